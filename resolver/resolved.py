@@ -1,0 +1,106 @@
+"""What is known of a project: which view it has for which Python, and from which inputs.
+
+One JSON file a project, in `<state>/projects/`, replaced atomically. It is what makes
+`pkgview up` with nothing to do cheap, and where a binding finds a project's view.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedView:
+    """One view of a project: `python` as in a manifest, `fingerprint` of all that it follows from."""
+
+    python: str
+    view: ViewId
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """All views of a project, the newest last. `root` is a directory, or a script's own path."""
+
+    root: str
+    views: tuple[ResolvedView, ...] = field(default=())
+
+    @property
+    def key(self) -> str:
+        """The project's name under `projects/`: readable first, unambiguous last."""
+        return project_key(self.root)
+
+    def view_for(self, python: str | None) -> ResolvedView | None:
+        """The view for that Python, else the newest, else None."""
+        for view in reversed(self.views):
+            if view.python == python:
+                return view
+        return self.views[-1] if self.views else None
+
+    def with_view(self, view: ResolvedView) -> Resolved:
+        """The same project after `up`: one view a Python, the new one last."""
+        others = tuple(old for old in self.views if old.python != view.python)
+        return replace(self, views=(*others, view))
+
+
+def project_key(root: str) -> str:
+    """`<name>-<hash>`: the directory's (or script's) name and 40 bits of its path's SHA-256."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", os.path.basename(root.rstrip("/"))) or "root"  # noqa: PTH119 - a string of another process, perhaps of no file here
+    digest = hashlib.sha256(os.fsencode(root)).hexdigest()
+    return f"{name[:100]}-{digest[:10]}"
+
+
+def load(projects: Path, root: str) -> Resolved:
+    """What is known of the project at `root`; without any view where nothing is."""
+    path = projects / f"{project_key(root)}.json"
+    try:
+        fields = json.loads(path.read_bytes())
+        found = Resolved(
+            root=fields["root"], views=tuple(ResolvedView(**view) for view in fields["views"])
+        )
+    except FileNotFoundError:
+        return Resolved(root=root)
+    except (ValueError, KeyError, TypeError):
+        # Nothing is lost by forgetting it: the next `up` writes it anew.
+        return Resolved(root=root)
+    return found if found.root == root else Resolved(root=root)
+
+
+def save(projects: Path, resolved: Resolved) -> None:
+    """Replace the project's file in one step."""
+    write_atomically(projects / f"{resolved.key}.json", json.dumps(asdict(resolved)).encode())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Temporary file in the same directory, fsync, rename, fsync of the directory."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)  # noqa: PTH105 - beside mkstemp, which speaks strings
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot write {path}: {error.strerror}",
+            remedy="Make room there, or make it writable, and run the command again.",
+        ) from error
