@@ -13,14 +13,17 @@ import re
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
-from resolver.manifest import ViewId
+
+if TYPE_CHECKING:
+    from resolver.manifest import ViewId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedView:
-    """One view of a project: `python` as in a manifest, `fingerprint` of all that it follows from."""
+    """One view of a project: for which `python`, and the `fingerprint` of all it follows from."""
 
     python: str
     view: ViewId
@@ -61,18 +64,22 @@ def project_key(root: str) -> str:
 
 def load(projects: Path, root: str) -> Resolved:
     """What is known of the project at `root`; without any view where nothing is."""
-    path = projects / f"{project_key(root)}.json"
+    found = load_key(projects, project_key(root))
+    return found if found is not None and found.root == root else Resolved(root=root)
+
+
+def load_key(projects: Path, key: str) -> Resolved | None:
+    """What is known of the project of that key; None where nothing is.
+
+    A damaged file counts as none: nothing is lost by it, the next `up` writes it anew.
+    """
     try:
-        fields = json.loads(path.read_bytes())
-        found = Resolved(
+        fields = json.loads((projects / f"{key}.json").read_bytes())
+        return Resolved(
             root=fields["root"], views=tuple(ResolvedView(**view) for view in fields["views"])
         )
-    except FileNotFoundError:
-        return Resolved(root=root)
-    except (ValueError, KeyError, TypeError):
-        # Nothing is lost by forgetting it: the next `up` writes it anew.
-        return Resolved(root=root)
-    return found if found.root == root else Resolved(root=root)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def save(projects: Path, resolved: Resolved) -> None:

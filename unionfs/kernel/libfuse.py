@@ -1,0 +1,200 @@
+"""The portable transport: pyfuse3's loop. Node ids in, attributes and bytes out.
+
+pyfuse3 hides the node id from `read` and `readdir`, so the file handle is the node id: still no
+open-file state. Every handler ends in an answer: an exception that leaves one would end the mount
+for everybody.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import pyfuse3
+import trio
+from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, InodeT, RequestContext
+
+from unionfs.filesystem import FOREVER, TIMESTAMP, Absent, Attributes, Filesystem, FileSystemError
+from unionfs.nodeid import NodeId
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable, Coroutine, Sequence
+    from pathlib import Path
+
+    from pyfuse3 import FileNameT, FlagT, ReaddirToken, StatvfsData
+
+logger = logging.getLogger(__name__)
+
+READERS = 4
+"""Threads that read and decompress; more only compete for the interpreter and the disk."""
+
+_Handler = TypeVar("_Handler", bound="Callable[..., Coroutine[Any, Any, Any]]")
+
+
+def _answered(handler: _Handler) -> _Handler:
+    """Count the request, and let nothing but `FUSEError` out of its handler."""
+    opcode = handler.__name__.upper()
+
+    @functools.wraps(handler)
+    async def answer(self: Transport, *arguments: object) -> object:
+        self.requests[opcode] += 1
+        try:
+            return await handler(self, *arguments)
+        except FileSystemError as error:
+            raise pyfuse3.FUSEError(error.errno) from None
+        except pyfuse3.FUSEError:
+            raise
+        except Exception:
+            logger.exception("%s failed", opcode)
+            raise pyfuse3.FUSEError(errno.EIO) from None
+
+    return cast("_Handler", answer)
+
+
+class Transport(pyfuse3.Operations):
+    """Adapts a `Filesystem` to pyfuse3; `requests` counts by opcode."""
+
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+
+    def __init__(self, filesystem: Filesystem, requests: Counter[str]) -> None:
+        super().__init__()
+        self.filesystem = filesystem
+        self.requests = requests
+        self._readers = trio.CapacityLimiter(READERS)
+
+    @_answered
+    async def lookup(
+        self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        """Find a name; an absent one is answered so that the kernel may remember it."""
+        del ctx
+        found = self.filesystem.lookup(_node(parent_inode), name)
+        if isinstance(found, Attributes):
+            return self._entry(found)
+        return _absent(found)
+
+    @_answered
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        """Attributes of a node."""
+        del ctx
+        return self._entry(self.filesystem.getattr(_node(inode)))
+
+    @_answered
+    async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
+        """A link's target; the one place where the caller matters."""
+        node = _node(inode)
+        if self.filesystem.is_magic(node):
+            return await self.filesystem.current(ctx.pid)
+        return self.filesystem.readlink(node)
+
+    @_answered
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        """Any number of readers, no writer; the kernel keeps the pages."""
+        del ctx
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise FileSystemError(errno.EROFS)
+        self.filesystem.open(_node(inode))
+        return FileInfo(fh=FileHandleT(inode), keep_cache=True)
+
+    @_answered
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        """Bytes: inline where they are in memory, in a thread where they must be fetched."""
+        node = NodeId(fh)
+        data = self.filesystem.cached(node, off, size)
+        if data is None:
+            read = self.filesystem.reader(node)
+            data = await trio.to_thread.run_sync(read, off, size, limiter=self._readers)
+        return data
+
+    @_answered
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        """Begin a listing."""
+        del ctx
+        self.filesystem.opendir(_node(inode))
+        return inode
+
+    @_answered
+    async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
+        """Names with their attributes (READDIRPLUS) from `start_id` until the kernel is full."""
+        names: Sequence[tuple[bytes, Attributes]] = self.filesystem.listdir(NodeId(fh))
+        for place in range(start_id, len(names)):
+            name, attributes = names[place]
+            if not pyfuse3.readdir_reply(token, name, self._entry(attributes), place + 1):
+                break
+
+    @_answered
+    async def statfs(self, ctx: RequestContext) -> StatvfsData:
+        """A file system without free space."""
+        del ctx
+        found = pyfuse3.StatvfsData()
+        found.f_bsize = found.f_frsize = 4096
+        found.f_blocks = found.f_bfree = found.f_bavail = 0
+        found.f_files = found.f_ffree = found.f_favail = 0
+        found.f_namemax = 255
+        return found
+
+    async def release(self, fh: FileHandleT) -> None:
+        """No open-file state, so nothing to release."""
+
+    async def releasedir(self, fh: FileHandleT) -> None:
+        """No open-file state, so nothing to release."""
+
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        """No inode table, so nothing to forget."""
+
+    def _entry(self, found: Attributes) -> EntryAttributes:
+        entry = EntryAttributes()
+        entry.st_ino = found.node
+        entry.generation = 0
+        entry.entry_timeout = found.keep
+        entry.attr_timeout = found.keep
+        entry.st_mode = found.mode
+        entry.st_nlink = 1
+        entry.st_uid = self.filesystem.uid
+        entry.st_gid = self.filesystem.gid
+        entry.st_rdev = 0
+        entry.st_size = found.size
+        entry.st_blksize = 131072
+        entry.st_blocks = (found.size + 511) // 512
+        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = TIMESTAMP * 1_000_000_000
+        return entry
+
+
+def _node(inode: InodeT) -> NodeId:
+    return NodeId(inode)
+
+
+def _absent(found: Absent) -> EntryAttributes:
+    """A name that the kernel may remember as absent: an entry with node id 0."""
+    if not found.keep:
+        raise FileSystemError(errno.ENOENT)
+    entry = EntryAttributes()
+    entry.st_ino = 0
+    entry.entry_timeout = found.keep
+    entry.attr_timeout = FOREVER
+    return entry
+
+
+async def serve(
+    filesystem: Filesystem,
+    mountpoint: Path,
+    *,
+    options: set[str],
+    ready: Callable[[], None],
+    requests: Counter[str],
+) -> None:
+    """Mount, answer until unmounted or cancelled, unmount.
+
+    `RuntimeError` from pyfuse3 where the kernel or fusermount3 refuses to mount.
+    """
+    pyfuse3.init(Transport(filesystem, requests), os.fspath(mountpoint), options)
+    try:
+        ready()
+        await pyfuse3.main()
+    finally:
+        pyfuse3.close(unmount=True)

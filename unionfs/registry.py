@@ -1,0 +1,226 @@
+"""The registry: numbers for archives, views and projects, handed out once and never again.
+
+Node ids are made of these numbers, so they must mean the same in every process of a user and
+for as long as a kernel may remember them. One SQLite file in the state directory holds them;
+numbers are never reused, not even after a removal.
+
+It also decides under which node id equal files are known: the first archive that is registered
+with a content gives that content its node id; an archive that brings it again gets an *alias*.
+Aliases are few (empty `__init__.py`, licences), so a server keeps those of the archives in use,
+and the table of all contents stays on disk, needed only when an archive is new.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
+from unionfs import nodeid
+from unionfs.layer import EntryNo, Kind
+from unionfs.nodeid import ArchiveNo, NodeId, ProjectNo, ViewNo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from unionfs.archive import Archive
+
+BUSY_TIMEOUT = 30.0
+"""Seconds to wait for another process that is registering; it takes a few tenths at most."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS archives(number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE);
+CREATE TABLE IF NOT EXISTS views(number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE);
+CREATE TABLE IF NOT EXISTS projects(number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE);
+CREATE TABLE IF NOT EXISTS contents(content BLOB PRIMARY KEY, node INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS aliases(
+    archive INTEGER, entry INTEGER, node INTEGER NOT NULL, PRIMARY KEY(archive, entry)
+) WITHOUT ROWID;
+"""
+
+_VERSION = 1
+
+
+class Registry:
+    """One user's registry. Every method may raise `PkgviewError`; use it from one thread only."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # The rollback journal, not the write-ahead log: that needs shared memory, which a
+            # home directory on a network file system does not have.
+            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
+            if self._db.execute("PRAGMA user_version").fetchone()[0] == _VERSION:
+                return
+            with self._transaction():
+                for statement in _SCHEMA.split(";\n"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def close(self) -> None:
+        """Close the file; the registry cannot be used afterwards."""
+        self._db.close()
+
+    # Archives
+
+    def register_archive(self, archive: Archive) -> ArchiveNo:
+        """The archive's number; a new one decides the node ids of its contents."""
+        known = self.archive_number(archive.name)
+        if known is not None:
+            return known
+        with self._errors(), self._transaction():
+            row = self._db.execute(
+                "SELECT number FROM archives WHERE name = ?", (archive.name,)
+            ).fetchone()
+            if row is not None:
+                return ArchiveNo(row[0])
+            cursor = self._db.execute("INSERT INTO archives(name) VALUES (?)", (archive.name,))
+            number = ArchiveNo(self._within(cursor.lastrowid, nodeid.MAX_ARCHIVE, "archives"))
+            self._db.execute(
+                "CREATE TEMP TABLE IF NOT EXISTS fresh(entry INTEGER, content BLOB, node INTEGER)"
+            )
+            self._db.execute("DELETE FROM fresh")
+            self._db.executemany("INSERT INTO fresh VALUES (?, ?, ?)", _contents(archive, number))
+            self._db.execute(
+                "INSERT OR IGNORE INTO contents SELECT content, node FROM fresh ORDER BY entry"
+            )
+            self._db.execute(
+                "INSERT INTO aliases SELECT ?, fresh.entry, contents.node FROM fresh "
+                "JOIN contents USING (content) WHERE contents.node <> fresh.node",
+                (number,),
+            )
+            self._db.execute("DELETE FROM fresh")
+        return number
+
+    def archive_number(self, name: str) -> ArchiveNo | None:
+        """The number of a registered archive."""
+        number = self._one("SELECT number FROM archives WHERE name = ?", name)
+        return None if number is None else ArchiveNo(number)
+
+    def archive_name(self, number: ArchiveNo) -> str | None:
+        """The file name of a registered archive."""
+        with self._errors():
+            row = self._db.execute(
+                "SELECT name FROM archives WHERE number = ?", (number,)
+            ).fetchone()
+        return None if row is None else str(row[0])
+
+    def archives(self, after: ArchiveNo) -> list[tuple[ArchiveNo, str]]:
+        """All archives whose number is larger than `after`, in order."""
+        with self._errors():
+            return self._db.execute(
+                "SELECT number, name FROM archives WHERE number > ? ORDER BY number", (after,)
+            ).fetchall()
+
+    def aliases(self, number: ArchiveNo) -> dict[EntryNo, NodeId]:
+        """Entries of an archive whose content already has a node id elsewhere."""
+        with self._errors():
+            return dict(
+                self._db.execute("SELECT entry, node FROM aliases WHERE archive = ?", (number,))
+            )
+
+    # Views and projects
+
+    def register_view(self, view: ViewId) -> ViewNo:
+        """The view's number, a new one if it has none."""
+        return ViewNo(self._number_of("views", "id", view, self.view_number(view), nodeid.MAX_VIEW))
+
+    def view_number(self, view: ViewId) -> ViewNo | None:
+        """The number of a registered view."""
+        number = self._one("SELECT number FROM views WHERE id = ?", view)
+        return None if number is None else ViewNo(number)
+
+    def view_id(self, number: ViewNo) -> ViewId | None:
+        """The id of a registered view."""
+        with self._errors():
+            row = self._db.execute("SELECT id FROM views WHERE number = ?", (number,)).fetchone()
+        return None if row is None else ViewId(row[0])
+
+    def views(self) -> list[ViewId]:
+        """The ids of all views, oldest first."""
+        with self._errors():
+            return [
+                ViewId(row[0]) for row in self._db.execute("SELECT id FROM views ORDER BY number")
+            ]
+
+    def register_project(self, key: str) -> ProjectNo:
+        """The number of a project's link, a new one if it has none."""
+        known = self._one("SELECT number FROM projects WHERE key = ?", key)
+        return ProjectNo(self._number_of("projects", "key", key, known, 0xFFFFFFFF))
+
+    def project_key(self, number: ProjectNo) -> str | None:
+        """The name of a project's link."""
+        with self._errors():
+            row = self._db.execute(
+                "SELECT key FROM projects WHERE number = ?", (number,)
+            ).fetchone()
+        return None if row is None else str(row[0])
+
+    # Below
+
+    def _number_of(self, table: str, column: str, value: str, known: int | None, limit: int) -> int:
+        if known is not None:
+            return known
+        with self._errors(), self._transaction():
+            # Table and column are this module's own words.
+            self._db.execute(f"INSERT OR IGNORE INTO {table}({column}) VALUES (?)", (value,))  # noqa: S608
+            row = self._db.execute(
+                f"SELECT number FROM {table} WHERE {column} = ?",  # noqa: S608
+                (value,),
+            ).fetchone()
+            return self._within(row[0], limit, table)
+
+    def _one(self, query: str, value: str) -> int | None:
+        with self._errors():
+            row = self._db.execute(query, (value,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def _within(self, number: int | None, limit: int, what: str) -> int:
+        if number is None or number > limit:
+            raise PkgviewError(
+                f"the registry {self.path} has no numbers left for {what} (limit {limit})",
+                remedy="Unmount (`pkgview umount`), remove that file, and run `pkgview up` again.",
+            )
+        return number
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
+                error, sqlite3.OperationalError
+            )
+            raise PkgviewError(
+                f"cannot use the registry {self.path}: {error}",
+                remedy="Unmount (`pkgview umount`), remove that file, and run `pkgview up` again."
+                if damaged
+                else "Make that file and its directory writable, make room there, and run the "
+                "command again.",
+            ) from error
+
+
+def _contents(archive: Archive, number: ArchiveNo) -> Iterator[tuple[int, bytes, int]]:
+    """(entry, content, node) of every file and link; the content says what `stat` says, too."""
+    for index in range(len(archive)):
+        entry = EntryNo(index)
+        found = archive.entry(entry)
+        if found.kind is Kind.DIRECTORY:
+            continue
+        flags = bytes((found.kind, found.executable))
+        yield index, archive.digest(entry) + flags, nodeid.in_archive(number, entry)
