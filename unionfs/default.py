@@ -1,0 +1,59 @@
+"""The view of callers that have no project: the user's default, or an empty environment.
+
+It is kept like a project's record, in `<state>/default/`, and made when a mount finds none, so
+that `bin/python` below a mount always works.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resolver import resolved
+from resolver.errors import PkgviewError
+from resolver.resolved import ResolvedView
+from unionfs.catalog import manifest_path
+
+if TYPE_CHECKING:
+    from resolver.manifest import Manifest, ViewId
+    from resolver.places import Places
+    from unionfs.registry import Registry
+    from unionfs.store import Store
+
+_ROOT = "/"
+
+
+def default_view(places: Places, python: str | None) -> ViewId | None:
+    """The default for that Python ("3.11"), else any; None before there is one."""
+    found = resolved.load(places.state / "default", _ROOT).view_for(python)
+    return None if found is None else found.view
+
+
+def ensure_default(places: Places, store: Store, registry: Registry) -> ViewId:
+    """The default view, made anew where there is none or its interpreter or archives are gone."""
+    view = default_view(places, None)
+    manifest = None if view is None else _usable(places, store, view)
+    if view is not None and manifest is not None:
+        return view
+    from resolver.interpreter import find_interpreter  # noqa: PLC0415 - hardly ever needed
+    from unionfs.made import bare_manifest  # noqa: PLC0415 - the same
+    from unionfs.publish import publish  # noqa: PLC0415 - the same
+
+    interpreter = find_interpreter(None, None, places.state)
+    view = publish(places, bare_manifest(store, interpreter), store, registry)
+    record = resolved.Resolved(root=_ROOT).with_view(
+        ResolvedView(python=interpreter.python.version, view=view, fingerprint="")
+    )
+    resolved.save(places.state / "default", record)
+    return view
+
+
+def _usable(places: Places, store: Store, view: ViewId) -> Manifest | None:
+    from resolver.manifest import Manifest  # noqa: PLC0415 - beside its use
+
+    try:
+        manifest = Manifest.from_bytes(manifest_path(places, view).read_bytes(), expected=view)
+    except (OSError, PkgviewError):
+        return None
+    whole = all(store.has(layer.archive) for layer in manifest.layers)
+    return manifest if whole and Path(manifest.python.executable).exists() else None
