@@ -23,6 +23,18 @@ def target(mount: Path, view: ViewId) -> str:
     return str(mount / "views" / view)
 
 
+def refuse_foreign(project: Path, mount: Path, *, force: bool) -> None:
+    """Say early, before anything is fetched, that `.venv` is not ours to replace."""
+    path = project / NAME
+    if force or not os.path.lexists(path) or _is_ours(path, mount):
+        return
+    raise PkgviewError(
+        f"{path} is there already and is not pkgview's",
+        remedy="Use --force to set it aside and link the view in its place, "
+        "or --no-link to leave it.",
+    )
+
+
 def link(project: Path, mount: Path, view: ViewId, *, force: bool) -> Path | None:
     """Point the project's `.venv` to a view; returns where a foreign one was set aside to.
 
@@ -32,19 +44,12 @@ def link(project: Path, mount: Path, view: ViewId, *, force: bool) -> Path | Non
     wanted = target(mount, view)
     aside = None
     try:
-        if os.path.lexists(path):
-            if _is_ours(path, mount):
-                if os.readlink(path) == wanted:
-                    return None
-            elif force:
-                aside = _free_name(project)
-                path.rename(aside)
-            else:
-                raise PkgviewError(
-                    f"{path} is there already and is not pkgview's",
-                    remedy="Use --force to set it aside and link the view in its place, "
-                    "or --no-link to leave it.",
-                )
+        refuse_foreign(project, mount, force=force)
+        if is_linked(project, mount, view):
+            return None
+        if os.path.lexists(path) and not _is_ours(path, mount):
+            aside = _free_name(project)
+            path.rename(aside)
         temporary = project / f"{NAME}.pkgview-{os.getpid()}"
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(wanted)

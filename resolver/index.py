@@ -1,0 +1,344 @@
+"""Package indexes, certificates, proxies and passwords: those that pip and uv users already have.
+
+uv reads its own settings (`uv.toml`, `[tool.uv]`, `UV_*`, netrc, keyring). Where indexes are set
+for pip only (`pip.conf`, `PIP_*`), they are translated into `UV_*` variables for the uv that we
+start; a variable that is already set is never overridden, and the indexes of the two are never
+mixed, because a uv user's first index wins where a pip user's best version does.
+
+The same settings, as values, are what our own downloads need: `download_settings`.
+"""
+
+from __future__ import annotations
+
+import configparser
+import netrc
+import os
+import tomllib
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+from resolver.errors import PkgviewError
+from resolver.requirements import read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_UV_INDEX_VARIABLES = (
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "UV_NO_INDEX",
+)
+_UV_INDEX_KEYS = ("index", "index-url", "extra-index-url", "find-links", "no-index")
+_CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_TRUE = {"1", "true", "yes", "on", "y", "t"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """What an index wants to hear. Its `repr` does not tell the password."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadSettings:
+    """What a download needs besides its URL.
+
+    `certificates` is a PEM file or a directory of certificates (None: the system's),
+    `client_certificate` a PEM file with certificate and key; `proxies` maps "http", "https" and
+    "all" to a proxy's URL and `no_proxy` lists the hosts reached without; `credentials` maps an
+    origin ("https://host:port", the port always written) or, from netrc, a host name to its
+    credential; `insecure_hosts` ("host" or "host:port") may show any certificate; `timeout` is in
+    seconds.
+    """
+
+    certificates: Path | None = None
+    client_certificate: Path | None = None
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    no_proxy: tuple[str, ...] = ()
+    credentials: Mapping[str, Credential] = field(default_factory=dict)
+    insecure_hosts: frozenset[str] = frozenset()
+    timeout: float = 60.0
+
+    def credential_for(self, url: str) -> Credential | None:
+        """The credential for one URL: its own, its origin's, else netrc's for its host."""
+        parts = urlsplit(url)
+        if parts.username:
+            return _credential(parts.username, parts.password)
+        found = self.credentials.get(_origin(url))
+        # netrc knows no schemes; what it tells is not sent in the clear.
+        if found is None and parts.scheme == "https":
+            found = self.credentials.get(parts.hostname or "")
+        return found
+
+    def verifies(self, url: str) -> bool:
+        """Whether the certificate of that URL's host has to be a good one."""
+        parts = urlsplit(url)
+        names = {parts.hostname or "", f"{parts.hostname}:{_port(url)}"}
+        return not names & self.insecure_hosts
+
+
+def uv_environment(
+    directory: Path | None = None, environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The variables to add for uv: pip's settings, where uv has none of its own."""
+    env = os.environ if environ is None else environ
+    pip = pip_settings(env)
+    added: dict[str, str] = {}
+    if not _uv_has_indexes(env, directory):
+        added |= _index_variables(pip)
+    added |= {
+        name: value
+        for name, value in (
+            ("SSL_CLIENT_CERT", pip.get("client-cert", "")),
+            ("UV_INSECURE_HOST", " ".join(pip.get("trusted-host", "").split())),
+            ("UV_HTTP_TIMEOUT", _seconds(pip.get("timeout") or pip.get("default-timeout") or "")),
+            ("UV_KEYRING_PROVIDER", _keyring(pip.get("keyring-provider", ""))),
+        )
+        if value and not env.get(name)
+    }
+    if not any(env.get(name) for name in _CERTIFICATE_VARIABLES) and (
+        bundle := _pip_bundle(pip, env)
+    ):
+        # requests, so pip, takes a directory of certificates in the same place.
+        added["SSL_CERT_DIR" if Path(bundle).is_dir() else "SSL_CERT_FILE"] = bundle
+    if pip.get("proxy") and not _proxies(env):
+        added["ALL_PROXY"] = pip["proxy"]
+    return added
+
+
+def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What pip is set to, as `pip config list` merges them: long option names to their text.
+
+    Global files, user files, `PIP_CONFIG_FILE`, then `PIP_*`; in each file `[global]` and then
+    what concerns downloads, `[download]` and `[install]`. A file that cannot be read or parsed is
+    an error, as it is for pip.
+    """
+    env = os.environ if environ is None else environ
+    merged: dict[str, str] = {}
+    for path in _pip_files(env):
+        if not path.is_file():
+            continue
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read_string(read_text(path), source=str(path))
+        except configparser.Error as error:
+            raise PkgviewError(
+                f"pip's settings file cannot be read: {' '.join(str(error).split())}",
+                remedy=f"Mend {path}; `pip config debug` shows what pip makes of it.",
+            ) from error
+        for section in ("global", "download", "install"):
+            if parser.has_section(section):
+                merged |= {_pip_key(key): value or "" for key, value in parser.items(section)}
+    for name, value in env.items():
+        if name.startswith("PIP_") and name != "PIP_CONFIG_FILE" and value:
+            merged[_pip_key(name.removeprefix("PIP_"))] = value
+    return merged
+
+
+def download_settings(
+    directory: Path | None = None, environ: Mapping[str, str] | None = None
+) -> DownloadSettings:
+    """What our own downloads need, from the same sources that uv gets."""
+    env = dict(os.environ if environ is None else environ)
+    env |= uv_environment(directory, env)
+    named: list[dict[str, Any]] = []
+    for table in _uv_tables(env, directory):
+        indexes = table.get("index", [])
+        named += [one for one in indexes if isinstance(one, dict)] if _is_list(indexes) else []
+        for key in ("index-url", "extra-index-url"):
+            value = table.get(key, [])
+            texts = value if _is_list(value) else [value]
+            named += [{"url": text} for text in texts if isinstance(text, str)]
+    for variable in _UV_INDEX_VARIABLES[:4]:
+        for word in env.get(variable, "").split():
+            name, equals, url = word.partition("=")
+            known = bool(equals) and "/" not in name
+            named.append({"name": name, "url": url} if known else {"url": word})
+    credentials = _netrc(env)
+    for index in named:
+        credentials |= _index_credential(index, env)
+    bundle = next((env[name] for name in _CERTIFICATE_VARIABLES if env.get(name)), None)
+    client = env.get("SSL_CLIENT_CERT")
+    no_proxy = env.get("NO_PROXY") or env.get("no_proxy") or ""
+    return DownloadSettings(
+        certificates=Path(bundle) if bundle else None,
+        client_certificate=Path(client) if client else None,
+        proxies=_proxies(env),
+        no_proxy=tuple(host.strip() for host in no_proxy.split(",") if host.strip()),
+        credentials=credentials,
+        insecure_hosts=frozenset(env.get("UV_INSECURE_HOST", "").replace(",", " ").split()),
+        timeout=float(_seconds(env.get("UV_HTTP_TIMEOUT", "")) or 60),
+    )
+
+
+def _pip_files(env: Mapping[str, str]) -> Iterator[Path]:
+    named = env.get("PIP_CONFIG_FILE")
+    if named == os.devnull:
+        return
+    home = Path(env.get("HOME") or Path.home())
+    for directory in (env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)[::-1]:
+        if directory.startswith("/"):
+            yield Path(directory, "pip/pip.conf")
+    yield Path("/etc/pip.conf")
+    yield home / ".pip/pip.conf"
+    yield Path(env.get("XDG_CONFIG_HOME") or home / ".config", "pip/pip.conf")
+    if named:
+        yield Path(named)
+
+
+def _pip_key(key: str) -> str:
+    return key.lower().replace("_", "-").removeprefix("--")
+
+
+def _index_variables(pip: Mapping[str, str]) -> dict[str, str]:
+    added: dict[str, str] = {}
+    if main := pip.get("index-url"):
+        added["UV_DEFAULT_INDEX"] = _as_url(main)
+    if extra := pip.get("extra-index-url", "").split():
+        added["UV_INDEX"] = " ".join(map(_as_url, extra))
+        # pip takes the best version of all indexes; uv's default is the first that has the name.
+        added["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    # pip passes over places that do not exist; uv refuses to start.
+    if links := [link for link in pip.get("find-links", "").split() if _exists(link)]:
+        added["UV_FIND_LINKS"] = ",".join(links)
+    if pip.get("no-index", "").lower() in _TRUE:
+        added["UV_NO_INDEX"] = "1"
+    return added
+
+
+def _as_url(index: str) -> str:
+    """A local path, which pip takes too, as the URL that uv wants."""
+    if "://" in index:
+        return index
+    return "file://" + quote(str(Path(index).expanduser().absolute()))
+
+
+def _exists(link: str) -> bool:
+    parts = urlsplit(link)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path)).exists()
+    return "://" in link or Path(link).expanduser().exists()
+
+
+def _seconds(text: str) -> str:
+    """A whole number of seconds, as uv wants it; "" where it is none."""
+    with suppress(ValueError, OverflowError):
+        return str(max(1, round(float(text))))
+    return ""
+
+
+def _keyring(provider: str) -> str:
+    # pip's "auto" and "import" use a keyring in pip's own environment, which uv cannot.
+    return "subprocess" if provider == "subprocess" else ""
+
+
+def _pip_bundle(pip: Mapping[str, str], env: Mapping[str, str]) -> str | None:
+    """The certificates pip uses: its own setting, else those that requests looks for."""
+    named = (pip.get("cert"), env.get("REQUESTS_CA_BUNDLE"), env.get("CURL_CA_BUNDLE"))
+    return next((path for path in named if path and Path(path).exists()), None)
+
+
+def _proxies(env: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for name in _PROXY_VARIABLES:
+        # A CGI program's HTTP_PROXY may come from a request's header; lower case wins, as in curl.
+        if value := env.get(name.lower()) or env.get(name):
+            found[name.removesuffix("_PROXY").lower()] = value
+    return found
+
+
+def _uv_has_indexes(env: Mapping[str, str], directory: Path | None) -> bool:
+    if any(env.get(name) for name in _UV_INDEX_VARIABLES):
+        return True
+    tables = list(_uv_tables(env, directory))
+    return any(
+        key in table or key in _table(table, "pip") for table in tables for key in _UV_INDEX_KEYS
+    )
+
+
+def _uv_tables(env: Mapping[str, str], directory: Path | None) -> Iterator[dict[str, Any]]:
+    """Settings of uv: system, user, then the nearest of the project's."""
+    home = Path(env.get("HOME") or Path.home())
+    if named := env.get("UV_CONFIG_FILE"):
+        yield _read_toml(Path(named))
+        return
+    if env.get("UV_NO_CONFIG", "").lower() not in _TRUE:
+        yield _read_toml(Path("/etc/uv/uv.toml"))
+        yield _read_toml(Path(env.get("XDG_CONFIG_HOME") or home / ".config", "uv/uv.toml"))
+        for parent in (directory, *directory.parents) if directory else ():
+            if (parent / "uv.toml").is_file():
+                yield _read_toml(parent / "uv.toml")
+                return
+            uv = _table(_table(_read_toml(parent / "pyproject.toml"), "tool"), "uv")
+            if uv:
+                yield uv
+                return
+
+
+def _table(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = parent.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    """Its contents; {} where there is none or uv itself will have to complain of it."""
+    with suppress(OSError, PkgviewError, tomllib.TOMLDecodeError, RecursionError):
+        if path.is_file():
+            return tomllib.loads(read_text(path))
+    return {}
+
+
+def _index_credential(index: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Credential]:
+    """From the URL itself, or from `UV_INDEX_<NAME>_USERNAME` and `_PASSWORD`."""
+    url, name = index.get("url"), index.get("name")
+    if not isinstance(url, str) or "://" not in url:
+        return {}
+    try:
+        parts, origin = urlsplit(url), _origin(url)
+    except ValueError:
+        return {}
+    user, password = parts.username, parts.password
+    if isinstance(name, str) and name:
+        prefix = "UV_INDEX_" + "".join(c if c.isalnum() else "_" for c in name.upper())
+        user = env.get(f"{prefix}_USERNAME") or user
+        password = env.get(f"{prefix}_PASSWORD") or password
+    return {origin: _credential(user or "", password)} if user or password else {}
+
+
+def _credential(user: str, password: str | None) -> Credential:
+    return Credential(user=unquote(user), password=unquote(password or ""))
+
+
+def _netrc(env: Mapping[str, str]) -> dict[str, Credential]:
+    home = Path(env.get("HOME") or Path.home())
+    found: dict[str, Credential] = {}
+    # An unreadable or malformed netrc is another program's affair; pip passes over it too.
+    with suppress(OSError, netrc.NetrcParseError, UnicodeDecodeError):
+        entries = netrc.netrc(env.get("NETRC") or home / ".netrc")
+        for host, (login, _, password) in entries.hosts.items():
+            if host != "default":
+                found[host.lower()] = Credential(user=login, password=password or "")
+    return found
+
+
+def _port(url: str) -> int:
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}:{_port(url)}"

@@ -1,0 +1,229 @@
+"""Requirement files, read only as far as pkgview itself needs them; uv reads the rest.
+
+The format is pip's (https://pip.pypa.io/en/stable/reference/requirements-file-format/). Three
+things are wanted of it: which other files it names (`-r`, `-c`), which local directories it
+names (their metadata is an input too), and which hashes it pins, because `uv pip compile` takes
+requirements with `--hash` but does not hold the result to them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resolver.errors import PkgviewError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+LARGEST_INPUT = 64 * 1024 * 1024
+"""Bytes; the largest uv.lock files seen are below 10 MiB."""
+
+MOST_FILES = 500
+"""Requirement files that one project may name, directly or not."""
+
+_FILE_OPTION = re.compile(r"(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s+|(?<=-[rc]))(\S.*)")
+_EDITABLE = re.compile(r"(?:-e|--editable)(?:\s*=\s*|\s+)(\S+)")
+_DIRECT = re.compile(r"^[A-Za-z0-9._-]+(?:\[[^\]]*\])?\s*@\s*(\S+)")
+_HASH = re.compile(r"--hash(?:\s*=\s*|\s+)([A-Za-z0-9_]+):([0-9A-Fa-f]+)")
+_NAME = re.compile(r"^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:$|[\[<>=!~;@\s(])")
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_COMMENT = re.compile(r"(^|\s)#.*$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequirementFiles:
+    """All that one requirements.txt leads to.
+
+    `files` are absolute, the first named first and each once, the starting file among them;
+    `directories` are local source trees; `hashes` maps a normalised name to its pinned
+    `algorithm:hexadecimal` values; `unpinned` names requirements without any.
+    """
+
+    files: tuple[Path, ...]
+    directories: tuple[Path, ...]
+    hashes: Mapping[str, frozenset[str]]
+    unpinned: frozenset[str]
+
+
+def read_input(path: Path) -> bytes:
+    """A regular file's bytes. Never blocks on a FIFO or a device, never reads without bound."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise PkgviewError(
+                    f"{path} is not a regular file",
+                    remedy="Put a regular file in its place, or take its name out of the project.",
+                )
+            data = file.read(LARGEST_INPUT + 1)
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot read {path}: {error.strerror}",
+            remedy="Make it readable, or take its name out of the project.",
+        ) from error
+    if len(data) > LARGEST_INPUT:
+        raise PkgviewError(
+            f"{path} is larger than {LARGEST_INPUT >> 20} MiB, no project file is",
+            remedy="Check what the file is.",
+        )
+    return data
+
+
+def read_text(path: Path) -> str:
+    """The same as text: UTF-8, with or without a byte order mark."""
+    data = read_input(path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise PkgviewError(
+            f"{path}, line {line}: not UTF-8 text", remedy="Save the file as UTF-8."
+        ) from error
+
+
+def normalised(name: str) -> str:
+    """A distribution's name as PEP 503 writes it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def requirement_files(start: Path) -> RequirementFiles:
+    """Follow `-r` and `-c` from `start`, each file once, so cycles end.
+
+    A file may lie outside the project (`-r ../common.txt` is usual in repositories that hold
+    several projects); it is then an input like any other, and trusted or not like any other.
+    Files named by a URL are uv's to fetch and no input of ours.
+    """
+    files: list[Path] = []
+    directories: list[Path] = []
+    hashes: dict[str, frozenset[str]] = {}
+    unpinned: set[str] = set()
+    waiting = [_Named(path=start, place="", constraint=False)]
+    # A file may be required in one place and a constraint in another: both readings count.
+    done: set[tuple[Path, bool]] = set()
+    while waiting:
+        named = waiting.pop(0)
+        if (named.path, named.constraint) in done:
+            continue
+        done.add((named.path, named.constraint))
+        if len(done) > MOST_FILES:
+            raise PkgviewError(
+                f"{start} leads to more than {MOST_FILES} requirement files",
+                remedy="Name fewer files with -r and -c.",
+            )
+        if named.place and not named.path.exists():
+            raise PkgviewError(
+                f"{named.place} names {named.path}, which does not exist",
+                remedy="Create that file, or take the line out.",
+            )
+        files.append(named.path)
+        for number, line in _logical_lines(read_text(named.path)):
+            if (further := _named_file(line, f"{named.path}, line {number}", named)) is not None:
+                waiting.append(further)
+                continue
+            if not named.constraint:
+                # Relative to the starting file's directory, where uv runs, as in pip.
+                directories += _local_directories(line, start.parent)
+            name, pins = _pins(line)
+            if pins:
+                hashes[name] = hashes.get(name, frozenset()) | pins
+            elif name and not named.constraint:
+                unpinned.add(name)
+    return RequirementFiles(
+        files=tuple(dict.fromkeys(files)),
+        directories=tuple(dict.fromkeys(directories)),
+        hashes=hashes,
+        unpinned=frozenset(unpinned - hashes.keys()),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    """A file to read, where it was named ("" for the first), and whether as a constraint."""
+
+    path: Path
+    place: str
+    constraint: bool
+
+
+def _named_file(line: str, place: str, by: _Named) -> _Named | None:
+    option = _FILE_OPTION.match(line)
+    if option is None:
+        return None
+    target = _expanded(option[1].strip().strip("\"'"), place)
+    if "://" in target and not target.startswith("file://"):
+        return None
+    constraint = by.constraint or line.startswith(("-c", "--c"))
+    path = _joined(by.path.parent, target)
+    return _Named(path=path, place=place, constraint=constraint)
+
+
+def _pins(line: str) -> tuple[str, frozenset[str]]:
+    """The requirement's normalised name, and its `--hash` values; "" where it has no name."""
+    name = _NAME.match(line)
+    if name is None:
+        return "", frozenset()
+    pins = frozenset(f"{pin[1].lower()}:{pin[2].lower()}" for pin in _HASH.finditer(line))
+    return normalised(name[1]), pins
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers, continuations joined, comments and empty lines left out."""
+    pending, first = "", 0
+    for number, raw in enumerate(text.splitlines(), 1):
+        first = first or number
+        is_comment = raw.lstrip().startswith("#")
+        if raw.endswith("\\") and not is_comment:
+            pending += raw[:-1] + " "
+            continue
+        line = _COMMENT.sub("", pending + raw).strip()
+        if line:
+            yield first, line
+        pending, first = "", 0
+    if line := _COMMENT.sub("", pending).strip():
+        yield first, line
+
+
+def _expanded(target: str, place: str) -> str:
+    """`${NAME}` replaced, as pip does it and with no other syntax."""
+
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1])
+        if found is None:
+            raise PkgviewError(
+                f"{place}: the environment has no variable {match[1]}",
+                remedy=f"Set {match[1]}, or write the file's name out.",
+            )
+        return found
+
+    return _VARIABLE.sub(value, target)
+
+
+def _joined(directory: Path, target: str) -> Path:
+    if "\0" in target:
+        raise PkgviewError(
+            f"a requirement file in {directory} names a path with a NUL byte",
+            remedy="Take that line out.",
+        )
+    if target.startswith("file://"):
+        from urllib.parse import unquote, urlsplit  # noqa: PLC0415 - only for file: URLs
+
+        target = unquote(urlsplit(target).path)
+    return Path(os.path.normpath(directory / target))
+
+
+def _local_directories(line: str, directory: Path) -> Iterator[Path]:
+    """The source tree that a line such as `-e ../x[extra]`, `./x` or `x @ file:///x` names."""
+    found = _EDITABLE.match(line) or _DIRECT.match(line)
+    target = found[1] if found else line.split(maxsplit=1)[0]
+    if not (found or target.startswith((".", "/", "file:"))):
+        return
+    if "://" in target and not target.startswith("file://"):
+        return
+    path = _joined(directory, re.sub(r"(\[[^\]]*\]|#.*)$", "", target))
+    if path.is_dir():
+        yield path

@@ -1,0 +1,31 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from resolver.places import Places
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def isolated_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+    """Everything pkgview would write, below `tmp_path`, for this process and its children."""
+    home = tmp_path / "home"
+    runtime = tmp_path / "run"
+    home.mkdir()
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / ".local/share"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / ".local/state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.setenv("PKGVIEW_MOUNT", str(home / ".pkgview"))
+    for variable in ("PKGVIEW_PROJECT", "PKGVIEW_VIEW", "VIRTUAL_ENV"):
+        monkeypatch.delenv(variable, raising=False)
+    return Places.from_environ()

@@ -1,0 +1,95 @@
+"""`scripts/test` and `.ci/run` in a copy of the repository, the checks stood in for."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHECKS = ("ruff", "mypy", "lint-imports", "pytest")
+CHECK = """#!/bin/sh
+echo "$(basename "$0") $*" >>"$LOG"
+[ "$(basename "$0")" != "$BROKEN" ]
+"""
+
+
+@dataclass(frozen=True)
+class Copy:
+    root: Path
+    log: Path
+
+    def run(
+        self, program: str, *arguments: str, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self.root / program), *arguments],
+            cwd="/",
+            env={"PATH": "/usr/bin:/bin", "LOG": str(self.log), "BROKEN": ""} | environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def called(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    root = tmp_path / "a clone"
+    for name in ("scripts/test", ".ci/run"):
+        (root / name).parent.mkdir(parents=True)
+        shutil.copy(REPOSITORY / name, root / name)
+    programs = [root / "scripts/bootstrap", *(root / ".venv/bin" / name for name in CHECKS)]
+    for program in programs:
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(CHECK)
+        program.chmod(0o755)
+    return Copy(root, tmp_path / "log")
+
+
+def test_every_check_runs_and_pytest_gets_the_arguments(copy: Copy) -> None:
+    done = copy.run("scripts/test", "-k", "two words")
+    assert copy.called() == [
+        "bootstrap --dev",
+        "ruff check .",
+        "ruff format --check .",
+        "mypy ",
+        "lint-imports ",
+        "pytest -k two words",
+    ]
+    summary = done.stdout.strip().splitlines()
+    assert summary[-1].split()[0] == "pytest"
+    assert summary[-1].split()[2:] == ["s", "ok"]
+
+
+@pytest.mark.parametrize("broken", CHECKS)
+def test_one_failure_fails_all_and_stops_none(copy: Copy, broken: str) -> None:
+    done = copy.run("scripts/test", BROKEN=broken)
+    assert done.returncode == 1
+    assert "failed (1)" in done.stdout
+    assert copy.called()[-1].startswith("pytest")
+
+
+def test_nothing_is_checked_where_the_setting_up_failed(copy: Copy) -> None:
+    assert copy.run("scripts/test", BROKEN="bootstrap").returncode == 1
+    assert copy.called() == ["bootstrap --dev"]
+
+
+@pytest.mark.parametrize("ci", ["true", ""])
+def test_no_fuse_is_a_failure_in_continuous_integration_only(copy: Copy, ci: str) -> None:
+    path = copy.root / "scripts/test"
+    path.write_text(path.read_text().replace("-c /dev/fuse", "-c /dev/no-such-device"))
+    done = copy.run("scripts/test", CI=ci)
+    assert "There is no /dev/fuse" in done.stdout
+    assert done.returncode == (1 if ci else 0)
+
+
+def test_ci_runs_the_same_from_anywhere(copy: Copy) -> None:
+    done = copy.run(".ci/run", "-x")
+    assert copy.called()[-1] == "pytest -x"
+    assert "pytest" in done.stdout

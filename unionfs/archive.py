@@ -1,0 +1,318 @@
+"""An archive, read: one layer whose every byte is verified before anyone sees it.
+
+The chain: the file's name holds the digest of its table of contents, which is checked when the
+archive is opened; the table holds the digest of every frame, which is checked whenever a frame is
+decompressed. The seek table that finds the frames is checked by what it finds. So a flipped bit,
+a cut or swapped file, a hostile archive is a `LayerError` that names archive and frame, never
+wrong bytes.
+
+What is absent, and why:
+
+- No open descriptor. A process that serves thousands of archives would fill its descriptor
+  table; an open of a warm file costs 3 microseconds, a frame's decompression fifty times that.
+- No memory map. A page of a file that was cut short under a map is a SIGBUS, which ends the
+  server; a short read is an error for one reader. The table of contents is read into memory.
+- No writing: `unionfs.pack` makes archives, `unionfs.store` puts them in place.
+
+Any thread may call any method: nothing changes after `open` but the seek table, which is
+replaced as one object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING, Final, Self
+
+from unionfs.contents import Contents, Meta, archive_name, digest_of_name
+from unionfs.frames import (
+    CONTENTS_MAGIC,
+    FOOTER_SIZE,
+    FrameCache,
+    SeekTable,
+    decompress,
+    unwrap,
+)
+from unionfs.layer import Entry, EntryNo, Kind, LayerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_TAIL: Final = 64 * 1024
+"""Bytes read from the end in one go: of most archives, all that opening needs."""
+
+
+class Archive:
+    """A `unionfs.layer.Layer` over one archive file; make one with `Archive.open`.
+
+    `name` is its file name, `digest_hex` the 64 digits in it, `meta` says whose files these are,
+    `size` is the file's size in bytes, `contents` the verified table of contents.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_digest",
+        "_frames",
+        "_path",
+        "_seek",
+        "contents",
+        "digest_hex",
+        "meta",
+        "name",
+        "size",
+    )
+
+    def __init__(
+        self, path: Path, size: int, contents: Contents, seek: SeekTable, frames: FrameCache
+    ) -> None:
+        self.name = path.name
+        self.contents = contents
+        self.meta: Meta = contents.meta
+        self._digest = contents.digest_of_all
+        self.digest_hex = self._digest.hex()
+        self._path = os.fspath(path)
+        self._seek = seek
+        self._frames = frames
+        self.size = size
+
+    @classmethod
+    def open(cls, path: Path, frames: FrameCache) -> Self:
+        """Read and verify the table of contents; `LayerError` if anything is not as it must be.
+
+        One open, two or three reads, one SHA-256 over the table; nothing is parsed.
+        """
+        digest = digest_of_name(path.name)
+        if digest is None:
+            raise LayerError(f"{path.name} is no archive's name")
+        data, seek, size = _read_tables(os.fspath(path), path.name)
+        contents = Contents(data, path.name, digest)
+        if path.name != archive_name(contents.meta.stem, digest):
+            raise LayerError(f"{path.name} is not the name that its own table of contents gives")
+        if seek.frame_count != contents.frame_count:
+            raise LayerError(f"{path.name} has a seek table for other frames than its contents")
+        return cls(path.absolute(), size, contents, seek, frames)
+
+    def __repr__(self) -> str:
+        return f"<Archive {self.name}>"
+
+    def __len__(self) -> int:
+        """The number of entries, the root included."""
+        return self.contents.entry_count
+
+    # -- the layer -----------------------------------------------------------------------------
+
+    def entry(self, number: EntryNo) -> Entry:
+        """Attributes; `IndexError` where there is no such entry."""
+        return self.contents.entry(number)
+
+    def lookup(self, directory: EntryNo, name: bytes) -> EntryNo | None:
+        """The child of that name; None where there is none."""
+        return self.contents.lookup(directory, name)
+
+    def children(self, directory: EntryNo) -> tuple[tuple[bytes, EntryNo], ...]:
+        """All children, sorted by name."""
+        return self.contents.children(directory)
+
+    def target(self, number: EntryNo) -> bytes:
+        """What a symbolic link points to."""
+        return self.contents.target(number)
+
+    def digest(self, number: EntryNo) -> bytes:
+        """SHA-256 of a file's content or a link's target."""
+        return self.contents.digest(number)
+
+    def read(self, number: EntryNo, offset: int, size: int) -> bytes:
+        """Up to `size` bytes of a file from `offset`, verified; may decompress and read."""
+        pieces = self._pieces(number, offset, size)
+        # A slice of all of a bytes object is that object: an aligned read copies nothing.
+        parts = [self._frame(frame)[start:end] for frame, start, end in pieces]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def cached(self, number: EntryNo, offset: int, size: int) -> bytes | None:
+        """What `read` would answer if that needs no I/O and no decompression, else None."""
+        parts: list[bytes] = []
+        for frame, start, end in self._pieces(number, offset, size):
+            content = self._frames.peek((self._digest, frame))
+            if content is None:
+                return None
+            parts.append(content[start:end])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    # -- beyond the layer ----------------------------------------------------------------------
+
+    def path_of(self, number: EntryNo) -> bytes:
+        """The path from the root; b"" for the root."""
+        return self.contents.path_of(number)
+
+    def walk(self) -> Iterator[tuple[bytes, EntryNo]]:
+        """(path, number) of every entry but the root, a directory before what lies in it."""
+        return self.contents.walk()
+
+    def find(self, path: bytes) -> EntryNo | None:
+        """The entry at a path from the root; None where there is none."""
+        return self.contents.find(path)
+
+    def verify(self) -> None:
+        """Read and check every byte of the archive; `LayerError` names the first that is wrong.
+
+        Besides all digests it compares the tar stream with the table of contents, so that what
+        `tar` would extract is what this archive serves. The frame cache is neither used nor
+        filled.
+        """
+        # Only this method needs to know how packing is done; start-up should not pay for it.
+        from unionfs.pack import END_OF_STREAM, padding, tar_header  # noqa: PLC0415
+
+        self.contents.check()
+        stream = _Stream(self)
+        for path, number in self.walk():
+            entry = self.entry(number)
+            link = entry.kind is Kind.SYMLINK
+            target = self.target(number) if link else b""
+            stream.expect(tar_header(path, entry, target), path)
+            if entry.kind is Kind.FILE:
+                start, size = self.contents.content_span(number)
+                if start != stream.position:
+                    raise LayerError(f"{self.name}: {os.fsdecode(path)!r} lies elsewhere")
+                content = stream.digest(size)
+                stream.expect(padding(size), path)
+            elif link:
+                content = hashlib.sha256(target).digest()
+            else:
+                continue
+            if content != self.digest(number):
+                raise LayerError(f"{self.name}: {os.fsdecode(path)!r} does not have its digest")
+        stream.expect(END_OF_STREAM, b"the end")
+        if stream.position != self.contents.stream_size:
+            raise LayerError(f"{self.name}: its stream goes on after its end")
+
+    # -- frames --------------------------------------------------------------------------------
+
+    def _pieces(self, number: EntryNo, offset: int, size: int) -> list[tuple[int, int, int]]:
+        """Which bytes of which frames a read needs: (frame, from, until), in order."""
+        if offset < 0 or size < 0:
+            raise ValueError(f"cannot read {size} bytes from {offset}")
+        start, length = self.contents.content_span(number)
+        position = start + min(offset, length)
+        end = start + min(offset + size, length)
+        pieces: list[tuple[int, int, int]] = []
+        while position < end:
+            frame = self.contents.frame_at(position)
+            frame_start, frame_end = self.contents.frame_span(frame)
+            pieces.append((frame, position - frame_start, min(end, frame_end) - frame_start))
+            position = frame_end
+        return pieces
+
+    def _frame(self, frame: int) -> bytes:
+        return self._frames.get((self._digest, frame), lambda: self.load(frame))
+
+    def load(self, frame: int) -> bytes:
+        """Read, decompress and verify one frame, past the cache."""
+        seek = self._seek
+        try:
+            return self._load(frame, seek)
+        except LayerError:
+            # The same contents may have been packed again with another zstd, after the file was
+            # damaged or lost: same name, other places.
+            _, fresh, _ = _read_tables(self._path, self.name)
+            if fresh == seek or fresh.frame_count != seek.frame_count:
+                raise
+            self._seek = fresh
+            return self._load(frame, fresh)
+
+    def _load(self, frame: int, seek: SeekTable) -> bytes:
+        start, end = self.contents.frame_span(frame)
+        try:
+            offset, size = seek.place(frame)
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                compressed = _read_at(descriptor, offset, size)
+            finally:
+                os.close(descriptor)
+            return decompress(compressed, end - start, self.contents.frame_digest(frame))
+        except LayerError as error:
+            raise LayerError(f"{self.name}: frame {frame} {error}") from error
+        except OSError as error:
+            raise LayerError(f"{self.name}: frame {frame}: {error.strerror}") from error
+
+
+class _Stream:
+    """Reads an archive's tar stream from its beginning, one frame in memory at a time."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._frame = 0
+        self._left = b""
+        self.position = 0
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The next `size` bytes, in pieces."""
+        self.position += size
+        while size:
+            if not self._left:
+                self._left = self._archive.load(self._frame)
+                self._frame += 1
+            piece, self._left = self._left[:size], self._left[size:]
+            size -= len(piece)
+            yield piece
+
+    def expect(self, data: bytes, where: bytes) -> None:
+        """The next bytes must be these."""
+        if b"".join(self.pieces(len(data))) != data:
+            name = f"{self._archive.name}: the tar stream at {os.fsdecode(where)!r}"
+            raise LayerError(f"{name} is not what the contents list")
+
+    def digest(self, size: int) -> bytes:
+        """SHA-256 of the next `size` bytes."""
+        total = hashlib.sha256()
+        for piece in self.pieces(size):
+            total.update(piece)
+        return total.digest()
+
+
+def _read_tables(path: str, name: str) -> tuple[bytes, SeekTable, int]:
+    """(contents, unverified; seek table; size of the file) from the end of an archive."""
+    try:
+        # Not blocking: what lies there under an archive's name may be a pipe.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise LayerError("is no regular file")
+            size = status.st_size
+            tail = _read_at(descriptor, max(0, size - _TAIL), min(size, _TAIL))
+
+            def last(count: int, until: int) -> bytes:
+                """`count` bytes that end at `until`."""
+                start = until - count
+                known = size - len(tail)
+                if start < 0:
+                    raise LayerError("is cut short")
+                if start >= known:
+                    return tail[start - known : until - known]
+                return _read_at(descriptor, start, count)
+
+            table_size = SeekTable.size(last(FOOTER_SIZE, size) if size >= FOOTER_SIZE else b"")
+            seek = SeekTable.decode(last(table_size, size), size)
+            frame = last(seek.end - seek.offsets[-1], seek.end)
+        finally:
+            os.close(descriptor)
+        return unwrap(CONTENTS_MAGIC, frame), seek, size
+    except LayerError as error:
+        raise LayerError(f"{name} {error}") from error
+    except OSError as error:
+        raise LayerError(f"{name}: {error.strerror}") from error
+
+
+def _read_at(descriptor: int, offset: int, size: int) -> bytes:
+    """Exactly `size` bytes; a read may give fewer than asked, most of all over a network."""
+    parts = []
+    while size:
+        part = os.pread(descriptor, size, offset)
+        if not part:
+            raise LayerError("is cut short")
+        parts.append(part)
+        offset += len(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,0 +1,220 @@
+"""Assembling: a lock's choices become layers of the store, by the shortest way for each.
+
+What the store has under the lock's hashes is used as it is. What is missing is fetched side by
+side, and packed while other files are still on their way; what has no wheel is built first.
+Archives go into the store one by one, each whole: whatever stops us, the next run goes on from
+there.
+
+Concurrency: downloads are trio tasks; packing and builds run beside them, each under its limiter.
+The store may be called from any thread. Nothing else is shared but `_Work.found`, which only
+the trio thread touches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from resolver.build import build_editable, build_wheel, editable_key
+from resolver.fetch import Download, Fetched, fetch
+from resolver.fetch import Progress as FetchProgress
+from resolver.manifest import LayerSpec
+from resolver.selection import Choice, Source
+from unionfs.editable import editable_members
+from unionfs.wheel import open_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from resolver.fetch import FetchSettings
+    from resolver.interpreter import Interpreter
+    from resolver.places import Places
+    from unionfs.store import Store
+
+PACKERS = 2
+"""Wheels packed at a time. Inflating, hashing and compressing run outside the interpreter lock."""
+
+BUILDERS = 2
+"""Builds at a time; each is a compiler's worth of processes."""
+
+
+class Progress(FetchProgress, Protocol):
+    """Told what happens, from the trio thread only."""
+
+    def locking(self, project: str) -> None:
+        """The project's lock is looked at, and made where it is missing or outdated."""
+        ...
+
+    def packing(self, name: str) -> None:
+        """A distribution's archive is being made."""
+        ...
+
+    def building(self, name: str) -> None:
+        """A distribution is being built."""
+        ...
+
+    def made(self, name: str) -> None:
+        """A distribution's archive is in the store."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What assembling works with."""
+
+    places: Places
+    store: Store
+    interpreter: Interpreter
+    settings: FetchSettings
+    progress: Progress
+    offline: bool
+
+
+async def assemble(choices: Sequence[Choice], means: Means) -> tuple[LayerSpec, ...]:
+    """One layer for each choice, in their order; `PkgviewError` for what cannot be had."""
+    work = _Work(choices, means)
+    async with trio.open_nursery() as nursery:
+        for number, choice in enumerate(choices):
+            if number not in work.found and choice.filename is None:
+                nursery.start_soon(work.build, number)
+        await work.fetch_all(nursery)
+    return tuple(
+        LayerSpec(archive=work.found[number], name=choice.name, version=choice.version or "")
+        for number, choice in enumerate(choices)
+    )
+
+
+class _Work:
+    """One call of `assemble`. `found` holds the archive of each choice that has one by now."""
+
+    def __init__(self, choices: Sequence[Choice], means: Means) -> None:
+        self.choices = choices
+        self.means = means
+        self.found: dict[int, str] = {}
+        self._packers = trio.CapacityLimiter(PACKERS)
+        self._builders = trio.CapacityLimiter(BUILDERS)
+        for number, choice in enumerate(choices):
+            key = source_key(choice, means.interpreter)
+            archive = means.store.archive_of(key) if key else None
+            if archive is not None:
+                self.found[number] = archive
+
+    async def fetch_all(self, nursery: trio.Nursery) -> None:
+        """Fetch what is missing, and give each file to a task of its own as it arrives."""
+        wanted = {
+            _download(choice).url: number
+            for number, choice in enumerate(self.choices)
+            if number not in self.found and choice.filename is not None
+        }
+        if not wanted:
+            return
+        async with fetch(
+            [_download(self.choices[number]) for number in wanted.values()],
+            cache=self.means.places.cache,
+            settings=self.means.settings,
+            progress=self.means.progress,
+            offline=self.means.offline,
+        ) as arrivals:
+            async for fetched in arrivals:
+                nursery.start_soon(self._take, wanted[fetched.download.url], fetched)
+
+    async def _take(self, number: int, fetched: Fetched) -> None:
+        try:
+            choice = self.choices[number]
+            if choice.kind is Source.WHEEL:
+                await self._add(number, partial(_add_wheel, self.means.store, fetched.path, choice))
+            else:
+                await self.build(number, fetched.path)
+        finally:
+            fetched.discard()
+
+    async def build(self, number: int, source: Path | None = None) -> None:
+        """What is no wheel: built, then packed. `source` is the fetched file, if there is one."""
+        choice, means = self.choices[number], self.means
+        with tempfile.TemporaryDirectory(prefix="pkgview-") as scratch:
+            into = Path(scratch) / "built"
+            async with self._builders:
+                means.progress.building(choice.name)
+                if choice.kind is Source.DIRECTORY and choice.editable and choice.path is not None:
+                    tree = choice.path / (choice.subdirectory or "")
+                    await build_editable(tree, means.interpreter, into, offline=means.offline)
+                    add = partial(_add_editable, means.store, into, choice)
+                else:
+                    wheel = await build_wheel(
+                        choice, source, means.interpreter, into, offline=means.offline
+                    )
+                    add = partial(_add_wheel, means.store, wheel, choice)
+            await self._add(number, add)
+
+    async def _add(self, number: int, add: Callable[[], str]) -> None:
+        choice, means = self.choices[number], self.means
+        means.progress.packing(choice.name)
+        archive = await trio.to_thread.run_sync(add, limiter=self._packers)
+        key = source_key(choice, means.interpreter)
+        if key is not None:
+            means.store.record_source(key, archive)
+        means.progress.made(choice.name)
+        self.found[number] = archive
+
+
+def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
+    """Under which key the store remembers what a choice became; None if it has to be made anew.
+
+    A wheel is known by its own hash. What is built depends on the interpreter, too. A directory
+    has no version that could be compared; the project's fingerprint says when to build it again.
+    """
+    hashes = dict(choice.hashes)
+    match choice.kind:
+        case Source.WHEEL:
+            return f"sha256-{hashes['sha256']}" if "sha256" in hashes else None
+        case Source.SDIST | Source.ARCHIVE if "sha256" in hashes:
+            return _built_key(choice, interpreter, hashes["sha256"])
+        case Source.VCS if choice.commit:
+            return _built_key(choice, interpreter, choice.commit, str(choice.url or choice.path))
+        case Source.DIRECTORY if choice.editable and choice.path is not None:
+            return f"editable-{editable_key(choice.path, interpreter)}"
+        case _:
+            return None
+
+
+def _built_key(choice: Choice, interpreter: Interpreter, *parts: str) -> str:
+    digest = hashlib.sha256(
+        "\0".join((*parts, choice.subdirectory or "", interpreter.tag)).encode()
+    )
+    return f"built-{digest.hexdigest()}"
+
+
+def _download(choice: Choice) -> Download:
+    return Download(
+        url=str(choice.path) if choice.path is not None else choice.url or "",
+        filename=choice.filename or "",
+        size=choice.size,
+        hashes=dict(choice.hashes),
+    )
+
+
+def _add_wheel(store: Store, path: Path, choice: Choice) -> str:
+    # A fetched wheel has the lock's hashes; what was built is known by nobody's.
+    sha256 = dict(choice.hashes).get("sha256") if choice.kind is Source.WHEEL else None
+    if sha256 is None:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    with open_wheel(
+        path,
+        filename=choice.filename if choice.kind is Source.WHEEL else path.name,
+        name=choice.name,
+        version=choice.version,
+        origin=f"sha256:{sha256}",
+    ) as wheel:
+        return store.add(wheel.members(), wheel.meta)
+
+
+def _add_editable(store: Store, tree: Path, choice: Choice) -> str:
+    meta, members = editable_members(tree, name=choice.name, version=choice.version or "0")
+    return store.add(members, meta)

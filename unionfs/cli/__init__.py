@@ -1,0 +1,152 @@
+"""The command line: `pkgview COMMAND`.
+
+Every command lives in a module of its own that is imported when it runs and not before: the help
+texts of `pkgview -h` are in the table below, so neither `pkgview -h` nor `pkgview up` pays for
+the others. This module imports click and nothing else that takes time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from resolver.errors import PkgviewError
+from unionfs.cli import console
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "up": ("unionfs.cli.up:up", "Make a project's view and link .venv to it."),
+    "down": ("unionfs.cli.up:down", "Take the .venv link away."),
+    "run": ("unionfs.cli.run:run", "Run a command with a project's view."),
+    "lock": ("unionfs.cli.lock:lock", "Write a project's pylock.toml."),
+    "view": ("unionfs.cli.view:view", "Show a project's view: path, layers, sizes."),
+    "why": ("unionfs.cli.why:why", "Show which distribution gives a file or module."),
+    "store": ("unionfs.cli.store:store", "Show the archives that are kept."),
+    "mount": ("unionfs.cli.mount:mount", "Mount, unless it is mounted; mend a stale mount."),
+    "umount": ("unionfs.cli.mount:umount", "Unmount and end the daemon."),
+    "status": ("unionfs.cli.status:status", "Show the mount and what its daemon did."),
+}
+"""Name -> where it is, "module:attribute", and its line in `pkgview -h`."""
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells have it."""
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they run, and whose errors are sentences."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the table's order: what is used most comes first."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module  # noqa: PLC0415 - `--version` does without
+
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name][0]} is no command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name, or say which was perhaps meant."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            from difflib import get_close_matches  # noqa: PLC0415 - only for a wrong name
+
+            near = get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+            raise click.UsageError(
+                f"there is no command {name!r}"
+                + (f"; did you mean `pkgview {near[0]}`?" if near else ""),
+                ctx,
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From the table, so that help imports nothing."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def main(  # type: ignore[override]  # always ends the process, as `standalone_mode` does
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        **extra: Any,  # noqa: ANN401 - click's own signature
+    ) -> NoReturn:
+        """Run, and turn every way to end into an exit status: 1 for failures, 2 for usage."""
+        extra.pop("standalone_mode", None)
+        try:
+            sys.exit(super().main(args, prog_name or "pkgview", standalone_mode=False, **extra))
+        except PkgviewError as error:
+            console.report(error)
+            sys.exit(error.status)
+        except click.UsageError as error:
+            where = error.ctx.command_path if error.ctx else "pkgview"
+            console.explain(error.format_message(), f"`{where} -h` shows how it is used.")
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            console.explain(error.format_message())
+            sys.exit(error.exit_code)
+        except click.Abort:
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # The reader (`| head`) has what it wanted. Python flushes stdout once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        """Run the command; an interrupt ends it without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click calls it so
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version  # noqa: PLC0415 - only where it was asked for
+
+        console.answer(f"pkgview {version('pkgview')}")
+        ctx.exit()
+
+
+@click.group(
+    name="pkgview",
+    cls=Commands,
+    context_settings=CONTEXT,
+    epilog="""\b
+Examples:
+  cd project && pkgview up && . .venv/bin/activate
+  pkgview run --with rich -- python -m rich
+  pkgview why numpy
+""",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def main() -> None:
+    """Every project sees its own packages, all of them kept once.
+
+    pkgview keeps each package as one read-only archive and mounts, for every process, exactly
+    those that its project lists.
+    """

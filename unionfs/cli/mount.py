@@ -1,0 +1,161 @@
+"""`pkgview mount` and `pkgview umount`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from resolver.errors import PkgviewError
+from resolver.places import Places
+from unionfs import control, daemon, mounts
+from unionfs.cli import console
+
+if TYPE_CHECKING:
+    from unionfs.control import Rendezvous
+
+MOUNTPOINT = click.argument("mountpoint", required=False, type=click.Path(path_type=Path))
+
+
+def places_for(mountpoint: Path | None) -> Places:
+    """The user's places, with another mount point where one is named."""
+    places = Places.from_environ()
+    if mountpoint is None:
+        return places
+    return replace(places, mount=Path(os.path.abspath(mountpoint)))  # noqa: PTH100 - resolve() would touch it
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview mount                          at ~/.pkgview, or where PKGVIEW_MOUNT says
+  pkgview mount /scratch/me/view
+  pkgview mount --foreground             for a service manager; Ctrl-C unmounts
+"""
+)
+@MOUNTPOINT
+@click.option("--foreground", is_flag=True, help="Serve in this process, log to stderr.")
+@click.option("--json", "as_json", is_flag=True, help="Print what happened as JSON.")
+def mount(mountpoint: Path | None, *, foreground: bool, as_json: bool) -> None:
+    """Mount the views; does nothing if they are mounted, and mends a mount whose daemon died."""
+    places = places_for(mountpoint)
+    if foreground:
+        daemon.serve_here(places)
+        return
+    mounted = daemon.ensure_mounted(places)
+    if as_json:
+        console.as_json(
+            {"mountpoint": os.fspath(mounted.mountpoint), "pid": mounted.pid, "how": mounted.how}
+        )
+        return
+    console.note(
+        {
+            "already": "{} is mounted already (daemon {}).",
+            "new": "Mounted {} (daemon {}).",
+            "mended": "Mounted {} (daemon {}) in place of a mount whose daemon had died.",
+        }[mounted.how].format(mounted.mountpoint, mounted.pid)
+    )
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview umount                         refuses while programs use it, and names them
+  pkgview umount --lazy                  what is open stays readable until it is closed
+  pkgview umount --force                 now; ends a daemon that hangs
+"""
+)
+@MOUNTPOINT
+@click.option("--lazy", is_flag=True, help="Detach; what is open stays readable.")
+@click.option("--force", is_flag=True, help="End the daemon and the mount; what is open breaks.")
+@click.option("--json", "as_json", is_flag=True, help="Print what happened as JSON.")
+def umount(mountpoint: Path | None, *, lazy: bool, force: bool, as_json: bool) -> None:
+    """Unmount and end the daemon; does nothing if nothing is mounted."""
+    places = places_for(mountpoint)
+    path, how = unmount(places, lazy=lazy, force=force)
+    if as_json:
+        console.as_json({"mountpoint": os.fspath(path), "how": how})
+        return
+    console.note(
+        {
+            "absent": "Nothing is mounted at {}.",
+            "unmounted": "Unmounted {}.",
+            "detached": "Unmounted {}; the daemon ends when the last open file is closed.",
+        }[how].format(path)
+    )
+
+
+def unmount(
+    places: Places, *, lazy: bool, force: bool, patience: float = daemon.PATIENCE
+) -> tuple[Path, str]:
+    """Unmount `places.mount`: its path, and "absent", "unmounted" or "detached" (in use still).
+
+    The command unmounts, not the daemon, so it works on a daemon that is dead or hangs; a live one
+    sees its connection end, and ends.
+    """
+    path = mounts.canonical(places.mount)
+    there = mounts.mounted_at(path)
+    live = daemon.running(places, control.rendezvous(places, path))
+    if there is not None and not there.ours:
+        raise daemon.foreign(there)
+    if there is None and live is None:
+        return path, "absent"
+    if force:
+        if there is not None:
+            mounts.abort(there)
+        if live is not None:
+            _kill(live)
+    while (there := mounts.mounted_at(path)) is not None and there.ours:
+        mounts.unmount(path, lazy=lazy or force)
+    if live is None or _wait_for_end(live, patience, lazy=lazy):
+        return path, "unmounted"
+    if lazy:
+        return path, "detached"
+    raise control.silent(live, patience)
+
+
+def _kill(live: Rendezvous) -> None:
+    """End a daemon that may hang, through a pidfd: the pid cannot change its meaning meanwhile."""
+    pid = live.pid()
+    if pid is None:
+        return
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if live.pid() == pid:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    except PermissionError as error:
+        raise PkgviewError(
+            f"the daemon (pid {pid}) is not yours to end", remedy=f"Run `sudo kill -9 {pid}`."
+        ) from error
+    finally:
+        os.close(process)
+
+
+def _wait_for_end(live: Rendezvous, patience: float, *, lazy: bool) -> bool:
+    """Wait until the daemon has released its lock.
+
+    A daemon detached from its mount while in use releases it when it is asked, and lives on: False.
+    """
+    deadline = time.monotonic() + patience
+    while live.held():
+        if lazy:
+            try:
+                control.ask(live, "ping", seconds=max(deadline - time.monotonic(), 0.1))
+            except control.DaemonAbsentError:
+                pass
+            else:
+                return False
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

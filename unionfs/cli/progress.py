@@ -1,0 +1,111 @@
+"""Progress of `up`: a live display on a terminal, nothing elsewhere.
+
+rich is imported when the first thing happens that takes time, so a quick `up` does without.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+PATIENCE = 0.5
+"""Seconds of work before anything is drawn."""
+
+
+class Display:
+    """Draws what `unionfs.assemble` reports. Use as a context; counts work without a terminal."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.files = 0
+        self.bytes = 0
+        self.archives = 0
+        self._draws = not quiet and sys.stderr.isatty()
+        self._began = time.monotonic()
+        self._bars: Bars | None = None
+        self._fetching: TaskID | None = None
+        self._doing: TaskID | None = None
+        self._total: int | None = None
+        self._said = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def locking(self, project: str) -> None:
+        """The lock is looked at; the resolver may take seconds."""
+        self._say(f"resolving {project}", at_once=True)
+
+    def started(self, total_files: int, total_bytes: int | None) -> None:
+        """Downloads begin."""
+        del total_files
+        self._total = total_bytes
+        self._say("fetching", at_once=True)
+        if self._bars is not None:
+            self._fetching = self._bars.add_task("fetching", total=total_bytes)
+
+    def advanced(self, filename: str, count: int) -> None:
+        """So many bytes more."""
+        del filename
+        self.bytes += count
+        if self._bars is not None and self._fetching is not None:
+            self._bars.advance(self._fetching, count)
+
+    def finished(self, filename: str) -> None:
+        """A file is whole."""
+        self.files += 1
+        self._say(f"fetched {filename}")
+
+    def packing(self, name: str) -> None:
+        """An archive is being made."""
+        self._say(f"packing {name}")
+
+    def building(self, name: str) -> None:
+        """A distribution is being built."""
+        self._say(f"building {name}", at_once=True)
+
+    def made(self, name: str) -> None:
+        """An archive is in the store."""
+        self.archives += 1
+        self._say(f"packed {name}")
+
+    def _say(self, text: str, *, at_once: bool = False) -> None:
+        if not self._draws:
+            return
+        if self._bars is None:
+            if not at_once and time.monotonic() - self._began < PATIENCE:
+                return
+            self._bars = _bars()
+            self._doing = self._bars.add_task(text, total=None)
+            self._bars.start()
+        elif self._doing is not None:
+            self._bars.update(self._doing, description=text)
+
+
+def _bars() -> Bars:
+    from rich.console import Console  # noqa: PLC0415 - see the module's docstring
+    from rich.progress import (  # noqa: PLC0415 - the same
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TransferSpeedColumn,
+    )
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=30),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

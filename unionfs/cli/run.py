@@ -1,0 +1,110 @@
+"""`pkgview run`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from resolver.errors import PkgviewError
+from resolver.places import Places
+from unionfs.cli.asked import EXTRA, GROUP, OFFLINE, PYTHON, project_at
+from unionfs.cli.up import ensured
+from unionfs.up import Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog="""\b
+Examples:
+  pkgview run -- python app.py
+  pkgview run --project ~/project -- pytest -q
+  pkgview run --with rich -- python -m rich
+""",
+)
+@click.option(
+    "--project",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=".",
+    help="The project's directory or script; default: the one here.",
+)
+@click.option(
+    "--with",
+    "requirements",
+    multiple=True,
+    metavar="REQ",
+    help="Add a requirement for this run only; may be repeated.",
+)
+@PYTHON
+@EXTRA
+@GROUP
+@OFFLINE
+@click.option("--frozen", is_flag=True, help="Never resolve anew; fail where the lock is outdated.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
+def run(  # noqa: PLR0913 - one parameter an option
+    directory: Path,
+    *,
+    requirements: tuple[str, ...],
+    python: str | None,
+    extras: tuple[str, ...],
+    groups: tuple[str, ...],
+    offline: bool,
+    frozen: bool,
+    command: tuple[str, ...],
+) -> None:
+    """Run a command with a project's view: on PATH, and for all that it starts.
+
+    The command replaces this process: its signals, its exit code and its output are its own.
+    """
+    from unionfs.daemon import ensure_mounted  # noqa: PLC0415 - `-h` does without
+
+    places = Places.from_environ()
+    wish = Wish(
+        project=project_at(directory),
+        python=python,
+        extras=extras,
+        groups=groups,
+        requirements=requirements,
+        offline=offline,
+        frozen=frozen,
+    )
+    made, _ = ensured(places, wish, quiet=False)
+    ensure_mounted(places)
+    view = places.mount / "views" / made.view
+    environ = environment(view, made.view, os.environ)
+    program, *arguments = command
+    try:
+        os.execvpe(program, [program, *arguments], environ)  # noqa: S606 - the user's own command
+    except FileNotFoundError as error:
+        raise NotFoundError(
+            f"there is no command {program}",
+            remedy="Name one that the view or PATH has: `pkgview run -- python …`.",
+        ) from error
+    except OSError as error:
+        raise NotRunnableError(f"{program} cannot be run: {error.strerror}") from error
+
+
+class NotFoundError(PkgviewError):
+    """The command does not exist; the status is that of shells and `env`."""
+
+    status = 127
+
+
+class NotRunnableError(PkgviewError):
+    """The command exists and cannot be executed."""
+
+    status = 126
+
+
+def environment(view: Path, name: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """What an activated environment would have, and the view's name for all that is started."""
+    changed = {**environ, "VIRTUAL_ENV": str(view), "PKGVIEW_VIEW": name}
+    changed["PATH"] = os.pathsep.join((str(view / "bin"), environ.get("PATH", os.defpath)))
+    changed.pop("PYTHONHOME", None)
+    return changed

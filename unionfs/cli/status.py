@@ -1,0 +1,95 @@
+"""`pkgview status`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unionfs import control, daemon, mounts
+from unionfs.cli import console
+from unionfs.cli.mount import MOUNTPOINT, places_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from resolver.places import Places
+
+SENTENCES = {
+    "absent": "Nothing is mounted at {}. Run `pkgview mount`.",
+    "stale": "{} is stale: its daemon died. Run `pkgview mount`: it mends that.",
+    "hung": "{} is mounted, and its daemon does not answer. Run `pkgview umount --force`.",
+    "foreign": "{} has something else mounted.",
+    "detached": "Nothing is mounted at {} here, but a daemon serves it: it is still in use, or "
+    "mounted in another mount namespace.",
+}
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview status
+  pkgview status --json | jq .requests
+
+Exit status: 0 if the mount works, else 1.
+"""
+)
+@MOUNTPOINT
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status(mountpoint: Path | None, *, as_json: bool) -> None:
+    """Show the mount and what its daemon did: requests, memory, cache, views in use."""
+    places = places_for(mountpoint)
+    found = look(places)
+    if as_json:
+        console.as_json(found)
+    elif found["state"] == "mounted":
+        _show(found)
+    else:
+        console.answer(SENTENCES[found["state"]].format(found["mountpoint"]))
+    sys.exit(0 if found["state"] == "mounted" else 1)
+
+
+def look(places: Places) -> dict[str, Any]:
+    """`state` (a key of `SENTENCES`, or "mounted"), `mountpoint`, and what the daemon says."""
+    path = mounts.canonical(places.mount)
+    there = mounts.mounted_at(path)
+    live = daemon.running(places, control.rendezvous(places, path))
+    found: dict[str, Any] = {"state": "absent", "mountpoint": os.fspath(path)}
+    found["log"] = os.fspath(daemon.log_path(places))
+    if there is not None and not there.ours:
+        return {**found, "state": "foreign", "fstype": there.fstype, "source": there.source}
+    if live is None:
+        return {**found, "state": "stale" if there else "absent"}
+    try:
+        said = control.ask(live, "status")
+    except control.DaemonSilentError:
+        return {**found, "state": "hung", "pid": live.pid()}
+    except control.DaemonAbsentError:
+        return {**found, "state": "stale" if there else "absent"}
+    return {**found, **said, "state": "mounted" if there else "detached"}
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    rows = [
+        ("mount", str(found["mountpoint"])),
+        ("daemon", f"pid {found['pid']}, pkgview {found['version']}, {found['transport']}"),
+        ("up for", console.duration(found["uptime"])),
+        ("memory", console.size(found["memory"])),
+    ]
+    if frames := found.get("frames"):
+        cached = f"{console.size(frames['bytes'])}, {frames['hits']:,} hits"
+        rows += [
+            ("views", f"{found['views']} looked at, {found['bindings']} processes bound"),
+            ("frame cache", f"{cached}, {frames['misses']:,} misses"),
+        ]
+    rows.append(("log", str(found["log"])))
+    requests = ", ".join(f"{name} {count:,}" for name, count in found["requests"].items())
+    console.table([*rows, ("requests", requests or "none")])
+    if found["version"] != daemon.version():
+        console.note(
+            f"The daemon is pkgview {found['version']}, this command {daemon.version()}: "
+            "`pkgview umount` and `pkgview mount` bring it up to date."
+        )

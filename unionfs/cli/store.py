@@ -1,0 +1,93 @@
+"""`pkgview store`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from resolver.places import Places
+from unionfs.cli import console
+from unionfs.cli.asked import JSON
+
+if TYPE_CHECKING:
+    from unionfs.store import Store
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview store
+  pkgview store --verify                 read every byte against the archives' names
+"""
+)
+@click.option("--verify", is_flag=True, help="Check every archive against its name.")
+@JSON
+@click.pass_context
+def store(context: click.Context, *, verify: bool, as_json: bool) -> None:
+    """Show the archives that are kept, their sizes and how many views use each."""
+    from unionfs.store import Store  # noqa: PLC0415 - `-h` does without
+
+    places = Places.from_environ()
+    found = Store(places.store)
+    sizes = found.sizes()
+    used = _uses(places)
+    damaged = _damaged(found, list(sizes)) if verify else {}
+    if as_json:
+        console.as_json(
+            {
+                "path": str(places.store),
+                "size": sum(sizes.values()),
+                "archives": [
+                    {"archive": name, "size": size, "views": used.get(name, 0)}
+                    | ({"damage": damaged.get(name)} if verify else {})
+                    for name, size in sorted(sizes.items())
+                ],
+            }
+        )
+    else:
+        console.table(
+            [
+                (name.rsplit(".", 3)[0], console.size(size), str(used.get(name, 0)))
+                for name, size in sorted(sizes.items())
+            ],
+            header=("archive", "size", "views"),
+            right=" rr",
+        )
+        console.answer(
+            f"{len(sizes)} archives, {console.size(sum(sizes.values()))} in {places.store}"
+        )
+        for name, damage in damaged.items():
+            console.explain(f"{name} is damaged: {damage}")
+        if verify and not damaged:
+            console.answer("every archive is what its name says")
+    if damaged:
+        context.exit(1)
+
+
+def _uses(places: Places) -> dict[str, int]:
+    """How many views have each archive as a layer."""
+    import json  # noqa: PLC0415 - `-h` does without
+
+    used: dict[str, int] = {}
+    for path in (places.state / "manifests").glob("*.json"):
+        try:
+            layers = json.loads(path.read_bytes())["layers"]
+            for name in {layer["archive"] for layer in layers}:
+                used[name] = used.get(name, 0) + 1
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # `pkgview up` names a damaged manifest to whoever needs it
+    return used
+
+
+def _damaged(found: Store, names: list[str]) -> dict[str, str]:
+    """What is wrong with each damaged archive."""
+    from unionfs.layer import LayerError  # noqa: PLC0415 - `-h` does without
+
+    damaged = {}
+    for name in names:
+        try:
+            found.verify(name)
+        except LayerError as error:
+            damaged[name] = str(error)
+    return damaged

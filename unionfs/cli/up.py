@@ -1,0 +1,168 @@
+"""`pkgview up` and `pkgview down`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from resolver.places import Places
+from unionfs import link
+from unionfs.cli import console
+from unionfs.cli.asked import DIRECTORY, EXTRA, GROUP, JSON, OFFLINE, PYTHON, project_at
+from unionfs.up import Made, Wish, known_view
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unionfs.cli.progress import Display
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview up                             the project here
+  pkgview up ~/project --group docs --python 3.12
+  pkgview up script.py                   a script with an inline block (PEP 723)
+  pkgview up --frozen --offline          as it was locked and fetched before, or fail
+"""
+)
+@DIRECTORY
+@PYTHON
+@EXTRA
+@GROUP
+@click.option("--no-link", is_flag=True, help="Leave .venv alone.")
+@click.option("--no-mount", is_flag=True, help="Make the view without mounting.")
+@OFFLINE
+@click.option("--frozen", is_flag=True, help="Never resolve anew; fail where the lock is outdated.")
+@click.option("--upgrade", is_flag=True, help="Take the newest versions that fit.")
+@click.option("--force", is_flag=True, help="Set a .venv that is not pkgview's aside.")
+@click.option("-v", "--verbose", is_flag=True, help="Show what changed and what conflicts.")
+@JSON
+def up(  # noqa: PLR0913 - one parameter an option
+    directory: Path,
+    *,
+    python: str | None,
+    extras: tuple[str, ...],
+    groups: tuple[str, ...],
+    no_link: bool,
+    no_mount: bool,
+    offline: bool,
+    frozen: bool,
+    upgrade: bool,
+    force: bool,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Make a project's view, mount it, and link .venv to it.
+
+    Finds the project, locks it if it has no lock, fetches what the store does not have. With
+    nothing changed it does next to nothing.
+    """
+    began = time.monotonic()
+    places = Places.from_environ()
+    project = project_at(directory)
+    linked = not no_link and project.root.is_dir()
+    if linked:
+        link.refuse_foreign(project.root, places.mount, force=force)
+    if not no_mount:
+        from unionfs import mounts  # noqa: PLC0415 - not for --no-mount
+
+        mounts.preflight()
+    wish = Wish(
+        project=project,
+        python=python,
+        extras=extras,
+        groups=groups,
+        upgrade=upgrade,
+        offline=offline,
+        frozen=frozen,
+    )
+    made, shown = ensured(places, wish, quiet=as_json)
+    if not no_mount:
+        from unionfs.daemon import ensure_mounted  # noqa: PLC0415 - not for --no-mount
+
+        mounted = ensure_mounted(places)
+        if mounted.how != "already":
+            console.note(f"Mounted {mounted.mountpoint}.")
+    aside = link.link(project.root, places.mount, made.view, force=force) if linked else None
+    if aside is not None:
+        console.note(f"What was at .venv is now at {aside}.")
+    if as_json:
+        console.as_json(
+            {
+                "project": str(project.root),
+                "view": made.view,
+                "path": str(places.mount / "views" / made.view),
+                "python": made.manifest.python.version,
+                "distributions": _distributions(made),
+                "changed": made.fresh,
+                "fetched": shown.files if shown else 0,
+                "fetched_bytes": shown.bytes if shown else 0,
+                "seconds": round(time.monotonic() - began, 3),
+            }
+        )
+        return
+    console.note(_summary(made, shown, time.monotonic() - began))
+    if verbose:
+        _say_conflicts(places, made)
+
+
+def ensured(places: Places, wish: Wish, *, quiet: bool) -> tuple[Made, Display | None]:
+    """The view, made if it has to be; and the display of what that took, None if nothing."""
+    known = known_view(places, wish)
+    if known is not None:
+        return known, None
+    from unionfs.cli.progress import Display  # noqa: PLC0415 - nothing to do draws nothing
+    from unionfs.up import make_view  # noqa: PLC0415 - beside its condition
+
+    with Display(quiet=quiet) as display:
+        return make_view(places, wish, display), display
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview down
+  pkgview down ~/project
+"""
+)
+@DIRECTORY
+def down(directory: Path) -> None:
+    """Take the .venv link away. The view and its archives stay."""
+    places = Places.from_environ()
+    project = project_at(directory)
+    root = project.directory
+    if link.unlink(root, places.mount):
+        console.note(f"Removed {root / link.NAME}.")
+    else:
+        console.note(f"{root} has no .venv.")
+
+
+def _distributions(made: Made) -> int:
+    return sum(1 for layer in made.manifest.layers if layer.name)
+
+
+def _summary(made: Made, shown: Display | None, seconds: float) -> str:
+    count = _distributions(made)
+    what = f"{count} distribution{'' if count == 1 else 's'}, Python {made.manifest.python.version}"
+    if shown is None:
+        return f"Nothing to do: {what} ({console.duration(seconds)})."
+    fetched = f", fetched {shown.files} ({console.size(shown.bytes)})" if shown.files else ""
+    state = "" if made.fresh else ", as before"
+    return f"View {made.view[:12]}{state}: {what}{fetched} ({console.duration(seconds)})."
+
+
+def _say_conflicts(places: Places, made: Made) -> None:
+    from unionfs.cli.view import conflicts  # noqa: PLC0415 - only where it was asked for
+    from unionfs.opened import open_view  # noqa: PLC0415 - the same
+
+    opened = open_view(places, made.view)
+    for layer in made.manifest.layers:
+        if layer.name:
+            console.note(f"  {layer.name} {layer.version}")
+    for conflict in conflicts(opened):
+        console.note(
+            f"  conflict: {conflict['path']}: {conflict['winner']} wins over {conflict['loser']}"
+        )

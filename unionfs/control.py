@@ -1,0 +1,455 @@
+"""The control socket: how a command asks the running daemon.
+
+One request a line, one reply a line, each a JSON object, over a stream socket that only its owner
+may reach:
+
+    {"op": "status"}                 ->  {"ok": true, "result": {…}}
+    {"op": "nonsense"}               ->  {"ok": false, "what": "…", "remedy": "…"}
+
+Who may ask: the kernel names the peer (SO_PEERCRED, unix(7)), and it must be the daemon's user or
+root. What a client may cost: a line of `MAX_REQUEST` bytes, `LINE_SECONDS` to send it,
+`REPLY_SECONDS` to take the reply, and one of `MAX_CLIENTS` places; a newcomer takes the place
+of whoever has been silent longest, so idle or hostile clients lock nobody out. Nothing that
+happens here may end the mount: every failure stays in the connection that caused it.
+
+The socket's path may be longer than the 107 bytes of `sun_path`, so both ends reach it through
+`/proc/self/fd/<directory>`; that also pins the directory whose owner and mode were checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import socket
+import stat
+import struct
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resolver.errors import PkgviewError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+    import trio
+
+    from resolver.places import Places
+
+    Operation = Callable[["Request"], Awaitable[Any]]
+    """Answers a request with what JSON can say; a `PkgviewError` reaches the asker as it is."""
+
+logger = logging.getLogger(__name__)
+
+MAX_REQUEST = 64 * 1024
+"""Bytes of one request line."""
+
+MAX_REPLY = 64 * 1024 * 1024
+"""Bytes of one reply line that a client takes."""
+
+MAX_CLIENTS = 64
+"""Connections served at once."""
+
+LINE_SECONDS = 5.0
+REPLY_SECONDS = 10.0
+
+ASK_SECONDS = 5.0
+"""How long a command waits for the daemon unless it says otherwise."""
+
+_CREDENTIALS = struct.Struct("3i")
+
+
+class DaemonAbsentError(PkgviewError):
+    """No daemon listens for this mount point."""
+
+
+class DaemonSilentError(PkgviewError):
+    """A daemon is there, and does not answer in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Who is at the other end, as the kernel says."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request: its operation, its other members, and who asks."""
+
+    operation: str
+    arguments: Mapping[str, Any]
+    peer: Peer
+
+
+# Where daemon and command meet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendezvous:
+    """Where the daemon of one mount point keeps its lock and its socket.
+
+    The lock (flock(2)) is held for as long as the daemon lives: it *is* the answer to "does it
+    run?"; its content, the daemon's pid in decimal, is for messages.
+    """
+
+    directory: Path
+    name: str
+
+    @property
+    def lock(self) -> Path:
+        """The lock file."""
+        return self.directory / f"{self.name}.lock"
+
+    @property
+    def socket(self) -> Path:
+        """The socket."""
+        return self.directory / f"{self.name}.sock"
+
+    @contextlib.contextmanager
+    def opened(self, *, create: bool = False) -> Iterator[int]:
+        """A descriptor of the directory, once it is known to be private and ours."""
+        if create:
+            _create_private(self.directory)
+        try:
+            number = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise DaemonAbsentError(f"no daemon was started here: no {self.directory}") from error
+        except OSError as error:
+            raise PkgviewError(
+                f"{self.directory} cannot be opened: {error.strerror}",
+                remedy="Move it away, or set XDG_RUNTIME_DIR to a directory of your own.",
+            ) from error
+        try:
+            _check_private(self.directory, os.fstat(number))
+            yield number
+        finally:
+            os.close(number)
+
+    def acquire(self) -> int | None:
+        """Take the lock: its descriptor, or None while another process has it."""
+        with self.opened(create=True) as directory:
+            try:
+                number = os.open(
+                    self.lock.name,
+                    os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
+                    0o600,
+                    dir_fd=directory,
+                )
+            except OSError as error:
+                raise PkgviewError(
+                    f"{self.lock} cannot be written: {error.strerror}",
+                    remedy="Set XDG_RUNTIME_DIR to a directory you may write to.",
+                ) from error
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(number)
+            return None
+        os.ftruncate(number, 0)
+        return number
+
+    def held(self) -> bool:
+        """Whether a daemon has the lock. Probes with a shared lock, so probes do not meet."""
+        try:
+            with self.opened() as directory:
+                number = os.open(
+                    self.lock.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory
+                )
+        except (OSError, PkgviewError):
+            return False
+        try:
+            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(number)
+        return False
+
+    def pid(self) -> int | None:
+        """The daemon's pid, if a process of that pid really has the lock file open."""
+        try:
+            pid = int(self.lock.read_bytes()[:20])
+            ours = self.lock.stat()
+            for entry in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.stat(entry), ours):  # noqa: PTH116 - see users()
+                        return pid
+        except (OSError, ValueError):
+            pass
+        return None
+
+
+def rendezvous(places: Places, mountpoint: Path) -> Rendezvous:
+    """Where to meet the daemon of `mountpoint` (canonical)."""
+    from hashlib import sha256  # noqa: PLC0415 - keeps `pkgview -h` from loading OpenSSL
+
+    name = sha256(os.fsencode(mountpoint)).hexdigest()[:16]
+    return Rendezvous(directory=places.runtime, name=name)
+
+
+def elsewhere(places: Places, primary: Rendezvous) -> Iterator[Rendezvous]:
+    """Where the daemon may be if it was started with another XDG_RUNTIME_DIR (cron, ssh, su)."""
+    for directory in (places.state / "run", Path(f"/run/user/{os.geteuid()}/pkgview")):
+        if directory != primary.directory:
+            yield replace(primary, directory=directory)
+
+
+def _create_private(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PkgviewError(
+            f"{directory} cannot be created: {error.strerror}",
+            remedy="Set XDG_RUNTIME_DIR to a directory you may write to.",
+        ) from error
+
+
+def _check_private(directory: Path, found: os.stat_result) -> None:
+    if found.st_uid != os.geteuid():
+        raise PkgviewError(
+            f"{directory} belongs to uid {found.st_uid}, and you are uid {os.geteuid()}",
+            remedy="Set XDG_RUNTIME_DIR to a directory of your own, "
+            "or remove it from the environment.",
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise PkgviewError(
+            f"{directory} can be entered by other users: its mode is "
+            f"{stat.S_IMODE(found.st_mode):04o}",
+            remedy=f"Run `chmod 700 {directory}`.",
+        )
+
+
+# The command's end
+
+
+def ask(
+    meeting: Rendezvous, operation: str, *, seconds: float = ASK_SECONDS, **arguments: object
+) -> Any:  # noqa: ANN401 - as wide as JSON
+    """Ask the daemon and return its result.
+
+    `DaemonAbsentError` where none listens, `DaemonSilentError` where it does not answer within
+    `seconds`, `PkgviewError` where it says no.
+    """
+    from time import monotonic  # noqa: PLC0415 - beside its only use
+
+    deadline = monotonic() + seconds
+    line = json.dumps({"op": operation, **arguments}).encode() + b"\n"
+    with meeting.opened() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        try:
+            client.settimeout(seconds)
+            client.connect(f"/proc/self/fd/{directory}/{meeting.socket.name}")
+            if peer_of(client).uid not in {os.geteuid(), 0}:
+                raise PkgviewError(f"{meeting.socket} is served by another user")
+            client.sendall(line)
+            answer = _receive_line(client, lambda: deadline - monotonic())
+        except (TimeoutError, BlockingIOError) as error:
+            raise silent(meeting, seconds) from error
+        except OSError as error:
+            raise DaemonAbsentError(
+                f"no daemon listens at {meeting.socket}: {error.strerror}",
+                remedy="Run `pkgview mount`.",
+            ) from error
+    try:
+        reply = json.loads(answer)
+        if reply["ok"]:
+            return reply["result"]
+        what, remedy = str(reply["what"]), str(reply["remedy"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise PkgviewError(
+            f"the daemon's reply to {operation!r} makes no sense",
+            remedy="It may be of another version: run `pkgview umount` and `pkgview mount`.",
+        ) from error
+    raise PkgviewError(what, remedy=remedy)
+
+
+def _receive_line(client: socket.socket, left: Callable[[], float]) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while not (parts and parts[-1].endswith(b"\n")):
+        remaining = left()
+        if remaining <= 0:
+            raise TimeoutError
+        client.settimeout(remaining)
+        part = client.recv(1 << 16)
+        size += len(part)
+        if not part or size > MAX_REPLY:
+            raise ConnectionResetError(errno.ECONNRESET, "it closed the connection")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def silent(meeting: Rendezvous, seconds: float) -> DaemonSilentError:
+    """The error for a daemon that holds its lock and says nothing."""
+    pid = meeting.pid()
+    return DaemonSilentError(
+        f"the daemon{f' (pid {pid})' if pid else ''} does not answer within {seconds:.0f} seconds",
+        remedy="Run `pkgview umount --force` to end it, and `pkgview mount` again.",
+    )
+
+
+def peer_of(connected: socket.socket | trio.socket.SocketType) -> Peer:
+    """The process at the other end when it connected (or listened), unix(7)."""
+    raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(raw)
+    return Peer(pid=pid, uid=uid, gid=gid)
+
+
+# The daemon's end
+
+
+def listen(meeting: Rendezvous) -> socket.socket:
+    """Bind the socket, replacing one that a dead daemon left; the caller holds the lock.
+
+    Who connects before `serve` accepts waits: that is how a second `pkgview mount` waits for the
+    first.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        with meeting.opened(create=True) as directory:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(meeting.socket.name, dir_fd=directory)
+            listener.bind(f"/proc/self/fd/{directory}/{meeting.socket.name}")
+            os.chmod(meeting.socket.name, 0o600, dir_fd=directory)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise PkgviewError(
+            f"{meeting.socket} cannot be made: {error.strerror}",
+            remedy="Set XDG_RUNTIME_DIR to a directory on a local file system.",
+        ) from error
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    scope: trio.CancelScope
+    answered: bool = False
+    """Whether its request is being answered now; else it is silent, or still sending."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Server:
+    """Serves `operations` on a listening socket until cancelled.
+
+    Concurrency: one task accepts, one per connection reads, runs and replies; they share only
+    `_clients`, in order of arrival, touched without an await between look and change.
+    """
+
+    operations: Mapping[str, Operation]
+    _clients: dict[_Client, None] = field(default_factory=dict)
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Accept until cancelled; the listener stays the caller's."""
+        import trio  # noqa: PLC0415 - the command's end does without
+
+        accepting = trio.socket.from_stdlib_socket(listener)
+        async with trio.open_nursery() as nursery:
+            while True:
+                try:
+                    connected, _ = await accepting.accept()
+                except OSError as error:
+                    # Out of descriptors or memory: what is connected may end meanwhile.
+                    logger.warning("cannot accept a connection: %s", error)
+                    await trio.sleep(0.1)
+                    continue
+                self._make_room()
+                client = _Client(trio.CancelScope())
+                self._clients[client] = None
+                nursery.start_soon(self._attend, trio.SocketStream(connected), client)
+
+    def _make_room(self) -> None:
+        """Cancel whoever is silent longest; where all are being answered, whoever came first."""
+        if len(self._clients) >= MAX_CLIENTS:
+            silent = (client for client in self._clients if not client.answered)
+            client = next(silent, None) or next(iter(self._clients))
+            del self._clients[client]
+            client.scope.cancel()
+
+    async def _attend(self, stream: trio.SocketStream, client: _Client) -> None:
+        import trio  # noqa: PLC0415 - the command's end does without
+
+        try:
+            with client.scope:
+                async with stream:
+                    peer = peer_of(stream.socket)
+                    if peer.uid not in {os.geteuid(), 0}:
+                        logger.warning("uid %d (pid %d) was turned away", peer.uid, peer.pid)
+                        return
+                    await self._converse(stream, peer, client)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            pass  # the client's own doing
+        except Exception:
+            logger.exception("a control connection failed")
+        finally:
+            self._clients.pop(client, None)
+
+    async def _converse(self, stream: trio.SocketStream, peer: Peer, client: _Client) -> None:
+        received = bytearray()
+        while (line := await _request_line(stream, received)) is not None:
+            client.answered = True
+            reply = await self._answer(line, peer)
+            await _send(stream, reply)
+            client.answered = False
+
+    async def _answer(self, line: bytes, peer: Peer) -> bytes:
+        """Run what a line asks for: the reply, whatever the line holds."""
+        try:
+            message = json.loads(line)
+            name = message.pop("op")
+            run = self.operations.get(name)
+        except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+            return _refusal('a request is one line of JSON: {"op": NAME, ...}')
+        if run is None:
+            known = ", ".join(sorted(self.operations))
+            return _refusal(
+                f"the daemon does not know {str(name)[:40]!r}, only: {known}",
+                "It may be of another version: run `pkgview umount` and `pkgview mount`.",
+            )
+        try:
+            result = await run(Request(operation=name, arguments=message, peer=peer))
+            return json.dumps({"ok": True, "result": result}).encode()
+        except PkgviewError as error:
+            return _refusal(error.what, error.remedy)
+        except Exception:
+            logger.exception("the operation %s failed", name)
+            return _refusal(f"the daemon failed in {name!r}", "Its log says more.")
+
+
+async def _request_line(stream: trio.SocketStream, received: bytearray) -> bytes | None:
+    """Take one line out of `received`, filling it first; None where the client is done."""
+    import trio  # noqa: PLC0415 - the command's end does without
+
+    with trio.fail_after(LINE_SECONDS):
+        while (end := received.find(b"\n")) < 0:
+            if len(received) > MAX_REQUEST:
+                await _send(stream, _refusal(f"a request is longer than {MAX_REQUEST} bytes"))
+                return None
+            part = await stream.receive_some(16 * 1024)
+            if not part:
+                return None
+            received += part
+    line = bytes(received[:end])
+    del received[: end + 1]
+    return line
+
+
+async def _send(stream: trio.SocketStream, reply: bytes) -> None:
+    import trio  # noqa: PLC0415 - the command's end does without
+
+    with trio.fail_after(REPLY_SECONDS):
+        await stream.send_all(reply + b"\n")
+
+
+def _refusal(what: str, remedy: str = "") -> bytes:
+    return json.dumps({"ok": False, "what": what, "remedy": remedy}).encode()

@@ -1,0 +1,99 @@
+"""Pin a running interpreter to its view; lies in a view's site-packages as `_pkgview_pin.py`.
+
+An interpreter may reach its view through links: a project's `.venv`, which the next
+`pkgview up` points elsewhere, or the mount's magic link `current`, which the kernel asks the
+daemon about on every walk. Once, at start, this module replaces such paths by those of the view
+itself, `<mount>/views/<id>/…`. From then on no import walks a link, and the program keeps
+the view it began with.
+
+What is pinned:
+
+* `sys.path`, always, and the `__path__` of packages that earlier .pth files have made;
+* `sys.prefix`, `sys.exec_prefix` and `sys.executable`, only if the interpreter was started
+  through the magic link: there the same name means another view to another process, so that a
+  child started as `sys.executable` in another directory would get the wrong one. Started through
+  `.venv` they stay: editors and tools know an environment by them.
+
+This runs at every interpreter start. It must never raise, and imports nothing that is not
+loaded anyway. `site` before Python 3.14 reads all .pth files of an environment twice,
+the second time with the pinned prefix: `pin` may be called again, and then only removes what the
+second time has added. The .pth file has the last name in its directory, so that what other
+.pth files add is pinned too. Python 3.15 calls `pin` from a .start file (PEP 829).
+"""
+
+import os
+import sys
+
+
+def pin() -> None:
+    """Pin `sys.path` and, behind the magic link, the prefix; quietly nothing where that fails."""
+    try:
+        prefix = sys.prefix
+        # One file of the view's own root tells where the root really is: in the mount, every
+        # name of an environment is a link of its own.
+        root = os.path.dirname(os.path.realpath(prefix + "/pyvenv.cfg"))
+        if root != prefix and os.path.isfile(root + "/pyvenv.cfg"):
+            _pin_paths(prefix, root)
+            if os.path.islink(prefix + "/current") or (
+                prefix.endswith("/current") and os.path.isdir(prefix[:-8] + "/views")
+            ):
+                _pin_prefix(prefix, root)
+        _drop_repeated(root)
+        # Whatever looks like pip; the guard itself waits for pip's own module.
+        if any("pip" in argument for argument in sys.orig_argv[1:6]):
+            import _pkgview_pip
+
+            _pkgview_pip.guard(root)
+    except Exception:
+        if sys.flags.verbose:
+            raise
+
+
+def _pin_paths(prefix: str, root: str) -> None:
+    """Replace `prefix` by `root` wherever modules are looked for."""
+    linked = (prefix + "/lib/", prefix + "/lib64/")
+
+    def pinned(path: object) -> object:
+        if isinstance(path, str) and path.startswith(linked):
+            return root + path[len(prefix) :]
+        return path
+
+    sys.path[:] = [pinned(path) for path in sys.path]  # type: ignore[misc]
+    for module in list(sys.modules.values()):
+        search = getattr(module, "__dict__", {}).get("__path__")
+        if isinstance(search, list):
+            search[:] = [pinned(path) for path in search]
+    for path in [path for path in sys.path_importer_cache if path.startswith(linked)]:
+        del sys.path_importer_cache[path]
+
+
+def _pin_prefix(prefix: str, root: str) -> None:
+    """Make the view the environment that this interpreter, and its children, know."""
+    for name in ("prefix", "exec_prefix"):
+        if getattr(sys, name) == prefix:
+            setattr(sys, name, root)
+    if sys.executable.startswith(prefix + "/"):
+        sys.executable = root + sys.executable[len(prefix) :]
+    site = sys.modules.get("site")
+    if site is not None:
+        site.PREFIXES = [  # type: ignore[attr-defined]
+            root if path == prefix else path for path in site.PREFIXES
+        ]
+    # Only if an earlier .pth file imported it: what it remembers of the prefix.
+    config = sys.modules.get("sysconfig")
+    if config is not None:
+        for name in ("_PREFIX", "_EXEC_PREFIX"):
+            if getattr(config, name, None) == prefix:
+                setattr(config, name, root)
+        for name, fresh in (("_CONFIG_VARS", None), ("_CONFIG_VARS_INITIALIZED", False)):
+            if hasattr(config, name):
+                setattr(config, name, fresh)
+
+
+def _drop_repeated(root: str) -> None:
+    """Keep the first of equal entries of `sys.path` inside the view; others are not ours."""
+    seen: set[str] = set()
+    inside = root + "/"
+    kept = [p for p in sys.path if not (p in seen or (p.startswith(inside) and seen.add(p)))]  # type: ignore[func-returns-value]
+    if len(kept) != len(sys.path):
+        sys.path[:] = kept

@@ -1,0 +1,161 @@
+"""The skeleton layer: a virtual environment's own files, for one interpreter.
+
+A function of the interpreter and of pkgview's version only, never of project or mount point, so
+that all views of one interpreter share one skeleton archive. Paths begin with a scheme, as in
+every archive (`scripts/…`, `data/…`, `purelib/…`); where these lie in a view is the manifest's.
+
+| path | what |
+|---|---|
+| `scripts/python` | link to the base interpreter; `python3`, `python3.11` link to it |
+| `scripts/activate{,.fish,.csh}` | relocatable: they find the environment from their own path |
+| `data/pyvenv.cfg` | what `site` and `getpath` read (PEP 405); keys as venv and uv write them |
+| `data/site-packages` | shortcut to purelib |
+| `data/lib64` | link to `lib` on 64-bit machines, as venv makes it |
+| `data/<stdlib>/EXTERNALLY-MANAGED` | what pip says when asked to change the view |
+| `purelib/_pkgview_pin.py` and the file that starts it | see `pin.py` |
+| `purelib/_pkgview_pip.py` | see `pip_guard.py` |
+"""
+
+from __future__ import annotations
+
+import posixpath
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resolver.errors import PkgviewError
+
+if TYPE_CHECKING:
+    from resolver.manifest import Python
+
+PIN_FILE = "zzz_pkgview"
+"""Name, without its suffix, of the file that starts the pin.
+
+`site` reads such files in the order of their names: the pin must see what the others have added.
+"""
+
+_PTH = (
+    "import sys; "
+    'exec("try:\\n import _pkgview_pin as p; p.pin()\\nexcept Exception:\\n'
+    ' if sys.flags.verbose: raise")\n'
+)
+"""One line that `site` executes. A .pth file that raises prints a traceback at every start."""
+
+_START = "_pkgview_pin:pin\n"
+"""PEP 829, Python 3.15: an entry point instead of a line that is executed."""
+
+_START_SINCE = (3, 15)
+
+_EXTERNALLY_MANAGED = """\
+[externally-managed]
+Error=This environment is a pkgview view: it is read-only, and shows exactly
+ what its project lists.
+
+ To have a package here, add it to the project's pyproject.toml
+ (or requirements.txt), then run
+
+     pkgview up
+
+ To try one without adding it:
+
+     pkgview run --with PACKAGE -- python
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkeletonFile:
+    """A file (`target` is None) or a symbolic link (`content` is empty, `executable` False).
+
+    `path` is relative, begins with a scheme name, and uses "/"; `target` is written as it is.
+    """
+
+    path: str
+    content: bytes = b""
+    target: str | None = None
+    executable: bool = False
+
+
+def skeleton(
+    python: Python, *, full_version: str, implementation: str, pkgview_version: str = ""
+) -> list[SkeletonFile]:
+    """All files of the skeleton, sorted by path.
+
+    `full_version` is "3.11.7", `implementation` "CPython" (`platform.python_implementation()`),
+    `pkgview_version` this program's own ("": asked of the installed distribution).
+    Raises `PkgviewError` where the interpreter's name cannot stand in `pyvenv.cfg`.
+    """
+    schemes = python.schemes
+    number = python.version.rstrip("t")
+    files = [
+        SkeletonFile(path="scripts/python", target=_interpreter(python)),
+        SkeletonFile(path="scripts/python3", target="python"),
+        SkeletonFile(path=f"scripts/python{python.version}", target="python"),
+        SkeletonFile(path="scripts/activate", content=_content("activate.sh")),
+        SkeletonFile(path="scripts/activate.fish", content=_content("activate.fish")),
+        SkeletonFile(path="scripts/activate.csh", content=_content("activate.csh")),
+        SkeletonFile(
+            path="data/pyvenv.cfg",
+            content=_configuration(
+                python, full_version, implementation, pkgview_version or _own_version()
+            ),
+        ),
+        SkeletonFile(path="data/site-packages", target=schemes.purelib),
+        SkeletonFile(
+            path=f"data/{posixpath.dirname(schemes.purelib)}/EXTERNALLY-MANAGED",
+            content=_EXTERNALLY_MANAGED.encode(),
+        ),
+        SkeletonFile(path="purelib/_pkgview_pin.py", content=_content("pin.py")),
+        SkeletonFile(path="purelib/_pkgview_pip.py", content=_content("pip_guard.py")),
+    ]
+    if number != python.version:
+        files.append(SkeletonFile(path=f"scripts/python{number}", target="python"))
+    if sys.maxsize > 1 << 32 and not schemes.platlib.startswith("lib64/"):
+        # Where platlib itself is below lib64 that is a directory, and no link.
+        files.append(SkeletonFile(path="data/lib64", target="lib"))
+    if tuple(int(part) for part in number.split(".")) >= _START_SINCE:
+        files.append(SkeletonFile(path=f"purelib/{PIN_FILE}.start", content=_START.encode()))
+    else:
+        files.append(SkeletonFile(path=f"purelib/{PIN_FILE}.pth", content=_PTH.encode()))
+    return sorted(files, key=lambda file: file.path)
+
+
+def _interpreter(python: Python) -> str:
+    """The base interpreter's path; it becomes a link's target and a line of `pyvenv.cfg`."""
+    path = python.executable
+    if (
+        not path.startswith("/")
+        or "\0" in path
+        or path.splitlines() != [path]
+        or path != path.strip()
+    ):
+        raise PkgviewError(
+            f"the interpreter {path!r} cannot be the base of an environment: "
+            "its path must be absolute, on one line, and without blanks at its ends",
+            remedy="Choose another one with `pkgview up --python PATH`.",
+        )
+    return path
+
+
+def _configuration(
+    python: Python, full_version: str, implementation: str, pkgview_version: str
+) -> bytes:
+    """`pyvenv.cfg`; its reader is `getpath`, which wants UTF-8 and one `key = value` a line."""
+    return (
+        f"home = {posixpath.dirname(python.executable)}\n"
+        f"implementation = {implementation}\n"
+        f"version_info = {full_version}\n"
+        "include-system-site-packages = false\n"
+        f"pkgview = {pkgview_version}\n"
+    ).encode(errors="surrogateescape")
+
+
+def _own_version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - 20 ms, and only where a view is made
+
+    return version("pkgview")
+
+
+def _content(name: str) -> bytes:
+    """A file of this folder, byte for byte."""
+    return Path(__file__).with_name(name).read_bytes()

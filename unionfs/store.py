@@ -1,0 +1,287 @@
+"""The store: a directory of archives, which holds whole archives or nothing.
+
+    <root>/archives/<stem>.<digest>.tar.zst     read-only, named by content, never changed
+    <root>/archives/damaged/                    archives that were found damaged
+    <root>/archives/.tmp-<pid>-<random>         being written; locked by whoever writes it
+    <root>/sources/<key>                        link to the archive that a wheel or sdist became
+
+Writing is: temporary file beside its destination, fsync, rename, fsync of the directory. Two
+processes that add the same archive write the same name, and either one's file may stay.
+
+A temporary belongs to a writer for as long as that one holds its flock(2), which ends with the
+process however it ends. (A pid alone proves nothing: it is used again, and means another process
+in another container or on another machine that shares the store.) The next writer removes the
+temporaries whose lock is free; where the file system has no locks, those older than a day.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import filecmp
+import os
+import re
+import threading
+import time
+import weakref
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from resolver.errors import PkgviewError
+from unionfs.archive import Archive
+from unionfs.contents import digest_of_name
+from unionfs.frames import FrameCache
+from unionfs.layer import LayerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from unionfs.contents import Meta
+    from unionfs.pack import Member
+
+TEMPORARY_PREFIX: Final = ".tmp-"
+ABANDONED_AFTER: Final = 24 * 3600
+"""Seconds after which a temporary without a usable lock has no writer any more."""
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,199}")
+_LINK_PREFIX = "../archives/"
+_READ_ONLY = 0o444
+
+
+class Store:
+    """Archives below `root`, which need not exist until something is added.
+
+    Any thread may call any method. `frames` is shared by all archives opened here.
+    """
+
+    def __init__(self, root: Path, frames: FrameCache | None = None) -> None:
+        self.root = root
+        self.frames = FrameCache() if frames is None else frames
+        self.archives = root / "archives"
+        self.sources = root / "sources"
+        self._lock = threading.Lock()
+        # Weak: an archive stays open while a view holds it, and no longer.
+        self._open: weakref.WeakValueDictionary[str, Archive] = weakref.WeakValueDictionary()
+
+    # -- archives --------------------------------------------------------------------------------
+
+    def add(self, members: Iterable[Member], meta: Meta) -> str:
+        """Pack the members into an archive and put it in place; return its name.
+
+        An archive of that name that is there and whole is kept, a damaged one replaced.
+        `PkgviewError` if it cannot be packed or written; then nothing is left behind.
+        """
+        # Reading archives must not pay for what only writing needs.
+        from unionfs.pack import pack  # noqa: PLC0415
+
+        with _explained(self.archives):
+            self.archives.mkdir(parents=True, exist_ok=True)
+            self._sweep(self.archives)
+            temporary, descriptor = _temporary(self.archives)
+            try:
+                with open(descriptor, "wb") as out:  # noqa: PTH123 - a descriptor, not a path
+                    name = pack(members, meta, out)
+                    out.flush()
+                    os.fchmod(out.fileno(), _READ_ONLY)
+                    os.fsync(out.fileno())
+                    # Still locked: nobody takes it for abandoned before it has its name.
+                    self._place(temporary, self.archives / name)
+            except BaseException:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+                raise
+        return name
+
+    def has(self, name: str) -> bool:
+        """Whether an archive of that name is here; False for what is no archive's name."""
+        return digest_of_name(name) is not None and (self.archives / name).is_file()
+
+    def path(self, name: str) -> Path:
+        """Where the archive of that name is, or would be."""
+        if digest_of_name(name) is None:
+            raise PkgviewError(f"{name!r} is no archive's name")
+        return self.archives / name
+
+    def open(self, name: str) -> Archive:
+        """The archive, the same object for as long as anybody holds it.
+
+        `LayerError` if it is missing or damaged.
+        """
+        with self._lock:
+            archive = self._open.get(name)
+        if archive is None:
+            fresh = Archive.open(self.path(name), self.frames)
+            with self._lock:
+                archive = self._open.setdefault(name, fresh)
+        return archive
+
+    def names(self) -> list[str]:
+        """All archives, sorted; none where there is no store."""
+        return sorted(self.sizes())
+
+    def sizes(self) -> dict[str, int]:
+        """Every archive's size on disk in bytes."""
+        with _explained(self.archives):
+            try:
+                listing = os.scandir(self.archives)
+            except FileNotFoundError:
+                return {}
+            with listing:
+                return {
+                    item.name: item.stat(follow_symlinks=False).st_size
+                    for item in listing
+                    if digest_of_name(item.name) is not None and item.is_file(follow_symlinks=False)
+                }
+
+    def verify(self, name: str) -> None:
+        """Read every byte of an archive; `LayerError` says what is wrong with it."""
+        Archive.open(self.path(name), self.frames).verify()
+
+    def set_aside(self, name: str) -> Path:
+        """Move a damaged archive to `archives/damaged/`, so that it is fetched again.
+
+        Its old place and the new one are on one file system: the bytes stay for whoever wants to
+        know what happened to them.
+        """
+        damaged = self.archives / "damaged"
+        with _explained(damaged):
+            damaged.mkdir(exist_ok=True)
+            self.path(name).replace(damaged / name)
+            _sync(damaged)
+            _sync(self.archives)
+        with self._lock:
+            self._open.pop(name, None)
+        return damaged / name
+
+    # -- sources ---------------------------------------------------------------------------------
+
+    def record_source(self, key: str, archive: str) -> None:
+        """Remember that `key` ("sha256-<hex of a wheel>") became that archive."""
+        link = self._source(key)
+        self.path(archive)
+        with _explained(self.sources):
+            self.sources.mkdir(parents=True, exist_ok=True)
+            temporary = self.sources / _temporary_name()
+            try:
+                temporary.symlink_to(_LINK_PREFIX + archive)
+                temporary.replace(link)
+            except BaseException:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+                raise
+            _sync(self.sources)
+
+    def archive_of(self, key: str) -> str | None:
+        """The archive that `key` became; None if that is not known or it is not here any more."""
+        try:
+            target = os.readlink(self._source(key))
+        except OSError:
+            return None
+        name = target.removeprefix(_LINK_PREFIX)
+        return name if self.has(name) else None
+
+    def _source(self, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise PkgviewError(f"{key!r} cannot name the source of an archive")
+        return self.sources / key
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    def _place(self, temporary: Path, path: Path) -> None:
+        """Give a written archive its name, unless a whole one has it already."""
+        if path.exists() and self._is_whole(path, temporary):
+            temporary.unlink()
+            return
+        temporary.replace(path)
+        _sync(self.archives)
+
+    def _is_whole(self, path: Path, like: Path) -> bool:
+        try:
+            # Nearly always the very same bytes; only another zstd gives others.
+            if not filecmp.cmp(path, like, shallow=False):
+                Archive.open(path, FrameCache(0)).verify()
+        except (OSError, LayerError):
+            return False
+        return True
+
+    def _sweep(self, directory: Path) -> None:
+        """Remove what writers that died have left."""
+        with os.scandir(directory) as listing:
+            found = [item.name for item in listing if item.name.startswith(TEMPORARY_PREFIX)]
+        for name in found:
+            # What somebody else owns, or has removed just now, is none of our business.
+            with suppress(OSError):
+                _remove_abandoned(directory / name)
+
+
+def _temporary_name() -> str:
+    return f"{TEMPORARY_PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
+
+
+def _temporary(directory: Path) -> tuple[Path, int]:
+    """A new, locked, empty file and its descriptor."""
+    while True:
+        path = directory / _temporary_name()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            # Without locks on this file system the age decides.
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:
+                return path, descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        # Between the two calls a sweeper took it for abandoned: begin again.
+        os.close(descriptor)
+
+
+def _remove_abandoned(path: Path) -> None:
+    # A network file system wants a descriptor that can write for an exclusive lock, and the
+    # owner of a file that is read-only already cannot have one: the age decides there, too.
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except PermissionError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError:
+            if time.time() - os.fstat(descriptor).st_mtime < ABANDONED_AFTER:
+                return
+        path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_REMEDIES = {
+    errno.ENOSPC: "Make room on that file system and run the command again.",
+    errno.EDQUOT: "Your quota there is used up: make room and run the command again.",
+    errno.EROFS: "That file system is read-only: set XDG_DATA_HOME to a directory you may write.",
+    errno.EACCES: "Make it writable for you, or set XDG_DATA_HOME to a directory you may write.",
+    errno.EPERM: "Make it writable for you, or set XDG_DATA_HOME to a directory you may write.",
+}
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about the store into a sentence with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or 0
+        raise PkgviewError(
+            f"the store at {path} cannot be used: {error.strerror or error}",
+            remedy=_REMEDIES.get(number, "Look at that directory, then run the command again."),
+        ) from error
