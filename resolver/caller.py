@@ -225,6 +225,7 @@ class Command(NamedTuple):
 # Python/getopt.c and Python/initconfig.c, the same from 3.11 to 3.14.
 _FLAGS = frozenset(b"bBdEiIOPqRsStuvx")
 _WITH_ARGUMENT = frozenset(b"WX")
+_CHECKS = ([b"default"], [b"always"], [b"never"])
 
 
 def parse_command(argv: Sequence[bytes]) -> Command:  # noqa: C901, PLR0911, PLR0912 - one branch an option, as getopt.c has them
@@ -248,7 +249,7 @@ def parse_command(argv: Sequence[bytes]) -> Command:  # noqa: C901, PLR0911, PLR
             if option in _FLAGS:
                 continue
             if option == ord("-"):  # also in the middle of a word: -B-check-hash-based-pycs
-                if rest != b"check-hash-based-pycs" or at >= len(argv):
+                if rest != b"check-hash-based-pycs" or [*argv[at : at + 1]] not in _CHECKS:
                     return Command(Runs.NOTHING)  # --help-all and its like, or an unknown one
                 at += 1
                 break

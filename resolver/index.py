@@ -52,31 +52,33 @@ class Credential:
 class DownloadSettings:
     """What a download needs besides its URL.
 
-    `certificates` is a PEM file or a directory of certificates (None: the system's),
-    `client_certificate` a PEM file with certificate and key; `proxies` maps "http", "https" and
-    "all" to a proxy's URL and `no_proxy` lists the hosts reached without; `credentials` maps an
-    origin ("https://host:port", the port always written) or, from netrc, a host name to its
-    credential; `insecure_hosts` ("host" or "host:port") may show any certificate; `timeout` is in
-    seconds.
+    `certificates` is a PEM file, `certificate_directory` one that OpenSSL's rehash made (both
+    None: the system's), `client_certificate` a PEM file with certificate and key; `proxies` maps
+    "http", "https" and "all" to a proxy's URL and `no_proxy` lists the hosts reached without;
+    `credentials` maps "host:port", the port always written, to what that index wants, `netrc` a
+    host's name; `insecure_hosts` ("host" or "host:port") may show any certificate; `timeout` is
+    in seconds.
     """
 
     certificates: Path | None = None
+    certificate_directory: Path | None = None
     client_certificate: Path | None = None
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     no_proxy: tuple[str, ...] = ()
     credentials: Mapping[str, Credential] = field(default_factory=dict)
+    netrc: Mapping[str, Credential] = field(default_factory=dict)
     insecure_hosts: frozenset[str] = frozenset()
     timeout: float = 60.0
 
     def credential_for(self, url: str) -> Credential | None:
-        """The credential for one URL: its own, its origin's, else netrc's for its host."""
+        """The credential for one URL: its own, its host and port's, else netrc's for its host."""
         parts = urlsplit(url)
         if parts.username:
             return _credential(parts.username, parts.password)
-        found = self.credentials.get(_origin(url))
+        found = self.credentials.get(_host_and_port(url))
         # netrc knows no schemes; what it tells is not sent in the clear.
         if found is None and parts.scheme == "https":
-            found = self.credentials.get(parts.hostname or "")
+            found = self.netrc.get(parts.hostname or "")
         return found
 
     def verifies(self, url: str) -> bool:
@@ -163,18 +165,19 @@ def download_settings(
             name, equals, url = word.partition("=")
             known = bool(equals) and "/" not in name
             named.append({"name": name, "url": url} if known else {"url": word})
-    credentials = _netrc(env)
+    credentials: dict[str, Credential] = {}
     for index in named:
         credentials |= _index_credential(index, env)
-    bundle = next((env[name] for name in _CERTIFICATE_VARIABLES if env.get(name)), None)
-    client = env.get("SSL_CLIENT_CERT")
+    bundle, directories, client = map(env.get, ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"))
     no_proxy = env.get("NO_PROXY") or env.get("no_proxy") or ""
     return DownloadSettings(
         certificates=Path(bundle) if bundle else None,
+        certificate_directory=Path(directories.split(os.pathsep)[0]) if directories else None,
         client_certificate=Path(client) if client else None,
         proxies=_proxies(env),
         no_proxy=tuple(host.strip() for host in no_proxy.split(",") if host.strip()),
         credentials=credentials,
+        netrc=_netrc(env),
         insecure_hosts=frozenset(env.get("UV_INSECURE_HOST", "").replace(",", " ").split()),
         timeout=float(_seconds(env.get("UV_HTTP_TIMEOUT", "")) or 60),
     )
@@ -307,7 +310,7 @@ def _index_credential(index: Mapping[str, Any], env: Mapping[str, str]) -> dict[
     if not isinstance(url, str) or "://" not in url:
         return {}
     try:
-        parts, origin = urlsplit(url), _origin(url)
+        parts, place = urlsplit(url), _host_and_port(url)
     except ValueError:
         return {}
     user, password = parts.username, parts.password
@@ -315,7 +318,7 @@ def _index_credential(index: Mapping[str, Any], env: Mapping[str, str]) -> dict[
         prefix = "UV_INDEX_" + "".join(c if c.isalnum() else "_" for c in name.upper())
         user = env.get(f"{prefix}_USERNAME") or user
         password = env.get(f"{prefix}_PASSWORD") or password
-    return {origin: _credential(user or "", password)} if user or password else {}
+    return {place: _credential(user or "", password)} if user or password else {}
 
 
 def _credential(user: str, password: str | None) -> Credential:
@@ -339,6 +342,5 @@ def _port(url: str) -> int:
     return parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme.lower()}://{(parts.hostname or '').lower()}:{_port(url)}"
+def _host_and_port(url: str) -> str:
+    return f"{(urlsplit(url).hostname or '').lower()}:{_port(url)}"

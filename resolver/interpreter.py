@@ -16,12 +16,12 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.manifest import Python, Schemes
-from resolver.probe import our_packaging, probe
 from resolver.resolved import write_atomically
 
 if TYPE_CHECKING:
@@ -115,8 +115,10 @@ def inspect(executable: Path, state: Path) -> Interpreter:
     kept = _kept_at(executable, state)
     if kept is not None and (found := _load(kept)) is not None:
         return found
+    from resolver.probe import probe  # noqa: PLC0415 - mostly there is no need to run one
+
     try:
-        found = _described(executable, probe(executable))
+        found = _described(executable, probe(executable, _packaging()[0]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PkgviewError(
             f"{executable} is not a usable Python: it describes itself in no way we know ({error})",
@@ -282,9 +284,21 @@ def _kept_at(executable: Path, state: Path) -> Path | None:
     except OSError:
         return None
     # A virtual environment is a link to its base with pyvenv.cfg beside: its path tells it apart.
-    identity = f"{executable}\0{found.st_mtime_ns}\0{found.st_size}\0{our_packaging()[1]}"
+    identity = f"{executable}\0{found.st_mtime_ns}\0{found.st_size}\0{_packaging()[1]}"
     digest = hashlib.sha256(os.fsencode(identity)).hexdigest()
     return state / "interpreters" / f"{digest[:32]}.json"
+
+
+def _packaging() -> tuple[str, str]:
+    """Where our packaging can be imported from, and a name for its state, without importing it."""
+    spec = find_spec("packaging")
+    if spec is None or spec.origin is None:
+        raise PkgviewError(
+            "the distribution `packaging` is missing", remedy="Install pkgview again."
+        )
+    origin = Path(spec.origin)
+    found = origin.stat()
+    return str(origin.parent.parent), f"{found.st_size}-{found.st_mtime_ns}"
 
 
 def _load(path: Path) -> Interpreter | None:

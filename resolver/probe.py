@@ -13,11 +13,12 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROBE_SECONDS = 15.0
 """A cold interpreter on a slow disk needs about two; one that needs longer hangs."""
@@ -50,20 +51,11 @@ sys.stdout.write("\n" + sys.argv[2] + json.dumps(told) + "\n")
 """
 
 
-def our_packaging() -> tuple[str, str]:
-    """Where our packaging can be imported from, and a name for its state, without importing it."""
-    spec = find_spec("packaging")
-    if spec is None or spec.origin is None:
-        raise PkgviewError(
-            "the distribution `packaging` is missing", remedy="Install pkgview again."
-        )
-    origin = Path(spec.origin)
-    found = origin.stat()
-    return str(origin.parent.parent), f"{found.st_size}-{found.st_mtime_ns}"
+def probe(executable: Path, packaging: str) -> dict[str, Any]:
+    """What the interpreter says of itself; PkgviewError where it says nothing sensible.
 
-
-def probe(executable: Path) -> dict[str, Any]:
-    """What the interpreter says of itself; PkgviewError where it says nothing sensible."""
+    `packaging` is the directory that our own copy of packaging can be imported from.
+    """
 
     def failed(why: str) -> PkgviewError:
         return PkgviewError(
@@ -73,7 +65,7 @@ def probe(executable: Path) -> dict[str, Any]:
 
     if not os.access(executable, os.X_OK):
         raise failed("it cannot be executed")
-    command = [str(executable), "-I", "-S", "-B", "-c", _PROBE, our_packaging()[0], _MARK]
+    command = [str(executable), "-I", "-S", "-B", "-c", _PROBE, packaging, _MARK]
     try:
         process = subprocess.Popen(  # its pipe is read under a limit of time and of size
             command,

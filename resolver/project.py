@@ -166,8 +166,8 @@ def trust_problem(project: Project, uid: int) -> str | None:
     they are sticky, like /tmp: there nobody can rename what is not theirs. The input's own
     directory may not even then, since anybody could add a file that outranks the others. Write
     permission for a private group of the user's or root's (same name, no other members) is
-    allowed: it is what the usual umask of 002 gives. An access control list that lets somebody write counts as
-    write permission for a group.
+    allowed: it is what the usual umask of 002 gives. An access control list that lets somebody
+    write counts as write permission for a group.
     """
     holding = {path.parent for path in project.inputs} | {project.directory}
     above = {parent for directory in holding for parent in directory.parents} - holding

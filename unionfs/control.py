@@ -20,25 +20,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import logging
 import os
 import socket
-import stat
 import struct
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
+from unionfs.rendezvous import DaemonAbsentError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     import trio
 
-    from resolver.places import Places
+    from unionfs.rendezvous import Rendezvous
 
     Operation = Callable[["Request"], Awaitable[Any]]
     """Answers a request with what JSON can say; a `PkgviewError` reaches the asker as it is."""
@@ -63,10 +61,6 @@ ASK_SECONDS = 5.0
 _CREDENTIALS = struct.Struct("3i")
 
 
-class DaemonAbsentError(PkgviewError):
-    """No daemon listens for this mount point."""
-
-
 class DaemonSilentError(PkgviewError):
     """A daemon is there, and does not answer in time."""
 
@@ -87,144 +81,6 @@ class Request:
     operation: str
     arguments: Mapping[str, Any]
     peer: Peer
-
-
-# Where daemon and command meet
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendezvous:
-    """Where the daemon of one mount point keeps its lock and its socket.
-
-    The lock (flock(2)) is held for as long as the daemon lives: it *is* the answer to "does it
-    run?"; its content, the daemon's pid in decimal, is for messages.
-    """
-
-    directory: Path
-    name: str
-
-    @property
-    def lock(self) -> Path:
-        """The lock file."""
-        return self.directory / f"{self.name}.lock"
-
-    @property
-    def socket(self) -> Path:
-        """The socket."""
-        return self.directory / f"{self.name}.sock"
-
-    @contextlib.contextmanager
-    def opened(self, *, create: bool = False) -> Iterator[int]:
-        """A descriptor of the directory, once it is known to be private and ours."""
-        if create:
-            _create_private(self.directory)
-        try:
-            number = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            raise DaemonAbsentError(f"no daemon was started here: no {self.directory}") from error
-        except OSError as error:
-            raise PkgviewError(
-                f"{self.directory} cannot be opened: {error.strerror}",
-                remedy="Move it away, or set XDG_RUNTIME_DIR to a directory of your own.",
-            ) from error
-        try:
-            _check_private(self.directory, os.fstat(number))
-            yield number
-        finally:
-            os.close(number)
-
-    def acquire(self) -> int | None:
-        """Take the lock: its descriptor, or None while another process has it."""
-        with self.opened(create=True) as directory:
-            try:
-                number = os.open(
-                    self.lock.name,
-                    os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
-                    0o600,
-                    dir_fd=directory,
-                )
-            except OSError as error:
-                raise PkgviewError(
-                    f"{self.lock} cannot be written: {error.strerror}",
-                    remedy="Set XDG_RUNTIME_DIR to a directory you may write to.",
-                ) from error
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(number)
-            return None
-        os.ftruncate(number, 0)
-        return number
-
-    def held(self) -> bool:
-        """Whether a daemon has the lock. Probes with a shared lock, so probes do not meet."""
-        try:
-            with self.opened() as directory:
-                number = os.open(
-                    self.lock.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory
-                )
-        except (OSError, PkgviewError):
-            return False
-        try:
-            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(number)
-        return False
-
-    def pid(self) -> int | None:
-        """The daemon's pid, if a process of that pid really has the lock file open."""
-        try:
-            pid = int(self.lock.read_bytes()[:20])
-            ours = self.lock.stat()
-            for entry in Path(f"/proc/{pid}/fd").iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    if os.path.samestat(os.stat(entry), ours):  # noqa: PTH116 - see users()
-                        return pid
-        except (OSError, ValueError):
-            pass
-        return None
-
-
-def rendezvous(places: Places, mountpoint: Path) -> Rendezvous:
-    """Where to meet the daemon of `mountpoint` (canonical)."""
-    from hashlib import sha256  # noqa: PLC0415 - keeps `pkgview -h` from loading OpenSSL
-
-    name = sha256(os.fsencode(mountpoint)).hexdigest()[:16]
-    return Rendezvous(directory=places.runtime, name=name)
-
-
-def elsewhere(places: Places, primary: Rendezvous) -> Iterator[Rendezvous]:
-    """Where the daemon may be if it was started with another XDG_RUNTIME_DIR (cron, ssh, su)."""
-    for directory in (places.state / "run", Path(f"/run/user/{os.geteuid()}/pkgview")):
-        if directory != primary.directory:
-            yield replace(primary, directory=directory)
-
-
-def _create_private(directory: Path) -> None:
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise PkgviewError(
-            f"{directory} cannot be created: {error.strerror}",
-            remedy="Set XDG_RUNTIME_DIR to a directory you may write to.",
-        ) from error
-
-
-def _check_private(directory: Path, found: os.stat_result) -> None:
-    if found.st_uid != os.geteuid():
-        raise PkgviewError(
-            f"{directory} belongs to uid {found.st_uid}, and you are uid {os.geteuid()}",
-            remedy="Set XDG_RUNTIME_DIR to a directory of your own, "
-            "or remove it from the environment.",
-        )
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise PkgviewError(
-            f"{directory} can be entered by other users: its mode is "
-            f"{stat.S_IMODE(found.st_mode):04o}",
-            remedy=f"Run `chmod 700 {directory}`.",
-        )
 
 
 # The command's end

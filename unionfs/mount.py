@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -22,15 +23,18 @@ from resolver.project import find_project, project_of_script, trust_problem
 from unionfs.catalog import Catalog, manifest_path
 from unionfs.default import ensure_default
 from unionfs.filesystem import Filesystem
+from unionfs.kernel import libfuse
 from unionfs.made import notice_layer
 from unionfs.publish import publish
 from unionfs.registry import Registry
+from unionfs.service import Service
 from unionfs.store import Store
 
 if TYPE_CHECKING:
     from resolver.caller import Caller
     from resolver.places import Places
     from resolver.project import Project
+    from unionfs import control
 
 logger = logging.getLogger(__name__)
 
@@ -139,3 +143,40 @@ def build_filesystem(places: Places) -> tuple[Filesystem, Current]:
         Catalog(places, store, registry), current, uid=os.getuid(), gid=os.getgid()
     )
     return filesystem, current
+
+
+def assemble(places: Places) -> Service:
+    """What pkgview really serves."""
+    filesystem, current = build_filesystem(places)
+    catalog, binder = filesystem.catalog, current.binder
+
+    def gauges() -> dict[str, Any]:
+        frames = catalog.store.frames
+        return {
+            "views": catalog.loaded_views,
+            "bindings": len(binder.bindings),
+            "frames": {"bytes": frames.size, "hits": frames.hits, "misses": frames.misses},
+        }
+
+    async def bindings(_: control.Request) -> list[dict[str, Any]]:
+        return [
+            {
+                "pid": bound.identity.tgid,
+                "command": os.fsdecode(bound.command),
+                "rule": bound.binding.rule.name.lower(),
+                "project": bound.binding.project,
+                "view": bound.binding.view,
+                "why": bound.binding.why,
+            }
+            for bound in binder.bindings
+        ]
+
+    async def refresh(_: control.Request) -> None:
+        binder.refresh()
+
+    return Service(
+        serve=partial(libfuse.serve, filesystem),
+        transport="libfuse",
+        gauges=gauges,
+        operations={"bindings": bindings, "refresh": refresh},
+    )

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
-from unionfs import control, daemon, mounts
+from unionfs import control, daemon, launch, mounts, service
+from unionfs.rendezvous import Rendezvous
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -82,7 +83,7 @@ async def _serve(
         pyfuse3.close(unmount=True)
 
 
-def _assemble(places: Places) -> daemon.Service:
+def _assemble(places: Places) -> service.Service:
     fault = os.environ.get("STAND_IN_FAULT", "")
     if fault == "refuses":
         raise PkgviewError("the stand-in refuses", remedy="Ask for another.")
@@ -106,7 +107,7 @@ def _assemble(places: Places) -> daemon.Service:
         os.umask(mask := os.umask(0))
         return {"umask": mask, "path": sys.path, "environ": dict(os.environ)}
 
-    return daemon.Service(
+    return service.Service(
         serve=fail if fault == "fails" else _serve,
         transport="stand-in",
         gauges=lambda: {"store": os.fspath(places.store)},
@@ -128,7 +129,7 @@ def tidy(root: Path) -> None:
             mounts.unmount(mount.path, lazy=True)
     deadline = time.monotonic() + 10
     for lock in root.rglob("*.lock"):
-        meeting = control.Rendezvous(directory=lock.parent, name=lock.stem)
+        meeting = Rendezvous(directory=lock.parent, name=lock.stem)
         while meeting.held():
             if pid := meeting.pid():
                 os.kill(pid, signal.SIGKILL)
@@ -160,7 +161,7 @@ def places(fuse: None, isolated_places: Places, tmp_path: Path) -> Iterator[Plac
 @pytest.fixture
 def mounted(places: Places) -> Places:
     """pkgview itself, mounted at `places.mount`."""
-    daemon.ensure_mounted(places)
+    launch.ensure_mounted(places)
     return places
 
 

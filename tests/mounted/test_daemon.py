@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.errors import PkgviewError
-from unionfs import control, daemon, mounts
+from unionfs import control, launch, mounts
 from unionfs.cli.mount import unmount
 from unionfs.cli.status import look
+from unionfs.rendezvous import Rendezvous, rendezvous
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,12 +34,12 @@ STAND_IN = (sys.executable, "-P", os.fspath(HERE / "conftest.py"))
 PKGVIEW = (sys.executable, "-c", "from unionfs.cli import main; main()")
 
 
-def mount(places: Places, *, patience: float = 20.0) -> daemon.Mounted:
-    return daemon.ensure_mounted(places, command=STAND_IN, patience=patience)
+def mount(places: Places, *, patience: float = 20.0) -> launch.Mounted:
+    return launch.ensure_mounted(places, command=STAND_IN, patience=patience)
 
 
-def meeting(places: Places) -> control.Rendezvous:
-    return control.rendezvous(places, mounts.canonical(places.mount))
+def meeting(places: Places) -> Rendezvous:
+    return rendezvous(places, mounts.canonical(places.mount))
 
 
 def eventually(what: Callable[[], object], seconds: float = 10.0) -> None:
@@ -62,7 +63,7 @@ def is_mounted(places: Places) -> bool:
 
 
 def log_of(places: Places) -> str:
-    return daemon.log_path(places).read_text()
+    return launch.log_path(places).read_text()
 
 
 # A life
@@ -137,7 +138,7 @@ def test_unmounting_from_outside_ends_the_daemon(places: Places) -> None:
 
 
 def test_twenty_commands_at_once_start_one_daemon(places: Places) -> None:
-    outcomes: list[daemon.Mounted] = []
+    outcomes: list[launch.Mounted] = []
     crowd = [
         threading.Thread(target=lambda: outcomes.append(mount(places, patience=60)))
         for _ in range(20)
@@ -361,9 +362,9 @@ def test_the_starter_may_be_killed_meanwhile(places: Places) -> None:
     program = (
         "import os, signal, sys, threading\n"
         "from resolver.places import Places\n"
-        "from unionfs import daemon\n"
+        "from unionfs import launch\n"
         "threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGKILL)).start()\n"
-        "daemon.ensure_mounted(Places.from_environ(), command=sys.argv[1:])\n"
+        "launch.ensure_mounted(Places.from_environ(), command=sys.argv[1:])\n"
     )
     subprocess.run([sys.executable, "-c", program, *STAND_IN], check=False, capture_output=True)
     assert mount(places).how in {"new", "already"}
@@ -371,15 +372,15 @@ def test_the_starter_may_be_killed_meanwhile(places: Places) -> None:
 
 
 def test_the_log_is_turned_when_it_is_full(places: Places) -> None:
-    log = daemon.log_path(places)
+    log = launch.log_path(places)
     log.parent.mkdir(parents=True)
-    log.write_bytes(b"x" * (daemon.MAX_LOG + 1))
+    log.write_bytes(b"x" * (launch.MAX_LOG + 1))
     mount(places)
     assert log.stat().st_size < 1000
     assert log.stat().st_mode & 0o777 == 0o600
     control.ask(meeting(places), "chatter", lines=3000)
-    assert log.stat().st_size < daemon.MAX_LOG
-    assert sum(one.stat().st_size for one in log.parent.glob("daemon.log*")) < 3 * daemon.MAX_LOG
+    assert log.stat().st_size < launch.MAX_LOG
+    assert sum(one.stat().st_size for one in log.parent.glob("daemon.log*")) < 3 * launch.MAX_LOG
 
 
 def test_status_says_what_the_daemon_did(places: Places) -> None:
@@ -532,20 +533,21 @@ def test_an_ordinary_user_mounts_mends_and_unmounts(ordinary: dict[str, Any]) ->
     program = (
         "import sys, json, os, signal, time\n"
         "from resolver.places import Places\n"
-        "from unionfs import control, daemon, mounts\n"
+        "from unionfs import control, launch, mounts\n"
+        "from unionfs.rendezvous import rendezvous\n"
         "from unionfs.cli.mount import unmount\n"
         "places = Places.from_environ()\n"
-        "mount = lambda: daemon.ensure_mounted(places, command=sys.argv[1:])\n"
+        "mount = lambda: launch.ensure_mounted(places, command=sys.argv[1:])\n"
         "first = mount(); said = [first.how, mount().how, os.stat(places.mount / 'file').st_uid]\n"
         "os.kill(first.pid, signal.SIGKILL)\n"
-        "while control.rendezvous(places, places.mount).held(): time.sleep(0.01)\n"
+        "while rendezvous(places, places.mount).held(): time.sleep(0.01)\n"
         "said.append(mount().how)\n"
         "with open(places.mount / 'file', 'rb') as held:\n"
         "    try: unmount(places, lazy=False, force=False)\n"
         "    except mounts.MountBusyError: said.append('busy')\n"
         "said.append(unmount(places, lazy=False, force=False)[1])\n"
         "os.kill(mount().pid, signal.SIGTERM)\n"
-        "while control.rendezvous(places, places.mount).held(): time.sleep(0.01)\n"
+        "while rendezvous(places, places.mount).held(): time.sleep(0.01)\n"
         "said.append(mounts.mounted_at(places.mount))\n"
         "pid = mount().pid; os.kill(pid, signal.SIGSTOP)\n"
         "said.append(unmount(places, lazy=False, force=True)[1])\n"
@@ -574,8 +576,8 @@ def test_why_the_kernel_refuses_reaches_the_user(ordinary: dict[str, Any]) -> No
         "import sys\n"
         "from resolver.errors import PkgviewError\n"
         "from resolver.places import Places\n"
-        "from unionfs import daemon\n"
-        "try: daemon.ensure_mounted(Places.from_environ(), command=sys.argv[1:])\n"
+        "from unionfs import launch\n"
+        "try: launch.ensure_mounted(Places.from_environ(), command=sys.argv[1:])\n"
         "except PkgviewError as error: print(error)\n"
     )
     done = subprocess.run(

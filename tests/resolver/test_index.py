@@ -155,6 +155,7 @@ def test_credentials(env: dict[str, str], tmp_path: Path) -> None:
     assert told("http://net.example/x.whl") is None
     assert told("https://own:pass@net.example/x.whl") == ("own", "pass")
     assert told("https://files.example/x.whl") is None
+    assert settings.credentials["index.example:443"].user == "a@b"
     assert "byron" not in repr(settings)
 
 

@@ -14,7 +14,7 @@ from resolver.index import uv_environment
 from resolver.lock import Lock, lock, write_lock
 from resolver.project import find_project, project_of_script
 from resolver.selection import select
-from resolver.uv import uv_binary
+from resolver.uv import run_uv, uv_binary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,7 +159,7 @@ async def test_locks_made_at_once_are_one(
     index.wheel("base", "1")
     tree.write("requirements.txt", "base\n")
     runs = 0
-    real = resolver.lock.run_uv
+    real = run_uv
 
     async def counting(*arguments: Any, **options: Any) -> object:  # noqa: ANN401
         nonlocal runs

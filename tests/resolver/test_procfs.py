@@ -210,13 +210,20 @@ def test_environ_is_what_a_plain_parser_says(variables: list[tuple[bytes, int]])
 
 def test_a_real_huge_environ() -> None:
     environ = {f"V{n}": "x" * 100_000 for n in range(12)} | {"PKGVIEW_PROJECT": "/p\udcff"}
-    with running("sleep", "60", env=environ) as process:
+    # Its word shows that `execve` is over: until then there is no environment, and no argument.
+    options = {"env": environ, "stdout": subprocess.PIPE}
+    with running("/bin/sh", "-c", "echo up; read x", **options) as process:
+        assert process.stdout
+        process.stdout.readline()
         found = procfs.read_environ(process.pid, {b"PKGVIEW_PROJECT"})
     assert found == {b"PKGVIEW_PROJECT": b"/p\xff"}
 
 
 def test_a_huge_command_line_is_bounded() -> None:
-    with running("sh", "-c", "read x", *["y" * 100_000] * 10) as process:
+    words = ["sh", "-c", "echo up; read x", *["y" * 100_000] * 10]
+    with running(*words, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
         command = procfs.read_cmdline(process.pid)
     assert isinstance(command, tuple)
     assert command[0] == b"sh"

@@ -28,7 +28,7 @@ def sha256_of(content: bytes) -> str:
 
 @dataclass(kw_only=True)
 class Part:
-    """One member as it is written. What is None follows from the rest; `local_*` lies there only."""
+    """One member as it is written; what is None follows from the rest."""
 
     name: bytes
     content: bytes = b""
@@ -61,7 +61,7 @@ def deflate(content: bytes) -> bytes:
     return packer.compress(content) + packer.flush()
 
 
-def zip_bytes(
+def zip_bytes(  # noqa: PLR0913 - each one way to be wrong
     parts: list[Part],
     *,
     prefix: bytes = b"",
@@ -223,7 +223,7 @@ class WheelMaker:
     def part_class(self) -> type[Part]:
         return Part
 
-    def zip_bytes(self, parts: list[Part], **options: Any) -> bytes:
+    def zip_bytes(self, parts: list[Part], **options: Any) -> bytes:  # noqa: ANN401 - as the function's
         return zip_bytes(parts, **options)
 
     def zip64_end(self, count: int, size: int, offset: int, **wrong: int) -> bytes:

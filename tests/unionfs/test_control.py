@@ -21,7 +21,8 @@ from resolver.errors import PkgviewError
 from unionfs import cli, control
 from unionfs.cli import console
 from unionfs.cli import status as command
-from unionfs.control import Rendezvous, Request, Server
+from unionfs.control import Request, Server
+from unionfs.rendezvous import DaemonAbsentError, Rendezvous
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -153,7 +154,7 @@ async def test_every_failure_stays_in_its_connection(meeting: Rendezvous) -> Non
 
 
 def test_nobody_there_is_told_from_nobody_answering(meeting: Rendezvous) -> None:
-    with pytest.raises(control.DaemonAbsentError):
+    with pytest.raises(DaemonAbsentError):
         control.ask(meeting, "echo")
     with control.listen(meeting):
         begun = time.monotonic()
@@ -161,7 +162,7 @@ def test_nobody_there_is_told_from_nobody_answering(meeting: Rendezvous) -> None
             control.ask(meeting, "echo", seconds=0.2)
         assert time.monotonic() - begun < 2
         assert "umount --force" in caught.value.remedy
-    with pytest.raises(control.DaemonAbsentError):  # the socket is left, its listener is not
+    with pytest.raises(DaemonAbsentError):  # the socket is left, its listener is not
         control.ask(meeting, "echo")
 
 
@@ -198,7 +199,7 @@ def test_a_reply_that_never_ends_is_given_up(
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with pytest.raises(control.DaemonAbsentError, match="closed the connection"):
+        with pytest.raises(DaemonAbsentError, match="closed the connection"):
             control.ask(meeting, "echo")
         thread.join()
 

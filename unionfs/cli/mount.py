@@ -13,11 +13,12 @@ import click
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from unionfs import control, daemon, mounts
+from unionfs import control, daemon, launch, mounts
 from unionfs.cli import console
+from unionfs.rendezvous import DaemonAbsentError, rendezvous
 
 if TYPE_CHECKING:
-    from unionfs.control import Rendezvous
+    from unionfs.rendezvous import Rendezvous
 
 MOUNTPOINT = click.argument("mountpoint", required=False, type=click.Path(path_type=Path))
 
@@ -47,7 +48,7 @@ def mount(mountpoint: Path | None, *, foreground: bool, as_json: bool) -> None:
     if foreground:
         daemon.serve_here(places)
         return
-    mounted = daemon.ensure_mounted(places)
+    mounted = launch.ensure_mounted(places)
     if as_json:
         console.as_json(
             {"mountpoint": os.fspath(mounted.mountpoint), "pid": mounted.pid, "how": mounted.how}
@@ -91,7 +92,7 @@ def umount(mountpoint: Path | None, *, lazy: bool, force: bool, as_json: bool) -
 
 
 def unmount(
-    places: Places, *, lazy: bool, force: bool, patience: float = daemon.PATIENCE
+    places: Places, *, lazy: bool, force: bool, patience: float = launch.PATIENCE
 ) -> tuple[Path, str]:
     """Unmount `places.mount`: its path, and "absent", "unmounted" or "detached" (in use still).
 
@@ -100,9 +101,9 @@ def unmount(
     """
     path = mounts.canonical(places.mount)
     there = mounts.mounted_at(path)
-    live = daemon.running(places, control.rendezvous(places, path))
+    live = launch.running(places, rendezvous(places, path))
     if there is not None and not there.ours:
-        raise daemon.foreign(there)
+        raise launch.foreign(there)
     if there is None and live is None:
         return path, "absent"
     if force:
@@ -151,7 +152,7 @@ def _wait_for_end(live: Rendezvous, patience: float, *, lazy: bool) -> bool:
         if lazy:
             try:
                 control.ask(live, "ping", seconds=max(deadline - time.monotonic(), 0.1))
-            except control.DaemonAbsentError:
+            except DaemonAbsentError:
                 pass
             else:
                 return False

@@ -62,7 +62,7 @@ def run(  # noqa: PLR0913 - one parameter an option
 
     The command replaces this process: its signals, its exit code and its output are its own.
     """
-    from unionfs.daemon import ensure_mounted  # noqa: PLC0415 - `-h` does without
+    from unionfs.launch import ensure_mounted  # noqa: PLC0415 - `-h` does without
 
     places = Places.from_environ()
     wish = Wish(

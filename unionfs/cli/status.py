@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unionfs import control, daemon, mounts
+from unionfs import control, launch, mounts
 from unionfs.cli import console
 from unionfs.cli.mount import MOUNTPOINT, places_for
+from unionfs.rendezvous import DaemonAbsentError, rendezvous
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,9 +57,9 @@ def look(places: Places) -> dict[str, Any]:
     """`state` (a key of `SENTENCES`, or "mounted"), `mountpoint`, and what the daemon says."""
     path = mounts.canonical(places.mount)
     there = mounts.mounted_at(path)
-    live = daemon.running(places, control.rendezvous(places, path))
+    live = launch.running(places, rendezvous(places, path))
     found: dict[str, Any] = {"state": "absent", "mountpoint": os.fspath(path)}
-    found["log"] = os.fspath(daemon.log_path(places))
+    found["log"] = os.fspath(launch.log_path(places))
     if there is not None and not there.ours:
         return {**found, "state": "foreign", "fstype": there.fstype, "source": there.source}
     if live is None:
@@ -67,7 +68,7 @@ def look(places: Places) -> dict[str, Any]:
         said = control.ask(live, "status")
     except control.DaemonSilentError:
         return {**found, "state": "hung", "pid": live.pid()}
-    except control.DaemonAbsentError:
+    except DaemonAbsentError:
         return {**found, "state": "stale" if there else "absent"}
     return {**found, **said, "state": "mounted" if there else "detached"}
 
@@ -88,8 +89,8 @@ def _show(found: Mapping[str, Any]) -> None:
     rows.append(("log", str(found["log"])))
     requests = ", ".join(f"{name} {count:,}" for name, count in found["requests"].items())
     console.table([*rows, ("requests", requests or "none")])
-    if found["version"] != daemon.version():
+    if found["version"] != launch.version():
         console.note(
-            f"The daemon is pkgview {found['version']}, this command {daemon.version()}: "
+            f"The daemon is pkgview {found['version']}, this command {launch.version()}: "
             "`pkgview umount` and `pkgview mount` bring it up to date."
         )

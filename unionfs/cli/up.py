@@ -81,7 +81,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     )
     made, shown = ensured(places, wish, quiet=as_json)
     if not no_mount:
-        from unionfs.daemon import ensure_mounted  # noqa: PLC0415 - not for --no-mount
+        from unionfs.launch import ensure_mounted  # noqa: PLC0415 - not for --no-mount
 
         mounted = ensure_mounted(places)
         if mounted.how != "already":

@@ -1,0 +1,38 @@
+"""What a daemon serves, and how it is told apart from how it lives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from unionfs import control
+
+
+class Serve(Protocol):
+    """Mounts, answers until unmounted or cancelled, and unmounts; calls `ready` once mounted."""
+
+    async def __call__(
+        self,
+        mountpoint: Path,
+        *,
+        options: set[str],
+        ready: Callable[[], None],
+        requests: Counter[str],
+    ) -> None:
+        """Count every request in `requests`, by opcode."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What a daemon serves. `gauges` adds to `status`, `operations` to the control socket."""
+
+    serve: Serve
+    transport: str
+    gauges: Callable[[], Mapping[str, Any]]
+    operations: Mapping[str, control.Operation]
