@@ -459,7 +459,7 @@ class _Transfer:
         if part.length:
             headers["Range"] = f"bytes={part.length}-"
             if self._etag:
-                pass
+                headers["If-Range"] = self._etag
         async with self._web.response(self.file, headers) as (response, chunks):
             total = self._begin(part, response)
             size = self.file.size

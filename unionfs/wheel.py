@@ -323,12 +323,16 @@ class Wheel:
         if faults:
             raise self._refused(*faults)
         info = f"{stem}.dist-info"
-        placed.append(_written(schemes.Place(scheme=root, path=f"{info}/INSTALLER"), INSTALLER))
-        placed.append(_written(schemes.Place(scheme=root, path=f"{info}/REQUESTED"), b""))
+        # uv writes over what the wheel has, and so keeps its mode.
+        executable = {member.path for member in self._zip.members if member.executable}
+        for name, content in (("INSTALLER", INSTALLER), ("REQUESTED", b"")):
+            where = schemes.Place(scheme=root, path=f"{info}/{name}")
+            placed.append(_written(where, content, executable=where.path in executable))
         own = schemes.Place(scheme=root, path=f"{info}/RECORD")
         installed = _installed(placed, schemes.headers_directory(announced.tags))
         content = record.to_bytes([record.Row(path=own.path), *installed])
-        return (*placed, _Placed(place=own, content=content))
+        listing = _Placed(place=own, content=content, executable=own.path in executable)
+        return (*placed, listing)
 
     def _as_is(self, member: ZipMember, where: schemes.Place, row: record.Row | None) -> _Placed:
         """A member, unless it is a script with `#!python`: that as it is to be."""

@@ -103,7 +103,11 @@ def test_command_lines(words: str, expected: Command) -> None:
     assert parse_command([]) == Command(Runs.STDIN)
 
 
-REPORT = "import sys; print('script', sys.argv[0], *sys.argv[1:], sep='\\0')"
+REPORT = """
+import sys
+if __name__ == "__main__":
+    print("module" if __spec__ else "script", *sys.argv, sep="\\0")
+"""
 
 
 @pytest.fixture(scope="module")

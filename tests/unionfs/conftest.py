@@ -143,9 +143,8 @@ def zip_bytes(  # noqa: PLR0913 - each one way to be wrong
     return bytes(body) + comment + suffix
 
 
-def zip64_end(count: int, size: int, offset: int, **wrong: int) -> bytes:
-    """The Zip64 end record and its locator."""
-    given = {"count": count, "size": size, "offset": offset, "at": offset + size} | wrong
+def zip64_end(count: int, size: int, offset: int, at: int | None = None) -> bytes:
+    """The Zip64 end record and its locator; `at` is where the locator says that it is."""
     record = struct.pack(
         "<4sQ2H2L4Q",
         b"PK\6\6",
@@ -154,12 +153,12 @@ def zip64_end(count: int, size: int, offset: int, **wrong: int) -> bytes:
         45,
         0,
         0,
-        given["count"],
-        given["count"],
-        given["size"],
-        given["offset"],
+        count,
+        count,
+        size,
+        offset,
     )
-    return record + struct.pack("<4sLQL", b"PK\6\7", 0, given["at"], 1)
+    return record + struct.pack("<4sLQL", b"PK\6\7", 0, offset + size if at is None else at, 1)
 
 
 @dataclass(kw_only=True)
@@ -220,14 +219,11 @@ class WheelMaker:
         path.write_bytes(zip_bytes(self.parts()) if data is None else data)
         return path
 
-    def part_class(self) -> type[Part]:
-        return Part
-
     def zip_bytes(self, parts: list[Part], **options: Any) -> bytes:  # noqa: ANN401 - as the function's
         return zip_bytes(parts, **options)
 
-    def zip64_end(self, count: int, size: int, offset: int, **wrong: int) -> bytes:
-        return zip64_end(count, size, offset, **wrong)
+    def zip64_end(self, **fields: int) -> bytes:
+        return zip64_end(**fields)
 
 
 @pytest.fixture

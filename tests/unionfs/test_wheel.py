@@ -1,3 +1,4 @@
+# ruff: noqa: ANN401 - **fields, as dataclasses.replace has them
 from __future__ import annotations
 
 import csv
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -191,12 +192,17 @@ def descriptor_of(magic: bytes, sizes: str, *, wrong: int = 0) -> Build:
     )
 
 
-def zip64(**wrong: int) -> Build:
+def zip64(*, end: dict[str, int] | None = None, **wrong: int) -> Build:
+    """The wheel with a Zip64 end record; `wrong` is what that says amiss."""
+
     def build(maker: WheelMaker) -> Path:
         return maker.write(
             maker.zip_bytes(
                 maker.parts(),
-                zip64=lambda count, size, offset: maker.zip64_end(count, size, offset, **wrong),
+                zip64=lambda *right: maker.zip64_end(
+                    **(dict(zip(("count", "size", "offset"), right, strict=True)) | wrong)
+                ),
+                end=end,
             )
         )
 
@@ -299,7 +305,7 @@ HOSTILE: dict[str, tuple[Build, str]] = {
     "file and directory": (nested("demo/a", "demo/a/"), "is there twice"),
     "two schemes, one place": (
         added({"demo-1.0.data/purelib/demo/__init__.py": b"y"}),
-        "installed, 'lib/*/site-packages/demo/__init__.py' is there twice",
+        r"installed, 'lib/\*/site-packages/demo/__init__.py' is there twice",
     ),
     "data over a script": (
         added({"demo-1.0.data/data/bin/x": b"", "demo-1.0.data/scripts/x": b""}),
@@ -348,7 +354,7 @@ HOSTILE: dict[str, tuple[Build, str]] = {
         "damaged Zip64 field",
     ),
     "Zip64 end of other members": (zip64(count=1), "disagree"),
-    "Zip64 end elsewhere": (zip64(offset=5), "disagree"),
+    "Zip64 end elsewhere": (zip64(offset=5), "does not point|disagree"),
     "locator elsewhere": (zip64(at=5), "does not point to the record before it"),
     "Zip64 end missing": (zipped(end={"offset": 0xFFFFFFFF}), "that is not there"),
     # The file as a whole.
@@ -399,10 +405,13 @@ HOSTILE: dict[str, tuple[Build, str]] = {
     # Limits.
     "member of 9 GiB": (
         first(size=0xFFFFFFFF, extra=struct.pack("<2HQ", 1, 8, 9 * GIB)),
-        f"{9 * GIB + 4 * 0}"[:2],
+        "it would have 9663676422 bytes unpacked|at most 8589934592 are read",
     ),
     "bomb": (first(size=300 * 2**20), "decompression bomb"),
-    "too many members": (zip64(count=2**18 + 1), "disagree"),
+    "too many members": (
+        zip64(count=2**18 + 1, end={"count": 0xFFFF}),
+        "it has 262145 members",
+    ),
     # Entry points and scripts.
     "code in a target": (
         entry_points("[console_scripts]\nx = os:system('id') or main\n"),
@@ -514,9 +523,13 @@ def test_a_stream_hands_out_no_last_byte_of_a_wrong_content(wheel_maker: WheelMa
         member = next(m for m in wheel.members() if m.path.endswith(b"demo/__init__.py"))
         assert member.open is not None
         got = bytearray()
-        with member.open() as stream, pytest.raises(WheelRefused, match="sha256"):
+
+        def copy(stream: BinaryIO) -> None:
             while block := stream.read(1000):
-                got += block
+                got.extend(block)
+
+        with member.open() as stream, pytest.raises(WheelRefused, match="sha256"):
+            copy(stream)
         assert len(got) < member.size
 
 
@@ -526,7 +539,9 @@ def test_a_stream_hands_out_no_last_byte_of_a_wrong_content(wheel_maker: WheelMa
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.data())
-def test_flipped_bytes_never_give_other_contents(wheel_maker: WheelMaker, data: Any) -> None:
+def test_flipped_bytes_never_give_other_contents(
+    wheel_maker: WheelMaker, data: st.DataObject
+) -> None:
     """Whatever one changes, a wheel is refused, or becomes exactly what it was."""
     wheel_maker.files["demo-1.0.data/scripts/run"] = b"#!python\nprint(1)\n"
     wheel_maker.files["demo-1.0.dist-info/entry_points.txt"] = b"[console_scripts]\nx = a:b\n"
@@ -558,7 +573,7 @@ RIGHT: dict[str, Build] = {
     "long descriptor": descriptor_of(b"PK\7\x08", "<L2Q"),
     "long descriptor without signature": descriptor_of(b"", "<L2Q"),
     "Zip64 end": zip64(),
-    "both sizes in a Zip64 field": lambda maker: first(
+    "both sizes in a Zip64 field": first(
         local_extra=struct.pack(
             "<2H2Q",
             1,
@@ -566,7 +581,7 @@ RIGHT: dict[str, Build] = {
             6,
             len(zlib.compress(b"x = 1\n", 6, wbits=-15)),
         )
-    )(maker),
+    ),
     "time stamps": first(extra=struct.pack("<2HBL", 0x5455, 5, 1, 7)),
     "padded hash": lambda maker: row(hash_=record_rows(maker)[0][1] + "=")(maker),
     "the same line twice": lambda maker: dataclasses.replace(
@@ -724,11 +739,8 @@ def test_a_wheel_becomes_the_same_archive_every_time(
             names.add(pack(wheel.members(), wheel.meta, out))
     assert len(names) == 1
     packed = tmp_path / "0.tar.zst"
-    archive = Archive(packed.rename(tmp_path / names.pop()), FrameCache())
-    try:
-        archive.verify()
-    finally:
-        archive.close()
+    archive = Archive.open(packed.rename(tmp_path / names.pop()), FrameCache())
+    archive.verify()
 
 
 # -- against an installer --------------------------------------------------------------------------
