@@ -1,60 +1,30 @@
-"""Which view a caller gets: the seven rules, what they remember, and the front that asks in time.
-
-Three parts, each knowing nothing of the next:
+"""Which view a caller gets: the seven rules, and the memory that two of them need.
 
 * `decide` is the rules: a caller and what is known go in, a binding comes out.
 * `Bindings` is the memory behind rule 2 and rule 6: who got what, bounded, honest about pids.
-* `Binder` is what the daemon awaits: fast where the memory has the answer, in a thread with a time
-  limit where a process must be looked at, and never without an answer.
 
-The rules and the reasons for each choice below them are in docs/bindings.md.
-
-Concurrency: the table and all of `Binder` belong to the trio thread and change only between
-awaits. Threads run `observe` and `decide`, which read the table with single lookups (atomic under
-the GIL) and call the `BindingState`; what they found comes back through `run_sync_soon`.
+Both are pure; `binder` asks them in time. The rules and the reasons for each choice below them are
+in docs/bindings.md.
 """
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import functools
 import itertools
 import logging
-import os
-from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import trio
-
-from resolver.caller import Ancestor, Caller, Identity, as_view, identity, mount_names, observe
+from resolver.caller import Ancestor, Caller, Identity, as_view
 from resolver.errors import PkgviewError
-from resolver.procfs import PROC, Absence, Pid, StartTime, Tid, read_cwd, read_stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    import outcome
 
     from resolver.manifest import ViewId
+    from resolver.procfs import Pid, StartTime
 
 log = logging.getLogger(__name__)
-
-TIME_LIMIT = 1.0
-"""Seconds that a request waits for its caller to be looked at. A look takes 0.3 ms where nothing
-is wrong; a second is still a pause and not yet a hang."""
-
-FRESH = 1.0
-"""Seconds that a shell's or an editor's binding is taken for granted while its directory stays the
-same. Editors walk through `current` hundreds of times a second."""
-
-MOST_LOOKS = 8
-"""Looks at one time. They are short and share one interpreter lock: more would not be faster."""
-
-MOST_HUNG = 128
-"""Given-up looks that may still hold a thread. Beyond that nobody new is looked at."""
 
 MOST_BOUND = 1 << 16
 """Entries of the table, a few hundred bytes each, whatever happens."""
@@ -333,163 +303,3 @@ class Bindings:
         while len(self._entries) >= self._most:
             del self._entries[next(iter(self._entries))]
         self._entries[bound.identity.tgid] = bound
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class _Look:
-    """One look at one process, shared by all who wait for it."""
-
-    identity: Identity
-    tid: Tid
-    done: trio.Event = field(default_factory=trio.Event)
-    bound: Bound | None = None
-    running: bool = False
-    hung: bool = False
-
-
-class Binder:
-    """Answers every request in bounded time; belongs to one trio run.
-
-    A request costs one read of `/proc/<tid>/stat` inline, since that never blocks and a thread
-    costs ten times as much (7 µs against 90 µs). Where that is not enough, one look is made for
-    all threads of the process, in a thread. A look that takes longer than the limit is given up:
-    the requests get the process's earlier binding, or the default, at once until it comes back,
-    and what it brings then counts from there on.
-    """
-
-    def __init__(
-        self, state: BindingState, *, mount: Path, limit: float = TIME_LIMIT, root: Path = PROC
-    ) -> None:
-        self._state = state
-        self._mount = mount_names(mount)
-        self._limit = limit
-        self._root = root
-        self._own = os.getpid()
-        self.bindings = Bindings(self._is_alive)
-        self._looks: dict[Identity, _Look] = {}
-        self._pending: deque[_Look] = deque()
-        self._running = 0
-        self._hung = 0
-        self._stale_before = 0.0
-
-    async def binding_for(self, tid: Tid) -> Binding:
-        """The binding of the process that thread `tid` belongs to; never raises, never hangs."""
-        bound, who = self._recognise(tid)
-        if isinstance(who, Absence):
-            return self._default(who.value if tid > 0 else "its process cannot be seen from here")
-        known = self._known(bound, who, tid)
-        if known is not None:
-            return known
-        look = self._looks.get(who) or self._begin(who, tid)
-        if look is not None and not look.hung:
-            with trio.move_on_after(self._limit):
-                await look.done.wait()
-            if look.bound is not None:
-                return look.bound.binding
-            if not look.done.is_set():
-                self._give_up(look)
-        return bound.again() if bound else self._default("it could not be looked at")
-
-    def refresh(self) -> None:
-        """Something about projects or views has changed: look again at all that is not lasting."""
-        self._stale_before = trio.current_time()
-
-    def _recognise(self, tid: Tid) -> tuple[Bound | None, Identity | Absence]:
-        """The entry and the identity of a thread's process; inline, since nothing here blocks."""
-        stat = read_stat(tid, self._root)
-        if isinstance(stat, Absence):
-            return None, stat
-        # An entry under this very number: the thread is its process's first, as most are.
-        bound = self.bindings.of(Pid(tid), stat.start_time)
-        if bound is not None and stat.image:
-            return bound, replace(bound.identity, image=stat.image)
-        who = identity(tid, self._root)
-        if not isinstance(who, Absence):
-            bound = self.bindings.of(who.tgid, who.start_time)
-        return bound, who
-
-    def _known(self, bound: Bound | None, who: Identity, tid: Tid) -> Binding | None:
-        """What can be said without a look."""
-        if who.tgid == self._own:
-            return self._default("it is the daemon itself")
-        if bound is None or bound.identity != who:
-            return None
-        if bound.lasting:
-            return bound.again()
-        fresh = trio.current_time() - bound.since < FRESH and bound.since > self._stale_before
-        if fresh and bound.cwd is not None and read_cwd(tid, self._root) == bound.cwd:
-            return bound.binding
-        return None
-
-    def _begin(self, who: Identity, tid: Tid) -> _Look | None:
-        if self._hung >= MOST_HUNG:
-            return None  # better a wrong answer at once than one after the limit, each time
-        look = _Look(identity=who, tid=tid)
-        self._looks[who] = look
-        self._pending.append(look)
-        self._start_pending()
-        return look
-
-    def _start_pending(self) -> None:
-        while self._pending and self._running < MOST_LOOKS and self._hung < MOST_HUNG:
-            self._start(self._pending.popleft())
-
-    def _start(self, look: _Look) -> None:
-        look.running = True
-        self._running += 1
-        token = trio.lowlevel.current_trio_token()
-
-        def deliver(result: outcome.Outcome[Bound | None]) -> None:
-            # Where the daemon has stopped nobody waits any more.
-            with contextlib.suppress(trio.RunFinishedError):
-                token.run_sync_soon(self._land, look, result)
-
-        # Not `to_thread.run_sync`: a look outlives the request that began it.
-        see = functools.partial(self._see, look, trio.current_time())
-        trio.lowlevel.start_thread_soon(see, deliver, "pkgview look")
-
-    def _see(self, look: _Look, now: float) -> Bound | None:
-        """In a thread: look at the process and decide."""
-        cwd = read_cwd(look.tid, self._root)
-        caller = observe(look.tid, self._mount, self._root, known=look.identity)
-        if isinstance(caller, Absence):
-            return None
-        binding = decide(caller, self._state, self.bindings)
-        return Bound.of(caller, binding, cwd=cwd if isinstance(cwd, str) else None, since=now)
-
-    def _land(self, look: _Look, result: outcome.Outcome[Bound | None]) -> None:
-        """Back in the trio thread, in time or late."""
-        try:
-            look.bound = result.unwrap()
-        except Exception:
-            log.exception("process %d could not be bound", look.identity.tgid)
-        if look.hung:
-            self._hung -= 1
-        else:
-            self._running -= 1
-        if self._looks.get(look.identity) is look:
-            del self._looks[look.identity]
-        if look.bound is not None:
-            self.bindings.put(look.bound)
-        look.done.set()
-        self._start_pending()
-
-    def _give_up(self, look: _Look) -> None:
-        """Its thread no longer counts as one of the `MOST_LOOKS`, so others are not held up."""
-        if look.hung or not look.running:
-            return
-        look.hung = True
-        self._running -= 1
-        self._hung += 1
-        log.warning(
-            "process %d could not be looked at within %.1f s", look.identity.tgid, self._limit
-        )
-        self._start_pending()
-
-    def _default(self, why: str) -> Binding:
-        view = self._state.default_view(None)
-        return Binding(rule=Rule.DEFAULT, view=view, project=None, why=why)
-
-    def _is_alive(self, tgid: Pid, start_time: StartTime) -> bool:
-        stat = read_stat(tgid, self._root)
-        return not isinstance(stat, Absence) and stat.start_time == start_time and not stat.dead

@@ -42,21 +42,23 @@ _GIT_PROTOCOLS = "file:git:http:https:ssh"
 """Not `ext`, which runs any command that an address names."""
 
 
-async def build_wheel(
+async def build_wheel(  # noqa: PLR0913 - all but what and whither by name
     choice: Choice,
     source: Path | None,
     interpreter: Interpreter,
     into: Path,
     *,
     offline: bool = False,
+    within: Path | None = None,
 ) -> Path:
     """Build `choice` and return its wheel, in `into`, which is made if need be.
 
     `source` is the fetched and checked file of an sdist or archive, whatever its name; None for
-    directories, which lie where they are, and for VCS, which is fetched here.
+    directories, which lie where they are, and for VCS, which is fetched here. `within` is where
+    temporary directories are made; None for the system's usual place.
     """
     what = f"cannot build {choice.name} {choice.version or ''}".rstrip()
-    with tempfile.TemporaryDirectory(prefix="pkgview-build-") as name:
+    with tempfile.TemporaryDirectory(prefix="pkgview-build-", dir=within) as name:
         scratch = Path(name)
         if choice.kind is Source.VCS:
             tree = scratch / "tree"
@@ -86,15 +88,21 @@ async def build_wheel(
 
 
 async def build_editable(
-    directory: Path, interpreter: Interpreter, into: Path, *, offline: bool = False
+    directory: Path,
+    interpreter: Interpreter,
+    into: Path,
+    *,
+    offline: bool = False,
+    within: Path | None = None,
 ) -> Path:
     """Install `directory` editable (PEP 660) and make of it a tree in the shape of a wheel.
 
     The result, `into`, holds `purelib/` (the `.pth` or finder, and `.dist-info`) and, where the
     distribution brings scripts that are no entry points, `scripts/`. Scripts of entry points are
     left out: whoever makes a view writes them, for its own interpreter. RECORD is written anew.
+    `within` is as for `build_wheel`.
     """
-    with tempfile.TemporaryDirectory(prefix="pkgview-build-") as name:
+    with tempfile.TemporaryDirectory(prefix="pkgview-build-", dir=within) as name:
         target = Path(name) / "target"
         await _uv(
             [

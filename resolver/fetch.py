@@ -3,13 +3,14 @@
     async with fetch(wanted, cache=..., settings=..., progress=..., offline=False) as arrivals:
         async for fetched in arrivals:      # as they complete; pack while others download
             pack(fetched.path)
-            fetched.discard()
+            fetched.discard()               # or leave(), where it could not be packed
 
 In `<cache>/downloads` a file has two names while it grows. `<sha256>.part` is where processes that
 want the same file meet: whoever holds the lock (flock(2), which a dead process loses) appends to
 it, the others wait. `fetch-<random>/<n>/<filename>` is a hard link that each process makes for
 itself *before* it waits, so that nobody can take a whole file from under another one. `discard`
-removes both; until then a killed process's work is found again under the first name.
+removes both; until then a killed process's work is found again under the first name. The directory
+with the second one is swept by whoever fetches next.
 
 A server is believed in nothing. A file counts when its hash is the lock's; what resuming put
 together wrongly is fetched once more from its start before the server is blamed.
@@ -31,9 +32,7 @@ import netrc
 import os
 import random
 import re
-import shutil
 import stat
-import tempfile
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -45,6 +44,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import trio
 
 from resolver.errors import PkgviewError
+from resolver.scratch import claim
 
 if TYPE_CHECKING:
     import ssl
@@ -136,6 +136,11 @@ class Fetched:
         if self.temporary:
             _drop(self.path, self.part)
 
+    def leave(self) -> None:
+        """Call it where the file could not be packed: the next fetch finds it again, whole."""
+        if self.temporary:
+            _drop(self.path, None)
+
 
 class Arrivals:
     """The files, as they complete. What came before the first failure comes, then the failure."""
@@ -170,7 +175,8 @@ async def fetch(  # noqa: PLR0913 - all but `wanted` by name
     """Fetch all that is wanted; a file that is wanted twice comes once. See the module's example.
 
     `PkgviewError` at entry for what cannot even be tried, and out of the iteration for all else.
-    Leaving the block ends what is still under way; it is resumed the next time.
+    Leaving the block ends what is still under way; it is resumed the next time. Leave it only
+    when all that came is packed: what lies in the session's directory is then anybody's to sweep.
     """
     files = list({(file.filename, _key(file)): file for file in wanted}.values())
     remote = [file for file in files if local_path(file) is None]
@@ -267,10 +273,10 @@ class _Session:
         oldest = time.time() - KEPT
         for old in downloads.iterdir():
             with contextlib.suppress(OSError):
-                if old.lstat().st_mtime < oldest:
-                    shutil.rmtree(old) if old.is_dir() else old.unlink()
+                if old.suffix == ".part" and old.lstat().st_mtime < oldest:
+                    old.unlink()
         self.downloads = downloads
-        self._own = Path(tempfile.mkdtemp(dir=downloads, prefix="fetch-"))
+        self._own, self._lock = claim(downloads, "fetch-")
         self._count = 0
         self._open: dict[Path, Path | None] = {}
 
@@ -309,6 +315,7 @@ class _Session:
             _drop(own, None)
         with contextlib.suppress(OSError):
             self._own.rmdir()
+        os.close(self._lock)
 
 
 class _Part:

@@ -44,7 +44,7 @@ from resolver.resolved import project_key, write_atomically
 from resolver.uv import run_uv
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from resolver.interpreter import Interpreter
     from resolver.project import Project
@@ -257,11 +257,11 @@ async def _made(resolution: Resolution, path: Path) -> bytes:
     project = resolution.project
     for left in path.parent.glob(f"{_TEMPORARY}*"):
         left.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(prefix="pkgview-lock-") as scratch:
+    with _disk_errors(path.parent):
         output = _temporary_beside(path, resolution)
         try:
             await run_uv(
-                uv_arguments(resolution, output, Path(scratch)),
+                uv_arguments(resolution, output, output.with_suffix(".constraints")),
                 cwd=project.directory,
                 added=uv_environment(project.directory),
                 offline=resolution.offline,
@@ -271,6 +271,7 @@ async def _made(resolution: Resolution, path: Path) -> bytes:
             data = read_input(output)
         finally:
             output.unlink(missing_ok=True)
+            output.with_suffix(".constraints").unlink(missing_ok=True)
     if project.hashes and resolution.constraints is None:
         data = narrowed(data, project, exempt=resolution.with_requirements)
     return data
@@ -278,13 +279,7 @@ async def _made(resolution: Resolution, path: Path) -> bytes:
 
 def _temporary_beside(path: Path, resolution: Resolution) -> Path:
     """The file that uv writes; what it holds before are the versions that uv prefers."""
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY, suffix=".toml")
-    except OSError as error:
-        raise PkgviewError(
-            f"cannot write to {path.parent}: {error.strerror}",
-            remedy="Make room there, or make it writable, and run the command again.",
-        ) from error
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY, suffix=".toml")
     os.close(descriptor)
     output = Path(name)
     preferred = _preferred(path) if not resolution.upgrade else b""
@@ -293,6 +288,17 @@ def _temporary_beside(path: Path, resolution: Resolution) -> Path:
     else:
         output.unlink()  # uv takes an empty file for a broken lock
     return output
+
+
+@contextlib.contextmanager
+def _disk_errors(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot write to {directory}: {error.strerror}",
+            remedy="Make room there, or make it writable, and run the command again.",
+        ) from error
 
 
 def _preferred(path: Path) -> bytes:

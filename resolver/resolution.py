@@ -48,17 +48,19 @@ class Resolution:
         )
 
 
-def uv_arguments(resolution: Resolution, output: Path, scratch: Path) -> list[str]:
-    """The command line for uv; `with_requirements` come through its standard input."""
+def uv_arguments(resolution: Resolution, output: Path, constraints: Path) -> list[str]:
+    """The command line for uv; `with_requirements` come through its standard input.
+
+    `constraints` is the file that the resolution's constraints are written to, if it has any.
+    """
     project, interpreter = resolution.project, resolution.interpreter
     shared = ["--format=pylock.toml", "--quiet", "--no-header"]
     shared += ["--python", interpreter.executable, "--output-file", str(output)]
     named = [f"--extra={extra}" for extra in resolution.extras]
     named += [f"--group={group}" for group in resolution.groups]
     if resolution.constraints is not None:
-        taken = scratch / "constraints.txt"
-        taken.write_text("\n".join(resolution.constraints))
-        sources, named = ["-"], [f"--constraints={taken}"]
+        constraints.write_text("\n".join(resolution.constraints))
+        sources, named = ["-"], [f"--constraints={constraints}"]
     elif project.kind is Kind.UV:
         return ["export", "--frozen", "--no-default-groups", *named, *shared]
     elif project.kind is Kind.PYPROJECT:

@@ -3,7 +3,7 @@
 What the store has under the lock's hashes is used as it is. What is missing is fetched side by
 side, and packed while other files are still on their way; what has no wheel is built first.
 Archives go into the store one by one, each whole: whatever stops us, the next run goes on from
-there.
+there, and a file that came whole and could not be packed is not fetched again.
 
 Concurrency: downloads are trio tasks; packing and builds run beside them, each under its limiter.
 The store may be called from any thread. Nothing else is shared but `_Work.found`, which only
@@ -13,10 +13,8 @@ the trio thread touches.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -25,12 +23,14 @@ from resolver.build import build_editable, build_wheel, editable_key
 from resolver.fetch import Download, Fetched, fetch
 from resolver.fetch import Progress as FetchProgress
 from resolver.manifest import LayerSpec
+from resolver.scratch import scratch
 from resolver.selection import Choice, Source
 from unionfs.editable import editable_members
 from unionfs.wheel import open_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from resolver.fetch import FetchSettings
     from resolver.interpreter import Interpreter
@@ -42,6 +42,10 @@ PACKERS = 2
 
 BUILDERS = 2
 """Builds at a time; each is a compiler's worth of processes."""
+
+
+_File = tuple[str, tuple[tuple[str, str], ...]]
+"""What makes two files the same: their name and hashes (or URL, where there are none)."""
 
 
 class Progress(FetchProgress, Protocol):
@@ -77,13 +81,16 @@ class Means:
 
 
 async def assemble(choices: Sequence[Choice], means: Means) -> tuple[LayerSpec, ...]:
-    """One layer for each choice, in their order; `PkgviewError` for what cannot be had."""
+    """One layer for each choice, in their order; `PkgviewError` for what cannot be had.
+
+    Failures come in an exception group, as from any nursery.
+    """
     work = _Work(choices, means)
     async with trio.open_nursery() as nursery:
         for number, choice in enumerate(choices):
             if number not in work.found and choice.filename is None:
                 nursery.start_soon(work.build, number)
-        await work.fetch_all(nursery)
+        nursery.start_soon(work.fetch_all)
     return tuple(
         LayerSpec(archive=work.found[number], name=choice.name, version=choice.version or "")
         for number, choice in enumerate(choices)
@@ -105,49 +112,59 @@ class _Work:
             if archive is not None:
                 self.found[number] = archive
 
-    async def fetch_all(self, nursery: trio.Nursery) -> None:
+    async def fetch_all(self) -> None:
         """Fetch what is missing, and give each file to a task of its own as it arrives."""
-        wanted = {
-            _download(choice).url: number
-            for number, choice in enumerate(self.choices)
-            if number not in self.found and choice.filename is not None
-        }
+        wanted: dict[_File, list[int]] = {}
+        for number, choice in enumerate(self.choices):
+            if number not in self.found and choice.filename is not None:
+                # One source archive may hold several distributions, each in a subdirectory.
+                wanted.setdefault(_file(_download(choice)), []).append(number)
         if not wanted:
             return
-        async with fetch(
-            [_download(self.choices[number]) for number in wanted.values()],
-            cache=self.means.places.cache,
-            settings=self.means.settings,
-            progress=self.means.progress,
-            offline=self.means.offline,
-        ) as arrivals:
+        async with (
+            fetch(
+                [_download(self.choices[numbers[0]]) for numbers in wanted.values()],
+                cache=self.means.places.cache,
+                settings=self.means.settings,
+                progress=self.means.progress,
+                offline=self.means.offline,
+            ) as arrivals,
+            # Inside: the files lie in the fetch's own directory until they are packed.
+            trio.open_nursery() as packing,
+        ):
             async for fetched in arrivals:
-                nursery.start_soon(self._take, wanted[fetched.download.url], fetched)
+                packing.start_soon(self._take, wanted[_file(fetched.download)], fetched)
 
-    async def _take(self, number: int, fetched: Fetched) -> None:
+    async def _take(self, numbers: Sequence[int], fetched: Fetched) -> None:
         try:
-            choice = self.choices[number]
-            if choice.kind is Source.WHEEL:
-                await self._add(number, partial(_add_wheel, self.means.store, fetched.path, choice))
-            else:
-                await self.build(number, fetched.path)
-        finally:
-            fetched.discard()
+            for number in numbers:
+                choice = self.choices[number]
+                if choice.kind is Source.WHEEL:
+                    add = partial(_add_wheel, self.means.store, fetched.path, choice)
+                    await self._add(number, add)
+                else:
+                    await self.build(number, fetched.path)
+        except BaseException:
+            fetched.leave()
+            raise
+        fetched.discard()
 
     async def build(self, number: int, source: Path | None = None) -> None:
         """What is no wheel: built, then packed. `source` is the fetched file, if there is one."""
         choice, means = self.choices[number], self.means
-        with tempfile.TemporaryDirectory(prefix="pkgview-") as scratch:
-            into = Path(scratch) / "built"
+        with scratch(means.places.cache / "builds", "build-") as here:
+            into = here / "built"
             async with self._builders:
                 means.progress.building(choice.name)
                 if choice.kind is Source.DIRECTORY and choice.editable and choice.path is not None:
-                    tree = choice.path / (choice.subdirectory or "")
-                    await build_editable(tree, means.interpreter, into, offline=means.offline)
+                    tree = _tree(choice.path, choice)
+                    await build_editable(
+                        tree, means.interpreter, into, offline=means.offline, within=here
+                    )
                     add = partial(_add_editable, means.store, into, choice)
                 else:
                     wheel = await build_wheel(
-                        choice, source, means.interpreter, into, offline=means.offline
+                        choice, source, means.interpreter, into, offline=means.offline, within=here
                     )
                     add = partial(_add_wheel, means.store, wheel, choice)
             await self._add(number, add)
@@ -178,7 +195,7 @@ def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
         case Source.VCS if choice.commit:
             return _built_key(choice, interpreter, choice.commit, str(choice.url or choice.path))
         case Source.DIRECTORY if choice.editable and choice.path is not None:
-            return f"editable-{editable_key(choice.path, interpreter)}"
+            return f"editable-{editable_key(_tree(choice.path, choice), interpreter)}"
         case _:
             return None
 
@@ -188,6 +205,14 @@ def _built_key(choice: Choice, interpreter: Interpreter, *parts: str) -> str:
         "\0".join((*parts, choice.subdirectory or "", interpreter.tag)).encode()
     )
     return f"built-{digest.hexdigest()}"
+
+
+def _tree(path: Path, choice: Choice) -> Path:
+    return path / (choice.subdirectory or "")
+
+
+def _file(download: Download) -> _File:
+    return download.filename, tuple(sorted(download.hashes.items())) or ((download.url, ""),)
 
 
 def _download(choice: Choice) -> Download:

@@ -3,29 +3,38 @@
 Everything lies on disk (registry, manifests, store) where other processes add to it; nothing has
 to be announced to a running daemon. What is found is kept: a view and an archive never change,
 and their numbers must go on meaning what they meant when the kernel was told about them, even if
-somebody replaces the registry under a live mount.
+somebody replaces the registry under a live mount. What is not found, or damaged, is looked for
+again each time: it may have been mended.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING
 
 from resolver import resolved
 from resolver.manifest import Manifest, ViewId
+from unionfs import nodeid
 from unionfs.layer import LayerError
-from unionfs.nodeid import ArchiveNo, ProjectNo, ViewNo
 from unionfs.view import Member, View
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from resolver.places import Places
+    from unionfs.archive import Archive
+    from unionfs.layer import EntryNo
+    from unionfs.nodeid import ArchiveNo, NodeId, ProjectNo, ViewNo
     from unionfs.registry import Registry
     from unionfs.store import Store
 
+logger = logging.getLogger(__name__)
+
 VIEW_ID = re.compile(r"[0-9a-f]{32}")
-_PACKAGE = re.compile(
+_PROJECT_KEY = re.compile(r"[A-Za-z0-9._-]+-[0-9a-f]{10}")
+_ARCHIVE = re.compile(
     r"(?P<name>[^-]+)-(?P<version>[^-]+)(?:-.*)?\.(?P<digest>[0-9a-f]{64})\.tar\.zst"
 )
 
@@ -36,7 +45,11 @@ def manifest_path(places: Places, view: ViewId) -> Path:
 
 
 class Catalog:
-    """Reads registry, manifests and store. One thread only; small reads of local files."""
+    """Reads registry, manifests and store. One thread only; small reads of local files.
+
+    `LayerError` where something is damaged or missing, `PkgviewError` where the registry or the
+    store cannot be used at all.
+    """
 
     def __init__(self, places: Places, store: Store, registry: Registry) -> None:
         self.places = places
@@ -44,14 +57,16 @@ class Catalog:
         self.registry = registry
         self._members: dict[ArchiveNo, Member] = {}
         self._views: dict[ViewNo, View] = {}
+        # What the kernel may have been told: never forgotten, never changed.
         self._numbers: dict[ViewId, ViewNo] = {}
-        self._packages: dict[bytes, ArchiveNo] = {}
-        self._last_package = ArchiveNo(0)
+        self._ids: dict[ViewNo, ViewId] = {}
 
     @property
     def loaded_views(self) -> int:
-        """How many views have been looked at since the start."""
+        """How many views have been looked into since the start."""
         return len(self._views)
+
+    # Archives
 
     def member(self, number: ArchiveNo) -> Member | None:
         """A registered archive; None for a number that was never given."""
@@ -64,34 +79,105 @@ class Catalog:
             self._members[number] = found
         return found
 
-    def view(self, view: ViewId) -> View | None:
-        """The view of that id; None where there is none (yet)."""
+    def holders(self, node: NodeId) -> Iterator[tuple[Archive, EntryNo]]:
+        """Every archive that has an ARCHIVE node's file or link, the one it is named by first.
+
+        The others brought the same bytes later; they are looked for only if somebody wants more
+        than the first. One that cannot be opened is passed over and logged; where none could be
+        opened, `LayerError` says why.
+        """
+        number, entry = nodeid.archive_parts(node)
+        fault: LayerError | None = None
+        given = False
+        for candidate, place in self._candidates(node, number, entry):
+            try:
+                member = self.member(candidate)
+            except LayerError as error:
+                logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
+                fault = fault or error
+                continue
+            if member is not None:
+                given = True
+                yield member.archive, place
+        if fault is not None and not given:
+            raise fault
+
+    def _candidates(
+        self, node: NodeId, number: ArchiveNo, entry: EntryNo
+    ) -> Iterator[tuple[ArchiveNo, EntryNo]]:
+        yield number, entry
+        yield from self.registry.copies(node)
+
+    def packages(self) -> list[tuple[bytes, ArchiveNo]]:
+        """`<name>-<version>-<hash>` of every registered archive that is in the store."""
+        there = set(self.store.names())
+        return [
+            (short, number)
+            for number, name in self.registry.archives()
+            if name in there and (short := _short(name))
+        ]
+
+    def package(self, short: bytes) -> ArchiveNo | None:
+        """The archive of that short name; None where there is none."""
+        digest = short.rpartition(b"-")[2].decode("ascii", "replace")
+        for number, name in self.registry.archives():
+            if digest in name and _short(name) == short and self.store.has(name):
+                return number
+        return None
+
+    # Views
+
+    def view_number(self, view: ViewId) -> ViewNo | None:
+        """The number of the view of that id; None where there is none (yet).
+
+        The view itself is not opened: that waits until somebody looks into it.
+        """
         number = self._numbers.get(view)
         if number is None:
             if not VIEW_ID.fullmatch(view):
                 return None
             number = self.registry.view_number(view)
-        return None if number is None else self._view(number, view)
+            if number is not None:
+                self._remember(number, view)
+        return number
 
     def view_numbered(self, number: ViewNo) -> View | None:
-        """The view of that number."""
-        found = self._views.get(number)
-        if found is not None:
-            return found
-        view = self.registry.view_id(number)
-        return None if view is None else self._view(number, view)
-
-    def _view(self, number: ViewNo, view: ViewId) -> View:
+        """The view of that number, opened; None for a number that was never given."""
         found = self._views.get(number)
         if found is None:
-            found = self._views[number] = self._load(number, view)
-            self._numbers[view] = number
-        elif found.manifest.id != view:
-            raise LayerError(
-                f"view {view} has number {number}, which this mount knows as "
-                f"{found.manifest.id}: the registry was replaced under a live mount"
-            )
+            view = self._ids.get(number) or self.registry.view_id(number)
+            if view is None:
+                return None
+            found = self._load(number, view)
+            self._remember(number, view)
+            self._views[number] = found
         return found
+
+    def view(self, view: ViewId) -> View | None:
+        """The view of that id, opened; None where there is none (yet)."""
+        number = self.view_number(view)
+        return None if number is None else self.view_numbered(number)
+
+    def views(self) -> list[tuple[ViewNo, ViewId]]:
+        """All views, in the order of their numbers."""
+        found = []
+        for number, view in self.registry.views():
+            try:
+                self._remember(number, view)
+            except LayerError as error:
+                logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
+            else:
+                found.append((number, view))
+        return found
+
+    def _remember(self, number: ViewNo, view: ViewId) -> None:
+        known = self._ids.setdefault(number, view)
+        if known != view or self._numbers.setdefault(view, number) != number:
+            raise LayerError(
+                f"view {view} has number {number}, which does not fit what this mount knows: "
+                "the registry was replaced under a live mount; unmount (`pkgview umount`) and "
+                "mount again"
+            )
 
     def _load(self, number: ViewNo, view: ViewId) -> View:
         try:
@@ -108,24 +194,19 @@ class Catalog:
             if member.archive.name != layer.archive:
                 raise LayerError(
                     f"archive {layer.archive} has number {archive}, which this mount knows as "
-                    f"{member.archive.name}: the registry was replaced under a live mount"
+                    f"{member.archive.name}: the registry was replaced under a live mount; "
+                    "unmount (`pkgview umount`) and mount again"
                 )
             members.append(member)
         return View(number, manifest, members)
 
-    # What the mount's own directories list
+    # Projects
 
-    def view_ids(self) -> list[ViewId]:
-        """All views that could be opened."""
-        return [view for view in self.registry.views() if manifest_path(self.places, view).exists()]
-
-    def project_keys(self) -> list[str]:
-        """The names of all projects that have a view."""
-        directory = self.places.state / "projects"
-        try:
-            return sorted(path.stem for path in directory.iterdir() if path.suffix == ".json")
-        except FileNotFoundError:
-            return []
+    def projects(self) -> list[tuple[ProjectNo, str]]:
+        """The links of all projects that have a view, in the order of their numbers."""
+        names = [path.stem for path in (self.places.state / "projects").glob("*.json")]
+        found = ((self.project_number(key), key) for key in names)
+        return sorted((number, key) for number, key in found if number is not None)
 
     def project_number(self, key: str) -> ProjectNo | None:
         """The number of a project's link; None if there is no such project."""
@@ -139,18 +220,16 @@ class Catalog:
         return None if key is None else self._newest_view(key)
 
     def _newest_view(self, key: str) -> ViewId | None:
-        if "/" in key or key.startswith("."):
+        if not _PROJECT_KEY.fullmatch(key):
             return None
         project = resolved.load_key(self.places.state / "projects", key)
         newest = None if project is None else project.view_for(None)
         return None if newest is None else newest.view
 
-    def packages(self) -> dict[bytes, ArchiveNo]:
-        """`<name>-<version>-<hash>` of every registered archive that is in the store."""
-        for number, name in self.registry.archives(self._last_package):
-            match = _PACKAGE.fullmatch(name)
-            if match:
-                short = f"{match['name']}-{match['version']}-{match['digest'][:12]}"
-                self._packages[short.encode()] = number
-            self._last_package = number
-        return self._packages
+
+def _short(archive: str) -> bytes:
+    """`<name>-<version>-<hash>`, or b"" for what is no package (a notice)."""
+    match = _ARCHIVE.fullmatch(archive)
+    if match is None:
+        return b""
+    return f"{match['name']}-{match['version']}-{match['digest'][:12]}".encode()

@@ -15,7 +15,7 @@ from resolver.resolved import ResolvedView
 from unionfs.catalog import manifest_path
 
 if TYPE_CHECKING:
-    from resolver.manifest import Manifest, ViewId
+    from resolver.manifest import ViewId
     from resolver.places import Places
     from unionfs.registry import Registry
     from unionfs.store import Store
@@ -30,10 +30,9 @@ def default_view(places: Places, python: str | None) -> ViewId | None:
 
 
 def ensure_default(places: Places, store: Store, registry: Registry) -> ViewId:
-    """The default view, made anew where there is none or its interpreter or archives are gone."""
+    """The default view, made anew where there is none or something that it needs is gone."""
     view = default_view(places, None)
-    manifest = None if view is None else _usable(places, store, view)
-    if view is not None and manifest is not None:
+    if view is not None and _is_whole(places, store, registry, view):
         return view
     from resolver.interpreter import find_interpreter  # noqa: PLC0415 - hardly ever needed
     from unionfs.made import bare_manifest  # noqa: PLC0415 - the same
@@ -48,12 +47,15 @@ def ensure_default(places: Places, store: Store, registry: Registry) -> ViewId:
     return view
 
 
-def _usable(places: Places, store: Store, view: ViewId) -> Manifest | None:
+def _is_whole(places: Places, store: Store, registry: Registry, view: ViewId) -> bool:
     from resolver.manifest import Manifest  # noqa: PLC0415 - beside its use
 
     try:
         manifest = Manifest.from_bytes(manifest_path(places, view).read_bytes(), expected=view)
     except (OSError, PkgviewError):
-        return None
-    whole = all(store.has(layer.archive) for layer in manifest.layers)
-    return manifest if whole and Path(manifest.python.executable).exists() else None
+        return False
+    return (
+        registry.view_number(view) is not None
+        and all(store.has(layer.archive) for layer in manifest.layers)
+        and Path(manifest.python.executable).exists()
+    )

@@ -86,6 +86,19 @@ def ensure_mounted(
     )
 
 
+def check_mountable(places: Places) -> None:
+    """Refuse what `ensure_mounted` would refuse, before hours of downloads; touches nothing."""
+    table = mounts.table()
+    mountpoint = mounts.canonical(places.mount, table)
+    mount = mounts.mounted_at(mountpoint, table)
+    if mount is None:
+        mounts.preflight()
+        _refuse_inside(mountpoint)
+        mounts.check(mountpoint)
+    elif not mount.ours:
+        raise foreign(mount)
+
+
 def claim(places: Places, *, patience: float = PATIENCE) -> Claim | Mounted:
     """Become the one who may serve `places.mount`, unless somebody serves it."""
     table = mounts.table()

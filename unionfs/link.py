@@ -6,16 +6,22 @@ unless they insist, and then it is set aside, not removed.
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
+from unionfs.catalog import VIEW_ID
 
 if TYPE_CHECKING:
     from resolver.manifest import ViewId
 
 NAME = ".venv"
+
+ATTEMPTS = 100
+"""How often a link that other processes change at the same time is made anew."""
 
 
 def target(mount: Path, view: ViewId) -> str:
@@ -26,7 +32,7 @@ def target(mount: Path, view: ViewId) -> str:
 def refuse_foreign(project: Path, mount: Path, *, force: bool) -> None:
     """Say early, before anything is fetched, that `.venv` is not ours to replace."""
     path = project / NAME
-    if force or not os.path.lexists(path) or _is_ours(path, mount):
+    if force or not os.path.lexists(path) or is_ours(path, mount):
         return
     raise PkgviewError(
         f"{path} is there already and is not pkgview's",
@@ -38,25 +44,21 @@ def refuse_foreign(project: Path, mount: Path, *, force: bool) -> None:
 def link(project: Path, mount: Path, view: ViewId, *, force: bool) -> Path | None:
     """Point the project's `.venv` to a view; returns where a foreign one was set aside to.
 
-    Never follows the link: what it points to may be a mount whose daemon is gone.
+    Never follows the link: what it points to may be a mount whose daemon is gone. Two processes
+    that do it at once both succeed, and either one's link stays.
     """
     path = project / NAME
-    wanted = target(mount, view)
     aside = None
     try:
         refuse_foreign(project, mount, force=force)
-        if is_linked(project, mount, view):
-            return None
-        if os.path.lexists(path) and not _is_ours(path, mount):
+        if os.path.lexists(path) and not is_ours(path, mount):
             aside = _free_name(project)
             path.rename(aside)
-        temporary = project / f"{NAME}.pkgview-{os.getpid()}"
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(wanted)
         try:
-            temporary.replace(path)
+            _point(path, target(mount, view))
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            if aside is not None and not os.path.lexists(path):
+                aside.rename(path)
             raise
     except OSError as error:
         raise PkgviewError(
@@ -65,6 +67,24 @@ def link(project: Path, mount: Path, view: ViewId, *, force: bool) -> Path | Non
             "with `pkgview run`.",
         ) from error
     return aside
+
+
+def _point(path: Path, wanted: str) -> None:
+    """Make or move the link in one step, by way of one temporary name, so that nothing piles up."""
+    temporary = path.with_name(f"{NAME}.pkgview-new")
+    for _ in range(ATTEMPTS):
+        try:
+            if os.readlink(path) == wanted:
+                return
+        except FileNotFoundError:
+            pass
+        # Another process may be between the same two calls, or died there: its name is as good
+        # as ours, and the next turn sees whose link it became.
+        with suppress(FileExistsError):
+            os.symlink(wanted, temporary)  # noqa: PTH211 - beside readlink, which is a string's
+        with suppress(FileNotFoundError):
+            temporary.replace(path)
+    raise OSError(errno.EBUSY, "other processes keep changing it", os.fspath(path))
 
 
 def is_linked(project: Path, mount: Path, view: ViewId) -> bool:
@@ -80,21 +100,33 @@ def unlink(project: Path, mount: Path) -> bool:
     path = project / NAME
     if not os.path.lexists(path):
         return False
-    if not _is_ours(path, mount):
+    if not is_ours(path, mount):
         raise PkgviewError(
             f"{path} is not a link to a view, so it is left alone",
             remedy="Remove it yourself if it is not needed any more.",
         )
-    path.unlink()
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot remove {path}: {error.strerror}",
+            remedy="Make the project's directory writable, and run the command again.",
+        ) from error
     return True
 
 
-def _is_ours(path: Path, mount: Path) -> bool:
-    """Whether it is a link to some view, of this mount or of another that was here before."""
-    if not path.is_symlink():
+def is_ours(path: Path, mount: Path) -> bool:
+    """Whether it is a link to some view, of this mount or of one that was elsewhere before."""
+    try:
+        leads_to = Path(os.readlink(path))
+    except OSError:
         return False
-    views = Path(os.readlink(path)).parent
-    return views.name == "views" and (views.parent == mount or views.parent.name == ".pkgview")
+    views = leads_to.parent
+    return views == mount / "views" or (
+        views.name == "views" and VIEW_ID.fullmatch(leads_to.name) is not None
+    )
 
 
 def _free_name(project: Path) -> Path:

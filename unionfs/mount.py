@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from resolver import resolved
-from resolver.binding import Binder, Binding, Candidate
+from resolver.binder import Binder
+from resolver.binding import Binding, Candidate
 from resolver.manifest import Manifest, ViewId
 from resolver.procfs import Tid
 from resolver.project import find_project, project_of_script, trust_problem
@@ -64,7 +65,10 @@ class Known:
 
     def script_project(self, script: str, uid: int) -> Candidate | None:
         """The project that a script belongs to, or is."""
-        return self._candidate(project_of_script(Path(script)), uid)
+        path = Path(script)
+        # A directory with a __main__.py is a script, too, and a project of its own at best.
+        found = find_project(path) if path.is_dir() else project_of_script(path)
+        return self._candidate(found, uid)
 
     def view_of(self, project: str, python: str | None) -> ViewId | None:
         """The project's view for that Python, else its newest."""

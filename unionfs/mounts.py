@@ -15,6 +15,7 @@ import re
 import shutil
 import stat
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 from resolver.errors import PkgviewError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 FSTYPE = "fuse.pkgview"
 
@@ -337,23 +338,23 @@ def prepare(path: Path) -> None:
     """Make `path` (canonical, nothing mounted there) an empty directory of this user.
 
     Created with mode 0700 where missing: nobody but the mounter may pass it anyway. Refuses what
-    mounting would hide.
+    `check` refuses.
     """
-    try:
+    with _explained(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check(path)
+
+
+def check(path: Path) -> None:
+    """Refuse a directory that cannot be mounted on, or whose contents mounting would hide.
+
+    One that is missing is fine: `prepare` makes it.
+    """
+    if not os.path.lexists(path):
+        return
+    with _explained(path):
         found = path.lstat()
         hidden = os.listdir(path)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise PkgviewError(
-            f"{path} cannot be a mount point: it is no directory, or not below one",
-            remedy="Move it away, or name another mount point with PKGVIEW_MOUNT.",
-        ) from error
-    except OSError as error:
-        raise PkgviewError(
-            f"{path} cannot be made a mount point: {error.strerror}",
-            remedy="Name a directory you may write to: `pkgview mount MOUNTPOINT`, "
-            "or set PKGVIEW_MOUNT.",
-        ) from error
     if found.st_uid != os.geteuid():
         raise PkgviewError(
             f"{path} belongs to uid {found.st_uid}, and you are uid {os.geteuid()}",
@@ -371,3 +372,20 @@ def prepare(path: Path) -> None:
             f"{path} is not writable, and fusermount3 mounts only where you may write",
             remedy=f"Run `chmod u+w {path}`.",
         )
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise PkgviewError(
+            f"{path} cannot be a mount point: it is no directory, or not below one",
+            remedy="Move it away, or name another mount point with PKGVIEW_MOUNT.",
+        ) from error
+    except OSError as error:
+        raise PkgviewError(
+            f"{path} cannot be made a mount point: {error.strerror}",
+            remedy="Name a directory you may write to: `pkgview mount MOUNTPOINT`, "
+            "or set PKGVIEW_MOUNT.",
+        ) from error

@@ -6,13 +6,16 @@
 | ARCHIVE | archive number (24 bits), entry (32): any file or link, anything in `packages/` |
 | OWNED | view number (20), layer (12), entry (28): a view's directory that one layer owns |
 | MERGED | view number (20), number in the view's union (40): a directory of several layers |
-| PROJECT | project number: a link in `projects/` |
+| PROJECT | project number (60): a link in `projects/` |
 
 Any process that holds the registry and the store can answer for any node id, whoever handed it
 out: a crashed or upgraded server needs nothing from its predecessor, `forget` has nothing to do,
 and memory does not grow with the files that were looked at. Files are named by archive, not by
 view, so the kernel keeps one set of pages for all views; directories are named by view, because
 the kernel allows a directory one name. Bit 63 stays 0: some programs keep `st_ino` signed.
+
+Decoding takes every bit: one thing has one node id, and a number that we never handed out decodes to
+an archive, view or entry that does not exist, never to somebody else's.
 
 Why no hash of the content as node id: 63 bits of it could be forged, and a forged file would be
 served from another file's pages. Numbers are handed out by the registry, one for each content.
@@ -36,8 +39,11 @@ MAX_ARCHIVE = (1 << 24) - 1
 MAX_VIEW = (1 << 20) - 1
 MAX_LAYER = (1 << 12) - 1
 MAX_OWNED_ENTRY = (1 << 28) - 1
+MAX_MERGED = (1 << 40) - 1
+MAX_PROJECT = (1 << 60) - 1
 
 _KIND_SHIFT = 60
+_BELOW = (1 << _KIND_SHIFT) - 1
 
 
 class NodeKind(enum.IntEnum):
@@ -102,7 +108,7 @@ def kind(node: NodeId) -> NodeKind | None:
 
 def archive_parts(node: NodeId) -> tuple[ArchiveNo, EntryNo]:
     """Archive and entry of an ARCHIVE node."""
-    return ArchiveNo(node >> 32 & MAX_ARCHIVE), EntryNo(node & 0xFFFFFFFF)
+    return ArchiveNo((node & _BELOW) >> 32), EntryNo(node & 0xFFFFFFFF)
 
 
 def owned_parts(node: NodeId) -> tuple[ViewNo, LayerNo, EntryNo]:
@@ -116,9 +122,9 @@ def owned_parts(node: NodeId) -> tuple[ViewNo, LayerNo, EntryNo]:
 
 def merged_parts(node: NodeId) -> tuple[ViewNo, MergedNo]:
     """View and number of a MERGED node."""
-    return ViewNo(node >> 40 & MAX_VIEW), MergedNo(node & ((1 << 40) - 1))
+    return ViewNo(node >> 40 & MAX_VIEW), MergedNo(node & MAX_MERGED)
 
 
 def project_part(node: NodeId) -> ProjectNo:
     """The number of a PROJECT node."""
-    return ProjectNo(node & 0xFFFFFFFF)
+    return ProjectNo(node & _BELOW)

@@ -38,10 +38,17 @@ class OpenedView:
 
 def project_view(places: Places, project: Project, python: str | None = None) -> ViewId:
     """The id of a project's newest view, or of the one for a Python ("3.11")."""
-    found = resolved.load(places.state / "projects", str(project.root)).view_for(python)
+    known = resolved.load(places.state / "projects", str(project.root))
+    found = known.view_for(python)
     if found is None:
         raise PkgviewError(
             f"{project.root} has no view yet", remedy=f"Run `pkgview up {project.root}`."
+        )
+    if python not in {None, found.python}:
+        listed = ", ".join(view.python for view in known.views)
+        raise PkgviewError(
+            f"{project.root} has no view for Python {python}, only for {listed}",
+            remedy=f"Run `pkgview up --python {python} {project.root}`.",
         )
     return found.view
 
@@ -61,7 +68,10 @@ def load_manifest(places: Places, view: ViewId) -> Manifest:
 def open_view(places: Places, view: ViewId) -> OpenedView:
     """Open everything a view is made of."""
     if not VIEW_ID.fullmatch(view):
-        raise PkgviewError(f"{view!r} is no view's id: that is 32 hexadecimal digits")
+        raise PkgviewError(
+            f"{view!r} is no view's id: that is 32 hexadecimal digits",
+            remedy="`pkgview view` shows the view of a project.",
+        )
     manifest = load_manifest(places, view)
     store = Store(places.store)
     try:

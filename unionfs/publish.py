@@ -8,24 +8,56 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from resolver.errors import PkgviewError
 from resolver.resolved import write_atomically
 from unionfs.catalog import manifest_path
+from unionfs.layer import LayerError
+from unionfs.view import MOST_LAYERS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from resolver.manifest import Manifest, ViewId
     from resolver.places import Places
+    from unionfs.archive import Archive
     from unionfs.registry import Registry
     from unionfs.store import Store
 
 
 def publish(places: Places, manifest: Manifest, store: Store, registry: Registry) -> ViewId:
-    """Make the view known; doing it again changes nothing."""
+    """Make the view known; doing it again changes nothing, and writes a damaged manifest anew."""
+    if len(manifest.layers) > MOST_LAYERS:
+        raise PkgviewError(
+            f"a view of {len(manifest.layers)} layers is too large: at most {MOST_LAYERS}",
+            remedy="List fewer distributions, or split the project.",
+        )
     for layer in manifest.layers:
         if registry.archive_number(layer.archive) is None:
-            registry.register_archive(store.open(layer.archive))
+            registry.register_archive(_opened(store, layer.archive))
     view = manifest.id
+    data = manifest.to_bytes()
     path = manifest_path(places, view)
-    if not path.exists():
-        write_atomically(path, manifest.to_bytes())
+    if not _holds(path, data):
+        write_atomically(path, data)
     registry.register_view(view)
     return view
+
+
+def _opened(store: Store, name: str) -> Archive:
+    try:
+        return store.open(name)
+    except LayerError as error:
+        if not store.has(name):
+            raise PkgviewError(str(error), remedy="Run the command again: it is made anew.") from error
+        aside = store.set_aside(name)
+        raise PkgviewError(
+            f"{error}; it was moved to {aside.parent}",
+            remedy="Run the command again: the archive is made anew.",
+        ) from error
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.read_bytes() == data
+    except OSError:
+        return False

@@ -2,18 +2,27 @@
 
 Node ids are made of these numbers, so they must mean the same in every process of a user and
 for as long as a kernel may remember them. One SQLite file in the state directory holds them;
-numbers are never reused, not even after a removal.
+numbers are never reused, not even after a removal. Each registry begins to count at random: where
+somebody removes the file and the next command makes a new one, a mount that remembers numbers of the
+old one meets, all but certainly, none of them again with another meaning.
 
 It also decides under which node id equal files are known: the first archive that is registered
 with a content gives that content its node id; an archive that brings it again gets an *alias*.
 Aliases are few (empty `__init__.py`, licences), so a server keeps those of the archives in use,
-and the table of all contents stays on disk, needed only when an archive is new.
+and the table of all contents stays on disk, needed only when an archive is new. `copies` is the
+other direction: where else the bytes of a node lie, should its own archive be damaged or gone.
+
+What an archive's table of contents says of its members' digests is believed here. That holds for
+archives that this user packed; one that came from elsewhere must pass `Archive.verify` before it
+is registered, or it could claim the content of another's files.
 """
 
 from __future__ import annotations
 
+import os
+import random
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
@@ -31,6 +40,8 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that is registering; it takes a few tenths at most."""
 
+VERSION = 2
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS archives(number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE);
 CREATE TABLE IF NOT EXISTS views(number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE);
@@ -39,9 +50,14 @@ CREATE TABLE IF NOT EXISTS contents(content BLOB PRIMARY KEY, node INTEGER NOT N
 CREATE TABLE IF NOT EXISTS aliases(
     archive INTEGER, entry INTEGER, node INTEGER NOT NULL, PRIMARY KEY(archive, entry)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS aliases_by_node ON aliases(node)
 """
 
-_VERSION = 1
+_LIMITS = {
+    "archives": nodeid.MAX_ARCHIVE,
+    "views": nodeid.MAX_VIEW,
+    "projects": nodeid.MAX_PROJECT,
+}
 
 
 class Registry:
@@ -49,21 +65,65 @@ class Registry:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._file: tuple[int, int] | None = None
         with self._errors():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # The rollback journal, not the write-ahead log: that needs shared memory, which a
-            # home directory on a network file system does not have.
-            self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
-            if self._db.execute("PRAGMA user_version").fetchone()[0] == _VERSION:
-                return
-            with self._transaction():
-                for statement in _SCHEMA.split(";\n"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {_VERSION}")
+            self._open()
 
     def close(self) -> None:
         """Close the file; the registry cannot be used afterwards."""
         self._db.close()
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Made, and looked at, before SQLite opens it: if somebody replaces it in between, the next
+        # question notices.
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        # The rollback journal, not the write-ahead log: that needs shared memory, which a
+        # home directory on a network file system does not have.
+        self._db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
+        try:
+            if self._version() != VERSION:
+                with self._transaction():
+                    self._make_tables()
+        except BaseException:
+            self._db.close()
+            raise
+        self._file = (status.st_dev, status.st_ino)
+
+    def _version(self) -> int:
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if version > VERSION:
+            raise PkgviewError(
+                f"the registry {self.path} has format {version}, this pkgview reads {VERSION}",
+                remedy="Use the pkgview that wrote it, or a newer one.",
+            )
+        return version
+
+    def _make_tables(self) -> None:
+        """Inside a transaction, so another process may have been first."""
+        version = self._version()
+        for statement in _SCHEMA.split(";\n"):
+            self._db.execute(statement)
+        if not version:
+            self._db.executemany(
+                "INSERT INTO sqlite_sequence(name, seq) VALUES (?, ?)",
+                [(table, random.randrange(limit // 2)) for table, limit in _LIMITS.items()],  # noqa: S311 - against accidents
+            )
+        self._db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _follow(self) -> None:
+        """Go on with the file that is there, should it be another than the one that was opened."""
+        with suppress(FileNotFoundError):
+            status = os.stat(self.path)  # noqa: PTH116 - with every question: a third of the time
+            if (status.st_dev, status.st_ino) == self._file:
+                return
+        self._db.close()
+        self._file = None
+        self._open()
 
     # Archives
 
@@ -72,14 +132,14 @@ class Registry:
         known = self.archive_number(archive.name)
         if known is not None:
             return known
-        with self._errors(), self._transaction():
+        with self._asked(), self._transaction():
             row = self._db.execute(
                 "SELECT number FROM archives WHERE name = ?", (archive.name,)
             ).fetchone()
             if row is not None:
                 return ArchiveNo(row[0])
             cursor = self._db.execute("INSERT INTO archives(name) VALUES (?)", (archive.name,))
-            number = ArchiveNo(self._within(cursor.lastrowid, nodeid.MAX_ARCHIVE, "archives"))
+            number = ArchiveNo(self._within(cursor.lastrowid, "archives"))
             self._db.execute(
                 "CREATE TEMP TABLE IF NOT EXISTS fresh(entry INTEGER, content BLOB, node INTEGER)"
             )
@@ -103,31 +163,37 @@ class Registry:
 
     def archive_name(self, number: ArchiveNo) -> str | None:
         """The file name of a registered archive."""
-        with self._errors():
+        with self._asked():
             row = self._db.execute(
                 "SELECT name FROM archives WHERE number = ?", (number,)
             ).fetchone()
         return None if row is None else str(row[0])
 
-    def archives(self, after: ArchiveNo) -> list[tuple[ArchiveNo, str]]:
-        """All archives whose number is larger than `after`, in order."""
-        with self._errors():
-            return self._db.execute(
-                "SELECT number, name FROM archives WHERE number > ? ORDER BY number", (after,)
-            ).fetchall()
+    def archives(self) -> list[tuple[ArchiveNo, str]]:
+        """All archives, in the order of their numbers."""
+        with self._asked():
+            return self._db.execute("SELECT number, name FROM archives ORDER BY number").fetchall()
 
     def aliases(self, number: ArchiveNo) -> dict[EntryNo, NodeId]:
         """Entries of an archive whose content already has a node id elsewhere."""
-        with self._errors():
+        with self._asked():
             return dict(
                 self._db.execute("SELECT entry, node FROM aliases WHERE archive = ?", (number,))
             )
+
+    def copies(self, node: NodeId) -> list[tuple[ArchiveNo, EntryNo]]:
+        """Where else the content of a file or link lies, besides the archive its node id names."""
+        with self._asked():
+            return self._db.execute(
+                "SELECT archive, entry FROM aliases WHERE node = ? ORDER BY archive, entry",
+                (node,),
+            ).fetchall()
 
     # Views and projects
 
     def register_view(self, view: ViewId) -> ViewNo:
         """The view's number, a new one if it has none."""
-        return ViewNo(self._number_of("views", "id", view, self.view_number(view), nodeid.MAX_VIEW))
+        return ViewNo(self._number_of("views", "id", view, self.view_number(view)))
 
     def view_number(self, view: ViewId) -> ViewNo | None:
         """The number of a registered view."""
@@ -136,25 +202,23 @@ class Registry:
 
     def view_id(self, number: ViewNo) -> ViewId | None:
         """The id of a registered view."""
-        with self._errors():
+        with self._asked():
             row = self._db.execute("SELECT id FROM views WHERE number = ?", (number,)).fetchone()
         return None if row is None else ViewId(row[0])
 
-    def views(self) -> list[ViewId]:
-        """The ids of all views, oldest first."""
-        with self._errors():
-            return [
-                ViewId(row[0]) for row in self._db.execute("SELECT id FROM views ORDER BY number")
-            ]
+    def views(self) -> list[tuple[ViewNo, ViewId]]:
+        """All views, in the order of their numbers."""
+        with self._asked():
+            return self._db.execute("SELECT number, id FROM views ORDER BY number").fetchall()
 
     def register_project(self, key: str) -> ProjectNo:
         """The number of a project's link, a new one if it has none."""
         known = self._one("SELECT number FROM projects WHERE key = ?", key)
-        return ProjectNo(self._number_of("projects", "key", key, known, 0xFFFFFFFF))
+        return ProjectNo(self._number_of("projects", "key", key, known))
 
     def project_key(self, number: ProjectNo) -> str | None:
         """The name of a project's link."""
-        with self._errors():
+        with self._asked():
             row = self._db.execute(
                 "SELECT key FROM projects WHERE number = ?", (number,)
             ).fetchone()
@@ -162,27 +226,28 @@ class Registry:
 
     # Below
 
-    def _number_of(self, table: str, column: str, value: str, known: int | None, limit: int) -> int:
+    def _number_of(self, table: str, column: str, value: str, known: int | None) -> int:
         if known is not None:
             return known
-        with self._errors(), self._transaction():
+        with self._asked(), self._transaction():
             # Table and column are this module's own words.
             self._db.execute(f"INSERT OR IGNORE INTO {table}({column}) VALUES (?)", (value,))  # noqa: S608
             row = self._db.execute(
                 f"SELECT number FROM {table} WHERE {column} = ?",  # noqa: S608
                 (value,),
             ).fetchone()
-            return self._within(row[0], limit, table)
+            return self._within(row[0], table)
 
     def _one(self, query: str, value: str) -> int | None:
-        with self._errors():
+        with self._asked():
             row = self._db.execute(query, (value,)).fetchone()
         return None if row is None else int(row[0])
 
-    def _within(self, number: int | None, limit: int, what: str) -> int:
-        if number is None or number > limit:
+    def _within(self, number: int | None, table: str) -> int:
+        if number is None or number > _LIMITS[table]:
             raise PkgviewError(
-                f"the registry {self.path} has no numbers left for {what} (limit {limit})",
+                f"the registry {self.path} has no numbers left for {table} "
+                f"(limit {_LIMITS[table]})",
                 remedy="Unmount (`pkgview umount`), remove that file, and run `pkgview up` again.",
             )
         return number
@@ -192,11 +257,19 @@ class Registry:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            # A COMMIT that fails, on a full disk for one, may leave the transaction open.
+            self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """Around every question and every change."""
+        with self._errors():
+            self._follow()
+            yield
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

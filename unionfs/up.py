@@ -7,6 +7,9 @@ fingerprint, so the two never disagree about what "changed" means.
 
 from __future__ import annotations
 
+import fcntl
+import os
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,18 +20,24 @@ from resolver.manifest import Manifest, ViewId
 from resolver.project import fingerprint
 from resolver.resolved import ResolvedView
 from unionfs.catalog import manifest_path
+from unionfs.layer import LayerError
 from unionfs.registry import Registry
 from unionfs.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import ssl
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from resolver.fetch import FetchSettings
+    from resolver.index import DownloadSettings
     from resolver.interpreter import Interpreter
     from resolver.manifest import LayerSpec
     from resolver.places import Places
     from resolver.project import Project
     from unionfs.assemble import Progress
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 FORMAT = "view 1"
 """Part of every fingerprint: raised where the same inputs shall give another view."""
@@ -36,7 +45,10 @@ FORMAT = "view 1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What the user asked for; with `requirements` (`run --with`) the view is nobody's."""
+    """What the user asked for.
+
+    Unless `kept`, the view is for this one run, and the project's own stays what it was.
+    """
 
     project: Project
     python: str | None = None
@@ -46,6 +58,7 @@ class Wish:
     upgrade: bool = False
     offline: bool = False
     frozen: bool = False
+    kept: bool = True
 
     def fingerprint(self, interpreter: Interpreter) -> str:
         """Equal as long as the same view would come out, newer releases aside."""
@@ -71,7 +84,7 @@ class Made:
 def known_view(places: Places, wish: Wish) -> Made | None:
     """The project's view if nothing has changed since it was made and it is whole."""
     if wish.upgrade or wish.requirements:
-        return None
+        return None  # what either gives is known only when it has been resolved
     record = resolved.load(places.state / "projects", str(wish.project.root))
     if not record.views:
         return None
@@ -101,7 +114,10 @@ def whole_manifest(places: Places, view: ViewId) -> Manifest | None:
 
 
 def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
-    """Lock, fetch, pack, publish; the project's record is written last."""
+    """Lock, fetch, pack, publish; the project's record is written last.
+
+    `PkgviewError` for what cannot be had, and `KeyboardInterrupt` as itself.
+    """
     import trio  # noqa: PLC0415 - nothing to do needs none of this
 
     from unionfs.made import skeleton_layer  # noqa: PLC0415 - the same
@@ -111,10 +127,8 @@ def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
     # Taken before the inputs are read: an edit meanwhile makes the next `up` look again.
     taken = wish.fingerprint(interpreter)
     store = Store(places.store)
-    try:
+    with single_failure():
         distributions = trio.run(_layers, places, wish, interpreter, store, progress)
-    except BaseExceptionGroup as group:
-        raise _single(group) from group
     manifest = Manifest(
         python=interpreter.python,
         layers=(
@@ -125,20 +139,47 @@ def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
     registry = _registry(places)
     try:
         view = publish(places, manifest, store, registry)
+    except LayerError as error:
+        raise PkgviewError(
+            f"the view cannot be made: {error}",
+            remedy="Run `pkgview store --verify --mend`, then this command again: it fetches what "
+            "is missing.",
+        ) from error
     finally:
         registry.close()
-    if wish.requirements:
+    if not wish.kept:
         return Made(view=view, manifest=manifest, fresh=True)
-    projects = places.state / "projects"
-    record = resolved.load(projects, str(wish.project.root))
-    before = record.view_for(interpreter.python.version)
-    resolved.save(
-        projects,
-        record.with_view(
-            ResolvedView(python=interpreter.python.version, view=view, fingerprint=taken)
-        ),
-    )
-    return Made(view=view, manifest=manifest, fresh=before is None or before.view != view)
+    made = ResolvedView(python=interpreter.python.version, view=view, fingerprint=taken)
+    fresh = _record(places.state / "projects", str(wish.project.root), made)
+    return Made(view=view, manifest=manifest, fresh=fresh)
+
+
+def _record(projects: Path, root: str, made: ResolvedView) -> bool:
+    """Write down what the project's view is now; whether that is another one than before."""
+    with _alone(projects):
+        record = resolved.load(projects, root)
+        before = next((one for one in record.views if one.python == made.python), None)
+        resolved.save(projects, record.with_view(made))
+    return before is None or before.view != made.view
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """One process at a time: two of them, for two Pythons, would each forget the other's view."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot use {directory}: {error.strerror}",
+            remedy="Make it writable, or set XDG_STATE_HOME to a directory that is.",
+        ) from error
+    try:
+        with suppress(OSError):  # no locks on this file system: the file is still replaced whole
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def preferred(layers: Sequence[LayerSpec], prefer: Sequence[str]) -> list[LayerSpec]:
@@ -177,8 +218,16 @@ async def _layers(
     return await assemble(select(found, interpreter), means)
 
 
+@contextmanager
+def single_failure() -> Iterator[None]:
+    """Of a group of failures raise the one that counts: what nobody foresaw, else the first."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise _single(group) from group
+
+
 def _single(group: BaseExceptionGroup) -> BaseException:
-    """What a user has to know of several failures: an interrupt, a bug, else the first of them."""
     leaves: list[BaseException] = []
     pending: list[BaseException] = [group]
     while pending:
@@ -187,7 +236,8 @@ def _single(group: BaseExceptionGroup) -> BaseException:
             pending = [*error.exceptions, *pending]
         else:
             leaves.append(error)
-    return next((leaf for leaf in leaves if not isinstance(leaf, PkgviewError)), leaves[0])
+    unforeseen = (leaf for leaf in leaves if not isinstance(leaf, PkgviewError))
+    return next(unforeseen, leaves[0])
 
 
 def _fetch_settings(project: Project) -> FetchSettings:
@@ -196,9 +246,33 @@ def _fetch_settings(project: Project) -> FetchSettings:
 
     found = download_settings(project.directory)
     return FetchSettings(
-        verify=found.certificates,
+        verify=_certificates(found),
+        # httpx reads the environment by itself; what only pip's settings name it cannot know.
+        proxy=None if any(map(os.environ.get, _PROXIES)) else found.proxies.get("all"),
         auth={host: (one.user, one.password) for host, one in found.credentials.items()},
     )
+
+
+def _certificates(found: DownloadSettings) -> ssl.SSLContext | Path | None:
+    """A file of certificates as it is; what needs more than a file as a context."""
+    if found.certificate_directory is None and found.client_certificate is None:
+        return found.certificates
+    import ssl  # noqa: PLC0415 - mostly a file, or the system's
+
+    try:
+        context = ssl.create_default_context(
+            cafile=found.certificates, capath=found.certificate_directory
+        )
+        if found.client_certificate is not None:
+            context.load_cert_chain(found.client_certificate)
+    except OSError as error:
+        named = (found.certificates, found.certificate_directory, found.client_certificate)
+        raise PkgviewError(
+            f"the certificates in {', '.join(str(path) for path in named if path)} cannot be "
+            f"used: {error}",
+            remedy="Name files in PEM form in SSL_CERT_FILE, SSL_CLIENT_CERT or pip's settings.",
+        ) from error
+    return context
 
 
 def _registry(places: Places) -> Registry:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from unionfs import nodeid
-from unionfs.layer import EntryNo, Kind
+from unionfs.layer import EntryNo, Kind, LayerError
 from unionfs.nodeid import ArchiveNo, LayerNo, MergedNo, NodeId, ViewNo
 from unionfs.union import MERGED, Place, Stacked, Union
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from resolver.manifest import Manifest, Schemes
     from unionfs.archive import Archive
+
+
+MOST_LAYERS = nodeid.MAX_LAYER + 1
+"""What a node id has room for."""
 
 
 class Member(NamedTuple):
@@ -52,6 +56,9 @@ class View:
     """One view with its numbers; immutable."""
 
     def __init__(self, number: ViewNo, manifest: Manifest, members: Sequence[Member]) -> None:
+        if len(members) > MOST_LAYERS:
+            # `publish` refuses it with a remedy; this is for a manifest that came otherwise.
+            raise LayerError(f"view {manifest.id} has {len(members)} layers, at most {MOST_LAYERS}")
         self.number = number
         self.manifest = manifest
         self.members = tuple(members)

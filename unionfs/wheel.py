@@ -71,10 +71,10 @@ class WheelRefused(PkgviewError):  # noqa: N818 - what happened to it, as the us
     """A wheel that is not taken in; `faults` has every reason, the message the first ones."""
 
     def __init__(self, filename: str, *faults: str) -> None:
-        shown = "; ".join(faults[:_FAULTS_SHOWN])
+        shown = _printable("; ".join(faults[:_FAULTS_SHOWN]))
         more = len(faults) - _FAULTS_SHOWN
         super().__init__(
-            f"the wheel {filename} is refused: {shown}"
+            f"the wheel {_printable(filename)} is refused: {shown}"
             + (f"; and {more} more" if more > 0 else ""),
             remedy="It is damaged or was tampered with, or its project built it wrong: fetch it "
             "again, or ask for another version.",
@@ -232,6 +232,7 @@ class Wheel:
     def _rows(self, members: dict[str, ZipMember], info: str) -> dict[str, record.Row]:
         """RECORD, if it and the Zip file have the same files of the same sizes."""
         own = f"{info}/RECORD"
+        unlisted = {f"{info}/{name}" for name in _UNLISTED}
         try:
             rows = record.parse(self._text(members[own], {}, limit=RECORD_LIMIT))
         except record.InvalidRecordError as error:
@@ -244,7 +245,7 @@ class Wheel:
                 if row is not None and (row.algorithm or row.size is not None):
                     faults.append("RECORD has a hash or a size for itself, which cannot be right")
             elif row is None:
-                if path.removeprefix(f"{info}/") not in _UNLISTED:
+                if path not in unlisted:
                     faults.append(f"{path!r} is not in RECORD")
             elif not row.algorithm:
                 faults.append(f"RECORD has no hash for {path!r}")
@@ -304,6 +305,8 @@ class Wheel:
         points: tuple[scripts.EntryPoint, ...],
     ) -> tuple[_Placed, ...]:
         """Everything at its place, and RECORD rewritten to name it there."""
+        info = f"{stem}.dist-info"
+        replaced = {f"{info}/{name}" for name in _REPLACED}
         faults: list[str] = []
         placed: list[_Placed] = []
         for member in self._zip.members:
@@ -312,7 +315,7 @@ class Wheel:
                 faults.append(f"{member.path!r} lies under no scheme that wheels have")
             elif not where.path and member.kind is Kind.FILE:
                 faults.append(f"{member.path!r} is a file where a directory has to be")
-            elif where.path and member.path.removeprefix(f"{stem}.dist-info/") not in _REPLACED:
+            elif where.path and member.path not in replaced:
                 placed.append(self._as_is(member, where, rows.get(member.path)))
         written = {schemes.Place(scheme="scripts", path=point.name): point for point in points}
         # Where .data/scripts has a file of the same name the entry point wins, as uv has it.
@@ -322,7 +325,6 @@ class Wheel:
         faults.extend(schemes.place_faults((item.place, item.kind) for item in placed))
         if faults:
             raise self._refused(*faults)
-        info = f"{stem}.dist-info"
         # uv writes over what the wheel has, and so keeps its mode.
         executable = {member.path for member in self._zip.members if member.executable}
         for name, content in (("INSTALLER", INSTALLER), ("REQUESTED", b"")):
@@ -344,6 +346,11 @@ class Wheel:
                 content = self._content(member, row, SCRIPT_LIMIT)
                 return _written(where, scripts.fill_placeholder(content), executable=True)
         return _Placed(place=where, source=member, row=row, executable=script or member.executable)
+
+
+def _printable(text: str) -> str:
+    """The text with what could steer a terminal spelled out: strangers chose some of it."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def _opener(content: bytes) -> Callable[[], BinaryIO]:

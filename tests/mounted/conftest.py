@@ -7,26 +7,28 @@ with one file, so that the daemon's life can be tested apart from what it serves
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import shutil
 import signal
 import stat
+import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
+from resolver.places import Places
 from unionfs import control, daemon, launch, mounts, service
 from unionfs.rendezvous import Rendezvous
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Iterator
-
-    from resolver.places import Places
+    from collections.abc import Callable, Iterator, Mapping
 
 CONTENT = b"what the stand-in serves\n" * 20_000
 
@@ -121,6 +123,8 @@ if __name__ == "__main__":
 
 import pytest  # noqa: E402 - the daemon above does without
 
+from resolver.uv import uv_binary  # noqa: E402 - the same
+
 
 def tidy(root: Path) -> None:
     """Unmount all below `root` and end every daemon whose lock lies there; then all is checked."""
@@ -193,3 +197,153 @@ def ordinary(fuse: None) -> Iterator[dict[str, Any]]:  # noqa: ARG001 - its refu
         device.chmod(before)
         tidy(home)
         shutil.rmtree(home)
+
+
+# One large environment, made once for all tests that look at it
+
+LARGE = """\
+flask==3.1.3
+greenlet==3.5.6
+jupyterlab==4.6.6
+mypy==2.4.1
+numpy==2.4.6
+pandas==3.1.1
+pip==26.3
+pydantic==2.14.3
+pytest==9.2.0
+requests==2.34.2
+rich==15.0.0
+setuptools==84.2.1
+sqlalchemy==2.1.9
+zope.event==6.2
+zope.interface==8.7
+"""
+"""Requirements of `large`: greenlet brings headers, setuptools a .pth file, jupyterlab data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Projects in a home of their own, and how programs are run there as a user would run them."""
+
+    home: Path
+    places: Places
+    environ: Mapping[str, str]
+    python: Path
+    """The interpreter on which all of its views are based."""
+
+    def project(self, name: str) -> Path:
+        """A new directory for a project."""
+        directory = self.home / name
+        directory.mkdir()
+        return directory
+
+    def run(
+        self,
+        *command: str | Path,
+        cwd: Path,
+        code: int | None = 0,
+        environ: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end; any other status than `code` (None: any) fails the test."""
+        ended = subprocess.run(
+            command, cwd=cwd, env={**self.environ, **(environ or {})}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False, timeout=240,
+        )  # fmt: skip
+        said = f"{command}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+        assert code is None or ended.returncode == code, said
+        return ended
+
+    def pkgview(
+        self, *arguments: str | Path, cwd: Path, code: int = 0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run pkgview's console script."""
+        command = Path(sys.executable).with_name("pkgview")
+        return self.run(command, *arguments, cwd=cwd, code=code)
+
+    def uv(
+        self, *arguments: str | Path, cwd: Path, code: int | None = 0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the uv that pkgview runs."""
+        return self.run(uv_binary(), *arguments, cwd=cwd, code=code)
+
+    def up(self, directory: Path, *arguments: str) -> dict[str, Any]:
+        """`pkgview up`, and what it says as JSON."""
+        said = self.pkgview("up", "--python", self.python, "--json", *arguments, cwd=directory)
+        answer: dict[str, Any] = json.loads(said.stdout)
+        return answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Large(Site):
+    """A site whose project `directory` is locked, has `LARGE` in its view, and `.venv`."""
+
+    directory: Path
+    first: Mapping[str, Any]
+    """What the `pkgview up --json` that made it said."""
+
+    @property
+    def venv(self) -> Path:
+        """The link to the view."""
+        return self.directory / ".venv"
+
+    @property
+    def view(self) -> Path:
+        """The view itself."""
+        return self.venv.resolve()
+
+    def packages(self, root: Path) -> Path:
+        """The site-packages of an environment of this Python."""
+        (found,) = (root / "lib").glob("python3.*/site-packages")
+        return found
+
+
+@pytest.fixture(scope="session")
+def site(fuse: None) -> Iterator[Site]:  # noqa: ARG001 - its refusal counts
+    """A home below a temporary directory; what is mounted there is unmounted, and all removed."""
+    with tempfile.TemporaryDirectory(prefix="pkgview-") as temporary:
+        home = Path(temporary)
+        own = os.fspath(Path(sys.executable).parent)
+        environ = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PKGVIEW_", "XDG_", "PYTHON", "VIRTUAL_ENV", "PYTEST_"))
+        } | {
+            # Neither the tests' own tools nor bytecode beside the sources that are compared.
+            "PATH": os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if p != own),
+            "HOME": os.fspath(home),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "NO_COLOR": "1",
+        }
+        python = Path(sys.executable).resolve()
+        places = Places.from_environ(environ)
+        try:
+            yield Site(home=home, places=places, environ=environ, python=python)
+        finally:
+            tidy(home)
+
+
+@pytest.fixture(scope="session")
+def large(site: Site) -> Large:
+    """Some 120 distributions in one view."""
+    directory = site.project("large")
+    (directory / "requirements.txt").write_text(LARGE)
+    site.pkgview("lock", "--python", site.python, cwd=directory)
+    first = site.up(directory)
+    return Large(
+        home=site.home, places=site.places, environ=site.environ, python=site.python,
+        directory=directory, first=first,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def by_uv(large: Large) -> Path:
+    """The virtual environment that uv makes of the same lock, with nothing shared or compiled."""
+    root = large.home / "by-uv"
+    large.uv("venv", "--python", large.python, root, cwd=large.directory)
+    large.uv(
+        *("pip", "install", "--preview-features", "pylock", "--link-mode", "copy"),
+        *("--no-compile-bytecode", "--python", root, "-r", "pylock.toml"),
+        cwd=large.directory,
+    )
+    return root

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 
-from resolver import binding as module
+from resolver import binder as module
+from resolver.binder import Binder
 from resolver.binding import (
-    Binder,
     Binding,
     Bindings,
     Bound,

@@ -463,11 +463,18 @@ async def test_credentials_go_to_their_own_host_only(tmp_path: Path) -> None:
         with serving(answer) as server:
             own = wanted(server.url("own", "me:h%40sh@"), name="own.whl")
             await get(own, cache=tmp_path)
+            await get(wanted(server.url("away", "me:hush@"), name="b.whl"), cache=tmp_path)
             given = FetchSettings(auth={f"127.0.0.1:{server.port}": ("set", "tings")})
             await get(wanted(server.url("away")), cache=tmp_path, settings=given)
     basic = [asked.get("authorization") for asked in server.requests]
-    assert basic == ["Basic bWU6aEBzaA==", "Basic bWU6aEBzaA==", "Basic c2V0OnRpbmdz"]
-    assert [asked["authorization"] for asked in other.requests] == ["Basic bmV0OnJj"]
+    assert basic == [
+        "Basic bWU6aEBzaA==",  # me:h@sh
+        "Basic bWU6aEBzaA==",  # after a redirect to the same host
+        "Basic bWU6aHVzaA==",  # me:hush
+        "Basic c2V0OnRpbmdz",  # set:tings
+    ]
+    # net:rc, which is that host's own, and neither of the two that it was sent from
+    assert [asked["authorization"] for asked in other.requests] == ["Basic bmV0OnJj"] * 2
     assert "tings'" not in repr(given)
 
 

@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from resolver import procfs
@@ -46,6 +46,8 @@ def running(*command: str, **options: object) -> Iterator[subprocess.Popen[bytes
     st.integers(0, 1 << 60),
     st.tuples(*[st.integers(0, (1 << 64) - 1)] * 3),
 )
+@example(7, b"a) S 1 (b", 3, 4, (5, 6, 7))
+@example(7, b") R 9 9 (\n", 3, 4, (5, 6, 7))
 def test_stat_whatever_the_command_is_called(
     pid: int, comm: bytes, ppid: int, start: int, image: tuple[int, int, int]
 ) -> None:

@@ -260,6 +260,10 @@ HOSTILE: dict[str, tuple[Build, str]] = {
     "scheme as a file": (added({"demo-1.0.data/scripts": b""}), "where a directory has to be"),
     # RECORD.
     "unlisted member": (made(unlisted={CODE}), "is not in RECORD"),
+    "unlisted, named like a signature": (
+        made(files={CODE: b"", "RECORD.jws": b""}, unlisted={"RECORD.jws"}),
+        "'RECORD.jws' is not in RECORD",
+    ),
     "line without member": (made(rows=[("demo/gone.py", "sha256=x", "1")]), "does not have"),
     "line that climbs": (made(rows=[("../../evil", "sha256=x", "1")]), "does not have"),
     "wrong hash": (row(hash_="sha256=AAAA"), "has another sha256 than RECORD says"),
@@ -451,7 +455,8 @@ def test_hostile_wheels_are_refused_with_the_reason(wheel_maker: WheelMaker, nam
     before = os.listdir("/proc/self/fd")
     with pytest.raises(WheelRefused, match=reason) as refused:
         contents(path)
-    assert path.name.replace("\n", "\\n") in str(refused.value).replace("\n", "\\n")
+    assert path.name.replace("\n", "\\n") in refused.value.what
+    assert refused.value.what.isprintable()
     assert refused.value.faults
     assert os.listdir("/proc/self/fd") == before
 
@@ -725,6 +730,11 @@ def test_what_the_installer_writes_replaces_what_the_wheel_has(everything: Wheel
     assert found["purelib/Foo_Bar-1.0.dist-info/INSTALLER"] == (b"pkgview", False)
     record = found["purelib/Foo_Bar-1.0.dist-info/RECORD"][0]
     assert record.count(b"/INSTALLER,") == 1
+
+
+def test_only_the_dist_info_has_files_of_the_installer(wheel_maker: WheelMaker) -> None:
+    wheel_maker.files["INSTALLER"] = b"a module's own"
+    assert contents(wheel_maker.write())["purelib/INSTALLER"] == (b"a module's own", False)
 
 
 def test_a_wheel_becomes_the_same_archive_every_time(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resolver.errors import PkgviewError
-from resolver.project import find_project, project_of_script
+from resolver.project import Kind, find_project, project_of_script, trust_problem
+from unionfs.cli import console
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,19 +37,67 @@ GROUP = click.option(
     help="Add a dependency group (PEP 735); may be repeated.",
 )
 OFFLINE = click.option("--offline", is_flag=True, help="Ask no network.")
+FROZEN = click.option(
+    "--frozen", is_flag=True, help="Never resolve anew; fail where the lock is outdated."
+)
+TRUST = click.option("--trust", is_flag=True, help="Use a project that others own or may write to.")
 
 
 def project_at(path: Path) -> Project:
     """The project that a directory belongs to, or that a script is or belongs to."""
-    if not os.path.lexists(path):
+    try:
+        here = path.absolute()
+    except FileNotFoundError as error:
+        raise PkgviewError(
+            "the working directory does not exist any more",
+            remedy="Change to one that does, e.g. with `cd`.",
+        ) from error
+    try:
+        is_file = path.is_file()
+        path.lstat()
+        found = project_of_script(path) if is_file else find_project(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise PkgviewError(
             f"there is no {path}", remedy="Name the project's directory, or a script."
-        )
-    found = project_of_script(path) if path.is_file() else find_project(path)
+        ) from error
+    except OSError as error:
+        raise PkgviewError(
+            f"{error.filename or here} cannot be looked at: {error.strerror}",
+            remedy="Name a project that you may read.",
+        ) from error
     if found is None:
         raise PkgviewError(
             f"{Path(os.path.realpath(path))} belongs to no project: no pylock.toml, "
-            "pyproject.toml with [project] or requirements.txt there or above",
+            "pyproject.toml with [project] or requirements.txt there or above"
+            + (", and it has no inline block (PEP 723)" if is_file else ""),
             remedy="Create one of them, e.g. a requirements.txt that lists what it needs.",
         )
     return found
+
+
+def trusted_project_at(path: Path, *, trust: bool) -> Project:
+    """The same, for commands that act on what its files say, which may run their code.
+
+    Whoever may write to them could otherwise have us run what they like. `trust` is for a user who
+    knows better, e.g. root in a container that a directory of the host's is bound into.
+    """
+    project = project_at(path)
+    problem = None if trust else trust_problem(project, os.geteuid())
+    if problem is not None:
+        what = "the script" if project.kind is Kind.SCRIPT else "the project"
+        raise PkgviewError(
+            f"{what} {project.root} is not used, because it is not yours alone: {problem}",
+            remedy="What it lists may run code as you. If you trust everybody who may write there, "
+            "use --trust; else copy it, or change its owner or mode (chown, chmod go-w).",
+        )
+    return project
+
+
+def say_untrusted(project: Project) -> None:
+    """Say what --trust does not change: who is asked about at the mount decides for itself."""
+    problem = trust_problem(project, os.geteuid())
+    if problem is not None:
+        console.note(
+            f"Programs that only start in {project.directory} do not get this view ({problem}): "
+            "use .venv, or `pkgview run --trust`."
+        )

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from unionfs.cli.asked import EXTRA, GROUP, OFFLINE, PYTHON, project_at
+from unionfs.cli.asked import (
+    EXTRA,
+    FROZEN,
+    GROUP,
+    OFFLINE,
+    PYTHON,
+    TRUST,
+    trusted_project_at,
+)
 from unionfs.cli.up import ensured
 from unionfs.up import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 @click.command(
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    # The first word that is no option is the command, and all that follows is its own.
+    context_settings={"allow_interspersed_args": False},
     epilog="""\b
 Examples:
   pkgview run -- python app.py
@@ -45,7 +56,8 @@ Examples:
 @EXTRA
 @GROUP
 @OFFLINE
-@click.option("--frozen", is_flag=True, help="Never resolve anew; fail where the lock is outdated.")
+@FROZEN
+@TRUST
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
 def run(  # noqa: PLR0913 - one parameter an option
     directory: Path,
@@ -56,38 +68,59 @@ def run(  # noqa: PLR0913 - one parameter an option
     groups: tuple[str, ...],
     offline: bool,
     frozen: bool,
+    trust: bool,
     command: tuple[str, ...],
 ) -> None:
     """Run a command with a project's view: on PATH, and for all that it starts.
 
     The command replaces this process: its signals, its exit code and its output are its own.
+    What --with, --extra and --group add is there for this run only.
     """
-    from unionfs.launch import ensure_mounted  # noqa: PLC0415 - `-h` does without
+    from unionfs.launch import check_mountable, ensure_mounted  # noqa: PLC0415 - `-h` does without
 
     places = Places.from_environ()
     wish = Wish(
-        project=project_at(directory),
+        project=trusted_project_at(directory, trust=trust),
         python=python,
         extras=extras,
         groups=groups,
         requirements=requirements,
         offline=offline,
         frozen=frozen,
+        kept=not (requirements or extras or groups),
     )
+    check_mountable(places)
     made, _ = ensured(places, wish, quiet=False)
     ensure_mounted(places)
     view = places.mount / "views" / made.view
-    environ = environment(view, made.view, os.environ)
+    replace_by(command, environment(view, made.view, os.environ))
+
+
+def replace_by(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
+    """Become the command, found on the PATH of `environ`."""
     program, *arguments = command
+    # Python ignores these two, and what is ignored stays so in the program that comes.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvpe(program, [program, *arguments], environ)  # noqa: S606 - the user's own command
     except FileNotFoundError as error:
+        found = shutil.which(program, path=environ["PATH"])
+        if found is not None:
+            raise NotRunnableError(
+                f"{found} cannot be run: the interpreter that its first line names is missing",
+                remedy="Install that, or mend the line.",
+            ) from error
         raise NotFoundError(
             f"there is no command {program}",
             remedy="Name one that the view or PATH has: `pkgview run -- python …`.",
         ) from error
     except OSError as error:
-        raise NotRunnableError(f"{program} cannot be run: {error.strerror}") from error
+        raise NotRunnableError(
+            f"{program} cannot be run: {error.strerror}",
+            remedy="Name a program that you may execute; a script needs a first line like "
+            "`#!/bin/sh`.",
+        ) from error
 
 
 class NotFoundError(PkgviewError):
