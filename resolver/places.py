@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resolver.errors import PkgviewError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,7 +38,7 @@ class Places:
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Places:
         """Follow the XDG base directory specification; relative values are ignored, as it says."""
         env = os.environ if environ is None else environ
-        home = Path(env.get("HOME") or Path.home())
+        home = _home(env)
 
         def xdg(variable: str, default: Path) -> Path:
             value = env.get(variable, "")
@@ -53,3 +55,21 @@ class Places:
             config=xdg("XDG_CONFIG_HOME", home / ".config"),
             mount=Path(os.path.abspath(mount)) if mount else home / ".pkgview",  # noqa: PTH100 - a stale mount point must not be resolved
         )
+
+
+def _home(env: Mapping[str, str]) -> Path:
+    """HOME, else what the user database says; it has to be absolute."""
+    named = env.get("HOME")
+    try:
+        home = Path(named) if named else Path.home()
+    except RuntimeError as error:
+        raise PkgviewError(
+            f"there is no home directory: HOME is not set, and user {os.getuid()} has no entry",
+            remedy="Set HOME to a directory of your own.",
+        ) from error
+    if not home.is_absolute():
+        raise PkgviewError(
+            f"HOME is {str(home)!r}, which is no absolute path",
+            remedy="Set HOME to the absolute path of a directory of your own.",
+        )
+    return home

@@ -83,29 +83,25 @@ class Catalog:
         """Every archive that has an ARCHIVE node's file or link, the one it is named by first.
 
         The others brought the same bytes later; they are looked for only if somebody wants more
-        than the first. One that cannot be opened is passed over and logged; where none could be
-        opened, `LayerError` says why.
+        than the first. One that cannot be opened is passed over and logged; where no other stands
+        in for it, `LayerError` says what is wrong.
         """
-        number, entry = nodeid.archive_parts(node)
-        fault: LayerError | None = None
-        given = False
-        for candidate, place in self._candidates(node, number, entry):
+        faults: list[LayerError] = []
+        for number, entry in self._candidates(node):
             try:
-                member = self.member(candidate)
+                member = self.member(number)
             except LayerError as error:
-                logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
-                fault = fault or error
+                faults.append(error)
                 continue
             if member is not None:
-                given = True
-                yield member.archive, place
-        if fault is not None and not given:
-            raise fault
+                while faults:
+                    logger.error("%s", faults.pop())
+                yield member.archive, entry
+        if faults:
+            raise faults[0]
 
-    def _candidates(
-        self, node: NodeId, number: ArchiveNo, entry: EntryNo
-    ) -> Iterator[tuple[ArchiveNo, EntryNo]]:
-        yield number, entry
+    def _candidates(self, node: NodeId) -> Iterator[tuple[ArchiveNo, EntryNo]]:
+        yield nodeid.archive_parts(node)
         yield from self.registry.copies(node)
 
     def packages(self) -> list[tuple[bytes, ArchiveNo]]:

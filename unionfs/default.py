@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from resolver import resolved
 from resolver.errors import PkgviewError
+from resolver.manifest import Manifest
 from resolver.resolved import ResolvedView
 from unionfs.catalog import manifest_path
+from unionfs.layer import LayerError
 
 if TYPE_CHECKING:
     from resolver.manifest import ViewId
@@ -48,14 +50,11 @@ def ensure_default(places: Places, store: Store, registry: Registry) -> ViewId:
 
 
 def _is_whole(places: Places, store: Store, registry: Registry, view: ViewId) -> bool:
-    from resolver.manifest import Manifest  # noqa: PLC0415 - beside its use
-
+    """Every byte is looked at: the archives are few and small, and all else rests on them."""
     try:
         manifest = Manifest.from_bytes(manifest_path(places, view).read_bytes(), expected=view)
-    except (OSError, PkgviewError):
+        for layer in manifest.layers:
+            store.verify(layer.archive)
+    except (OSError, PkgviewError, LayerError):
         return False
-    return (
-        registry.view_number(view) is not None
-        and all(store.has(layer.archive) for layer in manifest.layers)
-        and Path(manifest.python.executable).exists()
-    )
+    return registry.view_number(view) is not None and Path(manifest.python.executable).exists()

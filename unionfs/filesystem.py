@@ -15,8 +15,8 @@ Per-caller decisions are made in `current` and nowhere else; the caller is no ar
 anything but its `readlink`.
 
 Concurrency: every method but `current` returns without waiting and must be called from one
-thread; only `read` may touch the disk for long, so it is split: `cached` answers from memory or
-not at all, `read` may be called in any thread.
+thread; only reading may touch the disk for long, so it is split: `cached` answers from memory or
+not at all, what `readers` gives may be called in any thread.
 """
 
 from __future__ import annotations
@@ -27,13 +27,23 @@ import stat
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from unionfs import nodeid
 from unionfs.layer import ROOT, Entry, EntryNo, Kind, LayerError
-from unionfs.nodeid import ArchiveNo, Fixed, LayerNo, NodeId, NodeKind
+from unionfs.nodeid import (
+    ArchiveNo,
+    Fixed,
+    LayerNo,
+    MergedNo,
+    NodeId,
+    NodeKind,
+    ProjectNo,
+    ViewNo,
+)
 from unionfs.union import MERGED, Place
 
 if TYPE_CHECKING:
@@ -41,9 +51,12 @@ if TYPE_CHECKING:
 
     from unionfs.archive import Archive
     from unionfs.catalog import Catalog
-    from unionfs.view import View
+    from unionfs.view import Member, View
 
 logger = logging.getLogger(__name__)
+
+NAME_LIMIT = 255
+"""Bytes of the longest name; the kernel lets 1024 through."""
 
 FOREVER = 1e9
 """Seconds (thirty years) that the kernel keeps what never changes."""
@@ -57,7 +70,7 @@ TIMESTAMP = 315_532_800
 LISTINGS_KEPT = 32
 """Directory listings kept while the kernel pages through them."""
 
-_TO_CURRENT = {
+_TO_CURRENT: dict[int, bytes] = {
     Fixed.BIN: b"bin",
     Fixed.LIB: b"lib",
     Fixed.LIB64: b"lib64",
@@ -72,9 +85,10 @@ _ROOT_NAMES = {
     b"views": Fixed.VIEWS,
     b"projects": Fixed.PROJECTS,
     b"packages": Fixed.PACKAGES,
-    **{name: node for node, name in _TO_CURRENT.items()},
+    **{name: Fixed(node) for node, name in _TO_CURRENT.items()},
 }
 
+_VIEW_ID_SIZE = 32
 _DIRECTORIES = (Fixed.ROOT, Fixed.VIEWS, Fixed.PROJECTS, Fixed.PACKAGES)
 
 
@@ -123,22 +137,18 @@ class Filesystem:
 
     def lookup(self, parent: NodeId, name: bytes) -> Attributes | Absent:
         """The node of that name in a directory."""
+        if len(name) > NAME_LIMIT:
+            raise FileSystemError(errno.ENAMETOOLONG)
         with _as_errno():
             match nodeid.kind(parent):
                 case NodeKind.MERGED | NodeKind.OWNED:
                     view, place = self._in_view(parent)
                     child = view.union.lookup(place, name)
-                    if child is not None:
-                        return _in_union(view, child)
-                    self._must_be_directory(parent)
-                    return Absent(FOREVER)
+                    return Absent(FOREVER) if child is None else _in_union(view, child)
                 case NodeKind.ARCHIVE:
-                    number, archive, directory = self._in_archive(parent)
-                    entry = archive.lookup(directory, name)
-                    if entry is not None:
-                        return self._member(number, entry)
-                    self._must_be_directory(parent)
-                    return Absent(FOREVER)
+                    member, directory = self._in_archive(parent)
+                    entry = member.archive.lookup(directory, name)
+                    return Absent(FOREVER) if entry is None else _in_package(member, entry)
                 case NodeKind.FIXED:
                     return self._lookup_fixed(parent, name)
                 case _:
@@ -150,10 +160,10 @@ class Filesystem:
         with _as_errno():
             match nodeid.kind(node):
                 case NodeKind.MERGED | NodeKind.OWNED:
-                    view, place = self._in_view(node)
-                    return _attributes(node, view.union.entry(place))
+                    self._in_view(node)
+                    return _directory(node)
                 case NodeKind.ARCHIVE:
-                    _, archive, entry = self._in_archive(node)
+                    archive, entry = self._first_holder(node)
                     return _attributes(node, archive.entry(entry))
                 case NodeKind.PROJECT:
                     return _link(node, len(self._project_target(node)), BRIEFLY)
@@ -204,36 +214,39 @@ class Filesystem:
         with _as_errno():
             match nodeid.kind(node):
                 case NodeKind.ARCHIVE:
-                    _, archive, entry = self._in_archive(node)
+                    archive, entry = self._first_holder(node)
                     if archive.entry(entry).kind is Kind.SYMLINK:
                         return archive.target(entry)
                 case NodeKind.PROJECT:
                     return self._project_target(node)
-                case NodeKind.FIXED if Fixed(node) in _TO_CURRENT:
-                    return b"current/" + _TO_CURRENT[Fixed(node)]
+                case NodeKind.FIXED if node in _TO_CURRENT:
+                    return b"current/" + _TO_CURRENT[node]
                 case _:
-                    pass
+                    self.getattr(node)
             raise FileSystemError(errno.EINVAL)
 
     def cached(self, node: NodeId, offset: int, size: int) -> bytes | None:
-        """Up to `size` bytes of a file if they are in memory, else None: then `read` them."""
-        archive, entry = self._file(node)
+        """Up to `size` bytes of a file if they are in memory, else None: ask `readers` then."""
         with _as_errno():
+            archive, entry = self._first_holder(node)
+            _must_be_file(archive, entry)
             return archive.cached(entry, offset, size)
 
-    def reader(self, node: NodeId) -> Callable[[int, int], bytes]:
-        """A function of offset and size which reads a file and may be called in any thread."""
-        archive, entry = self._file(node)
+    def readers(self, node: NodeId) -> Iterator[Callable[[int, int], bytes]]:
+        """Functions of offset and size which read a file, and may be called in any thread.
 
-        def read(offset: int, size: int) -> bytes:
+        Each reads from another archive that has the same bytes; the next one is worth asking for
+        only where one has failed. Where there are no more, this raises what was wrong.
+        """
+        for archive, entry in self._holders(node):
             with _as_errno():
-                return archive.read(entry, offset, size)
-
-        return read
+                _must_be_file(archive, entry)
+            yield partial(_read, archive, entry)
 
     # Views and archives
 
     def _in_view(self, node: NodeId) -> tuple[View, Place]:
+        """The directory that a MERGED or OWNED node names."""
         if nodeid.kind(node) is NodeKind.MERGED:
             number, merged = nodeid.merged_parts(node)
             place = Place(MERGED, merged)
@@ -241,35 +254,34 @@ class Filesystem:
             number, layer, entry = nodeid.owned_parts(node)
             place = Place(LayerNo(layer), entry)
         view = self.catalog.view_numbered(number)
-        if view is None:
+        if view is None or view.union.entry(place).kind is not Kind.DIRECTORY:
             raise FileSystemError(errno.ENOENT)
         return view, place
 
-    def _in_archive(self, node: NodeId) -> tuple[ArchiveNo, Archive, EntryNo]:
+    def _in_archive(self, node: NodeId) -> tuple[Member, EntryNo]:
+        """The directory that an ARCHIVE node names."""
         number, entry = nodeid.archive_parts(node)
         member = self.catalog.member(number)
         if member is None:
             raise FileSystemError(errno.ENOENT)
-        return number, member.archive, entry
+        if member.archive.entry(entry).kind is not Kind.DIRECTORY:
+            raise FileSystemError(errno.ENOTDIR)
+        return member, entry
 
-    def _file(self, node: NodeId) -> tuple[Archive, EntryNo]:
+    def _holders(self, node: NodeId) -> Iterator[tuple[Archive, EntryNo]]:
+        """The archives that have what an ARCHIVE node names; at least one."""
         if nodeid.kind(node) is not NodeKind.ARCHIVE:
-            raise FileSystemError(errno.EISDIR)
+            self.getattr(node)
+            raise FileSystemError(errno.EINVAL)
+        number = 0
         with _as_errno():
-            _, archive, entry = self._in_archive(node)
-            if archive.entry(entry).kind is not Kind.FILE:
-                raise FileSystemError(errno.EISDIR)
-        return archive, entry
-
-    def _member(self, number: ArchiveNo, entry: EntryNo) -> Attributes:
-        """An archive's entry as `packages/` shows it."""
-        member = self.catalog.member(number)
-        if member is None:
+            for number, found in enumerate(self.catalog.holders(node), 1):  # noqa: B007 - counted
+                yield found
+        if not number:
             raise FileSystemError(errno.ENOENT)
-        found = member.archive.entry(entry)
-        if found.kind is Kind.DIRECTORY:
-            return _attributes(nodeid.in_archive(number, entry), found)
-        return _attributes(member.node(entry), found)
+
+    def _first_holder(self, node: NodeId) -> tuple[Archive, EntryNo]:
+        return next(self._holders(node))
 
     def _listing(self, node: NodeId) -> Sequence[tuple[bytes, Attributes]]:
         self._must_be_directory(node)
@@ -280,10 +292,10 @@ class Filesystem:
                     (name, _in_union(view, child)) for name, child in view.union.children(place)
                 ]
             case NodeKind.ARCHIVE:
-                number, archive, directory = self._in_archive(node)
+                member, directory = self._in_archive(node)
                 return [
-                    (name, self._member(number, entry))
-                    for name, entry in archive.children(directory)
+                    (name, _in_package(member, entry))
+                    for name, entry in member.archive.children(directory)
                 ]
             case _:
                 return list(self._list_fixed(Fixed(node)))
@@ -298,39 +310,33 @@ class Filesystem:
                 node = _ROOT_NAMES.get(name)
                 return Absent(FOREVER) if node is None else self._fixed(nodeid.fixed(node))
             case Fixed.VIEWS:
-                view = self.catalog.view(ViewId(text))
-                return Absent(0) if view is None else _directory(view.root)
+                view = self.catalog.view_number(ViewId(text))
+                return Absent(0) if view is None else _view(view)
             case Fixed.PROJECTS:
-                number = self.catalog.project_number(text)
-                return Absent(0) if number is None else self.getattr(nodeid.project(number))
+                project = self.catalog.project_number(text)
+                return Absent(0) if project is None else _project(project)
             case _:
-                archive = self.catalog.packages().get(name)
-                return Absent(0) if archive is None else self._member(archive, ROOT)
+                archive = self.catalog.package(name)
+                return Absent(0) if archive is None else _package(archive)
 
     def _list_fixed(self, node: Fixed) -> Iterator[tuple[bytes, Attributes]]:
+        """In an order in which what is new comes last: a page goes on where the last one ended.
+
+        Nothing that is listed is opened, so one that is damaged hides none of its neighbours.
+        """
         match node:
             case Fixed.ROOT:
                 for name, child in _ROOT_NAMES.items():
                     yield name, self._fixed(nodeid.fixed(child))
             case Fixed.VIEWS:
-                for view in self.catalog.view_ids():
-                    yield from self._if_whole(node, view.encode())
+                for view, view_id in self.catalog.views():
+                    yield view_id.encode(), _view(view)
             case Fixed.PROJECTS:
-                for key in self.catalog.project_keys():
-                    yield from self._if_whole(node, key.encode())
+                for project, key in self.catalog.projects():
+                    yield key.encode(), _project(project)
             case _:
-                for name in sorted(self.catalog.packages()):
-                    yield from self._if_whole(node, name)
-
-    def _if_whole(self, parent: Fixed, name: bytes) -> Iterator[tuple[bytes, Attributes]]:
-        """Nothing for what is damaged: one bad archive must not hide its neighbours."""
-        try:
-            found = self._lookup_fixed(nodeid.fixed(parent), name)
-        except (FileSystemError, LayerError, PkgviewError) as error:
-            logger.warning("%s: left out of its listing: %s", name.decode(), error)
-            return
-        if isinstance(found, Attributes):
-            yield name, found
+                for short, archive in self.catalog.packages():
+                    yield short, _package(archive)
 
     def _fixed(self, node: NodeId) -> Attributes:
         try:
@@ -340,7 +346,7 @@ class Filesystem:
         if fixed in _DIRECTORIES:
             return _directory(node)
         if fixed is Fixed.CURRENT:
-            return _link(node, len("views/") + 32, FOREVER)
+            return _link(node, len("views/") + _VIEW_ID_SIZE, FOREVER)
         return _link(node, len("current/") + len(_TO_CURRENT[fixed]), FOREVER)
 
     def _project_target(self, node: NodeId) -> bytes:
@@ -356,6 +362,26 @@ class Filesystem:
 
 def _in_union(view: View, place: Place) -> Attributes:
     return _attributes(view.node(place), view.union.entry(place))
+
+
+def _in_package(member: Member, entry: EntryNo) -> Attributes:
+    """An archive's entry as `packages/` shows it."""
+    found = member.archive.entry(entry)
+    if found.kind is Kind.DIRECTORY:
+        return _directory(nodeid.in_archive(member.number, entry))
+    return _attributes(member.node(entry), found)
+
+
+def _view(number: ViewNo) -> Attributes:
+    return _directory(nodeid.merged(number, MergedNo(0)))
+
+
+def _project(number: ProjectNo) -> Attributes:
+    return _link(nodeid.project(number), len("../views/") + _VIEW_ID_SIZE, BRIEFLY)
+
+
+def _package(number: ArchiveNo) -> Attributes:
+    return _directory(nodeid.in_archive(number, ROOT))
 
 
 def _attributes(node: NodeId, entry: Entry) -> Attributes:
@@ -378,12 +404,23 @@ def _link(node: NodeId, size: int, keep: float) -> Attributes:
     return Attributes(node, stat.S_IFLNK | 0o777, size, keep)
 
 
+def _must_be_file(archive: Archive, entry: EntryNo) -> None:
+    kind = archive.entry(entry).kind
+    if kind is not Kind.FILE:
+        raise FileSystemError(errno.EISDIR if kind is Kind.DIRECTORY else errno.EINVAL)
+
+
+def _read(archive: Archive, entry: EntryNo, offset: int, size: int) -> bytes:
+    with _as_errno():
+        return archive.read(entry, offset, size)
+
+
 @contextmanager
 def _as_errno() -> Iterator[None]:
     """Damage is EIO and a line in the log that names it; a number we never gave is ENOENT."""
     try:
         yield
-    except (LayerError, PkgviewError) as error:
+    except (LayerError, PkgviewError, OSError) as error:
         logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
         raise FileSystemError(errno.EIO) from error
     except IndexError as error:

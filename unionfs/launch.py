@@ -94,7 +94,11 @@ def check_mountable(places: Places) -> None:
     if mount is None:
         mounts.preflight()
         _refuse_inside(mountpoint)
-        mounts.check(mountpoint)
+        try:
+            mounts.check(mountpoint)
+        except PkgviewError:
+            if mounts.mounted_at(mountpoint) is None:  # else somebody has just mounted it
+                raise
     elif not mount.ours:
         raise foreign(mount)
 

@@ -1,7 +1,7 @@
 """Layers that pkgview makes itself: a view's skeleton, and notices.
 
 Each is a small archive like any other. What it contains follows from its arguments alone, so it
-is made once and found again under that content as its source.
+is made once, found again under that content as its source, and made again where it is damaged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from resolver.manifest import LayerSpec, Manifest
 from unionfs.contents import Meta
 from unionfs.environment import PIN_FILE, SkeletonFile, skeleton
-from unionfs.layer import Kind
+from unionfs.layer import Kind, LayerError
 from unionfs.pack import Member
 
 if TYPE_CHECKING:
@@ -62,11 +62,20 @@ def bare_manifest(store: Store, interpreter: Interpreter) -> Manifest:
 def _layer(store: Store, stem: str, files: Sequence[SkeletonFile]) -> LayerSpec:
     source = f"made-{hashlib.sha256(repr(files).encode()).hexdigest()}"
     archive = store.archive_of(source)
-    if archive is None:
+    if archive is None or not _is_whole(store, archive):
         meta = Meta(kind="skeleton", name="", version="", stem=stem)
         archive = store.add([_member(file) for file in files], meta)
         store.record_source(source, archive)
     return LayerSpec(archive=archive)
+
+
+def _is_whole(store: Store, archive: str) -> bool:
+    """These archives are small and need no network: a damaged one is simply made again."""
+    try:
+        store.verify(archive)
+    except LayerError:
+        return False
+    return True
 
 
 def _member(file: SkeletonFile) -> Member:

@@ -14,8 +14,8 @@ and memory does not grow with the files that were looked at. Files are named by 
 view, so the kernel keeps one set of pages for all views; directories are named by view, because
 the kernel allows a directory one name. Bit 63 stays 0: some programs keep `st_ino` signed.
 
-Decoding takes every bit: one thing has one node id, and a number that we never handed out decodes to
-an archive, view or entry that does not exist, never to somebody else's.
+Decoding takes every bit: one thing has one node id, and a number that we never handed out decodes
+to an archive, view or entry that does not exist, never to another's.
 
 Why no hash of the content as node id: 63 bits of it could be forged, and a forged file would be
 served from another file's pages. Numbers are handed out by the registry, one for each content.

@@ -48,7 +48,9 @@ def _opened(store: Store, name: str) -> Archive:
         return store.open(name)
     except LayerError as error:
         if not store.has(name):
-            raise PkgviewError(str(error), remedy="Run the command again: it is made anew.") from error
+            raise PkgviewError(
+                str(error), remedy="Run the command again: it is made anew."
+            ) from error
         aside = store.set_aside(name)
         raise PkgviewError(
             f"{error}; it was moved to {aside.parent}",

@@ -3,8 +3,8 @@
 Node ids are made of these numbers, so they must mean the same in every process of a user and
 for as long as a kernel may remember them. One SQLite file in the state directory holds them;
 numbers are never reused, not even after a removal. Each registry begins to count at random: where
-somebody removes the file and the next command makes a new one, a mount that remembers numbers of the
-old one meets, all but certainly, none of them again with another meaning.
+somebody removes the file and the next command makes a new one, a mount that remembers numbers of
+the old one meets, all but certainly, none of them again with another meaning.
 
 It also decides under which node id equal files are known: the first archive that is registered
 with a content gives that content its node id; an archive that brings it again gets an *alias*.

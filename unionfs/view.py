@@ -64,11 +64,6 @@ class View:
         self.members = tuple(members)
         self.union = union_of(manifest, [member.archive for member in members])
 
-    @property
-    def root(self) -> NodeId:
-        """The node id of the view's root directory."""
-        return nodeid.merged(self.number, MergedNo(0))
-
     def node(self, place: Place) -> NodeId:
         """The node id of a place in the union."""
         if place.layer == MERGED:

@@ -7,6 +7,7 @@ the others. This module imports click and nothing else that takes time.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -37,6 +38,31 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
+
+
+_ROOM = "Make room there and run the command again."
+_WRITABLE = (
+    "Make it accessible, or name other places in XDG_DATA_HOME, XDG_STATE_HOME, XDG_CACHE_HOME."
+)
+
+SURROUNDINGS = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EROFS: _WRITABLE,
+    errno.EACCES: _WRITABLE,
+    errno.EPERM: _WRITABLE,
+    errno.ENAMETOOLONG: "Give it a shorter name.",
+    errno.ELOOP: "Take the symbolic links apart that lead in a circle.",
+    errno.EMFILE: "Raise the limit of open files, `ulimit -n`.",
+    errno.ENFILE: "End other programs: the system has no open files left.",
+    errno.ENOMEM: "End other programs: the system has no memory left.",
+    errno.EAGAIN: "End other programs, or raise the limit of processes, `ulimit -u`.",
+    errno.EIO: "Look at the disk: `dmesg` may say more.",
+    errno.ESTALE: "Mount the network file system anew.",
+    errno.ENOTCONN: "Run `pkgview mount`: it mends a mount whose daemon died.",
+}
+"""What the system says of itself at a place that has no sentence of its own for it: its errno,
+and the remedy. Any other error of the system is a bug of ours and keeps its traceback."""
 
 
 class Commands(click.Group):
@@ -105,8 +131,13 @@ class Commands(click.Group):
         except click.Abort:
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
-            # The reader (`| head`) has what it wanted. Python flushes stdout once more at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            console.discard_stdout()
+            sys.exit(1)
+        except OSError as error:
+            if error.errno not in SURROUNDINGS:
+                raise
+            named = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+            console.explain(f"{named}{error.strerror}", SURROUNDINGS[error.errno])
             sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature

@@ -7,13 +7,15 @@ would obey: it is made visible first.
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
+
+from resolver.errors import PkgviewError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from resolver.errors import PkgviewError
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -42,24 +44,24 @@ def explain(what: str, remedy: str = "") -> None:
     """`pkgview: WHAT`, and the remedy below it, indented."""
     lines = [f"pkgview: {printable(what, keep=chr(10))}"]
     lines += [f"  {line}" for line in printable(remedy, keep="\n").splitlines()]
-    _write(sys.stderr, "\n".join(lines) + "\n")
+    _say("\n".join(lines) + "\n")
 
 
 def note(sentence: str) -> None:
     """Say what was done, on stderr: it is no answer that a script would read."""
-    _write(sys.stderr, printable(sentence) + "\n")
+    _say(printable(sentence) + "\n")
 
 
 def answer(text: str) -> None:
     """A line of the answer, on stdout."""
-    _write(sys.stdout, printable(text) + "\n")
+    _answer(printable(text) + "\n")
 
 
 def as_json(value: object) -> None:
     """The answer as one JSON document, on stdout."""
     import json  # noqa: PLC0415 - only where it was asked for
 
-    _write(sys.stdout, json.dumps(value, indent=2) + "\n")
+    _answer(json.dumps(value, indent=2) + "\n")
 
 
 def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] = (), right: str = "") -> None:
@@ -77,7 +79,7 @@ def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] = (), right: s
             cell.rjust(width) if right[place : place + 1] == "r" else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        _write(sys.stdout, "  ".join(padded).rstrip() + "\n")
+        _answer("  ".join(padded).rstrip() + "\n")
 
 
 def size(count: float) -> str:
@@ -103,6 +105,43 @@ def duration(seconds: float) -> str:
         return f"{minutes} min"
     days, hours = divmod(hours, 24)
     return f"{days} d {hours} h" if days else f"{hours} h {minutes} min"
+
+
+def _say(text: str) -> None:
+    """Write to stderr. Where that is closed or full there is nobody left to tell."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            _write(sys.stderr, text)
+
+
+def _answer(text: str) -> None:
+    """Write to stdout; an answer that nobody gets is a failure.
+
+    `BrokenPipeError` where the reader (`| head`) has what it wanted.
+    """
+    if sys.stdout is None:  # closed before we started
+        raise _unheard("it is closed")
+    try:
+        _write(sys.stdout, text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_stdout()
+        raise _unheard(error.strerror or str(error)) from error
+
+
+def discard_stdout() -> None:
+    """Let what could not be written go nowhere: Python tries it once more at its exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _unheard(why: str) -> PkgviewError:
+    return PkgviewError(
+        f"the answer cannot be written to standard output: {why}",
+        remedy="Let it go to a terminal, a pipe, or a file where there is room.",
+    )
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -24,7 +24,7 @@ class Display:
         self.files = 0
         self.bytes = 0
         self.archives = 0
-        self._draws = not quiet and sys.stderr.isatty()
+        self._draws = not quiet and sys.stderr is not None and sys.stderr.isatty()
         self._began = time.monotonic()
         self._bars: Bars | None = None
         self._fetching: TaskID | None = None
@@ -75,6 +75,10 @@ class Display:
         """An archive is in the store."""
         self.archives += 1
         self._say(f"packed {name}")
+
+    def verifying(self, name: str, number: int, count: int) -> None:
+        """An archive is being read, the first of them is number 1."""
+        self._say(f"verifying {number} of {count}: {name.partition('.')[0]}")
 
     def _say(self, text: str, *, at_once: bool = False) -> None:
         if not self._draws:

@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 Examples:
   pkgview store
   pkgview store --verify                 read every byte against the archives' names
+  pkgview store --verify --mend          set damaged ones aside, to be fetched again
 """
 )
 @click.option("--verify", is_flag=True, help="Check every archive against its name.")
+@click.option("--mend", is_flag=True, help="Set damaged archives aside; needs --verify.")
 @JSON
 @click.pass_context
-def store(context: click.Context, *, verify: bool, as_json: bool) -> None:
+def store(context: click.Context, *, verify: bool, mend: bool, as_json: bool) -> None:
     """Show the archives that are kept, their sizes and how many views use each."""
+    if mend and not verify:
+        raise click.UsageError("--mend needs --verify, which finds what is to be mended", context)
     from unionfs.store import Store  # noqa: PLC0415 - `-h` does without
 
     places = Places.from_environ()
@@ -33,6 +37,9 @@ def store(context: click.Context, *, verify: bool, as_json: bool) -> None:
     sizes = found.sizes()
     used = _uses(places)
     damaged = _damaged(found, list(sizes)) if verify else {}
+    if mend:
+        for name in damaged:
+            found.set_aside(name)
     if as_json:
         console.as_json(
             {
@@ -57,12 +64,23 @@ def store(context: click.Context, *, verify: bool, as_json: bool) -> None:
         console.answer(
             f"{len(sizes)} archives, {console.size(sum(sizes.values()))} in {places.store}"
         )
-        for name, damage in damaged.items():
-            console.explain(f"{name} is damaged: {damage}")
+        _report(damaged, mended=mend)
         if verify and not damaged:
             console.answer("every archive is what its name says")
-    if damaged:
+    if damaged and not mend:
         context.exit(1)
+
+
+def _report(damaged: dict[str, str], *, mended: bool) -> None:
+    remedy = (
+        "Run `pkgview up` in the projects that use it, which fetches it again, then `pkgview "
+        "umount` and `pkgview mount`."
+    )
+    for name, damage in damaged.items():
+        if mended:
+            console.explain(f"{name} was damaged and is set aside: {damage}", remedy)
+        else:
+            console.explain(f"{name} is damaged: {damage}", "Run `pkgview store --verify --mend`.")
 
 
 def _uses(places: Places) -> dict[str, int]:
@@ -82,12 +100,15 @@ def _uses(places: Places) -> dict[str, int]:
 
 def _damaged(found: Store, names: list[str]) -> dict[str, str]:
     """What is wrong with each damaged archive."""
+    from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
     from unionfs.layer import LayerError  # noqa: PLC0415 - `-h` does without
 
     damaged = {}
-    for name in names:
-        try:
-            found.verify(name)
-        except LayerError as error:
-            damaged[name] = str(error)
+    with Display() as display:
+        for number, name in enumerate(names, 1):
+            display.verifying(name, number, len(names))
+            try:
+                found.verify(name)
+            except LayerError as error:
+                damaged[name] = str(error)
     return damaged

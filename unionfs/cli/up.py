@@ -8,14 +8,28 @@ from typing import TYPE_CHECKING
 import click
 
 from resolver.places import Places
+from resolver.project import Kind
 from unionfs import link
 from unionfs.cli import console
-from unionfs.cli.asked import DIRECTORY, EXTRA, GROUP, JSON, OFFLINE, PYTHON, project_at
+from unionfs.cli.asked import (
+    DIRECTORY,
+    EXTRA,
+    FROZEN,
+    GROUP,
+    JSON,
+    OFFLINE,
+    PYTHON,
+    TRUST,
+    project_at,
+    say_untrusted,
+    trusted_project_at,
+)
 from unionfs.up import Made, Wish, known_view
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from resolver.project import Project
     from unionfs.cli.progress import Display
 
 
@@ -35,9 +49,10 @@ Examples:
 @click.option("--no-link", is_flag=True, help="Leave .venv alone.")
 @click.option("--no-mount", is_flag=True, help="Make the view without mounting.")
 @OFFLINE
-@click.option("--frozen", is_flag=True, help="Never resolve anew; fail where the lock is outdated.")
+@FROZEN
 @click.option("--upgrade", is_flag=True, help="Take the newest versions that fit.")
 @click.option("--force", is_flag=True, help="Set a .venv that is not pkgview's aside.")
+@TRUST
 @click.option("-v", "--verbose", is_flag=True, help="Show what changed and what conflicts.")
 @JSON
 def up(  # noqa: PLR0913 - one parameter an option
@@ -52,6 +67,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     frozen: bool,
     upgrade: bool,
     force: bool,
+    trust: bool,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -62,14 +78,14 @@ def up(  # noqa: PLR0913 - one parameter an option
     """
     began = time.monotonic()
     places = Places.from_environ()
-    project = project_at(directory)
-    linked = not no_link and project.root.is_dir()
+    project = trusted_project_at(directory, trust=trust)
+    linked = not no_link and project.kind is not Kind.SCRIPT
     if linked:
         link.refuse_foreign(project.root, places.mount, force=force)
     if not no_mount:
-        from unionfs import mounts  # noqa: PLC0415 - not for --no-mount
+        from unionfs.launch import check_mountable  # noqa: PLC0415 - not for --no-mount
 
-        mounts.preflight()
+        check_mountable(places)
     wish = Wish(
         project=project,
         python=python,
@@ -86,9 +102,10 @@ def up(  # noqa: PLR0913 - one parameter an option
         mounted = ensure_mounted(places)
         if mounted.how != "already":
             console.note(f"Mounted {mounted.mountpoint}.")
-    aside = link.link(project.root, places.mount, made.view, force=force) if linked else None
-    if aside is not None:
-        console.note(f"What was at .venv is now at {aside}.")
+    if linked:
+        _link(places, project, made, force=force)
+    if trust:
+        say_untrusted(project)
     if as_json:
         console.as_json(
             {
@@ -121,6 +138,15 @@ def ensured(places: Places, wish: Wish, *, quiet: bool) -> tuple[Made, Display |
         return make_view(places, wish, display), display
 
 
+def _link(places: Places, project: Project, made: Made, *, force: bool) -> None:
+    first = not link.is_ours(project.root / link.NAME, places.mount)
+    aside = link.link(project.root, places.mount, made.view, force=force)
+    if aside is not None:
+        console.note(f"What was at .venv is now at {aside}.")
+    if first:
+        console.note(f"Linked {project.root / link.NAME}.")
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -132,8 +158,14 @@ Examples:
 def down(directory: Path) -> None:
     """Take the .venv link away. The view and its archives stay."""
     places = Places.from_environ()
-    project = project_at(directory)
-    root = project.directory
+    root = directory.absolute() if directory.is_dir() else directory
+    # What is linked may be a project no longer, or one whose files are broken.
+    if not link.is_ours(root / link.NAME, places.mount):
+        project = project_at(directory)
+        if project.kind is Kind.SCRIPT:
+            console.note(f"{project.root} is a script: it has no .venv of its own.")
+            return
+        root = project.root
     if link.unlink(root, places.mount):
         console.note(f"Removed {root / link.NAME}.")
     else:

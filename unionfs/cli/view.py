@@ -61,8 +61,8 @@ def view(directory: Path, *, only_path: bool, python: str | None, as_json: bool)
         right="  rrr",
     )
     for conflict in shown["conflicts"]:
-        console.note(
-            f"{conflict['path']}: {conflict['winner']} wins, {conflict['loser']} is hidden"
+        console.answer(
+            f"conflict  {conflict['path']}: {conflict['winner']} wins over {conflict['loser']}"
         )
 
 
@@ -78,7 +78,6 @@ def describe(places: Places, opened: OpenedView) -> dict[str, Any]:
             if entry.kind is not Kind.DIRECTORY:
                 files += 1
                 size += entry.size
-        stored = (places.store / "archives" / spec.archive).stat().st_size
         layers.append(
             {
                 "name": spec.name,
@@ -86,7 +85,7 @@ def describe(places: Places, opened: OpenedView) -> dict[str, Any]:
                 "archive": spec.archive,
                 "files": files,
                 "size": size,
-                "stored": stored,
+                "stored": archive.size,
             }
         )
     return {

@@ -7,6 +7,7 @@ for everybody.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import logging
@@ -106,10 +107,12 @@ class Transport(pyfuse3.Operations):
         """Bytes: inline where they are in memory, in a thread where they must be fetched."""
         node = NodeId(fh)
         data = self.filesystem.cached(node, off, size)
-        if data is None:
-            read = self.filesystem.reader(node)
-            data = await trio.to_thread.run_sync(read, off, size, limiter=self._readers)
-        return data
+        if data is not None:
+            return data
+        for read in self.filesystem.readers(node):
+            with contextlib.suppress(FileSystemError):  # logged; `readers` raises after the last
+                return await trio.to_thread.run_sync(read, off, size, limiter=self._readers)
+        raise FileSystemError(errno.EIO)
 
     @_answered
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
@@ -138,12 +141,15 @@ class Transport(pyfuse3.Operations):
         found.f_namemax = 255
         return found
 
+    @_answered
     async def release(self, fh: FileHandleT) -> None:
         """No open-file state, so nothing to release."""
 
+    @_answered
     async def releasedir(self, fh: FileHandleT) -> None:
         """No open-file state, so nothing to release."""
 
+    @_answered
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         """No inode table, so nothing to forget."""
 
