@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import os
 from collections import deque
 from dataclasses import dataclass, field, replace
@@ -20,8 +21,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from resolver.binding import Binding, Bindings, Bound, Rule, decide
-from resolver.caller import Identity, identity, mount_names, observe
+from resolver.binding import Binding, Bindings, Bound, Finding, Rule, decide, findings
+from resolver.caller import Caller, Identity, identity, mount_names, observe
+from resolver.errors import PkgviewError
 from resolver.procfs import PROC, Absence, Pid, StartTime, Tid, read_cwd, read_stat
 
 if TYPE_CHECKING:
@@ -60,6 +62,15 @@ class _Look:
     hung: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A process as it is now, what each rule finds, and what it was bound to last."""
+
+    caller: Caller
+    findings: tuple[Finding, ...]
+    last: Bound | None
+
+
 class Binder:
     """Answers every request in bounded time; belongs to one trio run.
 
@@ -83,7 +94,9 @@ class Binder:
         self._pending: deque[_Look] = deque()
         self._running = 0
         self._hung = 0
-        self._stale_before = 0.0
+        self._stale_before = -math.inf
+        self._rebound = -math.inf
+        self._keep = math.inf
 
     async def binding_for(self, tid: Tid) -> Binding:
         """The binding of the process that thread `tid` belongs to; never raises, never hangs."""
@@ -107,6 +120,45 @@ class Binder:
         """Something about projects or views has changed: look again at all that is not lasting."""
         self._stale_before = trio.current_time()
 
+    def rebind(self, *, keep: float) -> None:
+        """Something was bound by hand, or is not any more: look again at all, running programs too.
+
+        From here on these are looked at again every `keep` seconds (infinite: never): while a
+        cgroup is bound, a process may enter it at any time.
+        """
+        self._rebound = self._stale_before = trio.current_time()
+        self._keep = keep
+
+    async def explain(self, pid: Pid) -> Explanation:
+        """Look at a process as if it asked now, and at every rule; nothing of it is remembered.
+
+        `PkgviewError` where there is no such process, or it cannot be looked at in time.
+        """
+        who = identity(Tid(pid), self._root)
+        if isinstance(who, Absence):
+            raise PkgviewError(
+                f"there is no process {pid} that could be looked at: {who.value}",
+                remedy="`pkgview ps` shows those that the daemon has seen.",
+            )
+        if who.tgid == self._own:
+            raise PkgviewError(f"process {pid} is the daemon itself, which sees no view")
+
+        def see() -> Explanation | Absence:
+            caller = observe(Tid(pid), self._mount, self._root, known=who)
+            if isinstance(caller, Absence):
+                return caller
+            found = tuple(findings(caller, self._state, self.bindings))
+            last = self.bindings.of(who.tgid, who.start_time)
+            return Explanation(caller=caller, findings=found, last=last)
+
+        seen: Explanation | Absence | None = None
+        with trio.move_on_after(self._limit):
+            seen = await trio.to_thread.run_sync(see, abandon_on_cancel=True)
+        if isinstance(seen, Explanation):
+            return seen
+        why = f"not within {self._limit:.0f} s" if seen is None else seen.value
+        raise PkgviewError(f"process {pid} cannot be looked at: {why}")
+
     def _recognise(self, tid: Tid) -> tuple[Bound | None, Identity | Absence]:
         """The entry and the identity of a thread's process; inline, since nothing here blocks."""
         stat = read_stat(tid, self._root)
@@ -127,9 +179,11 @@ class Binder:
             return self._default("it is the daemon itself")
         if bound is None or bound.identity != who:
             return None
+        age = trio.current_time() - bound.since
         if bound.lasting:
-            return bound.again()
-        fresh = trio.current_time() - bound.since < FRESH and bound.since > self._stale_before
+            kept = age < self._keep and bound.since > self._rebound
+            return bound.again() if kept else None
+        fresh = age < FRESH and bound.since > self._stale_before
         if fresh and bound.cwd is not None and read_cwd(tid, self._root) == bound.cwd:
             return bound.binding
         return None
@@ -182,8 +236,11 @@ class Binder:
             self._running -= 1
         if self._looks.get(look.identity) is look:
             del self._looks[look.identity]
-        if look.bound is not None:
-            self.bindings.put(look.bound)
+        # A look from before something was bound by hand answers those who waited for it, no more.
+        if look.bound is not None and look.bound.since > self._rebound:
+            who = look.bound.identity
+            last = self.bindings.of(who.tgid, who.start_time)
+            self.bindings.put(look.bound.after(last))
         look.done.set()
         self._start_pending()
 

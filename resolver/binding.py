@@ -1,6 +1,7 @@
 """Which view a caller gets: the seven rules, and the memory that two of them need.
 
-* `decide` is the rules: a caller and what is known go in, a binding comes out.
+* `findings` is the rules, one after the other: a caller and what is known go in, and what each rule
+  found comes out. The first binding holds: `decide` stops there, `pkgview explain` goes on.
 * `Bindings` is the memory behind rule 2 and rule 6: who got what, bounded, honest about pids.
 
 Both are pure; `binder` asks them in time. The rules and the reasons for each choice below them are
@@ -44,16 +45,31 @@ class Rule(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """What a caller gets. `why` is a clause for `pkgview status` and the log.
+    """What a caller gets. `why` is a clause for `pkgview ps` and the log.
 
     `view` is None where `project` has no view yet, where it cannot be read (`why` says so), or
-    where there is no default either: what to show then is the daemon's business.
+    where there is no default either: what to show then is the daemon's business. `hand` is the
+    number of the binding by hand that it came from, None where it came from none.
     """
 
     rule: Rule
     view: ViewId | None
     project: str | None
     why: str
+    hand: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one rule found: a binding, or None and `said`, a clause that says why.
+
+    `skipped` are the things that it had to pass over, which people look for where they miss them.
+    """
+
+    rule: Rule
+    binding: Binding | None = None
+    said: str = ""
+    skipped: tuple[str, ...] = ()
 
 
 class Candidate(NamedTuple):
@@ -98,8 +114,9 @@ class BindingState(Protocol):
 class Bound:
     """One entry of the table: which process (and which `execve` of it) got which binding.
 
-    `lasting`: it is kept for life. `cwd` and `since` (trio's clock, seconds) say for how long any
-    other may be taken for granted.
+    `lasting`: it is kept for life. `cwd` and `since` (trio's clock, seconds: when it was looked at
+    last) say for how long any other may be taken for granted. `given` (the same clock) is when it
+    got this view by this rule, and `program` what people know it by.
     """
 
     identity: Identity
@@ -109,8 +126,10 @@ class Bound:
     exe: str | None = None
     python: str | None = None
     command: bytes = b""
+    program: str = ""
     cwd: str | None = None
     since: float = 0.0
+    given: float = 0.0
 
     @classmethod
     def of(cls, caller: Caller, binding: Binding, *, cwd: str | None, since: float) -> Bound:
@@ -124,9 +143,24 @@ class Bound:
             exe=caller.exe,
             python=caller.python,
             command=caller.command,
+            program=caller.program,
             cwd=cwd,
             since=since,
+            given=since,
         )
+
+    def after(self, last: Bound | None) -> Bound:
+        """The same, where `last` is what the process was bound to until now.
+
+        A program that was looked at again and keeps its view by rule 2 keeps its first rule, too.
+        """
+        if last is None or last.identity != self.identity:
+            return self
+        if self.binding.rule is Rule.EARLIER and self.binding.view == last.binding.view:
+            return replace(self, binding=last.binding, given=last.given)
+        now, then = self.binding, last.binding
+        same = (now.rule, now.view, now.hand) == (then.rule, then.view, then.hand)
+        return replace(self, given=last.given) if same else self
 
     def again(self) -> Binding:
         """The same binding, by rule 2."""
@@ -144,103 +178,124 @@ class Earlier(Protocol):
 
 
 def decide(caller: Caller, state: BindingState, earlier: Earlier) -> Binding:
-    """Try the rules in order. Whatever is not known of the caller just skips a rule."""
+    """The first binding that the rules find. What is not known of the caller just skips a rule."""
     skipped: list[str] = []
-    binding = (
-        state.by_hand(caller)
-        or _earlier(caller, earlier)
-        or _environment(caller, state, skipped)
-        or _script(caller, state, skipped)
-        or _cwd(caller, state, skipped)
-        or _ancestor(caller, state, earlier)
-        or Binding(
-            rule=Rule.DEFAULT,
-            view=state.default_view(caller.python),
-            project=None,
-            why="no project",
-        )
-    )
-    # What was passed over is said even where another rule held: it is what people look for.
-    return replace(binding, why="; ".join((binding.why, *skipped))) if skipped else binding
+    for finding in findings(caller, state, earlier):
+        skipped += (note for note in finding.skipped if note not in skipped)
+        if finding.binding is not None:
+            # What was passed over is said even where another rule held: people look for it.
+            why = "; ".join((finding.binding.why, *skipped))
+            return replace(finding.binding, why=why) if skipped else finding.binding
+    raise AssertionError("the last rule always holds")
 
 
-def _earlier(caller: Caller, earlier: Earlier) -> Binding | None:
+def findings(caller: Caller, state: BindingState, earlier: Earlier) -> Iterator[Finding]:
+    """What each rule says, in order, and each only when it is asked for; the last always binds."""
+    yield _by_hand(caller, state, earlier)
+    yield _earlier(caller, earlier)
+    yield _environment(caller, state)
+    yield _script(caller, state)
+    yield _cwd(caller, state)
+    yield _ancestor(caller, state, earlier)
+    view = state.default_view(caller.python)
+    default = Binding(rule=Rule.DEFAULT, view=view, project=None, why="no project")
+    yield Finding(rule=Rule.DEFAULT, binding=default)
+
+
+def _by_hand(caller: Caller, state: BindingState, earlier: Earlier) -> Finding:
+    """Rule 1: what was said of the process. A running program keeps the view it got by it."""
+    said = state.by_hand(caller)
+    if said is None:
+        return Finding(rule=Rule.BY_HAND, said="nobody bound it, a process above it, or its cgroup")
+    kept = _earlier(caller, earlier).binding
+    if kept is not None and said.hand is not None and kept.hand == said.hand:
+        said = replace(said, view=kept.view)
+    return Finding(rule=Rule.BY_HAND, binding=said)
+
+
+def _earlier(caller: Caller, earlier: Earlier) -> Finding:
     """Rule 2: the same program in the same process, or in the process it was forked from."""
     who = caller.identity
     if not caller.is_interpreter:
-        return None
+        return Finding(rule=Rule.EARLIER, said="it is no interpreter, so it is looked at afresh")
     for tgid, start_time in (Ancestor(who.tgid, who.start_time), *caller.ancestors):
         bound = earlier.of(tgid, start_time)
         if bound is None or not bound.lasting or bound.identity.image != who.image:
             continue
-        if tgid == who.tgid:
-            return bound.again()
         # Only a fork has its ancestor's memory layout. Where addresses are not randomised others
         # may have it too, so the program and its arguments must also be the same.
-        if (bound.exe, bound.command, bound.uid) == (caller.exe, caller.command, caller.uid):
-            return bound.again()
-    return None
+        same = (bound.exe, bound.command, bound.uid) == (caller.exe, caller.command, caller.uid)
+        if tgid == who.tgid or same:
+            return Finding(rule=Rule.EARLIER, binding=bound.again())
+    return Finding(rule=Rule.EARLIER, said="this program was shown no view before")
 
 
-def _environment(caller: Caller, state: BindingState, skipped: list[str]) -> Binding | None:
+def _environment(caller: Caller, state: BindingState) -> Finding:
     """Rule 3: PKGVIEW_VIEW, which says more, before PKGVIEW_PROJECT."""
+    rule = Rule.ENVIRONMENT
+    skipped: tuple[str, ...] = ()
     if caller.view:
         view = as_view(caller.view)
         if view and state.knows(view):
             why = "PKGVIEW_VIEW in its environment"
-            return Binding(rule=Rule.ENVIRONMENT, view=view, project=None, why=why)
-        skipped.append(f"PKGVIEW_VIEW names no view: {_shown(caller.view)}")
-    if caller.project:
-        if not caller.project.startswith("/"):
-            skipped.append(f"PKGVIEW_PROJECT is no absolute path: {_shown(caller.project)}")
-            return None
-        why = "PKGVIEW_PROJECT in its environment"
-        found = _project(Rule.ENVIRONMENT, caller, state, caller.project, why, skipped)
-        if found is None:
-            skipped.append(f"PKGVIEW_PROJECT names no project: {_shown(caller.project)}")
-        return found
-    return None
+            return Finding(rule=rule, binding=Binding(rule=rule, view=view, project=None, why=why))
+        skipped = (f"PKGVIEW_VIEW names no view: {_shown(caller.view)}",)
+    if not caller.project:
+        said = (
+            "" if caller.view else "it had neither PKGVIEW_VIEW nor PKGVIEW_PROJECT to start with"
+        )
+        return Finding(rule=rule, said=said, skipped=skipped)
+    if not caller.project.startswith("/"):
+        fault = f"PKGVIEW_PROJECT is no absolute path: {_shown(caller.project)}"
+        return Finding(rule=rule, skipped=(*skipped, fault))
+    why = "PKGVIEW_PROJECT in its environment"
+    found = _project(rule, caller, state, caller.project, why)
+    skipped += found.skipped
+    if found.binding is None:
+        skipped += (f"PKGVIEW_PROJECT names no project: {_shown(caller.project)}",)
+    return replace(found, skipped=skipped)
 
 
-def _script(caller: Caller, state: BindingState, skipped: list[str]) -> Binding | None:
+def _script(caller: Caller, state: BindingState) -> Finding:
     """Rule 4: the view it was started from, else its main script's project."""
+    rule = Rule.SCRIPT
     if caller.runs_from and state.knows(caller.runs_from):
         why = "started from that view"
-        return Binding(rule=Rule.SCRIPT, view=caller.runs_from, project=None, why=why)
+        return Finding(
+            rule=rule, binding=Binding(rule=rule, view=caller.runs_from, project=None, why=why)
+        )
     if caller.script is None:
-        return None
-    return _project(Rule.SCRIPT, caller, state, caller.script, "its main script", skipped)
+        return Finding(rule=rule, said="it was not started from a view, and runs no script")
+    return _project(rule, caller, state, caller.script, "its main script")
 
 
-def _cwd(caller: Caller, state: BindingState, skipped: list[str]) -> Binding | None:
+def _cwd(caller: Caller, state: BindingState) -> Finding:
     """Rule 5: the project of the directory it is in."""
     if caller.cwd is None:
-        return None
-    return _project(Rule.CWD, caller, state, caller.cwd, "its working directory", skipped)
+        return Finding(rule=Rule.CWD, said="its working directory cannot be seen, or is a view's")
+    return _project(Rule.CWD, caller, state, caller.cwd, "its working directory")
 
 
-def _project(  # noqa: PLR0913, PLR0917 - the three rules that end in a project, once
-    rule: Rule, caller: Caller, state: BindingState, path: str, why: str, skipped: list[str]
-) -> Binding | None:
+def _project(rule: Rule, caller: Caller, state: BindingState, path: str, why: str) -> Finding:
+    """What the three rules that end in a project have in common."""
     if caller.uid is None:
-        return None
+        return Finding(rule=rule, said="its user is not known")
     ask = state.script_project if rule is Rule.SCRIPT else state.project_of
     try:
         found = ask(path, caller.uid)
     except PkgviewError as error:
-        return Binding(rule=rule, view=None, project=None, why=f"{why}: {error.what}")
+        unreadable = Binding(rule=rule, view=None, project=None, why=f"{why}: {error.what}")
+        return Finding(rule=rule, binding=unreadable)
     if found is None:
-        return None
+        return Finding(rule=rule, said=f"{why} belongs to no project: {_shown(path)}")
     if found.refused:
-        note = f"{found.root} was passed over: {found.refused}"
-        if note not in skipped:
-            skipped.append(note)
-        return None
+        return Finding(rule=rule, skipped=(f"{found.root} was passed over: {found.refused}",))
     view = state.view_of(found.root, caller.python)
-    return Binding(rule=rule, view=view, project=found.root, why=f"{why}: {_shown(path)}")
+    binding = Binding(rule=rule, view=view, project=found.root, why=f"{why}: {_shown(path)}")
+    return Finding(rule=rule, binding=binding)
 
 
-def _ancestor(caller: Caller, state: BindingState, earlier: Earlier) -> Binding | None:
+def _ancestor(caller: Caller, state: BindingState, earlier: Earlier) -> Finding:
     """Rule 6: the nearest one whose binding lasts, and was not just the default."""
     for pid, start_time in caller.ancestors:
         bound = earlier.of(pid, start_time)
@@ -251,13 +306,12 @@ def _ancestor(caller: Caller, state: BindingState, earlier: Earlier) -> Binding 
         view, project = bound.binding.view, bound.binding.project
         if project and caller.python not in {None, bound.python}:
             view = state.view_of(project, caller.python)
-        return Binding(
+        why = f"process {pid} above it: {bound.binding.why}"
+        return Finding(
             rule=Rule.ANCESTOR,
-            view=view,
-            project=project,
-            why=f"process {pid} above it: {bound.binding.why}",
+            binding=Binding(rule=Rule.ANCESTOR, view=view, project=project, why=why),
         )
-    return None
+    return Finding(rule=Rule.ANCESTOR, said="no interpreter of the same user above it has a view")
 
 
 def _shown(text: str) -> str:
@@ -292,6 +346,12 @@ class Bindings:
         """The process's entry; None for another process that had the same pid."""
         bound = self._entries.get(tgid)
         return bound if bound and bound.identity.start_time == start_time else None
+
+    def forget(self, hand: int) -> None:
+        """Forget whatever came from that binding by hand: it was taken back."""
+        for bound in self:
+            if bound.binding.hand == hand:
+                del self._entries[bound.identity.tgid]
 
     def put(self, bound: Bound) -> None:
         """Remember a binding in place of the process's last one."""

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from resolver.directurl import of_directory
 from resolver.errors import PkgviewError
 from resolver.index import uv_environment
 from resolver.requirements import normalised, read_input
 from resolver.selection import Choice, Source
-from resolver.uv import explanation_of, run_child, uv_binary
+from resolver.uv import explanation_of, refuse_undecodable, run_child, uv_binary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -153,7 +154,8 @@ def static_editable(project: Project, into: Path) -> Path:
     )
     if points := "".join(_entry_points(fields)):
         (info / "entry_points.txt").write_text(points)
-    (info / "INSTALLER").write_text("pkgview\n")
+    (info / "INSTALLER").write_text("pkgview")
+    (info / "direct_url.json").write_bytes(of_directory(project.root, editable=True))
     _write_record(purelib, info)
     return into
 
@@ -176,6 +178,7 @@ async def _uv(arguments: Sequence[str], *, cwd: Path, what: str, offline: bool) 
         environ.pop(name, None)
     environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
     command = [uv_binary(), *(["--offline"] if offline else []), *arguments]
+    refuse_undecodable(command)
     code, stdout, stderr = await run_child(command, cwd=cwd, environ=environ)
     if code == 0:
         return
@@ -316,7 +319,7 @@ def _shape(target: Path, into: Path) -> None:
         )
     for unwanted in _NOT_THE_DISTRIBUTION:
         (infos[0] / unwanted).unlink(missing_ok=True)
-    (infos[0] / "INSTALLER").write_text("pkgview\n")
+    (infos[0] / "INSTALLER").write_text("pkgview")
     (target / ".lock").unlink(missing_ok=True)
     scripts = target / "bin"
     into.mkdir(parents=True, exist_ok=True)

@@ -48,6 +48,8 @@ MOST_ANCESTORS = 64
 MOST_LINKS = 40
 """What the kernel follows in one path walk (MAXSYMLINKS)."""
 MOST_PATH_ENTRIES = 64
+MOST_SHOWN = 160
+"""Bytes of a command line that are kept for people to read."""
 
 _WANTED = frozenset((b"PKGVIEW_PROJECT", b"PKGVIEW_VIEW", b"PATH", b"PWD"))
 
@@ -75,7 +77,8 @@ class Caller:
     `uid` is the file system uid of the thread that asked. `script` and `cwd` are absolute, without
     links, outside of the mount, and as this daemon sees them. `view` is PKGVIEW_VIEW, and `project`
     PKGVIEW_PROJECT, both as given. `runs_from` is the view whose interpreter, console script or
-    program this process is. `command` is a digest of its arguments.
+    program this process is. `command` is a digest of its arguments, `program` what people know it by:
+    the beginning of its arguments, or its executable.
     """
 
     identity: Identity
@@ -86,6 +89,7 @@ class Caller:
     script: str | None = None
     module: str | None = None
     command: bytes = b""
+    program: str = ""
     runs_from: ViewId | None = None
     cwd: str | None = None
     view: str | None = None
@@ -152,6 +156,7 @@ def observe(
         script=script if isinstance(script, str) else None,
         module=module,
         command=hashlib.blake2b(b"\0".join(argv), digest_size=16).digest() if argv else b"",
+        program=os.fsdecode(b" ".join(argv)[:MOST_SHOWN]) or exe or "",
         runs_from=_runs_from(
             exe, argv if interpreter else (), bases, variables.get("PATH", ""), there, script
         ),

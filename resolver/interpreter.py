@@ -125,7 +125,10 @@ def inspect(executable: Path, state: Path) -> Interpreter:
             remedy="Name another one with --python PATH.",
         ) from error
     if kept is not None:
-        write_atomically(kept, json.dumps({"format": FORMAT, **asdict(found)}).encode())
+        # What cannot be kept is asked for again; that the state cannot be written is for those to
+        # say who have to write it, and is no fault of this Python.
+        with suppress(PkgviewError):
+            write_atomically(kept, json.dumps({"format": FORMAT, **asdict(found)}).encode())
     return found
 
 
@@ -147,7 +150,7 @@ def _find(
     if numbers := _REQUEST.fullmatch(asked):
         return _of_version(numbers, origin, state, env)
     for directory in _directories(env):
-        if (path := directory / asked).is_file() and os.access(path, os.X_OK):
+        if _may_run(path := directory / asked):
             return inspect(path, state)
     raise PkgviewError(
         f"{origin} names {asked}, and there is no such command on PATH",
@@ -157,11 +160,11 @@ def _find(
 
 def _at_path(path: Path, origin: str) -> Path:
     """The interpreter at a path, which may be a virtual environment's or installation's root."""
-    if path.is_dir():
+    if os.access(path, os.X_OK) and path.is_dir():
         for inside in (path / "bin/python3", path / "bin/python"):
-            if inside.exists():
+            if _may_run(inside):
                 return inside
-    if not path.is_file():
+    if not os.access(path, os.F_OK) or not path.is_file():
         raise PkgviewError(
             f"{origin} names {path}, and there is no interpreter",
             remedy="Name an existing interpreter.",
@@ -173,6 +176,11 @@ def _of_version(
     numbers: re.Match[str], origin: str, state: Path, env: Mapping[str, str]
 ) -> Interpreter:
     wanted = _numbers(numbers["numbers"])
+    if wanted < OLDEST[: len(wanted)]:
+        raise PkgviewError(
+            f"{origin} asks for Python {numbers[0]}, too old for a view",
+            remedy=f"Use Python {'.'.join(map(str, OLDEST))} or newer.",
+        )
     seen: dict[str, str] = {}
     for path in _candidates(env):
         try:
@@ -220,6 +228,12 @@ def _is_shims(path: Path) -> bool:
     return path.name == "shims"
 
 
+def _may_run(path: Path) -> bool:
+    """Whether there is such a program; where we may not even look, as after `su`, there is none."""
+    # In this order: `is_file` raises below a directory that may not be searched.
+    return os.access(path, os.X_OK) and path.is_file()
+
+
 def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
     """Interpreters to try, cheap and usual ones first.
 
@@ -234,7 +248,7 @@ def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
             continue
         if _is_shims(directory):
             yield from _pyenv_global(directory.parent, env)
-        elif (path := directory / "python3").is_file() and os.access(path, os.X_OK):
+        elif _may_run(path := directory / "python3"):
             yield path
     for order, directory in enumerate((*_directories(env), *_pyenv_versions(env))):
         with suppress(OSError):
@@ -262,7 +276,7 @@ def _pyenv_global(root: Path, env: Mapping[str, str]) -> Iterator[Path]:
         chosen += (root / "version").read_text().split()
     for version in filter(None, chosen):
         path = root / "versions" / Path(version).name / "bin/python3"
-        if path.is_file():
+        if _may_run(path):
             yield path
 
 
@@ -317,7 +331,7 @@ def _load(path: Path) -> Interpreter | None:
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None  # never written, or damaged: the interpreter is asked again
-    return found if Path(found.executable).exists() else None
+    return found if os.access(found.executable, os.F_OK) else None
 
 
 def _described(executable: Path, told: Mapping[str, Any]) -> Interpreter:

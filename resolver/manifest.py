@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from typing import Any, NewType
 
@@ -25,7 +26,8 @@ class Schemes:
     """Where the parts of a wheel lie in a view, relative to its root ("" is the root itself).
 
     The words are those of `sysconfig`; the values are what the interpreter's own `venv` scheme
-    says, e.g. purelib "lib/python3.11/site-packages".
+    says, e.g. purelib "lib/python3.11/site-packages". They become names in a directory, so a path
+    that is absolute, or has an empty name, "." or ".." in it, is refused.
     """
 
     purelib: str
@@ -33,6 +35,15 @@ class Schemes:
     scripts: str
     headers: str
     data: str
+
+    def __post_init__(self) -> None:
+        for scheme, path in asdict(self).items():
+            names = path.split("/") if path else []
+            if "\0" in path or {"", ".", ".."} & set(names):
+                raise PkgviewError(
+                    f"the interpreter puts {scheme} at {path!r}, which is no place in a view",
+                    remedy="Choose another interpreter with `pkgview up --python PATH`.",
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,22 +93,40 @@ class Manifest:
                 f"manifest {expected} is damaged: its digest is {view_id(data)}",
                 remedy="Run `pkgview up` in the project again: it writes the manifest anew.",
             )
-        fields: dict[str, Any] = json.loads(data)
-        if fields.get("format") != FORMAT:
+        try:
+            fields: dict[str, Any] = json.loads(data)
+            found = fields["format"]
+            if found == FORMAT:
+                return cls(
+                    python=_python(fields["python"]),
+                    layers=tuple(LayerSpec(**_texts(layer)) for layer in fields["layers"]),
+                )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            # Whoever writes a manifest also names it, so the right digest says nothing of its form.
             raise PkgviewError(
-                f"manifest {expected} has format {fields.get('format')}, "
-                f"this pkgview reads {FORMAT}",
-                remedy="Run `pkgview up` in the project again, or use the pkgview that wrote it.",
-            )
-        python = fields["python"]
-        return cls(
-            python=Python(
-                version=python["version"],
-                executable=python["executable"],
-                schemes=Schemes(**python["schemes"]),
-            ),
-            layers=tuple(LayerSpec(**layer) for layer in fields["layers"]),
+                f"manifest {expected} is no manifest: {error!r}",
+                remedy="Run `pkgview up` in the project again.",
+            ) from error
+        raise PkgviewError(
+            f"manifest {expected} has format {found}, this pkgview reads {FORMAT}",
+            remedy="Run `pkgview up` in the project again, or use the pkgview that wrote it.",
         )
+
+
+def _python(fields: dict[str, Any]) -> Python:
+    schemes = Schemes(**_texts(fields["schemes"]))
+    return Python(
+        **_texts({key: value for key, value in fields.items() if key != "schemes"}), schemes=schemes
+    )
+
+
+def _texts(fields: dict[str, Any]) -> dict[str, str]:
+    """The same fields, each of which must be text that can stand in a path."""
+    for key, value in fields.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{key} is no text")
+        os.fsencode(value)
+    return fields
 
 
 def view_id(manifest: bytes) -> ViewId:

@@ -60,7 +60,7 @@ def probe(executable: Path, packaging: str) -> dict[str, Any]:
     def failed(why: str) -> PkgviewError:
         return PkgviewError(
             f"{executable} is not a usable Python: {why}",
-            remedy="Name another one with --python PATH.",
+            remedy="Name another one, of Python 3.9 or newer, with --python PATH.",
         )
 
     if not os.access(executable, os.X_OK):

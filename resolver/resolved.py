@@ -10,15 +10,18 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
+from resolver.scratch import claim_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from resolver.manifest import ViewId
+
+_VIEW = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,12 @@ class ResolvedView:
     python: str
     view: ViewId
     fingerprint: str
+
+    def __post_init__(self) -> None:
+        """`ValueError` for what no `up` has written: the fields come from a file."""
+        fields = (self.python, self.view, self.fingerprint)
+        if not all(isinstance(text, str) for text in fields) or not _VIEW.fullmatch(self.view):
+            raise ValueError(f"{fields} is no view of a project")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +84,11 @@ def load_key(projects: Path, key: str) -> Resolved | None:
     """
     try:
         fields = json.loads((projects / f"{key}.json").read_bytes())
-        return Resolved(
-            root=fields["root"], views=tuple(ResolvedView(**view) for view in fields["views"])
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        root = fields["root"]
+        views = tuple(ResolvedView(**view) for view in fields["views"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return Resolved(root=root, views=views) if isinstance(root, str) else None
 
 
 def save(projects: Path, resolved: Resolved) -> None:
@@ -88,18 +97,21 @@ def save(projects: Path, resolved: Resolved) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Temporary file in the same directory, fsync, rename, fsync of the directory."""
+    """Temporary file in the same directory, fsync, rename, fsync of the directory.
+
+    Temporaries that killed processes left there are removed.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        temporary, descriptor = claim_file(path.parent, ".tmp-")
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)  # noqa: PTH105 - beside mkstemp, which speaks strings
+                temporary.replace(path)  # still locked: nobody takes it for abandoned
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:

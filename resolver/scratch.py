@@ -1,8 +1,8 @@
-"""Scratch directories: each lives as long as the process that made it, and no longer.
+"""Temporary directories and files that live as long as the process that made them, and no longer.
 
-A process that is killed cannot tidy up, so each directory is locked (flock(2), on the directory
-itself) by whoever made it, and the next process that makes one removes those whose lock is free.
-Where the file system knows no locks, those go that are older than a day.
+A process that is killed cannot tidy up, so each is locked (flock(2), on the directory or file
+itself) by whoever made it, and the next process that makes one there removes those whose lock is
+free. Where the file system knows no locks, those go that are older than a day.
 
 Why not below /tmp: what is left there nobody would find again, and it is often too small for a
 build, or memory.
@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ABANDONED_AFTER = 24 * 3600.0
-"""Seconds after which a directory without a usable lock has no owner any more."""
+"""Seconds after which something without a usable lock has no owner any more."""
 
 
 @contextlib.contextmanager
@@ -52,31 +53,50 @@ def claim(parent: Path, prefix: str) -> tuple[Path, int]:
     while True:
         path = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)  # a sweeper has just got hold of it
-            continue
-        except OSError:
-            return path, lock  # no locks here: the age decides
-        if os.fstat(lock).st_nlink:
+        if _is_locked(lock):
             return path, lock
-        os.close(lock)  # swept between the two calls
+
+
+def claim_file(parent: Path, prefix: str) -> tuple[Path, int]:
+    """The same for a file: empty, mode 0600, and its descriptor can be written to."""
+    _sweep(parent, prefix)
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=parent, prefix=prefix)
+        if _is_locked(descriptor):
+            return Path(name), descriptor
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Lock what was just made; False, and closed, if a sweeper got hold of it in between."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    except OSError:
+        return True  # no locks here: the age decides
+    if os.fstat(descriptor).st_nlink:
+        return True
+    os.close(descriptor)
+    return False
 
 
 def _sweep(parent: Path, prefix: str) -> None:
     """Remove what dead processes left. Whatever cannot be removed now is left for the next time."""
-    for path in parent.glob(f"{prefix}*"):
+    with os.scandir(parent) as listing:
+        found = [Path(item.path) for item in listing if item.name.startswith(prefix)]
+    for path in found:
         with contextlib.suppress(OSError):
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            # Never through a link, and never waiting for the other end of a pipe.
+            lock = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                if _abandoned(lock):
-                    shutil.rmtree(path, ignore_errors=True)
+                if _is_abandoned(lock):
+                    _remove(path, lock)
             finally:
                 os.close(lock)
 
 
-def _abandoned(lock: int) -> bool:
+def _is_abandoned(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -84,3 +104,10 @@ def _abandoned(lock: int) -> bool:
     except OSError:
         return time.time() - os.fstat(lock).st_mtime > ABANDONED_AFTER
     return True
+
+
+def _remove(path: Path, lock: int) -> None:
+    if stat.S_ISDIR(os.fstat(lock).st_mode):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()

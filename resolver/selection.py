@@ -65,7 +65,8 @@ class Choice:
     Exactly one of `url` (http, https, or a VCS's own) and `path` (absolute) is set. `filename` is
     a plain name, None for directories and VCS; `size` is in bytes; `hashes` are (algorithm,
     lower-case hexadecimal) pairs, at least one for every wheel, sdist and archive. `subdirectory`
-    is relative and stays inside its tree. `commit` is a full hexadecimal id.
+    is relative and stays inside its tree. `commit` is a full hexadecimal id, `revision` the branch
+    or tag that was asked for. `direct`: the requirement named it by its address, no index did.
     """
 
     name: str
@@ -79,6 +80,8 @@ class Choice:
     editable: bool = False
     subdirectory: str | None = None
     commit: str | None = None
+    revision: str | None = None
+    direct: bool = False
 
     @property
     def runs_code(self) -> bool:
@@ -135,6 +138,7 @@ def _own_package(project: Project, chosen: Iterable[Choice]) -> tuple[Choice, ..
         kind=Source.DIRECTORY,
         path=project.root,
         editable=True,
+        direct=True,
     )
     return (own,)
 
@@ -264,6 +268,7 @@ def _choice(
             path=_joined(path.parent, source.path),
             editable=bool(source.editable),
             subdirectory=_inside(source.subdirectory, place),
+            direct=True,
         )
     url, local = _located(path.parent, source.url, source.path)
     if isinstance(source, PackageVcs):
@@ -280,6 +285,8 @@ def _choice(
             path=local,
             subdirectory=_inside(source.subdirectory, place),
             commit=source.commit_id,
+            revision=source.requested_revision,
+            direct=True,
         )
     filename = _filename(source, place)
     kind = Source.SDIST if isinstance(source, PackageSdist) else Source.ARCHIVE
@@ -299,6 +306,7 @@ def _choice(
         size=source.size,
         hashes=_hashes(source.hashes, place),
         subdirectory=_inside(subdirectory, place),
+        direct=isinstance(source, PackageArchive),
     )
 
 

@@ -149,10 +149,23 @@ async def run_uv(  # noqa: PLR0913 - one run, by keyword
     environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
     offline = offline or os.environ.get("UV_OFFLINE", "").lower() in {"1", "true"}
     command = [uv_binary(), *arguments, *(["--offline"] if offline else [])]
+    refuse_undecodable(command)
     code, stdout, stderr = await run_child(command, cwd=cwd, environ=environ, stdin=stdin)
     if code == 0:
         return Output(stdout=stdout, stderr=stderr)
     raise explained(stderr, code=code, doing=doing or "uv failed", offline=offline)
+
+
+def refuse_undecodable(command: Sequence[str]) -> None:
+    """Name the path that uv would refuse without saying which."""
+    for argument in command:
+        try:
+            os.fsencode(argument).decode()
+        except UnicodeDecodeError as error:
+            raise PkgviewError(
+                f"{argument} cannot be used: its name is not UTF-8, and uv takes no other",
+                remedy="Give it, or the directory it is in, another name.",
+            ) from error
 
 
 async def run_child(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from resolver.build import build_editable, build_wheel, editable_key
+from resolver.directurl import direct_url
 from resolver.fetch import Download, Fetched, fetch
 from resolver.fetch import Progress as FetchProgress
 from resolver.manifest import LayerSpec
@@ -183,17 +184,24 @@ class _Work:
 def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
     """Under which key the store remembers what a choice became; None if it has to be made anew.
 
-    A wheel is known by its own hash. What is built depends on the interpreter, too. A directory
-    has no version that could be compared; the project's fingerprint says when to build it again.
+    A wheel is known by its own hash. What is built depends on the interpreter, too. What no index
+    offered says where it is from, so that is a part of its key. A directory has no version that
+    could be compared; the project's fingerprint says when to build it again.
     """
     hashes = dict(choice.hashes)
+    place = (direct_url(choice) or b"").decode()
     match choice.kind:
-        case Source.WHEEL:
-            return f"sha256-{hashes['sha256']}" if "sha256" in hashes else None
+        case Source.WHEEL if "sha256" in hashes and place:
+            digest = hashlib.sha256(f"{hashes['sha256']}\0{place}".encode())
+            return f"direct-{digest.hexdigest()}"
+        case Source.WHEEL if "sha256" in hashes:
+            return f"sha256-{hashes['sha256']}"
         case Source.SDIST | Source.ARCHIVE if "sha256" in hashes:
-            return _built_key(choice, interpreter, hashes["sha256"])
+            return _built_key(choice, interpreter, hashes["sha256"], place)
         case Source.VCS if choice.commit:
-            return _built_key(choice, interpreter, choice.commit, str(choice.url or choice.path))
+            return _built_key(
+                choice, interpreter, choice.commit, str(choice.url or choice.path), place
+            )
         case Source.DIRECTORY if choice.editable and choice.path is not None:
             return f"editable-{editable_key(_tree(choice.path, choice), interpreter)}"
         case _:
@@ -236,6 +244,7 @@ def _add_wheel(store: Store, path: Path, choice: Choice) -> str:
         name=choice.name,
         version=choice.version,
         origin=f"sha256:{sha256}",
+        direct_url=direct_url(choice),
     ) as wheel:
         return store.add(wheel.members(), wheel.meta)
 

@@ -223,9 +223,9 @@ class Catalog:
         return None if newest is None else newest.view
 
 
-def _short(archive: str) -> bytes:
-    """`<name>-<version>-<hash>`, or b"" for what is no package (a notice)."""
+def _short(archive: str) -> bytes | None:
+    """`<name>-<version>-<hash>`; None for what is no package (a notice)."""
     match = _ARCHIVE.fullmatch(archive)
     if match is None:
-        return b""
+        return None
     return f"{match['name']}-{match['version']}-{match['digest'][:12]}".encode()

@@ -7,22 +7,25 @@ to the trio thread.
 from __future__ import annotations
 
 import logging
+import shlex
 from typing import TYPE_CHECKING
 
 import trio
 
 from resolver.binder import Binder
+from resolver.errors import PkgviewError
 from resolver.manifest import Manifest, ViewId
 from resolver.procfs import Tid
 from unionfs.catalog import manifest_path
 from unionfs.known import Known
+from unionfs.layer import LayerError
 from unionfs.made import notice_layer
 from unionfs.publish import publish
 from unionfs.registry import Registry
 
 if TYPE_CHECKING:
-    from resolver.places import Places
-    from unionfs.store import Store
+    from resolver.binding import Binding
+    from unionfs.catalog import Catalog
 
 logger = logging.getLogger(__name__)
 
@@ -33,26 +36,44 @@ MOST_NOTICES = 256
 class Current:
     """Where `current` leads: the binding's view, or one that says why there is none."""
 
-    def __init__(self, places: Places, store: Store, default: ViewId) -> None:
-        self._places = places
-        self._store = store
+    def __init__(self, catalog: Catalog, default: ViewId) -> None:
+        self._catalog = catalog
+        self._places = catalog.places
+        self._store = catalog.store
         self._default = default
         self._notices: dict[str, ViewId] = {}
         self._making = trio.Lock()
-        self.binder = Binder(Known(places, default), mount=places.mount)
+        self.binder = Binder(Known(catalog.places, default), mount=catalog.places.mount)
 
     async def __call__(self, tid: int) -> ViewId:
         """The view of a thread's process; never fails while the default view is there."""
         binding = await self.binder.binding_for(Tid(tid))
-        if binding.view is not None:
-            return binding.view
-        if binding.project is not None:
-            text = f"{binding.project} has no view yet\n  Run `pkgview up {binding.project}`."
-        else:
-            text = binding.why
+        text = self._fault(binding)
+        if text is None:
+            return binding.view or self._default
         # The text holds paths, which may hold anything, and goes to somebody's terminal.
         shown = "\n".join(line if line.isprintable() else ascii(line) for line in text.split("\n"))
         return await self._notice(f"pkgview: {shown}\n")
+
+    def _fault(self, binding: Binding) -> str | None:
+        """What a program has to be told instead of being shown the binding's view."""
+        project = binding.project
+        again = f"Run `pkgview up {shlex.quote(project)}`." if project else ""
+        if binding.view is None:
+            return f"{project} has no view yet\n  {again}" if project else binding.why
+        if binding.view == self._default:
+            return None
+        try:
+            # Opened now instead of a moment later: whoever asks for the link goes there next.
+            if self._catalog.view(binding.view) is not None:
+                return None
+            error = f"there is no view {binding.view}"
+        except (LayerError, PkgviewError, OSError) as caught:
+            logger.error("%s", caught)  # noqa: TRY400 - the sentence says it all
+            error = str(caught)
+        whose = f"the view of {project}" if project else "a view"
+        remedy = again or "Run `pkgview up` in the project that it belongs to."
+        return f"{whose} cannot be shown: {error}\n  {remedy}"
 
     async def _notice(self, text: str) -> ViewId:
         async with self._making:

@@ -2,27 +2,31 @@
 
 The tree has `purelib/` (a `.pth` file or a finder, and `.dist-info`) and perhaps `scripts/`. It was
 made on this machine, by the project's own build back end, for this user: it is packed as it is.
-What is added are the scripts of its entry points; `#!python` becomes what `unionfs.scripts` says.
+What is added are the scripts of its entry points, which RECORD then lists; `#!python` becomes what
+`unionfs.scripts` says.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from resolver.errors import PkgviewError
-from unionfs import scripts
+from unionfs import record, scripts
 from unionfs.contents import Meta
 from unionfs.layer import Kind
 from unionfs.pack import Member, members_of_directory
+from unionfs.schemes import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _ENTRY_POINTS = re.compile(rb"(purelib|platlib)/[^/]+\.dist-info/entry_points\.txt")
+_RECORD = re.compile(rb"(purelib|platlib)/[^/]+\.dist-info/RECORD")
 
 
 def editable_members(
@@ -45,13 +49,33 @@ def editable_members(
         members.append(_filled(member) if member.path.startswith(b"scripts/") else member)
     own = {f"scripts/{point.name}".encode(): point for point in points}
     kept = (member for member in members if member.path not in own)
-    return meta, (*kept, *_of_entry_points(own))
+    return meta, tuple(_recorded([*kept, *_of_entry_points(own)]))
 
 
 def _of_entry_points(points: dict[bytes, scripts.EntryPoint]) -> Iterator[Member]:
     for path, point in points.items():
         script = point.script()
         yield Member(path=path, executable=True, size=len(script), open=_opener(script))
+
+
+def _recorded(members: list[Member]) -> Iterator[Member]:
+    """The members, with a RECORD that lists them all at their places in a view."""
+    for member in members:
+        if _RECORD.fullmatch(member.path):
+            listed = record.to_bytes(_row(other, other is member) for other in _files(members))
+            yield replace(member, size=len(listed), open=_opener(listed))
+        else:
+            yield member
+
+
+def _files(members: list[Member]) -> Iterator[Member]:
+    return (member for member in members if member.kind is Kind.FILE)
+
+
+def _row(member: Member, itself: bool) -> record.Row:  # noqa: FBT001 - of one caller
+    scheme, _, path = os.fsdecode(member.path).partition("/")
+    place = Place(scheme=scheme, path=path).in_record(None) or path
+    return record.Row(path=place) if itself else record.row_of(place, _content(member))
 
 
 def _filled(member: Member) -> Member:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unionfs.layer import EntryNo, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from resolver.manifest import LayerSpec, Manifest
     from unionfs.union import Place, Union
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+MOST_LINKS = 40
+"""What the kernel follows in one path walk."""
+
 _IN_VIEW = re.compile(r"(?:views/[0-9a-f]{32}|projects/[^/]+|current)(?:/|$)")
 
 
@@ -70,28 +74,74 @@ def extension_module(union: Union, site: str, module: str) -> str | None:
     prefix = f"{last}.".encode()
     for name, _ in union.children(place):
         if name.startswith(prefix) and name.endswith((b".so", b".pyi")):
-            return f"{directory}/{name.decode()}"
+            return f"{directory}/{os.fsdecode(name)}"
     return None
 
 
 def origin(union: Union, manifest: Manifest, path: str) -> Origin | None:
-    """Who gives the path; None if the view has no such path."""
-    place = union.resolve(path.encode("utf-8", "surrogateescape"))
-    if place is None:
+    """Who gives the path; None if the view has no such path.
+
+    A path that goes through links of the view itself (`lib64`, `site-packages`) means the place
+    that they lead to.
+    """
+    real = followed(union, os.fsencode(path))
+    if real is None:
         return None
-    entries = union.providers(path.encode("utf-8", "surrogateescape"))
-    # The union's first rules, seen from one path: what merges is given by all that merge.
-    shared = 0
-    if union.entry(place).kind is Kind.DIRECTORY:
-        while shared < len(entries) and _kind(union, entries[shared]) is Kind.DIRECTORY:
-            shared += 1
-    else:
-        shared = 1
+    entries = union.providers(real)
+    visible = _layers_above_files(union, real)
+    given = 0
+    # The union's own rules, seen from one path: what merges is given by all that merge.
+    while given < len(entries) and entries[given].layer < visible:
+        if _kind(union, entries[given]) is not Kind.DIRECTORY:
+            given = given or 1
+            break
+        given += 1
     return Origin(
-        path=path,
-        given_by=_providers(union, manifest, entries[:shared]),
-        hides=_providers(union, manifest, entries[shared:]),
+        path=os.fsdecode(real),
+        given_by=_providers(union, manifest, entries[:given]),
+        hides=_providers(union, manifest, entries[given:]),
     )
+
+
+def followed(union: Union, path: bytes) -> bytes | None:
+    """The path without links on its way (the last name may be one); None if it leads nowhere."""
+    done: list[bytes] = []
+    todo = list(reversed(path.split(b"/")))
+    links = 0
+    while todo:
+        name = todo.pop()
+        if name in {b"", b"."}:
+            continue
+        if name == b"..":
+            del done[-1:]
+            continue
+        here = b"/".join((*done, name))
+        place = union.resolve(here)
+        if place is None:
+            return None
+        if not any(todo) or union.entry(place).kind is not Kind.SYMLINK:
+            done.append(name)
+            continue
+        target = union.layers[place.layer].target(EntryNo(place.number))
+        links += 1
+        if target.startswith(b"/") or links > MOST_LINKS:
+            return None
+        todo += reversed(target.split(b"/"))
+    return b"/".join(done)
+
+
+def _layers_above_files(union: Union, path: bytes) -> int:
+    """How many layers can show something below the directories on the way to `path`.
+
+    Where a layer has a file in place of one of these, it and all layers after it are hidden there.
+    """
+    names = path.split(b"/")
+    visible = len(union.layers)
+    for depth in range(1, len(names)):
+        for place in union.providers(b"/".join(names[:depth])):
+            if _kind(union, place) is not Kind.DIRECTORY:
+                visible = min(visible, place.layer)
+    return visible
 
 
 def find(union: Union, manifest: Manifest, query: str, *, mount: Path, cwd: Path) -> Origin | None:
@@ -119,7 +169,7 @@ def _inside(query: str, mount: Path, cwd: Path) -> str | None:
     """The part of an absolute or relative file path that lies in a view."""
     if "/" not in query:
         return None
-    absolute = cwd / query
+    absolute = Path(os.path.normpath(cwd / query))
     if absolute.is_relative_to(mount):
         rest = str(absolute.relative_to(mount))
         match = _IN_VIEW.match(rest)

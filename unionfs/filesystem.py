@@ -236,7 +236,7 @@ class Filesystem:
         """Functions of offset and size which read a file, and may be called in any thread.
 
         Each reads from another archive that has the same bytes; the next one is worth asking for
-        only where one has failed. Where there are no more, this raises what was wrong.
+        only where one has failed. After the last the answer is EIO.
         """
         for archive, entry in self._holders(node):
             with _as_errno():

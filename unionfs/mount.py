@@ -27,10 +27,9 @@ def build_filesystem(places: Places) -> tuple[Filesystem, Current]:
     """Everything a transport serves at `places.mount`, and who decides what `current` is."""
     store = Store(places.store)
     registry = Registry(places.state / "registry.sqlite3")
-    current = Current(places, store, ensure_default(places, store, registry))
-    filesystem = Filesystem(
-        Catalog(places, store, registry), current, uid=os.getuid(), gid=os.getgid()
-    )
+    catalog = Catalog(places, store, registry)
+    current = Current(catalog, ensure_default(places, store, registry))
+    filesystem = Filesystem(catalog, current, uid=os.getuid(), gid=os.getgid())
     return filesystem, current
 
 

@@ -8,6 +8,7 @@ by the view's own.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from unionfs import nodeid
@@ -41,7 +42,7 @@ class Member(NamedTuple):
 def grafts(schemes: Schemes) -> dict[bytes, bytes]:
     """Where an archive's top-level directories go, as `Stacked` wants it."""
     return {
-        scheme.encode(): getattr(schemes, scheme).encode()
+        scheme.encode(): os.fsencode(getattr(schemes, scheme))
         for scheme in ("purelib", "platlib", "scripts", "headers", "data")
     }
 

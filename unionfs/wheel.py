@@ -61,7 +61,7 @@ are held in memory."""
 _UNLISTED = frozenset({"RECORD.jws", "RECORD.p7s"})
 """Signatures of RECORD: the wheel specification keeps them out of it."""
 
-_REPLACED = frozenset({"RECORD", "INSTALLER", "REQUESTED"})
+_REPLACED = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 """Files of `.dist-info` that the installer writes, whatever the wheel has."""
 
 _FAULTS_SHOWN = 5
@@ -99,19 +99,21 @@ class _Placed:
         return Kind.FILE if self.source is None else self.source.kind
 
 
-def open_wheel(
+def open_wheel(  # noqa: PLR0913 - all but the path by name
     path: Path,
     *,
     filename: str | None = None,
     name: str | None = None,
     version: str | None = None,
     origin: str = "",
+    direct_url: bytes | None = None,
 ) -> Wheel:
     """Open a wheel and find it in order.
 
     `path` is the file, `filename` what it was announced as (its own name where that is None),
     `name` and `version` what was asked for (None: whatever it is), `origin` what its archive
-    will say it was made from ("sha256:<hex>").
+    will say it was made from ("sha256:<hex>"), `direct_url` the content of its `direct_url.json`
+    (PEP 610; None: it has none, since an index offered it).
 
     Raises `WheelRefused`; `PkgviewError` where the file cannot be read.
     """
@@ -129,7 +131,7 @@ def open_wheel(
     except OSError as error:
         raise PkgviewError(f"cannot read {path}: {error.strerror}") from error
     try:
-        return Wheel(zip_file, announced, filename=filename, origin=origin)
+        return Wheel(zip_file, announced, filename=filename, origin=origin, direct_url=direct_url)
     except BaseException:
         zip_file.close()
         raise
@@ -142,7 +144,13 @@ class Wheel:
     """
 
     def __init__(
-        self, zip_file: ZipFile, announced: Identity, *, filename: str, origin: str
+        self,
+        zip_file: ZipFile,
+        announced: Identity,
+        *,
+        filename: str,
+        origin: str,
+        direct_url: bytes | None,
     ) -> None:
         self.filename = filename
         self.meta = Meta(
@@ -153,6 +161,9 @@ class Wheel:
             origin=origin,
         )
         self._zip = zip_file
+        self._own = {"INSTALLER": INSTALLER, "REQUESTED": b""}
+        if direct_url is not None:
+            self._own["direct_url.json"] = direct_url
         self._placed = self._read(announced)
 
     def members(self) -> Iterator[Member]:
@@ -327,7 +338,7 @@ class Wheel:
             raise self._refused(*faults)
         # uv writes over what the wheel has, and so keeps its mode.
         executable = {member.path for member in self._zip.members if member.executable}
-        for name, content in (("INSTALLER", INSTALLER), ("REQUESTED", b"")):
+        for name, content in self._own.items():
             where = schemes.Place(scheme=root, path=f"{info}/{name}")
             placed.append(_written(where, content, executable=where.path in executable))
         own = schemes.Place(scheme=root, path=f"{info}/RECORD")

@@ -184,10 +184,9 @@ def names(large: Large) -> list[str]:
 def probe(large: Large, names: list[str], started: Way) -> Seen:
     source = f"NAMES = {names!r}\n{PROBE}"
     found = large.run(
-        *(started.python, *started.options, "-c", source),
-        cwd=large.directory,
-        environ=started.environ,
-    )
+        started.python, *started.options, "-c", source,
+        cwd=large.directory, environ=started.environ,
+    )  # fmt: skip
     return Seen(**json.loads(found.stdout))
 
 
@@ -231,7 +230,7 @@ def test_it_sees_them_in_the_view(seen: Seen, large: Large) -> None:
         assert seen.places["found"].startswith(packages + "/")
     else:
         assert seen.places["prefix"] == os.fspath(large.python.parents[1])
-        assert Path(seen.places["numpy"]).resolve().is_relative_to(packages)
+        assert Path(seen.places["numpy"]).is_relative_to(large.places.mount / "site-packages")
 
 
 def test_the_view_comes_before_what_a_system_python_has(large: Large) -> None:

@@ -43,15 +43,20 @@ FROZEN = click.option(
 TRUST = click.option("--trust", is_flag=True, help="Use a project that others own or may write to.")
 
 
-def project_at(path: Path) -> Project:
-    """The project that a directory belongs to, or that a script is or belongs to."""
+def absolute(path: Path) -> Path:
+    """Where a path is, as it is written; the working directory may have been removed meanwhile."""
     try:
-        here = path.absolute()
+        return path.absolute()
     except FileNotFoundError as error:
         raise PkgviewError(
             "the working directory does not exist any more",
             remedy="Change to one that does, e.g. with `cd`.",
         ) from error
+
+
+def project_at(path: Path) -> Project:
+    """The project that a directory belongs to, or that a script is or belongs to."""
+    here = absolute(path)
     try:
         is_file = path.is_file()
         path.lstat()

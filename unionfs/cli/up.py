@@ -20,6 +20,7 @@ from unionfs.cli.asked import (
     OFFLINE,
     PYTHON,
     TRUST,
+    absolute,
     project_at,
     say_untrusted,
     trusted_project_at,
@@ -158,7 +159,7 @@ Examples:
 def down(directory: Path) -> None:
     """Take the .venv link away. The view and its archives stay."""
     places = Places.from_environ()
-    root = directory.absolute() if directory.is_dir() else directory
+    root = absolute(directory)
     # What is linked may be a project no longer, or one whose files are broken.
     if not link.is_ours(root / link.NAME, places.mount):
         project = project_at(directory)

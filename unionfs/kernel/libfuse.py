@@ -110,7 +110,7 @@ class Transport(pyfuse3.Operations):
         if data is not None:
             return data
         for read in self.filesystem.readers(node):
-            with contextlib.suppress(FileSystemError):  # logged; `readers` raises after the last
+            with contextlib.suppress(FileSystemError):  # logged, where it was raised
                 return await trio.to_thread.run_sync(read, off, size, limiter=self._readers)
         raise FileSystemError(errno.EIO)
 
