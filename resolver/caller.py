@@ -36,6 +36,7 @@ from resolver.procfs import (
     read_exe,
     read_stat,
     read_status,
+    share_memory,
 )
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ class Caller:
     `uid` is the file system uid of the thread that asked. `script` and `cwd` are absolute, without
     links, outside of the mount, and as this daemon sees them. `view` is PKGVIEW_VIEW, and `project`
     PKGVIEW_PROJECT, both as given. `runs_from` is the view whose interpreter, console script or
-    program this process is. `command` is a digest of its arguments, `program` what people know it by:
-    the beginning of its arguments, or its executable.
+    program this process is. `command` is a digest of its arguments, `program` their beginning for
+    people to read, or the executable.
     """
 
     identity: Identity
@@ -135,13 +136,19 @@ def observe(
     variables = {name.decode("ascii"): os.fsdecode(value) for name, value in environ.items()}
     there = _Paths(tid, mount, root)
     interpreter = interpreter_of(exe) if exe else None
+    above = ancestors(who, root)
+    # Between vfork and execve a process is its parent's double in all but its directory: what it
+    # looks up is the program that it is about to become, not a module of its parent's.
+    borrowed = root == PROC and bool(above) and share_memory(who.tgid, above[0].pid)
+    if borrowed:
+        argv = ()
     cwd = _present(read_cwd(tid, root))
     # PWD is what a shell said the directory was at `execve`: for a script started by a relative
     # path in a program that has gone elsewhere since.
     bases = tuple(base for base in (cwd, variables.get("PWD", "")) if base and base[0] == "/")
     script: Followed | None = None
     module: str | None = None
-    if interpreter:
+    if interpreter and not borrowed:
         command = parse_command(argv)
         if command.kind is Runs.SCRIPT:
             script = there.follow_first(os.fsdecode(command.value), bases)
@@ -151,19 +158,21 @@ def observe(
         identity=who,
         uid=None if isinstance(status, Absence) else status.fsuid,
         exe=exe,
-        is_interpreter=interpreter is not None,
+        is_interpreter=interpreter is not None and not borrowed,
         python=interpreter or None,
         script=script if isinstance(script, str) else None,
         module=module,
         command=hashlib.blake2b(b"\0".join(argv), digest_size=16).digest() if argv else b"",
         program=os.fsdecode(b" ".join(argv)[:MOST_SHOWN]) or exe or "",
-        runs_from=_runs_from(
+        runs_from=None
+        if borrowed
+        else _runs_from(
             exe, argv if interpreter else (), bases, variables.get("PATH", ""), there, script
         ),
         cwd=there.outside(cwd) if cwd else None,
         view=variables.get("PKGVIEW_VIEW"),
         project=variables.get("PKGVIEW_PROJECT"),
-        ancestors=ancestors(who, root),
+        ancestors=above,
         cgroups=_present(read_cgroup(tid, root)) or (),
     )
 

@@ -465,3 +465,39 @@ def test_paths_of_another_mount_namespace_count_only_if_they_are_ours(
         assert caller.is_interpreter
         assert caller.script == script
         assert caller.cwd == (str(project) if script else None)
+
+
+def test_before_execve_a_vforked_child_is_nobody_but_its_directory(tmp_path: Path) -> None:
+    """`subprocess` starts programs with vfork: a double of their parent looks their paths up."""
+    blocked = tmp_path / "program"
+    os.mkfifo(blocked)
+    # posix_spawn's child opens the fifo and so waits between vfork and execve.
+    waits = f"[(os.POSIX_SPAWN_OPEN, 0, {str(blocked)!r}, os.O_RDONLY, 0)]"
+    spawn = f"os.posix_spawn('/bin/true', ['true'], os.environ, file_actions={waits})"
+    parent = subprocess.Popen([sys.executable, "-c", f"import os; {spawn}"], cwd=tmp_path)
+    try:
+        child = next(iter(_children(parent.pid)))
+        found = observe(Tid(child), frozenset())
+        assert isinstance(found, Caller)
+        assert not found.is_interpreter
+        assert found.script is None
+        assert found.cwd == str(tmp_path)
+        assert found.ancestors[0].pid == parent.pid
+        mother = observe(Tid(parent.pid), frozenset())
+        assert isinstance(mother, Caller)
+        assert mother.is_interpreter
+    finally:
+        blocked.open("w").close()
+        assert parent.wait(10) == 0
+
+
+def _children(pid: int) -> Iterator[int]:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if found:
+            time.sleep(0.2)  # for it to reach the fifo
+            yield from map(int, found)
+            return
+        time.sleep(0.01)
+    raise AssertionError("no child")
