@@ -116,6 +116,10 @@ class Binder:
                 self._give_up(look)
         return bound.again() if bound else self._default("it could not be looked at")
 
+    def bound(self, tid: Tid) -> Bound | None:
+        """What was seen of a thread's process the last time it was looked at."""
+        return self._recognise(tid)[0]
+
     def refresh(self) -> None:
         """Something about projects or views has changed: look again at all that is not lasting."""
         self._stale_before = trio.current_time()
@@ -128,6 +132,13 @@ class Binder:
         """
         self._rebound = self._stale_before = trio.current_time()
         self._keep = keep
+        # Who asks from now on must not be told what a look from before finds.
+        self._looks = {who: look for who, look in self._looks.items() if look.hung}
+
+    def living(self) -> list[Bound]:
+        """Every process in the table that has not ended, by pid. May be called in any thread."""
+        alive = (b for b in self.bindings if self._is_alive(b.identity.tgid, b.identity.start_time))
+        return sorted(alive, key=lambda bound: bound.identity.tgid)
 
     async def explain(self, pid: Pid) -> Explanation:
         """Look at a process as if it asked now, and at every rule; nothing of it is remembered.

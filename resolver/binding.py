@@ -49,7 +49,8 @@ class Binding:
 
     `view` is None where `project` has no view yet, where it cannot be read (`why` says so), or
     where there is no default either: what to show then is the daemon's business. `hand` is the
-    number of the binding by hand that it came from, None where it came from none.
+    number of the binding by hand that it came from, None where it came from none. `refused` is, in
+    the default's case, the first project that would have counted if it could be trusted.
     """
 
     rule: Rule
@@ -57,19 +58,22 @@ class Binding:
     project: str | None
     why: str
     hand: int | None = None
+    refused: Candidate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """What one rule found: a binding, or None and `said`, a clause that says why.
 
-    `skipped` are the things that it had to pass over, which people look for where they miss them.
+    `skipped` are the things that it had to pass over, which people look for where they miss them;
+    `refused` is a project among them.
     """
 
     rule: Rule
     binding: Binding | None = None
     said: str = ""
     skipped: tuple[str, ...] = ()
+    refused: Candidate | None = None
 
 
 class Candidate(NamedTuple):
@@ -180,12 +184,16 @@ class Earlier(Protocol):
 def decide(caller: Caller, state: BindingState, earlier: Earlier) -> Binding:
     """The first binding that the rules find. What is not known of the caller just skips a rule."""
     skipped: list[str] = []
+    refused: Candidate | None = None
     for finding in findings(caller, state, earlier):
         skipped += (note for note in finding.skipped if note not in skipped)
+        refused = refused or finding.refused
         if finding.binding is not None:
+            binding = finding.binding
+            if binding.rule is Rule.DEFAULT and refused:
+                binding = replace(binding, refused=refused)
             # What was passed over is said even where another rule held: people look for it.
-            why = "; ".join((finding.binding.why, *skipped))
-            return replace(finding.binding, why=why) if skipped else finding.binding
+            return replace(binding, why="; ".join((binding.why, *skipped))) if skipped else binding
     raise AssertionError("the last rule always holds")
 
 
@@ -289,7 +297,8 @@ def _project(rule: Rule, caller: Caller, state: BindingState, path: str, why: st
     if found is None:
         return Finding(rule=rule, said=f"{why} belongs to no project: {_shown(path)}")
     if found.refused:
-        return Finding(rule=rule, skipped=(f"{found.root} was passed over: {found.refused}",))
+        note = f"{found.root} was passed over: {found.refused}"
+        return Finding(rule=rule, skipped=(note,), refused=found)
     view = state.view_of(found.root, caller.python)
     binding = Binding(rule=rule, view=view, project=found.root, why=f"{why}: {_shown(path)}")
     return Finding(rule=rule, binding=binding)

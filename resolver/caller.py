@@ -159,7 +159,7 @@ def observe(
         uid=None if isinstance(status, Absence) else status.fsuid,
         exe=exe,
         is_interpreter=interpreter is not None and not borrowed,
-        python=interpreter or None,
+        python=None if borrowed else interpreter or None,
         script=script if isinstance(script, str) else None,
         module=module,
         command=hashlib.blake2b(b"\0".join(argv), digest_size=16).digest() if argv else b"",

@@ -48,7 +48,7 @@ from resolver.scratch import claim
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     import httpx
 
@@ -148,6 +148,8 @@ class Arrivals:
     def __init__(self, channel: trio.MemoryReceiveChannel[Fetched]) -> None:
         self._channel = channel
         self.failure: PkgviewError | None = None
+        self.held = contextlib.ExitStack()
+        """What must not be given up before the last file is packed."""
 
     def __aiter__(self) -> Arrivals:
         return self
@@ -159,6 +161,16 @@ class Arrivals:
             if self.failure is not None:
                 raise self.failure from None
             raise StopAsyncIteration from None
+
+
+def forget(files: Iterable[Download], cache: Path) -> None:
+    """Remove what a killed process has left of files that nobody will fetch again.
+
+    Whoever may be fetching one just now has a name of its own for it.
+    """
+    for file in files:
+        with contextlib.suppress(OSError):
+            (cache / "downloads" / f"{_key(file)}.part").unlink()
 
 
 @contextlib.asynccontextmanager
@@ -192,18 +204,19 @@ async def fetch(  # noqa: PLR0913 - all but `wanted` by name
     progress.started(len(files), sum(known) if len(known) == len(sizes) else None)
     send, receive = trio.open_memory_channel[Fetched](math.inf)
     arrivals, failed = Arrivals(receive), None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(
-            _fetch_all, files, cache, settings, progress, limit, patience or Patience(),
-            send, arrivals,
-        )  # fmt: skip
-        try:
-            yield arrivals
-        except trio.Cancelled:
-            raise
-        except BaseException as error:  # noqa: BLE001 - raised below, outside of the nursery's group
-            failed = error
-        nursery.cancel_scope.cancel()
+    with arrivals.held:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                _fetch_all, files, cache, settings, progress, limit, patience or Patience(),
+                send, arrivals,
+            )  # fmt: skip
+            try:
+                yield arrivals
+            except trio.Cancelled:
+                raise
+            except BaseException as error:  # noqa: BLE001 - raised below, not in the nursery's group
+                failed = error
+            nursery.cancel_scope.cancel()
     if failed is not None:
         raise failed
 
@@ -224,6 +237,7 @@ async def _fetch_all(  # noqa: PLR0913, PLR0917 - called once, above
             if any(local_path(file) is None for file in files):
                 web = await stack.enter_async_context(_Web(settings, limit, patience))
                 session = _Session(cache / "downloads")
+                arrivals.held.callback(session.release)
                 stack.callback(session.close)
             transfers = [_Transfer(file, session, web, progress, patience) for file in files]
         except OSError as error:
@@ -277,6 +291,9 @@ class _Session:
                     old.unlink()
         self.downloads = downloads
         self._own, self._lock = claim(downloads, "fetch-")
+        # Keeps a discard from taking the directory away, and the lock with it.
+        self._open_mark = self._own / "open"
+        self._open_mark.touch()
         self._count = 0
         self._open: dict[Path, Path | None] = {}
 
@@ -287,7 +304,7 @@ class _Session:
         """
         self._count += 1
         own = self._own / str(self._count) / file.filename
-        own.parent.mkdir(parents=True)  # a discard may just have taken an empty one away
+        own.parent.mkdir()
         key = _key(file)
         part = self.downloads / f"{key}.part" if file.hashes else None
         while part is not None:
@@ -313,7 +330,11 @@ class _Session:
         """Drop what is not whole; the shared name stays for the next time."""
         for own in self._open:
             _drop(own, None)
+
+    def release(self) -> None:
+        """Give the directory up, to whoever sweeps it if files are left in it."""
         with contextlib.suppress(OSError):
+            self._open_mark.unlink()
             self._own.rmdir()
         os.close(self._lock)
 

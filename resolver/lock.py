@@ -21,7 +21,6 @@ import fcntl
 import hashlib
 import json
 import os
-import tempfile
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +40,7 @@ from resolver.resolution import (
     uv_arguments,
 )
 from resolver.resolved import project_key, write_atomically
+from resolver.scratch import scratch, sweep
 from resolver.uv import run_uv
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
     )
     path = source.directory / "pylock.toml"
     async with _only_one(path.parent):
-        write_atomically(path, await _made(resolution, path))
+        write_atomically(path, await _made_in_project(resolution, path))
         path.chmod(0o644)  # a file of the project, for all who may read it
     return path
 
@@ -211,6 +211,8 @@ async def _in_state(resolution: Resolution, state: Path, *, frozen: bool) -> Pat
     choice = hashlib.sha256("\0".join(resolution.options).encode()).hexdigest()[:16]
     path = directory / f"pylock.{choice}.toml"
     if not resolution.upgrade and _is_current(path, wanted):
+        # The child of a run that was killed may have outlived the last sweep.
+        sweep(directory.parent, f"{directory.name}.tmp-")
         return path
     if frozen:
         why = "outdated" if path.exists() else "missing"
@@ -228,7 +230,7 @@ async def _in_state(resolution: Resolution, state: Path, *, frozen: bool) -> Pat
     async with _only_one(directory):
         # Another process may have done it while this one waited.
         if resolution.upgrade or not _is_current(path, wanted):
-            write_atomically(path, await _made(resolution, path))
+            write_atomically(path, await _made_in_state(resolution, path))
             # Written last. An input that was edited meanwhile differs from `wanted`, which was
             # computed before uv read it: then the lock is outdated at once, as it should be.
             note = json.dumps({"fingerprint": wanted}).encode()
@@ -249,19 +251,38 @@ def _is_current(path: Path, wanted: str) -> bool:
         return False
 
 
-async def _made(resolution: Resolution, path: Path) -> bytes:
-    """Have uv write the lock beside `path`, where its relative paths fit, and return its bytes.
+async def _made_in_state(resolution: Resolution, path: Path) -> bytes:
+    """Have uv write the lock in a directory beside that of `path`, and return its bytes.
+
+    Relative paths are the same from there. If we are killed, uv may go on for a while; by then the
+    next run has swept that directory, and there is no place that uv could leave anything in.
+    """
+    directory = path.parent
+    with scratch(directory.parent, f"{directory.name}.tmp-") as temporary:
+        return await _made(resolution, temporary / path.name, _preferred(path))
+
+
+async def _made_in_project(resolution: Resolution, path: Path) -> bytes:
+    """The same beside `path` itself: its directory is the project's, as are relative paths.
 
     The caller holds the directory's lock, so files that an earlier run left behind can go.
     """
-    project = resolution.project
     for left in path.parent.glob(f"{_TEMPORARY}*"):
         left.unlink(missing_ok=True)
-    with _disk_errors(path.parent):
-        output = _temporary_beside(path, resolution)
+    output = path.with_name(f"{_TEMPORARY}{os.getpid()}.toml")
+    return await _made(resolution, output, _preferred(path))
+
+
+async def _made(resolution: Resolution, output: Path, preferred: bytes) -> bytes:
+    """What uv writes to `output`, where it finds the versions that are to be preferred."""
+    project = resolution.project
+    constraints = output.with_suffix(".constraints")
+    with _disk_errors(output.parent):
         try:
+            if preferred and not resolution.upgrade:
+                output.write_bytes(preferred)  # noqa: ASYNC240 - a small file
             await run_uv(
-                uv_arguments(resolution, output, output.with_suffix(".constraints")),
+                uv_arguments(resolution, output, constraints),
                 cwd=project.directory,
                 added=uv_environment(project.directory),
                 offline=resolution.offline,
@@ -270,24 +291,11 @@ async def _made(resolution: Resolution, path: Path) -> bytes:
             )
             data = read_input(output)
         finally:
-            output.unlink(missing_ok=True)
-            output.with_suffix(".constraints").unlink(missing_ok=True)
+            for temporary in (output, constraints):
+                temporary.unlink(missing_ok=True)
     if project.hashes and resolution.constraints is None:
         data = narrowed(data, project, exempt=resolution.with_requirements)
     return data
-
-
-def _temporary_beside(path: Path, resolution: Resolution) -> Path:
-    """The file that uv writes; what it holds before are the versions that uv prefers."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY, suffix=".toml")
-    os.close(descriptor)
-    output = Path(name)
-    preferred = _preferred(path) if not resolution.upgrade else b""
-    if preferred:
-        output.write_bytes(preferred)
-    else:
-        output.unlink()  # uv takes an empty file for a broken lock
-    return output
 
 
 @contextlib.contextmanager

@@ -19,13 +19,13 @@ import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resolver.errors import PkgviewError
 from resolver.requirements import normalised, read_input, read_text, requirement_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 LARGEST_SCRIPT = 8 * 1024 * 1024
 """Bytes; a longer file is taken to have no inline block."""
@@ -158,8 +158,25 @@ def fingerprint(project: Project, *options: str) -> str:
     return digest.hexdigest()
 
 
+class Fault(NamedTuple):
+    """One thing that speaks against acting on a project, and in words.
+
+    `kind` is "owner" or "group" (`who` is its number), "everybody", or "unseen" (then -1).
+    """
+
+    kind: str
+    who: int
+    said: str
+
+
 def trust_problem(project: Project, uid: int) -> str | None:
-    """Why a process of user `uid` must not act on this project, or None.
+    """Why a process of user `uid` must not act on this project, or None."""
+    fault = next(trust_faults(project, uid), None)
+    return None if fault is None else fault.said
+
+
+def trust_faults(project: Project, uid: int) -> Iterator[Fault]:
+    """All that speaks against a process of user `uid` acting on this project.
 
     Each input and each directory above it must belong to `uid` or to root (who can do anything
     anyway), and nobody else may write to it. Directories in between may be writable for all if
@@ -175,16 +192,16 @@ def trust_problem(project: Project, uid: int) -> str | None:
         try:
             found = path.stat()
         except OSError as error:
-            return f"{path} cannot be examined: {error.strerror}"
+            yield Fault("unseen", -1, f"{path} cannot be examined: {error.strerror}")
+            continue
         if found.st_uid not in {uid, 0}:
-            return f"{path} belongs to user {found.st_uid}"
+            yield Fault("owner", found.st_uid, f"{path} belongs to user {found.st_uid}")
         if path in above and found.st_mode & stat.S_ISVTX:
             continue
         if found.st_mode & stat.S_IWOTH:
-            return f"everybody may write to {path}"
-        if found.st_mode & stat.S_IWGRP and not _is_private_group(path, found.st_gid, uid):
-            return f"group {found.st_gid} may write to {path}"
-    return None
+            yield Fault("everybody", -1, f"everybody may write to {path}")
+        elif found.st_mode & stat.S_IWGRP and not _is_private_group(path, found.st_gid, uid):
+            yield Fault("group", found.st_gid, f"group {found.st_gid} may write to {path}")
 
 
 def _is_private_group(path: Path, gid: int, uid: int) -> bool:

@@ -11,12 +11,13 @@ import json
 import os
 import re
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.scratch import claim_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from resolver.manifest import ViewId
@@ -26,15 +27,27 @@ _VIEW = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedView:
-    """One view of a project: for which `python`, and the `fingerprint` of all it follows from."""
+    """One view of a project: for which `python`, and the `fingerprint` of all it follows from.
+
+    `inputs` is the fingerprint of the project's inputs alone ("": not known), which tells whether
+    they have changed since; `extras` and `groups` are those that were asked for besides. `unbuilt`:
+    the project itself is in it as its files say, because nothing could be built.
+    """
 
     python: str
     view: ViewId
     fingerprint: str
+    inputs: str = ""
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    unbuilt: bool = False
 
     def __post_init__(self) -> None:
         """`ValueError` for what no `up` has written: the fields come from a file."""
-        fields = (self.python, self.view, self.fingerprint)
+        fields = (
+            *(self.python, self.view, self.fingerprint, self.inputs),
+            *(*self.extras, *self.groups),
+        )
         if not all(isinstance(text, str) for text in fields) or not _VIEW.fullmatch(self.view):
             raise ValueError(f"{fields} is no view of a project")
 
@@ -53,10 +66,11 @@ class Resolved:
 
     def view_for(self, python: str | None) -> ResolvedView | None:
         """The view for that Python, else the newest, else None."""
-        for view in reversed(self.views):
-            if view.python == python:
-                return view
-        return self.views[-1] if self.views else None
+        return self.exactly(python) or (self.views[-1] if self.views else None)
+
+    def exactly(self, python: str | None) -> ResolvedView | None:
+        """The view for that Python, or None."""
+        return next((view for view in reversed(self.views) if view.python == python), None)
 
     def with_view(self, view: ResolvedView) -> Resolved:
         """The same project after `up`: one view a Python, the new one last."""
@@ -85,10 +99,14 @@ def load_key(projects: Path, key: str) -> Resolved | None:
     try:
         fields = json.loads((projects / f"{key}.json").read_bytes())
         root = fields["root"]
-        views = tuple(ResolvedView(**view) for view in fields["views"])
+        views = tuple(_view(**view) for view in fields["views"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return Resolved(root=root, views=views) if isinstance(root, str) else None
+
+
+def _view(*, extras: Sequence[str] = (), groups: Sequence[str] = (), **fields: Any) -> ResolvedView:  # noqa: ANN401 - from a file
+    return ResolvedView(extras=tuple(extras), groups=tuple(groups), **fields)
 
 
 def save(projects: Path, resolved: Resolved) -> None:

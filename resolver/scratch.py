@@ -49,7 +49,7 @@ def scratch(parent: Path, prefix: str) -> Iterator[Path]:
 def claim(parent: Path, prefix: str) -> tuple[Path, int]:
     """A new directory and the descriptor whose closing gives it up; sweeps first."""
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _sweep(parent, prefix)
+    sweep(parent, prefix)
     while True:
         path = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -59,7 +59,7 @@ def claim(parent: Path, prefix: str) -> tuple[Path, int]:
 
 def claim_file(parent: Path, prefix: str) -> tuple[Path, int]:
     """The same for a file: empty, mode 0600, and its descriptor can be written to."""
-    _sweep(parent, prefix)
+    sweep(parent, prefix)
     while True:
         descriptor, name = tempfile.mkstemp(dir=parent, prefix=prefix)
         if _is_locked(descriptor):
@@ -81,10 +81,13 @@ def _is_locked(descriptor: int) -> bool:
     return False
 
 
-def _sweep(parent: Path, prefix: str) -> None:
+def sweep(parent: Path, prefix: str) -> None:
     """Remove what dead processes left. Whatever cannot be removed now is left for the next time."""
-    with os.scandir(parent) as listing:
-        found = [Path(item.path) for item in listing if item.name.startswith(prefix)]
+    try:
+        with os.scandir(parent) as listing:
+            found = [Path(item.path) for item in listing if item.name.startswith(prefix)]
+    except FileNotFoundError:
+        return
     for path in found:
         with contextlib.suppress(OSError):
             # Never through a link, and never waiting for the other end of a pipe.

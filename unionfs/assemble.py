@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from resolver.build import build_editable, build_wheel, editable_key
+from resolver.build import build_editable, build_wheel, editable_key, static_editable
 from resolver.directurl import direct_url
-from resolver.fetch import Download, Fetched, fetch
+from resolver.fetch import Download, Fetched, fetch, forget
 from resolver.fetch import Progress as FetchProgress
 from resolver.manifest import LayerSpec
 from resolver.scratch import scratch
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from resolver.fetch import FetchSettings
     from resolver.interpreter import Interpreter
     from resolver.places import Places
+    from resolver.project import Project
     from unionfs.store import Store
 
 PACKERS = 2
@@ -71,7 +72,11 @@ class Progress(FetchProgress, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What assembling works with."""
+    """What assembling works with.
+
+    Where nothing may be built, `unbuilt` is the project, which is taken as its files say, or as
+    `earlier`, the archive of an earlier build; all other choices are wheels then (`select`).
+    """
 
     places: Places
     store: Store
@@ -79,6 +84,8 @@ class Means:
     settings: FetchSettings
     progress: Progress
     offline: bool
+    unbuilt: Project | None = None
+    earlier: str | None = None
 
 
 async def assemble(choices: Sequence[Choice], means: Means) -> tuple[LayerSpec, ...]:
@@ -108,7 +115,7 @@ class _Work:
         self._packers = trio.CapacityLimiter(PACKERS)
         self._builders = trio.CapacityLimiter(BUILDERS)
         for number, choice in enumerate(choices):
-            key = source_key(choice, means.interpreter)
+            key = self._key(choice)
             archive = means.store.archive_of(key) if key else None
             if archive is not None:
                 self.found[number] = archive
@@ -120,6 +127,12 @@ class _Work:
             if number not in self.found and choice.filename is not None:
                 # One source archive may hold several distributions, each in a subdirectory.
                 wanted.setdefault(_file(_download(choice)), []).append(number)
+        # A run that was killed after packing a file could not discard it any more.
+        known = (self.choices[number] for number in self.found)
+        forget(
+            (_download(choice) for choice in known if choice.filename is not None),
+            self.means.places.cache,
+        )
         if not wanted:
             return
         async with (
@@ -156,6 +169,13 @@ class _Work:
         with scratch(means.places.cache / "builds", "build-") as here:
             into = here / "built"
             async with self._builders:
+                if means.unbuilt is not None:
+                    if means.earlier is not None and means.store.has(means.earlier):
+                        self.found[number] = means.earlier
+                        return
+                    await trio.to_thread.run_sync(static_editable, means.unbuilt, into)
+                    await self._add(number, partial(_add_editable, means.store, into, choice))
+                    return
                 means.progress.building(choice.name)
                 if choice.kind is Source.DIRECTORY and choice.editable and choice.path is not None:
                     tree = _tree(choice.path, choice)
@@ -174,11 +194,17 @@ class _Work:
         choice, means = self.choices[number], self.means
         means.progress.packing(choice.name)
         archive = await trio.to_thread.run_sync(add, limiter=self._packers)
-        key = source_key(choice, means.interpreter)
+        key = self._key(choice)
         if key is not None:
             means.store.record_source(key, archive)
         means.progress.made(choice.name)
         self.found[number] = archive
+
+    def _key(self, choice: Choice) -> str | None:
+        """As `source_key`; nothing is remembered of what was taken as its files say."""
+        if self.means.unbuilt is not None and choice.kind is not Source.WHEEL:
+            return None
+        return source_key(choice, self.means.interpreter)
 
 
 def source_key(choice: Choice, interpreter: Interpreter) -> str | None:

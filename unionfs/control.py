@@ -6,10 +6,15 @@ may reach:
     {"op": "status"}                 ->  {"ok": true, "result": {…}}
     {"op": "nonsense"}               ->  {"ok": false, "what": "…", "remedy": "…"}
 
+What takes long may be preceded by any number of lines that say how far it is:
+
+    {"op": "resolve", …}             ->  {"progress": {…}}
+
 Who may ask: the kernel names the peer (SO_PEERCRED, unix(7)), and it must be the daemon's user or
 root. What a client may cost: a line of `MAX_REQUEST` bytes, `LINE_SECONDS` to send it,
-`REPLY_SECONDS` to take the reply, and one of `MAX_CLIENTS` places; a newcomer takes the place
-of whoever has been silent longest, so idle or hostile clients lock nobody out. Nothing that
+`REPLY_SECONDS` to take a line of the reply, and one of `MAX_CLIENTS` places; a newcomer takes the
+place of whoever has been silent longest, so idle or hostile clients lock nobody out. Who is told
+how far something is waits elsewhere, in one of `MAX_WAITING` places. Nothing that
 happens here may end the mount: every failure stays in the connection that caused it.
 
 The socket's path may be longer than the 107 bytes of `sun_path`, so both ends reach it through
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 
     Operation = Callable[["Request"], Awaitable[Any]]
     """Answers a request with what JSON can say; a `PkgviewError` reaches the asker as it is."""
+    Tell = Callable[[Any], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +57,9 @@ MAX_REPLY = 64 * 1024 * 1024
 
 MAX_CLIENTS = 64
 """Connections served at once."""
+
+MAX_WAITING = 1024
+"""Connections whose answer takes long; a descriptor and some kilobytes each."""
 
 LINE_SECONDS = 5.0
 REPLY_SECONDS = 10.0
@@ -74,13 +83,22 @@ class Peer:
     gid: int
 
 
+async def _unheard(progress: Any) -> None:  # noqa: ANN401 - as wide as JSON
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request: its operation, its other members, and who asks."""
+    """One request: its operation, its other members, and who asks.
+
+    An operation that takes long awaits `tell` with what JSON can say, now and then: that is how the
+    asker knows that it is alive, and how it is known here that the asker is.
+    """
 
     operation: str
     arguments: Mapping[str, Any]
     peer: Peer
+    tell: Tell = _unheard
 
 
 # The command's end
@@ -199,11 +217,13 @@ class Server:
     """Serves `operations` on a listening socket until cancelled.
 
     Concurrency: one task accepts, one per connection reads, runs and replies; they share only
-    `_clients`, in order of arrival, touched without an await between look and change.
+    `_clients`, in order of arrival, and `_waiting`, touched without an await between look and
+    change.
     """
 
     operations: Mapping[str, Operation]
     _clients: dict[_Client, None] = field(default_factory=dict)
+    _waiting: set[_Client] = field(default_factory=set)
 
     async def serve(self, listener: socket.socket) -> None:
         """Accept until cancelled; the listener stays the caller's."""
@@ -233,8 +253,6 @@ class Server:
             client.scope.cancel()
 
     async def _attend(self, stream: trio.SocketStream, client: _Client) -> None:
-        import trio  # noqa: PLC0415 - the command's end does without
-
         try:
             with client.scope:
                 async with stream:
@@ -243,22 +261,39 @@ class Server:
                         logger.warning("uid %d (pid %d) was turned away", peer.uid, peer.pid)
                         return
                     await self._converse(stream, peer, client)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-            pass  # the client's own doing
+        except _gone():
+            pass
         except Exception:
             logger.exception("a control connection failed")
         finally:
             self._clients.pop(client, None)
+            self._waiting.discard(client)
 
     async def _converse(self, stream: trio.SocketStream, peer: Peer, client: _Client) -> None:
         received = bytearray()
         while (line := await _request_line(stream, received)) is not None:
             client.answered = True
-            reply = await self._answer(line, peer)
+
+            async def tell(progress: Any) -> None:  # noqa: ANN401 - as wide as JSON
+                self._let_wait(client)
+                await _send(stream, json.dumps({"progress": progress}).encode())
+
+            reply = await self._answer(line, peer, tell)
             await _send(stream, reply)
             client.answered = False
 
-    async def _answer(self, line: bytes, peer: Peer) -> bytes:
+    def _let_wait(self, client: _Client) -> None:
+        """Have it wait where it is in nobody's way."""
+        if client in self._waiting:
+            return
+        if len(self._waiting) >= MAX_WAITING:
+            raise PkgviewError(
+                f"{MAX_WAITING} programs wait for the daemon already", remedy="Try again later."
+            )
+        self._waiting.add(client)
+        self._clients.pop(client, None)
+
+    async def _answer(self, line: bytes, peer: Peer, tell: Tell = _unheard) -> bytes:
         """Run what a line asks for: the reply, whatever the line holds."""
         try:
             message = json.loads(line)
@@ -273,10 +308,12 @@ class Server:
                 "It may be of another version: run `pkgview umount` and `pkgview mount`.",
             )
         try:
-            result = await run(Request(operation=name, arguments=message, peer=peer))
+            result = await run(Request(operation=name, arguments=message, peer=peer, tell=tell))
             return json.dumps({"ok": True, "result": result}).encode()
         except PkgviewError as error:
             return _refusal(error.what, error.remedy)
+        except _gone():
+            raise  # while it was told how far it is
         except Exception:
             logger.exception("the operation %s failed", name)
             return _refusal(f"the daemon failed in {name!r}", "Its log says more.")
@@ -305,6 +342,13 @@ async def _send(stream: trio.SocketStream, reply: bytes) -> None:
 
     with trio.fail_after(REPLY_SECONDS):
         await stream.send_all(reply + b"\n")
+
+
+def _gone() -> tuple[type[Exception], ...]:
+    """What it is called when a client leaves, or does not take what it asked for."""
+    import trio  # noqa: PLC0415 - the command's end does without
+
+    return trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError
 
 
 def _refusal(what: str, remedy: str = "") -> bytes:

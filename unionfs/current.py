@@ -16,12 +16,15 @@ from resolver.binder import Binder
 from resolver.errors import PkgviewError
 from resolver.manifest import Manifest, ViewId
 from resolver.procfs import Tid
+from unionfs.byhand import ByHand
 from unionfs.catalog import manifest_path
 from unionfs.known import Known
 from unionfs.layer import LayerError
 from unionfs.made import notice_layer
 from unionfs.publish import publish
 from unionfs.registry import Registry
+from unionfs.resolving import refused_notice
+from unionfs.waiting import Waiting
 
 if TYPE_CHECKING:
     from resolver.binding import Binding
@@ -43,11 +46,21 @@ class Current:
         self._default = default
         self._notices: dict[str, ViewId] = {}
         self._making = trio.Lock()
-        self.binder = Binder(Known(catalog.places, default), mount=catalog.places.mount)
+        self._waiting = Waiting(catalog.places, catalog.store, default)
+        self.by_hand = ByHand(catalog.places)
+        self.known = Known(catalog.places, default, self.by_hand)
+        self.binder = Binder(self.known, mount=catalog.places.mount)
 
     async def __call__(self, tid: int) -> ViewId:
         """The view of a thread's process; never fails while the default view is there."""
         binding = await self.binder.binding_for(Tid(tid))
+        if binding.view is None and binding.project is not None:
+            bound = self.binder.bound(Tid(tid))
+            view = await self._waiting.view_for(binding.project, bound)
+            if view is not None:
+                return view
+        if binding.refused is not None:
+            return await self._notice(refused_notice(binding.refused))
         text = self._fault(binding)
         if text is None:
             return binding.view or self._default

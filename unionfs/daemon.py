@@ -97,6 +97,8 @@ class Daemon:
         mount = mounts.mounted_at(self._claim.mountpoint)
         self._device = mount.device if mount else None
         nursery.start_soon(self._converse, listener)
+        for work in self._service.alongside:
+            nursery.start_soon(work)
         logger.info("mounted %s", self._claim.mountpoint)
         self._announce({"pid": os.getpid()})
 

@@ -1,16 +1,20 @@
 """What the binding rules ask, answered from the state directory.
 
-Called from the binder's threads, several at a time: it reads files, and keeps nothing that changes.
+Called from the binder's threads, several at a time: it reads files, and what it keeps it compares
+with them.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resolver import resolved
+from resolver import resolved, trust
 from resolver.binding import Binding, Candidate
-from resolver.project import find_project, project_of_script, trust_problem
+from resolver.errors import PkgviewError
+from resolver.freshness import MOST_KEPT, Freshness
+from resolver.project import find_project, project_of_script
 from unionfs.catalog import manifest_path
 
 if TYPE_CHECKING:
@@ -18,19 +22,26 @@ if TYPE_CHECKING:
     from resolver.manifest import ViewId
     from resolver.places import Places
     from resolver.project import Project
+    from resolver.resolved import ResolvedView
+    from unionfs.byhand import ByHand
+
+CPYTHON = re.compile(r"3\.\d{1,3}t?")
+"""The interpreters that views are made for."""
 
 
 class Known:
     """What the binding rules ask, answered from the state directory."""
 
-    def __init__(self, places: Places, default: ViewId) -> None:
+    def __init__(self, places: Places, default: ViewId, by_hand: ByHand | None = None) -> None:
         self._places = places
+        self._by_hand = by_hand
         self._default = default
+        self._freshness = Freshness()
+        self._projects: dict[str, Project] = {}
 
     def by_hand(self, caller: Caller) -> Binding | None:
-        """Nothing is bound by hand yet."""
-        del caller
-        return None
+        """What was said of the process, of one above it, or of its cgroup."""
+        return None if self._by_hand is None else self._by_hand.binding(caller, self.view_of)
 
     def knows(self, view: ViewId) -> bool:
         """Whether there is such a view."""
@@ -48,17 +59,37 @@ class Known:
         return self._candidate(found, uid)
 
     def view_of(self, project: str, python: str | None) -> ViewId | None:
-        """The project's view for that Python, else its newest."""
-        found = resolved.load(self._places.state / "projects", project).view_for(python)
-        return None if found is None else found.view
+        """The project's view for that Python, None where there is none or its inputs have changed.
+
+        For what is no CPython (a shell, an editor, PyPy, "") it is the newest, however old: nothing
+        could be made for it meanwhile, and it does not wait.
+        """
+        record = resolved.load(self._places.state / "projects", project)
+        if python is None or not CPYTHON.fullmatch(python):
+            newest = record.view_for(None)
+            return newest.view if newest else None
+        found = record.exactly(python)
+        return found.view if found and not self._is_stale(project, found) else None
+
+    def _is_stale(self, project: str, view: ResolvedView) -> bool:
+        known = self._projects.get(project)
+        if known is None:
+            return False
+        try:
+            return self._freshness.is_stale(known, view)
+        except PkgviewError:
+            return False  # what cannot be read now cannot be made anew either
 
     def default_view(self, python: str | None) -> ViewId | None:
         """The user's default, as it was when the mount began."""
         del python
         return self._default
 
-    @staticmethod
-    def _candidate(project: Project | None, uid: int) -> Candidate | None:
+    def _candidate(self, project: Project | None, uid: int) -> Candidate | None:
         if project is None:
             return None
-        return Candidate(str(project.root), trust_problem(project, uid) or "")
+        root = str(project.root)
+        if len(self._projects) >= MOST_KEPT:
+            self._projects.clear()
+        self._projects[root] = project
+        return Candidate(root, trust.problem(project, uid, self._places.state) or "")

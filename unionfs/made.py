@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from resolver.manifest import LayerSpec, Manifest
 from unionfs.contents import Meta
-from unionfs.environment import PIN_FILE, SkeletonFile, skeleton
+from unionfs.environment import PIN_FILE, SkeletonFile, skeleton, waiting
 from unionfs.layer import Kind, LayerError
 from unionfs.pack import Member
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from resolver.interpreter import Interpreter
+    from resolver.manifest import Python
     from unionfs.store import Store
 
 _NOTICE_FILE = f"{PIN_FILE}_notice"
@@ -40,8 +41,18 @@ def skeleton_layer(store: Store, interpreter: Interpreter) -> LayerSpec:
 
 
 def notice_layer(store: Store, text: str) -> LayerSpec:
-    """A layer that makes every interpreter say `text` on stderr when it starts, and go on."""
-    line = f"import sys; sys.stderr.write({text!a}) if sys.stderr else None\n".encode()
+    """A layer that makes every interpreter say `text` on stderr when it starts, and go on.
+
+    `site` reads the line twice where the pin changes the prefix meanwhile (Python before 3.14). A
+    stderr that nobody reads any more must not keep the interpreter from starting.
+    """
+    code = (
+        "if sys.stderr and not hasattr(sys, '_pkgview_notice'):\n"
+        " sys._pkgview_notice = True\n"
+        f" try: sys.stderr.write({text!a})\n"
+        " except Exception: pass\n"
+    )
+    line = f"import sys; exec({code!a})\n".encode()
     return _layer(
         store,
         "notice",
@@ -52,6 +63,11 @@ def notice_layer(store: Store, text: str) -> LayerSpec:
             for python in _PYTHONS
         ],
     )
+
+
+def waiting_layer(store: Store, python: Python, socket: str) -> LayerSpec:
+    """A layer that makes an interpreter wait for its project's view: `environment.wait`."""
+    return _layer(store, "waiting", waiting(python, socket))
 
 
 def bare_manifest(store: Store, interpreter: Interpreter) -> Manifest:

@@ -14,7 +14,9 @@ from unionfs.current import Current
 from unionfs.default import ensure_default
 from unionfs.filesystem import Filesystem
 from unionfs.kernel import libfuse
+from unionfs.operations import Operations
 from unionfs.registry import Registry
+from unionfs.resolving import Resolving
 from unionfs.service import Service
 from unionfs.store import Store
 
@@ -37,27 +39,17 @@ def assemble(places: Places) -> Service:
     """What pkgview really serves."""
     filesystem, current = build_filesystem(places)
     catalog, binder = filesystem.catalog, current.binder
+    operations = Operations(binder, current.by_hand, current.known)
+    resolving = Resolving(places, binder)
 
     def gauges() -> dict[str, Any]:
         frames = catalog.store.frames
         return {
             "views": catalog.loaded_views,
             "bindings": len(binder.bindings),
+            "resolving": resolving.running,
             "frames": {"bytes": frames.size, "hits": frames.hits, "misses": frames.misses},
         }
-
-    async def bindings(_: control.Request) -> list[dict[str, Any]]:
-        return [
-            {
-                "pid": bound.identity.tgid,
-                "command": os.fsdecode(bound.command),
-                "rule": bound.binding.rule.name.lower(),
-                "project": bound.binding.project,
-                "view": bound.binding.view,
-                "why": bound.binding.why,
-            }
-            for bound in binder.bindings
-        ]
 
     async def refresh(_: control.Request) -> None:
         binder.refresh()
@@ -66,5 +58,6 @@ def assemble(places: Places) -> Service:
         serve=partial(libfuse.serve, filesystem),
         transport="libfuse",
         gauges=gauges,
-        operations={"bindings": bindings, "refresh": refresh},
+        operations={"refresh": refresh, "resolve": resolving.answer, **operations.table},
+        alongside=(operations.tend,),
     )

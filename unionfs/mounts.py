@@ -93,9 +93,9 @@ def parse(content: bytes) -> list[Mount]:
                     number=int(fields[0]),
                     parent=int(fields[1]),
                     device=(int(major), int(minor)),
-                    path=Path(os.fsdecode(_unescape(fields[4]))),
-                    fstype=os.fsdecode(_unescape(tail[0])),
-                    source=os.fsdecode(_unescape(tail[1])),
+                    path=Path(os.fsdecode(unescape(fields[4]))),
+                    fstype=os.fsdecode(unescape(tail[0])),
+                    source=os.fsdecode(unescape(tail[1])),
                     owner=int(owner[1]) if owner else None,
                 )
             )
@@ -104,7 +104,8 @@ def parse(content: bytes) -> list[Mount]:
     return found
 
 
-def _unescape(field: bytes) -> bytes:
+def unescape(field: bytes) -> bytes:
+    """A field of the table as it really is."""
     return _ESCAPE.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), field)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from unionfs import control
@@ -30,9 +30,13 @@ class Serve(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """What a daemon serves. `gauges` adds to `status`, `operations` to the control socket."""
+    """What a daemon serves. `gauges` adds to `status`, `operations` to the control socket.
+
+    `alongside` runs while it is mounted, in tasks that never return and let no exception out.
+    """
 
     serve: Serve
     transport: str
     gauges: Callable[[], Mapping[str, Any]]
     operations: Mapping[str, control.Operation]
+    alongside: Sequence[Callable[[], Awaitable[None]]] = ()

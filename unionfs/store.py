@@ -162,15 +162,29 @@ class Store:
         self.path(archive)
         with _explained(self.sources):
             self.sources.mkdir(parents=True, exist_ok=True)
-            temporary = self.sources / _temporary_name()
             try:
-                temporary.symlink_to(_LINK_PREFIX + archive)
-                temporary.replace(link)
-            except BaseException:
-                with suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-                raise
+                # Nearly always there is none yet; making it is one step that leaves nothing.
+                link.symlink_to(_LINK_PREFIX + archive)
+            except FileExistsError:
+                if os.readlink(link) == _LINK_PREFIX + archive:
+                    return
+                self._replace_link(link, _LINK_PREFIX + archive)
             _sync(self.sources)
+
+    def _replace_link(self, link: Path, target: str) -> None:
+        """Let a source lead elsewhere. A link cannot be locked: here the age alone decides."""
+        for left in self.sources.glob(f"{TEMPORARY_PREFIX}*"):
+            with suppress(OSError):
+                if time.time() - left.lstat().st_mtime > ABANDONED_AFTER:
+                    left.unlink()
+        temporary = self.sources / _temporary_name()
+        try:
+            temporary.symlink_to(target)
+            temporary.replace(link)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
     def archive_of(self, key: str) -> str | None:
         """The archive that `key` became; None if that is not known or it is not here any more."""

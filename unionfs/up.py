@@ -20,7 +20,6 @@ from resolver.manifest import Manifest, ViewId
 from resolver.project import fingerprint
 from resolver.resolved import ResolvedView
 from unionfs.catalog import manifest_path
-from unionfs.layer import LayerError
 from unionfs.registry import Registry
 from unionfs.store import Store
 
@@ -47,7 +46,9 @@ FORMAT = "view 1"
 class Wish:
     """What the user asked for.
 
-    Unless `kept`, the view is for this one run, and the project's own stays what it was.
+    Unless `kept`, the view is for this one run, and the project's own stays what it was. With
+    `no_build` no code of any distribution is run: what would need that is an error, and the
+    project itself is taken as its files say.
     """
 
     project: Project
@@ -59,9 +60,12 @@ class Wish:
     offline: bool = False
     frozen: bool = False
     kept: bool = True
+    no_build: bool = False
 
     def fingerprint(self, interpreter: Interpreter) -> str:
         """Equal as long as the same view would come out, newer releases aside."""
+        # The project itself is the one thing that comes out differently if nothing is built.
+        unbuilt = ("unbuilt",) if self.no_build and self.project.package else ()
         return fingerprint(
             self.project,
             FORMAT,
@@ -69,6 +73,7 @@ class Wish:
             interpreter.full,
             "\0".join(self.extras),
             "\0".join(self.groups),
+            *unbuilt,
         )
 
 
@@ -93,7 +98,12 @@ def known_view(places: Places, wish: Wish) -> Made | None:
     if found is None or found.fingerprint != wish.fingerprint(interpreter):
         return None
     manifest = whole_manifest(places, found.view)
-    return None if manifest is None else Made(view=found.view, manifest=manifest, fresh=False)
+    if manifest is None:
+        return None
+    if wish.kept and found is not record.views[-1]:
+        # Asked for again after one for another Python: what is no Python is shown this one now.
+        _record(places.state / "projects", record.root, found)
+    return Made(view=found.view, manifest=manifest, fresh=False)
 
 
 def whole_manifest(places: Places, view: ViewId) -> Manifest | None:
@@ -125,7 +135,7 @@ def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
 
     interpreter = find_interpreter(wish.project, wish.python, places.state)
     # Taken before the inputs are read: an edit meanwhile makes the next `up` look again.
-    taken = wish.fingerprint(interpreter)
+    taken, inputs = wish.fingerprint(interpreter), fingerprint(wish.project)
     store = Store(places.store)
     with single_failure():
         distributions = trio.run(_layers, places, wish, interpreter, store, progress)
@@ -139,17 +149,19 @@ def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
     registry = _registry(places)
     try:
         view = publish(places, manifest, store, registry)
-    except LayerError as error:
-        raise PkgviewError(
-            f"the view cannot be made: {error}",
-            remedy="Run `pkgview store --verify --mend`, then this command again: it fetches what "
-            "is missing.",
-        ) from error
     finally:
         registry.close()
     if not wish.kept:
         return Made(view=view, manifest=manifest, fresh=True)
-    made = ResolvedView(python=interpreter.python.version, view=view, fingerprint=taken)
+    made = ResolvedView(
+        python=interpreter.python.version,
+        view=view,
+        fingerprint=taken,
+        inputs=inputs,
+        extras=wish.extras,
+        groups=wish.groups,
+        unbuilt=wish.no_build and wish.project.package,
+    )
     fresh = _record(places.state / "projects", str(wish.project.root), made)
     return Made(view=view, manifest=manifest, fresh=fresh)
 
@@ -206,6 +218,7 @@ async def _layers(
         offline=wish.offline,
         frozen=wish.frozen,
         with_requirements=wish.requirements,
+        no_build=wish.no_build,
     )
     means = Means(
         places=places,
@@ -214,8 +227,26 @@ async def _layers(
         settings=_fetch_settings(wish.project),
         progress=progress,
         offline=wish.offline,
+        unbuilt=wish.project if wish.no_build else None,
+        earlier=_earlier_build(places, wish, interpreter) if wish.no_build else None,
     )
-    return await assemble(select(found, interpreter), means)
+    return await assemble(select(found, interpreter, no_build=wish.no_build), means)
+
+
+def _earlier_build(places: Places, wish: Wish, interpreter: Interpreter) -> str | None:
+    """The archive of the project itself in its last view, if it was built for that one."""
+    root = str(wish.project.root)
+    record = resolved.load(places.state / "projects", root)
+    last = record.exactly(interpreter.python.version)
+    if last is None or last.unbuilt:
+        return None
+    try:
+        data = manifest_path(places, last.view).read_bytes()
+        manifest = Manifest.from_bytes(data, expected=last.view)
+    except (OSError, PkgviewError):
+        return None
+    own = (layer.archive for layer in manifest.layers if layer.name == wish.project.name)
+    return next(own, None)
 
 
 @contextmanager

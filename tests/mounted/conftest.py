@@ -7,6 +7,7 @@ with one file, so that the daemon's life can be tested apart from what it serves
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import hashlib
 import html
@@ -17,6 +18,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -24,6 +26,7 @@ import tempfile
 import threading
 import time
 import zipfile
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,7 +133,15 @@ if __name__ == "__main__":
 
 import pytest  # noqa: E402 - the daemon above does without
 
+from resolver import resolved  # noqa: E402 - the same
+from resolver.interpreter import Interpreter, inspect  # noqa: E402 - the same
+from resolver.manifest import Manifest, ViewId  # noqa: E402 - the same
 from resolver.uv import uv_binary  # noqa: E402 - the same
+from unionfs.made import notice_layer, skeleton_layer  # noqa: E402 - the same
+from unionfs.publish import publish  # noqa: E402 - the same
+from unionfs.registry import Registry  # noqa: E402 - the same
+from unionfs.rendezvous import rendezvous  # noqa: E402 - the same
+from unionfs.store import Store  # noqa: E402 - the same
 
 
 def tidy(root: Path) -> None:
@@ -204,6 +215,176 @@ def ordinary(fuse: None) -> Iterator[dict[str, Any]]:  # noqa: ARG001 - its refu
         device.chmod(before)
         tidy(home)
         shutil.rmtree(home)
+
+
+# A package index of our own, so that what an index can do wrong can be tested
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Index:
+    """A simple index (PEP 503, 658) of the wheels and sdists that a test puts into it."""
+
+    directory: Path
+    url: str = ""
+    slow: set[str] = field(default_factory=set)
+    """Names of files that come at 64 KiB/s until they are taken out."""
+    instead: dict[str, bytes] = field(default_factory=dict)
+    """Bytes that are served in place of a file's own."""
+    asked: list[str] = field(default_factory=list)
+    metadata: dict[str, bytes] = field(default_factory=dict)
+    required: dict[str, str] = field(default_factory=dict)
+
+    def wheel(  # noqa: PLR0913 - what a wheel can be told
+        self,
+        name: str,
+        version: str = "1.0",
+        files: Mapping[str, bytes] | None = None,
+        *,
+        requires: Sequence[str] = (),
+        python: str = "",
+        tag: str = "py3-none-any",
+        scripts: Sequence[str] = (),
+    ) -> Path:
+        """Write a wheel and offer it; without `files` it has one module of its name."""
+        stem = f"{name}-{version}"
+        said = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        said += "".join(f"Requires-Dist: {one}\n" for one in requires)
+        said += f"Requires-Python: {python}\n" if python else ""
+        source = f"version = {version!r}\ndef hello(): print('hello')\n"
+        content = {f"{name}.py": source.encode()} if files is None else files
+        content = {
+            **content,
+            f"{stem}.dist-info/METADATA": said.encode(),
+            f"{stem}.dist-info/WHEEL": f"Wheel-Version: 1.0\nTag: {tag}\n"
+            f"Root-Is-Purelib: {str(tag.endswith('any')).lower()}\n".encode(),
+        }
+        if scripts:
+            lines = "".join(f"{one}\n" for one in scripts)
+            content[f"{stem}.dist-info/entry_points.txt"] = f"[console_scripts]\n{lines}".encode()
+        record = "".join(
+            f"{path},sha256={_urlsafe_sha256(data)},{len(data)}\n" for path, data in content.items()
+        )
+        content[f"{stem}.dist-info/RECORD"] = f"{record}{stem}.dist-info/RECORD,,\n".encode()
+        path = self.directory / f"{stem}-{tag}.whl"
+        with zipfile.ZipFile(path, "w") as file:
+            for inside, data in content.items():
+                file.writestr(inside, data)
+        self.metadata[path.name] = said.encode()
+        self.required[path.name] = python
+        return path
+
+    def page(self, name: str) -> str:
+        """The links of one distribution."""
+        links = []
+        for path in sorted(self.directory.iterdir()):
+            if re.sub(r"[-_.]+", "-", path.name.split("-")[0]).lower() != name:
+                continue
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            has = path.name in self.metadata
+            links.append(
+                f'<a href="/files/{path.name}#sha256={digest}"'
+                + (' data-core-metadata="true"' if has else "")
+                + f' data-requires-python="{html.escape(self.required.get(path.name, ""))}"'
+                f">{path.name}</a>"
+            )
+        return "\n".join(links)
+
+
+def _urlsafe_sha256(content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+
+
+class _Requests(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        index: Index = self.server.index  # type: ignore[attr-defined]
+        index.asked.append(self.path)
+        kind, _, name = self.path.strip("/").partition("/")
+        content: bytes | None = None
+        if kind == "simple":
+            content = index.page(name).encode() or None
+        elif name.endswith(".metadata"):
+            content = index.metadata.get(name.removesuffix(".metadata"))
+        elif (index.directory / name).is_file():
+            content = index.instead.get(name) or (index.directory / name).read_bytes()
+        start = 0
+        if content is not None and (wanted := self.headers.get("Range")) and kind == "files":
+            start = int(wanted.removeprefix("bytes=").partition("-")[0] or 0)
+        self.send_response(404 if content is None else 206 if start else 200)
+        body = (content or b"")[start:]
+        self.send_header("Content-Type", "text/html" if kind == "simple" else "application/zip")
+        self.send_header("Content-Length", str(len(body)))
+        if start:
+            self.send_header(
+                "Content-Range", f"bytes {start}-{len(content or b'') - 1}/{len(content or b'')}"
+            )
+        self.end_headers()
+        try:
+            while body:
+                piece, body = (
+                    (body[: 1 << 12], body[1 << 12 :]) if name in index.slow else (body, b"")
+                )
+                self.wfile.write(piece)
+                if body:
+                    time.sleep(0.0625)
+        except OSError:
+            self.close_connection = True  # whoever asked was killed
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that was killed is what some tests are about."""
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    """An empty index on loopback."""
+    directory = tmp_path / "index"
+    directory.mkdir()
+    served = Index(directory=directory)
+    with _Server(("127.0.0.1", 0), _Requests) as server:
+        server.index = served  # type: ignore[attr-defined]
+        served.url = f"http://127.0.0.1:{server.server_port}/simple"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield served
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def shop(fuse: None, tmp_path: Path, index: Index) -> Iterator[Site]:  # noqa: ARG001 - its refusal counts
+    """A home for one test, whose only index is `index`; nothing stays mounted or running."""
+    home = tmp_path / "home"
+    (home / "tmp").mkdir(parents=True)
+    own = os.fspath(Path(sys.executable).parent)
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PKGVIEW_", "XDG_", "PYTHON", "VIRTUAL_ENV", "PYTEST_", "PIP_"))
+    } | {
+        "PATH": os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if p != own),
+        "HOME": os.fspath(home),
+        "TMPDIR": os.fspath(home / "tmp"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PIP_CONFIG_FILE": os.devnull,
+        "UV_DEFAULT_INDEX": index.url,
+        "UV_HTTP_RETRIES": "0",
+        "NO_COLOR": "1",
+    }
+    places = Places.from_environ(environ)
+    try:
+        yield Site(home=home, places=places, environ=environ, python=Path(sys.executable).resolve())
+    finally:
+        tidy(home)
 
 
 # One large environment, made once for all tests that look at it
@@ -314,8 +495,8 @@ class Large(Site):
         return found
 
 
-@pytest.fixture(scope="session")
-def site(fuse: None) -> Iterator[Site]:  # noqa: ARG001 - its refusal counts
+@contextmanager
+def a_home() -> Iterator[Site]:
     """A home below a temporary directory; what is mounted there is unmounted, and all removed."""
     with tempfile.TemporaryDirectory(prefix="pkgview-") as temporary:
         home = Path(temporary)
@@ -341,6 +522,62 @@ def site(fuse: None) -> Iterator[Site]:  # noqa: ARG001 - its refusal counts
 
 
 @pytest.fixture(scope="session")
+def site(fuse: None) -> Iterator[Site]:  # noqa: ARG001 - its refusal counts
+    """One home for all tests that only look."""
+    with a_home() as made:
+        yield made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair(Site):
+    """A site with two projects, `red` and `green`, whose views hold another `which` each.
+
+    `which.colour` says which, so does the console script `which-colour`, and `views` the id of the
+    colour's view.
+    """
+
+    views: Mapping[str, str]
+
+    def directory(self, colour: str) -> Path:
+        """A project's."""
+        return self.home / colour
+
+    def colour(self, text: str) -> str:
+        """The colour of a view, by its id or by a path whose last part that is."""
+        view = text.rpartition("/")[2]
+        found = [name for name, one in self.views.items() if one == view]
+        return found[0] if found else "default"
+
+
+@pytest.fixture(scope="module")
+def pair(fuse: None) -> Iterator[Pair]:  # noqa: ARG001 - its refusal counts
+    """Two projects with a view each, mounted, in a home of this module's own."""
+    with a_home() as made:
+        views = {}
+        wheels = Index(directory=made.home / "wheels")
+        wheels.directory.mkdir()
+        for version, colour in enumerate(("red", "green"), 1):
+            module = (
+                "import os\n"
+                f"colour = {colour!r}\n"
+                "def main():\n"
+                f"    link = os.readlink({os.fspath(made.places.mount / 'current')!r})\n"
+                "    print(colour, os.path.basename(link), flush=True)\n"
+            )
+            wheel = wheels.wheel(
+                "which", str(version), {"which.py": module.encode()},
+                scripts=["which-colour = which:main"],
+            )  # fmt: skip
+            directory = made.project(colour)
+            (directory / "requirements.txt").write_text(f"which @ {wheel.as_uri()}\n")
+            views[colour] = made.up(directory)["view"]
+        yield Pair(
+            home=made.home, places=made.places, environ=made.environ, python=made.python,
+            views=views,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
 def large(site: Site) -> Large:
     """Some 120 distributions in one view."""
     directory = site.project("large")
@@ -359,5 +596,187 @@ def by_uv(large: Large) -> Path:
     return large.uv_environment(large.directory, large.home / "by-uv")
 
 
-# LOST: the fixtures `index` and `shop` of test_failures.py stood here; an edit made at the same
-# time has overwritten them (00:07). Their imports above are still there. Append them again, please.
+# A mount whose projects have views that nothing was resolved for, and programs that ask it
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Asker:
+    """asker.c or asker.py at work: one line there, one line back."""
+
+    connection: socket.socket
+    pid: int = 0
+    descriptor: int = 0
+    """The number of the connection's other end, there."""
+    _rest: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.connection.settimeout(60)
+        self.greeted()
+
+    def greeted(self) -> None:
+        """It has (again) said who it is."""
+        said = self._line()
+        assert said.startswith("pid\t"), said
+        self.pid, self.descriptor = map(int, said.split("\t")[1:])
+
+    def say(self, *words: object) -> str:
+        """Tell it, and what it answers."""
+        self.tell(*words)
+        return self._line()
+
+    def tell(self, *words: object) -> None:
+        """Tell it, and do not wait."""
+        self.connection.sendall("\t".join(map(str, words)).encode() + b"\n")
+
+    def hear(self) -> str:
+        """What it answers to what it was told."""
+        return self._line()
+
+    def link(self, way: str = "link") -> str:
+        """The view that `current` leads to, for it."""
+        said = self.say(way)
+        assert said.startswith("views/"), said
+        return said.removeprefix("views/")
+
+    def exec(self, *command: object, **environ: str) -> None:
+        """Become another program, on the same connection."""
+        variables = [f"{name}={value}" for name, value in environ.items()]
+        self.tell("exec", len(variables), *variables, command[0], *command, self.descriptor)
+        self.greeted()
+
+    def _line(self) -> str:
+        while b"\n" not in self._rest:
+            part = self.connection.recv(1 << 20)
+            if not part:
+                raise EOFError(f"process {self.pid} has ended")
+            self._rest += part
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode("utf-8", "surrogateescape")
+
+    def end(self) -> None:
+        """Kill it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.connection.close()
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Stage:
+    """A mount, projects, and those who ask."""
+
+    places: Places
+    home: Path
+    store: Store
+    interpreter: Interpreter
+    asker: Path
+    """The compiled program."""
+    script: Path
+    """The Python program, which belongs to no project."""
+    listener: socket.socket
+    root: Asker
+    """The parent of all that are started; it never asks."""
+
+    def view(self, text: str) -> str:
+        """A view that nobody has, one for each text."""
+        manifest = Manifest(
+            python=self.interpreter.python,
+            layers=(
+                skeleton_layer(self.store, self.interpreter),
+                notice_layer(self.store, text),
+            ),
+        )
+        registry = Registry(self.places.state / "registry.sqlite3")
+        try:
+            return publish(self.places, manifest, self.store, registry)
+        finally:
+            registry.close()
+
+    @property
+    def python(self) -> str:
+        """The version that the interpreter's views are for."""
+        return self.interpreter.python.version
+
+    def project(self, name: str) -> Path:
+        """A project's directory, new or as it is."""
+        directory = self.home / name
+        directory.mkdir(exist_ok=True)
+        (directory / "requirements.txt").touch()
+        return directory
+
+    def up(self, project: Path, view: str, python: str | None = None) -> None:
+        """The project gets that view, as `pkgview up` would do it."""
+        projects = self.places.state / "projects"
+        record = resolved.load(projects, str(project))
+        made = resolved.ResolvedView(
+            python=python or self.python, view=ViewId(view), fingerprint=view
+        )
+        resolved.save(projects, record.with_view(made))
+        self.ask("refresh")
+
+    def ask(self, operation: str, **arguments: object) -> Any:  # noqa: ANN401 - as wide as JSON
+        """Ask the daemon."""
+        meeting = rendezvous(self.places, self.places.mount)
+        return control.ask(meeting, operation, seconds=30, **arguments)
+
+    @property
+    def daemon(self) -> int:
+        """The daemon's pid."""
+        return int(self.ask("ping")["pid"])
+
+    def accept(self) -> Asker:
+        """The next one that connects."""
+        connection, _ = self.listener.accept()
+        return Asker(connection=connection)
+
+    def command(self, program: str | Path | None = None) -> list[str]:
+        """How an asker is started: the compiled one, or the Python that is given, or a script."""
+        first = [os.fspath(self.asker)]
+        if program is not None:
+            first = [os.fspath(self.interpreter.python.executable), "-S", "-I", os.fspath(program)]
+        return [*first, os.fspath(self.places.mount), self.listener.getsockname()]
+
+    def start(
+        self, *, cwd: Path, command: Sequence[str] = (), pid: int = 0, **environ: str
+    ) -> Asker:
+        """One more process, under that pid if it is not 0; `OSError` where it cannot be had."""
+        variables = [f"{name}={value}" for name, value in environ.items()]
+        command = command or self.command()
+        said = self.root.say("spawn", pid, cwd, len(variables), *variables, command[0], *command)
+        if said.startswith("errno "):
+            raise OSError(int(said.removeprefix("errno ")), said)
+        return self.accept()
+
+
+@pytest.fixture(scope="module")
+def stage(fuse: None) -> Iterator[Stage]:  # noqa: ARG001 - its refusal counts
+    """One for all tests of a module."""
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no gcc")
+    with tempfile.TemporaryDirectory(prefix="pkgview-") as temporary, ExitStack() as stack:
+        home = Path(temporary)
+        stack.callback(tidy, home)
+        for name in ("runtime", "nowhere"):
+            (home / name).mkdir(mode=0o700)
+        places = Places.from_environ(
+            {"HOME": temporary, "XDG_RUNTIME_DIR": os.fspath(home / "runtime")}
+        )
+        here = Path(__file__).parent
+        asker, script = home / "asker", home / "asker.py"
+        subprocess.run(
+            ["gcc", "-O1", "-pthread", "-o", asker, here / "asker.c"],
+            check=True,
+        )
+        shutil.copy(here / "asker.py", script)
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(os.fspath(home / "ask"))
+        listener.listen(64)
+        listener.settimeout(60)
+        launch.ensure_mounted(places)
+        stack.enter_context(subprocess.Popen([asker, places.mount, home / "ask"], cwd=home, env={}))
+        first = Asker(connection=listener.accept()[0])
+        stack.callback(first.end)
+        yield Stage(
+            places=places, home=home, store=Store(places.store), asker=asker, script=script,
+            interpreter=inspect(Path(sys.executable).resolve(), places.state),
+            listener=listener, root=first,
+        )  # fmt: skip

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,11 +49,14 @@ def temporaries(site: Site) -> list[str]:
             directories.remove("uv")  # uv's own affair
         for name in (*directories, *files):
             here = Path(directory, name).relative_to(site.home)
-            if here.parts[0] == "tmp" and name.startswith("uv-"):
+            if str(here) == "tmp" or name.startswith("uv-"):
                 continue
-            if here.parts[0] == "tmp" or "tmp-" in name or name.endswith(".part"):
-                found.append(str(here))
-            elif name.startswith(("fetch-", "build-")) or name == ".venv.pkgview-new":
+            if (
+                here.parts[0] == "tmp"
+                or "tmp-" in name
+                or name.startswith(("fetch-", "build-"))
+                or name.endswith((".part", ".pkgview-new"))
+            ):
                 found.append(str(here))
     return found
 
@@ -117,8 +121,10 @@ def populated(index: Index, *, size: int) -> str:
 
 
 def killed_at_all_moments(site: Site, directory: Path, count: int, dice: random.Random) -> None:
-    began = time.monotonic()
     view = succeeds(site, directory)
+    emptied(site, directory)
+    began = time.monotonic()
+    site.run(PKGVIEW, "up", "--no-mount", cwd=directory)
     whole = time.monotonic() - began
     killed = 0
     for number in range(count):
@@ -132,17 +138,212 @@ def killed_at_all_moments(site: Site, directory: Path, count: int, dice: random.
     assert killed > count / 2
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(shop: Site, index: Index) -> None:
     directory = shop.project("project")
     (directory / "requirements.txt").write_text(populated(index, size=8 << 20))
-    killed_at_all_moments(shop, directory, KILLS, random.Random(1))
+    killed_at_all_moments(shop, directory, KILLS, random.Random(1))  # noqa: S311 - the same each time
+
+
+@pytest.fixture
+def real(shop: Site) -> Site:
+    """The same home, with the index that this machine is set up for."""
+    theirs = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_"))}
+    ours = {name: value for name, value in shop.environ.items() if not name.startswith("UV_")}
+    ours.pop("PIP_CONFIG_FILE")
+    return replace(shop, environ={**ours, **theirs})
 
 
 @pytest.mark.network
 @pytest.mark.slow
 def test_killed_at_any_moment_with_real_distributions(real: Site) -> None:
-    directory = site.project("killed")
+    directory = real.project("project")
     (directory / "requirements.txt").write_text(REAL)
-    for place in (site.places.store, site.places.cache):
-        assert not place.exists(), "this test empties its home"
-    killed_at_all_moments(site, directory, REAL_KILLS, random.Random(2))
+    killed_at_all_moments(real, directory, REAL_KILLS, random.Random(2))  # noqa: S311 - the same each time
+
+
+# A full disk
+
+
+FULL = """
+mount --make-rprivate /
+mount -t tmpfs -o size=$1,mode=755 none "$2"
+shift; room="$1"; shift
+"$@" up --no-mount; echo "first $?"
+mount -o remount,size=64m "$room"
+"$@" up --no-mount --json > "$room/said"; echo "second $?"
+"$@" store --verify | tail -n 1
+echo "left $(find "$room" -name '*tmp-*' -o -name 'fetch-*' -o -name 'build-*' | tr '\\n' ' ')"
+grep '"view"' "$room/said"
+"""
+
+
+def test_out_of_room_at_any_moment(shop: Site, index: Index) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    directory = shop.project("project")
+    (directory / "requirements.txt").write_text(populated(index, size=1 << 20))
+    view = succeeds(shop, directory)
+    room = shop.home / "room"
+    room.mkdir()
+    kinds = ("data", "state", "cache")
+    environ = {f"XDG_{kind.upper()}_HOME": os.fspath(room / kind) for kind in kinds}
+    dice = random.Random(3)  # noqa: S311 - the same each time
+    refusals = set()
+    for number in range(12):
+        size = int(8192 + (4 << 20) * (number + dice.random()) ** 2 / 144)
+        command = ("unshare", "-m", "sh", "-c", FULL, "sh", str(size), room, PKGVIEW)
+        said = shop.run(*command, cwd=directory, environ=environ)
+        lines = said.stdout.splitlines()
+        assert "Traceback" not in said.stderr, said.stderr
+        assert lines[1:4] == ["second 0", "every archive is what its name says", "left "], said
+        assert view in lines[4]
+        if lines[0] != "first 0":
+            assert lines[0] == "first 1"
+            assert said.stderr.startswith("pkgview: ")
+            refusals.add(said.stderr.split(":")[1])
+    assert len(refusals) > 2, refusals
+
+
+# Many at once
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_many_at_once_in_one_project(shop: Site, index: Index, count: int) -> None:
+    directory = shop.project("project")
+    (directory / "requirements.txt").write_text(populated(index, size=1 << 20))
+    processes = [begun(shop, directory, "up", "--json") for _ in range(count)]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * count, said
+    (view,) = {json.loads(stdout)["view"] for stdout, _ in said}
+    assert sum("Mounted" in stderr for _, stderr in said) == 1
+    assert succeeds(shop, directory) == view
+    assert len(mounts_below(shop)) == 1
+    assert shop.run(directory / ".venv/bin/python", "-c", "import part11", cwd=directory)
+
+
+def test_many_at_once_in_projects_that_overlap(shop: Site, index: Index) -> None:
+    names = populated(index, size=1 << 20).splitlines()
+    directories = []
+    for number in range(10):
+        directory = shop.project(f"project{number}")
+        (directory / "requirements.txt").write_text("\n".join(names[: 3 + number]))
+        directories.append(directory)
+    processes = [begun(shop, directory, "up", "--json") for directory in directories]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 10, [one for _, one in said]
+    archives = json.loads(shop.run(PKGVIEW, "store", "--json", cwd=shop.home).stdout)["archives"]
+    assert len(archives) == 12 + 1, "each once, and what every environment has"
+    for number, directory in enumerate(directories):
+        succeeds(shop, directory)
+        program = f"import part{2 + number}"
+        shop.run(directory / ".venv/bin/python", "-c", program, cwd=directory)
+
+
+def test_two_pythons_at_once_both_stay_known(shop: Site, index: Index) -> None:
+    index.wheel("alpha")
+    directory = shop.project("project")
+    (directory / "requirements.txt").write_text("alpha\n")
+    pythons = [one for one in ("3.11", "3.12", "3.13") if is_there(shop, directory, one)]
+    if len(pythons) < 2:
+        pytest.skip("there is only one Python")
+    processes = [begun(shop, directory, "up", "--python", python) for python in pythons]
+    assert [process.wait(60) for process in processes] == [0] * len(pythons)
+    for process in processes:
+        process.communicate()
+    for python in pythons:
+        said = shop.run(PKGVIEW, "view", "--python", python, "--json", cwd=directory)
+        assert json.loads(said.stdout)["python"]["version"] == python
+
+
+def is_there(site: Site, directory: Path, python: str) -> bool:
+    arguments = (PKGVIEW, "up", "--no-mount", "--no-link", "--python", python)
+    done = site.run(*arguments, cwd=directory, code=None).returncode == 0
+    emptied(site, directory)
+    return done
+
+
+# The daemon dies
+
+
+def mounts_below(site: Site) -> list[mounts.Mount]:
+    return [mount for mount in mounts.table() if mount.path.is_relative_to(site.home)]
+
+
+def daemon_of(site: Site) -> int:
+    pid = rendezvous(site.places, mounts.canonical(site.places.mount)).pid()
+    assert pid is not None
+    return pid
+
+
+def until(what: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_daemon_is_killed_and_up_mends_the_mount(shop: Site, index: Index) -> None:
+    index.wheel("alpha")
+    index.wheel("beta")
+    directory = shop.project("project")
+    (directory / "requirements.txt").write_text("alpha\n")
+    shop.run(PKGVIEW, "up", cwd=directory)
+    for command in (("up",), ("run", "--", "python", "-c", "import alpha"), ("up",)):
+        meeting = rendezvous(shop.places, mounts.canonical(shop.places.mount))
+        os.kill(daemon_of(shop), signal.SIGKILL)
+        until(lambda meeting=meeting: not meeting.held())  # type: ignore[misc]
+        with pytest.raises(OSError, match="not connected"):
+            os.stat(directory / ".venv/bin/python")  # noqa: PTH116 - pathlib would say False
+        shop.run(PKGVIEW, *command, cwd=directory)
+        shop.run(directory / ".venv/bin/python", "-c", "import alpha", cwd=directory)
+        assert len(mounts_below(shop)) == 1
+
+
+def test_the_daemon_is_killed_while_up_fetches(shop: Site, index: Index) -> None:
+    index.wheel("alpha")
+    path = index.wheel("beta", files={"beta.py": b"", "beta.bin": os.urandom(1 << 18)})
+    directory = shop.project("project")
+    (directory / "requirements.txt").write_text("alpha\n")
+    shop.run(PKGVIEW, "up", cwd=directory)
+    (directory / "requirements.txt").write_text("alpha\nbeta\n")
+    index.slow.add(path.name)
+    process = begun(shop, directory, "up")
+    until(lambda: f"/files/{path.name}" in index.asked)
+    os.kill(daemon_of(shop), signal.SIGKILL)
+    index.slow.clear()
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    shop.run(directory / ".venv/bin/python", "-c", "import alpha, beta", cwd=directory)
+
+
+def test_a_damaged_archive_is_found_and_mended(shop: Site, index: Index) -> None:
+    index.wheel("alpha")
+    directory = shop.project("project")
+    (directory / "requirements.txt").write_text("alpha\n")
+    shop.run(PKGVIEW, "up", "--no-mount", cwd=directory)
+    (archive,) = (shop.places.store / "archives").glob("alpha*")
+    content = bytearray(archive.read_bytes())
+    content[40] ^= 1
+    archive.chmod(0o644)
+    archive.write_bytes(content)
+    said = shop.run(PKGVIEW, "store", "--verify", cwd=directory, code=1)
+    assert archive.name in said.stderr
+    assert "--mend" in said.stderr
+    shop.run(PKGVIEW, "store", "--verify", "--mend", cwd=directory)
+    succeeds(shop, directory)
+
+
+def test_an_archive_that_cannot_even_be_opened_is_made_anew(shop: Site, index: Index) -> None:
+    index.wheel("alpha")
+    directory = shop.project("project")
+    (directory / "requirements.txt").write_text("alpha\n")
+    shop.run(PKGVIEW, "up", "--no-mount", cwd=directory)
+    (archive,) = (shop.places.store / "archives").glob("alpha*")
+    archive.chmod(0o644)
+    archive.write_bytes(b"")
+    (shop.places.state / "registry.sqlite3").unlink()
+    said = shop.run(PKGVIEW, "up", "--no-mount", cwd=directory, code=1)
+    assert "Traceback" not in said.stderr
+    assert archive.name in said.stderr
+    succeeds(shop, directory)

@@ -479,7 +479,7 @@ def test_mount_status_umount(places: Places) -> None:
     status = json.loads(pkgview("status", "--json").stdout)
     assert (status["state"], status["pid"]) == ("mounted", said["pid"])
     assert str(said["pid"]) in pkgview("status").stdout
-    assert os.getpid() in [one["pid"] for one in control.ask(meeting(places), "bindings")]
+    assert os.getpid() in [one["pid"] for one in control.ask(meeting(places), "ps")["processes"]]
     assert control.ask(meeting(places), "refresh") is None
     assert pkgview("umount").stderr == f"Unmounted {places.mount}.\n"
     done = pkgview("umount")

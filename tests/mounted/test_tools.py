@@ -20,7 +20,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.mounted.conftest import Large
+    from tests.mounted.conftest import Large, Site
 
 pytestmark = [pytest.mark.fuse, pytest.mark.network, pytest.mark.slow]
 
@@ -288,6 +288,26 @@ def test_uv_has_nothing_to_do_for_the_lock(large: Large) -> None:
         cwd=large.directory,
     )
     assert "Would make no changes" in said.stderr
+
+
+def test_uv_run_takes_the_view_for_its_own_environment(site: Site) -> None:
+    project = site.project("of uv")
+    table = '[project]\nname = "of-uv"\nversion = "1"\nrequires-python = ">=3.11"\n'
+    (project / "pyproject.toml").write_text(f'{table}dependencies = ["fqdn"]\n')
+    site.uv("lock", cwd=project)
+    site.up(project)
+    link = (project / ".venv").readlink()
+    program = ("python", "-c", "import fqdn; print(fqdn.__file__)")
+    said = site.uv("run", *program, cwd=project)
+    assert Path(said.stdout).is_relative_to(link)
+    site.uv("sync", "--check", cwd=project)
+    # What the view has not, uv cannot add.
+    (project / "pyproject.toml").write_text(f'{table}dependencies = ["fqdn", "webcolors"]\n')
+    refused = site.uv("sync", cwd=project, code=2).stderr
+    assert "Read-only file system" in refused
+    assert (project / ".venv").readlink() == link
+    assert site.up(project)["distributions"] == 2
+    site.uv("run", "--frozen", "python", "-c", "import webcolors", cwd=project)
 
 
 SCRIPTS = {

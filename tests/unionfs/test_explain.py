@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from resolver.places import Places
 
+    Make = Callable[..., Callable[..., Origin | None]]
+
 SITE = "lib/python3.11/site-packages"
 PYTHON = Python(
     version="3.11",
@@ -29,13 +31,9 @@ PYTHON = Python(
 MOUNT = Path("/home/me/.pkgview")
 PROJECT = Path("/home/me/project")
 
-Why = "Callable[[str], Origin | None]"
-Layers = dict[str, dict[bytes, bytes | None]]
-"""Layers by name, the first first: files by path; None for a link to `python`."""
-
 
 @pytest.fixture
-def view(isolated_places: Places) -> Callable[..., Callable[..., Origin | None]]:
+def view(isolated_places: Places) -> Make:
     """`find` for a view of these layers."""
     store = Store(isolated_places.store)
 
@@ -104,9 +102,7 @@ def said(found: Origin | None) -> tuple[str, list[str], list[str]]:
         ("pkg-1.dist-info/METADATA", f"{SITE}/pkg-1.dist-info/METADATA"),
     ],
 )
-def test_what_a_user_may_mean(
-    view: Callable[..., Callable[..., Origin | None]], query: str, path: str
-) -> None:
+def test_what_a_user_may_mean(view: Make, query: str, path: str) -> None:
     why = view(
         pkg={
             b"purelib/pkg/__init__.py": b"1",
@@ -128,7 +124,7 @@ def test_what_a_user_may_mean(
     ["absent", "pkg.absent", "pkg/absent", "bin/tool/below", "../pkg", "away", "away/x", "loop/x",
      "/etc/passwd", "a b", "\udcff", "pkg\0", "x" * 5000],
 )  # fmt: skip
-def test_what_nothing_gives(view: Callable[..., Callable[..., Origin | None]], query: str) -> None:
+def test_what_nothing_gives(view: Make, query: str) -> None:
     why = view(
         pkg={
             b"purelib/pkg/__init__.py": b"",
@@ -142,7 +138,7 @@ def test_what_nothing_gives(view: Callable[..., Callable[..., Origin | None]], q
 
 
 def test_links_out_of_the_view_lead_nowhere_but_are_given(
-    view: Callable[..., Callable[..., Origin | None]],
+    view: Make,
 ) -> None:
     why = view(pkg={b"data/out": b"-> /etc", b"data/up": b"-> .."})
     assert said(why("out")) == ("out", ["pkg"], [])
@@ -152,7 +148,7 @@ def test_links_out_of_the_view_lead_nowhere_but_are_given(
 
 
 def test_a_file_hides_the_same_path_of_later_layers(
-    view: Callable[..., Callable[..., Origin | None]],
+    view: Make,
 ) -> None:
     files = {b"purelib/pkg/x.py": b"1"}
     why = view(one=files, two=files, three={b"purelib/pkg/x.py/y": b"2"})
@@ -160,7 +156,7 @@ def test_a_file_hides_the_same_path_of_later_layers(
 
 
 def test_a_shared_directory_is_given_by_all_that_merge(
-    view: Callable[..., Callable[..., Origin | None]],
+    view: Make,
 ) -> None:
     why = view(
         one={b"purelib/zope/one/a.py": b""},
@@ -174,7 +170,7 @@ def test_a_shared_directory_is_given_by_all_that_merge(
 
 
 def test_what_a_file_hides_higher_up_is_hidden(
-    view: Callable[..., Callable[..., Origin | None]],
+    view: Make,
 ) -> None:
     why = view(
         one={b"purelib/ns/d/a.py": b"1"},
@@ -186,7 +182,7 @@ def test_what_a_file_hides_higher_up_is_hidden(
     assert why("ns/d/b.py") is None
 
 
-def test_kinds_and_sizes_are_told(view: Callable[..., Callable[..., Origin | None]]) -> None:
+def test_kinds_and_sizes_are_told(view: Make) -> None:
     why = view(pkg={b"scripts/tool": b"12345", b"scripts/link": b"-> tool", b"data/share/x": b""})
     for query, kind, size in (
         ("bin/tool", Kind.FILE, 5),
@@ -198,20 +194,20 @@ def test_kinds_and_sizes_are_told(view: Callable[..., Callable[..., Origin | Non
         assert [(one.kind, one.size) for one in found.given_by] == [(kind, size)]
 
 
-def test_names_that_are_no_text(view: Callable[..., Callable[..., Origin | None]]) -> None:
+def test_names_that_are_no_text(view: Make) -> None:
     why = view(pkg={b"purelib/fast.\xff.so": b"", b"purelib/\xff\xfe": b""})
     assert said(why("fast")) == (f"{SITE}/fast.\udcff.so", ["pkg"], [])
     assert said(why("\udcff\udcfe")) == (f"{SITE}/\udcff\udcfe", ["pkg"], [])
 
 
-def test_where_the_user_is_counts(view: Callable[..., Callable[..., Origin | None]]) -> None:
+def test_where_the_user_is_counts(view: Make) -> None:
     why = view(pkg={b"purelib/pkg/__init__.py": b""})
     inside = MOUNT / "views" / ("0" * 32) / SITE / "pkg"
     assert said(why("./__init__.py", inside)) == (f"{SITE}/pkg/__init__.py", ["pkg"], [])
     assert said(why("../pkg/__init__.py", inside)) == (f"{SITE}/pkg/__init__.py", ["pkg"], [])
 
 
-def test_the_views_root(view: Callable[..., Callable[..., Origin | None]]) -> None:
+def test_the_views_root(view: Make) -> None:
     why = view(pkg={b"data/a": b"", b"purelib/b.py": b""})
     assert said(why(str(MOUNT / "current") + "/"))[0] == ""
     assert said(why("lib"))[0] == "lib"  # a directory that only the schemes bring

@@ -107,7 +107,10 @@ def test_a_notice_is_said_on_stderr_and_the_program_goes_on(
     site.mkdir()
     (site / "notice.pth").write_bytes(line)
     ended = subprocess.run(
-        [sys.executable, "-I", "-c", f"import site; site.addsitedir({str(site)!r}); print('on')"],
+        [
+            *(sys.executable, "-I", "-c"),
+            f"import site; [site.addsitedir({str(site)!r}) for _ in range(2)]; print('on')",
+        ],
         env={"PYTHONIOENCODING": "utf-8:surrogateescape", "PYTHONUTF8": "1"},
         capture_output=True,
         check=True,
@@ -122,6 +125,18 @@ def test_a_notice_is_said_on_stderr_and_the_program_goes_on(
 def test_a_notice_is_the_same_archive_for_the_same_text(store: Store) -> None:
     one, two = notice_layer(store, "one"), notice_layer(store, "two")
     assert notice_layer(Store(store.root), "one") == one != two
+
+
+def test_a_program_whose_stderr_fails_goes_on(store: Store) -> None:
+    line = next(iter(content(store, notice_layer(store, "unheard")).values()))
+    program = (
+        "import sys\nclass Broken:\n"
+        " def flush(self): pass\n"
+        " def write(self, text): raise BrokenPipeError\n"
+        f"sys.stderr = Broken()\nexec({line.decode()!r})\nprint('on')"
+    )
+    ended = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, check=True)
+    assert (ended.stdout, ended.stderr) == (b"on\n", b"")
 
 
 def test_a_program_without_stderr_goes_on(store: Store, tmp_path: Path) -> None:

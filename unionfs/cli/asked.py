@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from resolver.errors import PkgviewError
-from resolver.project import Kind, find_project, project_of_script, trust_problem
+from resolver.places import Places
+from resolver.project import Kind, find_project, project_of_script
+from resolver.trust import problem
 from unionfs.cli import console
 
 if TYPE_CHECKING:
@@ -87,22 +90,28 @@ def trusted_project_at(path: Path, *, trust: bool) -> Project:
     knows better, e.g. root in a container that a directory of the host's is bound into.
     """
     project = project_at(path)
-    problem = None if trust else trust_problem(project, os.geteuid())
-    if problem is not None:
+    why = None if trust else _problem(project)
+    if why is not None:
         what = "the script" if project.kind is Kind.SCRIPT else "the project"
         raise PkgviewError(
-            f"{what} {project.root} is not used, because it is not yours alone: {problem}",
+            f"{what} {project.root} is not used, because it is not yours alone: {why}",
             remedy="What it lists may run code as you. If you trust everybody who may write there, "
-            "use --trust; else copy it, or change its owner or mode (chown, chmod go-w).",
+            f"use --trust, or `pkgview trust {shlex.quote(str(project.root))}` for good; else copy "
+            "it, or change its owner or mode (chown, chmod go-w).",
         )
     return project
 
 
 def say_untrusted(project: Project) -> None:
     """Say what --trust does not change: who is asked about at the mount decides for itself."""
-    problem = trust_problem(project, os.geteuid())
-    if problem is not None:
+    why = _problem(project)
+    if why is not None:
         console.note(
-            f"Programs that only start in {project.directory} do not get this view ({problem}): "
-            "use .venv, or `pkgview run --trust`."
+            f"Programs that only start in {project.directory} do not get this view ({why}): "
+            "use .venv, `pkgview run --trust`, or `pkgview trust`."
         )
+
+
+def _problem(project: Project) -> str | None:
+    """Why it does not count, unless the user said before that it may."""
+    return problem(project, os.geteuid(), Places.from_environ().state)

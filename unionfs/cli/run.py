@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from resolver.errors import PkgviewError
+from resolver.hand import Said
 from resolver.places import Places
 from unionfs.cli.asked import (
     EXTRA,
@@ -21,6 +22,7 @@ from unionfs.cli.asked import (
     TRUST,
     trusted_project_at,
 )
+from unionfs.cli.bind import bind_self
 from unionfs.cli.up import ensured
 from unionfs.up import Wish
 
@@ -73,6 +75,9 @@ def run(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Run a command with a project's view: on PATH, and for all that it starts.
 
+    Whatever it executes, forks or leaves running, all of it sees this view, also when the project
+    gets another. `pkgview ps` shows how it is bound.
+
     The command replaces this process: its signals, its exit code and its output are its own.
     What --with, --extra and --group add is there for this run only.
     """
@@ -93,6 +98,13 @@ def run(  # noqa: PLR0913 - one parameter an option
     made, _ = ensured(places, wish, quiet=False)
     ensure_mounted(places)
     view = places.mount / "views" / made.view
+    bind_self(
+        places,
+        Said.RUN,
+        project=str(wish.project.root) if wish.kept else None,
+        view=made.view,
+        python=made.manifest.python.version,
+    )
     replace_by(command, environment(view, made.view, os.environ))
 
 

@@ -72,10 +72,7 @@ def store(context: click.Context, *, verify: bool, mend: bool, as_json: bool) ->
 
 
 def _report(damaged: dict[str, str], *, mended: bool) -> None:
-    remedy = (
-        "Run `pkgview up` in the projects that use it, which fetches it again, then `pkgview "
-        "umount` and `pkgview mount`."
-    )
+    remedy = "Run `pkgview up` in the projects that use it, which fetches it again."
     for name, damage in damaged.items():
         if mended:
             console.explain(f"{name} was damaged and is set aside: {damage}", remedy)

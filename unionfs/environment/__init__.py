@@ -1,10 +1,12 @@
 """What makes a directory tree a virtual environment: the files of a view that no wheel brings.
 
-`skeleton` gives them as a pure function of the interpreter. The files beside it are the
-contents: the activate scripts, and two Python modules that run inside the programs of a view
-(`pin`, `pip_guard`), never inside pkgview.
+`skeleton` gives them as a pure function of the interpreter, `waiting` those that a view has besides
+while its project's own is being made, `taught` those that `pkgview enable` puts into a user's
+site directory. The files beside them are the contents: the activate scripts, and Python modules
+that run inside other programs (`pin`, `pip_guard`, `wait`, `enable`), never inside pkgview.
 """
 
+from unionfs.environment.early import ENABLE_FILE, taught, waiting
 from unionfs.environment.skeleton import PIN_FILE, SkeletonFile, skeleton
 
-__all__ = ["PIN_FILE", "SkeletonFile", "skeleton"]
+__all__ = ["ENABLE_FILE", "PIN_FILE", "SkeletonFile", "skeleton", "taught", "waiting"]

@@ -1,0 +1,109 @@
+"""What `pkgview enable` teaches an interpreter; lies in its user site as `_pkgview_enable.py`.
+
+A .pth file calls `enable` at every start of that Python, in any directory and for any program. So
+it decides by itself, in some ten microseconds, whether there is anything to ask the daemon: a
+project at the script, above it, or at the working directory, a script with an inline block
+(PEP 723), or a variable of ours. In all other cases, and for virtual environments, nothing happens:
+no module is imported, no socket opened, and the mount is not touched.
+
+It may run as another user than the one who enabled it (sudo keeps HOME where it is told to), with
+the mount gone, with pkgview removed, with a daemon that hangs: then it does nothing, and says
+nothing. Only the first to meet a daemon that hangs waits for it, for a second.
+"""
+
+import os
+import sys
+
+MOUNT = ""
+SOCKET = ""
+BOUND = ""
+"""The mount point, its daemon's control socket, and where that keeps what was bound by hand. Lines
+that `pkgview enable` appends to its copy of this file say them."""
+
+LONGEST = 1 << 20
+"""Bytes of a script in which an inline block is looked for. It stands near the top."""
+
+_MARKS = ("/pyproject.toml", "/requirements.txt", "/pylock.toml")
+_NO_SCRIPT = ("", "-", "-c", "-m")
+
+
+def enable() -> None:
+    """Give this process the view of its project, if it has one; never raises."""
+    try:
+        # A virtual environment has its packages. -E and -I say that nothing shall be added.
+        if sys.prefix != sys.base_prefix or sys.flags.ignore_environment or sys.flags.isolated:
+            return
+        if not _is_ours() or not _is_concerned():
+            return
+        import _pkgview_wait
+
+        _pkgview_wait.SOCKET = SOCKET
+        _pkgview_wait.join(MOUNT)
+    except Exception:
+        if sys.flags.verbose:
+            raise
+
+
+def _is_ours() -> bool:
+    """Whether a daemon of this very user may be asked."""
+    try:
+        found = os.stat(SOCKET)
+    except OSError:
+        return False
+    return found.st_uid == os.geteuid() == os.getuid()
+
+
+def _is_concerned() -> bool:
+    """Whether the binding rules may have something to say. What that is the daemon says."""
+    if "PKGVIEW_VIEW" in os.environ or "PKGVIEW_PROJECT" in os.environ:
+        return True
+    first = (getattr(sys, "argv", None) or [""])[0]
+    if first not in _NO_SCRIPT:
+        if _is_inside(os.path.abspath(first)):
+            return True
+        script = os.path.realpath(first)
+        if _in_project(script) or _has_block(script):
+            return True
+    try:
+        here = os.getcwd()
+    except OSError:
+        return _is_anybody_bound()
+    return (not _is_inside(here) and _in_project(here)) or _is_anybody_bound()
+
+
+def _is_anybody_bound() -> bool:
+    """Whether any process or cgroup is bound by hand; who that is the daemon finds out."""
+    try:
+        with open(BOUND, "rb") as file:
+            return b'"hands": []' not in file.read(LONGEST)
+    except OSError:
+        return False
+
+
+def _is_inside(path: str) -> bool:
+    """Whether it lies in the mount, where nothing is looked at."""
+    return path.startswith(MOUNT + "/") or path == MOUNT
+
+
+def _in_project(path: str) -> bool:
+    """Whether the path, or a directory above it, has what makes a project."""
+    while True:
+        for mark in _MARKS:
+            if os.access(path + mark, os.F_OK):
+                return True
+        if not path:
+            return False
+        path = path.rpartition("/")[0]
+
+
+def _has_block(script: str) -> bool:
+    try:
+        file = os.open(script, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return b"# /// script" in os.read(file, LONGEST)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
