@@ -24,7 +24,17 @@ import trio
 from resolver.binding import Binding, Bindings, Bound, Finding, Rule, decide, findings
 from resolver.caller import Caller, Identity, identity, mount_names, observe
 from resolver.errors import PkgviewError
-from resolver.procfs import PROC, Absence, Pid, StartTime, Tid, read_cwd, read_stat
+from resolver.procfs import (
+    PROC,
+    Absence,
+    Pid,
+    StartTime,
+    Tid,
+    is_newborn,
+    read_cwd,
+    read_serial,
+    read_stat,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +58,10 @@ MOST_LOOKS = 8
 
 MOST_HUNG = 128
 """Given-up looks that may still hold a thread. Beyond that nobody new is looked at."""
+
+
+MOST_EXPLAINED = 4
+"""Processes explained at one time; looks that hang fill this and nothing else."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -96,6 +110,7 @@ class Binder:
         self._hung = 0
         self._stale_before = -math.inf
         self._rebound = -math.inf
+        self._explained = trio.CapacityLimiter(MOST_EXPLAINED)
         self._keep = math.inf
 
     async def binding_for(self, tid: Tid) -> Binding:
@@ -164,7 +179,9 @@ class Binder:
 
         seen: Explanation | Absence | None = None
         with trio.move_on_after(self._limit):
-            seen = await trio.to_thread.run_sync(see, abandon_on_cancel=True)
+            seen = await trio.to_thread.run_sync(
+                see, abandon_on_cancel=True, limiter=self._explained
+            )
         if isinstance(seen, Explanation):
             return seen
         why = f"not within {self._limit:.0f} s" if seen is None else seen.value
@@ -233,7 +250,14 @@ class Binder:
         if isinstance(caller, Absence):
             return None
         binding = decide(caller, self._state, self.bindings)
-        return Bound.of(caller, binding, cwd=cwd if isinstance(cwd, str) else None, since=now)
+        who = look.identity
+        return Bound.of(
+            caller,
+            binding,
+            cwd=cwd if isinstance(cwd, str) else None,
+            since=now,
+            serial=read_serial(who.tgid) if is_newborn(who.start_time) else 0,
+        )
 
     def _land(self, look: _Look, result: outcome.Outcome[Bound | None]) -> None:
         """Back in the trio thread, in time or late."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from resolver.caller import Ancestor, Caller, Identity, as_view
 from resolver.errors import PkgviewError
+from resolver.procfs import read_serial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,10 +78,14 @@ class Finding:
 
 
 class Candidate(NamedTuple):
-    """A project that a path belongs to; `refused` says why it must not count ("" if it may)."""
+    """A project that a path belongs to; `refused` says why it must not count ("" if it may).
+
+    `told`: whether its program is told so. `root` is the path itself where nothing was looked at.
+    """
 
     root: str
     refused: str = ""
+    told: bool = True
 
 
 class BindingState(Protocol):
@@ -120,7 +125,8 @@ class Bound:
 
     `lasting`: it is kept for life. `cwd` and `since` (trio's clock, seconds: when it was looked at
     last) say for how long any other may be taken for granted. `given` (the same clock) is when it
-    got this view by this rule, and `program` what people know it by.
+    got this view by this rule, and `program` what people know it by. `serial` is that of a process
+    that was looked at in the very tick in which it began, else 0.
     """
 
     identity: Identity
@@ -134,9 +140,12 @@ class Bound:
     cwd: str | None = None
     since: float = 0.0
     given: float = 0.0
+    serial: int = 0
 
     @classmethod
-    def of(cls, caller: Caller, binding: Binding, *, cwd: str | None, since: float) -> Bound:
+    def of(
+        cls, caller: Caller, binding: Binding, *, cwd: str | None, since: float, serial: int = 0
+    ) -> Bound:
         """Interpreters keep a view that they were shown; nobody keeps the want of one."""
         lasting = caller.is_interpreter and binding.view is not None and bool(caller.identity.image)
         return cls(
@@ -151,6 +160,7 @@ class Bound:
             cwd=cwd,
             since=since,
             given=since,
+            serial=serial,
         )
 
     def after(self, last: Bound | None) -> Bound:
@@ -298,7 +308,7 @@ def _project(rule: Rule, caller: Caller, state: BindingState, path: str, why: st
         return Finding(rule=rule, said=f"{why} belongs to no project: {_shown(path)}")
     if found.refused:
         note = f"{found.root} was passed over: {found.refused}"
-        return Finding(rule=rule, skipped=(note,), refused=found)
+        return Finding(rule=rule, skipped=(note,), refused=found if found.told else None)
     view = state.view_of(found.root, caller.python)
     binding = Binding(rule=rule, view=view, project=found.root, why=f"{why}: {_shown(path)}")
     return Finding(rule=rule, binding=binding)
@@ -306,10 +316,13 @@ def _project(rule: Rule, caller: Caller, state: BindingState, path: str, why: st
 
 def _ancestor(caller: Caller, state: BindingState, earlier: Earlier) -> Finding:
     """Rule 6: the nearest one whose binding lasts, and was not just the default."""
-    for pid, start_time in caller.ancestors:
+    for ancestor, image in itertools.zip_longest(caller.ancestors, caller.images):
+        pid, start_time = ancestor
         bound = earlier.of(pid, start_time)
         if bound is None or not bound.lasting or bound.uid != caller.uid:
             continue
+        if image and bound.identity.image != image:
+            continue  # what was bound is gone: another program runs in its process
         if bound.binding.rule is Rule.DEFAULT:
             continue
         view, project = bound.binding.view, bound.binding.project
@@ -332,16 +345,24 @@ class Bindings:
     """Who got what. Lookups and insertions are O(1); dead processes go as new ones come.
 
     Why no pidfd for each: ten thousand processes would take ten thousand descriptors. A pid's
-    start time, compared at each lookup, tells its first owner from the next one just as well: a
-    pid would have to come round again within one tick of 10 ms.
+    start time, compared at each lookup, tells its first owner from the next one just as well,
+    unless the pid comes round again within one tick of 10 ms. So those that were looked at in
+    the tick in which they began, and only those, are known by their serial, too.
 
     Why no sweep: it would stop the daemon for the length of the table. Instead each insertion
     asks after the two entries that were asked after longest ago, so the table stays below about
     twice the number of live processes in it.
     """
 
-    def __init__(self, alive: Callable[[Pid, StartTime], bool], *, most: int = MOST_BOUND) -> None:
+    def __init__(
+        self,
+        alive: Callable[[Pid, StartTime], bool],
+        *,
+        serial: Callable[[Pid], int] = read_serial,
+        most: int = MOST_BOUND,
+    ) -> None:
         self._alive = alive
+        self._serial = serial
         self._most = most
         self._entries: dict[Pid, Bound] = {}
 
@@ -354,7 +375,9 @@ class Bindings:
     def of(self, tgid: Pid, start_time: StartTime) -> Bound | None:
         """The process's entry; None for another process that had the same pid."""
         bound = self._entries.get(tgid)
-        return bound if bound and bound.identity.start_time == start_time else None
+        if bound is None or bound.identity.start_time != start_time:
+            return None
+        return None if bound.serial and bound.serial != self._serial(tgid) else bound
 
     def forget(self, hand: int) -> None:
         """Forget whatever came from that binding by hand: it was taken back."""

@@ -79,7 +79,8 @@ class Caller:
     links, outside of the mount, and as this daemon sees them. `view` is PKGVIEW_VIEW, and `project`
     PKGVIEW_PROJECT, both as given. `runs_from` is the view whose interpreter, console script or
     program this process is. `command` is a digest of its arguments, `program` their beginning for
-    people to read, or the executable.
+    people to read, or the executable. `images` tells which programs its ancestors are
+    now, one by one; it is empty where that is not known.
     """
 
     identity: Identity
@@ -96,6 +97,7 @@ class Caller:
     view: str | None = None
     project: str | None = None
     ancestors: tuple[Ancestor, ...] = ()
+    images: tuple[Image, ...] = ()
     cgroups: tuple[Cgroup, ...] = ()
 
 
@@ -136,7 +138,8 @@ def observe(
     variables = {name.decode("ascii"): os.fsdecode(value) for name, value in environ.items()}
     there = _Paths(tid, mount, root)
     interpreter = interpreter_of(exe) if exe else None
-    above = ancestors(who, root)
+    line = ancestors(who, root)
+    above = tuple(ancestor for ancestor, _ in line)
     # Between vfork and execve a process is its parent's double in all but its directory: what it
     # looks up is the program that it is about to become, not a module of its parent's.
     borrowed = root == PROC and bool(above) and share_memory(who.tgid, above[0].pid)
@@ -173,22 +176,25 @@ def observe(
         view=variables.get("PKGVIEW_VIEW"),
         project=variables.get("PKGVIEW_PROJECT"),
         ancestors=above,
+        images=tuple(image for _, image in line),
         cgroups=_present(read_cgroup(tid, root)) or (),
     )
 
 
-def ancestors(who: Identity, root: Path = PROC) -> tuple[Ancestor, ...]:
-    """Parent, grandparent, …; without pid 1, and without what lies outside of our pid namespace.
+def ancestors(who: Identity, root: Path = PROC) -> tuple[tuple[Ancestor, Image], ...]:
+    """Parent, grandparent, …, and which program each is now.
+
+    Without pid 1, and without what lies outside of our pid namespace.
 
     A parent that is younger than its child has taken over a dead one's pid: the chain ends there.
     """
-    chain: list[Ancestor] = []
+    chain: list[tuple[Ancestor, Image]] = []
     stat = read_stat(who.tgid, root)
     while not isinstance(stat, Absence) and stat.ppid > 1 and len(chain) < MOST_ANCESTORS:
         parent = read_stat(stat.ppid, root)
         if isinstance(parent, Absence) or parent.start_time > stat.start_time:
             break
-        chain.append(Ancestor(stat.ppid, parent.start_time))
+        chain.append((Ancestor(stat.ppid, parent.start_time), parent.image))
         stat = parent
     return tuple(chain)
 

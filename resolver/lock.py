@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from resolver.project import Project
 
 _TEMPORARY = "pylock.tmp-"
+_SCRATCH = ".tmp-"
 _WAIT_SECONDS = 0.05
 
 
@@ -212,7 +213,7 @@ async def _in_state(resolution: Resolution, state: Path, *, frozen: bool) -> Pat
     path = directory / f"pylock.{choice}.toml"
     if not resolution.upgrade and _is_current(path, wanted):
         # The child of a run that was killed may have outlived the last sweep.
-        sweep(directory.parent, f"{directory.name}.tmp-")
+        sweep(directory.parent, _SCRATCH)
         return path
     if frozen:
         why = "outdated" if path.exists() else "missing"
@@ -254,11 +255,10 @@ def _is_current(path: Path, wanted: str) -> bool:
 async def _made_in_state(resolution: Resolution, path: Path) -> bytes:
     """Have uv write the lock in a directory beside that of `path`, and return its bytes.
 
-    Relative paths are the same from there. If we are killed, uv may go on for a while; by then the
-    next run has swept that directory, and there is no place that uv could leave anything in.
+    Relative paths are the same from there. If we are killed, uv may go on for a while, and make
+    that directory again if it was swept meanwhile: the next run sweeps once more.
     """
-    directory = path.parent
-    with scratch(directory.parent, f"{directory.name}.tmp-") as temporary:
+    with scratch(path.parent.parent, _SCRATCH) as temporary:
         return await _made(resolution, temporary / path.name, _preferred(path))
 
 

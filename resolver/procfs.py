@@ -23,6 +23,7 @@ import enum
 import errno
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NewType
@@ -315,6 +316,35 @@ def _absence(error: OSError) -> Absence:
 
 _KCMP = {"x86_64": 312, "aarch64": 272, "riscv64": 272, "ppc64le": 354, "s390x": 343}
 _KCMP_VM = 1
+
+
+_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+"""Nanoseconds of one tick of `StartTime`."""
+
+
+def is_newborn(start_time: StartTime) -> bool:
+    """Whether the tick in which a process began is not over yet.
+
+    Until then another one may begin that has its pid and its start time. Once it has been seen
+    alive after that, no other can have both: its pid was taken for the whole of the tick's rest.
+    """
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // _TICK <= start_time
+
+
+def read_serial(pid: Pid) -> int:
+    """What tells a process from all others since boot: the inode of its pidfd (Linux 6.9 and newer).
+
+    0 where there is no such process. Older kernels give the same number for all. Takes 3 µs and
+    never blocks.
+    """
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return 0
+    try:
+        return os.fstat(descriptor).st_ino
+    finally:
+        os.close(descriptor)
 
 
 def share_memory(one: Pid, other: Pid) -> bool:

@@ -52,7 +52,10 @@ def claim(parent: Path, prefix: str) -> tuple[Path, int]:
     sweep(parent, prefix)
     while True:
         path = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # a sweeper was faster
         if _is_locked(lock):
             return path, lock
 

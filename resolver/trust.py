@@ -146,7 +146,8 @@ def load(state: Path) -> dict[str, Trusted]:
         return {}
 
 
-def _read(fields: dict[str, Any]) -> Trusted:
+def _read(entry: Any) -> Trusted:  # noqa: ANN401 - from a file
+    fields = dict(entry)
     faults = frozenset((kind, who) for kind, who in fields.pop("faults"))
     return Trusted(faults=faults, **fields)
 

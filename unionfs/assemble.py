@@ -21,11 +21,12 @@ import trio
 
 from resolver.build import build_editable, build_wheel, editable_key, static_editable
 from resolver.directurl import direct_url
-from resolver.fetch import Download, Fetched, fetch, forget
+from resolver.fetch import Fetched, fetch, forget
 from resolver.fetch import Progress as FetchProgress
 from resolver.manifest import LayerSpec
 from resolver.scratch import scratch
 from resolver.selection import Choice, Source
+from resolver.wanted import Download
 from unionfs.editable import editable_members
 from unionfs.wheel import open_wheel
 
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from resolver.fetch import FetchSettings
     from resolver.interpreter import Interpreter
     from resolver.places import Places
     from resolver.project import Project
+    from resolver.web import FetchSettings
     from unionfs.store import Store
 
 PACKERS = 2

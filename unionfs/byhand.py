@@ -89,7 +89,7 @@ class ByHand:
         for cgroup in sorted(self._made, key=lambda one: one.path, reverse=True):
             if cgroups.remove(cgroup):
                 logger.debug("removed the cgroup %s", cgroup.path)
-        made = {cgroup for cgroup in self._made if cgroups.inode_of(cgroup) is not None}
+        made = {cgroup for cgroup in self._made if self._inode(cgroup) is not None}
         hands = self.hands.living(_is_alive, self._inode)
         if hands is self.hands and made == self._made:
             return False
@@ -118,7 +118,7 @@ class ByHand:
     def _save(self, hands: Hands, made: set[Cgroup]) -> None:
         """Write the file; the table in memory follows even where that fails."""
         self.hands, self._made = hands, made
-        bound = {hand.cgroup for hand in hands if hand.cgroup}
+        bound = {hand.cgroup for hand in hands if hand.cgroup} | made
         self._directories = {
             cgroup: directory for cgroup, directory in self._directories.items() if cgroup in bound
         }

@@ -77,7 +77,8 @@ class Daemon:
                     with self._serving:
                         await self._service.serve(
                             self._claim.mountpoint,
-                            options=set(mounts.OPTIONS),
+                            options=set(mounts.OPTIONS)
+                            | ({mounts.ALLOW_OTHER} if self._claim.shared else set()),
                             ready=lambda: self._mounted(nursery, listener),
                             requests=self._requests,
                         )
@@ -271,9 +272,9 @@ def serve(
         os.close(claimed.lock)
 
 
-def serve_here(places: Places) -> None:
-    """Serve in the foreground until unmounted or interrupted."""
-    claimed = claim(places)
+def serve_here(places: Places, *, shared: bool = False) -> None:
+    """Serve in the foreground until unmounted or interrupted; `shared`: with `allow_other`."""
+    claimed = claim(places, shared=shared)
     if isinstance(claimed, Mounted):
         raise PkgviewError(
             f"{claimed.mountpoint} is mounted already, by pid {claimed.pid}",
@@ -312,6 +313,7 @@ def main(
     parser.add_argument("--lock", type=int, help="descriptor of the held lock")
     parser.add_argument("--ready", type=int, help="descriptor to say the outcome on")
     parser.add_argument("--background", action="store_true", help="leave the parent process")
+    parser.add_argument("--allow-other", action="store_true", help="let other users in")
     given = vars(parser.parse_args(argv))
     places = replace(places, **{place.name: given[place.name] for place in fields(places)})
     for inherited in (given["lock"], given["ready"]):
@@ -330,13 +332,14 @@ def main(
 
     try:
         claimed = (
-            claim(places)
+            claim(places, shared=given["allow_other"])
             if given["lock"] is None
             else Claim(
                 mountpoint=places.mount,
                 meeting=rendezvous(places, places.mount),
                 lock=given["lock"],
                 mended=False,
+                shared=given["allow_other"],
             )
         )
         if isinstance(claimed, Mounted):

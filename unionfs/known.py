@@ -6,6 +6,7 @@ with them.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,10 +50,14 @@ class Known:
 
     def project_of(self, directory: str, uid: int) -> Candidate | None:
         """The project that a directory belongs to."""
+        if uid != os.geteuid():
+            return _of_another(directory, uid)
         return self._candidate(find_project(Path(directory)), uid)
 
     def script_project(self, script: str, uid: int) -> Candidate | None:
         """The project that a script belongs to, or is."""
+        if uid != os.geteuid():
+            return _of_another(script, uid)
         path = Path(script)
         # A directory with a __main__.py is a script, too, and a project of its own at best.
         found = find_project(path) if path.is_dir() else project_of_script(path)
@@ -93,3 +98,14 @@ class Known:
             self._projects.clear()
         self._projects[root] = project
         return Candidate(root, trust.problem(project, uid, self._places.state) or "")
+
+
+def _of_another(path: str, uid: int) -> Candidate:
+    """What another user's path counts for where `allow_other` lets that user in: nothing.
+
+    Not even whether it is a project is found out: the daemon, perhaps root, would read files on
+    behalf of somebody who may not, and quote from them what it cannot understand.
+    """
+    own = os.geteuid()
+    refused = f"this mount is user {own}'s, and looks at no files for user {uid}"
+    return Candidate(path, refused, told=False)

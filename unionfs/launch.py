@@ -62,19 +62,30 @@ class Mounted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The right to serve a mount point, which is ready to be mounted: `lock` is held."""
+    """The right to serve a mount point, which is ready to be mounted: `lock` is held.
+
+    `shared`: with `allow_other`.
+    """
 
     mountpoint: Path
     meeting: Rendezvous
     lock: int
     mended: bool
+    shared: bool = False
 
 
 def ensure_mounted(
-    places: Places, *, command: Sequence[str] = COMMAND, patience: float = PATIENCE
+    places: Places,
+    *,
+    command: Sequence[str] = COMMAND,
+    patience: float = PATIENCE,
+    shared: bool = False,
 ) -> Mounted:
-    """See that `places.mount` is mounted and answers; costs two small reads and one ping if so."""
-    claimed = claim(places, patience=patience)
+    """See that `places.mount` is mounted and answers; costs two small reads and one ping if so.
+
+    `shared`: other users are to be let in (`allow_other`).
+    """
+    claimed = claim(places, patience=patience, shared=shared)
     if isinstance(claimed, Mounted):
         return claimed
     try:
@@ -103,10 +114,12 @@ def check_mountable(places: Places) -> None:
         raise foreign(mount)
 
 
-def claim(places: Places, *, patience: float = PATIENCE) -> Claim | Mounted:
+def claim(places: Places, *, patience: float = PATIENCE, shared: bool = False) -> Claim | Mounted:
     """Become the one who may serve `places.mount`, unless somebody serves it."""
     table = mounts.table()
     mountpoint = mounts.canonical(places.mount, table)
+    if shared:
+        mounts.check_shareable(mountpoint)
     mount = mounts.mounted_at(mountpoint, table)
     meeting = rendezvous(places, mountpoint)
     deadline = time.monotonic() + patience
@@ -115,10 +128,12 @@ def claim(places: Places, *, patience: float = PATIENCE) -> Claim | Mounted:
             raise foreign(mount)
         live = running(places, meeting)
         if live is None and (lock := meeting.acquire()) is not None:
-            return _prepare(mountpoint, meeting, lock)
+            return _prepare(mountpoint, meeting, lock, shared=shared)
         if live is not None:
             mounted = _greet(live, mountpoint, deadline - time.monotonic())
             if mounted is not None:
+                if shared:
+                    _refuse_private(mountpoint)
                 return mounted
         if time.monotonic() > deadline:
             raise control.silent(live or meeting, patience)
@@ -164,17 +179,31 @@ def foreign(mount: mounts.Mount) -> PkgviewError:
     )
 
 
-def _prepare(mountpoint: Path, meeting: Rendezvous, lock: int) -> Claim:
-    """Mend and check, holding the lock: a mount of ours that is there now has no daemon."""
+def _refuse_private(mountpoint: Path) -> None:
+    mount = mounts.mounted_at(mountpoint)
+    if mount is not None and not mount.shared:
+        raise PkgviewError(
+            f"{mountpoint} is mounted already, without letting other users in",
+            remedy="Run `pkgview umount` first.",
+        )
+
+
+def _prepare(mountpoint: Path, meeting: Rendezvous, lock: int, *, shared: bool) -> Claim:
+    """Mend and check, holding the lock: a mount of ours that is there now has no daemon.
+
+    A mount that is mended lets in whom it let in before.
+    """
     try:
         mounts.preflight()
+        dead = mounts.mounted_at(mountpoint)
+        shared = shared or (dead is not None and dead.ours and dead.shared)
         mended = _mend(mountpoint)
         _refuse_inside(mountpoint)
         mounts.prepare(mountpoint)
     except BaseException:
         os.close(lock)
         raise
-    return Claim(mountpoint=mountpoint, meeting=meeting, lock=lock, mended=mended)
+    return Claim(mountpoint=mountpoint, meeting=meeting, lock=lock, mended=mended, shared=shared)
 
 
 def _mend(mountpoint: Path) -> bool:
@@ -216,7 +245,8 @@ def _start(places: Places, claimed: Claim, command: Sequence[str]) -> int:
     try:
         process = subprocess.Popen(
             [*command, "--background", f"--lock={claimed.lock}", f"--ready={writable}", *where,
-             f"--mount={os.fspath(claimed.mountpoint)}"],
+             f"--mount={os.fspath(claimed.mountpoint)}",
+             *(["--allow-other"] if claimed.shared else [])],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
             start_new_session=True, pass_fds=(claimed.lock, writable),
         )  # fmt: skip

@@ -44,6 +44,9 @@ OPTIONS = frozenset(
 MAX_LINKS = 40
 """Symbolic links followed from a mount point before it counts as a loop, path_resolution(7)."""
 
+ALLOW_OTHER = "allow_other"
+"""The option that lets other users in, fuse(8)."""
+
 UNMOUNT_SECONDS = 20.0
 """How long fusermount3 may take."""
 
@@ -58,7 +61,10 @@ class MountBusyError(PkgviewError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """One line of the kernel's table; `device` is (major, minor), `owner` FUSE's `user_id`."""
+    """One line of the kernel's table; `device` is (major, minor), `owner` FUSE's `user_id`.
+
+    `shared`: other users are let in.
+    """
 
     number: int
     parent: int
@@ -67,6 +73,7 @@ class Mount:
     fstype: str
     source: str
     owner: int | None
+    shared: bool = False
 
     @property
     def ours(self) -> bool:
@@ -97,6 +104,7 @@ def parse(content: bytes) -> list[Mount]:
                     fstype=os.fsdecode(unescape(tail[0])),
                     source=os.fsdecode(unescape(tail[1])),
                     owner=int(owner[1]) if owner else None,
+                    shared=ALLOW_OTHER.encode() in tail[2].split(b","),
                 )
             )
         except (ValueError, IndexError):
@@ -277,6 +285,13 @@ def preflight() -> None:
         os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         raise _no_device(error) from error
+    if os.readlink("/proc/self") != str(os.getpid()):
+        # The kernel would name callers by one numbering, and /proc describe others by those names.
+        raise PkgviewError(
+            "/proc shows another pid namespace than this process is in, so nobody could be told "
+            "from anybody else",
+            remedy="Mount its own: `unshare --pid --fork --mount-proc`.",
+        )
     status = _own_status()
     if int(status.get("CapEff", "0"), 16) & _CAP_SYS_ADMIN:
         return
@@ -390,3 +405,30 @@ def _explained(path: Path) -> Iterator[None]:
             remedy="Name a directory you may write to: `pkgview mount MOUNTPOINT`, "
             "or set PKGVIEW_MOUNT.",
         ) from error
+
+
+def check_shareable(path: Path) -> None:
+    """Refuse `allow_other` where it is not allowed, or would let nobody in."""
+    if os.geteuid() != 0 and not _others_allowed():
+        raise PkgviewError(
+            "only root may let other users into a mount, unless /etc/fuse.conf allows it",
+            remedy="Have root add a line `user_allow_other` to /etc/fuse.conf, or mount without "
+            "--allow-other.",
+        )
+    for above in path.parents:
+        with _explained(path):
+            mode = above.stat().st_mode if above.exists() else stat.S_IXOTH
+        if not mode & stat.S_IXOTH:
+            raise PkgviewError(
+                f"other users cannot reach {path}: {above} is closed to them",
+                remedy="Name a mount point that they can: `pkgview mount --allow-other "
+                "/srv/pkgview`.",
+            )
+
+
+def _others_allowed() -> bool:
+    try:
+        lines = Path("/etc/fuse.conf").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    return "user_allow_other" in (line.strip() for line in lines)

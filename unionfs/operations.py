@@ -29,6 +29,7 @@ from resolver.procfs import (
     Pid,
     StartTime,
     Tid,
+    is_newborn,
     read_cgroup,
     read_stat,
     read_status,
@@ -48,6 +49,10 @@ logger = logging.getLogger(__name__)
 
 TEND_SECONDS = 10.0
 """How often is looked whether what was bound by hand has ended."""
+
+
+NEWBORN_SECONDS = 0.02
+"""After that long no other process can have the pid and the start time of one that lives."""
 
 
 class Operations:
@@ -96,9 +101,11 @@ class Operations:
         """
         async with self._changing:
             hand = await trio.to_thread.run_sync(self._wanted, request)
-            kept = await trio.to_thread.run_sync(self._by_hand.bind, hand)
-            self._binder.rebind(keep=self._keep)
-            self._bound.set()
+            try:
+                kept = await trio.to_thread.run_sync(self._by_hand.bind, hand)
+            finally:  # what could not be written holds nevertheless, until the daemon ends
+                self._binder.rebind(keep=self._keep)
+                self._bound.set()
         return _described(kept)
 
     async def unbind(self, request: control.Request) -> list[dict[str, Any]]:
@@ -106,11 +113,13 @@ class Operations:
         async with self._changing:
             taken = await trio.to_thread.run_sync(self._taken, request)
             save = partial(self._by_hand.unbind, *(hand.number for hand in taken))
-            await trio.to_thread.run_sync(save)
-            for hand in taken:
-                # A program keeps what it was shown, but not what was taken back.
-                self._binder.bindings.forget(hand.number)
-            self._binder.rebind(keep=self._keep)
+            try:
+                await trio.to_thread.run_sync(save)
+            finally:
+                for hand in taken:
+                    # A program keeps what it was shown, but not what was taken back.
+                    self._binder.bindings.forget(hand.number)
+                self._binder.rebind(keep=self._keep)
         return [_described(hand) for hand in taken]
 
     async def ps(self, _: control.Request) -> dict[str, Any]:
@@ -208,6 +217,9 @@ class Operations:
             case other:
                 raise PkgviewError(f"{other!r} names no process")
         stat = read_stat(pid)
+        if not isinstance(stat, Absence) and is_newborn(stat.start_time):
+            time.sleep(NEWBORN_SECONDS)
+            stat = read_stat(pid)
         if isinstance(stat, Absence) or stat.dead or start_time not in {None, stat.start_time}:
             raise PkgviewError(
                 f"the daemon sees no process {pid}" if pid else "the daemon cannot see the process",

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from resolver.fetch import FetchSettings
     from resolver.index import DownloadSettings
     from resolver.interpreter import Interpreter
     from resolver.manifest import LayerSpec
     from resolver.places import Places
     from resolver.project import Project
+    from resolver.web import FetchSettings
     from unionfs.assemble import Progress
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -272,8 +272,8 @@ def _single(group: BaseExceptionGroup) -> BaseException:
 
 
 def _fetch_settings(project: Project) -> FetchSettings:
-    from resolver.fetch import FetchSettings  # noqa: PLC0415 - nothing to do needs none of this
     from resolver.index import download_settings  # noqa: PLC0415 - the same
+    from resolver.web import FetchSettings  # noqa: PLC0415 - nothing to do needs none of this
 
     found = download_settings(project.directory)
     return FetchSettings(

@@ -532,8 +532,8 @@ def site(fuse: None) -> Iterator[Site]:  # noqa: ARG001 - its refusal counts
 class Pair(Site):
     """A site with two projects, `red` and `green`, whose views hold another `which` each.
 
-    `which.colour` says which, so does the console script `which-colour`, and `views` the id of the
-    colour's view.
+    `which.colour` says which; the console script `which-colour` prints it, and the view that
+    `current` leads to (or the link that WHICH names). `views` has the id of each colour's view.
     """
 
     views: Mapping[str, str]
@@ -560,9 +560,9 @@ def pair(fuse: None) -> Iterator[Pair]:  # noqa: ARG001 - its refusal counts
             module = (
                 "import os\n"
                 f"colour = {colour!r}\n"
+                f"link = os.environ.get('WHICH', {os.fspath(made.places.mount / 'current')!r})\n"
                 "def main():\n"
-                f"    link = os.readlink({os.fspath(made.places.mount / 'current')!r})\n"
-                "    print(colour, os.path.basename(link), flush=True)\n"
+                "    print(colour, os.path.basename(os.readlink(link)), flush=True)\n"
             )
             wheel = wheels.wheel(
                 "which", str(version), {"which.py": module.encode()},

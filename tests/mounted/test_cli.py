@@ -436,9 +436,8 @@ def test_run_leaves_signals_as_they_were(shop: Site, index: Index) -> None:
     up(shop, directory)
     # Python itself ignores SIGPIPE; a program that inherits that never ends in `| head`.
     ignored = "grep SigIgn /proc/self/status"
-    assert (
-        run(shop, directory, "sh", "-c", ignored) == shop.run("sh", "-c", ignored, cwd=directory).stdout
-    )
+    outside = shop.run("sh", "-c", ignored, cwd=directory).stdout
+    assert run(shop, directory, "sh", "-c", ignored) == outside
     process = subprocess.Popen(
         [PKGVIEW, "run", "--", "sleep", "60"], cwd=directory, env=shop.environ,
         start_new_session=True,
@@ -610,7 +609,8 @@ def test_mistakes_are_named(shop: Site) -> None:
     assert said.stderr.startswith("pkgview: ")
     said = shop.run(PKGVIEW, cwd=shop.home, code=None)
     assert "Commands:" in said.stdout + said.stderr
-    assert re.fullmatch(r"pkgview \d+\.\d+\.\d+\n", shop.run(PKGVIEW, "--version", cwd=shop.home).stdout)
+    said = shop.run(PKGVIEW, "--version", cwd=shop.home)
+    assert re.fullmatch(r"pkgview \d+\.\d+\.\d+\n", said.stdout)
     assert sorted(os.listdir(shop.home)) == ["tmp"], "none of these writes anything"
 
 

@@ -41,8 +41,8 @@ KILLS = 32
 REAL_KILLS = 8
 
 
-def temporaries(site: Site) -> list[str]:
-    """What only a run that goes on may have."""
+def temporaries(site: Site, *, orphaned: bool = True) -> list[str]:
+    """What only a run that goes on may have; `orphaned`: but for what a killed run's uv made."""
     found = []
     for directory, directories, files in os.walk(site.home):
         if Path(directory) == site.home / ".cache":
@@ -51,6 +51,8 @@ def temporaries(site: Site) -> list[str]:
             here = Path(directory, name).relative_to(site.home)
             if str(here) == "tmp" or name.startswith("uv-"):
                 continue
+            if orphaned and here.is_relative_to(".local/state/pkgview/locks"):
+                continue
             if (
                 here.parts[0] == "tmp"
                 or "tmp-" in name
@@ -58,6 +60,19 @@ def temporaries(site: Site) -> list[str]:
                 or name.endswith((".part", ".pkgview-new"))
             ):
                 found.append(str(here))
+    return found
+
+
+def orphans(site: Site) -> list[int]:
+    """Processes that still work in that home."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if (
+                entry.name.isdecimal()
+                and os.fsencode(site.home) in (entry / "cmdline").read_bytes()
+            ):
+                found.append(int(entry.name))
     return found
 
 
@@ -136,6 +151,12 @@ def killed_at_all_moments(site: Site, directory: Path, count: int, dice: random.
             killed += killed_after(site, directory, whole * dice.random())
         assert succeeds(site, directory) == view, f"killed after {moment:.3f} s"
     assert killed > count / 2
+    # A uv that outlived its run may have put its lock down later. Any run that locks sweeps it.
+    other = site.project("other")
+    (other / "requirements.txt").write_text("")
+    until(lambda: not orphans(site))
+    site.run(PKGVIEW, "up", "--no-mount", cwd=other)
+    assert temporaries(site, orphaned=False) == []
 
 
 @pytest.mark.slow

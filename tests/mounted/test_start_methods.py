@@ -151,9 +151,7 @@ class Stage:
     def seen(self, command: str, where: str, environ: Mapping[str, str] | None = None) -> str:
         """What a shell command prints, as colours."""
         directory = self.pair.home if where == "home" else self.pair.directory(where)
-        said = self.pair.run(
-            "bash", "-c", self.filled(command), cwd=directory, environ=environ
-        )
+        said = self.pair.run("bash", "-c", self.filled(command), cwd=directory, environ=environ)
         assert said.stderr == ""
         return self.colours(said.stdout)
 
@@ -215,7 +213,7 @@ class Row:
     needs: str = ""
 
 
-def row(name: str, rule: str, command: str, where: str, sees: str, *, needs: str = "") -> Row:  # noqa: PLR0913, PLR0917 - a table's columns
+def row(name: str, rule: str, command: str, where: str, sees: str, *, needs: str = "") -> Row:  # noqa: PLR0913 - a table's columns
     return Row(name=name, rule=rule, command=command, where=where, sees=sees, needs=needs)
 
 
@@ -402,9 +400,7 @@ def asked(stage: Stage, command: str, where: str) -> Iterator[Asked]:
             process.kill()
 
 
-SHELL = (
-    "bash -c 'here=$PWD; while read; do cd -P {mount}/current/; pwd; cd $here; done'"
-)
+SHELL = "bash -c 'here=$PWD; while read; do cd -P {mount}/current/; pwd; cd $here; done'"
 PYTHON = (
     "{plain} -c 'import os, sys\nfor _ in sys.stdin: "
     'print(os.readlink(sys.argv[1]), flush=True)\' "{mount}/current"'
@@ -505,6 +501,15 @@ def test_a_process_that_the_daemon_cannot_see_gets_the_default(stage: Stage) -> 
             assert stage.colours(said.stdout) == "red"
         finally:
             daemon.kill()
+
+
+def test_no_daemon_takes_callers_for_others_by_their_numbers(stage: Stage) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may")
+    pair = stage.pair
+    command = stage.filled("unshare -p -f {pkgview} mount --foreground {home}/numbers").split()
+    said = pair.run(*command, cwd=pair.home, code=1)
+    assert "/proc shows another pid namespace" in said.stderr
 
 
 @pytest.mark.network

@@ -22,7 +22,6 @@ import pytest
 
 from resolver.errors import PkgviewError
 from resolver.interpreter import find_interpreter
-from unionfs import control
 from unionfs.rendezvous import rendezvous
 
 if TYPE_CHECKING:
@@ -534,13 +533,23 @@ def test_a_project_that_others_may_write_to(ground: Ground) -> None:
 
 def test_an_asker_is_not_believed(ground: Ground) -> None:
     """The socket gives whoever asks what the rules give that process, whatever it says."""
-    meeting = rendezvous(ground.site.places, ground.site.places.mount)
-    project = ground.project()
-    answer = control.ask(meeting, "resolve", python="3.11", project=str(project), restarts=1)
-    assert answer == {"view": None, "notice": None}
-    for python in (None, 3, "../../etc", "3.11\n", "4" * 10000):
-        with pytest.raises(PkgviewError, match="version"):
-            control.ask(meeting, "resolve", python=python)
+    code = """
+from resolver.places import Places
+from unionfs import control
+from unionfs.rendezvous import rendezvous
+import sys
+places = Places.from_environ()
+meeting = rendezvous(places, places.mount)
+print(control.ask(meeting, "resolve", python="3.11", project=sys.argv[1], restarts=1))
+for python in (None, 3, "../../etc", "3.11\\n", "4" * 10000):
+    try:
+        print(control.ask(meeting, "resolve", python=python))
+    except control.PkgviewError as error:
+        assert "version" in str(error)
+"""
+    ended = ground.site.run(sys.executable, "-c", code, ground.project(), cwd=Path("/"))
+    assert ended.stdout == "{'view': None, 'notice': None}\n"
+    assert ground.resolutions() == []
 
 
 def available(ground: Ground, python: str) -> str:

@@ -20,7 +20,9 @@ import pytest
 import trio
 
 from resolver.errors import PkgviewError
-from resolver.fetch import Download, Fetched, FetchSettings, Patience, fetch, shown
+from resolver.fetch import Fetched, fetch
+from resolver.wanted import Download, shown
+from resolver.web import FetchSettings, Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -612,7 +614,9 @@ async def test_a_server_nobody_vouches_for(tmp_path: Path) -> None:
 CHILD = """
 import sys, trio
 from pathlib import Path
-from resolver.fetch import *
+from resolver.fetch import fetch
+from resolver.wanted import Download
+from resolver.web import FetchSettings
 class Quiet:
     def started(self, *a): print("started", flush=True)
     def advanced(self, *a): print("advanced", flush=True)

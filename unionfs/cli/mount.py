@@ -37,18 +37,23 @@ Examples:
   pkgview mount                          at ~/.pkgview, or where PKGVIEW_MOUNT says
   pkgview mount /scratch/me/view
   pkgview mount --foreground             for a service manager; Ctrl-C unmounts
+  pkgview mount --allow-other /srv/pkgview     as root: views for everybody
+
+With --allow-other everybody can read every view. Programs of other users get the default view, or
+the one that root binds them to; no file of theirs is looked at.
 """
 )
 @MOUNTPOINT
+@click.option("--allow-other", is_flag=True, help="Let other users (and containers) in.")
 @click.option("--foreground", is_flag=True, help="Serve in this process, log to stderr.")
 @click.option("--json", "as_json", is_flag=True, help="Print what happened as JSON.")
-def mount(mountpoint: Path | None, *, foreground: bool, as_json: bool) -> None:
+def mount(mountpoint: Path | None, *, allow_other: bool, foreground: bool, as_json: bool) -> None:
     """Mount the views; does nothing if they are mounted, and mends a mount whose daemon died."""
     places = places_for(mountpoint)
     if foreground:
-        daemon.serve_here(places)
+        daemon.serve_here(places, shared=allow_other)
         return
-    mounted = launch.ensure_mounted(places)
+    mounted = launch.ensure_mounted(places, shared=allow_other)
     if as_json:
         console.as_json(
             {"mountpoint": os.fspath(mounted.mountpoint), "pid": mounted.pid, "how": mounted.how}

@@ -9,9 +9,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
+from unionfs.cli.console import printable
+
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+    from rich.progress import Task, TaskID
 
 PATIENCE = 0.5
 """Seconds of work before anything is drawn."""
@@ -49,7 +52,7 @@ class Display:
         self._total = total_bytes
         self._say("fetching", at_once=True)
         if self._bars is not None:
-            self._fetching = self._bars.add_task("fetching", total=total_bytes)
+            self._fetching = self._bars.add_task("fetching", total=total_bytes, counts=True)
 
     def advanced(self, filename: str, count: int) -> None:
         """So many bytes more."""
@@ -83,6 +86,7 @@ class Display:
     def _say(self, text: str, *, at_once: bool = False) -> None:
         if not self._draws:
             return
+        text = printable(text)
         if self._bars is None:
             if not at_once and time.monotonic() - self._began < PATIENCE:
                 return
@@ -99,17 +103,27 @@ def _bars() -> Bars:
         BarColumn,
         DownloadColumn,
         Progress,
+        ProgressColumn,
         SpinnerColumn,
         TextColumn,
         TransferSpeedColumn,
     )
+    from rich.text import Text  # noqa: PLC0415 - the same
+
+    class Counted(ProgressColumn):
+        """A column that is empty for what has no bytes to count."""
+
+        def __init__(self, column: ProgressColumn) -> None:
+            super().__init__()
+            self.column = column
+
+        def render(self, task: Task) -> RenderableType:
+            return self.column(task) if task.fields.get("counts") else Text()
 
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=30),
-        DownloadColumn(),
-        TransferSpeedColumn(),
+        *map(Counted, (BarColumn(bar_width=30), DownloadColumn(), TransferSpeedColumn())),
         console=Console(stderr=True),
         transient=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ from unionfs.cli.bind import home_as_tilde, tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_CONTAINER = re.compile(r"([0-9a-f]{12})[0-9a-f]{52}")
+"""A container's id, which people know by its beginning."""
 
 WIDEST_PROGRAM = 44
 """Characters of a command line in a table."""
@@ -56,7 +60,7 @@ def ps(*, as_json: bool) -> None:
                 (
                     str(one["pid"] or "-"),
                     one["by"],
-                    one["cgroup"] or "no cgroup: by descent",
+                    _CONTAINER.sub(r"\1…", one["cgroup"] or "no cgroup: by descent"),
                     home_as_tilde(one["project"] or "-"),
                     short(one["view"]) if one["view"] else "newest",
                     console.duration(_age(one["since"])),

@@ -111,6 +111,8 @@ def run(  # noqa: PLR0913 - one parameter an option
 def replace_by(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     """Become the command, found on the PATH of `environ`."""
     program, *arguments = command
+    if not program:
+        raise NotFoundError("the command's name is empty", remedy="Name a command.")
     # Python ignores these two, and what is ignored stays so in the program that comes.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)

@@ -54,7 +54,12 @@ Examples:
 @click.option("--upgrade", is_flag=True, help="Take the newest versions that fit.")
 @click.option("--force", is_flag=True, help="Set a .venv that is not pkgview's aside.")
 @TRUST
-@click.option("-v", "--verbose", is_flag=True, help="Show what changed and what conflicts.")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Show the distributions, and where two have the same file.",
+)
 @JSON
 def up(  # noqa: PLR0913 - one parameter an option
     directory: Path,

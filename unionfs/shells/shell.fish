@@ -3,7 +3,7 @@
 if set -q PKGVIEW_SHELL_PREFIX
     set -gx VIRTUAL_ENV $PKGVIEW_SHELL_PREFIX
     set -gx PATH $VIRTUAL_ENV/bin $PATH
-    set -e PKGVIEW_SHELL_PREFIX
+    set -e PKGVIEW_SHELL_PREFIX PKGVIEW_SHELL_INIT
     if test -z "$VIRTUAL_ENV_DISABLE_PROMPT"; and functions -q fish_prompt
         functions -c fish_prompt _pkgview_fish_prompt
         function fish_prompt

@@ -1,0 +1,120 @@
+"""What is to be fetched: one file of a lock, its hashes and what is believed of its URL."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from resolver.errors import PkgviewError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LONGEST_NAME = 255
+"""Bytes of a file name (NAME_MAX)."""
+
+# What a lock may rest on (PEP 751 leaves the choice to whoever writes it), the best known first.
+_STRONG = ("sha256", "sha512", "sha384", "sha3_256", "sha3_512", "blake2b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """One file of a lock.
+
+    `url` is http, https, file, or an absolute path; `size` in bytes; `hashes` algorithm to
+    hexadecimal digest, empty only for a direct URL that nobody has locked.
+    """
+
+    url: str
+    filename: str
+    size: int | None = None
+    hashes: Mapping[str, str] = field(default_factory=dict)
+
+
+def strong_hashes(file: Download) -> dict[str, str]:
+    """The hashes that prove something. Weak ones beside them add nothing and are not looked at."""
+    strong = {name: file.hashes[name] for name in _STRONG if name in file.hashes}
+    for name, digest in strong.items():
+        if not re.fullmatch(r"[0-9a-fA-F]+", digest):
+            raise PkgviewError(
+                f"the lock's {name} of {file.filename} is no hexadecimal number",
+                remedy="Run `pkgview lock` to write the lock anew.",
+            )
+    if file.hashes and not strong:
+        raise PkgviewError(
+            f"the lock has only weak hashes of {file.filename}: {', '.join(sorted(file.hashes))}",
+            remedy="Run `pkgview lock --upgrade`: it records SHA-256.",
+        )
+    return strong
+
+
+def key_of(file: Download) -> str:
+    """What names a file's part: its digest, or for one without a digest, its URL's."""
+    name = file.filename
+    if (
+        not name
+        or "/" in name
+        or "\0" in name
+        or name in {".", ".."}
+        or len(os.fsencode(name)) > LONGEST_NAME
+    ):
+        raise PkgviewError(
+            f"the lock names a file {name!a}, which is no file name",
+            remedy="Run `pkgview lock` to write the lock anew.",
+        )
+    try:
+        origin(file.url)
+    except ValueError as error:
+        raise PkgviewError(
+            f"the lock names no URL for {name}: {error}",
+            remedy="Run `pkgview lock` to write the lock anew.",
+        ) from error
+    for algorithm, digest in strong_hashes(file).items():
+        return digest.lower() if algorithm == "sha256" else f"{algorithm}-{digest.lower()}"
+    return "url-" + hashlib.sha256(file.url.encode()).hexdigest()
+
+
+def local_path(file: Download) -> Path | None:
+    """The path of a file that need not be fetched: a file URL or an absolute path."""
+    if file.url.startswith("/"):
+        return Path(file.url)
+    parts = urlsplit(file.url)
+    if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
+        return Path(unquote(parts.path))
+    return None
+
+
+def shown(url: str) -> str:
+    """A URL fit for a message: without user, password, query and fragment, which hold secrets."""
+    parts = urlsplit(without_userinfo(url))
+    text = parts._replace(query="", fragment="").geturl()
+    return text if text.isprintable() else ascii(text)
+
+
+def without_userinfo(url: str) -> str:
+    """The URL less user and password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def host_of(url: str) -> str:
+    """The host (and port) for a message."""
+    try:
+        return urlsplit(shown(url)).netloc
+    except ValueError:
+        return "a place that is no URL"
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port; ValueError for what is no URL."""
+    parts = urlsplit(url)
+    return (
+        parts.scheme,
+        parts.hostname or "",
+        parts.port or (443 if parts.scheme == "https" else 80),
+    )

@@ -1,0 +1,322 @@
+"""A Python that is installed anyway, after `pkgview enable`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from resolver.errors import PkgviewError
+from resolver.interpreter import find_interpreter
+from unionfs.environment import taught
+from unionfs.rendezvous import rendezvous
+
+if TYPE_CHECKING:
+    from tests.mounted.conftest import Index, Site
+
+pytestmark = pytest.mark.fuse
+
+SAY = "import alpha; print(alpha.version)"
+TELL = """
+import json, site, sys
+seen = {name: getattr(sys, name) for name in ("path", "prefix", "exec_prefix", "executable")}
+try:
+    import alpha
+    seen["alpha"] = alpha.__file__
+except ModuleNotFoundError:
+    seen["alpha"] = None
+seen["site"] = [site.PREFIXES, site.ENABLE_USER_SITE]
+seen["modules"] = sorted(name for name in sys.modules if "pkgview" in name)
+print(json.dumps(seen))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """A home with one Python enabled, and a project."""
+
+    site: Site
+    index: Index
+    python: str
+    """The interpreter's own path."""
+    version: str
+    project: Path
+
+    def run(
+        self, *arguments: str | Path, cwd: Path, code: int | None = 0, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        return self.site.run(self.python, *arguments, cwd=cwd, code=code, environ=environ)
+
+    def tell(self, *options: str, cwd: Path, **environ: str) -> dict[str, Any]:
+        ended = self.run(*options, "-c", TELL, cwd=cwd, code=0, **environ)
+        assert ended.stderr == ""
+        said: dict[str, Any] = json.loads(ended.stdout)
+        return said
+
+    @property
+    def views(self) -> str:
+        return f"{self.site.places.mount}/views/"
+
+    def daemon(self) -> int:
+        pid = rendezvous(self.site.places, self.site.places.mount).pid()
+        assert pid is not None
+        return pid
+
+    def seconds(self, *arguments: str, cwd: Path) -> float:
+        began = time.monotonic()
+        ended = self.run(*arguments, cwd=cwd)
+        assert (ended.stdout, ended.stderr) == ("on\n", "")
+        return time.monotonic() - began
+
+
+@pytest.fixture(params=["3.11", "3.12", "3.13"])
+def version(request: pytest.FixtureRequest) -> str:
+    found: str = request.param
+    return found
+
+
+def enabled(shop: Site, index: Index, version: str) -> Ground:
+    index.wheel("alpha")
+    try:
+        found = find_interpreter(None, version, shop.places.state, environ=shop.environ)
+    except PkgviewError as error:
+        pytest.skip(str(error))
+    shop.pkgview("enable", "--python", found.executable, cwd=shop.home)
+    project = shop.project("project")
+    (project / "requirements.txt").write_text("alpha\n")
+    return Ground(site=shop, index=index, python=found.executable, version=version, project=project)
+
+
+@pytest.fixture
+def ground(shop: Site, index: Index, version: str) -> Ground:
+    """One for each Python."""
+    return enabled(shop, index, version)
+
+
+@pytest.fixture
+def one(shop: Site, index: Index) -> Ground:
+    """For what does not depend on the Python."""
+    system = "/usr/bin/python3.11" if Path("/usr/bin/python3.11").exists() else "3.11"
+    return enabled(shop, index, system)
+
+
+def test_in_a_project_it_is_what_its_view_is(ground: Ground) -> None:
+    made = ground.run("-c", SAY, cwd=ground.project)
+    assert made.stdout == "1.0\n"
+    plain = ground.tell(cwd=ground.project)
+    assert plain["prefix"].startswith(ground.views)
+    by_view = ground.site.run(
+        f"{plain['prefix']}/bin/python", "-c", TELL, cwd=ground.project
+    ).stdout
+    expected = json.loads(by_view)
+    shared = ("path", "prefix", "exec_prefix", "executable", "alpha", "site")
+    assert {name: plain[name] for name in shared} == {name: expected[name] for name in shared}
+    # Started from anywhere, by its script.
+    script = ground.project / "test.py"
+    script.write_text(SAY)
+    assert ground.run(script, cwd=Path("/")).stdout == "1.0\n"
+
+
+def test_everywhere_else_it_is_what_it_was(ground: Ground) -> None:
+    now = ground.tell(cwd=ground.site.home)
+    assert ground.version in now["executable"]
+    assert now["modules"] == ["_pkgview_enable"]
+    userbase = ground.site.home / "other"
+    packages = f"lib/python{ground.version}/site-packages"
+    (userbase / packages).mkdir(parents=True)
+    before = ground.tell(cwd=ground.site.home, PYTHONUSERBASE=str(userbase))
+    assert before["modules"] == []
+    ours, theirs = str(ground.site.home / ".local" / packages), str(userbase / packages)
+    assert now["path"] == [ours if path == theirs else path for path in before["path"]]
+    for name in ("prefix", "exec_prefix", "executable", "site"):
+        assert now[name] == before[name]
+
+
+def test_who_wants_no_user_site_is_left_alone(ground: Ground) -> None:
+    ground.run("-c", SAY, cwd=ground.project)
+    for option in ("-I", "-s", "-E", "-S"):
+        seen = ground.tell(option, cwd=ground.project)
+        assert seen["alpha"] is None
+        assert not seen["prefix"].startswith(ground.views)
+    environment = ground.site.home / "environment"
+    ground.run("-m", "venv", "--without-pip", "--system-site-packages", environment, cwd=Path("/"))
+    ended = ground.site.run(environment / "bin/python", "-c", TELL, cwd=ground.project)
+    seen = json.loads(ended.stdout)
+    assert (seen["prefix"], seen["modules"], seen["alpha"]) == (str(environment), [], None)
+
+
+def test_children_are_what_their_parent_is(one: Ground) -> None:
+    (one.project / "test.py").write_text(
+        "import alpha, concurrent.futures as f, multiprocessing as m, os, subprocess, sys\n"
+        "def version(_):\n    import alpha\n    return alpha.version\n"
+        "if __name__ == '__main__':\n"
+        "    os.chdir('/')\n"
+        "    for method in ('spawn', 'forkserver', 'fork'):\n"
+        "        with f.ProcessPoolExecutor(1, m.get_context(method)) as pool:\n"
+        "            print(*pool.map(version, [1]))\n"
+        f"    subprocess.run([sys.executable, '-c', {SAY!r}], check=True)\n"
+    )
+    ended = one.run(one.project / "test.py", cwd=one.site.home)
+    assert ended.stdout.split() == ["1.0"] * 4
+
+
+def test_a_script_with_an_inline_block(one: Ground) -> None:
+    one.index.wheel("beta", "2.0")
+    script = one.site.home / "script.py"
+    script.write_text(
+        '# /// script\n# dependencies = ["beta"]\n# ///\nimport beta\nprint(beta.version)\n'
+    )
+    link = one.site.home / "link"
+    link.symlink_to(script)
+    assert one.run(script, cwd=Path("/")).stdout == "2.0\n"
+    assert one.run(link, cwd=Path("/")).stdout == "2.0\n"
+
+
+def test_what_cannot_be_resolved_runs_as_ever(one: Ground) -> None:
+    directory = one.site.project("broken")
+    (directory / "requirements.txt").write_text("nosuchthing\n")
+    ended = one.run("-c", TELL, cwd=directory)
+    seen = json.loads(ended.stdout)
+    assert ended.stderr.count("nosuchthing was not found") == 1
+    assert "The program goes on as if it had no project." in ended.stderr
+    elsewhere = one.tell(cwd=one.site.home)
+    for name in ("path", "prefix", "executable", "site"):
+        assert seen[name] == elsewhere[name]
+
+
+def test_a_python_that_the_project_does_not_want(one: Ground) -> None:
+    directory = one.site.project("newer")
+    (directory / "pyproject.toml").write_text(
+        '[project]\nname = "newer"\nversion = "1"\nrequires-python = ">=3.12"\n'
+    )
+    ended = one.run("-c", "print('on')", cwd=directory)
+    assert ended.stdout == "on\n"
+    assert "needs Python >=3.12, and this is 3.11" in ended.stderr
+    assert str(one.site.places.mount / "bin/python") in ended.stderr
+
+
+def test_a_project_that_is_not_trusted(one: Ground) -> None:
+    one.project.chmod(0o777)
+    ended = one.run("-c", "print('on')", cwd=one.project)
+    assert ended.stdout == "on\n"
+    assert ended.stderr.count(f"`pkgview trust {one.project}`") == 1
+
+
+def test_a_view_that_is_named(one: Ground) -> None:
+    one.run("-c", SAY, cwd=one.project)
+    prefix = one.tell(cwd=one.project)["prefix"]
+    assert one.tell(cwd=Path("/"), PKGVIEW_VIEW=Path(prefix).name)["prefix"] == prefix
+    assert one.tell(cwd=Path("/"), PKGVIEW_PROJECT=str(one.project))["prefix"] == prefix
+    # One for another Python is none.
+    other = one.site.pkgview(
+        "up", "--python", sys.executable, "--no-link", "--json", cwd=one.project
+    )
+    named = json.loads(other.stdout)
+    if named["python"] != "3.11":
+        assert one.tell(cwd=Path("/"), PKGVIEW_VIEW=named["view"])["alpha"] is None
+
+
+def test_a_process_bound_by_hand(one: Ground) -> None:
+    code = f"""
+import subprocess, sys
+print("up", flush=True)
+sys.stdin.read()
+subprocess.run([sys.executable, "-c", {SAY!r}])
+"""
+    one.run("-c", SAY, cwd=one.project)
+    process = subprocess.Popen(
+        [one.python, "-c", code], cwd="/", env=one.site.environ, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    one.site.pkgview(
+        "bind", "--pid", str(process.pid), "--project", str(one.project), cwd=one.project
+    )
+    stdout, stderr = process.communicate("", timeout=60)
+    assert stdout == "1.0\n", stderr
+
+
+def test_nothing_is_there_to_ask(one: Ground) -> None:
+    one.run("-c", SAY, cwd=one.project)
+    one.site.pkgview("umount", cwd=one.site.home)
+    assert one.seconds("-c", "print('on')", cwd=one.project) < 1
+    # Killed: the socket is still there, and nobody behind it.
+    one.site.pkgview("mount", cwd=one.site.home)
+    os.kill(one.daemon(), signal.SIGKILL)
+    time.sleep(0.1)
+    assert one.seconds("-c", "print('on')", cwd=one.project) < 1
+
+
+def test_a_daemon_that_hangs(one: Ground) -> None:
+    one.run("-c", SAY, cwd=one.project)
+    daemon = one.daemon()
+    os.kill(daemon, signal.SIGSTOP)
+    try:
+        assert one.seconds("-c", "print('on')", cwd=one.site.home) < 0.9
+        assert 0.9 < one.seconds("-c", "print('on')", cwd=one.project) < 5
+        # The next ones know.
+        assert one.seconds("-c", "print('on')", cwd=one.project) < 0.9
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+
+
+def test_disable_leaves_nothing(ground: Ground) -> None:
+    root = ground.site.home / ".local/lib"
+    assert len([path for path in root.rglob("*") if path.is_file()]) == 5
+    names = taught(ground.version, mount="", socket="", bound="")
+    assert {path.name for path in root.rglob("*pkgview*") if path.suffix != ".pyc"} == set(names)
+    ended = ground.site.pkgview("disable", "--json", cwd=ground.site.home)
+    assert len(json.loads(ended.stdout)) == 1
+    assert not [path for path in root.rglob("*") if path.is_file()]
+    assert ground.tell(cwd=ground.project)["alpha"] is None
+    again = ground.site.pkgview("disable", cwd=ground.site.home)
+    assert "Nothing was enabled" in again.stderr
+
+
+def test_others_files_stay(one: Ground) -> None:
+    packages = one.site.home / ".local/lib/python3.11/site-packages"
+    (packages / "mine.py").write_text("")
+    one.site.pkgview("disable", "--python", one.python, cwd=one.site.home)
+    assert [path.name for path in packages.iterdir()] == ["mine.py"]
+
+
+def test_a_user_site_that_is_not_used(shop: Site) -> None:
+    command = Path(sys.executable).with_name("pkgview")
+    ended = shop.run(command, "enable", cwd=shop.home, code=1, environ={"PYTHONNOUSERSITE": "1"})
+    assert "PYTHONNOUSERSITE" in ended.stderr
+    assert not (shop.home / ".local/lib").exists()
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
+def test_the_line_for_a_shell(shop: Site, index: Index, shell: str) -> None:
+    code = b"def main():\n    print('tool')\n"
+    index.wheel("tool", files={"tool.py": code}, scripts=["tool = tool:main"])
+    project = shop.project("project")
+    (project / "requirements.txt").write_text("tool\n")
+    command = Path(sys.executable).with_name("pkgview")
+    line = shop.run(
+        command, "enable", "--shell", cwd=shop.home, environ={"SHELL": f"/bin/{shell}"}
+    ).stdout
+    assert line.count("\n") == 1
+    known = subprocess.run(["which", shell], capture_output=True, check=False).returncode == 0
+    if not known:
+        pytest.skip(f"there is no {shell}")
+    shop.run(shell, "-c", line, cwd=shop.home)
+    deadline = time.monotonic() + 20
+    while not (shop.places.mount / "bin").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    used = f"{line}\npython -c 'print(1)'\ntool"
+    ended = shop.run(shell, "-c", used, cwd=project)
+    assert ended.stdout == "1\ntool\n"
+    assert shlex.quote(str(shop.places.mount / "bin")) in line
