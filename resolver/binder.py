@@ -56,8 +56,12 @@ same. Editors walk through `current` hundreds of times a second."""
 MOST_LOOKS = 8
 """Looks at one time. They are short and share one interpreter lock: more would not be faster."""
 
+SLOW = 0.05
+"""Seconds after which a look waits for something, and does not count as one of these any more.
+A hundred hung processes that ask at one moment hold up a newcomer for 0.6 s, and not for ever."""
+
 MOST_HUNG = 128
-"""Given-up looks that may still hold a thread. Beyond that nobody new is looked at."""
+"""Slow or given-up looks that may still hold a thread. Beyond that nobody new is looked at."""
 
 
 MOST_EXPLAINED = 4
@@ -72,7 +76,8 @@ class _Look:
     tid: Tid
     done: trio.Event = field(default_factory=trio.Event)
     bound: Bound | None = None
-    running: bool = False
+    began: float = math.inf
+    slow: bool = False
     hung: bool = False
 
 
@@ -123,8 +128,7 @@ class Binder:
             return known
         look = self._looks.get(who) or self._begin(who, tid)
         if look is not None and not look.hung:
-            with trio.move_on_after(self._limit):
-                await look.done.wait()
+            await self._landed(look)
             if look.bound is not None:
                 return look.bound.binding
             if not look.done.is_set():
@@ -216,6 +220,16 @@ class Binder:
             return bound.binding
         return None
 
+    async def _landed(self, look: _Look) -> None:
+        """Wait for it, within the limit, and see that it holds up no other."""
+        until = trio.current_time() + self._limit
+        while not look.done.is_set() and (now := trio.current_time()) < until:
+            if not look.slow and now - look.began >= SLOW:
+                self._set_aside(look)
+            pause = until if look.slow else min(until, max(now, look.began) + SLOW, now + SLOW)
+            with trio.move_on_at(pause):
+                await look.done.wait()
+
     def _begin(self, who: Identity, tid: Tid) -> _Look | None:
         if self._hung >= MOST_HUNG:
             return None  # better a wrong answer at once than one after the limit, each time
@@ -230,7 +244,7 @@ class Binder:
             self._start(self._pending.popleft())
 
     def _start(self, look: _Look) -> None:
-        look.running = True
+        look.began = trio.current_time()
         self._running += 1
         token = trio.lowlevel.current_trio_token()
 
@@ -265,7 +279,7 @@ class Binder:
             look.bound = result.unwrap()
         except Exception:
             log.exception("process %d could not be bound", look.identity.tgid)
-        if look.hung:
+        if look.slow:
             self._hung -= 1
         else:
             self._running -= 1
@@ -279,17 +293,23 @@ class Binder:
         look.done.set()
         self._start_pending()
 
-    def _give_up(self, look: _Look) -> None:
+    def _set_aside(self, look: _Look) -> None:
         """Its thread no longer counts as one of the `MOST_LOOKS`, so others are not held up."""
-        if look.hung or not look.running:
-            return
-        look.hung = True
+        look.slow = True
         self._running -= 1
         self._hung += 1
+        self._start_pending()
+
+    def _give_up(self, look: _Look) -> None:
+        """Nobody waits for it any more, nor does whoever comes before it is done."""
+        if look.hung or look.began == math.inf:
+            return
+        if not look.slow:
+            self._set_aside(look)
+        look.hung = True
         log.warning(
             "process %d could not be looked at within %.1f s", look.identity.tgid, self._limit
         )
-        self._start_pending()
 
     def _default(self, why: str) -> Binding:
         view = self._state.default_view(None)

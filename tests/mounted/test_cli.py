@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -666,3 +667,38 @@ def test_nothing_is_mounted_unless_asked(shop: Site, index: Index) -> None:
     shop.run(PKGVIEW, "view", cwd=directory)
     shop.run(PKGVIEW, "why", "alpha", cwd=directory)
     assert not [one for one in mounts.table() if one.path.is_relative_to(shop.home)]
+
+
+# An ordinary user
+
+
+def test_an_ordinary_user(ordinary: dict[str, Any], index: Index) -> None:
+    options = {**ordinary, "env": {**ordinary["env"], "UV_DEFAULT_INDEX": index.url}}
+    for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
+        probe = [python, "-c", "import pyfuse3, trio, zstandard, unionfs.cli"]
+        with contextlib.suppress(OSError):
+            if subprocess.run(probe, check=False, capture_output=True, **options).returncode == 0:
+                break
+    else:
+        pytest.skip("no interpreter with pkgview's dependencies that nobody may run")
+    index.wheel("alpha", scripts=["hello=alpha:hello"])
+    home = Path(options["env"]["HOME"])
+    directory = home / "project"
+    directory.mkdir()
+    (directory / "requirements.txt").write_text("alpha\n")
+    for path in (directory, directory / "requirements.txt"):
+        os.chown(path, options["user"], options["group"])
+    options["cwd"] = directory
+
+    def run(*command: str | Path) -> str:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    pkgview = (python, "-c", "from unionfs.cli import main; main()")
+    assert "Mounted" in run(*pkgview, "up")
+    assert run(directory / ".venv/bin/hello") == "hello\n"
+    assert "Nothing to do" in run(*pkgview, "up")
+    assert run(*pkgview, "run", "--", "hello") == "hello\n"
+    assert "Unmounted" in run(*pkgview, "umount", "--lazy")
+    assert "Mounted" in run(*pkgview, "up")

@@ -14,7 +14,7 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -291,3 +291,48 @@ def test_another_user_in_a_container_needs_allow_other(host: Host) -> None:
                 assert container.sees() == "red red red"
         finally:
             pair.pkgview("umount", "--force", mount, cwd=pair.home)
+
+
+# Without root
+
+
+@pytest.mark.usefixtures("bwrap")
+def test_bubblewrap_without_root(ordinary: dict[str, Any], pair: Pair) -> None:
+    python = "/usr/bin/python3"
+    able = subprocess.run(
+        [python, "-c", "import unionfs.cli"], check=False, capture_output=True, **ordinary
+    )
+    if able.returncode != 0:
+        pytest.skip(f"{python} cannot run pkgview")
+    home = Path(ordinary["env"]["HOME"])
+
+    def run(*command: str | Path, cwd: Path = home) -> str:
+        ended = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=120,
+            **{**ordinary, "cwd": cwd},
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout.strip()
+
+    main = "import sys, unionfs.cli; sys.exit(unionfs.cli.main())"
+    project = home / "shop"
+    project.mkdir()
+    (wheel,) = (pair.home / "wheels").glob("which-1-*")
+    wheel = Path(shutil.copy(wheel, home))
+    (project / "requirements.txt").write_text(f"which @ {wheel.as_uri()}")
+    for path in (project, project / "requirements.txt", wheel):
+        os.chown(path, 65534, 65534)
+    run(python, "-c", main, "up", "--python", python, cwd=project)
+    view = run(python, "-c", main, "view", "--path", cwd=project)
+    inside = (
+        "bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/",
+        "--tmpfs", "/srv", "--proc", "/proc", "--dev", "/dev",
+    )  # fmt: skip
+    said = run(*inside, "--ro-bind", view, "/srv/env", "/srv/env/bin/python", "-c", SAY)
+    check_environment(said, "/srv/env")
+    mount = home / ".pkgview"
+    whole = (*inside, "--ro-bind", mount, "/srv/pkgview", "readlink", "/srv/pkgview/current")
+    assert run(*whole, cwd=project) == f"views/{Path(view).name}"
+    assert run(*whole) != f"views/{Path(view).name}"
+    bound = run(python, "-c", main, "run", "env", "-u", "PKGVIEW_VIEW", *whole, cwd=project)
+    assert bound == f"views/{Path(view).name}"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from unionfs import mounts
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
 
     from tests.mounted.conftest import Pair
@@ -227,6 +227,23 @@ def test_letting_others_in_is_refused_where_it_cannot_be(pair: Pair, public: Pat
     pkgview(pair, public, "mount", public)
     said = pkgview(pair, public, "mount", "--allow-other", public, code=1)
     assert "is mounted already, without letting other users in" in said.stderr
+
+
+def test_an_ordinary_user_is_told_who_may_let_others_in(ordinary: dict[str, Any]) -> None:
+    allowed = "user_allow_other" in Path("/etc/fuse.conf").read_text("utf-8").split()
+    if allowed:
+        pytest.skip("/etc/fuse.conf allows it here")
+    home = Path(ordinary["env"]["HOME"])
+    main = "import sys, unionfs.cli; sys.exit(unionfs.cli.main())"
+    said = subprocess.run(
+        ["/usr/bin/python3", "-c", main, "mount", "--allow-other", home / "mount"],
+        check=False, capture_output=True, text=True, **ordinary,
+    )  # fmt: skip
+    if "ModuleNotFoundError" in said.stderr:
+        pytest.skip("/usr/bin/python3 cannot run pkgview")
+    assert said.returncode == 1
+    assert "`user_allow_other` to /etc/fuse.conf" in said.stderr
+    assert "Traceback" not in said.stderr
 
 
 def test_a_mount_that_is_mended_lets_in_whom_it_let_in(pair: Pair, public: Path) -> None:

@@ -56,7 +56,7 @@ class FakeBinder:
         return self.binding
 
     def bound(self, tid: Tid) -> Bound:
-        who = Identity(tgid=Pid(tid), start_time=StartTime(1), image=Image((1, 2, 3)))
+        who = Identity(tgid=Pid(tid), start_time=StartTime(1), image=Image(1, 2, 3))
         return Bound(identity=who, binding=self.binding, lasting=False, exe=self.exe)
 
     def refresh(self) -> None:
@@ -69,15 +69,17 @@ class Bench:
 
     places: Places
     told: list[dict[str, Any]] = field(default_factory=list)
+    begun: trio.Event = field(default_factory=trio.Event)
     binder: FakeBinder = field(
         default_factory=lambda: FakeBinder(
             Binding(rule=Rule.DEFAULT, view=None, project=None, why="no project")
         )
     )
 
-    def project(self, name: str, text: str = "") -> str:
+    def project(self, name: str, text: str = "", *, mode: int = 0o755) -> str:
         root = self.places.mount.parent / name
         root.mkdir(exist_ok=True)
+        root.chmod(mode)
         (root / "requirements.txt").write_text(text)
         return str(root)
 
@@ -88,6 +90,8 @@ class Bench:
 
     async def tell(self, progress: dict[str, Any]) -> None:
         self.told.append(progress)
+        if progress["stage"] != "queued":
+            self.begun.set()
         await trio.lowlevel.checkpoint()
 
     async def ask(self, resolving: Resolving, root: str) -> Outcome:
@@ -109,9 +113,17 @@ def bench(isolated_places: Places) -> Bench:
     return Bench(isolated_places)
 
 
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
 async def test_all_who_ask_for_one_project_wait_for_one_resolution(bench: Bench) -> None:
-    worker = "for n in range(3):\n stage('fetching', n); time.sleep(0.1)\n" \
-             f"say(view={VIEW!r}, python='3.11')"  # fmt: skip
+    worker = f"""
+for n in range(3):
+    stage("fetching", n)
+    time.sleep(0.1)
+say(view={VIEW!r}, python="3.11")
+"""
     one, root = bench.resolving(worker), bench.project("shop")
     outcomes = []
 
@@ -148,8 +160,7 @@ async def test_only_so_many_at_once(bench: Bench) -> None:
     async def watch() -> None:
         nonlocal most
         while one.running or not most:
-            alive = [pid for pid, _ in bench.started if Path(f"/proc/{pid}/cmdline").exists()]
-            most = max(most, len(alive))
+            most = max(most, sum(is_alive(pid) for pid, _ in bench.started))
             await trio.sleep(0.01)
 
     async with trio.open_nursery() as nursery:
@@ -234,8 +245,7 @@ async def test_one_that_says_nothing_is_given_up(
     one = bench.resolving("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)")
     outcome = await bench.ask(one, bench.project("shop"))
     assert "said nothing" in outcome.what
-    ((pid, _),) = bench.started
-    assert not Path(f"/proc/{pid}").exists()
+    assert not any(is_alive(pid) for pid, _ in bench.started)
 
 
 def test_it_ends_with_the_daemon(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,23 +257,20 @@ def test_it_ends_with_the_daemon(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
         with trio.move_on_after(60) as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(bench.ask, one, root)
-                while not bench.told or bench.told[-1]["stage"] == "queued":
-                    await trio.sleep(0.01)
+                await bench.begun.wait()
                 scope.cancel()
 
     began = time.monotonic()
     trio.run(main)
     assert time.monotonic() - began < 20
-    ((pid, _),) = bench.started
-    assert not Path(f"/proc/{pid}").exists()
+    assert [is_alive(pid) for pid, _ in bench.started] == [False]
 
 
 # What is never resolved
 
 
 async def test_a_project_of_others(bench: Bench) -> None:
-    root = bench.project("shop")
-    Path(root).chmod(0o777)
+    root = bench.project("shop", mode=0o777)
     outcome = await bench.ask(bench.resolving(""), root)
     assert "not yours alone" in outcome.what
     assert f"`pkgview trust {root}`" in outcome.remedy
@@ -293,15 +300,23 @@ def request(**arguments: object) -> Request:
     return Request(operation="resolve", arguments=arguments, peer=peer)
 
 
-def bound_to(rule: Rule, **binding: Any) -> Binding:
-    return Binding(**{"rule": rule, "view": None, "project": None, "why": "why", **binding})
+def bound_to(
+    rule: Rule,
+    *,
+    view: str | None = None,
+    project: str | None = None,
+    why: str = "why",
+    refused: Candidate | None = None,
+) -> Binding:
+    named = None if view is None else ViewId(view)
+    return Binding(rule=rule, view=named, project=project, why=why, refused=refused)
 
 
 @pytest.mark.parametrize(
     ("binding", "answer"),
     [
-        (bound_to(Rule.DEFAULT, view=ViewId(VIEW)), {"view": None, "notice": None}),
-        (bound_to(Rule.EARLIER, view=ViewId(VIEW)), {"view": VIEW, "notice": None}),
+        (bound_to(Rule.DEFAULT, view=VIEW), {"view": None, "notice": None}),
+        (bound_to(Rule.EARLIER, view=VIEW), {"view": VIEW, "notice": None}),
         (
             bound_to(Rule.CWD, why="it is\x1b broken"),
             {"view": None, "notice": "pkgview: 'it is\\x1b broken'\n"},
