@@ -15,6 +15,7 @@ import functools
 import logging
 import math
 import os
+import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -79,6 +80,7 @@ class _Look:
     began: float = math.inf
     slow: bool = False
     hung: bool = False
+    took: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,9 @@ class Binder:
         self._rebound = -math.inf
         self._explained = trio.CapacityLimiter(MOST_EXPLAINED)
         self._keep = math.inf
+        self.looks = 0
+        self.look_seconds = 0.0
+        """How many processes were looked at, and how long it took: processor time in our threads."""
 
     async def binding_for(self, tid: Tid) -> Binding:
         """The binding of the process that thread `tid` belongs to; never raises, never hangs."""
@@ -259,6 +264,13 @@ class Binder:
 
     def _see(self, look: _Look, now: float) -> Bound | None:
         """In a thread: look at the process and decide."""
+        began = time.thread_time()
+        try:
+            return self._seen(look, now)
+        finally:
+            look.took = time.thread_time() - began
+
+    def _seen(self, look: _Look, now: float) -> Bound | None:
         cwd = read_cwd(look.tid, self._root)
         caller = observe(look.tid, self._mount, self._root, known=look.identity)
         if isinstance(caller, Absence):
@@ -275,6 +287,8 @@ class Binder:
 
     def _land(self, look: _Look, result: outcome.Outcome[Bound | None]) -> None:
         """Back in the trio thread, in time or late."""
+        self.looks += 1
+        self.look_seconds += look.took
         try:
             look.bound = result.unwrap()
         except Exception:

@@ -49,19 +49,25 @@ class Known:
         return manifest_path(self._places, view).exists()
 
     def project_of(self, directory: str, uid: int) -> Candidate | None:
-        """The project that a directory belongs to."""
-        if uid != os.geteuid():
-            return _of_another(directory, uid)
-        return self._candidate(find_project(Path(directory)), uid)
+        """The project that a directory belongs to; none where the directory cannot be read."""
+        try:
+            if uid != os.geteuid():
+                return _of_another(directory, uid)
+            return self._candidate(find_project(Path(directory)), uid)
+        except OSError:
+            return None  # on a file system that has died, or in a directory of somebody else's
 
     def script_project(self, script: str, uid: int) -> Candidate | None:
         """The project that a script belongs to, or is."""
         if uid != os.geteuid():
             return _of_another(script, uid)
         path = Path(script)
-        # A directory with a __main__.py is a script, too, and a project of its own at best.
-        found = find_project(path) if path.is_dir() else project_of_script(path)
-        return self._candidate(found, uid)
+        try:
+            # A directory with a __main__.py is a script, too, and a project of its own at best.
+            found = find_project(path) if path.is_dir() else project_of_script(path)
+            return self._candidate(found, uid)
+        except OSError:
+            return None
 
     def view_of(self, project: str, python: str | None) -> ViewId | None:
         """The project's view for that Python, None where there is none or its inputs have changed.

@@ -47,6 +47,8 @@ def assemble(places: Places) -> Service:
         return {
             "views": catalog.loaded_views,
             "bindings": len(binder.bindings),
+            "looks": binder.looks,
+            "look_seconds": binder.look_seconds,
             "resolving": resolving.running,
             "frames": {"bytes": frames.size, "hits": frames.hits, "misses": frames.misses},
         }

@@ -332,7 +332,6 @@ class Resolving:
                 if "stage" in message:
                     resolution.snapshot = Snapshot(**message)  # type: ignore[typeddict-item]
                     resolution.say()
-            await process.wait()
         except trio.TooSlowError:
             what = f"the resolution of {prepared.root} said nothing for {SILENT:.0f} s"
             return refusal(PkgviewError(what), Path(prepared.root))

@@ -13,6 +13,7 @@
  *     exec N VARIABLE... FILE ARG...   become another program, with N variables; it says its pid
  *     spawn PID DIRECTORY N VARIABLE... FILE ARG...
  *                                      start a program there, under that pid if PID is not 0
+ *     stat PATH COUNT                  look at it as often
  *     time COUNT PAUSE                 ask COUNT times, PAUSE microseconds apart: nanoseconds each
  *     storm COUNT BATCH                COUNT children that ask once and end, BATCH at a time; how
  *                                      many of them got an answer
@@ -37,6 +38,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -262,7 +264,11 @@ static void obey(char *line)
         _exit(0);
     if (!strcmp(verb, "cd"))
         refused = chdir(words[1]);
-    else if (!strcmp(verb, "exec"))
+    else if (!strcmp(verb, "stat")) {
+        struct stat found;
+        for (int i = 0; i < atoi(words[2]); i++)
+            (void)!stat(words[1], &found);
+    } else if (!strcmp(verb, "exec"))
         run(count - 1, words + 1), refused = 1;
     else if (!strcmp(verb, "scribble")) {
         for (char **variable = environ; *variable; variable++)

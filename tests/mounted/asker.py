@@ -1,6 +1,6 @@
 """What asker.c is, as a Python program: `python asker.py MOUNT SOCKET [DESCRIPTOR]`.
 
-It knows link, thread, cd, fork, exec and exit.
+It knows link, thread, cd, fork, exec and exit, and `threads COUNT`: so many that ask at once.
 """
 
 from __future__ import annotations
@@ -32,15 +32,24 @@ def link() -> str:
     return os.readlink(f"{MOUNT}/current")
 
 
-def in_thread() -> str:
-    """The same, asked by a new thread."""
+def in_threads(count: int) -> str:
+    """The same, asked by new threads at once; all get the same answer."""
     import threading  # noqa: PLC0415 - most need none
 
     found: list[str] = []
-    thread = threading.Thread(target=lambda: found.append(link()))
-    thread.start()
-    thread.join()
-    return found[0]
+    together = threading.Barrier(count)
+
+    def ask() -> None:
+        together.wait()
+        found.append(link())
+
+    threads = [threading.Thread(target=ask) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (answer,) = set(found)
+    return answer
 
 
 def run(variables: str, *rest: str) -> None:
@@ -70,7 +79,9 @@ def main() -> None:  # noqa: C901 - one branch a verb
                 case "link":
                     answer = link()
                 case "thread":
-                    answer = in_thread()
+                    answer = in_threads(1)
+                case "threads":
+                    answer = in_threads(int(words[0]))
                 case "cd":
                     os.chdir(words[0])
                 case "fork":

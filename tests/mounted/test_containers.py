@@ -312,7 +312,7 @@ def test_bubblewrap_without_root(ordinary: dict[str, Any], pair: Pair) -> None:
             **{**ordinary, "cwd": cwd},
         )  # fmt: skip
         assert ended.returncode == 0, ended.stderr
-        return ended.stdout.strip()
+        return str(ended.stdout.strip())
 
     main = "import sys, unionfs.cli; sys.exit(unionfs.cli.main())"
     project = home / "shop"

@@ -68,14 +68,10 @@ def test_another_process_is_another(  # noqa: PLR0913, PLR0917 - what differs
     asker.end()
 
 
-def test_what_was_bound_by_hand_ends_with_its_process(
-    stage: Stage, red: Path, green: Path
-) -> None:
+def test_what_was_bound_by_hand_ends_with_its_process(stage: Stage, red: Path, green: Path) -> None:
     asker = stage.start(cwd=red)
     stat = Path(f"/proc/{asker.pid}/stat").read_text("ascii").rpartition(") ")[2].split()
-    stage.ask(
-        "bind", process=[asker.pid, int(stat[19])], project=os.fspath(green), said="bind"
-    )
+    stage.ask("bind", process=[asker.pid, int(stat[19])], project=os.fspath(green), said="bind")
     assert asker.link() == stage.view("green")
     asker = stage.start(cwd=red, pid=end(asker))
     assert asker.link() == stage.view("red")

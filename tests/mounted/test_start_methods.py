@@ -366,6 +366,8 @@ def test_another_interpreter_sees_its_own_view_of_the_project(stage: Stage) -> N
         assert pair.colour(began.stdout.strip()) == "default"
     finally:
         pair.up(red)
+    # The view that was made earlier is the project's newest again, for what is no Python, too.
+    assert stage.seen("{look}", "red") == "red"
 
 
 # Bound after it was started

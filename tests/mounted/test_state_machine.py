@@ -335,8 +335,13 @@ class Machine(RuleBasedStateMachine):
         variables=st.sampled_from(("", "", "", "red")), asks=st.booleans(),
         place=st.sampled_from(("nowhere", "nowhere", *PROJECTS)),
     )  # fmt: skip
-    def start_below(  # noqa: PLR0913, PLR0917 - what differs
-        self, number: int, kind: str, place: str, variables: str, asks: bool  # noqa: FBT001 - drawn
+    def start_below(
+        self,
+        number: int,
+        kind: str,
+        place: str,
+        variables: str,
+        asks: bool,  # noqa: FBT001 - drawn
     ) -> None:
         """What `subprocess` does: a child that becomes another program somewhere."""
         if asks:

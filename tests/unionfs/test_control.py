@@ -50,7 +50,16 @@ async def unspeakable(_: Request) -> object:
     return object()
 
 
-OPERATIONS = {"echo": echo, "refuse": refuse, "explode": explode, "unspeakable": unspeakable}
+async def tally(request: Request) -> str:
+    for number in range(request.arguments["to"]):
+        await request.tell({"at": number})
+        await trio.sleep(request.arguments.get("seconds", 0))
+    return "done"
+
+
+OPERATIONS = {
+    "echo": echo, "refuse": refuse, "explode": explode, "unspeakable": unspeakable, "tally": tally,
+}  # fmt: skip
 
 
 @contextlib.asynccontextmanager
@@ -202,6 +211,58 @@ def test_a_reply_that_never_ends_is_given_up(
         with pytest.raises(DaemonAbsentError, match="closed the connection"):
             control.ask(meeting, "echo")
         thread.join()
+
+
+# What takes long
+
+
+async def test_who_waits_is_told_how_far_it_is(meeting: Rendezvous) -> None:
+    async with serving(meeting):
+
+        def converse() -> list[bytes]:
+            with connect(meeting) as client, client.makefile("rwb") as lines:
+                lines.write(b'{"op": "tally", "to": 2}\n{"op": "echo"}\n')
+                lines.flush()
+                return [lines.readline() for _ in range(4)]
+
+        first, second, third, fourth = await trio.to_thread.run_sync(converse)
+        assert json.loads(first) == {"progress": {"at": 0}}
+        assert json.loads(second) == {"progress": {"at": 1}}
+        assert json.loads(third) == {"ok": True, "result": "done"}
+        assert json.loads(fourth)["ok"]
+
+
+async def test_who_waits_is_in_nobodys_way(meeting: Rendezvous) -> None:
+    async with serving(meeting) as server:
+        waiting = []
+        for _ in range(control.MAX_CLIENTS * 2):
+            waiting.append(client := connect(meeting))
+            client.sendall(b'{"op": "tally", "to": 1000000, "seconds": 0.5}\n')
+            while await trio.to_thread.run_sync(client.recv, 1000) == b"":
+                raise AssertionError("it was turned away")
+        assert len(server._waiting) == len(waiting)
+        assert (await ask(meeting, "echo"))["pid"] == os.getpid()
+        for client in waiting:
+            client.close()
+        with trio.fail_after(10):
+            while server._waiting:  # noqa: ASYNC110 - the server tells nobody
+                await trio.sleep(0.05)  # until it is told something
+
+
+async def test_there_is_an_end_of_waiting(
+    meeting: Rendezvous, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "MAX_WAITING", 2)
+    async with serving(meeting):
+        waiting = [connect(meeting) for _ in range(3)]
+        answers = []
+        for client in waiting:
+            client.sendall(b'{"op": "tally", "to": 3, "seconds": 0.2}\n')
+            answers.append(await trio.to_thread.run_sync(client.recv, 1000))
+        assert [b"progress" in answer for answer in answers] == [True, True, False]
+        assert b"2 programs wait" in answers[2]
+        for client in waiting:
+            client.close()
 
 
 # Being attacked
