@@ -121,7 +121,7 @@ class Binder:
         self._keep = math.inf
         self.looks = 0
         self.look_seconds = 0.0
-        """How many processes were looked at, and how long it took: processor time in our threads."""
+        """Looks at processes, and the processor time that they took in their threads."""
 
     async def binding_for(self, tid: Tid) -> Binding:
         """The binding of the process that thread `tid` belongs to; never raises, never hangs."""

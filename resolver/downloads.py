@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from resolver.wanted import Download
 
+SESSION = "fetch-"
+"""What the name of a fetch's own directory begins with."""
+
 KEPT = 7 * 24 * 3600.0
 """Seconds after which what was left behind is swept away."""
 
@@ -41,7 +44,7 @@ class Session:
                 if old.suffix == ".part" and old.lstat().st_mtime < oldest:
                     old.unlink()
         self.downloads = downloads
-        self._own, self._lock = claim(downloads, "fetch-")
+        self._own, self._lock = claim(downloads, SESSION)
         # Keeps a discard from taking the directory away, and the lock with it.
         self._open_mark = self._own / "open"
         self._open_mark.touch()

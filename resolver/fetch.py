@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from resolver.downloads import Part, Session, drop, unwritable
+from resolver.downloads import SESSION, Part, Session, drop, unwritable
 from resolver.errors import PkgviewError
+from resolver.scratch import sweep
 from resolver.wanted import Download, host_of, key_of, local_path, shown, strong_hashes
 from resolver.web import FetchSettings, Patience, Transient, Web
 
@@ -107,10 +108,11 @@ class Arrivals:
 
 
 def forget(files: Iterable[Download], cache: Path) -> None:
-    """Remove what a killed process has left of files that nobody will fetch again.
+    """Remove what killed processes have left, of these files, which nobody will fetch again.
 
     Whoever may be fetching one just now has a name of its own for it.
     """
+    sweep(cache / "downloads", SESSION)
     for file in files:
         with contextlib.suppress(OSError):
             (cache / "downloads" / f"{key_of(file)}.part").unlink()

@@ -332,7 +332,7 @@ def is_newborn(start_time: StartTime) -> bool:
 
 
 def read_serial(pid: Pid) -> int:
-    """What tells a process from all others since boot: the inode of its pidfd (Linux 6.9 and newer).
+    """What tells a process from all others since boot: its pidfd's inode (Linux 6.9 and newer).
 
     0 where there is no such process. Older kernels give the same number for all. Takes 3 µs and
     never blocks.

@@ -24,7 +24,7 @@ from resolver.directurl import direct_url
 from resolver.fetch import Fetched, fetch, forget
 from resolver.fetch import Progress as FetchProgress
 from resolver.manifest import LayerSpec
-from resolver.scratch import scratch
+from resolver.scratch import scratch, sweep
 from resolver.selection import Choice, Source
 from resolver.wanted import Download
 from unionfs.editable import editable_members
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 PACKERS = 2
 """Wheels packed at a time. Inflating, hashing and compressing run outside the interpreter lock."""
+
+BUILD = "build-"
+"""What the names of directories begin with in which something is built."""
 
 BUILDERS = 2
 """Builds at a time; each is a compiler's worth of processes."""
@@ -128,7 +131,8 @@ class _Work:
             if number not in self.found and choice.filename is not None:
                 # One source archive may hold several distributions, each in a subdirectory.
                 wanted.setdefault(_file(_download(choice)), []).append(number)
-        # A run that was killed after packing a file could not discard it any more.
+        # Runs that were killed after packing could not tidy up any more.
+        sweep(self.means.places.cache / "builds", BUILD)
         known = (self.choices[number] for number in self.found)
         forget(
             (_download(choice) for choice in known if choice.filename is not None),
@@ -167,7 +171,7 @@ class _Work:
     async def build(self, number: int, source: Path | None = None) -> None:
         """What is no wheel: built, then packed. `source` is the fetched file, if there is one."""
         choice, means = self.choices[number], self.means
-        with scratch(means.places.cache / "builds", "build-") as here:
+        with scratch(means.places.cache / "builds", BUILD) as here:
             into = here / "built"
             async with self._builders:
                 if means.unbuilt is not None:

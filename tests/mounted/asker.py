@@ -56,7 +56,7 @@ def run(variables: str, *rest: str) -> None:
     """Become another program."""
     count = int(variables)
     environ = dict(variable.split("=", 1) for variable in rest[:count])
-    os.execve(rest[count], list(rest[count + 1 :]), environ)
+    os.execve(rest[count], list(rest[count + 1 :]), environ)  # noqa: S606 - what it is for
 
 
 def main() -> None:  # noqa: C901 - one branch a verb

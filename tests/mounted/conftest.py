@@ -638,9 +638,9 @@ class Asker:
         assert said.startswith("views/"), said
         return said.removeprefix("views/")
 
-    def exec(self, *command: object, **environ: str) -> None:
+    def exec(self, *command: object, environ: Mapping[str, str] | None = None) -> None:
         """Become another program, on the same connection."""
-        variables = [f"{name}={value}" for name, value in environ.items()]
+        variables = [f"{name}={value}" for name, value in (environ or {}).items()]
         self.tell("exec", len(variables), *variables, command[0], *command, self.descriptor)
         self.greeted()
 
@@ -736,10 +736,15 @@ class Stage:
         return [*first, os.fspath(self.places.mount), self.listener.getsockname()]
 
     def start(
-        self, *, cwd: Path, command: Sequence[str] = (), pid: int = 0, **environ: str
+        self,
+        *,
+        cwd: Path,
+        command: Sequence[str] = (),
+        pid: int = 0,
+        environ: Mapping[str, str] | None = None,
     ) -> Asker:
         """One more process, under that pid if it is not 0; `OSError` where it cannot be had."""
-        variables = [f"{name}={value}" for name, value in environ.items()]
+        variables = [f"{name}={value}" for name, value in (environ or {}).items()]
         command = command or self.command()
         said = self.root.say("spawn", pid, cwd, len(variables), *variables, command[0], *command)
         if said.startswith("errno "):

@@ -693,7 +693,7 @@ def test_an_ordinary_user(ordinary: dict[str, Any], index: Index) -> None:
     def run(*command: str | Path) -> str:
         done = subprocess.run(command, check=False, capture_output=True, text=True, **options)
         assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
+        return str(done.stdout + done.stderr)
 
     pkgview = (python, "-c", "from unionfs.cli import main; main()")
     assert "Mounted" in run(*pkgview, "up")

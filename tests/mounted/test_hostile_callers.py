@@ -1,4 +1,4 @@
-"""Whatever one process does, everybody else is answered in bounded time, and nothing is left of it."""
+"""Whatever one process does: others are answered in bounded time, and nothing is left of it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SHORT_LIVED = 3000
 AT_ONCE = 50
 
 P99 = 0.25
-"""Seconds within which a bystander has its answer 99 times of 100. Measured: under 1 ms; the rest is
-for machines on which everything waits."""
+"""Seconds within which a bystander has its answer 99 times of 100. Measured: at most 0.09, while
+thousands ask; the rest is for machines on which everything waits."""
 
 PATIENCE = 25.0
 """Seconds for threads to end: trio keeps one for 10 s after its last work."""
@@ -156,14 +156,16 @@ LARGE = {f"V{number}": "x" * 100_000 for number in range(10)}
 
 
 def test_a_megabyte_of_environment(world: Stage, bystander: Asker) -> None:
-    last = world.start(cwd=world.home / "red", **LARGE, PKGVIEW_PROJECT=str(world.home / "green"))
+    last = world.start(
+        cwd=world.home / "red", environ={**LARGE, "PKGVIEW_PROJECT": str(world.home / "green")}
+    )
     assert last.link() == world.view("green")
     undisturbed(world, bystander)
     last.end()
 
 
 def test_an_environment_without_a_single_nul(world: Stage, bystander: Asker) -> None:
-    asker = world.start(cwd=world.home / "red", **LARGE, PKGVIEW_PROJECT="/nowhere")
+    asker = world.start(cwd=world.home / "red", environ={**LARGE, "PKGVIEW_PROJECT": "/nowhere"})
     assert asker.say("scribble") == "ok"
     seen = Path(f"/proc/{asker.pid}/environ").read_bytes()
     assert b"\0" not in seen.rstrip(b"\0")

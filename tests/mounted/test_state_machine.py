@@ -115,7 +115,7 @@ class Model:
     def project_view(self, project: str, program: Program) -> str:
         return self.views[project, "own"] if program.interpreter else self.newest[project]
 
-    def answer(self, process: Process) -> Shown:
+    def answer(self, process: Process) -> Shown:  # noqa: C901, PLR0911 - one return a rule
         """What a process has to be shown that asks now."""
         program = process.program
         kept = self._kept(process)
@@ -293,7 +293,7 @@ class Machine(RuleBasedStateMachine):
     @rule(kind=kind, place=place, variables=variables)
     def start(self, kind: str, place: str, variables: str) -> None:
         program, command, environ = self._program(kind, variables)
-        asker = self.stage.start(cwd=self.stage.home / place, command=command, **environ)
+        asker = self.stage.start(cwd=self.stage.home / place, command=command, environ=environ)
         self.processes.append(Process(asker=asker, program=program, place=place))
 
     def has_processes(self) -> bool:
@@ -316,18 +316,33 @@ class Machine(RuleBasedStateMachine):
     def execve(self, number: int, kind: str, variables: str) -> None:
         process = self.drawn(number)
         program, command, environ = self._program(kind, variables)
-        process.asker.exec(*command, **environ)
+        process.asker.exec(*command, environ=environ)
         process.program = program
 
     @precondition(lambda self: self.has_processes() and self.has_room())
-    @rule(number=some)
-    def fork(self, number: int) -> None:
-        parent = self.drawn(number)
+    @rule(number=some, place=place, asks=st.booleans())
+    def fork(self, number: int, place: str, asks: bool) -> None:  # noqa: FBT001 - drawn
+        """What `multiprocessing` does: a double, which may then go elsewhere."""
+        parent = self._with_interpreters_first(number)
+        if asks:
+            self.check(parent)
+        child = self._forked(parent)
+        if asks:
+            self.chdir(self.processes.index(child), place)
+            self.check(child)
+
+    def _with_interpreters_first(self, number: int) -> Process:
+        """A process that has something to hand down, if there is one."""
+        interpreters = [one for one in self.processes if one.program.interpreter]
+        return interpreters[number % len(interpreters)] if interpreters else self.drawn(number)
+
+    def _forked(self, parent: Process) -> Process:
         assert int(parent.asker.say("fork"))
         child = Process(
             asker=self.stage.accept(), program=parent.program, place=parent.place, parent=parent
         )
         self.processes.append(child)
+        return child
 
     @precondition(lambda self: self.has_processes() and self.has_room())
     @rule(
@@ -344,14 +359,18 @@ class Machine(RuleBasedStateMachine):
         asks: bool,  # noqa: FBT001 - drawn
     ) -> None:
         """What `subprocess` does: a child that becomes another program somewhere."""
+        parent = self._with_interpreters_first(number)
         if asks:
-            self.check(self.drawn(number))
-        self.fork(number)
-        child = self.processes[-1]
+            self.check(parent)
+        if asks and number % 3 == 0:
+            self.execve(self.processes.index(parent), kind, "")
+        child = self._forked(parent)
         assert child.asker.say("cd", self.stage.home / place) == "ok"
         program, command, environ = self._program(kind, variables)
-        child.asker.exec(*command, **environ)
+        child.asker.exec(*command, environ=environ)
         child.place, child.program = place, program
+        if asks:
+            self.check(child)
 
     @precondition(has_processes)
     @rule(number=some)
@@ -379,7 +398,7 @@ class Machine(RuleBasedStateMachine):
         self._end(last)
         program, command, environ = self._program(kind, variables)
         asker = self.stage.start(
-            cwd=self.stage.home / place, command=command, pid=last.asker.pid, **environ
+            cwd=self.stage.home / place, command=command, pid=last.asker.pid, environ=environ
         )
         assert asker.pid == last.asker.pid
         self.processes.append(Process(asker=asker, program=program, place=place))
@@ -426,10 +445,10 @@ def test_the_mount_agrees_with_the_rules_after_every_step(stage: Stage) -> None:
     Machine.held = set()
     Machine.pool = Pool(somebody.link(), tuple(stage.view(f"view {n}") for n in range(12)))
     somebody.end()
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=40,
+            max_examples=25,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
