@@ -6,10 +6,12 @@ One JSON file a project, in `<state>/projects/`, replaced atomically. It is what
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from resolver.errors import PkgviewError
 from resolver.scratch import claim_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from resolver.manifest import ViewId
@@ -141,3 +143,22 @@ def write_atomically(path: Path, data: bytes) -> None:
             f"cannot write {path}: {error.strerror}",
             remedy="Make room there, or make it writable, and run the command again.",
         ) from error
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """One process at a time below `directory`: two would each forget what the other wrote."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot use {directory}: {error.strerror}",
+            remedy="Make it writable, or set XDG_STATE_HOME to a directory that is.",
+        ) from error
+    try:
+        with suppress(OSError):  # no locks on this file system: the file is still replaced whole
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

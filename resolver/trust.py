@@ -12,19 +12,17 @@ user's processes and nobody else's.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.project import trust_faults
-from resolver.resolved import write_atomically
+from resolver.resolved import alone, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from resolver.project import Fault, Project
@@ -118,14 +116,14 @@ def allow(project: Project, uid: int, state: Path) -> Trusted | None:
         owner=found.st_uid,
         faults=frozenset((fault.kind, fault.who) for fault in faults),
     )
-    with _alone(state):
+    with alone(state):
         _save(state, {**load(state), trusted.root: trusted})
     return trusted
 
 
 def revoke(root: str, state: Path) -> bool:
     """Trust a project no longer; whether it was."""
-    with _alone(state):
+    with alone(state):
         known = load(state)
         if root not in known:
             return False
@@ -156,22 +154,3 @@ def _save(state: Path, known: dict[str, Trusted]) -> None:
     projects = [{**asdict(one), "faults": sorted(one.faults)} for one in known.values()]
     data = json.dumps({"format": FORMAT, "projects": projects}, indent=1).encode()
     write_atomically(state / "trusted.json", data)
-
-
-@contextmanager
-def _alone(state: Path) -> Iterator[None]:
-    """One process at a time: two of them would each forget what the other was told."""
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise PkgviewError(
-            f"cannot use {state}: {error.strerror}",
-            remedy="Make it writable, or set XDG_STATE_HOME to a directory that is.",
-        ) from error
-    try:
-        with suppress(OSError):  # no locks on this file system: the file is still replaced whole
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -7,9 +7,8 @@ fingerprint, so the two never disagree about what "changed" means.
 
 from __future__ import annotations
 
-import fcntl
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from resolver.errors import PkgviewError
 from resolver.interpreter import find_interpreter
 from resolver.manifest import Manifest, ViewId
 from resolver.project import fingerprint
-from resolver.resolved import ResolvedView
+from resolver.resolved import ResolvedView, alone
 from unionfs.catalog import manifest_path
 from unionfs.registry import Registry
 from unionfs.store import Store
@@ -168,30 +167,11 @@ def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
 
 def _record(projects: Path, root: str, made: ResolvedView) -> bool:
     """Write down what the project's view is now; whether that is another one than before."""
-    with _alone(projects):
+    with alone(projects):
         record = resolved.load(projects, root)
         before = next((one for one in record.views if one.python == made.python), None)
         resolved.save(projects, record.with_view(made))
     return before is None or before.view != made.view
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """One process at a time: two of them, for two Pythons, would each forget the other's view."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise PkgviewError(
-            f"cannot use {directory}: {error.strerror}",
-            remedy="Make it writable, or set XDG_STATE_HOME to a directory that is.",
-        ) from error
-    try:
-        with suppress(OSError):  # no locks on this file system: the file is still replaced whole
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def preferred(layers: Sequence[LayerSpec], prefer: Sequence[str]) -> list[LayerSpec]:
