@@ -141,7 +141,10 @@ def project_without_lock(directory: Path) -> Project | None:
 
 
 def fingerprint(project: Project, *options: str) -> str:
-    """SHA-256 over every input's path and bytes, and over the options, in hexadecimal."""
+    """SHA-256 over every input's path and bytes, and over the options, in hexadecimal.
+
+    Of a script only the inline block counts: its code changes all the time, and nothing follows.
+    """
     digest = hashlib.sha256()
 
     def add(part: bytes) -> None:
@@ -151,7 +154,11 @@ def fingerprint(project: Project, *options: str) -> str:
     add(project.kind.encode())
     for path in project.inputs:
         add(os.fsencode(path))
-        add(read_input(path))
+        data = read_input(path)
+        if project.kind is Kind.SCRIPT:
+            text = data.decode("utf-8-sig", "replace")
+            data = (inline_block(text, path) or "").encode("utf-8", "replace")
+        add(data)
     add(b"options")
     for option in options:
         add(option.encode("utf-8", "surrogateescape"))

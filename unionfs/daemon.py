@@ -248,10 +248,14 @@ def _settle(mountpoint: Path) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for variable in ONE_PROJECT:
         os.environ.pop(variable, None)
-    # An import through our own mount would wait for ourselves.
-    sys.path[:] = [
-        entry for entry in sys.path if not Path(os.path.realpath(entry)).is_relative_to(mountpoint)
-    ]
+
+    def outside(entry: str) -> bool:
+        return not Path(os.path.realpath(entry)).is_relative_to(mountpoint)
+
+    # An import through our own mount would wait for ourselves, and so might a command that we run.
+    sys.path[:] = filter(outside, sys.path)
+    commands = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join(filter(outside, commands))
 
 
 def serve(

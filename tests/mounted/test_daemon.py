@@ -338,6 +338,8 @@ def test_a_daemon_is_independent_of_who_started_it(
 ) -> None:
     monkeypatch.setenv("PKGVIEW_PROJECT", "/one/project")
     monkeypatch.setenv("PYTHONPATH", os.fspath(places.mount / "site-packages"))
+    before = os.environ["PATH"]
+    monkeypatch.setenv("PATH", f"{places.mount / 'bin'}{os.pathsep}{before}")
     with tempfile.TemporaryFile() as mine:
         os.set_inheritable(mine.fileno(), True)  # noqa: FBT003 - positional only
         ours = os.fstat(mine.fileno()).st_ino
@@ -356,6 +358,7 @@ def test_a_daemon_is_independent_of_who_started_it(
     assert said["umask"] == 0o077
     assert not {"PKGVIEW_PROJECT", "PYTHONPATH"} & set(said["environ"])
     assert not [entry for entry in said["path"] if entry.startswith(os.fspath(places.mount))]
+    assert said["environ"]["PATH"] == before
 
 
 def test_the_starter_may_be_killed_meanwhile(places: Places) -> None:

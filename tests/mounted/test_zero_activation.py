@@ -63,7 +63,7 @@ class Ground:
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def heavy(self, name: str = "alpha", version: str = "1.0", seconds: float = 3.0) -> str:
+    def heavy(self, name: str = "alpha", version: str = "1.0", seconds: float = 2.0) -> str:
         """A wheel that takes so long to come; its path on the index."""
         content = os.urandom(int(64 * 1024 * seconds))
         path = self.index.wheel(
@@ -182,6 +182,13 @@ def test_a_script_with_an_inline_block(ground: Ground) -> None:
     )
     assert ground.run("tool.py", cwd=project).stdout == "2.0\nalone\n"
     assert ground.run(script, cwd=ground.site.home).stdout == "2.0\nalone\n"
+    # What it does is its own affair; what it asks for is not.
+    script.write_text(script.read_text() + "print('edited')\n")
+    assert ground.run(script, cwd=project).stdout == "2.0\nalone\nedited\n"
+    assert len(ground.resolutions()) == 1
+    script.write_text(script.read_text().replace('"beta"', '"beta", "alpha"'))
+    assert ground.run(script, cwd=project).stdout == "2.0\nedited\n"
+    assert len(ground.resolutions()) == 2
 
 
 def test_the_project_itself_is_there_and_none_of_its_code_was_run(ground: Ground) -> None:
