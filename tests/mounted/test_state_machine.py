@@ -435,6 +435,26 @@ def started(pid: int) -> int:
     return int(line.rpartition(b") ")[2].split()[19])
 
 
+def one_history_of_every_rule() -> None:
+    """What is drawn may leave a rule out; this history does not."""
+    machine = Machine()
+    machine.begin(watched=False)
+    try:
+        machine.start(kind="other", place="nowhere", variables="")
+        machine.start(kind="other", place="red", variables="")
+        machine.start(kind="other", place="nowhere", variables="red")
+        machine.start(kind="red", place="nowhere", variables="")
+        for process in machine.processes:
+            machine.check(process)
+        machine.start_below(number=0, kind="other", place="nowhere", variables="", asks=False)
+        machine.check(machine.processes[-1])
+        machine.start(kind="other", place="nowhere", variables="")
+        machine.bind(number=len(machine.processes) - 1, project="green")
+        machine.check(machine.processes[-1])
+    finally:
+        machine.teardown()
+
+
 def test_the_mount_agrees_with_the_rules_after_every_step(stage: Stage) -> None:
     for project in PROJECTS:
         directory = stage.project(project)
@@ -445,6 +465,7 @@ def test_the_mount_agrees_with_the_rules_after_every_step(stage: Stage) -> None:
     Machine.held = set()
     Machine.pool = Pool(somebody.link(), tuple(stage.view(f"view {n}") for n in range(12)))
     somebody.end()
+    one_history_of_every_rule()
     run_state_machine_as_test(
         Machine,
         settings=settings(
