@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
+import functools
 import os
 import re
 import time
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NewType
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 Pid = NewType("Pid", int)
 """A thread-group id: what user space calls a pid."""
@@ -352,10 +353,15 @@ def share_memory(one: Pid, other: Pid) -> bool:
 
     They have between `vfork` and `execve`, which is how most programs start others.
     """
+    kcmp = _kcmp()
+    return kcmp is not None and kcmp(int(one), int(other), _KCMP_VM, 0, 0) == 0
+
+
+@functools.cache
+def _kcmp() -> Callable[..., int] | None:
+    """kcmp(2), which libc has no function for; None on a machine whose number for it is unknown."""
     import ctypes  # noqa: PLC0415 - only the daemon asks
     import platform  # noqa: PLC0415 - the same
 
     number = _KCMP.get(platform.machine())
-    if number is None:
-        return False
-    return bool(ctypes.CDLL(None).syscall(number, int(one), int(other), _KCMP_VM, 0, 0) == 0)
+    return None if number is None else functools.partial(ctypes.CDLL(None).syscall, number)

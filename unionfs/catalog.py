@@ -44,6 +44,11 @@ def manifest_path(places: Places, view: ViewId) -> Path:
     return places.state / "manifests" / f"{view}.json"
 
 
+def read_manifest(places: Places, view: ViewId) -> Manifest:
+    """A view's manifest, checked against its id; `OSError` where it cannot be read."""
+    return Manifest.from_bytes(manifest_path(places, view).read_bytes(), expected=view)
+
+
 class Catalog:
     """Reads registry, manifests and store. One thread only; small reads of local files.
 
@@ -177,10 +182,9 @@ class Catalog:
 
     def _load(self, number: ViewNo, view: ViewId) -> View:
         try:
-            data = manifest_path(self.places, view).read_bytes()
+            manifest = read_manifest(self.places, view)
         except OSError as error:
             raise LayerError(f"view {view}: cannot read its manifest: {error}") from error
-        manifest = Manifest.from_bytes(data, expected=view)
         members = []
         for layer in manifest.layers:
             archive = self.registry.archive_number(layer.archive)

@@ -17,7 +17,7 @@ from resolver.errors import PkgviewError
 from resolver.manifest import Manifest, ViewId
 from resolver.procfs import Tid
 from unionfs.byhand import ByHand
-from unionfs.catalog import manifest_path
+from unionfs.catalog import read_manifest
 from unionfs.known import Known
 from unionfs.layer import LayerError
 from unionfs.made import notice_layer
@@ -106,8 +106,7 @@ class Current:
     def _make_notice(self, text: str) -> ViewId:
         registry = Registry(self._places.state / "registry.sqlite3")
         try:
-            path = manifest_path(self._places, self._default)
-            bare = Manifest.from_bytes(path.read_bytes(), expected=self._default)
+            bare = read_manifest(self._places, self._default)
             layers = (notice_layer(self._store, text), *bare.layers)
             manifest = Manifest(python=bare.python, layers=layers)
             return publish(self._places, manifest, self._store, registry)

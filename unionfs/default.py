@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from resolver import resolved
 from resolver.errors import PkgviewError
-from resolver.manifest import Manifest
 from resolver.resolved import ResolvedView
-from unionfs.catalog import manifest_path
+from unionfs.catalog import read_manifest
 from unionfs.layer import LayerError
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def ensure_default(places: Places, store: Store, registry: Registry) -> ViewId:
 def _is_whole(places: Places, store: Store, registry: Registry, view: ViewId) -> bool:
     """Every byte is looked at: the archives are few and small, and all else rests on them."""
     try:
-        manifest = Manifest.from_bytes(manifest_path(places, view).read_bytes(), expected=view)
+        manifest = read_manifest(places, view)
         for layer in manifest.layers:
             store.verify(layer.archive)
     except (OSError, PkgviewError, LayerError):

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from resolver import resolved
 from resolver.errors import PkgviewError
-from resolver.manifest import Manifest, ViewId
-from unionfs.catalog import VIEW_ID, manifest_path
+from unionfs.catalog import VIEW_ID, read_manifest
 from unionfs.layer import LayerError
 from unionfs.store import Store
 from unionfs.view import union_of
@@ -16,6 +15,7 @@ from unionfs.view import union_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from resolver.manifest import Manifest, ViewId
     from resolver.places import Places
     from resolver.project import Project
     from unionfs.archive import Archive
@@ -56,13 +56,12 @@ def project_view(places: Places, project: Project, python: str | None = None) ->
 def load_manifest(places: Places, view: ViewId) -> Manifest:
     """A view's manifest, checked against its id."""
     try:
-        data = manifest_path(places, view).read_bytes()
+        return read_manifest(places, view)
     except OSError as error:
         raise PkgviewError(
             f"there is no view {view}: {error.strerror}",
             remedy="Run `pkgview up` in the project.",
         ) from error
-    return Manifest.from_bytes(data, expected=view)
 
 
 def open_view(places: Places, view: ViewId) -> OpenedView:

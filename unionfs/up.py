@@ -18,7 +18,7 @@ from resolver.interpreter import find_interpreter
 from resolver.manifest import Manifest, ViewId
 from resolver.project import fingerprint
 from resolver.resolved import ResolvedView, alone
-from unionfs.catalog import manifest_path
+from unionfs.catalog import read_manifest
 from unionfs.registry import Registry
 from unionfs.store import Store
 
@@ -108,8 +108,7 @@ def known_view(places: Places, wish: Wish) -> Made | None:
 def whole_manifest(places: Places, view: ViewId) -> Manifest | None:
     """A view's manifest if all of its archives are in the store and the registry knows it."""
     try:
-        data = manifest_path(places, view).read_bytes()
-        manifest = Manifest.from_bytes(data, expected=view)
+        manifest = read_manifest(places, view)
     except (OSError, PkgviewError):
         return None
     store = Store(places.store)
@@ -221,8 +220,7 @@ def _earlier_build(places: Places, wish: Wish, interpreter: Interpreter) -> str 
     if last is None or last.unbuilt:
         return None
     try:
-        data = manifest_path(places, last.view).read_bytes()
-        manifest = Manifest.from_bytes(data, expected=last.view)
+        manifest = read_manifest(places, last.view)
     except (OSError, PkgviewError):
         return None
     own = (layer.archive for layer in manifest.layers if layer.name == wish.project.name)

@@ -24,7 +24,7 @@ from resolver import resolved
 from resolver.errors import PkgviewError
 from resolver.interpreter import find_interpreter, inspect
 from resolver.manifest import Manifest, ViewId
-from unionfs.catalog import manifest_path
+from unionfs.catalog import read_manifest
 from unionfs.known import CPYTHON
 from unionfs.made import bare_manifest, waiting_layer
 from unionfs.publish import publish
@@ -116,5 +116,4 @@ class Waiting:
         except PkgviewError as error:
             # No Python that the project wants: the one that there is will be told so.
             logger.info("%s: %s", question.root, error.what)
-            path = manifest_path(self._places, self._default)
-            return Manifest.from_bytes(path.read_bytes(), expected=self._default)
+            return read_manifest(self._places, self._default)

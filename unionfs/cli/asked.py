@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from resolver.project import Project
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+    """What an option is, to the command that it is put on."""
 
 DIRECTORY = click.argument(
     "directory", required=False, default=".", type=click.Path(path_type=Path)
@@ -44,6 +45,17 @@ FROZEN = click.option(
     "--frozen", is_flag=True, help="Never resolve anew; fail where the lock is outdated."
 )
 TRUST = click.option("--trust", is_flag=True, help="Use a project that others own or may write to.")
+
+
+def with_for(what: str) -> Decorator:
+    """`--with`, for as long as `what` ("run", "shell") lasts."""
+    return click.option(
+        "--with",
+        "requirements",
+        multiple=True,
+        metavar="REQ",
+        help=f"Add a requirement for this {what} only; may be repeated.",
+    )
 
 
 def absolute(path: Path) -> Path:

@@ -21,6 +21,7 @@ from unionfs.cli.asked import (
     PYTHON,
     TRUST,
     trusted_project_at,
+    with_for,
 )
 from unionfs.cli.bind import bind_self
 from unionfs.cli.up import ensured
@@ -47,13 +48,7 @@ Examples:
     default=".",
     help="The project's directory or script; default: the one here.",
 )
-@click.option(
-    "--with",
-    "requirements",
-    multiple=True,
-    metavar="REQ",
-    help="Add a requirement for this run only; may be repeated.",
-)
+@with_for("run")
 @PYTHON
 @EXTRA
 @GROUP

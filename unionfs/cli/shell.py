@@ -17,6 +17,7 @@ from resolver.places import Places
 from resolver.resolved import load, project_key
 from unionfs.cli import console
 from unionfs.cli.asked import (
+    DIRECTORY,
     EXTRA,
     FROZEN,
     GROUP,
@@ -24,6 +25,7 @@ from unionfs.cli.asked import (
     PYTHON,
     TRUST,
     trusted_project_at,
+    with_for,
 )
 from unionfs.cli.bind import bind_self, home_as_tilde
 from unionfs.cli.run import replace_by
@@ -53,14 +55,8 @@ Examples:
   pkgview shell --with ipython
 """
 )
-@click.argument("directory", required=False, default=".", type=click.Path(path_type=Path))
-@click.option(
-    "--with",
-    "requirements",
-    multiple=True,
-    metavar="REQ",
-    help="Add a requirement for this shell only; may be repeated.",
-)
+@DIRECTORY
+@with_for("shell")
 @PYTHON
 @EXTRA
 @GROUP
