@@ -4,7 +4,7 @@ An interpreter is run once, isolated (`-I -S`), with a probe that uses our own c
 what it says is kept as JSON in `<state>/interpreters/`, named by the executable's path, size and
 modification time, so that a later `pkgview up` starts no second Python.
 
-Views are made for CPython, and others that packaging knows, from 3.9: that is the oldest Python
+Views are made for CPython, and others that packaging knows, from 3.10: that is the oldest Python
 our packaging runs on, and so the oldest that can be asked for its tags.
 """
 
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 
     from resolver.project import Project
 
-OLDEST = (3, 9)
-FORMAT = 1
+OLDEST = (3, 10)
+FORMAT = 2
 
 _SIMPLE = re.compile(r"\s*(>=|<)\s*([0-9]{1,9}(?:\.[0-9]{1,9}){0,3})\s*")
 """A clause of requires-python such as nearly all projects have, and no others."""
+
+_CACHE_TAG = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 _REQUEST = re.compile(r"(?:cp|cpython-?|python-?)?(?P<numbers>\d+(?:\.\d+){0,2})(?P<threads>t?)")
 
@@ -44,7 +46,8 @@ class Interpreter:
 
     `executable` is absolute and as stable as its installation allows; `version` has three parts,
     `full` is what markers call `python_full_version`; `tags` are the compatible wheel tags, best
-    first; `environment` holds the values of environment markers.
+    first; `environment` holds the values of environment markers. `cache_tag` and `magic`
+    (hexadecimal) say which bytecode it reads (PEP 3147).
     """
 
     executable: str
@@ -55,6 +58,8 @@ class Interpreter:
     python: Python
     tags: tuple[str, ...]
     environment: Mapping[str, str]
+    cache_tag: str
+    magic: str
 
     @property
     def minor(self) -> str:
@@ -384,7 +389,16 @@ def _described(executable: Path, told: Mapping[str, Any]) -> Interpreter:
         python=Python(version=minor + threads, executable=stable, schemes=schemes),
         tags=tuple(told["tags"]),
         environment=told["environment"],
+        cache_tag=_cache_tag(told["cache_tag"]),
+        magic=bytes.fromhex(told["magic"]).hex(),
     )
+
+
+def _cache_tag(told: str | None) -> str:
+    """It stands in names of files; "" where the interpreter keeps no bytecode in files."""
+    if told and not _CACHE_TAG.fullmatch(told):
+        raise ValueError(f"its cache tag is {told!r}")
+    return told or ""
 
 
 def _stable(executable: str, numbered: str) -> str:

@@ -59,12 +59,19 @@ class Python:
 class LayerSpec:
     """One layer: `archive` is the archive's file name; name and version are its distribution's.
 
-    Layers that pkgview makes itself (a view's skeleton, bytecode) have no distribution: "".
+    Layers that pkgview makes itself (a view's skeleton) have no distribution: "". `bytecode` is the
+    archive with what the layer's sources were compiled to; "": there is none.
     """
 
     archive: str
     name: str = ""
     version: str = ""
+    bytecode: str = ""
+
+    @property
+    def archives(self) -> tuple[str, ...]:
+        """All that it needs."""
+        return (self.archive, self.bytecode) if self.bytecode else (self.archive,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +81,15 @@ class Manifest:
     python: Python
     layers: tuple[LayerSpec, ...]
 
+    @property
+    def archives(self) -> tuple[str, ...]:
+        """Every archive that the view needs, bytecode included."""
+        return tuple(name for layer in self.layers for name in layer.archives)
+
     def to_bytes(self) -> bytes:
         """Canonical JSON; the view's id is taken from these bytes."""
-        return json.dumps(
-            {"format": FORMAT, **asdict(self)}, sort_keys=True, separators=(",", ":")
-        ).encode("ascii")
+        fields = {"format": FORMAT, **asdict(self), "layers": [*map(_fields, self.layers)]}
+        return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode("ascii")
 
     @property
     def id(self) -> ViewId:
@@ -111,6 +122,11 @@ class Manifest:
             f"manifest {expected} has format {found}, this pkgview reads {FORMAT}",
             remedy="Run `pkgview up` in the project again, or use the pkgview that wrote it.",
         )
+
+
+def _fields(layer: LayerSpec) -> dict[str, str]:
+    """Without `bytecode` where there is none: manifests were written before there was any."""
+    return {key: value for key, value in asdict(layer).items() if value or key != "bytecode"}
 
 
 def _python(fields: dict[str, Any]) -> Python:

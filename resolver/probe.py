@@ -29,9 +29,10 @@ _MARK = "pkgview-probe:"
 _PROBE = r"""
 import json, os, sys
 told = {"version": list(sys.version_info[:3]), "implementation": sys.implementation.name}
-if sys.version_info >= (3, 9):
+if sys.version_info >= (3, 10):
     import sysconfig
     sys.path.append(sys.argv[1])
+    from importlib.util import MAGIC_NUMBER
     from packaging import markers, tags
     scheme = "venv" if "venv" in sysconfig.get_scheme_names() else "posix_prefix"
     if sys.implementation.name == "pypy" and scheme not in sysconfig.get_scheme_names():
@@ -46,6 +47,8 @@ if sys.version_info >= (3, 9):
                ("purelib", "platlib", "scripts", "data")},
         tags=[str(tag) for tag in tags.sys_tags()],
         environment=dict(markers.default_environment()),
+        cache_tag=sys.implementation.cache_tag,
+        magic=MAGIC_NUMBER.hex(),
     )
 sys.stdout.write("\n" + sys.argv[2] + json.dumps(told) + "\n")
 """
@@ -60,7 +63,7 @@ def probe(executable: Path, packaging: str) -> dict[str, Any]:
     def failed(why: str) -> PkgviewError:
         return PkgviewError(
             f"{executable} is not a usable Python: {why}",
-            remedy="Name another one, of Python 3.9 or newer, with --python PATH.",
+            remedy="Name another one, of Python 3.10 or newer, with --python PATH.",
         )
 
     if not os.access(executable, os.X_OK):

@@ -52,8 +52,8 @@ def _is_whole(places: Places, store: Store, registry: Registry, view: ViewId) ->
     """Every byte is looked at: the archives are few and small, and all else rests on them."""
     try:
         manifest = read_manifest(places, view)
-        for layer in manifest.layers:
-            store.verify(layer.archive)
+        for archive in manifest.archives:
+            store.verify(archive)
     except (OSError, PkgviewError, LayerError):
         return False
     return registry.view_number(view) is not None and Path(manifest.python.executable).exists()

@@ -112,7 +112,7 @@ def whole_manifest(places: Places, view: ViewId) -> Manifest | None:
     except (OSError, PkgviewError):
         return None
     store = Store(places.store)
-    if not all(store.has(layer.archive) for layer in manifest.layers):
+    if not all(map(store.has, manifest.archives)):
         return None
     registry = _registry(places)
     try:

@@ -196,7 +196,7 @@ def test_other_pythons_of_this_machine(state: Path) -> None:
         pytest.skip("one Python only")
     for path in others:
         minor = tuple(map(int, path.parts[-3].split(".")[:2]))
-        if minor < (3, 9):
+        if minor < (3, 10):
             with pytest.raises(PkgviewError, match="too old"):
                 inspect(path, state)
             continue

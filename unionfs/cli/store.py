@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from resolver.errors import PkgviewError
+from resolver.manifest import Manifest, ViewId
 from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import JSON
@@ -82,15 +84,13 @@ def _report(damaged: dict[str, str], *, mended: bool) -> None:
 
 def _uses(places: Places) -> dict[str, int]:
     """How many views have each archive as a layer."""
-    import json  # noqa: PLC0415 - `-h` does without
-
     used: dict[str, int] = {}
     for path in (places.state / "manifests").glob("*.json"):
         try:
-            layers = json.loads(path.read_bytes())["layers"]
-            for name in {layer["archive"] for layer in layers}:
+            manifest = Manifest.from_bytes(path.read_bytes(), expected=ViewId(path.stem))
+            for name in set(manifest.archives):
                 used[name] = used.get(name, 0) + 1
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, PkgviewError):
             continue  # `pkgview up` names a damaged manifest to whoever needs it
     return used
 
