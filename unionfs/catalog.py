@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from resolver import resolved
@@ -185,20 +186,22 @@ class Catalog:
             manifest = read_manifest(self.places, view)
         except OSError as error:
             raise LayerError(f"view {view}: cannot read its manifest: {error}") from error
-        members = []
-        for layer in manifest.layers:
-            archive = self.registry.archive_number(layer.archive)
-            member = None if archive is None else self.member(archive)
-            if member is None:
-                raise LayerError(f"view {view}: its archive {layer.archive} is not registered")
-            if member.archive.name != layer.archive:
-                raise LayerError(
-                    f"archive {layer.archive} has number {archive}, which this mount knows as "
-                    f"{member.archive.name}: the registry was replaced under a live mount; "
-                    "unmount (`pkgview umount`) and mount again"
-                )
-            members.append(member)
-        return View(number, manifest, members)
+        named = partial(self._member_named, view)
+        return View(number, manifest, [named(layer.archive) for layer in manifest.layers], named)
+
+    def _member_named(self, view: ViewId, name: str) -> Member:
+        """One of a view's archives."""
+        archive = self.registry.archive_number(name)
+        member = None if archive is None else self.member(archive)
+        if member is None:
+            raise LayerError(f"view {view}: its archive {name} is not registered")
+        if member.archive.name != name:
+            raise LayerError(
+                f"archive {name} has number {archive}, which this mount knows as "
+                f"{member.archive.name}: the registry was replaced under a live mount; "
+                "unmount (`pkgview umount`) and mount again"
+            )
+        return member
 
     # Projects
 

@@ -75,7 +75,7 @@ def open_view(places: Places, view: ViewId) -> OpenedView:
     store = Store(places.store)
     try:
         archives = tuple(store.open(layer.archive) for layer in manifest.layers)
-        union = union_of(manifest, archives)
+        union = union_of(manifest, archives, store.open)
     except LayerError as error:
         raise PkgviewError(
             f"view {view} is not whole: {error}",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
 from resolver.resolved import write_atomically
+from unionfs.bytecode import KIND, check
 from unionfs.catalog import manifest_path
 from unionfs.layer import LayerError
 from unionfs.view import MOST_LAYERS
@@ -17,7 +18,7 @@ from unionfs.view import MOST_LAYERS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from resolver.manifest import Manifest, ViewId
+    from resolver.manifest import LayerSpec, Manifest, ViewId
     from resolver.places import Places
     from unionfs.archive import Archive
     from unionfs.registry import Registry
@@ -33,7 +34,9 @@ def publish(places: Places, manifest: Manifest, store: Store, registry: Registry
         )
     for layer in manifest.layers:
         if registry.archive_number(layer.archive) is None:
-            registry.register_archive(_opened(store, layer.archive))
+            registry.register_archive(_source(store, layer.archive))
+        if layer.bytecode and registry.archive_number(layer.bytecode) is None:
+            registry.register_archive(_companion(store, layer))
     view = manifest.id
     data = manifest.to_bytes()
     path = manifest_path(places, view)
@@ -41,6 +44,26 @@ def publish(places: Places, manifest: Manifest, store: Store, registry: Registry
         write_atomically(path, data)
     registry.register_view(view)
     return view
+
+
+def _source(store: Store, name: str) -> Archive:
+    archive = _opened(store, name)
+    if archive.meta.kind == KIND:
+        # It would be known from now on, and pass for some source's companion unchecked.
+        raise PkgviewError(f"{name} holds bytecode, which is no layer by itself")
+    return archive
+
+
+def _companion(store: Store, layer: LayerSpec) -> Archive:
+    archive = _opened(store, layer.bytecode)
+    try:
+        check(archive, _opened(store, layer.archive))
+    except LayerError as error:
+        raise PkgviewError(
+            f"{error}; it was moved to {store.set_aside(layer.bytecode).parent}",
+            remedy="Run the command again: the bytecode is made anew.",
+        ) from error
+    return archive
 
 
 def _opened(store: Store, name: str) -> Archive:

@@ -4,6 +4,9 @@
 2. A directory merges with the directories of that name in later layers, up to the first layer in
    which the name is no directory: a file hides what lies below it, a directory the file below it.
 3. A merged directory's children follow the same rules.
+4. Bytecode belongs to the source that is seen: a companion (`unionfs.paired`) is no party to the
+   rules above, and adds to a `__pycache__` only what was compiled from the file that won. A layer's
+   own `__pycache__` leaves no room for one.
 
 This is what the kernel's overlayfs does with read-only lower directories.
 
@@ -11,19 +14,22 @@ Theory of operation. Only directories that several layers share are merged: they
 built once, breadth first, in an order that follows from the layers alone, so that the number of
 a merged directory is the same in every process. Everything below a directory with one owner is
 read from that owner's table of contents when it is asked for. Making a union therefore costs the
-names in shared directories (a few for each layer), never the files.
+names in shared directories (a few for each layer), never the files. Companions do not count in
+the numbers of merged directories; the `__pycache__` of one has that one's number, from
+`PYCACHES` on, and is put together when it is looked into.
 
 Pure: no clock, no disk, no FUSE. Not known here: node ids, wheels, interpreters.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from unionfs.bytecode import PYCACHE, SOURCE
 from unionfs.layer import ROOT, Entry, EntryNo, Kind, Layer
 from unionfs.nodeid import LayerNo, MergedNo
+from unionfs.paired import Paired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +44,9 @@ class Place(NamedTuple):
     layer: LayerNo
     number: EntryNo | MergedNo
 
+
+PYCACHES = 1 << 39
+"""Added to a merged directory's number: its `__pycache__`, of what several companions have."""
 
 ROOT_PLACE = Place(MERGED, MergedNo(0))
 
@@ -106,8 +115,10 @@ class Union:
 
     def __init__(self, stack: Sequence[Stacked]) -> None:
         self.layers: tuple[Layer, ...] = tuple(stacked.layer for stacked in stack)
+        self._sources = [one.source if isinstance(one, Paired) else one for one in self.layers]
         self.conflicts: list[Conflict] = []
         self._trie: list[_Directory] = []
+        self._pycaches: dict[int, _Directory] = {}
         self._build(_roots(stack))
 
     # Reading
@@ -115,7 +126,10 @@ class Union:
     def entry(self, place: Place) -> Entry:
         """Attributes; `IndexError` where there is no such place."""
         if place.layer == MERGED:
-            self._merged(place.number)
+            if place.number < PYCACHES:
+                self._merged(place.number)
+            else:
+                self._beside(place.number)
             return _DIRECTORY
         return self.layers[place.layer].entry(EntryNo(place.number))
 
@@ -172,15 +186,43 @@ class Union:
     def _merged(self, number: int) -> _Directory:
         if number < 0:
             raise IndexError(number)
-        return self._trie[number]
+        return self._trie[number] if number < PYCACHES else self._pycache(number)
+
+    def _pycache(self, number: int) -> _Directory:
+        """Rule 4 for the files of a merged directory."""
+        found = self._pycaches.get(number)
+        if found is None:
+            beside = self._beside(number)
+            found = _Directory(beside.path + b"/" + PYCACHE, [])
+            for name, place in beside.children.items():
+                layer = self._compiled_layer(name, place)
+                compiled = layer.compiled(EntryNo(place.number)) if layer else None
+                if compiled is not None:
+                    found.children[compiled[0]] = Place(place.layer, compiled[1])
+            self._pycaches[number] = found
+        return found
+
+    def _beside(self, pycache: int) -> _Directory:
+        """The directory that a merged `__pycache__` lies in."""
+        directory = self._trie[pycache - PYCACHES]
+        if directory.children.get(PYCACHE) != Place(MERGED, MergedNo(pycache)):
+            raise IndexError(pycache)
+        return directory
+
+    def _compiled_layer(self, name: bytes, place: Place) -> Paired | None:
+        """The layer of a source that may have bytecode; None for anything else."""
+        if place.layer == MERGED or not name.endswith(SOURCE):
+            return None
+        layer = self.layers[place.layer]
+        is_file = layer.entry(EntryNo(place.number)).kind is Kind.FILE
+        return layer if is_file and isinstance(layer, Paired) else None
 
     # Building
 
     def _build(self, roots: list[_Source]) -> None:
         self._trie.append(_Directory(b"", roots))
-        pending = deque(self._trie)
-        while pending:
-            directory = pending.popleft()
+        # The list grows while it is walked: that is what breadth first means.
+        for number, directory in enumerate(self._trie):
             by_name: dict[bytes, list[_Source]] = {}
             for source in directory.sources:
                 for name, children in self._children(source):
@@ -193,7 +235,10 @@ class Union:
                     continue
                 directory.children[name] = Place(MERGED, MergedNo(len(self._trie)))
                 self._trie.append(shared)
-                pending.append(shared)
+            if PYCACHE not in directory.children and any(
+                self._compiled_layer(*child) for child in directory.children.items()
+            ):
+                directory.children[PYCACHE] = Place(MERGED, MergedNo(PYCACHES + number))
 
     def _resolve_name(self, path: bytes, sources: list[_Source]) -> Place | _Directory:
         """Rules 1 and 2 for one name."""
@@ -224,7 +269,7 @@ class Union:
 
     def _signature(self, place: Place) -> object:
         """What two equal files or links have in common; a directory equals nothing hidden."""
-        layer, number = self.layers[place.layer], EntryNo(place.number)
+        layer, number = self._sources[place.layer], EntryNo(place.number)
         kind = layer.entry(number).kind
         return place if kind is Kind.DIRECTORY else (kind, layer.digest(number))
 
@@ -238,7 +283,7 @@ class Union:
         if isinstance(source, _Graft):
             yield from source.children.items()
             return
-        for name, child in self.layers[source.layer].children(EntryNo(source.number)):
+        for name, child in self._sources[source.layer].children(EntryNo(source.number)):
             yield name, [Place(source.layer, child)]
 
     def _child(self, source: _Source, name: bytes) -> list[_Source]:

@@ -128,6 +128,7 @@ def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
     """
     import trio  # noqa: PLC0415 - nothing to do needs none of this
 
+    from unionfs.compiling import with_companions  # noqa: PLC0415 - the same
     from unionfs.made import skeleton_layer  # noqa: PLC0415 - the same
     from unionfs.publish import publish  # noqa: PLC0415 - the same
 
@@ -144,6 +145,7 @@ def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
             *preferred(distributions, wish.project.settings.prefer),
         ),
     )
+    manifest = with_companions(manifest, store, interpreter)
     registry = _registry(places)
     try:
         view = publish(places, manifest, store, registry)

@@ -9,18 +9,21 @@ by the view's own.
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from unionfs import nodeid
 from unionfs.layer import EntryNo, Kind, LayerError
 from unionfs.nodeid import ArchiveNo, LayerNo, MergedNo, NodeId, ViewNo
+from unionfs.paired import Paired
 from unionfs.union import MERGED, Place, Stacked, Union
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from resolver.manifest import Manifest, Schemes
     from unionfs.archive import Archive
+    from unionfs.layer import Layer
 
 
 MOST_LAYERS = nodeid.MAX_LAYER + 1
@@ -47,30 +50,65 @@ def grafts(schemes: Schemes) -> dict[bytes, bytes]:
     }
 
 
-def union_of(manifest: Manifest, archives: Sequence[Archive]) -> Union:
-    """The union that a manifest describes; `archives` are its layers, in its order."""
+def union_of(
+    manifest: Manifest,
+    archives: Sequence[Archive],
+    open_archive: Callable[[str], Archive],
+) -> Union:
+    """The union that a manifest describes; `archives` are its layers, in its order.
+
+    `open_archive` gives the companion of that name when it is needed.
+    """
     where = grafts(manifest.python.schemes)
-    return Union([Stacked(layer=archive, grafts=where) for archive in archives])
+    layers: list[Layer] = [
+        Paired(archive, partial(open_archive, spec.bytecode)) if spec.bytecode else archive
+        for spec, archive in zip(manifest.layers, archives, strict=True)
+    ]
+    return Union([Stacked(layer=layer, grafts=where) for layer in layers])
 
 
 class View:
-    """One view with its numbers; immutable."""
+    """One view with its numbers; immutable. `members` are its layers without their companions.
 
-    def __init__(self, number: ViewNo, manifest: Manifest, members: Sequence[Member]) -> None:
+    `member_named` gives a registered archive by its name when it is needed.
+    """
+
+    def __init__(
+        self,
+        number: ViewNo,
+        manifest: Manifest,
+        members: Sequence[Member],
+        member_named: Callable[[str], Member],
+    ) -> None:
         if len(members) > MOST_LAYERS:
             # `publish` refuses it with a remedy; this is for a manifest that came otherwise.
             raise LayerError(f"view {manifest.id} has {len(members)} layers, at most {MOST_LAYERS}")
         self.number = number
         self.manifest = manifest
         self.members = tuple(members)
-        self.union = union_of(manifest, [member.archive for member in members])
+        self._member_named = member_named
+        self._companions: dict[int, Member] = {}
+        self.union = union_of(
+            manifest,
+            [member.archive for member in members],
+            lambda name: member_named(name).archive,
+        )
 
     def node(self, place: Place) -> NodeId:
         """The node id of a place in the union."""
         if place.layer == MERGED:
             return nodeid.merged(self.number, MergedNo(place.number))
-        member = self.members[place.layer]
-        entry = EntryNo(place.number)
-        if member.archive.entry(entry).kind is Kind.DIRECTORY:
+        layer, entry = self.union.layers[place.layer], EntryNo(place.number)
+        if layer.entry(entry).kind is Kind.DIRECTORY:
             return nodeid.owned(self.number, LayerNo(place.layer), entry)
-        return member.node(entry)
+        compiled = layer.in_companion(entry) if isinstance(layer, Paired) else None
+        if compiled is not None:
+            return self._companion(place.layer).node(compiled)
+        return self.members[place.layer].node(entry)
+
+    def _companion(self, layer: LayerNo) -> Member:
+        found = self._companions.get(layer)
+        if found is None:
+            found = self._member_named(self.manifest.layers[layer].bytecode)
+            self._companions[layer] = found
+        return found

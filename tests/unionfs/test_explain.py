@@ -55,7 +55,7 @@ def view(isolated_places: Places) -> Make:
             for archive, name in zip(names, layers, strict=True)
         )
         manifest = Manifest(python=PYTHON, layers=specs)
-        union = union_of(manifest, [store.open(name) for name in names])
+        union = union_of(manifest, [store.open(name) for name in names], store.open)
 
         def why(query: str, cwd: Path = PROJECT) -> Origin | None:
             return find(union, manifest, query, mount=MOUNT, cwd=cwd)

@@ -54,7 +54,9 @@ def layer(store: Store, registry: Registry, name: str, files: dict[str, bytes]) 
 
 def view(number: int, *members: Member) -> View:
     layers = tuple(LayerSpec(archive=member.archive.name) for member in members)
-    return View(ViewNo(number), Manifest(python=PYTHON, layers=layers), members)
+    by_name = {member.archive.name: member for member in members}
+    manifest = Manifest(python=PYTHON, layers=layers)
+    return View(ViewNo(number), manifest, members, by_name.__getitem__)
 
 
 def nodes(of: View) -> dict[str, NodeId]:

@@ -27,6 +27,7 @@ class Display:
         self.files = 0
         self.bytes = 0
         self.archives = 0
+        self.compiled_archives = 0
         self._draws = not quiet and sys.stderr is not None and sys.stderr.isatty()
         self._began = time.monotonic()
         self._bars: Bars | None = None
@@ -41,6 +42,7 @@ class Display:
     def __exit__(self, *_: object) -> None:
         if self._bars is not None:
             self._bars.stop()
+            self._bars = None
 
     def locking(self, project: str) -> None:
         """The lock is looked at; the resolver may take seconds."""
@@ -78,6 +80,11 @@ class Display:
         """An archive is in the store."""
         self.archives += 1
         self._say(f"packed {name}")
+
+    def compiled(self, archive: str, number: int, count: int) -> None:
+        """An archive's bytecode is made, the first of them is number 1."""
+        self.compiled_archives += 1
+        self._say(f"compiled {number} of {count}: {archive.partition('.')[0]}")
 
     def verifying(self, name: str, number: int, count: int) -> None:
         """An archive is being read, the first of them is number 1."""

@@ -41,6 +41,7 @@ Examples:
   pkgview up ~/project --group docs --python 3.12
   pkgview up script.py                   a script with an inline block (PEP 723)
   pkgview up --frozen --offline          as it was locked and fetched before, or fail
+  pkgview up --compile                   in an image or CI job, whose first run shall be fast
 """
 )
 @DIRECTORY
@@ -51,6 +52,7 @@ Examples:
 @click.option("--no-mount", is_flag=True, help="Make the view without mounting.")
 @OFFLINE
 @FROZEN
+@click.option("--compile", "compiled", is_flag=True, help="Wait until all is compiled.")
 @click.option("--upgrade", is_flag=True, help="Take the newest versions that fit.")
 @click.option("--force", is_flag=True, help="Set a .venv that is not pkgview's aside.")
 @TRUST
@@ -71,6 +73,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     no_mount: bool,
     offline: bool,
     frozen: bool,
+    compiled: bool,
     upgrade: bool,
     force: bool,
     trust: bool,
@@ -102,6 +105,8 @@ def up(  # noqa: PLR0913 - one parameter an option
         frozen=frozen,
     )
     made, shown = ensured(places, wish, quiet=as_json)
+    if compiled:
+        made, shown = _compiled(places, wish, made, shown, quiet=as_json)
     if not no_mount:
         from unionfs.launch import ensure_mounted  # noqa: PLC0415 - not for --no-mount
 
@@ -123,6 +128,7 @@ def up(  # noqa: PLR0913 - one parameter an option
                 "changed": made.fresh,
                 "fetched": shown.files if shown else 0,
                 "fetched_bytes": shown.bytes if shown else 0,
+                "compiled": shown.compiled_archives if shown else 0,
                 "seconds": round(time.monotonic() - began, 3),
             }
         )
@@ -142,6 +148,21 @@ def ensured(places: Places, wish: Wish, *, quiet: bool) -> tuple[Made, Display |
 
     with Display(quiet=quiet) as display:
         return make_view(places, wish, display), display
+
+
+def _compiled(
+    places: Places, wish: Wish, made: Made, shown: Display | None, *, quiet: bool
+) -> tuple[Made, Display | None]:
+    """The view with its bytecode; what had none is compiled first."""
+    from unionfs.cli.progress import Display  # noqa: PLC0415 - only where it was asked for
+    from unionfs.precompile import precompile  # noqa: PLC0415 - the same
+
+    root = str(wish.project.root)
+    with shown or Display(quiet=quiet) as display:
+        view, manifest = precompile(places, root, made.view, idle=False, done=display.compiled)
+    if view == made.view:
+        return made, shown
+    return Made(view=view, manifest=manifest, fresh=True), display
 
 
 def _link(places: Places, project: Project, made: Made, *, force: bool) -> None:
@@ -187,9 +208,10 @@ def _summary(made: Made, shown: Display | None, seconds: float) -> str:
     what = f"{count} distribution{'' if count == 1 else 's'}, Python {made.manifest.python.version}"
     if shown is None:
         return f"Nothing to do: {what} ({console.duration(seconds)})."
-    fetched = f", fetched {shown.files} ({console.size(shown.bytes)})" if shown.files else ""
+    done = f", fetched {shown.files} ({console.size(shown.bytes)})" if shown.files else ""
+    done += f", compiled {shown.compiled_archives}" if shown.compiled_archives else ""
     state = "" if made.fresh else ", as before"
-    return f"View {made.view[:12]}{state}: {what}{fetched} ({console.duration(seconds)})."
+    return f"View {made.view[:12]}{state}: {what}{done} ({console.duration(seconds)})."
 
 
 def _say_conflicts(places: Places, made: Made) -> None:
