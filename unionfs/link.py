@@ -6,7 +6,6 @@ unless they insist, and then it is set aside, not removed.
 
 from __future__ import annotations
 
-import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from resolver.manifest import ViewId
 
 NAME = ".venv"
-
-ATTEMPTS = 100
-"""How often a link that other processes change at the same time is made anew."""
 
 
 def target(mount: Path, view: ViewId) -> str:
@@ -70,21 +66,29 @@ def link(project: Path, mount: Path, view: ViewId, *, force: bool) -> Path | Non
 
 
 def _point(path: Path, wanted: str) -> None:
-    """Make or move the link in one step, by way of one temporary name, so that nothing piles up."""
+    """Make or move the link in one step, by way of one temporary name, so that nothing piles up.
+
+    Whose link the name holds when it is moved does not matter: once ours was made, the next move,
+    by whoever, puts it in place. Where the name is taken, a process that died may have left it: it
+    is moved out of the way. Taken once more, it was made since, by a process that is at it now;
+    with its link in place all is as if ours had come just before. So nobody tries a third time.
+    """
     temporary = path.with_name(f"{NAME}.pkgview-new")
-    for _ in range(ATTEMPTS):
+    for _ in range(2):
         try:
             if os.readlink(path) == wanted:
                 return
         except FileNotFoundError:
             pass
-        # Another process may be between the same two calls, or died there: its name is as good
-        # as ours, and the next turn sees whose link it became.
-        with suppress(FileExistsError):
+        try:
             os.symlink(wanted, temporary)  # noqa: PTH211 - beside readlink, which is a string's
+            made = True
+        except FileExistsError:
+            made = False
         with suppress(FileNotFoundError):
             temporary.replace(path)
-    raise OSError(errno.EBUSY, "other processes keep changing it", os.fspath(path))
+        if made:
+            return
 
 
 def is_linked(project: Path, mount: Path, view: ViewId) -> bool:

@@ -96,6 +96,24 @@ def test_many_at_once_all_succeed(tmp_path: Path) -> None:
     assert set(os.listdir(tmp_path)) <= {".venv", ".venv.pkgview-new"}
 
 
+def test_one_that_another_always_forestalls_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = os.symlink
+    turns: list[str] = []
+
+    def forestalled(target: str, name: str) -> None:
+        turns.append(target)
+        made(f"/elsewhere/views/{OTHER}", name)
+        made(target, name)
+
+    monkeypatch.setattr(os, "symlink", forestalled)
+    link.link(tmp_path, tmp_path / "mount", VIEW, force=False)
+    assert len(turns) == 2
+    assert os.readlink(tmp_path / ".venv") == f"/elsewhere/views/{OTHER}"
+    assert os.listdir(tmp_path) == [".venv"]
+
+
 def test_what_was_set_aside_comes_back_if_the_link_cannot_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
