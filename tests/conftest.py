@@ -17,6 +17,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave the names of the tests that failed to `scripts/test`, which tries them once more.
+
+    Where the run was cut short (`-x`, an interrupt) it may not: the others have not been tried.
+    """
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    cache = session.config.cache
+    if reporter is None or cache is None or session.shouldfail or session.shouldstop:
+        return
+    reports = (*reporter.stats.get("failed", ()), *reporter.stats.get("error", ()))
+    cache.set("pkgview/failed", sorted({report.nodeid for report in reports}))
+
+
 @pytest.fixture
 def isolated_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     """Everything pkgview would write, below `tmp_path`, for this process and its children."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_every_check_runs_and_pytest_gets_the_arguments(copy: Copy) -> None:
         "ruff format --check .",
         "mypy ",
         "lint-imports ",
-        "pytest -k two words",
+        "pytest --durations=15 -k two words",
     ]
     summary = done.stdout.strip().splitlines()
     assert summary[-1].split()[0] == "pytest"
@@ -89,7 +90,96 @@ def test_no_fuse_is_a_failure_in_continuous_integration_only(copy: Copy, ci: str
     assert done.returncode == (1 if ci else 0)
 
 
+# What fails once
+
+PYTEST = f"""#!/bin/sh
+echo "pytest $*" >>"$LOG"
+exec {sys.executable} -m pytest -p no:xdist --override-ini=addopts= "$@"
+"""
+
+UNSTEADY = """
+import pathlib
+import pytest
+
+@pytest.mark.parametrize("number", range({count}))
+def test_first_fails(number: int) -> None:
+    seen = pathlib.Path(__file__).with_name(f"seen-{{number}}")
+    before = seen.exists()
+    seen.touch()
+    assert before
+
+def test_good() -> None:
+    with pathlib.Path(__file__).with_name("good").open("a") as file:
+        file.write("x")
+"""
+
+
+@pytest.fixture
+def real(copy: Copy) -> Copy:
+    """A copy with a real pytest and our conftest."""
+    program = copy.root / ".venv/bin/pytest"
+    program.write_text(PYTEST)
+    (copy.root / "tests").mkdir()
+    shutil.copy(REPOSITORY / "tests/conftest.py", copy.root / "tests")
+    (copy.root / "resolver").symlink_to(REPOSITORY / "resolver")
+    return copy
+
+
+def written(copy: Copy, text: str) -> Path:
+    path = copy.root / "tests/test_it.py"
+    path.write_text(text)
+    return path
+
+
+def test_what_passes_alone_is_unsteady(real: Copy) -> None:
+    path = written(real, UNSTEADY.format(count=2))
+    done = real.run("scripts/test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-2:] == [
+        f"unsteady: tests/test_it.py::test_first_fails[{number}] failed, "
+        "and passed when it was run again"
+        for number in range(2)
+    ]
+    # Only those that failed ran again.
+    assert path.with_name("good").read_text() == "x"
+    done = real.run("scripts/test")
+    assert done.returncode == 0
+    assert "unsteady" not in done.stdout
+
+
+def test_what_always_fails_fails(real: Copy) -> None:
+    written(real, UNSTEADY.format(count=2) + "\n\ndef test_bad(): assert False\n")
+    done = real.run("scripts/test")
+    assert done.returncode == 1
+    assert "unsteady" not in done.stdout
+    assert "failed (1)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("count", "arguments"),
+    [
+        pytest.param(11, (), id="too many"),
+        pytest.param(2, ("-x",), id="cut short"),
+        pytest.param(2, ("-p", "no:cacheprovider"), id="no record"),
+    ],
+)
+def test_what_is_not_tried_again(real: Copy, count: int, arguments: tuple[str, ...]) -> None:
+    written(real, UNSTEADY.format(count=count))
+    done = real.run("scripts/test", *arguments)
+    assert done.returncode == 1
+    assert sum(line.startswith("pytest") for line in real.called()) == 1
+
+
+def test_what_failed_in_another_run_is_not_tried(real: Copy) -> None:
+    other = real.root / "tests/test_other.py"
+    other.write_text("def test_bad(): assert False\n")
+    written(real, UNSTEADY.format(count=2))
+    real.run("scripts/test", other.as_posix())
+    done = real.run("scripts/test", "tests/test_it.py")
+    assert done.returncode == 0, done.stdout
+
+
 def test_ci_runs_the_same_from_anywhere(copy: Copy) -> None:
     done = copy.run(".ci/run", "-x")
-    assert copy.called()[-1] == "pytest -x"
+    assert copy.called()[-1] == "pytest --durations=15 -x"
     assert "pytest" in done.stdout
