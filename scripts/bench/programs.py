@@ -1,0 +1,117 @@
+"""What a person waits for: programs that import much, from start to end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from resolver.errors import PkgviewError
+from scripts.bench.measure import Sheet, turns
+from scripts.bench.rivals import BASE, OURS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from scripts.bench.bench import Bench
+    from scripts.bench.rivals import Rival
+
+PROGRAM = ("numpy", "pandas", "sqlalchemy", "flask", "pydantic", "requests", "rich.console")
+"""About a thousand modules."""
+
+PARALLEL = ("numpy", "sqlalchemy", "requests")
+"""About four hundred: 32 at a time shall not take all day."""
+
+QUICK = ("flask", "requests", "rich.console")
+
+CROWDS = (1, 4, 32)
+
+ISATTY = """
+#include <errno.h>
+/* Python 3.14 does not ask a regular file that it opens whether it is a terminal. */
+int isatty(int descriptor) { (void)descriptor; errno = ENOTTY; return 0; }
+"""
+
+
+def importing(modules: Sequence[str]) -> str:
+    """A program that imports them and tells how many modules that made."""
+    return f"import sys, {', '.join(modules)}\nprint(len(sys.modules))"
+
+
+def environ(bench: Bench) -> dict[str, str]:
+    """Nothing may be written, so that no round leaves the next one anything."""
+    return bench.work.env | {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def imports(bench: Bench, sheet: Sheet) -> None:
+    """The program cold, warm, and warm without the one request that Python 3.14 does not make."""
+    program = importing(QUICK if bench.quick else PROGRAM)
+    env, work = environ(bench), bench.work
+    for rival in bench.rivals():
+        count = int(work.run([rival.python, "-c", program], env=env))
+        sheet.add("modules imported", rival.name, count, "modules")
+    if bench.cold:
+        for _, rival in turns(bench.rivals(), bench.rounds(5), seconds=120):
+            bench.forget(rival)
+            sheet.add("cold", rival.name, work.timed([rival.python, "-c", program], env=env))
+    for number, rival in turns(bench.rivals(), bench.rounds(15) + 1, seconds=120):
+        took = work.timed([rival.python, "-c", program], env=env)
+        if number:
+            sheet.add("warm", rival.name, took)
+    _without_ioctl(bench, sheet, program)
+
+
+def _without_ioctl(bench: Bench, sheet: Sheet, program: str) -> None:
+    """For each source file it opens, Python before 3.14 asks whether it is a terminal: one IOCTL.
+
+    No file system can refuse it for ever. A library that answers `isatty` as Python 3.14 does is
+    loaded before the same interpreter, for all contestants.
+    """
+    if shutil.which("gcc") is None:
+        sheet.note("Not measured without the IOCTL: there is no gcc to stand in for Python 3.14.")
+        return
+
+    def make(path: Path) -> None:
+        source = bench.work.scratch / "isatty.c"
+        source.write_text(ISATTY, "ascii")
+        bench.work.run(["gcc", "-O2", "-shared", "-fPIC", "-o", path, source])
+
+    library = bench.work.once("isatty.so", ISATTY, make)
+    env = environ(bench) | {"LD_PRELOAD": str(library)}
+    both = [rival for rival in bench.rivals() if rival.name in {BASE, OURS}]
+    what = "warm, without the IOCTL"
+    for number, rival in turns(both, bench.rounds(15) + 1, seconds=60):
+        took = bench.work.timed([rival.python, "-c", program], env=env)
+        if number:
+            sheet.add(what, rival.name, took)
+    sheet.note(
+        "Without the IOCTL: the same Python, with a preloaded library that answers isatty() as "
+        "Python 3.14 does, without asking the kernel about a regular file."
+    )
+
+
+def parallel(bench: Bench, sheet: Sheet) -> None:
+    """Many processes at once import the same, warm."""
+    program = importing(QUICK if bench.quick else PARALLEL)
+    for number, rival in turns(bench.rivals(), bench.rounds(3) + 1, seconds=150):
+        for count in CROWDS:
+            if number:
+                took = _crowd(rival, program, count, environ(bench))
+                sheet.add(f"{count} at once", rival.name, took)
+            elif count == CROWDS[0]:
+                _crowd(rival, program, count, environ(bench))
+
+
+def _crowd(rival: Rival, program: str, count: int, env: dict[str, str]) -> float:
+    began = time.perf_counter()
+    crowd = [
+        subprocess.Popen([rival.python, "-c", program], env=env, stdout=subprocess.DEVNULL)
+        for _ in range(count)
+    ]
+    failed = [process for process in crowd if process.wait()]
+    if failed:
+        raise PkgviewError(f"{rival.name}: {json.dumps(program)} failed")
+    return time.perf_counter() - began

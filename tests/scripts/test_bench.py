@@ -1,0 +1,130 @@
+"""`scripts/bench/run`: what judges and shows the numbers, and one run of it for real."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scripts.bench.measure import Row, Sheet, turns
+from scripts.bench.results import Results
+from scripts.bench.table import cell, quantity
+from scripts.bench.targets import TARGETS, Of, Target
+from unionfs import mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RUN = Path(__file__).resolve().parents[2] / "scripts/bench/run"
+
+
+def test_contestants_take_turns_and_each_begins_a_round() -> None:
+    took = list(turns("abc", 3, seconds=60))
+    assert "".join(one for _, one in took) == "abcbcacab"
+    assert [number for number, _ in took] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_no_round_is_begun_when_the_time_is_over_but_the_first() -> None:
+    assert [one for _, one in turns("ab", 9, seconds=-1)] == ["a", "b"]
+
+
+def _results(**values: float) -> Results:
+    sheet = Sheet(title="t")
+    for rival, value in values.items():
+        sheet.add("warm", rival, value)
+    return Results(
+        machine={"kernel": "k"}, began="now", quick=True, load_before=(0.0,), parts={"p": sheet}
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "at_least", "holds"),
+    [(1.4, False, True), (1.6, False, False), (1.6, True, True), (1.4, True, False)],
+)
+def test_a_target_is_judged_by_the_ratio(ours: float, at_least: bool, holds: bool) -> None:  # noqa: FBT001 - a table's cells
+    target = Target(
+        name="n",
+        value=Of("p", "warm", "devfuse"),
+        over=Of("p", "warm", "ext4"),
+        limit=1.5,
+        at_least=at_least,
+    )
+    assert target.judge(_results(devfuse=2 * ours, ext4=2.0)).holds is holds
+
+
+def test_what_was_not_measured_is_not_judged() -> None:
+    assert {target.judge(_results(ext4=1.0)).holds for target in TARGETS} == {None}
+
+
+def test_medians_survive_as_json() -> None:
+    results = _results(ext4=3.0)
+    results.parts["p"].add("warm", "ext4", 1.0)
+    results.parts["p"].add("warm", "ext4", 2.0)
+    kept = Results.from_json(results.to_json())
+    assert kept.median("p", "warm", "ext4") == 2.0
+    assert kept.to_json() == results.to_json()
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (1.23456, "s", "1.23 s"),
+        (0.0123, "s", "12.3 ms"),
+        (9.996e-7, "s", "1.00 µs"),
+        (2e-8, "s", "0.02 µs"),
+        (1_234_567, "B", "1.23 MB"),
+        (53_597, "files", "53,597"),
+    ],
+)
+def test_quantities_have_three_figures(value: float, unit: str, shown: str) -> None:
+    assert quantity(value, unit) == shown
+
+
+def test_a_cell_tells_how_many_times_the_base_it_is() -> None:
+    base = Row(what="w", rival="ext4", unit="s", values=[0.5])
+    assert cell(base, base) == "500 ms"
+    assert cell(Row(what="w", rival="devfuse", unit="s", values=[0.6]), base) == "600 ms (×1.20)"
+    assert cell(None, base) == ""
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """Control sockets lie below it, and a socket's name is short."""
+    path = Path(tempfile.mkdtemp(prefix="pb-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.mark.fuse
+@pytest.mark.network
+def test_a_quick_run_measures_shows_keeps_and_leaves_nothing_mounted(short: Path) -> None:
+    kept = short / "results.json"
+    command = [str(RUN), "calls", "import", "--quick", "--rivals", "ext4,libfuse"]
+    done = subprocess.run(
+        [*command, "--work", str(short), "--json", str(kept)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "open + close" in done.stdout
+    parts = json.loads(kept.read_text("utf-8"))["parts"]
+    for part, what in (("calls", "open + close"), ("calls", "listdir"), ("import", "warm")):
+        rows = {row["rival"]: row for row in parts[part]["rows"] if row["what"] == what}
+        assert rows["libfuse"]["median"] > 0
+    counts = [row["median"] for row in parts["import"]["rows"] if row["unit"] == "modules"]
+    assert len(counts) == 2
+    assert min(counts) > 100
+    assert not [mount for mount in mounts.table() if mount.path.is_relative_to(short)]
+    again = subprocess.run(
+        [RUN, "--again", "--json", kept], check=True, capture_output=True, text=True
+    )
+    assert again.stdout == done.stdout
+    wrong = subprocess.run([RUN, "nonsense"], check=False, capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert "there is no 'nonsense'" in wrong.stderr
