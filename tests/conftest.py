@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import io
+import random
 import signal
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from resolver.manifest import LayerSpec, Manifest, Python, Schemes, ViewId
 from resolver.places import Places
+from unionfs import nodeid
+from unionfs.catalog import Catalog
+from unionfs.contents import Meta
+from unionfs.filesystem import Absent, Filesystem
+from unionfs.layer import Kind
+from unionfs.nodeid import Fixed, NodeId
+from unionfs.pack import Member
+from unionfs.publish import publish
+from unionfs.registry import Registry
+from unionfs.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -47,3 +63,61 @@ def isolated_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     for variable in ("PKGVIEW_PROJECT", "PKGVIEW_VIEW", "VIRTUAL_ENV"):
         monkeypatch.delenv(variable, raising=False)
     return Places.from_environ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A file system with one view of a few files, as a transport gets it; nothing is mounted."""
+
+    filesystem: Filesystem
+    view: ViewId
+    files: Mapping[str, bytes]
+    """Path in the view -> content of every file; `files["large"]` takes several frames."""
+    asked: list[int]
+    """The threads that asked for `current`."""
+
+    def node(self, path: str) -> NodeId:
+        """Walk from the mount's root."""
+        node = nodeid.fixed(Fixed.ROOT)
+        for name in filter(None, path.split("/")):
+            found = self.filesystem.lookup(node, name.encode())
+            assert not isinstance(found, Absent), path
+            node = found.node
+        return node
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    places = Places.from_environ({"HOME": str(tmp_path)})
+    store, registry = Store(places.store), Registry(places.state / "registry.sqlite3")
+    files = {
+        "one": b"1",
+        "empty": b"",
+        "large": random.Random(7).randbytes(400_000),  # noqa: S311 - content, no secret
+        "program": b"#!",
+        **{f"many/{number:03}": str(number).encode() for number in range(500)},
+    }
+    members = [
+        Member(path=f"data/{path}".encode(), size=len(content), executable=path == "program",
+               open=partial(io.BytesIO, content))
+        for path, content in files.items()
+    ]  # fmt: skip
+    members.append(Member(path=b"data/link", kind=Kind.SYMLINK, target=b"one"))
+    other = [Member(path=b"data/many/other", size=0, open=partial(io.BytesIO, b""))]
+    metas = [Meta(kind="distribution", name="a", version="1", stem=stem) for stem in ("a-1", "b-1")]
+    archives = [store.add(members, metas[0]), store.add(other, metas[1])]
+    schemes = Schemes(purelib="site", platlib="site", scripts="bin", headers="include", data="")
+    python = Python(version="3.11", executable="/usr/bin/python3.11", schemes=schemes)
+    layers = tuple(LayerSpec(archive=name) for name in archives)
+    view = publish(places, Manifest(python=python, layers=layers), store, registry)
+    asked: list[int] = []
+
+    async def current(tid: int) -> ViewId:
+        asked.append(tid)
+        return view
+
+    # A store of its own: nothing that was made is in its cache.
+    catalog = Catalog(places, Store(places.store), registry)
+    filesystem = Filesystem(catalog, current, uid=1, gid=2)
+    yield Served(filesystem=filesystem, view=view, files={**files, "many/other": b""}, asked=asked)
+    registry.close()

@@ -23,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from unionfs.contents import Contents, Meta, archive_name, digest_of_name
@@ -39,6 +40,10 @@ from unionfs.layer import Entry, EntryNo, Kind, LayerError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+AT_ONCE: Final = 2
+"""Frames that a thread with others to serve decompresses itself: 0.3 ms each, of which handing it
+to another thread and back takes a third. A READ of the usual size touches two."""
 
 _TAIL: Final = 64 * 1024
 """Bytes read from the end in one go: of most archives, all that opening needs."""
@@ -131,10 +136,19 @@ class Archive:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def cached(self, number: EntryNo, offset: int, size: int) -> bytes | None:
-        """What `read` would answer if that needs no I/O and no decompression, else None."""
+        """What `read` would answer if nobody has to be waited for, else None.
+
+        From frames in memory; or from at most `AT_ONCE` others, where the system has their
+        compressed bytes in its own cache.
+        """
+        pieces = self._pieces(number, offset, size)
+        few = len(pieces) <= AT_ONCE
         parts: list[bytes] = []
-        for frame, start, end in self._pieces(number, offset, size):
-            content = self._frames.peek((self._digest, frame))
+        for frame, start, end in pieces:
+            key = (self._digest, frame)
+            content = self._frames.peek(key)
+            if content is None and few:
+                content = self._frames.get_at_once(key, partial(self._at_hand, frame))
             if content is None:
                 return None
             parts.append(content[start:end])
@@ -220,6 +234,25 @@ class Archive:
                 raise
             self._seek = fresh
             return self._load(frame, fresh)
+
+    def _at_hand(self, frame: int) -> bytes | None:
+        """A frame if that takes no waiting for the disk.
+
+        None, too, if anything is wrong with it: `load` finds out what, and may mend it.
+        """
+        try:
+            offset, size = self._seek.place(frame)
+            compressed = bytearray(size)
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                if os.preadv(descriptor, [compressed], offset, os.RWF_NOWAIT) != size:
+                    return None
+            finally:
+                os.close(descriptor)
+            start, end = self.contents.frame_span(frame)
+            return decompress(compressed, end - start, self.contents.frame_digest(frame))
+        except (LayerError, OSError):  # OSError: not there, or not known by this file system
+            return None
 
     def _load(self, frame: int, seek: SeekTable) -> bytes:
         start, end = self.contents.frame_span(frame)

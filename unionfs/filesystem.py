@@ -89,6 +89,7 @@ _ROOT_NAMES = {
 }
 
 _VIEW_ID_SIZE = 32
+_GROWING = frozenset(map(nodeid.fixed, (Fixed.VIEWS, Fixed.PROJECTS, Fixed.PACKAGES)))
 _DIRECTORIES = (Fixed.ROOT, Fixed.VIEWS, Fixed.PROJECTS, Fixed.PACKAGES)
 
 
@@ -180,18 +181,25 @@ class Filesystem:
         """
         found = self._listings.get(node)
         if found is None:
-            with _as_errno():
-                found = self._listing(node)
-            self._listings[node] = found
+            found = self._listings[node] = self.listing(node)
             while len(self._listings) > LISTINGS_KEPT:
                 self._listings.popitem(last=False)
         return found
 
+    def listing(self, node: NodeId) -> Sequence[tuple[bytes, Attributes]]:
+        """Every name in a directory as it is now."""
+        with _as_errno():
+            return self._listing(node)
+
     def opendir(self, node: NodeId) -> None:
         """Begin a listing: one that may have grown is read anew."""
         self._must_be_directory(node)
-        if nodeid.kind(node) is NodeKind.FIXED:
+        if self.grows(node):
             self._listings.pop(node, None)
+
+    def grows(self, node: NodeId) -> bool:
+        """Whether a directory's listing may be another one tomorrow."""
+        return node in _GROWING
 
     def open(self, node: NodeId) -> None:
         """Refuse what cannot be read: ELOOP and EISDIR as on any file system."""
@@ -226,7 +234,7 @@ class Filesystem:
             raise FileSystemError(errno.EINVAL)
 
     def cached(self, node: NodeId, offset: int, size: int) -> bytes | None:
-        """Up to `size` bytes of a file if they are in memory, else None: ask `readers` then."""
+        """Up to `size` bytes of a file if nobody has to be waited for; None: ask `readers`."""
         with _as_errno():
             archive, entry = self._first_holder(node)
             _must_be_file(archive, entry)

@@ -75,7 +75,7 @@ def _decompressor() -> zstandard.ZstdDecompressor:
     return found
 
 
-def decompress(data: bytes, size: int, digest: bytes) -> bytes:
+def decompress(data: bytes | bytearray, size: int, digest: bytes) -> bytes:
     """The content of one frame, which must have this size and SHA-256; else `LayerError`.
 
     The size that the frame claims is compared before anything is allocated for it.
@@ -275,6 +275,22 @@ class FrameCache:
                 self.hits += 1
                 self._frames.move_to_end(key)
             return content
+
+    def get_at_once(self, key: tuple[bytes, int], load: Callable[[], bytes | None]) -> bytes | None:
+        """The frame by `load()`, without waiting for another thread that loads it already.
+
+        None if there is one, or if `load` gives none.
+        """
+        with self._lock:
+            if key in self._loading:
+                return None
+        content = load()
+        if content is not None:
+            with self._lock:
+                self.misses += 1
+                if key not in self._frames:
+                    self._keep(key, content)
+        return content
 
     def get(self, key: tuple[bytes, int], load: Callable[[], bytes]) -> bytes:
         """The frame, loaded by `load()` if it is not here. Raises what `load` raises."""

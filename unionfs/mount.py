@@ -9,11 +9,12 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from resolver.errors import PkgviewError
 from unionfs.catalog import Catalog
 from unionfs.current import Current
 from unionfs.default import ensure_default
 from unionfs.filesystem import Filesystem
-from unionfs.kernel import libfuse
+from unionfs.kernel import devfuse, libfuse
 from unionfs.operations import Operations
 from unionfs.registry import Registry
 from unionfs.resolving import Resolving
@@ -35,8 +36,23 @@ def build_filesystem(places: Places) -> tuple[Filesystem, Current]:
     return filesystem, current
 
 
+TRANSPORTS = {"devfuse": devfuse.serve, "libfuse": libfuse.serve}
+
+
+def transport() -> str:
+    """The transport that PKGVIEW_TRANSPORT names, or our own."""
+    name = os.environ.get("PKGVIEW_TRANSPORT") or "devfuse"
+    if name not in TRANSPORTS:
+        raise PkgviewError(
+            f"there is no transport {name!r}",
+            remedy=f"PKGVIEW_TRANSPORT may be {' or '.join(TRANSPORTS)}.",
+        )
+    return name
+
+
 def assemble(places: Places) -> Service:
     """What pkgview really serves."""
+    chosen = transport()
     filesystem, current = build_filesystem(places)
     catalog, binder = filesystem.catalog, current.binder
     operations = Operations(binder, current.by_hand, current.known)
@@ -57,8 +73,8 @@ def assemble(places: Places) -> Service:
         binder.refresh()
 
     return Service(
-        serve=partial(libfuse.serve, filesystem),
-        transport="libfuse",
+        serve=partial(TRANSPORTS[chosen], filesystem),
+        transport=chosen,
         gauges=gauges,
         operations={"refresh": refresh, "resolve": resolving.answer, **operations.table},
         alongside=(operations.tend,),

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.fuse
 
 MODULES = 30
-UNAWAITED = {"RELEASE", "RELEASEDIR", "FORGET"}
+UNAWAITED = {"RELEASE", "RELEASEDIR", "FORGET", "BATCH_FORGET"}
+OPENING = {"OPEN", "OPENDIR"}
 
 Cost = dict[str, int]
 
@@ -47,6 +48,7 @@ class Mount:
     site: Site
     store: Store
     interpreter: Interpreter
+    transport: str
 
     @property
     def root(self) -> Path:
@@ -94,6 +96,19 @@ class Mount:
         grown = {name: count - before.get(name, 0) for name, count in after.items()}
         return {name: count for name, count in grown.items() if count and name not in UNAWAITED}
 
+    def within(self, cost: Cost, budget: Cost, *, cold: bool = False) -> bool:
+        """Whether a cost is within a budget, which is written for libfuse.
+
+        Our own transport opens nothing, and lists what has not been listed before; it counts
+        libfuse's secret, too: the TCGETS of Python's `open` before 3.14, one for each source.
+        """
+        if self.transport == "devfuse":
+            once = dict.fromkeys(("OPEN", "OPENDIR", "FLUSH"), 1) if cold else {}
+            pages = {"READDIRPLUS": budget.get("READDIR", 0)} if cold else {}
+            rest = {name: n for name, n in budget.items() if name not in {*OPENING, "READDIR"}}
+            budget = {**rest, **once, **pages, "IOCTL": budget.get("OPEN", 0)}
+        return all(count <= budget.get(name, 0) for name, count in cost.items())
+
     def warm(self, action: Callable[[], object], budget: Cost) -> Cost:
         """What an action costs that has been done before.
 
@@ -102,7 +117,7 @@ class Mount:
         """
         for _ in range(3):
             cost = self.cost(action)
-            if within(cost, budget):
+            if self.within(cost, budget):
                 break
         return cost
 
@@ -113,13 +128,16 @@ class Mount:
         return lambda: self.site.run(python, "-c", code, cwd=self.site.home, environ=environ)
 
 
-@pytest.fixture
-def mount(shop: Site) -> Mount:
+@pytest.fixture(params=["devfuse", "libfuse"])
+def mount(shop: Site, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Mount:
+    transport = str(request.param)
+    monkeypatch.setenv("PKGVIEW_TRANSPORT", transport)
     launch.ensure_mounted(shop.places)
     return Mount(
         site=shop,
         store=Store(shop.places.store),
         interpreter=inspect(shop.python, shop.places.state),
+        transport=transport,
     )
 
 
@@ -139,8 +157,8 @@ START_THROUGH_LINK = {"OPEN": 5, "OPENDIR": 4, "READDIR": 8, "READLINK": 48}
 
 IMPORT = {"OPEN": MODULES + 1, "OPENDIR": 1, "READDIR": 2}
 """Importing a package with its modules, warm. One OPEN a file and one listing of the directory
-remain on this transport, whose loop hides the node id from READ and READDIR, so that OPEN cannot
-be refused for ever."""
+remain on libfuse, whose loop hides the node id from READ and READDIR, so that OPEN cannot be
+refused for ever. On our own transport nothing remains."""
 
 
 def together(*budgets: Cost) -> Cost:
@@ -148,10 +166,6 @@ def together(*budgets: Cost) -> Cost:
         name: sum(budget.get(name, 0) for budget in budgets)
         for name in {name for budget in budgets for name in budget}
     }
-
-
-def within(cost: Cost, budget: Cost) -> bool:
-    return all(count <= budget.get(name, 0) for name, count in cost.items())
 
 
 def test_looking_at_the_counters_costs_nothing(mount: Mount) -> None:
@@ -164,8 +178,8 @@ def test_a_warm_import_through_a_view(mount: Mount, demo: str) -> None:
     start, imports = mount.python(python), mount.python(python, *DEMO)
     imports()
     budget = together(START, IMPORT)
-    assert within(mount.warm(start, START), START)
-    assert within(mount.warm(imports, budget), budget)
+    assert mount.within(mount.warm(start, START), START)
+    assert mount.within(mount.warm(imports, budget), budget)
 
 
 def test_a_cold_import_through_a_view(mount: Mount, demo: str) -> None:
@@ -173,9 +187,9 @@ def test_a_cold_import_through_a_view(mount: Mount, demo: str) -> None:
     # Nothing is looked up that a listing has shown, or read twice. That no bytecode is there has
     # to be asked once a directory.
     start = together(START, {"GETATTR": 1, "LOOKUP": 12, "READ": 4})
-    assert within(mount.cost(mount.python(python)), start)
+    assert mount.within(mount.cost(mount.python(python)), start, cold=True)
     imports = together(START, IMPORT, {"READ": MODULES, "LOOKUP": 5})
-    assert within(mount.cost(mount.python(python, *DEMO)), imports)
+    assert mount.within(mount.cost(mount.python(python, *DEMO)), imports, cold=True)
 
 
 def test_what_another_view_has_read_is_not_read_again(mount: Mount, demo: str) -> None:
@@ -187,12 +201,12 @@ def test_what_another_view_has_read_is_not_read_again(mount: Mount, demo: str) -
         if "READ" not in cost:
             break
     assert "READ" not in cost
-    assert cost["OPEN"] > MODULES
+    assert cost["OPEN" if mount.transport == "libfuse" else "READDIRPLUS"]  # it was counted
     # The same content in another archive, under another name.
     third = mount.view(mount.archive("copy", {"same": "n = 7\n"}))
     path = mount.packages(third) / "copy/same.py"
     path.stat()
-    assert mount.warm(path.read_bytes, {"OPEN": 1}) == {"OPEN": 1}
+    assert mount.within(mount.warm(path.read_bytes, {"OPEN": 1}), {"OPEN": 1})
     assert path.stat().st_ino == (mount.packages(first) / "demo/m7.py").stat().st_ino
 
 
@@ -204,8 +218,8 @@ def test_an_import_through_the_magic_link_costs_no_more_than_through_the_view(
     start, imports = mount.python(python, view=view), mount.python(python, *DEMO, view=view)
     imports()
     budget = together(START_THROUGH_LINK, IMPORT)
-    assert within(mount.warm(start, START_THROUGH_LINK), START_THROUGH_LINK)
-    assert within(mount.warm(imports, budget), budget)
+    assert mount.within(mount.warm(start, START_THROUGH_LINK), START_THROUGH_LINK)
+    assert mount.within(mount.warm(imports, budget), budget)
 
 
 def test_a_walk_through_current_costs_one_readlink(mount: Mount, demo: str) -> None:
@@ -243,7 +257,7 @@ def test_absent_names_in_a_view_are_asked_once(mount: Mount, demo: str) -> None:
         mount.root / "no",
     ):
         list(path.parents[1].glob("*/*"))  # what is there is known by now
-        assert within(mount.cost(partial(exists_not, path)), {"LOOKUP": 1})
+        assert mount.within(mount.cost(partial(exists_not, path)), {"LOOKUP": 1})
         assert mount.warm(partial(exists_not, path), {}) == {}
     # A view, a project, a package may come at any time.
     for path in (mount.root / "views" / ("0" * 32), mount.root / "packages/no"):
@@ -264,9 +278,10 @@ def test_a_listing_saves_looking_up_what_it_shows(mount: Mount, demo: str) -> No
     links = sum(path.is_symlink() for path in tree)
     directories = 1 + sum(path.is_dir() and not path.is_symlink() for path in tree)
     budget = {"OPENDIR": directories, "READDIR": 2 * directories, "READLINK": links}
-    assert within(mount.warm(show, budget), budget)
-    # The way to the view, and its own name.
-    assert within(cold, together(budget, {"LOOKUP": 2, "GETATTR": 1}))
+    assert mount.within(mount.warm(show, budget), budget)
+    # The way to the view, and its own name; whether there is an ACL is asked once.
+    once = {"LOOKUP": 2, "GETATTR": 1, "GETXATTR": 1, "LISTXATTR": 1}
+    assert mount.within(cold, together(budget, once), cold=True)
 
 
 def test_a_large_file_is_read_once_and_whole_frames_at_a_time(mount: Mount) -> None:
@@ -274,4 +289,4 @@ def test_a_large_file_is_read_once_and_whole_frames_at_a_time(mount: Mount) -> N
     view = mount.view(mount.archive("large", {"data": "x" * size}))
     path = mount.packages(view) / "large/data.py"
     assert mount.cost(path.read_bytes)["READ"] <= size // (128 << 10) + 2
-    assert mount.warm(path.read_bytes, {"OPEN": 1}) == {"OPEN": 1}
+    assert mount.within(mount.warm(path.read_bytes, {"OPEN": 1}), {"OPEN": 1})

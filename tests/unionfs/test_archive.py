@@ -118,7 +118,9 @@ def test_only_files_can_be_read(archive: Archive) -> None:
 def test_cached_answers_without_any_io(archive: Archive, path: Path) -> None:
     a, b = at(archive, b"purelib/a.py"), at(archive, b"purelib/b.py")
     big = at(archive, b"platlib/big.so")
+    away = path.rename(path.with_name("away"))
     assert archive.cached(a, 0, 10) is None
+    away.rename(path)
     assert archive.read(a, 0, 10) == SMALL[b"purelib/a.py"]
     archive.read(big, 0, 10)
     path.unlink()
@@ -127,6 +129,30 @@ def test_cached_answers_without_any_io(archive: Archive, path: Path) -> None:
     assert archive.cached(big, FRAME_SIZE - 5, 10) is None
     assert archive.cached(at(archive, b"purelib/empty"), 0, 10) == b""
     assert archive.cached(big, len(BIG), 10) == b""
+
+
+def test_cached_reads_what_the_system_has_in_memory(path: Path) -> None:
+    frames = FrameCache()
+    archive = Archive.open(path, frames)
+    big = at(archive, b"platlib/big.so")
+    archive.read(big, 0, len(BIG))  # if it was not there, it is now
+    archive = Archive.open(path, FrameCache())
+    with path.open("rb") as file:
+        try:
+            os.preadv(file.fileno(), [bytearray(10)], 0, os.RWF_NOWAIT)
+        except OSError as error:
+            pytest.skip(f"this file system always waits: {error.strerror}")
+    assert archive.cached(big, FRAME_SIZE - 5, 10) == BIG[FRAME_SIZE - 5 : FRAME_SIZE + 5]
+    # A long read is left to others, and so is finding out what is wrong.
+    assert Archive.open(path, FrameCache()).cached(big, 0, 3 * FRAME_SIZE) is None
+    damaged = bytearray(path.read_bytes())
+    for place in range(0, len(damaged) // 2, 100):
+        damaged[place] ^= 1
+    path.write_bytes(damaged)
+    archive = Archive.open(path, FrameCache())
+    assert archive.cached(big, 0, 10) is None
+    with pytest.raises(LayerError, match="frame"):
+        archive.read(big, 0, 10)
 
 
 def test_no_descriptor_is_kept(path: Path) -> None:

@@ -1,0 +1,228 @@
+"""Our own loop on `/dev/fuse`: reads requests, answers them, waits.
+
+Theory. One thread does all that memory can answer, one request after the other, and goes on reading
+until the kernel has no more (EAGAIN): a wake-up costs more than ten answers. Before it sleeps it
+polls for a moment, since who was just answered often asks next. What has to wait for something
+(`current`: another process's /proc; a frame that is not in memory: the disk) is a task of its own,
+so it never holds others up.
+
+Rules:
+
+* A request lies in its slot until its reply was written (`slots`), so it is answered exactly once
+  by whoever lives then.
+* Every task ends in a reply. An exception that leaves one would end the mount for everybody.
+* The kernel tells when a caller was sent a signal meanwhile (INTERRUPT). A killed caller cannot end
+  before its request does, so a task that is interrupted gives up after `GRACE` with EINTR; one that
+  is answered already is left alone.
+
+errno of the descriptor, by name: EAGAIN, nothing to read; ENODEV, unmounted or aborted: the end;
+ENOENT on reading, a request that was taken back meanwhile; EINTR, read again. On writing: ENOENT,
+the request was answered before, or its caller is gone; ENODEV, EPERM, unmounted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import select
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from unionfs.filesystem import FileSystemError
+from unionfs.kernel import gains, session
+from unionfs.kernel.protocol import Interrupt, Link, Protocol, Read, done, failed
+from unionfs.kernel.slots import Slots
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from unionfs.filesystem import Filesystem
+    from unionfs.kernel.protocol import Reply
+    from unionfs.kernel.session import Terms
+
+logger = logging.getLogger(__name__)
+
+READERS: Final = 4
+"""Threads that read and decompress; more only compete for the interpreter and the disk."""
+
+BATCH: Final = 64
+"""Requests that are answered before other tasks get their turn."""
+
+LINGER: Final = 1
+"""Milliseconds of polling before the thread sleeps; trio's way there and back costs 60 µs."""
+
+GRACE: Final = 0.5
+"""Seconds that a request goes on after its caller was interrupted: a signal that does not end the
+caller (SIGCHLD, SIGWINCH) should not make its system call fail."""
+
+_GONE: Final = frozenset({errno.ENOENT, errno.ENODEV, errno.EPERM})
+
+
+class Loop:
+    """One server's loop. All in one trio thread, so nothing needs a lock."""
+
+    def __init__(
+        self, filesystem: Filesystem, protocol: Protocol, descriptor: int, slots: Slots
+    ) -> None:
+        self._filesystem = filesystem
+        self._protocol = protocol
+        self._descriptor = descriptor
+        self._slots = slots
+        self._waiting: dict[int, trio.CancelScope] = {}
+        self._emptied = trio.Event()
+        self._readers = trio.CapacityLimiter(READERS)
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
+
+    async def run(self, draining: trio.Event | None = None) -> None:
+        """Answer until unmounted; or, once `draining` is set, until all that was read is."""
+        async with trio.open_nursery() as tasks:
+            for slot in self._slots.in_flight():
+                self._answer(slot, tasks)
+            reading = trio.CancelScope()
+            if draining is not None:
+                tasks.start_soon(_cancel_when, draining, reading)
+            with reading:
+                await self._read(tasks)
+            if draining is None or not draining.is_set():
+                tasks.cancel_scope.cancel()
+
+    async def _read(self, tasks: trio.Nursery) -> None:
+        """Read and answer until the mount is gone."""
+        slots, descriptor = self._slots, self._descriptor
+        while True:
+            for _ in range(BATCH):
+                if slots.full:
+                    break
+                try:
+                    slot = slots.read(descriptor)
+                except BlockingIOError:
+                    if self._waiting or not self._poll.poll(LINGER):
+                        break
+                    continue
+                except OSError as error:
+                    if error.errno == errno.ENODEV:
+                        return
+                    if error.errno in {errno.ENOENT, errno.EINTR}:
+                        continue
+                    raise
+                self._answer(slot, tasks)
+            else:
+                await trio.lowlevel.checkpoint()
+                continue
+            if slots.full:
+                self._emptied = trio.Event()
+                await self._emptied.wait()
+            else:
+                await trio.lowlevel.wait_readable(descriptor)
+
+    def _answer(self, slot: int, tasks: trio.Nursery) -> None:
+        """Answer a request, now or in a task."""
+        answer = self._protocol.answer(self._slots.views[slot])
+        match answer:
+            case Link():
+                tasks.start_soon(self._wait, slot, answer, partial(self._link, answer))
+            case Read():
+                tasks.start_soon(self._wait, slot, answer, partial(self._load, answer))
+            case Interrupt():
+                scope = self._waiting.get(answer.unique)
+                if scope is not None:
+                    scope.deadline = min(scope.deadline, trio.current_time() + GRACE)
+                self._slots.empty(slot)
+            case _:
+                self._reply(slot, answer)
+
+    async def _wait(
+        self, slot: int, asked: Link | Read, work: Callable[[], Awaitable[bytes]]
+    ) -> None:
+        """Answer what takes time, or EINTR."""
+        unique = asked.unique
+        scope = trio.CancelScope()
+        self._waiting[unique] = scope
+        reply = failed(unique, errno.EINTR)
+        try:
+            with scope:
+                reply = done(unique, await work())
+        except FileSystemError as error:
+            reply = failed(unique, error.errno)
+        except Exception:
+            logger.exception("%s failed", type(asked).__name__)
+            reply = failed(unique, errno.EIO)
+        finally:
+            del self._waiting[unique]
+        self._reply(slot, reply)
+
+    async def _link(self, asked: Link) -> bytes:
+        return await self._filesystem.current(asked.tid)
+
+    async def _load(self, asked: Read) -> bytes:
+        for read in self._filesystem.readers(asked.node):
+            with contextlib.suppress(FileSystemError):  # logged, where it was raised
+                return await trio.to_thread.run_sync(
+                    read, asked.offset, asked.size,
+                    limiter=self._readers, abandon_on_cancel=True,
+                )  # fmt: skip
+        raise FileSystemError(errno.EIO)
+
+    def _reply(self, slot: int, reply: Reply | None) -> None:
+        if reply is not None:
+            try:
+                os.writev(self._descriptor, reply)
+            except OSError as error:
+                if error.errno not in _GONE:
+                    logger.error("the kernel refused a reply: %s", error.strerror)  # noqa: TRY400 - says it all
+        self._slots.empty(slot)
+        self._emptied.set()
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+async def answer(  # noqa: PLR0913 - what makes a live mount, each by its name
+    filesystem: Filesystem,
+    descriptor: int,
+    terms: Terms,
+    slots: Slots,
+    *,
+    requests: Counter[str],
+    draining: trio.Event | None = None,
+) -> None:
+    """Serve a mount on its descriptor, beginning with what lies in `slots`.
+
+    Returns when it was unmounted; or, once `draining` is set, when all it had read is answered.
+    Cancelled, it leaves what is in flight in the slots, for a successor.
+    """
+    kernel = os.uname()
+    protocol = Protocol(
+        filesystem,
+        requests,
+        opens=gains.opens(terms.offered, kernel.release, kernel.version),
+        opendirs=gains.opendirs(terms.offered),
+    )
+    await Loop(filesystem, protocol, descriptor, slots).run(draining)
+
+
+async def serve(
+    filesystem: Filesystem,
+    mountpoint: Path,
+    *,
+    options: set[str],
+    ready: Callable[[], None],
+    requests: Counter[str],
+) -> None:
+    """Mount, answer until unmounted or cancelled, unmount: all of it in this process.
+
+    `RuntimeError` from pyfuse3 where the kernel or fusermount3 refuses to mount.
+    """
+    with session.mounted(mountpoint, options) as descriptor, Slots.create() as slots:
+        terms = session.negotiate(descriptor)
+        ready()
+        await answer(filesystem, descriptor, terms, slots, requests=requests)

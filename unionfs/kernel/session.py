@@ -1,0 +1,138 @@
+"""A mount's beginning and end: pyfuse3 mounts and unmounts, and INIT is answered here.
+
+pyfuse3 knows fusermount3, options and privileges. It never reads the descriptor that it mounts:
+whoever holds that and the `Terms` can answer, now or after another process has died.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final
+
+from resolver.errors import PkgviewError
+from unionfs.kernel import abi
+from unionfs.kernel.abi import Init
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+INIT_SECONDS: Final = 10.0
+"""How long the kernel may take to say INIT, which it does while it mounts."""
+
+MOST_PAGES: Final = 256
+"""Pages of the largest READ: what fuse.h has as the usual limit."""
+
+MAX_BACKGROUND: Final = 64
+"""READs of read-ahead that may be under way at once, all callers together: more than a server
+with one thread answers at a time, fewer than would keep somebody else waiting for long."""
+
+_WANTED: Final = Init.ASYNC_READ | Init.DO_READDIRPLUS | Init.PARALLEL_DIROPS | Init.MAX_PAGES
+"""Not wanted: CACHE_SYMLINKS, one switch for all links, and `current` differs by caller;
+READDIRPLUS_AUTO, which leaves attributes out of some listings; AUTO_INVAL_DATA, which would ask
+for attributes that never change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What INIT agreed on: the protocol's minor version, and all flags that the kernel offered."""
+
+    minor: int
+    offered: int
+
+    def to_json(self) -> str:
+        """For a process that goes on with the mount."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Terms:
+        """What `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+@contextmanager
+def mounted(mountpoint: Path, options: set[str]) -> Iterator[int]:
+    """Mount; the descriptor to serve, which does not block. Unmounts at the end.
+
+    `RuntimeError` from pyfuse3 where the kernel or fusermount3 refuses to mount.
+    """
+    import pyfuse3  # noqa: PLC0415 - who only serves a descriptor does without
+
+    before = _devices()
+    pyfuse3.init(pyfuse3.Operations(), os.fspath(mountpoint), options)
+    try:
+        (descriptor,) = _devices() - before
+        os.set_blocking(descriptor, False)
+        yield descriptor
+    finally:
+        pyfuse3.close(unmount=True)
+
+
+def _devices() -> set[int]:
+    """The descriptors of this process that lead to the kernel's side of a mount."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # the listing's own
+            continue
+        if target == "/dev/fuse":
+            found.add(int(name))
+    return found
+
+
+def negotiate(descriptor: int) -> Terms:
+    """Answer INIT, the first request of every mount; once a mount, before anything else.
+
+    `PkgviewError` for a kernel whose protocol is not spoken here.
+    """
+    while True:
+        message = _first_message(descriptor)
+        _, opcode, unique, *_ = abi.IN_HEADER.unpack_from(message)
+        major, minor, readahead, offered = abi.INIT_IN.unpack_from(message, abi.IN_HEADER.size)
+        if opcode != abi.Opcode.INIT:
+            raise PkgviewError(f"the kernel's first request is {opcode}, not INIT")
+        if major > abi.MAJOR:
+            # It says INIT again, in our version.
+            _write(descriptor, unique, abi.INIT_OUT.pack(abi.MAJOR, abi.MINOR, *bytes(9)))
+            continue
+        if (major, minor) < (abi.MAJOR, abi.OLDEST_MINOR):
+            raise PkgviewError(
+                f"the kernel speaks version {major}.{minor} of the FUSE protocol, and pkgview's "
+                f"own transport needs {abi.MAJOR}.{abi.OLDEST_MINOR} (Linux 4.20)",
+                remedy="Mount with `pkgview mount --transport libfuse`.",
+            )
+        minor = min(minor, abi.MINOR)
+        reply = abi.INIT_OUT.pack(
+            abi.MAJOR,
+            minor,
+            readahead,
+            offered & _WANTED,
+            MAX_BACKGROUND,
+            MAX_BACKGROUND * 3 // 4,
+            4096,  # max_write: nobody writes, and less is not allowed
+            1,
+            MOST_PAGES,
+            0,
+            0,
+        )
+        _write(descriptor, unique, reply)
+        return Terms(minor=minor, offered=offered)
+
+
+def _first_message(descriptor: int) -> bytes:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    if not poll.poll(INIT_SECONDS * 1000):
+        raise PkgviewError(f"the kernel did not say INIT within {INIT_SECONDS:.0f} seconds")
+    return os.read(descriptor, abi.READ_BUFFER)
+
+
+def _write(descriptor: int, unique: int, payload: bytes) -> None:
+    os.write(
+        descriptor, abi.OUT_HEADER.pack(abi.OUT_HEADER.size + len(payload), 0, unique) + payload
+    )
