@@ -25,7 +25,7 @@ from resolver.errors import PkgviewError
 from resolver.requirements import normalised, read_input, read_text, requirement_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 LARGEST_SCRIPT = 8 * 1024 * 1024
 """Bytes; a longer file is taken to have no inline block."""
@@ -194,8 +194,13 @@ def trust_faults(project: Project, uid: int) -> Iterator[Fault]:
     write counts as write permission for a group.
     """
     holding = {path.parent for path in project.inputs} | {project.directory}
-    above = {parent for directory in holding for parent in directory.parents} - holding
-    for path in sorted({*holding, *above, *project.inputs}):
+    yield from faults_of(holding, uid, project.inputs)
+
+
+def faults_of(holding: Collection[Path], uid: int, files: Iterable[Path] = ()) -> Iterator[Fault]:
+    """The same of any directories and of files in them, all of them absolute."""
+    above = {parent for directory in holding for parent in directory.parents} - {*holding}
+    for path in sorted({*holding, *above, *files}):
         try:
             found = path.stat()
         except OSError as error:

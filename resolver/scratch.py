@@ -93,13 +93,25 @@ def sweep(parent: Path, prefix: str) -> None:
         return
     for path in found:
         with contextlib.suppress(OSError):
-            # Never through a link, and never waiting for the other end of a pipe.
-            lock = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            lock = _opened(path)
             try:
                 if _is_abandoned(lock):
                     _remove(path, lock)
             finally:
                 os.close(lock)
+
+
+def _opened(path: Path) -> int:
+    """For its lock. Never through a link, and never waiting for the other end of a pipe.
+
+    A network file system wants a descriptor that can write for an exclusive lock. A directory, and
+    a file that is read-only already, cannot have one: where that is no lock, the age decides.
+    """
+    flags = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, os.O_RDWR | flags)
+    except (PermissionError, IsADirectoryError):
+        return os.open(path, os.O_RDONLY | flags)
 
 
 def _is_abandoned(lock: int) -> bool:

@@ -14,8 +14,8 @@ What is absent, and why:
   server; a short read is an error for one reader. The table of contents is read into memory.
 - No writing: `unionfs.pack` makes archives, `unionfs.store` puts them in place.
 
-Any thread may call any method: nothing changes after `open` but the seek table, which is
-replaced as one object.
+Any thread may call any method: nothing changes after `open` but the file that is read and its
+seek table, which are replaced as one object.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from unionfs.contents import Contents, Meta, archive_name, digest_of_name
 from unionfs.frames import (
@@ -38,7 +39,7 @@ from unionfs.frames import (
 from unionfs.layer import Entry, EntryNo, Kind, LayerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 AT_ONCE: Final = 2
@@ -53,51 +54,71 @@ class Archive:
     """A `unionfs.layer.Layer` over one archive file; make one with `Archive.open`.
 
     `name` is its file name, `digest_hex` the 64 digits in it, `meta` says whose files these are,
-    `size` is the file's size in bytes, `contents` the verified table of contents.
+    `size` is the file's size in bytes, `owner` the uid
+    that it belongs to, `contents` the verified table of contents.
     """
 
     __slots__ = (
         "__weakref__",
         "_digest",
+        "_file",
         "_frames",
-        "_path",
-        "_seek",
+        "_others",
         "contents",
         "digest_hex",
         "meta",
         "name",
+        "owner",
         "size",
     )
 
-    def __init__(
-        self, path: Path, size: int, contents: Contents, seek: SeekTable, frames: FrameCache
+    def __init__(  # noqa: PLR0913, PLR0917 - `open` alone calls it
+        self,
+        name: str,
+        path: Path,
+        tables: _Tables,
+        contents: Contents,
+        frames: FrameCache,
+        others: Callable[[], Iterable[Path]],
     ) -> None:
-        self.name = path.name
+        self.name = name
         self.contents = contents
         self.meta: Meta = contents.meta
         self._digest = contents.digest_of_all
         self.digest_hex = self._digest.hex()
-        self._path = os.fspath(path)
-        self._seek = seek
+        # Both as one object: whichever thread replaces them, they belong to each other.
+        self._file = (os.fspath(path), tables.seek)
+        self._others = others
         self._frames = frames
-        self.size = size
+        self.size = tables.size
+        self.owner = tables.owner
 
     @classmethod
-    def open(cls, path: Path, frames: FrameCache) -> Self:
+    def open(
+        cls,
+        path: Path,
+        frames: FrameCache,
+        *,
+        name: str | None = None,
+        others: Callable[[], Iterable[Path]] = tuple,
+    ) -> Self:
         """Read and verify the table of contents; `LayerError` if anything is not as it must be.
 
-        One open, two or three reads, one SHA-256 over the table; nothing is parsed.
+        One open, two or three reads, one SHA-256 over the table; nothing is parsed. `name` is for
+        a file that does not have its name yet. `others` says where else the same archive may lie;
+        it is asked when a frame here is damaged.
         """
-        digest = digest_of_name(path.name)
+        name = path.name if name is None else name
+        digest = digest_of_name(name)
         if digest is None:
-            raise LayerError(f"{path.name} is no archive's name")
-        data, seek, size = _read_tables(os.fspath(path), path.name)
-        contents = Contents(data, path.name, digest)
-        if path.name != archive_name(contents.meta.stem, digest):
-            raise LayerError(f"{path.name} is not the name that its own table of contents gives")
-        if seek.frame_count != contents.frame_count:
-            raise LayerError(f"{path.name} has a seek table for other frames than its contents")
-        return cls(path.absolute(), size, contents, seek, frames)
+            raise LayerError(f"{name} is no archive's name")
+        tables = _read_tables(os.fspath(path), name)
+        contents = Contents(tables.contents, name, digest)
+        if name != archive_name(contents.meta.stem, digest):
+            raise LayerError(f"{name} is not the name that its own table of contents gives")
+        if tables.seek.frame_count != contents.frame_count:
+            raise LayerError(f"{name} has a seek table for other frames than its contents")
+        return cls(name, path.absolute(), tables, contents, frames, others)
 
     def __repr__(self) -> str:
         return f"<Archive {self.name}>"
@@ -223,17 +244,16 @@ class Archive:
 
     def load(self, frame: int) -> bytes:
         """Read, decompress and verify one frame, past the cache."""
-        seek = self._seek
+        path, seek = self._file
         try:
-            return self._load(frame, seek)
+            return self._load(path, frame, seek)
         except LayerError:
             # The same contents may have been packed again with another zstd, after the file was
             # damaged or lost: same name, other places.
-            _, fresh, _ = _read_tables(self._path, self.name)
-            if fresh == seek or fresh.frame_count != seek.frame_count:
-                raise
-            self._seek = fresh
-            return self._load(frame, fresh)
+            for other in (path, *map(os.fspath, self._others())):
+                with suppress(LayerError):
+                    return self._load_again(other, frame)
+            raise
 
     def _at_hand(self, frame: int) -> bytes | None:
         """A frame if that takes no waiting for the disk.
@@ -241,9 +261,10 @@ class Archive:
         None, too, if anything is wrong with it: `load` finds out what, and may mend it.
         """
         try:
-            offset, size = self._seek.place(frame)
+            path, seek = self._file
+            offset, size = seek.place(frame)
             compressed = bytearray(size)
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
                 if os.preadv(descriptor, [compressed], offset, os.RWF_NOWAIT) != size:
                     return None
@@ -254,11 +275,20 @@ class Archive:
         except (LayerError, OSError):  # OSError: not there, or not known by this file system
             return None
 
-    def _load(self, frame: int, seek: SeekTable) -> bytes:
+    def _load_again(self, path: str, frame: int) -> bytes:
+        """A frame of another file than the one that was open, which takes that one's place."""
+        seek = _read_tables(path, self.name).seek
+        if (path, seek) == self._file or seek.frame_count != self._file[1].frame_count:
+            raise LayerError(f"{self.name} is no other there")
+        data = self._load(path, frame, seek)
+        self._file = (path, seek)
+        return data
+
+    def _load(self, path: str, frame: int, seek: SeekTable) -> bytes:
         start, end = self.contents.frame_span(frame)
         try:
             offset, size = seek.place(frame)
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
                 compressed = _read_at(descriptor, offset, size)
             finally:
@@ -304,8 +334,16 @@ class _Stream:
         return total.digest()
 
 
-def _read_tables(path: str, name: str) -> tuple[bytes, SeekTable, int]:
-    """(contents, unverified; seek table; size of the file) from the end of an archive."""
+class _Tables(NamedTuple):
+    """What the end of an archive says, unverified, and the file's size and owner (a uid)."""
+
+    contents: bytes
+    seek: SeekTable
+    size: int
+    owner: int
+
+
+def _read_tables(path: str, name: str) -> _Tables:
     try:
         # Not blocking: what lies there under an archive's name may be a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -331,7 +369,7 @@ def _read_tables(path: str, name: str) -> tuple[bytes, SeekTable, int]:
             frame = last(seek.end - seek.offsets[-1], seek.end)
         finally:
             os.close(descriptor)
-        return unwrap(CONTENTS_MAGIC, frame), seek, size
+        return _Tables(unwrap(CONTENTS_MAGIC, frame), seek, size, status.st_uid)
     except LayerError as error:
         raise LayerError(f"{name} {error}") from error
     except OSError as error:

@@ -107,7 +107,7 @@ def compile_archive(name: str, means: Means) -> str:
     except LayerError as error:
         raise PkgviewError(
             f"there is nothing to compile: {error}",
-            remedy="Run `pkgview store --verify --mend`, then `pkgview up` in the project.",
+            remedy="Run `pkgview store verify --repair`.",
         ) from error
     except OSError as error:
         raise PkgviewError(

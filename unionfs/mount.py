@@ -19,7 +19,7 @@ from unionfs.operations import Operations
 from unionfs.registry import Registry
 from unionfs.resolving import Resolving
 from unionfs.service import Service
-from unionfs.store import Store
+from unionfs.stores import Stores
 
 if TYPE_CHECKING:
     from resolver.places import Places
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def build_filesystem(places: Places) -> tuple[Filesystem, Current]:
     """Everything a transport serves at `places.mount`, and who decides what `current` is."""
-    store = Store(places.store)
+    store = Stores(places)
     registry = Registry(places.state / "registry.sqlite3")
     catalog = Catalog(places, store, registry)
     current = Current(catalog, ensure_default(places, store, registry))

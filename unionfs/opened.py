@@ -9,7 +9,7 @@ from resolver import resolved
 from resolver.errors import PkgviewError
 from unionfs.catalog import VIEW_ID, read_manifest
 from unionfs.layer import LayerError
-from unionfs.store import Store
+from unionfs.stores import Stores
 from unionfs.view import union_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def open_view(places: Places, view: ViewId) -> OpenedView:
             remedy="`pkgview view` shows the view of a project.",
         )
     manifest = load_manifest(places, view)
-    store = Store(places.store)
+    store = Stores(places)
     try:
         archives = tuple(store.open(layer.archive) for layer in manifest.layers)
         union = union_of(manifest, archives, store.open)

@@ -21,7 +21,7 @@ from unionfs.catalog import read_manifest
 from unionfs.compiling import Means, compile_missing, with_companions
 from unionfs.publish import publish
 from unionfs.registry import Registry
-from unionfs.store import Store
+from unionfs.stores import Stores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def precompile(
     compiled is in the store all the same.
     """
     manifest = _manifest(places, view)
-    store = Store(places.store)
+    store = Stores(places)
     interpreter = inspect(Path(manifest.python.executable), places.state)
     means = Means(store=store, interpreter=interpreter, cache=places.cache, idle=idle)
     compile_missing(manifest, means, done)

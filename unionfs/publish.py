@@ -6,6 +6,7 @@ written next, and only then the view gets its number. A view that has a number h
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
@@ -67,10 +68,18 @@ def _companion(store: Store, layer: LayerSpec) -> Archive:
 
 
 def _opened(store: Store, name: str) -> Archive:
+    """The archive, whose own word counts from now on.
+
+    What this user packed is what it says. Another's could claim the content of other files for its
+    own, so it is read whole. Once is enough: its name says every byte.
+    """
     try:
-        return store.open(name)
+        archive = store.open(name)
+        if archive.owner != os.geteuid():
+            archive.verify()
+        return archive  # noqa: TRY300 - it is what is tried
     except LayerError as error:
-        if not store.has(name):
+        if not store.path(name).exists():
             raise PkgviewError(
                 str(error), remedy="Run the command again: it is made anew."
             ) from error

@@ -13,8 +13,8 @@ and the table of all contents stays on disk, needed only when an archive is new.
 other direction: where else the bytes of a node lie, should its own archive be damaged or gone.
 
 What an archive's table of contents says of its members' digests is believed here. That holds for
-archives that this user packed; one that came from elsewhere must pass `Archive.verify` before it
-is registered, or it could claim the content of another's files.
+archives that this user packed; `unionfs.publish` has one of another's pass `Archive.verify` before
+it is registered, or it could claim the content of others' files.
 """
 
 from __future__ import annotations

@@ -2,32 +2,33 @@
 
     <root>/archives/<stem>.<digest>.tar.zst     read-only, named by content, never changed
     <root>/archives/damaged/                    archives that were found damaged
-    <root>/archives/.tmp-<pid>-<random>         being written; locked by whoever writes it
+    <root>/archives/.tmp-<random>               being written; locked by whoever writes it
     <root>/sources/<key>                        link to the archive that a wheel or sdist became
 
 Writing is: temporary file beside its destination, fsync, rename, fsync of the directory. Two
 processes that add the same archive write the same name, and either one's file may stay.
 
-A temporary belongs to a writer for as long as that one holds its flock(2), which ends with the
-process however it ends. (A pid alone proves nothing: it is used again, and means another process
-in another container or on another machine that shares the store.) The next writer removes the
-temporaries whose lock is free; where the file system has no locks, those older than a day.
+A temporary belongs to a writer for as long as that one holds its lock (`resolver.scratch`); the
+next writer removes what the dead have left.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import filecmp
 import os
 import re
+import shutil
+import stat
 import threading
 import time
 import weakref
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from resolver.errors import PkgviewError
+from resolver.scratch import ABANDONED_AFTER, claim_file
 from unionfs.archive import Archive
 from unionfs.contents import digest_of_name
 from unionfs.frames import FrameCache
@@ -36,13 +37,15 @@ from unionfs.layer import LayerError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
     from unionfs.contents import Meta
     from unionfs.pack import Member
 
 TEMPORARY_PREFIX: Final = ".tmp-"
-ABANDONED_AFTER: Final = 24 * 3600
-"""Seconds after which a temporary without a usable lock has no writer any more."""
+
+COPIED: Final = 1 << 20
+"""Bytes copied at a time."""
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,199}")
 _LINK_PREFIX = "../archives/"
@@ -73,35 +76,53 @@ class Store:
         `PkgviewError` if it cannot be packed or written; then nothing is left behind.
         """
         # Reading archives must not pay for what only writing needs.
-        from unionfs.pack import pack  # noqa: PLC0415
+        from unionfs.pack import pack  # noqa: PLC0415 - the same
 
-        with _explained(self.archives):
-            self.archives.mkdir(parents=True, exist_ok=True)
-            self._sweep(self.archives)
-            temporary, descriptor = _temporary(self.archives)
-            try:
-                with open(descriptor, "wb") as out:  # noqa: PTH123 - a descriptor, not a path
-                    name = pack(members, meta, out)
-                    out.flush()
-                    os.fchmod(out.fileno(), _READ_ONLY)
-                    os.fsync(out.fileno())
-                    # Still locked: nobody takes it for abandoned before it has its name.
-                    self._place(temporary, self.archives / name)
-            except BaseException:
-                with suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-                raise
+        with self._writing() as (out, temporary):
+            name = pack(members, meta, out)
+            self._place(out, temporary, name)
         return name
+
+    def take(self, source: Path, name: str) -> bool:
+        """Copy an archive from a file of anybody's, read whole first; False if it was here.
+
+        `LayerError` if that file is not what its name says.
+        """
+        if self.path(name).exists() and self._is_whole(self.path(name)):
+            return False
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            descriptor = os.open(source, flags)
+        except OSError as error:
+            raise LayerError(f"{name}: {error.strerror}") from error
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise LayerError(f"{name} is no regular file")
+            self.receive(file, name)
+        return True
+
+    def receive(self, file: BinaryIO, name: str) -> None:
+        """The same from a stream, up to its end."""
+        with self._writing() as (out, temporary):
+            shutil.copyfileobj(file, out, COPIED)
+            out.flush()
+            # The copy is verified, not what was copied: that is somebody else's to change.
+            Archive.open(temporary, FrameCache(0), name=name).verify()
+            self._place(out, temporary, name)
 
     def has(self, name: str) -> bool:
         """Whether an archive of that name is here; False for what is no archive's name."""
-        return digest_of_name(name) is not None and (self.archives / name).is_file()
+        return digest_of_name(name) is not None and any(path.is_file() for path in self.paths(name))
 
     def path(self, name: str) -> Path:
         """Where the archive of that name is, or would be."""
         if digest_of_name(name) is None:
             raise PkgviewError(f"{name!r} is no archive's name")
         return self.archives / name
+
+    def paths(self, name: str) -> Iterator[Path]:
+        """Where the archive of that name may lie, the best place first."""
+        yield self.path(name)
 
     def open(self, name: str) -> Archive:
         """The archive, the same object for as long as anybody holds it.
@@ -111,10 +132,20 @@ class Store:
         with self._lock:
             archive = self._open.get(name)
         if archive is None:
-            fresh = Archive.open(self.path(name), self.frames)
+            fresh = self._opened(name)
             with self._lock:
                 archive = self._open.setdefault(name, fresh)
         return archive
+
+    def _opened(self, name: str) -> Archive:
+        """The first that can be opened; what is wrong with the first, if none can."""
+        fault: LayerError | None = None
+        for path in self.paths(name):
+            try:
+                return Archive.open(path, self.frames, others=partial(self.paths, name))
+            except LayerError as error:
+                fault = fault or error
+        raise fault or LayerError(f"{name} is in no store")
 
     def names(self) -> list[str]:
         """All archives, sorted; none where there is no store."""
@@ -136,7 +167,8 @@ class Store:
 
     def verify(self, name: str) -> None:
         """Read every byte of an archive; `LayerError` says what is wrong with it."""
-        Archive.open(self.path(name), self.frames).verify()
+        path = next((path for path in self.paths(name) if path.is_file()), self.path(name))
+        Archive.open(path, self.frames).verify()
 
     def set_aside(self, name: str) -> Path:
         """Move a damaged archive to `archives/damaged/`, so that it is fetched again.
@@ -161,7 +193,7 @@ class Store:
         link = self._source(key)
         self.path(archive)
         with _explained(self.sources):
-            self.sources.mkdir(parents=True, exist_ok=True)
+            self._make(self.sources)
             try:
                 # Nearly always there is none yet; making it is one step that leaves nothing.
                 link.symlink_to(_LINK_PREFIX + archive)
@@ -177,7 +209,7 @@ class Store:
             with suppress(OSError):
                 if time.time() - left.lstat().st_mtime > ABANDONED_AFTER:
                     left.unlink()
-        temporary = self.sources / _temporary_name()
+        temporary = self.sources / f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}"
         try:
             temporary.symlink_to(target)
             temporary.replace(link)
@@ -202,73 +234,48 @@ class Store:
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def _place(self, temporary: Path, path: Path) -> None:
-        """Give a written archive its name, unless a whole one has it already."""
+    @contextmanager
+    def _writing(self) -> Iterator[tuple[BinaryIO, Path]]:
+        """A new file that is gone afterwards, unless it was placed."""
+        with _explained(self.archives):
+            self._make(self.archives)
+            temporary, descriptor = claim_file(self.archives, TEMPORARY_PREFIX)
+            try:
+                with open(descriptor, "wb") as out:  # noqa: PTH123 - a descriptor, not a path
+                    yield out, temporary
+            finally:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+
+    def _make(self, directory: Path) -> None:
+        """A directory of the store's, open to whom the store is: it may be a team's."""
+        if not directory.is_dir():
+            directory.mkdir(parents=True, exist_ok=True)
+            with suppress(PermissionError):  # another was faster
+                directory.chmod(stat.S_IMODE(self.root.stat().st_mode))
+
+    def _place(self, out: BinaryIO, temporary: Path, name: str) -> None:
+        """Give a written archive its name, unless a whole one has it already.
+
+        It is still locked: nobody takes it for abandoned before it has its name.
+        """
+        out.flush()
+        os.fchmod(out.fileno(), _READ_ONLY)
+        os.fsync(out.fileno())
+        path = self.path(name)
         if path.exists() and self._is_whole(path, temporary):
-            temporary.unlink()
             return
         temporary.replace(path)
         _sync(self.archives)
 
-    def _is_whole(self, path: Path, like: Path) -> bool:
+    def _is_whole(self, path: Path, like: Path | None = None) -> bool:
         try:
             # Nearly always the very same bytes; only another zstd gives others.
-            if not filecmp.cmp(path, like, shallow=False):
+            if like is None or not filecmp.cmp(path, like, shallow=False):
                 Archive.open(path, FrameCache(0)).verify()
         except (OSError, LayerError):
             return False
         return True
-
-    def _sweep(self, directory: Path) -> None:
-        """Remove what writers that died have left."""
-        with os.scandir(directory) as listing:
-            found = [item.name for item in listing if item.name.startswith(TEMPORARY_PREFIX)]
-        for name in found:
-            # What somebody else owns, or has removed just now, is none of our business.
-            with suppress(OSError):
-                _remove_abandoned(directory / name)
-
-
-def _temporary_name() -> str:
-    return f"{TEMPORARY_PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
-
-
-def _temporary(directory: Path) -> tuple[Path, int]:
-    """A new, locked, empty file and its descriptor."""
-    while True:
-        path = directory / _temporary_name()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
-            # Without locks on this file system the age decides.
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.fstat(descriptor).st_nlink:
-                return path, descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        # Between the two calls a sweeper took it for abandoned: begin again.
-        os.close(descriptor)
-
-
-def _remove_abandoned(path: Path) -> None:
-    # A network file system wants a descriptor that can write for an exclusive lock, and the
-    # owner of a file that is read-only already cannot have one: the age decides there, too.
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except PermissionError:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        except OSError:
-            if time.time() - os.fstat(descriptor).st_mtime < ABANDONED_AFTER:
-                return
-        path.unlink()
-    finally:
-        os.close(descriptor)
 
 
 def _sync(directory: Path) -> None:

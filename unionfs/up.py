@@ -20,7 +20,7 @@ from resolver.project import fingerprint
 from resolver.resolved import ResolvedView, alone
 from unionfs.catalog import read_manifest
 from unionfs.registry import Registry
-from unionfs.store import Store
+from unionfs.stores import Stores
 
 if TYPE_CHECKING:
     import ssl
@@ -111,7 +111,7 @@ def whole_manifest(places: Places, view: ViewId) -> Manifest | None:
         manifest = read_manifest(places, view)
     except (OSError, PkgviewError):
         return None
-    store = Store(places.store)
+    store = Stores(places)
     if not all(map(store.has, manifest.archives)):
         return None
     registry = _registry(places)
@@ -135,7 +135,7 @@ def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
     interpreter = find_interpreter(wish.project, wish.python, places.state)
     # Taken before the inputs are read: an edit meanwhile makes the next `up` look again.
     taken, inputs = wish.fingerprint(interpreter), fingerprint(wish.project)
-    store = Store(places.store)
+    store = Stores(places, wish.project.directory)
     with single_failure():
         distributions = trio.run(_layers, places, wish, interpreter, store, progress)
     manifest = Manifest(
@@ -182,7 +182,7 @@ def preferred(layers: Sequence[LayerSpec], prefer: Sequence[str]) -> list[LayerS
 
 
 async def _layers(
-    places: Places, wish: Wish, interpreter: Interpreter, store: Store, progress: Progress
+    places: Places, wish: Wish, interpreter: Interpreter, store: Stores, progress: Progress
 ) -> tuple[LayerSpec, ...]:
     from resolver.lock import lock  # noqa: PLC0415 - nothing to do needs none of this
     from resolver.selection import select  # noqa: PLC0415 - the same

@@ -99,7 +99,7 @@ def killed_after(site: Site, directory: Path, seconds: float) -> bool:
 def succeeds(site: Site, directory: Path) -> str:
     """`up` after whatever it was; the view that it made."""
     said = site.run(PKGVIEW, "up", "--no-mount", "--json", cwd=directory)
-    verified = site.run(PKGVIEW, "store", "--verify", cwd=directory)
+    verified = site.run(PKGVIEW, "store", "verify", cwd=directory)
     assert "every archive is what its name says" in verified.stdout
     assert temporaries(site) == []
     answer = json.loads(said.stdout)
@@ -193,7 +193,7 @@ shift; room="$1"; shift
 "$@" up --no-mount; echo "first $?"
 mount -o remount,size=64m "$room"
 "$@" up --no-mount --json > "$room/said"; echo "second $?"
-"$@" store --verify | tail -n 1
+"$@" store verify | tail -n 1
 echo "left $(find "$room" -name '*tmp-*' -o -name 'fetch-*' -o -name 'build-*' | tr '\\n' ' ')"
 grep '"view"' "$room/said"
 """
@@ -348,10 +348,13 @@ def test_a_damaged_archive_is_found_and_mended(shop: Site, index: Index) -> None
     content[40] ^= 1
     archive.chmod(0o644)
     archive.write_bytes(content)
-    said = shop.run(PKGVIEW, "store", "--verify", cwd=directory, code=1)
+    said = shop.run(PKGVIEW, "store", "verify", cwd=directory, code=1)
     assert archive.name in said.stderr
-    assert "--mend" in said.stderr
-    shop.run(PKGVIEW, "store", "--verify", "--mend", cwd=directory)
+    assert "--repair" in said.stderr
+    said = shop.run(PKGVIEW, "store", "verify", "--repair", cwd=directory)
+    assert archive.name in said.stderr
+    assert "Made again." in said.stderr
+    assert shop.run(PKGVIEW, "store", "verify", cwd=directory).stderr == ""
     succeeds(shop, directory)
 
 

@@ -72,12 +72,11 @@ class World:
         return (ended.stdout, ended.stderr) == ("1.0\n", "")
 
     def verify(self, *options: str, code: int) -> dict[str, str]:
-        """`pkgview store --verify`: what is wrong with each damaged archive."""
+        """`pkgview store verify`: what is wrong with each damaged archive."""
         said = self.site.pkgview(
-            "store", "--verify", "--json", *options, cwd=self.site.home, code=code
+            "store", "verify", "--json", *options, cwd=self.site.home, code=code
         )
-        archives = json.loads(said.stdout)["archives"]
-        return {found["archive"]: found["damage"] for found in archives if found["damage"]}
+        return {found["archive"]: found["damage"] for found in json.loads(said.stdout)["damaged"]}
 
 
 @pytest.fixture
@@ -148,12 +147,12 @@ def test_a_flipped_bit_is_an_error_and_never_another_byte(world: World) -> None:
     again = world.up("one")
     assert (again["changed"], again["fetched"]) == (False, 0)
     assert list(world.verify(code=1)) == [archive.name]
-    said = world.site.pkgview("store", "--verify", cwd=world.site.home, code=1)
+    said = world.site.pkgview("store", "verify", cwd=world.site.home, code=1)
     assert archive.name in said.stderr
-    assert "--mend" in said.stderr
+    assert "--repair" in said.stderr
     # The way out that is said there, with the mount left as it is.
-    assert list(world.verify("--mend", code=0)) == [archive.name]
-    assert world.up("one")["fetched"] == 1
+    assert list(world.verify("--repair", code=0)) == [archive.name]
+    assert world.up("one")["fetched"] == 0
     assert path.read_bytes() == expected
     assert world.verify(code=0) == {}
 
@@ -194,7 +193,7 @@ def test_a_table_of_contents_that_is_damaged(world: World) -> None:
     with pytest.raises(OSError, match="Input/output error"):
         os.listdir(shown["alpha"])
     # Mended under the live mount: nothing of the failure is remembered.
-    world.verify("--mend", code=0)
+    world.verify("--repair", code=0)
     world.up("one")
     assert fault(view / "pyvenv.cfg") is None
     assert os.listdir(shown["alpha"]) == ["purelib"]
@@ -367,7 +366,7 @@ def test_an_unreadable_store_is_named(ordinary: dict[str, Any]) -> None:
     assert first.returncode == 0, first.stderr
     archives = home / ".local/share/pkgview/store/archives"
     archives.chmod(0)
-    for command in (["store"], ["store", "--verify"], ["up", os.fspath(project)]):
+    for command in (["store"], ["store", "verify"], ["up", os.fspath(project)]):
         said = pkgview(*command)
         assert said.returncode == 1, said
         assert os.fspath(archives) in said.stderr

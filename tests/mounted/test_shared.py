@@ -147,7 +147,7 @@ def test_ten_projects_add_nothing_to_the_store(
 
 
 def test_the_store_is_whole_and_a_third_of_the_environment(large: Large, by_uv: Path) -> None:
-    large.pkgview("store", "--verify", cwd=large.home)
+    large.pkgview("store", "verify", cwd=large.home)
     stored = sum(size for _, size, _ in files_of(large.places.store).values())
     assert stored < sum(size for _, size, _ in files_of(by_uv).values()) / 2
 

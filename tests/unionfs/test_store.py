@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, BinaryIO
 import pytest
 
 from resolver.errors import PkgviewError
+from resolver.scratch import ABANDONED_AFTER
 from unionfs.contents import Meta
 from unionfs.frames import FrameCache
 from unionfs.layer import LayerError
 from unionfs.pack import Member
-from unionfs.store import ABANDONED_AFTER, Store
+from unionfs.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -117,6 +117,10 @@ def up(  # noqa: PLR0913 - one parameter an option
         _link(places, project, made, force=force)
     if trust:
         say_untrusted(project)
+    if shown is not None:
+        from unionfs.cli.store import say_passed_over  # noqa: PLC0415 - nothing to do: no word
+
+        say_passed_over(places, project.directory)
     if as_json:
         console.as_json(
             {

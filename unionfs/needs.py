@@ -1,0 +1,72 @@
+"""What needs which archive: manifests, and the projects whose views they are.
+
+Read from the state directory as it is now; what is damaged there needs nothing, and is named to
+whoever runs `pkgview up`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resolver import resolved
+from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
+from unionfs.catalog import VIEW_ID, read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from resolver.manifest import Manifest
+    from resolver.places import Places
+    from resolver.resolved import Resolved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """All manifests that can be read, and the projects that there are, by their roots."""
+
+    manifests: Mapping[ViewId, Manifest]
+    projects: Mapping[str, Resolved]
+
+    def archives_of(self, project: Resolved) -> set[str]:
+        """What a project's views need."""
+        found = (self.manifests.get(view.view) for view in project.views)
+        return {name for manifest in found if manifest for name in manifest.archives}
+
+    def projects_of(self, archive: str) -> Iterator[Resolved]:
+        """Projects one of whose views needs the archive."""
+        for project in self.projects.values():
+            if archive in self.archives_of(project):
+                yield project
+
+    def views_of(self) -> dict[str, list[ViewId]]:
+        """The views that need each archive."""
+        found: dict[str, list[ViewId]] = {}
+        for view, manifest in self.manifests.items():
+            for name in set(manifest.archives):
+                found.setdefault(name, []).append(view)
+        return found
+
+
+def read_needs(places: Places) -> Needs:
+    """Everything there is; a project counts for as long as its directory (or script) exists."""
+    manifests = {}
+    for view in manifest_ids(places):
+        try:
+            manifests[view] = read_manifest(places, view)
+        except (OSError, PkgviewError):
+            continue
+    projects = {}
+    for path in (places.state / "projects").glob("*.json"):
+        project = resolved.load_key(path.parent, path.stem)
+        if project is not None and os.path.lexists(project.root):
+            projects[project.root] = project
+    return Needs(manifests=manifests, projects=projects)
+
+
+def manifest_ids(places: Places) -> list[ViewId]:
+    """The views that have a manifest, damaged ones included."""
+    found = (path.stem for path in (places.state / "manifests").glob("*.json"))
+    return sorted(ViewId(name) for name in found if VIEW_ID.fullmatch(name))
