@@ -61,8 +61,8 @@ def loaded(shop: Site, directory: Path) -> list[str]:
 
 
 def store(shop: Site) -> dict[str, int]:
-    said = json.loads(shop.pkgview("store", "--verify", "--json", cwd=shop.home).stdout)
-    assert [one["damage"] for one in said["archives"]] == [None] * len(said["archives"])
+    shop.pkgview("store", "verify", cwd=shop.home)
+    said = json.loads(shop.pkgview("store", "--json", cwd=shop.home).stdout)
     return {one["archive"]: one["views"] for one in said["archives"]}
 
 

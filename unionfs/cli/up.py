@@ -115,12 +115,7 @@ def up(  # noqa: PLR0913 - one parameter an option
             console.note(f"Mounted {mounted.mountpoint}.")
     if linked:
         _link(places, project, made, force=force)
-    if trust:
-        say_untrusted(project)
-    if shown is not None:
-        from unionfs.cli.store import say_passed_over  # noqa: PLC0415 - nothing to do: no word
-
-        say_passed_over(places, project.directory)
+    _say_concerns(places, project, trust=trust, made=shown is not None)
     if as_json:
         console.as_json(
             {
@@ -140,6 +135,16 @@ def up(  # noqa: PLR0913 - one parameter an option
     console.note(_summary(made, shown, time.monotonic() - began))
     if verbose:
         _say_conflicts(places, made)
+
+
+def _say_concerns(places: Places, project: Project, *, trust: bool, made: bool) -> None:
+    """What a person should know of the project and the stores; of those, when they were asked."""
+    if trust:
+        say_untrusted(project)
+    if made:
+        from unionfs.cli.store import say_passed_over  # noqa: PLC0415 - nothing to do: no word
+
+        say_passed_over(places, project.directory)
 
 
 def ensured(places: Places, wish: Wish, *, quiet: bool) -> tuple[Made, Display | None]:
