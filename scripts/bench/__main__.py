@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from resolver.errors import PkgviewError
+from scripts.bench import page
 from scripts.bench.bench import Bench
 from scripts.bench.measure import Sheet
 from scripts.bench.parts import PARTS
@@ -31,7 +33,8 @@ examples:
   scripts/bench/run calls import --rounds 5    two parts, five rounds each
   scripts/bench/run --rivals ext4,devfuse      beside fewer
   scripts/bench/run --quick                    whether all of it works, on a small environment
-  scripts/bench/run --again --json FILE        show what was measured before
+  scripts/bench/run --docs                     and write docs/performance.md
+  scripts/bench/run --again --docs --json FILE    from what was measured before
 
 As root it also measures the kernel's squashfs and overlayfs, and everything cold. The Debian
 packages squashfs-tools and squashfuse are used where they are installed.
@@ -58,15 +61,20 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         help="keeps downloads and what need not be made twice; default: %(default)s",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the results are kept")
-    parser.add_argument("--again", action="store_true", help="measure nothing: results of --json")
+    parser.add_argument(
+        "--docs", action="store_true", help="write docs/performance.md and what belongs to it"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="measure nothing: what --json or docs/ has"
+    )
     parser.add_argument("--check", action="store_true", help="fail where a target is missed")
     found = parser.parse_args(given)
     for wanted, known in ((found.parts, PARTS), (found.rivals.split(","), RIVALS)):
         for name in wanted:
             if name not in known:
                 parser.error(f"there is no {name!r}; there are {', '.join(known)}")
-    if found.again and not found.json:
-        parser.error("--again shows what --json names")
+    if found.docs and found.quick:
+        parser.error("what was measured quickly is no documentation")
     return found
 
 
@@ -92,30 +100,31 @@ def measured(given: argparse.Namespace, progress: Console) -> Results:
             started = time.monotonic()
             try:
                 part.measure(bench, sheet)
-            except (PkgviewError, OSError) as error:
-                sheet.failed = str(error)
-                progress.print(f"         failed: {error}", style="red", markup=False)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others are measured
+                sheet.failed = str(error) or type(error).__name__
+                progress.print_exception()
             sheet.seconds = round(time.monotonic() - started, 1)
-            _keep(results, given.json, began)
-    _keep(results, given.json, began)
+            _keep(results, given.json or work.root / "results.json", began)
     return results
 
 
-def _keep(results: Results, path: Path | None, began: float) -> None:
+def _keep(results: Results, path: Path, began: float) -> None:
     """After each part: what was measured is not lost with what fails later."""
     results.finish(time.monotonic() - began)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(results.to_json(), "utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(results.to_json(), "utf-8")
 
 
 def main() -> int:
     """Exit status 1: a part failed, or with --check a target was missed."""
     given = arguments()
+    # Ended from outside, it unmounts as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     progress = Console(stderr=True)
     try:
         if given.again:
-            results = Results.from_json(given.json.read_text("utf-8"))
+            kept = given.json or page.RESULTS
+            results = Results.from_json(kept.read_text("utf-8"))
         else:
             results = measured(given, progress)
     except (PkgviewError, OSError, ValueError) as error:
@@ -123,6 +132,8 @@ def main() -> int:
         return 1
     # What is no terminal is as wide as the tables are.
     show(results, Console(width=None if sys.stdout.isatty() else 200))
+    if given.docs:
+        page.write(results)
     failed = any(sheet.failed for sheet in results.parts.values())
     missed = given.check and any(verdict.holds is False for verdict in judged(results))
     return int(failed or missed)

@@ -72,7 +72,7 @@ class Sheet:
         if row is None:
             row = Row(what=what, rival=rival, unit=unit)
             self.rows.append(row)
-        row.values.append(value)
+        row.values.append(float(f"{value:.4g}"))
 
     def row(self, what: str, rival: str) -> Row | None:
         """A row that is there."""

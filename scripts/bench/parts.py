@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.bench import files, programs
+from scripts.bench import disk, files, large, look, nothing, packing, programs, setup
 from scripts.bench.bench import Part
 
 PARTS = {
@@ -10,5 +10,12 @@ PARTS = {
     "reads": Part(title="Pages of a large shared object", measure=files.reads),
     "import": Part(title="A program of a thousand modules", measure=programs.imports),
     "parallel": Part(title="Many programs at once", measure=programs.parallel),
+    "setup": Part(title="From a lock to an environment", measure=setup.setups),
+    "nothing": Part(title="Nothing to do", measure=nothing.nothing),
+    "packing": Part(title="A wheel becomes an archive", measure=packing.packing),
+    "disk": Part(title="The disk that projects take", measure=disk.disks),
+    "large": Part(title="Views of many distributions", measure=large.growth),
+    "memory": Part(title="Memory of the daemon", measure=large.memory),
+    "look": Part(title="A process is looked at", measure=look.looks),
     "walks": Part(title="The whole tree", measure=files.walks),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import time
 from contextlib import suppress
@@ -58,7 +59,9 @@ class Results:
             "skipped": self.skipped,
             "parts": {name: sheet.to_json() for name, sheet in self.parts.items()},
         }
-        return json.dumps(kept, indent=1) + "\n"
+        text = json.dumps(kept, indent=1)
+        # A list of numbers is one line.
+        return re.sub(r"\[[\s\d.,e+-]+\]", lambda found: " ".join(found[0].split()), text) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -102,7 +105,7 @@ def machine() -> dict[str, str]:
     for name, command in {
         "uv": [UV, "--version"],
         "squashfs-tools": ["mksquashfs", "-version"],
-        "squashfuse": ["squashfuse_ll", "--help"],
+        "squashfuse": ["squashfuse_ll"],
     }.items():
         with suppress(OSError):
             done = subprocess.run(command, check=False, capture_output=True, text=True)

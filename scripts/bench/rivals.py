@@ -11,12 +11,13 @@ import os
 import shutil
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resolver.errors import PkgviewError
 from scripts.bench.work import PKGVIEW, PYTHON, SITE, UV, Work, is_root, unmount
 from unionfs import mounts
 
@@ -134,6 +135,8 @@ def squashfuse(work: Work, key: str) -> Iterator[Rival]:
     def stop() -> None:
         unmount(root)
         while running:
+            # It ends by itself only if no other mount namespace has a copy of the mount.
+            running[-1].kill()
             running.pop().wait(START_SECONDS)
 
     def restart() -> None:
@@ -209,7 +212,9 @@ def pkgview(transport: str, work: Work, key: str) -> Iterator[Rival]:
             raise MissingError(f"asked for {transport}, this pkgview serves with {serving}")
         yield Rival(name=transport, root=mountpoint / "views" / view, restart=restart)
     finally:
-        stop()
+        with suppress(PkgviewError):
+            stop()
+        unmount(mountpoint)
 
 
 RIVALS: dict[str, Callable[[Work, str], AbstractContextManager[Rival]]] = {

@@ -44,10 +44,15 @@ def cell(row: Row | None, base: Row | None) -> str:
     return f"{shown} (×{_three(row.median / base.median)})"
 
 
+def taking_part(sheet: Sheet) -> list[str]:
+    """Who has a row, in the order of tables."""
+    present = {row.rival for row in sheet.rows}
+    return [rival for rival in ORDER if rival in present]
+
+
 def cells(sheet: Sheet) -> tuple[list[str], list[list[str]]]:
     """Heading and lines of a part's table: what was done by whom, beside who comes first."""
-    present = {row.rival for row in sheet.rows}
-    rivals = [rival for rival in ORDER if rival in present]
+    rivals = taking_part(sheet)
     lines = []
     for what in sheet.whats:
         rows = [sheet.row(what, rival) for rival in rivals]
@@ -68,6 +73,9 @@ def show(results: Results, console: Console) -> None:
             console.print(f"  failed: {sheet.failed}", style="red", markup=False)
     for rival, reason in results.skipped.items():
         console.print(f"without {label(rival)}: {reason}", style="yellow", markup=False)
+    if results.quick:
+        console.print("\nA quick run is judged by nothing.")
+        return
     console.print("\n[bold]Targets[/]")
     _print(
         ["", "measured", "wanted", ""],

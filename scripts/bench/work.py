@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,9 @@ QUICK = ("attrs", "click", "flask", "idna", "jinja2", "markupsafe", "pygments", 
          "blinker", "certifi", "charset-normalizer", "itsdangerous", "urllib3", "werkzeug",
          "markdown-it-py", "mdurl")  # fmt: skip
 """What a quick run's environment has of the distributions in environment.txt."""
+
+PATIENCE = 600
+"""Seconds for any one command: what hangs shall not hold up all the rest."""
 
 LONGEST = 60
 """Bytes of the directory's name: control sockets lie below it, and theirs are limited, unix(7)."""
@@ -124,7 +128,7 @@ class Work:
         done = subprocess.run(
             [os.fspath(word) for word in command],
             cwd=cwd or self.root, env=dict(env or self.env), check=False, capture_output=True,
-            text=True, stdin=subprocess.DEVNULL,
+            text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE,
         )  # fmt: skip
         if done.returncode:
             said = (done.stderr.strip() or done.stdout.strip())[-2000:]
@@ -166,7 +170,7 @@ class Work:
         listed = "".join(f'    "{pin}",\n' for pin in pins)
         text = (
             '[project]\nname = "research"\nversion = "1"\n'
-            f'requires-python = "=={VERSION}.*"\ndependencies = [\n{listed}]\n'
+            f'requires-python = "~={platform.python_version()}"\ndependencies = [\n{listed}]\n'
         )
         file = self.project / "pyproject.toml"
         if not (file.is_file() and file.read_text("utf-8") == text):

@@ -8,13 +8,22 @@ import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
 
 import pytest
+from rich.console import Console
 
+from scripts.bench import page
+from scripts.bench.__main__ import arguments, measured
+from scripts.bench.bench import Part
+from scripts.bench.disk import shared_out, taken
+from scripts.bench.draw import drawn
 from scripts.bench.measure import Row, Sheet, turns
+from scripts.bench.parts import PARTS
 from scripts.bench.results import Results
 from scripts.bench.table import cell, quantity
 from scripts.bench.targets import TARGETS, Of, Target
+from scripts.bench.work import Work
 from unionfs import mounts
 
 if TYPE_CHECKING:
@@ -104,7 +113,7 @@ def short() -> Iterator[Path]:
 @pytest.mark.network
 def test_a_quick_run_measures_shows_keeps_and_leaves_nothing_mounted(short: Path) -> None:
     kept = short / "results.json"
-    command = [str(RUN), "calls", "import", "--quick", "--rivals", "ext4,libfuse"]
+    command = [str(RUN), "calls", "import", "--quick", "--rivals", "ext4,devfuse"]
     done = subprocess.run(
         [*command, "--work", str(short), "--json", str(kept)],
         check=False,
@@ -116,7 +125,7 @@ def test_a_quick_run_measures_shows_keeps_and_leaves_nothing_mounted(short: Path
     parts = json.loads(kept.read_text("utf-8"))["parts"]
     for part, what in (("calls", "open + close"), ("calls", "listdir"), ("import", "warm")):
         rows = {row["rival"]: row for row in parts[part]["rows"] if row["what"] == what}
-        assert rows["libfuse"]["median"] > 0
+        assert rows["devfuse"]["median"] > 0
     counts = [row["median"] for row in parts["import"]["rows"] if row["unit"] == "modules"]
     assert len(counts) == 2
     assert min(counts) > 100
@@ -128,3 +137,88 @@ def test_a_quick_run_measures_shows_keeps_and_leaves_nothing_mounted(short: Path
     wrong = subprocess.run([RUN, "nonsense"], check=False, capture_output=True, text=True)
     assert wrong.returncode == 2
     assert "there is no 'nonsense'" in wrong.stderr
+
+
+def test_the_page_and_its_pictures_say_what_the_results_say() -> None:
+    results = Results.from_json(page.RESULTS.read_text("utf-8"))
+    text = page.PAGE.read_text("utf-8")
+    assert page.filled(text, results) == text
+    shown = {path.name: path.read_text("utf-8") for path in page.RESULTS.parent.glob("*.svg")}
+    assert shown == page.pictures(results)
+    assert all(f"performance/{name}" in text for name in shown)
+
+
+def test_the_page_has_a_place_for_every_part() -> None:
+    text = page.PAGE.read_text("utf-8")
+    assert [name for name in PARTS if f"<!-- measured: {name} -->" not in text] == []
+    assert text.count("<!-- measured: ") == text.count("<!-- end -->") == len(PARTS) + 2
+
+
+def test_only_what_is_between_marks_is_replaced() -> None:
+    text = "a\n<!-- measured: p -->\nold\n<!-- end -->\nb\n"
+    filled = page.filled(text, _results(ext4=1.0))
+    assert filled.startswith("a\n<!-- measured: p -->\n")
+    assert filled.endswith("<!-- end -->\nb\n")
+    assert "old" not in filled
+    assert "| warm | 1.00 s |" in filled
+    assert page.filled(filled, _results(ext4=1.0)) == filled
+
+
+def test_pictures_are_sound_and_bars_are_as_long_as_values() -> None:
+    sheet = Sheet(title="<t> & more")
+    sheet.add("w", "ext4", 1.0)
+    sheet.add("w", "devfuse", 2.0)
+    root = ET.fromstring(drawn(sheet, ("w",)))  # noqa: S314 - made just now
+    bars = [float(bar.attrib["width"]) for bar in root.iter("{http://www.w3.org/2000/svg}rect")]
+    assert bars[1] == pytest.approx(2 * bars[0], rel=0.01)
+
+
+def test_what_is_made_once_is_made_again_if_it_was_left_half_made(short: Path) -> None:
+    work = Work(short, quick=True)
+    made: list[str] = []
+
+    def make(path: Path) -> None:
+        made.append("x")
+        path.mkdir()
+        if len(made) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work.once("thing", "key", make)
+    for key in ("key", "key", "other"):
+        work.once("thing", key, make)
+    assert len(made) == 3
+
+
+def test_a_hard_link_takes_no_disk(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(100_000))
+    before = taken(tmp_path)
+    (tmp_path / "link").hardlink_to(tmp_path / "file")
+    assert 100_000 <= before == taken(tmp_path)
+
+
+def test_two_thirds_of_each_project_are_everybodys(tmp_path: Path) -> None:
+    wheels = [tmp_path / f"w{number}-1-py3-none-any.whl" for number in range(120)]
+    for number, wheel in enumerate(wheels):
+        wheel.write_bytes(bytes(number))
+    projects = shared_out(wheels, 10)
+    common = set.intersection(*map(set, projects))
+    assert [len(common) / len(set(project)) for project in projects] == [pytest.approx(2 / 3)] * 10
+
+
+def test_the_time_of_a_failed_part_is_not_lost_with_it(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_bench: object, sheet: Sheet) -> None:
+        sheet.add("half", "ext4", 1.0)
+        raise OSError("no more")
+
+    monkeypatch.setattr(Work, "prepare", lambda _work: "key")
+    monkeypatch.setitem(PARTS, "calls", Part(title="Fails", measure=fails))
+    monkeypatch.setitem(PARTS, "reads", Part(title="Works", measure=lambda _bench, _sheet: None))
+    given = arguments(["calls", "reads", "--work", str(short), "--json", str(short / "kept")])
+    results = measured(given, Console(stderr=True))
+    assert results.parts["calls"].failed == "no more"
+    assert results.median("calls", "half", "ext4") == 1.0
+    assert results.parts["reads"].failed is None
+    assert (short / "kept").read_text("utf-8") == results.to_json()

@@ -1,29 +1,23 @@
-#!/usr/bin/env python3
 """What a binding costs, and what a bystander notices of those who make trouble.
 
-    .venv/bin/python scripts/bench/bindings [--rounds 300] [--json]
-
-The first part is a table of requests for `current`: from outside, as the process waits for it, and
-where a process had to be looked at, from inside, in the daemon's own processor time. A plain link
-on the same machine stands beside it. The second part has one process ask all the time, alone and
-while others do what takes the daemon longest. The promise is less than 1 ms of the daemon's time
-for a process seen for the first time, at the median, on an idle machine.
+First, requests for `current`: from outside, as the process waits for it, and where a process had to
+be looked at, from inside, in the daemon's own processor time. A plain link on the same machine
+stands beside it. Then one process asks all the time, alone and while others do what takes the
+daemon longest.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resolver import resolved
+from resolver.errors import PkgviewError
 from resolver.interpreter import inspect
 from resolver.manifest import Manifest
 from resolver.places import Places
@@ -34,10 +28,15 @@ from unionfs.registry import Registry
 from unionfs.rendezvous import rendezvous
 from unionfs.store import Store
 
-BUDGET = 0.001
+if TYPE_CHECKING:
+    from scripts.bench.bench import Bench
+    from scripts.bench.measure import Sheet
+
 ASKER = Path(__file__).parents[2] / "tests/mounted/asker.c"
 
-Row = dict[str, Any]
+RESPONSE = "waits for it"
+TAIL = "waits for it, 99th percentile"
+INSIDE = "the daemon's time"
 
 
 class Asker:
@@ -66,13 +65,13 @@ class Asker:
         return [int(one) / 1e9 for one in self.say("time", count, pause).split()]
 
 
-class Bench:
+class Scene:
     """A mount with one project, whose view is next to empty."""
 
-    def __init__(self, home: Path, listener: socket.socket) -> None:
+    def __init__(self, home: Path, env: dict[str, str], listener: socket.socket) -> None:
         self.home = home
         self._listener = listener
-        self.places = Places.from_environ({"HOME": str(home), "XDG_RUNTIME_DIR": str(home)})
+        self.places = Places.from_environ(env)
         launch.ensure_mounted(self.places)
         self.python = inspect(Path(sys.executable).resolve(), self.places.state)
         self.directory = home / "project"
@@ -121,100 +120,76 @@ class Bench:
         mounts.unmount(self.places.mount, lazy=True)
 
 
-def row(what: str, seconds: list[float], inside: float | None = None) -> Row:
-    """One line of a table."""
+def told(sheet: Sheet, what: str, seconds: list[float], inside: list[float] | None = None) -> None:
+    """What is told of one kind of request."""
+    sheet.add(f"{what}: {RESPONSE}", "pkgview", statistics.median(seconds))
     ordered = sorted(seconds)
-    return {
-        "what": what,
-        "median": statistics.median(ordered),
-        "p99": ordered[len(ordered) * 99 // 100],
-        "longest": ordered[-1],
-        "inside": inside,
-    }
+    sheet.add(f"{what}: {TAIL}", "pkgview", ordered[len(ordered) * 99 // 100])
+    if inside:
+        sheet.add(f"{what}: {INSIDE}", "pkgview", statistics.median(inside))
 
 
-def requests(bench: Bench, rounds: int) -> list[Row]:
+def requests(scene: Scene, sheet: Sheet, rounds: int) -> None:
     """What one request costs, for each kind of asker."""
-    plain = bench.start(mount=bench.home / "plain")
-    rows = [row("a plain link, without pkgview", plain.times(rounds))]
-    bound = bench.start(bench.interpreter)
+    plain = scene.start(mount=scene.home / "plain")
+    told(sheet, "a plain link, without pkgview", plain.times(rounds))
+    bound = scene.start(scene.interpreter)
     bound.times(5)
-    rows.append(row("a bound interpreter", bound.times(rounds)))
-    shell = bench.start()
+    told(sheet, "a bound interpreter", bound.times(rounds))
+    shell = scene.start()
     shell.times(5)
-    rows.append(row("a shell in the same directory", shell.times(rounds)))
+    told(sheet, "a shell in the same directory", shell.times(rounds))
     for what, program in (
-        ("a shell, seen for the first time", bench.asker),
-        ("an interpreter, seen for the first time", bench.interpreter),
+        ("a shell, seen for the first time", scene.asker),
+        ("an interpreter, seen for the first time", scene.interpreter),
     ):
         outside: list[float] = []
         inside: list[float] = []
         for _ in range(rounds):
-            one = bench.start(program)
-            before = bench.ask("status")
+            one = scene.start(program)
+            before = scene.ask("status")
             outside += one.times(1)
-            after = bench.ask("status")
+            after = scene.ask("status")
             if after["looks"] == before["looks"] + 1:
                 inside.append(after["look_seconds"] - before["look_seconds"])
             one.tell("exit")
-        rows.append(row(what, outside, statistics.median(inside)))
-    return rows
+        told(sheet, what, outside, inside)
 
 
-def disturbances(bench: Bench, rounds: int) -> list[Row]:
+def disturbances(scene: Scene, sheet: Sheet, rounds: int) -> None:
     """What a shell notices that asks once a millisecond."""
-    bystander = bench.start()
+    bystander = scene.start()
     bystander.times(20)
-    rows = [row("alone", bystander.times(3 * rounds, 1000))]
-    storm = bench.start()
-    storm.tell("storm", 3000, 50)
-    rows.append(row("while 3,000 processes ask once and end", bystander.times(3 * rounds, 1000)))
+    told(sheet, "a bystander, alone", bystander.times(3 * rounds, 1000))
+    storm = scene.start()
+    storm.tell("storm", 10 * rounds, 50)
+    what = f"a bystander, while {10 * rounds:,} processes ask once and end"
+    told(sheet, what, bystander.times(3 * rounds, 1000))
     storm.hear()
-    crowd = [bench.start() for _ in range(8)]
+    crowd = [scene.start() for _ in range(8)]
     for one in crowd:
         one.tell("time", 5000, 0)
-    rows.append(row("while 8 ask without a pause", bystander.times(3 * rounds, 1000)))
+    told(sheet, "a bystander, while 8 ask without a pause", bystander.times(3 * rounds, 1000))
     for one in crowd:
         one.hear()
-    return rows
 
 
-def shown(title: str, rows: list[Row]) -> None:
-    """As a table of docs/performance.md."""
-    print(f"| {title} | median | 99th percentile | longest | daemon's time |")
-    print("|---|---|---|---|---|")
-    for one in rows:
-        cells = [f"{one[name] * 1e6:,.0f} µs" for name in ("median", "p99", "longest")]
-        inside = "" if one["inside"] is None else f"{one['inside'] * 1e6:,.0f} µs"
-        print("| " + " | ".join([one["what"], *cells, inside]) + " |")
-    print()
-
-
-def main() -> int:
-    """Measure; the status says whether the promise held."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else "")
-    parser.add_argument("--rounds", type=int, default=300)
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="pkgview-bench-") as name:
-        home = Path(name)
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(home / "ask"))
-            listener.listen(64)
-            bench = Bench(home, listener)
-            try:
-                asked = requests(bench, given.rounds)
-                noticed = disturbances(bench, given.rounds)
-            finally:
-                bench.end()
-    if given.json:
-        print(json.dumps({"requests": asked, "bystander": noticed}, indent=2))
-    else:
-        print(f"{os.uname().release}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
-        shown("a request by", asked)
-        shown("a bystander's request", noticed)
-    return int(any(one["inside"] is not None and one["inside"] > BUDGET for one in asked))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def looks(bench: Bench, sheet: Sheet) -> None:
+    """Both, on a mount of their own."""
+    if shutil.which("gcc") is None:
+        raise PkgviewError("what asks is C, and there is no gcc")
+    home = bench.work.scratch / "look"
+    env = bench.work.home(home, mount=home / "mnt")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(home / "ask"))
+        listener.listen(64)
+        scene = Scene(home, env, listener)
+        try:
+            requests(scene, sheet, bench.rounds(200))
+            disturbances(scene, sheet, bench.rounds(200))
+        finally:
+            scene.end()
+    sheet.note(
+        f"{bench.rounds(200)} requests of each kind, and of a bystander three times as many, one a "
+        "millisecond. The daemon's time is the processor time of the look, told by itself."
+    )

@@ -1,0 +1,194 @@
+"""Views of many distributions and files: made, listed, and kept in memory."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import time
+import zipfile
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resolver.places import Places
+from scripts.bench.files import tree
+from scripts.bench.measure import Sheet, turns
+from scripts.bench.work import PKGVIEW, SITE, Work
+from unionfs.catalog import read_manifest
+from unionfs.publish import publish
+from unionfs.registry import Registry
+from unionfs.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from resolver.manifest import Manifest, ViewId
+    from scripts.bench.bench import Bench
+
+FILES = 300
+"""In each distribution."""
+
+SIZES = (50, 500)
+VIEWS = 20
+"""In use at the same time."""
+
+_FEW = 5
+"""Where little is to be measured: files, and what sizes are divided by."""
+
+
+def make_wheel(directory: Path, name: str, count: int) -> None:
+    """A wheel of one package of so many files, RECORD and all."""
+    info = f"{name}-1.0.dist-info"
+    files = {f"{name}/__init__.py": f"NAME = {name!r}\n"}
+    files |= {f"{name}/d{n % 10}/{n}.txt": f"{name} {n}\n" for n in range(count - 4)}
+    files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+    files[f"{info}/WHEEL"] = (
+        "Wheel-Version: 1.0\nGenerator: bench\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
+    rows = []
+    for path, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
+        rows.append(f"{path},sha256={digest.decode()},{len(text)}\n")
+    files[f"{info}/RECORD"] = "".join([*rows, f"{info}/RECORD,,\n"])
+    with zipfile.ZipFile(directory / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        for path, text in files.items():
+            wheel.writestr(path, text)
+
+
+def project(work: Work, size: int, files: int) -> Path:
+    """A project of `size` distributions of `files` files each, made here."""
+
+    def make(path: Path) -> None:
+        wheels = path / "wheels"
+        wheels.mkdir(parents=True)
+        names = [f"bench_{files}_{number:04}" for number in range(size)]
+        for name in names:
+            make_wheel(wheels, name, files)
+        pins = "".join(f"{name.replace('_', '-')}==1.0\n" for name in names)
+        text = f"--no-index\n--find-links {wheels}\n{pins}"
+        (path / "requirements.txt").write_text(text, "utf-8")
+
+    return work.once(f"made-{size}-{files}", "3", make)
+
+
+class Publisher:
+    """Views that were never there before, of a project that was set up."""
+
+    def __init__(self, work: Work, root: Path, env: Mapping[str, str]) -> None:
+        told = work.run([PKGVIEW, "up", root, "--no-link", "--json"], env=env)
+        self._places = Places.from_environ(env)
+        self._manifest: Manifest = read_manifest(self._places, json.loads(told)["view"])
+        self._without = 0
+
+    @property
+    def layers(self) -> int:
+        """How many the project has."""
+        return len(self._manifest.layers)
+
+    def new(self) -> tuple[ViewId, float]:
+        """A view without one more of the layers, and the seconds that took from its manifest on."""
+        self._without += 1
+        layers = list(self._manifest.layers)
+        del layers[-self._without]
+        manifest = replace(self._manifest, layers=tuple(layers))
+        began = time.perf_counter()
+        store = Store(self._places.store)
+        with closing(Registry(self._places.state / "registry.sqlite3")) as registry:
+            view = publish(self._places, manifest, store, registry)
+        return view, time.perf_counter() - began
+
+
+def growth(bench: Bench, sheet: Sheet) -> None:
+    """A view of 50 and one of 500 distributions, in a warm store: made, and listed at first."""
+    work = bench.work
+    few = _FEW if bench.quick else 1
+    sizes = [size // few for size in SIZES]
+    files = FILES // few
+    mountpoint = work.root / "mnt/large"
+    # The archives are kept for the next run; what an earlier one published must not be known.
+    env = work.home(work.root / "large", mount=mountpoint)
+    env["XDG_STATE_HOME"] = str(work.scratch / "large")
+    publishers = {size: Publisher(work, project(work, size, files), env) for size in sizes}
+    try:
+        for _, size in turns(sizes, bench.rounds(7), seconds=90):
+            what = f"of {size} distributions, {size * files:,} files"
+            _view(sheet, f"a view {what}", publishers[size], mountpoint)
+            work.run([PKGVIEW, "umount", "--lazy"], env=env)
+            work.run([PKGVIEW, "mount"], env=env)
+            os.lstat(mountpoint)
+            _view(sheet, f"a view {what}, fresh daemon", publishers[size], mountpoint)
+    finally:
+        work.run([PKGVIEW, "umount", "--lazy"], env=env)
+    sheet.note(
+        "Made: from its manifest to a view that the mount serves, all archives being in the store "
+        "and known. Listed: the first listing of its site-packages, by name, through the mount."
+    )
+
+
+def _view(sheet: Sheet, what: str, publisher: Publisher, mountpoint: Path) -> None:
+    view, took = publisher.new()
+    site = mountpoint / "views" / view / SITE
+    began = time.perf_counter()
+    count = len(os.listdir(site))
+    listed = time.perf_counter() - began
+    if count < publisher.layers - 1:
+        raise AssertionError(f"{site} lists {count} names for {publisher.layers} layers")
+    if "fresh" not in what:
+        sheet.add(f"{what}: made", "pkgview", took)
+    sheet.add(f"{what}: listed", "pkgview", listed)
+
+
+def memory(bench: Bench, sheet: Sheet) -> None:
+    """All processes of a daemon, with twenty views of the environment in use."""
+    work = bench.work
+    mountpoint = work.root / "mnt/memory"
+    env = work.env | {
+        "XDG_STATE_HOME": str(work.scratch / "memory"),
+        "PKGVIEW_MOUNT": str(mountpoint),
+    }
+    publisher = Publisher(work, work.project, env)
+    try:
+        sheet.add("as it begins", "pkgview", _resident(work, env), "B")
+        files = 0
+        for number in range(3 if bench.quick else VIEWS):
+            view, _ = publisher.new()
+            names, _ = tree(mountpoint / "views" / view)
+            files = len(names)
+            for name in names[number::37]:
+                (mountpoint / "views" / view / name).read_bytes()
+        sheet.add("with twenty views in use", "pkgview", _resident(work, env), "B")
+        sheet.note(f"Each view has {files:,} files, all listed and one in 37 read.")
+    finally:
+        work.run([PKGVIEW, "umount", "--lazy"], env=env)
+
+
+def _resident(work: Work, env: Mapping[str, str]) -> int:
+    """Bytes of memory, proportional set size, of the daemon and of all its processes."""
+    pid = int(json.loads(work.run([PKGVIEW, "status", "--json"], env=env))["pid"])
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text("utf-8", "replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(path.parent.name)] = int(fields[1])
+    family = {pid}
+    while grown := {one for one, parent in parents.items() if parent in family} - family:
+        family |= grown
+    if "unionfs" in _command(parents[pid]):
+        family.add(parents[pid])
+    return sum(_proportional(one) for one in family)
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text("utf-8", "replace")
+
+
+def _proportional(pid: int) -> int:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii")
+    return next(
+        int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:")
+    )
