@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import re
-from functools import partial
 from typing import TYPE_CHECKING
 
 from resolver import resolved
@@ -21,14 +20,14 @@ from unionfs.layer import LayerError
 from unionfs.view import Member, View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from resolver.places import Places
     from unionfs.archive import Archive
     from unionfs.layer import EntryNo
     from unionfs.nodeid import ArchiveNo, NodeId, ProjectNo, ViewNo
-    from unionfs.registry import Registry
+    from unionfs.registry import Numbered, Registry
     from unionfs.store import Store
 
 logger = logging.getLogger(__name__)
@@ -186,15 +185,23 @@ class Catalog:
             manifest = read_manifest(self.places, view)
         except OSError as error:
             raise LayerError(f"view {view}: cannot read its manifest: {error}") from error
-        named = partial(self._member_named, view)
-        return View(number, manifest, [named(layer.archive) for layer in manifest.layers], named)
+        names = [layer.archive for layer in manifest.layers]
+        numbered = self.registry.numbered(names)
+        return View(
+            number,
+            manifest,
+            [self._member_named(view, name, numbered) for name in names],
+            lambda name: self._member_named(view, name, self.registry.numbered([name])),
+        )
 
-    def _member_named(self, view: ViewId, name: str) -> Member:
+    def _member_named(self, view: ViewId, name: str, numbered: Mapping[str, Numbered]) -> Member:
         """One of a view's archives."""
-        archive = self.registry.archive_number(name)
-        member = None if archive is None else self.member(archive)
-        if member is None:
+        if name not in numbered:
             raise LayerError(f"view {view}: its archive {name} is not registered")
+        archive, aliases = numbered[name]
+        member = self._members.get(archive)
+        if member is None:
+            member = self._members[archive] = Member(archive, self.store.open(name), aliases)
         if member.archive.name != name:
             raise LayerError(
                 f"archive {name} has number {archive}, which this mount knows as "

@@ -19,11 +19,12 @@ it is registered, or it could claim the content of others' files.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sqlite3
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
@@ -32,7 +33,7 @@ from unionfs.layer import EntryNo, Kind
 from unionfs.nodeid import ArchiveNo, NodeId, ProjectNo, ViewNo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from unionfs.archive import Archive
@@ -58,6 +59,13 @@ _LIMITS = {
     "views": nodeid.MAX_VIEW,
     "projects": nodeid.MAX_PROJECT,
 }
+
+
+class Numbered(NamedTuple):
+    """An archive's number, and the node ids that its contents already had elsewhere."""
+
+    archive: ArchiveNo
+    aliases: dict[EntryNo, NodeId]
 
 
 class Registry:
@@ -180,6 +188,28 @@ class Registry:
             return dict(
                 self._db.execute("SELECT entry, node FROM aliases WHERE archive = ?", (number,))
             )
+
+    def numbered(self, names: Iterable[str]) -> dict[str, Numbered]:
+        """Numbers and `aliases` of those of the archives that are registered.
+
+        Two questions for all, however many: a view of 500 layers asks before its first answer.
+        """
+        with self._asked():
+            found: dict[str, Numbered] = {}
+            aliases: dict[ArchiveNo, dict[EntryNo, NodeId]] = {}
+            wanted = json.dumps(list(names))
+            for name, number in self._db.execute(
+                "SELECT name, number FROM archives WHERE name IN (SELECT value FROM json_each(?))",
+                (wanted,),
+            ):
+                found[name] = Numbered(number, aliases.setdefault(number, {}))
+            for number, entry, node in self._db.execute(
+                "SELECT archive, entry, node FROM aliases "
+                "WHERE archive IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(aliases)),),
+            ):
+                aliases[number][entry] = node
+        return found
 
     def copies(self, node: NodeId) -> list[tuple[ArchiveNo, EntryNo]]:
         """Where else the content of a file or link lies, besides the archive its node id names."""
