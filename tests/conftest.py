@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import signal
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from unionfs.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+# Tests decide when something is compiled.
+os.environ["PKGVIEW_COMPILE"] = "0"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A job in the background of a script ignores it, and so would every program that tests start.

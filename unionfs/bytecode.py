@@ -16,15 +16,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unionfs.contents import NAME_LIMIT, Meta
 from unionfs.layer import Kind, LayerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from resolver.interpreter import Interpreter
+    from resolver.manifest import LayerSpec, Manifest
     from unionfs.archive import Archive
     from unionfs.layer import EntryNo
 
@@ -43,6 +45,18 @@ def companion_key(archive: str, interpreter: Interpreter) -> str:
     """Under which key the store remembers the companion of the archive of that name."""
     told = f"{archive} {interpreter.cache_tag} {interpreter.magic} {_FORMAT}"
     return f"{KIND}-{hashlib.sha256(told.encode()).hexdigest()}"
+
+
+def with_companions(
+    manifest: Manifest, interpreter: Interpreter, archive_of: Callable[[str], str | None]
+) -> Manifest:
+    """The manifest with the bytecode that there is by now; `archive_of` is the store's."""
+
+    def paired(layer: LayerSpec) -> LayerSpec:
+        known = archive_of(companion_key(layer.archive, interpreter))
+        return replace(layer, bytecode=known or "")
+
+    return replace(manifest, layers=tuple(map(paired, manifest.layers)))
 
 
 def companion_meta(source: Archive, interpreter: Interpreter) -> Meta:

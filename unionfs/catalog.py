@@ -20,7 +20,7 @@ from unionfs.layer import LayerError
 from unionfs.view import Member, View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from resolver.places import Places
@@ -52,6 +52,8 @@ def read_manifest(places: Places, view: ViewId) -> Manifest:
 class Catalog:
     """Reads registry, manifests and store. One thread only; small reads of local files.
 
+    `opened` is told of each view that is looked into for the first time.
+
     `LayerError` where something is damaged or missing, `PkgviewError` where the registry or the
     store cannot be used at all.
     """
@@ -65,6 +67,7 @@ class Catalog:
         # What the kernel may have been told: never forgotten, never changed.
         self._numbers: dict[ViewId, ViewNo] = {}
         self._ids: dict[ViewNo, ViewId] = {}
+        self.opened: Callable[[ViewId, Manifest], None] = lambda *_: None
 
     @property
     def loaded_views(self) -> int:
@@ -152,6 +155,7 @@ class Catalog:
             found = self._load(number, view)
             self._remember(number, view)
             self._views[number] = found
+            self.opened(view, found.manifest)
         return found
 
     def view(self, view: ViewId) -> View | None:

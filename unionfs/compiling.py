@@ -13,13 +13,13 @@ import io
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from resolver.errors import PkgviewError
 from resolver.scratch import scratch
-from unionfs.bytecode import companion_key, companion_meta, sources
+from unionfs.bytecode import companion_key, companion_meta, sources, with_companions
 from unionfs.compilers import Compilers
 from unionfs.layer import LayerError
 from unionfs.pack import Member
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resolver.interpreter import Interpreter
-    from resolver.manifest import LayerSpec, Manifest
+    from resolver.manifest import Manifest
     from unionfs.archive import Archive
     from unionfs.store import Store
 
@@ -52,16 +52,6 @@ class Means:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def with_companions(manifest: Manifest, store: Store, interpreter: Interpreter) -> Manifest:
-    """The manifest with the bytecode that the store has by now."""
-
-    def paired(layer: LayerSpec) -> LayerSpec:
-        known = store.archive_of(companion_key(layer.archive, interpreter))
-        return replace(layer, bytecode=known or "")
-
-    return replace(manifest, layers=tuple(map(paired, manifest.layers)))
-
-
 def compile_missing(manifest: Manifest, means: Means, done: Callable[[str, int, int], None]) -> int:
     """Make the companions that the store does not have; how many those were.
 
@@ -70,7 +60,7 @@ def compile_missing(manifest: Manifest, means: Means, done: Callable[[str, int, 
     """
     if not means.interpreter.cache_tag:
         return 0
-    wanted = with_companions(manifest, means.store, means.interpreter).layers
+    wanted = with_companions(manifest, means.interpreter, means.store.archive_of).layers
     missing = list(dict.fromkeys(layer.archive for layer in wanted if not layer.bytecode))
     failed: list[PkgviewError] = []
     workers = 1 if means.idle else os.cpu_count() or 1

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
+from unionfs.background import Background
 from unionfs.catalog import Catalog
 from unionfs.current import Current
 from unionfs.default import ensure_default
@@ -57,6 +58,8 @@ def assemble(places: Places) -> Service:
     catalog, binder = filesystem.catalog, current.binder
     operations = Operations(binder, current.by_hand, current.known)
     resolving = Resolving(places, binder)
+    background = Background(places, binder.refresh)
+    catalog.opened = background.consider
 
     def gauges() -> dict[str, Any]:
         frames = catalog.store.frames
@@ -66,6 +69,7 @@ def assemble(places: Places) -> Service:
             "looks": binder.looks,
             "look_seconds": binder.look_seconds,
             "resolving": resolving.running,
+            "compiling": background.pending,
             "frames": {"bytes": frames.size, "hits": frames.hits, "misses": frames.misses},
         }
 
@@ -77,5 +81,5 @@ def assemble(places: Places) -> Service:
         transport=chosen,
         gauges=gauges,
         operations={"refresh": refresh, "resolve": resolving.answer, **operations.table},
-        alongside=(operations.tend,),
+        alongside=(operations.tend, background.tend),
     )

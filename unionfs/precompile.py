@@ -1,14 +1,19 @@
-"""A project's views get their bytecode: compiled where it is missing, and shown from then on.
+"""A view gets its bytecode: compiled where it is missing, and shown from then on.
 
 A view never changes, so with bytecode it is another one, of the same distributions. It takes the
-place of the old one in the project's record, and `.venv` is pointed to it where it pointed to that.
-Programs that run keep what they have; whatever starts afterwards gets the new one.
+place of the old one in the records of all projects that have that, and a `.venv` is pointed to it
+that pointed to the old one. Programs that run keep what they have; whatever starts afterwards gets
+the new one.
 
-Called by `pkgview up --compile`, which waits for it, and by the daemon's own process below.
+Called by `pkgview up --compile`, which waits for it. As `python -m unionfs.precompile` it is an
+errand (`unionfs.errand`) of `unionfs.background`: the request is `{"places": {…}, "views": […]}`,
+and a line tells of each view when it is done, `{"view": ID, "new": ID}` or
+`{"view": ID, "what": …}`.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +21,13 @@ from typing import TYPE_CHECKING
 from resolver import resolved
 from resolver.errors import PkgviewError
 from resolver.interpreter import inspect
+from resolver.manifest import ViewId
+from resolver.places import Places
 from unionfs import link
+from unionfs.bytecode import with_companions
 from unionfs.catalog import read_manifest
-from unionfs.compiling import Means, compile_missing, with_companions
+from unionfs.compiling import Means, compile_missing
+from unionfs.errand import begin, write
 from unionfs.publish import publish
 from unionfs.registry import Registry
 from unionfs.stores import Stores
@@ -26,19 +35,17 @@ from unionfs.stores import Stores
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from resolver.manifest import Manifest, ViewId
-    from resolver.places import Places
+    from resolver.manifest import Manifest
 
 
 def precompile(
     places: Places,
-    root: str,
     view: ViewId,
     *,
     idle: bool,
     done: Callable[[str, int, int], None] = lambda *_: None,
 ) -> tuple[ViewId, Manifest]:
-    """The view of the project at `root` with all its bytecode: the same one if it has that.
+    """The view with all its bytecode: the same one if it has that.
 
     `done` as in `compile_missing`. `PkgviewError` if something could not be compiled; what was
     compiled is in the store all the same.
@@ -48,7 +55,7 @@ def precompile(
     interpreter = inspect(Path(manifest.python.executable), places.state)
     means = Means(store=store, interpreter=interpreter, cache=places.cache, idle=idle)
     compile_missing(manifest, means, done)
-    complete = with_companions(manifest, store, interpreter)
+    complete = with_companions(manifest, interpreter, store.archive_of)
     if complete == manifest:
         return view, manifest
     registry = Registry(places.state / "registry.sqlite3")
@@ -56,7 +63,7 @@ def precompile(
         new = publish(places, complete, store, registry)
     finally:
         registry.close()
-    _replace(places, root, view, new)
+    _replace(places, view, new)
     return new, complete
 
 
@@ -70,13 +77,37 @@ def _manifest(places: Places, view: ViewId) -> Manifest:
         ) from error
 
 
-def _replace(places: Places, root: str, old: ViewId, new: ViewId) -> None:
-    """Let the project have the new view wherever it has the old one by now."""
+def _replace(places: Places, old: ViewId, new: ViewId) -> None:
+    """Let every project have the new view that has the old one by now."""
     projects = places.state / "projects"
-    with resolved.alone(projects):
-        record = resolved.load(projects, root)
-        views = tuple(replace(v, view=new) if v.view == old else v for v in record.views)
-        if views != record.views:
+    for path in sorted(projects.glob("*.json")):
+        with resolved.alone(projects):
+            record = resolved.load_key(projects, path.stem)
+            if record is None or old not in {one.view for one in record.views}:
+                continue
+            views = tuple(replace(v, view=new) if v.view == old else v for v in record.views)
             resolved.save(projects, replace(record, views=views))
-    if link.is_linked(Path(root), places.mount, old):
-        link.link(Path(root), places.mount, new, force=False)
+        if link.is_linked(Path(record.root), places.mount, old):
+            link.link(Path(record.root), places.mount, new, force=False)
+
+
+def main() -> int:
+    """Do the errand; the exit status is 0 unless it was ended."""
+    request, output = begin()
+    places = Places(**{name: Path(path) for name, path in request["places"].items()})
+    try:
+        for view in request["views"]:
+            try:
+                new, _ = precompile(places, ViewId(view), idle=True)
+                write(output, {"view": view, "new": new})
+            except PkgviewError as error:
+                write(output, {"view": view, "what": error.what})
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -19,15 +19,11 @@ happens in it may escape from it.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,11 +37,13 @@ from resolver.freshness import Freshness
 from resolver.interpreter import find_interpreter, fits, inspect
 from resolver.manifest import ViewId
 from resolver.procfs import Tid
+from unionfs import errands
+from unionfs.errands import Errand
 from unionfs.up import whole_manifest
 from unionfs.zero import Snapshot, project_at, refusal, shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from resolver.binder import Binder
     from resolver.binding import Candidate
@@ -55,8 +53,6 @@ if TYPE_CHECKING:
     from unionfs.control import Request, Tell
 
 logger = logging.getLogger(__name__)
-
-COMMAND = (sys.executable, "-P", "-m", "unionfs.zero")
 
 MOST_AT_ONCE = 2
 """Resolutions at a time; each packs with two threads and has uv's beside it."""
@@ -72,11 +68,6 @@ which took 20 s for the largest project that was seen, and minutes to clone a re
 
 BEAT = 1.0
 """Seconds after which a program that waits hears something, so that it knows that we live."""
-
-END_SECONDS = 2.0
-"""Seconds that a resolution has to tidy up when it is ended."""
-
-LONGEST_LINE = 64 * 1024
 
 _VERSION = re.compile(r"3\.\d{1,3}t?")
 
@@ -148,10 +139,10 @@ class _Failure(NamedTuple):
 class Resolving:
     """Makes views for programs that wait; belongs to one trio run."""
 
-    def __init__(self, places: Places, binder: Binder, *, command: Sequence[str] = COMMAND) -> None:
+    def __init__(self, places: Places, binder: Binder, *, command: Sequence[str] = ()) -> None:
         self._places = places
         self._binder = binder
-        self._command = command
+        self._command = command or errands.command("unionfs.zero")
         self._freshness = Freshness()
         self._running: dict[tuple[str, str], _Resolution] = {}
         self._failures: dict[tuple[str, str], _Failure] = {}
@@ -312,39 +303,23 @@ class Resolving:
             "extras": prepared.extras,
             "groups": prepared.groups,
         }
-        process = await trio.lowlevel.open_process(
-            list(self._command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd="/",
-            # Found as we are, however we were: the daemon has forgotten its own PYTHONPATH.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,
-        )
-        logger.info("resolving %s for Python %s, pid %d", *prepared.key, process.pid)
         last: dict[str, Any] = {}
         try:
-            assert process.stdin is not None  # noqa: S101 - it was started with both
-            assert process.stdout is not None  # noqa: S101 - the same
-            await process.stdin.send_all(json.dumps(request).encode() + b"\n")
-            async for message in _messages(process.stdout):
-                last = message
-                if "stage" in message:
-                    resolution.snapshot = Snapshot(**message)  # type: ignore[typeddict-item]
-                    resolution.say()
+            async with Errand(self._command, request) as errand:
+                logger.info("resolving %s for Python %s, pid %d", *prepared.key, errand.pid)
+                async for message in errand.messages(SILENT):
+                    last = message
+                    if "stage" in message:
+                        resolution.snapshot = Snapshot(**message)  # type: ignore[typeddict-item]
+                        resolution.say()
         except trio.TooSlowError:
             what = f"the resolution of {prepared.root} said nothing for {SILENT:.0f} s"
             return refusal(PkgviewError(what), Path(prepared.root))
-        except trio.BrokenResourceError:
-            pass  # it ended before it read its request
-        finally:
-            with trio.CancelScope(shield=True):
-                await _end(process)
         if "view" in last or "what" in last:
             return last
-        how = f"status {process.returncode}"
-        if process.returncode is not None and process.returncode < 0:
-            how = signal.Signals(-process.returncode).name
+        how = f"status {errand.returncode}"
+        if errand.returncode is not None and errand.returncode < 0:
+            how = signal.Signals(-errand.returncode).name
         what = f"the resolution of {prepared.root} was ended by {how}"
         return refusal(PkgviewError(what, remedy="Start the program again."), Path(prepared.root))
 
@@ -361,38 +336,3 @@ def refused_notice(refused: Candidate) -> str:
     """The same as a program is told it that would have used it."""
     error = untrusted(refused.root, refused.refused)
     return f"pkgview: {shown(error.what)}\n  {shown(error.remedy)}\n"
-
-
-async def _messages(stream: trio.abc.ReceiveStream) -> AsyncIterator[dict[str, Any]]:
-    """The objects that come, a line each; what is none is passed over.
-
-    `trio.TooSlowError` where nothing comes for `SILENT` seconds.
-    """
-    received = bytearray()
-    while True:
-        with trio.fail_after(SILENT):
-            part = await stream.receive_some(LONGEST_LINE)
-        received += part
-        *lines, rest = received.split(b"\n")
-        if not part or len(rest) > LONGEST_LINE:
-            return
-        received = bytearray(rest)
-        for line in lines:
-            with contextlib.suppress(ValueError, RecursionError):
-                message = json.loads(line)
-                if isinstance(message, dict):
-                    yield message
-
-
-async def _end(process: trio.Process) -> None:
-    """End it and all that it started; it is given time to do that itself."""
-    if process.stdin is not None:
-        await process.stdin.aclose()  # which it hears
-    with trio.move_on_after(END_SECONDS):
-        await process.wait()
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # a session of its own
-        await process.wait()
-    if process.stdout is not None:
-        await process.stdout.aclose()

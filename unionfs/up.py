@@ -128,7 +128,7 @@ def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
     """
     import trio  # noqa: PLC0415 - nothing to do needs none of this
 
-    from unionfs.compiling import with_companions  # noqa: PLC0415 - the same
+    from unionfs.bytecode import with_companions  # noqa: PLC0415 - the same
     from unionfs.made import skeleton_layer  # noqa: PLC0415 - the same
     from unionfs.publish import publish  # noqa: PLC0415 - the same
 
@@ -145,7 +145,7 @@ def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
             *preferred(distributions, wish.project.settings.prefer),
         ),
     )
-    manifest = with_companions(manifest, store, interpreter)
+    manifest = with_companions(manifest, interpreter, store.archive_of)
     registry = _registry(places)
     try:
         view = publish(places, manifest, store, registry)

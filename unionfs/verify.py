@@ -137,4 +137,4 @@ def _made_again(
     )
     made = make_view(places, wish, progress)
     if any(layer.bytecode for layer in manifest.layers):
-        precompile(places, project.root, made.view, idle=False)
+        precompile(places, made.view, idle=False)

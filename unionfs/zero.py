@@ -1,11 +1,8 @@
 """`python -m unionfs.zero`: make one project's view, running no code but our own and uv's.
 
-A process of its own, so that the daemon answers everybody else meanwhile and can end it; started
-by `unionfs.resolving` and by nobody else.
-
-Standard input is one line of JSON, `{"places": {…}, "root": …, "executable": …, "extras": […],
-"groups": […]}`, and stays open: where it ends, whoever wants the view is gone, and so are we.
-Standard output is lines of JSON: how far it is (`Snapshot`), and last how it ended,
+An errand (`unionfs.errand`) of `unionfs.resolving`. The request is `{"places": {…}, "root": …,
+"executable": …, "extras": […], "groups": […]}`; the lines say how far it is (`Snapshot`), and the
+last one how it ended,
 
     {"view": ID, "python": "3.11"}      or      {"what": …, "remedy": …}
 
@@ -17,13 +14,9 @@ error which names `pkgview up`, where a person says that it may.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import os
 import shlex
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -31,15 +24,13 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from resolver.errors import PkgviewError
 from resolver.places import Places
 from resolver.project import find_project, project_of_script
+from unionfs.errand import begin, write
 from unionfs.up import Wish, make_view
 
 if TYPE_CHECKING:
     from resolver.project import Project
 
 logger = logging.getLogger(__name__)
-
-NICENESS = 10
-"""Serving comes first, and so does whatever the user does meanwhile."""
 
 PACE = 0.1
 """Seconds between two lines about the same thing: what a terminal can show and an eye can read."""
@@ -123,13 +114,6 @@ def shown(text: str) -> str:
     return "\n".join(lines)
 
 
-def write(output: int, message: Any) -> None:  # noqa: ANN401 - as wide as JSON
-    """One line, whole."""
-    data = json.dumps(message).encode() + b"\n"
-    while data:
-        data = data[os.write(output, data) :]
-
-
 def project_at(root: Path) -> Project:
     """The project whose root that is; `PkgviewError` where it is none any more."""
     found = project_of_script(root) if root.is_file() else find_project(root)
@@ -169,39 +153,9 @@ def resolve(request: dict[str, Any], output: int) -> dict[str, Any]:
     return {"view": made.view, "python": made.manifest.python.version}
 
 
-def _end_with_input() -> None:
-    """In a thread: wait for standard input to end, and then end as by Ctrl-C, which tidies up."""
-    with contextlib.suppress(OSError):
-        while os.read(0, 4096):
-            pass
-    os.kill(os.getpid(), signal.SIGINT)  # not raised here: the main thread shall hear it
-
-
-def _first_line() -> bytes:
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        part = os.read(0, 1)  # no more than the line: the thread reads on
-        if not part:
-            raise SystemExit(2)
-        line += part
-    return bytes(line)
-
-
 def main() -> int:
     """Read the request, answer it; the exit status is 0 whenever an answer was written."""
-    os.nice(NICENESS)
-    os.umask(0o077)
-    # How our modules were found is no business of what we start.
-    os.environ.pop("PYTHONPATH", None)
-    # The daemon may have been started with it ignored, as shells do for what runs behind them.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    # Nobody else's words shall get between the lines.
-    output = os.dup(1)
-    os.dup2(2, 1)
-    logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
-    request = json.loads(_first_line())
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    request, output = begin()
     try:
         answer = resolve(request, output)
     except KeyboardInterrupt:

@@ -205,7 +205,7 @@ def ordinary(fuse: None) -> Iterator[dict[str, Any]]:  # noqa: ARG001 - its refu
         "user": 65534, "group": 65534, "extra_groups": [], "cwd": "/",
         "env": {
             "HOME": os.fspath(home), "PATH": os.environ["PATH"], "PYTHONPATH": path,
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1", "PKGVIEW_COMPILE": "0",
         },
     }  # fmt: skip
     device.chmod(0o666)
@@ -375,6 +375,7 @@ def shop(fuse: None, tmp_path: Path, index: Index) -> Iterator[Site]:  # noqa: A
         "HOME": os.fspath(home),
         "TMPDIR": os.fspath(home / "tmp"),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PKGVIEW_COMPILE": "0",
         "PIP_CONFIG_FILE": os.devnull,
         "UV_DEFAULT_INDEX": index.url,
         "UV_HTTP_RETRIES": "0",
@@ -510,6 +511,7 @@ def a_home() -> Iterator[Site]:
             "PATH": os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if p != own),
             "HOME": os.fspath(home),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PKGVIEW_COMPILE": "0",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "NO_COLOR": "1",
         }

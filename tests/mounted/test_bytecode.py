@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from resolver.interpreter import inspect
 from unionfs import compilers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.mounted.conftest import Index, Site
 
 pytestmark = pytest.mark.fuse
@@ -240,3 +243,95 @@ def waited_for(here: Path, parent: subprocess.Popen[bytes]) -> int:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return int(here.read_text())
+
+
+# In the background
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def pending(shop: Site) -> int:
+    said = json.loads(shop.pkgview("status", "--json", cwd=shop.home).stdout)
+    return int(said["compiling"])
+
+
+def by_itself(shop: Site, *, compiles: bool) -> Site:
+    """The same home, for programs that start a daemon that does or does not."""
+    return replace(shop, environ={**shop.environ, "PKGVIEW_COMPILE": str(int(compiles))})
+
+
+RUNNING = """
+import sys, demo.m0
+print("begun", flush=True)
+sys.stdin.readline()
+import demo.m1, single
+print(demo.m1.__file__, flush=True)
+"""
+
+
+@pytest.mark.usefixtures("demo")
+def test_in_the_background(shop: Site) -> None:
+    """Two projects with one view: new programs get the bytecode, running ones keep their view."""
+    first, second = project(shop, "first"), project(shop, "second")
+    plain = shop.up(first)
+    assert shop.up(second)["view"] == plain["view"]
+    links = {os.readlink(one / ".venv") for one in (first, second)}
+    assert links == {plain["path"]}
+    assert pending(shop) == 0
+    shop.pkgview("umount", cwd=shop.home)
+
+    busy = by_itself(shop, compiles=True)
+    busy.pkgview("mount", cwd=shop.home)
+    with subprocess.Popen(
+        [first / ".venv/bin/python", "-c", RUNNING], env=dict(shop.environ), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as program:  # fmt: skip
+        assert program.stdout is not None
+        assert program.stdout.readline() == "begun\n"
+        until(lambda: os.readlink(first / ".venv") not in links, "nothing is compiled")
+        until(lambda: os.readlink(second / ".venv") not in links, "one project was forgotten")
+        until(lambda: pending(shop) == 0, "it does not end")
+        output, _ = program.communicate("\n", timeout=60)
+    assert output.startswith(plain["path"])
+    for one in (first, second):
+        assert all(path.endswith(".pyc") for path in loaded(shop, one))
+        again = shop.up(one)
+        assert (again["path"], again["changed"]) == (os.readlink(one / ".venv"), False)
+    store(shop)
+
+
+@pytest.mark.usefixtures("demo")
+def test_up_begins_it_and_does_not_wait(shop: Site) -> None:
+    busy = by_itself(shop, compiles=True)
+    directory = project(shop, "first")
+    made = busy.up(directory)
+    assert made["compiled"] == 0
+    until(lambda: os.readlink(directory / ".venv") != made["path"], "nothing is compiled")
+    assert all(path.endswith(".pyc") for path in loaded(shop, directory))
+    through = busy.run(
+        shop.places.mount / "bin/python", "-c", "import demo; print(demo.__file__)", cwd=directory
+    )
+    assert through.stdout.startswith(os.readlink(directory / ".venv"))
+
+
+@pytest.mark.usefixtures("demo")
+def test_what_cannot_be_compiled_is_said_and_goes_on(shop: Site) -> None:
+    directory = project(shop, "first")
+    made = shop.up(directory)
+    shop.pkgview("umount", cwd=shop.home)
+    (damaged,) = (shop.places.store / "archives").glob("demo-*")
+    damaged.chmod(0o644)
+    content = bytearray(damaged.read_bytes())
+    content[20:30] = bytes(10)
+    damaged.write_bytes(content)
+    by_itself(shop, compiles=True).pkgview("mount", cwd=shop.home)
+    Path(made["path"], "pyvenv.cfg").stat()
+    log = shop.places.state / "daemon.log"
+    until(lambda: "nothing to compile: demo-" in log.read_text(), "nothing is said")
+    until(lambda: pending(shop) == 0, "it does not end")
+    assert os.readlink(directory / ".venv") == made["path"]

@@ -15,9 +15,9 @@ import pytest
 from resolver.errors import PkgviewError
 from resolver.interpreter import Interpreter, inspect
 from resolver.manifest import LayerSpec, Manifest
-from unionfs.bytecode import check, companion_key, companion_meta, sources
+from unionfs.bytecode import check, companion_key, companion_meta, sources, with_companions
 from unionfs.catalog import Catalog
-from unionfs.compiling import Means, compile_archive, compile_missing, with_companions
+from unionfs.compiling import Means, compile_archive, compile_missing
 from unionfs.contents import Meta
 from unionfs.layer import EntryNo, Kind, LayerError
 from unionfs.pack import Member
@@ -145,7 +145,7 @@ def test_compiled_once(means: Means) -> None:
     assert compile_missing(manifest, means, lambda *what: told.append(what)) == 1
     assert told == [(made, 1, 1)]
     assert compile_missing(manifest, means, lambda *what: told.append(what)) == 0
-    (only,) = with_companions(manifest, means.store, means.interpreter).layers
+    (only,) = with_companions(manifest, means.interpreter, means.store.archive_of).layers
     companion = means.store.open(only.bytecode)
     assert [path for path, _ in companion.walk() if path.endswith(b".pyc")] == [
         f"purelib/__pycache__/demo.{means.interpreter.cache_tag}.pyc".encode()
@@ -165,7 +165,7 @@ def test_a_damaged_source_is_named_and_the_others_are_compiled(means: Means) -> 
     manifest = Manifest(python=means.interpreter.python, layers=layers)
     with pytest.raises(PkgviewError, match=r"(?s)nothing to compile: a-1.*--repair"):
         compile_missing(manifest, means, lambda *_: None)
-    found = with_companions(manifest, store, means.interpreter).layers
+    found = with_companions(manifest, means.interpreter, store.archive_of).layers
     assert [bool(one.bytecode) for one in found] == [False, True]
 
 

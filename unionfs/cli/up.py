@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -106,15 +107,13 @@ def up(  # noqa: PLR0913 - one parameter an option
     )
     made, shown = ensured(places, wish, quiet=as_json)
     if compiled:
-        made, shown = _compiled(places, wish, made, shown, quiet=as_json)
+        made, shown = _compiled(places, made, shown, quiet=as_json)
     if not no_mount:
-        from unionfs.launch import ensure_mounted  # noqa: PLC0415 - not for --no-mount
-
-        mounted = ensure_mounted(places)
-        if mounted.how != "already":
-            console.note(f"Mounted {mounted.mountpoint}.")
+        _mount(places)
     if linked:
         _link(places, project, made, force=force)
+    if shown and not no_mount:
+        _look(places, made)
     _say_concerns(places, project, trust=trust, made=shown is not None)
     if as_json:
         console.as_json(
@@ -160,18 +159,34 @@ def ensured(places: Places, wish: Wish, *, quiet: bool) -> tuple[Made, Display |
 
 
 def _compiled(
-    places: Places, wish: Wish, made: Made, shown: Display | None, *, quiet: bool
+    places: Places, made: Made, shown: Display | None, *, quiet: bool
 ) -> tuple[Made, Display | None]:
     """The view with its bytecode; what had none is compiled first."""
     from unionfs.cli.progress import Display  # noqa: PLC0415 - only where it was asked for
     from unionfs.precompile import precompile  # noqa: PLC0415 - the same
 
-    root = str(wish.project.root)
     with shown or Display(quiet=quiet) as display:
-        view, manifest = precompile(places, root, made.view, idle=False, done=display.compiled)
+        view, manifest = precompile(places, made.view, idle=False, done=display.compiled)
     if view == made.view:
         return made, shown
     return Made(view=view, manifest=manifest, fresh=True), display
+
+
+def _mount(places: Places) -> None:
+    from unionfs.launch import ensure_mounted  # noqa: PLC0415 - not for --no-mount
+
+    mounted = ensure_mounted(places)
+    if mounted.how != "already":
+        console.note(f"Mounted {mounted.mountpoint}.")
+
+
+def _look(places: Places, made: Made) -> None:
+    """Look into the view, so that the daemon opens it and begins to compile what is missing.
+
+    Last of all: what it makes of the view must not be undone.
+    """
+    with suppress(OSError):
+        (places.mount / "views" / made.view / "pyvenv.cfg").stat()
 
 
 def _link(places: Places, project: Project, made: Made, *, force: bool) -> None:
