@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import shutil
 import signal
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +27,7 @@ from unionfs.registry import Registry
 from unionfs.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 # Tests decide when something is compiled.
@@ -48,6 +49,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     reports = (*reporter.stats.get("failed", ()), *reporter.stats.get("error", ()))
     cache.set("pkgview/failed", sorted({report.nodeid for report in reports}))
+
+
+@pytest.fixture(scope="session")
+def needs() -> Callable[..., None]:
+    """Skip a test that starts programs which are not here; where CI=true they have to be."""
+
+    def check(*programs: str) -> None:
+        if missing := [program for program in programs if not shutil.which(program)]:
+            said = f"there is no {' and no '.join(missing)} (scripts/bootstrap --dev, as root)"
+            if os.environ.get("CI") == "true":
+                pytest.fail(said)
+            pytest.skip(said)
+
+    return check
 
 
 @pytest.fixture

@@ -483,11 +483,10 @@ def test_no_fusermount3(ordinary: dict[str, Any], tmp_path: Path) -> None:
     assert sorted(os.listdir(home)) == ["requirements.txt"]
 
 
-def test_no_dev_fuse(shop: Site, index: Index) -> None:
+def test_no_dev_fuse(shop: Site, index: Index, needs: Callable[..., None]) -> None:
     index.wheel("alpha")
     directory = listing(shop)
-    if shutil.which("bwrap") is None:
-        pytest.skip("there is no bwrap")
+    needs("bwrap")
     before = written(shop)
     sandbox = ["bwrap", "--dev-bind", "/", "/", "--dev", "/dev", "--chdir", str(directory)]
     said = shop.run(*sandbox, PKGVIEW, "up", cwd=directory, code=None)
@@ -496,11 +495,12 @@ def test_no_dev_fuse(shop: Site, index: Index) -> None:
     assert not index.asked, "it should have been said before anything was resolved"
 
 
-def test_inside_a_sandbox_the_mount_of_the_outside_is_enough(shop: Site, index: Index) -> None:
+def test_inside_a_sandbox_the_mount_of_the_outside_is_enough(
+    shop: Site, index: Index, needs: Callable[..., None]
+) -> None:
     index.wheel("alpha")
     directory = listing(shop)
-    if shutil.which("bwrap") is None:
-        pytest.skip("there is no bwrap")
+    needs("bwrap")
     shop.pkgview("up", cwd=directory)
     sandbox = ["bwrap", "--dev-bind", "/", "/", "--dev", "/dev", "--chdir", str(directory)]
     shop.run(*sandbox, PKGVIEW, "up", cwd=directory)

@@ -22,7 +22,7 @@ import pytest
 from unionfs import mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from tests.mounted.conftest import Pair
 
@@ -317,12 +317,11 @@ ROWS = [
 
 
 @pytest.mark.parametrize("method", ROWS, ids=lambda row: row.name.replace(" ", "-"))
-def test_it_sees(stage: Stage, method: Row) -> None:
-    for program in method.needs.split():
-        if program == "root" and os.geteuid() != 0:
-            pytest.skip("only root may")
-        if program != "root" and shutil.which(program) is None:
-            pytest.skip(f"there is no {program}")
+def test_it_sees(stage: Stage, method: Row, needs: Callable[..., None]) -> None:
+    programs = method.needs.split()
+    if "root" in programs and os.geteuid() != 0:
+        pytest.skip("only root may")
+    needs(*(program for program in programs if program != "root"))
     assert stage.seen(method.command, method.where) == method.sees, method.rule
 
 

@@ -31,7 +31,7 @@ from resolver.caller import (
 from resolver.procfs import Absence, Tid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 VIEW = "0123456789abcdef0123456789abcdef"
 PYTHON = os.path.realpath(sys.executable)
@@ -437,10 +437,9 @@ def test_ancestors_end_where_a_pid_was_taken_over(tmp_path: Path) -> None:
 
 
 def test_paths_of_another_mount_namespace_count_only_if_they_are_ours(
-    project: Path, mount: frozenset[str]
+    project: Path, mount: frozenset[str], needs: Callable[..., None]
 ) -> None:
-    if not shutil.which("bwrap"):
-        pytest.skip("needs bubblewrap")
+    needs("bwrap")
     box: list[str | Path] = ["bwrap", "--bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     foreign = project.parent / "foreign"
     foreign.mkdir()

@@ -50,6 +50,13 @@ else:
         tool.chmod(0o755)
 """
 
+TESTED = {
+    "podman": "podman", "runc": "runc", "dockerd": "docker.io", "newuidmap": "uidmap",
+    "bwrap": "bubblewrap", "sudo": "sudo", "zsh": "zsh", "fish": "fish",
+    "shellcheck": "shellcheck",
+}  # fmt: skip
+"""Programs that tests start, and the packages that have them."""
+
 LOGS = """#!/bin/sh
 echo "$(basename "$0") $*" >>"$LOG"
 """
@@ -112,7 +119,7 @@ def copy(tmp_path: Path) -> Copy:
     made = Copy(root, programs, tmp_path / "log")
     made.program("python3", PYTHON)
     made.program("apt-get", LOGS)
-    for name in ("fusermount3", "pkg-config", "gcc", "zstd", "tar"):
+    for name in ("fusermount3", "pkg-config", "gcc", "zstd", "tar", *TESTED):
         made.program(name, "#!/bin/sh\nexit 0\n")
     return made
 
@@ -253,6 +260,31 @@ def test_missing_packages_as_root(copy: Copy) -> None:
         f"apt-get {lock} install --yes --no-install-recommends libfuse3-dev",
         "noninteractive",
     ]
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_what_only_tests_start(copy: Copy, *, may: bool) -> None:
+    """Who can install it does; whoever cannot is told, and all else is set up."""
+    if may and os.geteuid() != 0:
+        pytest.skip("only root installs packages without sudo")
+    system = copy.programs.with_name("system")
+    system.mkdir()
+    for name in set(os.listdir("/bin")) | set(os.listdir("/usr/bin")):
+        if name not in {*TESTED, "apt-get"}:
+            (system / name).symlink_to(shutil.which(name, path="/usr/bin:/bin") or "/")
+    for name in TESTED:
+        (copy.programs / name).unlink()
+    if not may:
+        (copy.programs / "apt-get").unlink()
+    names = " ".join(TESTED.values())
+    status, said = copy.run("--dev", PATH=f"{copy.programs}:{system}")
+    assert status == 0, said
+    if may:
+        assert f"installing system packages: {names}\n" in said
+        assert copy.called()[1].endswith(f"install --yes --no-install-recommends {names}")
+    else:
+        assert f"until root installs them: apt-get install {names}\n" in said
+    assert copy.run(PATH=f"{copy.programs}:{system}") == (0, "")
 
 
 def test_packages_that_do_not_come_are_named(copy: Copy) -> None:

@@ -121,7 +121,6 @@ def real(copy: Copy) -> Copy:
     program.write_text(PYTEST)
     (copy.root / "tests").mkdir()
     shutil.copy(REPOSITORY / "tests/conftest.py", copy.root / "tests")
-    (copy.root / "resolver").symlink_to(REPOSITORY / "resolver")
     return copy
 
 
