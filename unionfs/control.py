@@ -67,6 +67,12 @@ REPLY_SECONDS = 10.0
 ASK_SECONDS = 5.0
 """How long a command waits for the daemon unless it says otherwise."""
 
+LEAVE_SECONDS = 0.5
+"""How long those who are connected may take when a successor comes."""
+
+REPEATABLE = frozenset({"ping", "status"})
+"""Operations that change nothing."""
+
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -109,24 +115,25 @@ def ask(
 ) -> Any:  # noqa: ANN401 - as wide as JSON
     """Ask the daemon and return its result.
 
+    What may be asked again is, where a server dies or is replaced before it has answered.
     `DaemonAbsentError` where none listens, `DaemonSilentError` where it does not answer within
     `seconds`, `PkgviewError` where it says no.
     """
-    from time import monotonic  # noqa: PLC0415 - beside its only use
+    from time import monotonic, sleep  # noqa: PLC0415 - beside its only use
 
     deadline = monotonic() + seconds
     line = json.dumps({"op": operation, **arguments}).encode() + b"\n"
-    with meeting.opened() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+    while True:
         try:
-            client.settimeout(seconds)
-            client.connect(f"/proc/self/fd/{directory}/{meeting.socket.name}")
-            if peer_of(client).uid not in {os.geteuid(), 0}:
-                raise PkgviewError(f"{meeting.socket} is served by another user")
-            client.sendall(line)
-            answer = _receive_line(client, lambda: deadline - monotonic())
+            answer = _exchange(meeting, line, lambda: deadline - monotonic())
+            break
         except (TimeoutError, BlockingIOError) as error:
             raise silent(meeting, seconds) from error
         except OSError as error:
+            lost = isinstance(error, ConnectionResetError | BrokenPipeError)
+            if lost and operation in REPEATABLE and monotonic() < deadline:
+                sleep(0.02)
+                continue
             raise DaemonAbsentError(
                 f"no daemon listens at {meeting.socket}: {error.strerror}",
                 remedy="Run `pkgview mount`.",
@@ -142,6 +149,17 @@ def ask(
             remedy="It may be of another version: run `pkgview umount` and `pkgview mount`.",
         ) from error
     raise PkgviewError(what, remedy=remedy)
+
+
+def _exchange(meeting: Rendezvous, line: bytes, left: Callable[[], float]) -> bytes:
+    """Send a request and receive the reply, on a connection of its own."""
+    with meeting.opened() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(max(left(), 0.001))
+        client.connect(f"/proc/self/fd/{directory}/{meeting.socket.name}")
+        if peer_of(client).uid not in {os.geteuid(), 0}:
+            raise PkgviewError(f"{meeting.socket} is served by another user")
+        client.sendall(line)
+        return _receive_line(client, left)
 
 
 def _receive_line(client: socket.socket, left: Callable[[], float]) -> bytes:
@@ -225,24 +243,35 @@ class Server:
     _clients: dict[_Client, None] = field(default_factory=dict)
     _waiting: set[_Client] = field(default_factory=set)
 
-    async def serve(self, listener: socket.socket) -> None:
-        """Accept until cancelled; the listener stays the caller's."""
+    async def serve(self, listener: socket.socket, leaving: trio.Event | None = None) -> None:
+        """Accept until cancelled, or `leaving` is set; the listener stays the caller's.
+
+        Who is connected when `leaving` is set is answered still, if that takes no time.
+        """
         import trio  # noqa: PLC0415 - the command's end does without
 
-        accepting = trio.socket.from_stdlib_socket(listener)
         async with trio.open_nursery() as nursery:
-            while True:
-                try:
-                    connected, _ = await accepting.accept()
-                except OSError as error:
-                    # Out of descriptors or memory: what is connected may end meanwhile.
-                    logger.warning("cannot accept a connection: %s", error)
-                    await trio.sleep(0.1)
-                    continue
-                self._make_room()
-                client = _Client(trio.CancelScope())
-                self._clients[client] = None
-                nursery.start_soon(self._attend, trio.SocketStream(connected), client)
+            with trio.CancelScope() as accepting:
+                if leaving is not None:
+                    nursery.start_soon(_cancel_when, leaving, accepting)
+                await self._accept(trio.socket.from_stdlib_socket(listener), nursery)
+            nursery.cancel_scope.deadline = trio.current_time() + LEAVE_SECONDS
+
+    async def _accept(self, accepting: trio.socket.SocketType, nursery: trio.Nursery) -> None:
+        import trio  # noqa: PLC0415 - the command's end does without
+
+        while True:
+            try:
+                connected, _ = await accepting.accept()
+            except OSError as error:
+                # Out of descriptors or memory: what is connected may end meanwhile.
+                logger.warning("cannot accept a connection: %s", error)
+                await trio.sleep(0.1)
+                continue
+            self._make_room()
+            client = _Client(trio.CancelScope())
+            self._clients[client] = None
+            nursery.start_soon(self._attend, trio.SocketStream(connected), client)
 
     def _make_room(self) -> None:
         """Cancel whoever is silent longest; where all are being answered, whoever came first."""
@@ -317,6 +346,11 @@ class Server:
         except Exception:
             logger.exception("the operation %s failed", name)
             return _refusal(f"the daemon failed in {name!r}", "Its log says more.")
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 async def _request_line(stream: trio.SocketStream, received: bytearray) -> bytes | None:

@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs import control, mounts
-from unionfs.launch import MAX_LOG, Claim, Mounted, claim, log_path, open_log, version
+from unionfs.conversation import Conversation
+from unionfs.held import Held
+from unionfs.launch import MAX_LOG, Claim, Mounted, claim, log_path, open_log
 from unionfs.rendezvous import rendezvous
 
 if TYPE_CHECKING:
@@ -97,7 +99,16 @@ class Daemon:
     def _mounted(self, nursery: trio.Nursery, listener: socket.socket) -> None:
         mount = mounts.mounted_at(self._claim.mountpoint)
         self._device = mount.device if mount else None
-        nursery.start_soon(self._converse, listener)
+        conversation = Conversation(
+            self._service,
+            self._claim.mountpoint,
+            device=lambda: self._device,
+            life=self._life,
+            requests=self._requests,
+            let_go=self._let_go,
+            stop=self._stopping.set,
+        )
+        nursery.start_soon(conversation.hold, listener)
         for work in self._service.alongside:
             nursery.start_soon(work)
         logger.info("mounted %s", self._claim.mountpoint)
@@ -154,50 +165,13 @@ class Daemon:
             self._claim.meeting.socket.unlink(missing_ok=True)
             fcntl.flock(self._claim.lock, fcntl.LOCK_UN)
 
-    # The control socket
-
-    async def _converse(self, listener: socket.socket) -> None:
-        """Serve the control socket; whatever goes wrong there, the mount goes on."""
-        import trio  # noqa: PLC0415 - a command that starts a daemon does without
-
-        server = control.Server(
-            operations={
-                "ping": self._ping,
-                "status": self._status,
-                "stop": self._stop,
-                **self._service.operations,
-            }
-        )
-        while True:
-            try:
-                await server.serve(listener)
-            except Exception:
-                logger.exception("the control socket failed")
-                await trio.sleep(1)
-
-    async def _ping(self, _: control.Request) -> dict[str, Any]:
-        mount = mounts.mounted_at(self._claim.mountpoint)
-        mounted = mount is not None and mount.device == self._device
-        if not mounted:
-            logger.info("%s was unmounted: serving what is open", self._claim.mountpoint)
-            self._let_go()
-        return {"pid": os.getpid(), "version": version(), "mounted": mounted}
-
-    async def _status(self, _: control.Request) -> dict[str, Any]:
+    def _life(self) -> dict[str, Any]:
         return {
             "pid": os.getpid(),
-            "version": version(),
-            "mountpoint": os.fspath(self._claim.mountpoint),
-            "transport": self._service.transport,
+            "server": os.getpid(),
+            "supervised": False,
             "uptime": time.monotonic() - self._born,
-            "memory": _memory(),
-            "requests": dict(sorted(self._requests.items())),
-            **self._service.gauges(),
         }
-
-    async def _stop(self, _: control.Request) -> None:
-        logger.info("ending: asked to stop")
-        self._stopping.set()
 
     async def _heed_stop(self) -> None:
         import trio  # noqa: PLC0415 - a command that starts a daemon does without
@@ -205,11 +179,6 @@ class Daemon:
         await self._stopping.wait()
         await trio.sleep(0.05)  # for the reply to go out
         self._end()
-
-
-def _memory() -> int:
-    """Resident set of this process, bytes."""
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _leave(status: int) -> NoReturn:
@@ -262,16 +231,27 @@ def serve(
     claimed: Claim,
     places: Places,
     *,
-    assemble: Callable[[Places], Service],
+    assemble: Callable[[Places], Service] | None = None,
     announce: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    background: bool = False,
 ) -> None:
-    """Serve a claimed mount point in this process until it is unmounted; releases the claim."""
+    """Serve a claimed mount point until it is unmounted; releases the claim.
+
+    By supervised servers where the transport allows it; all in this process where it does not, or
+    where something else than packages is served (`assemble`).
+    """
     import trio  # noqa: PLC0415 - a command that starts a daemon does without
+
+    from unionfs import mount, supervisor  # noqa: PLC0415 - the same
 
     try:
         _settle(claimed.mountpoint)
-        service = assemble(replace(places, mount=claimed.mountpoint))
-        trio.run(Daemon(claimed, service, announce).run)
+        here = replace(places, mount=claimed.mountpoint)
+        if assemble is None and mount.transport() == "devfuse":
+            supervisor.mount(claimed, here, announce, background=background)
+        else:
+            service = (assemble or mount.assemble)(here)
+            trio.run(Daemon(claimed, service, announce).run)
     finally:
         os.close(claimed.lock)
 
@@ -285,13 +265,22 @@ def serve_here(places: Places, *, shared: bool = False) -> None:
             remedy="Run `pkgview umount` first.",
         )
     _log_through(logging.StreamHandler())
-    serve(claimed, places, assemble=_assemble)
+    serve(claimed, places)
 
 
-def _assemble(places: Places) -> Service:
-    from unionfs.mount import assemble  # noqa: PLC0415 - tests serve something else
+def _go_on(held: Held) -> int:
+    """Supervise a mount that is live, after an upgrade or another supervisor's death."""
+    from unionfs import supervisor  # noqa: PLC0415 - a command that starts a daemon does without
 
-    return assemble(places)
+    path = log_path(held.places)
+    _log_through(BoundedLog(path) if held.background else logging.StreamHandler())
+    _settle(held.places.mount)
+    try:
+        supervisor.Supervisor(held).run()
+    except PkgviewError as error:
+        logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
+        return error.status
+    return 0
 
 
 def _log_through(stream: logging.Handler) -> None:
@@ -302,12 +291,7 @@ def _log_through(stream: logging.Handler) -> None:
     )
 
 
-def main(
-    argv: Sequence[str] | None = None,
-    *,
-    assemble: Callable[[Places], Service] | None = None,
-) -> int:
-    """`python -m unionfs.daemon`: the exit status. What is not given follows the environment."""
+def _arguments(argv: Sequence[str] | None) -> dict[str, Any]:
     import argparse  # noqa: PLC0415 - a command that starts a daemon does without
 
     parser = argparse.ArgumentParser(prog="unionfs.daemon", description=main.__doc__)
@@ -318,8 +302,20 @@ def main(
     parser.add_argument("--ready", type=int, help="descriptor to say the outcome on")
     parser.add_argument("--background", action="store_true", help="leave the parent process")
     parser.add_argument("--allow-other", action="store_true", help="let other users in")
-    given = vars(parser.parse_args(argv))
-    places = replace(places, **{place.name: given[place.name] for place in fields(places)})
+    parser.add_argument("--held", type=Held.from_json, help="the live mount to go on with")
+    return vars(parser.parse_args(argv))
+
+
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    assemble: Callable[[Places], Service] | None = None,
+) -> int:
+    """`python -m unionfs.daemon`: the exit status. What is not given follows the environment."""
+    given = _arguments(argv)
+    places = Places(**{place.name: given[place.name] for place in fields(Places)})
+    if given["held"] is not None:
+        return _go_on(given["held"])
     for inherited in (given["lock"], given["ready"]):
         if inherited is not None:
             os.set_inheritable(inherited, False)  # noqa: FBT003 - positional only
@@ -350,7 +346,10 @@ def main(
             logger.info("%s is mounted already, by pid %d", claimed.mountpoint, claimed.pid)
             announce({"pid": claimed.pid})
         else:
-            serve(claimed, places, assemble=assemble or _assemble, announce=announce)
+            serve(
+                claimed, places, assemble=assemble, announce=announce,
+                background=given["background"],
+            )  # fmt: skip
     except PkgviewError as error:
         logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
         announce({"what": error.what, "remedy": error.remedy})

@@ -255,7 +255,7 @@ def _start(places: Places, claimed: Claim, command: Sequence[str]) -> int:
         said = _read_until_closed(readable, START_SECONDS)
         if said is None:
             process.kill()
-            if pid := claimed.meeting.pid():
+            for pid in claimed.meeting.pids():
                 os.kill(pid, signal.SIGKILL)
         process.wait()
     finally:

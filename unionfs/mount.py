@@ -82,4 +82,5 @@ def assemble(places: Places) -> Service:
         gauges=gauges,
         operations={"refresh": refresh, "resolve": resolving.answer, **operations.table},
         alongside=(operations.tend, background.tend),
+        answer=partial(devfuse.answer, filesystem) if chosen == "devfuse" else None,
     )

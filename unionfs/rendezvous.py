@@ -27,7 +27,7 @@ class Rendezvous:
     """Where the daemon of one mount point keeps its lock and its socket.
 
     The lock (flock(2)) is held for as long as the daemon lives: it *is* the answer to "does it
-    run?"; its content, the daemon's pid in decimal, is for messages.
+    run?"; its content, its processes' pids in decimal, one a line, is for messages.
     """
 
     directory: Path
@@ -103,18 +103,30 @@ class Rendezvous:
             os.close(number)
         return False
 
-    def pid(self) -> int | None:
-        """The daemon's pid, if a process of that pid really has the lock file open."""
+    def pids(self) -> list[int]:
+        """The daemon's processes, its supervisor first, that really have the lock file open."""
         try:
-            pid = int(self.lock.read_bytes()[:20])
+            pids = [int(pid) for pid in self.lock.read_bytes()[:256].split()]
             ours = self.lock.stat()
-            for entry in Path(f"/proc/{pid}/fd").iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    if os.path.samestat(os.stat(entry), ours):  # noqa: PTH116 - see users()
-                        return pid
         except (OSError, ValueError):
-            pass
-        return None
+            return []
+        return [pid for pid in pids if _has_open(pid, ours)]
+
+    def pid(self) -> int | None:
+        """The pid that the daemon is known by."""
+        return next(iter(self.pids()), None)
+
+
+def _has_open(pid: int, file: os.stat_result) -> bool:
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return False
+    for number in numbers:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if os.path.samestat(os.stat(f"/proc/{pid}/fd/{number}"), file):  # noqa: PTH116 - through the link
+                return True
+    return False
 
 
 def rendezvous(places: Places, mountpoint: Path) -> Rendezvous:

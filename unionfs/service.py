@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
+    import trio
+
     from unionfs import control
+    from unionfs.kernel.session import Terms
+    from unionfs.kernel.slots import Slots
 
 
 class Serve(Protocol):
@@ -28,9 +32,30 @@ class Serve(Protocol):
         ...
 
 
+class Answer(Protocol):
+    """Answers a mount that another process holds: its descriptor, what INIT agreed on, its slots.
+
+    Returns when it was unmounted; once `draining` is set, when all that was read is answered.
+    """
+
+    async def __call__(
+        self,
+        descriptor: int,
+        terms: Terms,
+        slots: Slots,
+        *,
+        requests: Counter[str],
+        draining: trio.Event | None = None,
+    ) -> None:
+        """Count every request in `requests`, by opcode."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """What a daemon serves. `gauges` adds to `status`, `operations` to the control socket.
+
+    `answer` is there where servers can be supervised, and be replaced under a live mount.
 
     `alongside` runs while it is mounted, in tasks that never return and let no exception out.
     """
@@ -40,3 +65,4 @@ class Service:
     gauges: Callable[[], Mapping[str, Any]]
     operations: Mapping[str, control.Operation]
     alongside: Sequence[Callable[[], Awaitable[None]]] = ()
+    answer: Answer | None = None

@@ -144,6 +144,17 @@ from unionfs.rendezvous import rendezvous  # noqa: E402 - the same
 from unionfs.store import Store  # noqa: E402 - the same
 
 
+def _crash(meeting: Rendezvous) -> None:
+    """Kill all of a daemon: what holds the mount, what serves it, and what comes in their place."""
+    deadline = time.monotonic() + 30
+    while (pids := meeting.pids()) or meeting.held():
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def tidy(root: Path) -> None:
     """Unmount all below `root` and end every daemon whose lock lies there; then all is checked."""
     for mount in mounts.table():
@@ -153,8 +164,7 @@ def tidy(root: Path) -> None:
     for lock in root.rglob("*.lock"):
         meeting = Rendezvous(directory=lock.parent, name=lock.stem)
         while meeting.held():
-            if pid := meeting.pid():
-                os.kill(pid, signal.SIGKILL)
+            _crash(meeting)
             assert time.monotonic() < deadline, f"a daemon outlives its test: {lock}"
             time.sleep(0.02)
     assert not [mount for mount in mounts.table() if mount.path.is_relative_to(root)]
@@ -169,6 +179,12 @@ def fuse() -> None:
         if os.environ.get("CI"):
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def crash() -> Callable[[Places], None]:
+    """Kill all of a mount's daemon, so that the mount is stale."""
+    return lambda places: _crash(rendezvous(places, mounts.canonical(places.mount)))
 
 
 @pytest.fixture

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from unionfs import mounts
-from unionfs.rendezvous import rendezvous
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from resolver.places import Places
     from tests.mounted.conftest import Index, Site
 
 pytestmark = pytest.mark.fuse
@@ -291,12 +291,6 @@ def mounts_below(site: Site) -> list[mounts.Mount]:
     return [mount for mount in mounts.table() if mount.path.is_relative_to(site.home)]
 
 
-def daemon_of(site: Site) -> int:
-    pid = rendezvous(site.places, mounts.canonical(site.places.mount)).pid()
-    assert pid is not None
-    return pid
-
-
 def until(what: Callable[[], object], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     while not what():
@@ -304,16 +298,16 @@ def until(what: Callable[[], object], seconds: float = 20.0) -> None:
         time.sleep(0.01)
 
 
-def test_the_daemon_is_killed_and_up_mends_the_mount(shop: Site, index: Index) -> None:
+def test_the_daemon_is_killed_and_up_mends_the_mount(
+    shop: Site, index: Index, crash: Callable[[Places], None]
+) -> None:
     index.wheel("alpha")
     index.wheel("beta")
     directory = shop.project("project")
     (directory / "requirements.txt").write_text("alpha\n")
     shop.run(PKGVIEW, "up", cwd=directory)
     for command in (("up",), ("run", "--", "python", "-c", "import alpha"), ("up",)):
-        meeting = rendezvous(shop.places, mounts.canonical(shop.places.mount))
-        os.kill(daemon_of(shop), signal.SIGKILL)
-        until(lambda meeting=meeting: not meeting.held())  # type: ignore[misc]
+        crash(shop.places)
         with pytest.raises(OSError, match="not connected"):
             os.stat(directory / ".venv/bin/python")  # noqa: PTH116 - pathlib would say False
         shop.run(PKGVIEW, *command, cwd=directory)
@@ -321,7 +315,9 @@ def test_the_daemon_is_killed_and_up_mends_the_mount(shop: Site, index: Index) -
         assert len(mounts_below(shop)) == 1
 
 
-def test_the_daemon_is_killed_while_up_fetches(shop: Site, index: Index) -> None:
+def test_the_daemon_is_killed_while_up_fetches(
+    shop: Site, index: Index, crash: Callable[[Places], None]
+) -> None:
     index.wheel("alpha")
     path = index.wheel("beta", files={"beta.py": b"", "beta.bin": os.urandom(1 << 18)})
     directory = shop.project("project")
@@ -331,7 +327,7 @@ def test_the_daemon_is_killed_while_up_fetches(shop: Site, index: Index) -> None
     index.slow.add(path.name)
     process = begun(shop, directory, "up")
     until(lambda: f"/files/{path.name}" in index.asked)
-    os.kill(daemon_of(shop), signal.SIGKILL)
+    crash(shop.places)
     index.slow.clear()
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr

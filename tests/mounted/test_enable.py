@@ -21,6 +21,9 @@ from unionfs.environment import taught
 from unionfs.rendezvous import rendezvous
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resolver.places import Places
     from tests.mounted.conftest import Index, Site
 
 pytestmark = pytest.mark.fuse
@@ -65,11 +68,6 @@ class Ground:
     @property
     def views(self) -> str:
         return f"{self.site.places.mount}/views/"
-
-    def daemon(self) -> int:
-        pid = rendezvous(self.site.places, self.site.places.mount).pid()
-        assert pid is not None
-        return pid
 
     def seconds(self, *arguments: str, cwd: Path) -> float:
         began = time.monotonic()
@@ -246,28 +244,29 @@ subprocess.run([sys.executable, "-c", {SAY!r}])
     assert stdout == "1.0\n", stderr
 
 
-def test_nothing_is_there_to_ask(one: Ground) -> None:
+def test_nothing_is_there_to_ask(one: Ground, crash: Callable[[Places], None]) -> None:
     one.run("-c", SAY, cwd=one.project)
     one.site.pkgview("umount", cwd=one.site.home)
     assert one.seconds("-c", "print('on')", cwd=one.project) < 1
     # Killed: the socket is still there, and nobody behind it.
     one.site.pkgview("mount", cwd=one.site.home)
-    os.kill(one.daemon(), signal.SIGKILL)
-    time.sleep(0.1)
+    crash(one.site.places)
     assert one.seconds("-c", "print('on')", cwd=one.project) < 1
 
 
 def test_a_daemon_that_hangs(one: Ground) -> None:
     one.run("-c", SAY, cwd=one.project)
-    daemon = one.daemon()
-    os.kill(daemon, signal.SIGSTOP)
+    daemon = rendezvous(one.site.places, one.site.places.mount).pids()
+    for pid in daemon:  # whoever would do something about it first
+        os.kill(pid, signal.SIGSTOP)
     try:
         assert one.seconds("-c", "print('on')", cwd=one.site.home) < 0.9
         assert 0.9 < one.seconds("-c", "print('on')", cwd=one.project) < 5
         # The next ones know.
         assert one.seconds("-c", "print('on')", cwd=one.project) < 0.9
     finally:
-        os.kill(daemon, signal.SIGCONT)
+        for pid in daemon:
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_disable_leaves_nothing(ground: Ground) -> None:

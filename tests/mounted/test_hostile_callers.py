@@ -126,7 +126,7 @@ def hung(world: Stage) -> Iterator[Path]:
 def needs(stage: Stage) -> dict[str, int]:
     """The daemon's memory in bytes, its threads, and what it remembers."""
     status = stage.ask("status")
-    lines = Path(f"/proc/{status['pid']}/status").read_text("ascii").splitlines()
+    lines = Path(f"/proc/{status['server']}/status").read_text("ascii").splitlines()
     (threads,) = (int(line.split()[1]) for line in lines if line.startswith("Threads:"))
     return {"memory": status["memory"], "threads": threads, "bindings": status["bindings"]}
 

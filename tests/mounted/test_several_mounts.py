@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ import pytest
 from unionfs import mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from resolver.places import Places
     from tests.mounted.conftest import Pair
 
 pytestmark = pytest.mark.fuse
@@ -245,9 +247,10 @@ def test_an_ordinary_user_is_told_who_may_let_others_in(ordinary: dict[str, Any]
     assert "Traceback" not in said.stderr
 
 
-def test_a_mount_that_is_mended_lets_in_whom_it_let_in(pair: Pair, public: Path) -> None:
-    status = json.loads(pkgview(pair, public, "status", "--json").stdout)
-    os.kill(status["pid"], 9)
+def test_a_mount_that_is_mended_lets_in_whom_it_let_in(
+    pair: Pair, public: Path, crash: Callable[[Places], None]
+) -> None:
+    crash(replace(pair.places, mount=public))
     said = pkgview(pair, public, "mount", "--json", public)
     assert json.loads(said.stdout)["how"] == "mended"
     assert as_nobody(pair, "readlink", public / "current", cwd=Path("/")).returncode == 0

@@ -25,8 +25,9 @@ from resolver.interpreter import find_interpreter
 from unionfs.rendezvous import rendezvous
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from resolver.places import Places
     from tests.mounted.conftest import Index, Site
 
 pytestmark = pytest.mark.fuse
@@ -298,12 +299,12 @@ def test_ctrl_c_ends_the_program_and_not_the_resolution(ground: Ground) -> None:
     assert len(ground.resolutions()) == 1
 
 
-def test_the_daemon_is_killed_meanwhile(ground: Ground) -> None:
+def test_the_daemon_is_killed_meanwhile(ground: Ground, crash: Callable[[Places], None]) -> None:
     path = ground.heavy(version="2.0", seconds=30)
     directory = ground.project()
     program = ground.start("-c", "print('on')", cwd=directory)
     ground.await_request(path)
-    os.kill(ground.daemon(), signal.SIGKILL)
+    crash(ground.site.places)
     stdout, stderr = program.communicate(timeout=20)
     assert (stdout, program.returncode) == ("on\n", 0)
     assert "`pkgview mount`" in stderr

@@ -38,6 +38,7 @@ COMMANDS = {
     "store": ("unionfs.cli.store:store", "Show the archives that are kept."),
     "mount": ("unionfs.cli.mount:mount", "Mount, unless it is mounted; mend a stale mount."),
     "umount": ("unionfs.cli.mount:umount", "Unmount and end the daemon."),
+    "upgrade": ("unionfs.cli.upgrade:upgrade", "Have a new version go on with the mount."),
     "status": ("unionfs.cli.status:status", "Show the mount and what its daemon did."),
 }
 """Name -> where it is, "module:attribute", and its line in `pkgview -h`."""

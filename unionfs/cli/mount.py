@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 MOUNTPOINT = click.argument("mountpoint", required=False, type=click.Path(path_type=Path))
 
+ELSEWHERE_SECONDS = 1.0
+"""How long a daemon may take to see that it was unmounted before it is asked."""
+
 
 def places_for(mountpoint: Path | None) -> Places:
     """The user's places, with another mount point where one is named."""
@@ -120,22 +123,28 @@ def unmount(
         mounts.unmount(path, lazy=lazy or force)
     if live is None or _wait_for_end(live, patience, lazy=lazy):
         return path, "unmounted"
-    if lazy:
+    if lazy or not live.held():
         return path, "detached"
     raise control.silent(live, patience)
 
 
-def _kill(live: Rendezvous) -> None:
-    """End a daemon that may hang, through a pidfd: the pid cannot change its meaning meanwhile."""
-    pid = live.pid()
-    if pid is None:
-        return
+def _kill(live: Rendezvous, patience: float = launch.PATIENCE) -> None:
+    """End all processes of a daemon that may hang; one may start another meanwhile."""
+    deadline = time.monotonic() + patience
+    while (pids := live.pids()) and time.monotonic() < deadline:
+        for pid in pids:
+            _kill_one(live, pid)
+        time.sleep(0.01)
+
+
+def _kill_one(live: Rendezvous, pid: int) -> None:
+    """Through a pidfd: the pid cannot change its meaning meanwhile."""
     try:
         process = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
-        if live.pid() == pid:
+        if pid in live.pids():
             signal.pidfd_send_signal(process, signal.SIGKILL)
     except ProcessLookupError:
         pass
@@ -151,10 +160,13 @@ def _wait_for_end(live: Rendezvous, patience: float, *, lazy: bool) -> bool:
     """Wait until the daemon has released its lock.
 
     A daemon detached from its mount while in use releases it when it is asked, and lives on: False.
+    Without `lazy` that is one whose mount was copied elsewhere (a container), which the kernel does
+    not tell when this one is taken away.
     """
-    deadline = time.monotonic() + patience
+    now = time.monotonic()
+    deadline, ask_from = now + patience, now if lazy else now + ELSEWHERE_SECONDS
     while live.held():
-        if lazy:
+        if time.monotonic() >= ask_from:
             try:
                 control.ask(live, "ping", seconds=max(deadline - time.monotonic(), 0.1))
             except DaemonAbsentError:

@@ -77,6 +77,7 @@ def _show(found: Mapping[str, Any]) -> None:
     rows = [
         ("mount", str(found["mountpoint"])),
         ("daemon", f"pid {found['pid']}, pkgview {found['version']}, {found['transport']}"),
+        ("server", _server(found)),
         ("up for", console.duration(found["uptime"])),
         ("memory", console.size(found["memory"])),
     ]
@@ -92,5 +93,15 @@ def _show(found: Mapping[str, Any]) -> None:
     if found["version"] != launch.version():
         console.note(
             f"The daemon is pkgview {found['version']}, this command {launch.version()}: "
-            "`pkgview umount` and `pkgview mount` bring it up to date."
+            "`pkgview upgrade` brings it up to date."
+            if found["supervised"]
+            else "`pkgview umount` and `pkgview mount` bring it up to date."
         )
+
+
+def _server(found: Mapping[str, Any]) -> str:
+    if not found["supervised"]:
+        return "the daemon itself; if it dies, so does the mount"
+    died = f"pid {found['server']}, restarted {found['restarts']:,} times"
+    pause = found["pause"]
+    return died if pause is None else f"{died}, last within {pause * 1000:.0f} ms"

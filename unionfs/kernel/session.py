@@ -62,14 +62,25 @@ def mounted(mountpoint: Path, options: set[str]) -> Iterator[int]:
     """
     import pyfuse3  # noqa: PLC0415 - who only serves a descriptor does without
 
-    before = _devices()
-    pyfuse3.init(pyfuse3.Operations(), os.fspath(mountpoint), options)
+    descriptor = mount(mountpoint, options)
     try:
-        (descriptor,) = _devices() - before
-        os.set_blocking(descriptor, False)
         yield descriptor
     finally:
         pyfuse3.close(unmount=True)
+
+
+def mount(mountpoint: Path, options: set[str]) -> int:
+    """Mount: the descriptor to serve, which does not block. Unmounting is the caller's, by path.
+
+    `RuntimeError` from pyfuse3 where the kernel or fusermount3 refuses to mount.
+    """
+    import pyfuse3  # noqa: PLC0415 - who only serves a descriptor does without
+
+    before = _devices()
+    pyfuse3.init(pyfuse3.Operations(), os.fspath(mountpoint), options)
+    (descriptor,) = _devices() - before
+    os.set_blocking(descriptor, False)
+    return descriptor
 
 
 def _devices() -> set[int]:

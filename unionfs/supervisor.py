@@ -1,0 +1,463 @@
+"""The process that holds a live mount, and starts those that serve it.
+
+It mounts, keeps the descriptors (`held`), and waits. It looks at no file, answers no request and
+allocates next to nothing, so there is little that could end it. Servers are forked from it, with
+all that they import already there: a successor answers within some 20 ms.
+
+    a server dies             another is started on its slots: it answers what that one had read
+    it is stopped             for `STOPPED_SECONDS`: it is killed, and so replaced
+    it dies again and again   its successor refuses what lies in the slots, in case that is why;
+                              the next ones are started ever more slowly
+    `pkgview upgrade`         this process becomes another program (execve), keeps pid, children and
+                              descriptors, and replaces the server as below
+    this process dies         a server starts another supervisor, which replaces it as below
+    SIGTERM, SIGINT, SIGHUP   unmount, end the servers, end
+
+A server is replaced in three steps, so that the mount is served at every moment and no command's
+effect is lost: it is told to leave the commands (SIGUSR1) and says that it has; its successor is
+started and says that it serves; it is told to end once it has answered all that it had read
+(SIGUSR2).
+
+Concurrency: one thread, one loop. Signal handlers only write to the wake-up pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import logging
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from resolver.errors import PkgviewError
+from unionfs import control, mounts, server
+from unionfs.held import Held
+from unionfs.kernel import session
+from unionfs.kernel.slots import Slots
+from unionfs.rendezvous import rendezvous
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import FrameType
+
+    from resolver.places import Places
+    from unionfs.launch import Claim
+
+    Announce = Callable[[Mapping[str, Any]], None]
+
+logger = logging.getLogger(__name__)
+
+STOPPED_SECONDS: Final = 2.0
+"""How long a server may be stopped (SIGSTOP) before it is killed."""
+
+HUSH_SECONDS: Final = 5.0
+"""How long a server may take to leave the commands to its successor before it is killed."""
+
+STOP_SECONDS: Final = 5.0
+"""How long servers may take to end."""
+
+SHORT_SECONDS: Final = 0.05
+"""A life shorter than that was none."""
+
+_KILLED, _CRASHED, _SUSPECT = 1, 16, 64
+"""What a short life counts: somebody's SIGKILL says little about the server, a crash much. From
+the sum `_SUSPECT` on, a successor waits, and is suspicious of what lies in the slots."""
+
+LONGEST_PAUSE: Final = 5.0
+"""Seconds before a server is started that dies again and again."""
+
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Server:
+    pid: int
+    pidfd: int
+    slots: int
+    begun: float
+    leaving: bool = False
+    """A successor is there, or comes: it is not replaced when it ends."""
+    ready: bool = False
+    stopped: float | None = None
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class _Start:
+    """A server to be started."""
+
+    due: float
+    slots: int
+    died: float | None
+    leaving: bool = False
+
+
+def mount(claimed: Claim, places: Places, announce: Announce, *, background: bool) -> None:
+    """Mount what is claimed and supervise its servers until it is unmounted.
+
+    `PkgviewError` if it cannot be mounted, or its first server cannot serve it.
+    """
+    lock = os.dup(claimed.lock)
+    listener = control.listen(claimed.meeting)
+    try:
+        descriptor = session.mount(
+            claimed.mountpoint,
+            set(mounts.OPTIONS) | ({mounts.ALLOW_OTHER} if claimed.shared else set()),
+        )
+    except RuntimeError as error:
+        listener.close()
+        claimed.meeting.socket.unlink(missing_ok=True)
+        raise PkgviewError(
+            f"{claimed.mountpoint} cannot be mounted: {error}",
+            remedy="A container needs `--device /dev/fuse --cap-add SYS_ADMIN`; "
+            "elsewhere the log says more.",
+        ) from error
+    mounted = mounts.mounted_at(claimed.mountpoint)
+    ours, theirs = server.channel()
+    held = Held(
+        places=places,
+        device=mounted.device if mounted else (0, 0),
+        terms=session.negotiate(descriptor).to_json(),
+        mount=descriptor,
+        listener=listener.detach(),
+        lock=lock,
+        seat=os.memfd_create("pkgview-seat", os.MFD_CLOEXEC),
+        supervisors=ours.detach(),
+        servers=theirs.detach(),
+        background=background,
+        born=time.monotonic(),
+    )
+    logger.info("mounted %s", claimed.mountpoint)
+    Supervisor(held, announce).run()
+
+
+class Supervisor:
+    """One mount's."""
+
+    def __init__(self, held: Held, announce: Announce = lambda _: None) -> None:
+        """Go on with `held`; `announce` is told once, when its mount is served by one of ours."""
+        self._held = held
+        self._announce: Announce | None = announce
+        self._meeting = rendezvous(held.places, held.places.mount)
+        self._servers: list[_Server] = []
+        self._starts: list[_Start] = []
+        self._hush_until: float | None = None
+        self._shortness = 0
+        self._upgrade: str | None = None
+        self._over = False
+        self._failure: PkgviewError | None = None
+        self._adopted = bool(held.running)
+        os.set_blocking(held.supervisors, False)
+
+    def run(self) -> None:
+        """Until the mount is gone, or is to be."""
+        gc.collect()
+        gc.freeze()  # what is here now is shared with servers for as long as nobody touches it
+        self._listen_to_signals()
+        for pid, slots in self._held.running:
+            with contextlib.suppress(ProcessLookupError):
+                self._add(pid, slots)
+        if self._servers:
+            self._replace()
+        else:
+            for _, slots in self._held.running[:1]:  # it died on the way here
+                self._starts.append(_Start(due=0.0, slots=slots, died=None))
+        if not self._servers and not self._starts:
+            self._starts.append(_Start(due=0.0, slots=_new_slots(), died=None))
+        while not self._over:
+            self._start_what_is_due()
+            self._wait()
+            self._hear()
+            self._bury()
+            self._look_for_the_stopped()
+            self._become()
+        self._end()
+        if self._failure is not None:
+            raise self._failure
+        logger.info("ended")
+
+    # Waiting
+
+    def _listen_to_signals(self) -> None:
+        self._woken, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        for number in (*_ENDING, signal.SIGCHLD):
+            signal.signal(number, self._heed)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_ENDING, signal.SIGCHLD))
+
+    def _heed(self, number: int, _: FrameType | None) -> None:
+        if number in _ENDING:
+            logger.info("ending: %s", signal.Signals(number).name)
+            self._over = True
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        moments = [start.due for start in self._starts]
+        moments += [one.stopped + STOPPED_SECONDS for one in self._servers if one.stopped]
+        if self._hush_until is not None:
+            moments.append(self._hush_until)
+        poll = select.poll()
+        for number in (self._woken, self._held.supervisors, *(one.pidfd for one in self._servers)):
+            poll.register(number, select.POLLIN)
+        if not self._over:
+            poll.poll(max(min(moments) - now, 0) * 1000 + 1 if moments else None)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._woken, 4096)
+
+    def _hear(self) -> None:
+        """Do what servers say."""
+        while True:
+            try:
+                said = json.loads(os.read(self._held.supervisors, 1 << 16))
+            except BlockingIOError:
+                return
+            speaker = next((one for one in self._servers if one.pid == said["pid"]), None)
+            if speaker is None:
+                continue
+            if "ready" in said:
+                speaker.ready = True
+                self._is_served(speaker)
+            elif "hushed" in said and speaker.leaving and self._hush_until is not None:
+                self._hush_until = None
+                self._starts.append(_Start(due=0.0, slots=_new_slots(), died=None))
+            elif "failed" in said:
+                self._failure = PkgviewError(**said["failed"])
+            elif "let_go" in said:
+                self._held = replace(self._held, holding=False)
+            elif "stop" in said:
+                self._over = True
+            elif "upgrade" in said:
+                self._upgrade = str(said["upgrade"])
+
+    def _is_served(self, speaker: _Server) -> None:
+        if speaker.leaving:
+            return
+        for one in self._servers:
+            if one.leaving:
+                self._signal(one, signal.SIGUSR2)
+        self._failure = None
+        announce, self._announce = self._announce, None
+        if announce is not None:
+            announce({"pid": os.getpid()})
+
+    # Servers
+
+    def _add(self, pid: int, slots: int, *, leaving: bool = False) -> None:
+        self._servers.append(
+            _Server(
+                pid=pid, pidfd=os.pidfd_open(pid), slots=slots, begun=time.monotonic(),
+                leaving=leaving,
+            )
+        )  # fmt: skip
+        self._note_pids()
+
+    def _note_pids(self) -> None:
+        """In the lock, for messages and `umount --force`."""
+        if self._held.holding:
+            pids = "".join(f"{pid}\n" for pid in (os.getpid(), *(one.pid for one in self._servers)))
+            os.ftruncate(self._held.lock, os.pwrite(self._held.lock, pids.encode(), 0))
+
+    def _start_what_is_due(self) -> None:
+        now = time.monotonic()
+        for start in [one for one in self._starts if one.due <= now]:
+            self._starts.remove(start)
+            try:
+                self._start(start)
+            except OSError as error:  # no more processes, no more memory: soon, perhaps
+                logger.error("no server can be started: %s", error)  # noqa: TRY400 - says it all
+                start.due = now + 0.2
+                self._starts.append(start)
+
+    def _start(self, start: _Start) -> None:
+        life = server.Life(
+            supervisor=os.getpid(),
+            slots=start.slots,
+            restarts=self._held.restarts,
+            died=start.died,
+            leaving=start.leaving,
+            suspect=self._shortness >= _SUSPECT,
+        )
+        pid = os.fork()
+        if pid == 0:
+            self._be_server(life)
+        self._add(pid, start.slots, leaving=start.leaving)
+
+    def _be_server(self, life: server.Life) -> None:
+        """In the forked process; does not return."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (*_ENDING, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            _close_all_but(self._held, life.slots)
+            status = server.run(self._held, life)
+        except PkgviewError as error:
+            logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
+        except BaseException:
+            logger.exception("the server failed")
+        finally:
+            logging.shutdown()
+            os._exit(status)
+
+    def _bury(self) -> None:
+        """See who has ended, and what follows from it."""
+        for one in list(self._servers):
+            if not select.select([one.pidfd], [], [], 0)[0]:
+                continue
+            status = _status(one)
+            self._servers.remove(one)
+            os.close(one.pidfd)
+            if one.leaving:
+                self._has_left(one)
+            elif status == 0:
+                self._over = True  # the mount is gone
+            else:
+                self._has_died(one, status)
+            if not self._over:
+                self._note_pids()
+
+    def _has_left(self, one: _Server) -> None:
+        if (
+            self._hush_until is not None
+        ):  # before it had said so: its successor begins with its slots
+            self._hush_until = None
+            self._starts.append(_Start(due=0.0, slots=one.slots, died=time.monotonic()))
+            return
+        with Slots(os.dup(one.slots)) as slots:
+            left = len(slots.in_flight())
+        if left:
+            logger.warning("server %d died and left %d requests: answering", one.pid, left)
+            self._starts.append(_Start(due=0.0, slots=one.slots, died=None, leaving=True))
+        else:
+            os.close(one.slots)
+
+    def _has_died(self, one: _Server, status: int | None) -> None:
+        now = time.monotonic()
+        if self._announce is not None and not self._adopted and status == 1:
+            if self._failure is None:
+                self._failure = PkgviewError(
+                    "the server ended before it served anything", remedy="The log says why."
+                )
+            self._over = True
+            return
+        if one.ready and now - one.begun > SHORT_SECONDS:
+            self._shortness = 0
+        else:
+            self._shortness += _KILLED if status == -signal.SIGKILL else _CRASHED
+        over = self._shortness - _SUSPECT
+        pause = 0.0 if over < 0 else min(0.1 * 2 ** (over // _CRASHED), LONGEST_PAUSE)
+        self._held = replace(self._held, restarts=self._held.restarts + 1)
+        logger.warning(
+            "server %d ended%s: starting another%s",
+            one.pid,
+            f" ({_described(status)})",
+            f" in {pause:.1f} s, since it dies again and again" if pause else "",
+        )
+        self._starts.append(_Start(due=now + pause, slots=one.slots, died=now))
+
+    def _look_for_the_stopped(self) -> None:
+        now = time.monotonic()
+        for one in self._servers:
+            with contextlib.suppress(ChildProcessError):  # another's child: who adopted it sees it
+                flags = os.WSTOPPED | os.WCONTINUED | os.WNOHANG
+                change = os.waitid(os.P_PID, one.pid, flags)
+                if change is not None:
+                    one.stopped = now if change.si_code == os.CLD_STOPPED else None
+            if one.stopped is not None and now - one.stopped >= STOPPED_SECONDS:
+                logger.error("server %d was stopped for %.0f s: killed", one.pid, STOPPED_SECONDS)
+                one.stopped = None
+                self._signal(one, signal.SIGKILL)
+        if self._hush_until is not None and now > self._hush_until:
+            for one in self._servers:
+                logger.error("server %d does not leave: killed", one.pid)
+                self._signal(one, signal.SIGKILL)
+
+    @staticmethod
+    def _signal(one: _Server, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(one.pidfd, number)
+
+    # Replacing
+
+    def _replace(self) -> None:
+        """Begin to replace the servers that are there."""
+        self._hush_until = time.monotonic() + HUSH_SECONDS
+        for one in self._servers:
+            one.leaving = True
+            self._signal(one, signal.SIGUSR1)
+
+    def _become(self) -> None:
+        """Become another version of this program, if one is wanted and nothing else goes on.
+
+        Where it cannot be started this one stays.
+        """
+        executable = self._upgrade
+        if executable is None or self._over or self._starts or len(self._servers) != 1:
+            return
+        self._upgrade = None
+        running = tuple((one.pid, one.slots) for one in self._servers)
+        held = replace(self._held, running=running, upgrades=self._held.upgrades + 1)
+        command = held.command(executable)
+        for number in held.descriptors:
+            os.set_inheritable(number, True)  # noqa: FBT003 - positional only
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            os.execv(executable, command)  # noqa: S606 - a supervisor starts programs
+        except OSError as error:
+            logger.error("not upgraded: %s: %s", executable, error.strerror)  # noqa: TRY400 - says it all
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+    # The end
+
+    def _end(self) -> None:
+        """Unmount what is ours, end the servers, let go of lock and socket; what is open breaks."""
+        path = self._held.places.mount
+        with contextlib.suppress(PkgviewError):
+            mount = mounts.mounted_at(path)
+            if mount is not None and mount.device == self._held.device:
+                mounts.unmount(path, lazy=True)
+        for one in self._servers:
+            self._signal(one, signal.SIGTERM)
+            self._signal(one, signal.SIGCONT)
+        deadline = time.monotonic() + STOP_SECONDS
+        for one in self._servers:
+            if not select.select([one.pidfd], [], [], max(deadline - time.monotonic(), 0))[0]:
+                logger.error("server %d does not end: killed", one.pid)
+                self._signal(one, signal.SIGKILL)
+                select.select([one.pidfd], [], [], 1.0)
+            _status(one)
+        if self._held.holding:
+            self._meeting.socket.unlink(missing_ok=True)
+        os.close(self._held.lock)
+
+
+def _close_all_but(held: Held, slots: int) -> None:
+    """In a forked process: let go of what only a supervisor may have."""
+    kept = {0, 1, 2, held.mount, held.listener, held.lock, held.seat, held.servers, slots}
+    for number in {int(name) for name in os.listdir("/proc/self/fd")} - kept:
+        with contextlib.suppress(OSError):  # the listing's own
+            os.close(number)
+
+
+def _new_slots() -> int:
+    with Slots.create() as slots:
+        return os.dup(slots.descriptor)
+
+
+def _status(one: _Server) -> int | None:
+    """The exit status of one that has ended, a signal's number negative; None if it is no child."""
+    try:
+        _, status = os.waitpid(one.pid, 0)
+    except ChildProcessError:
+        return None
+    return os.waitstatus_to_exitcode(status)
+
+
+def _described(status: int | None) -> str:
+    if status is None:
+        return "another's child"
+    return signal.Signals(-status).name if status < 0 else f"status {status}"
