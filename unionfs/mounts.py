@@ -251,6 +251,34 @@ def users(path: Path) -> list[tuple[int, str]]:
     return found
 
 
+def elsewhere(device: tuple[int, int]) -> list[tuple[int, str]]:
+    """Processes (pid, name), one of each other mount namespace that has a copy of that mount.
+
+    Containers and sandboxes copy what is mounted when they start, and keep it when it is unmounted
+    here. Those that this user may look into.
+    """
+    seen, found = {_namespace("self")}, []
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()):
+        if (namespace := _namespace(str(pid))) is None or namespace in seen:
+            continue
+        try:
+            content = Path(f"/proc/{pid}/mountinfo").read_bytes()
+            name = Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
+        except OSError:
+            continue
+        seen.add(namespace)
+        if any(mount.device == device for mount in parse(content)):
+            found.append((pid, name))
+    return found
+
+
+def _namespace(process: str) -> str | None:
+    try:
+        return os.readlink(f"/proc/{process}/ns/mnt")
+    except OSError:
+        return None
+
+
 def _names_held(pid: int) -> list[str]:
     process = f"/proc/{pid}"
     names = []

@@ -489,6 +489,27 @@ def test_mount_status_umount(places: Places) -> None:
     assert (done.returncode, done.stderr) == (0, f"Nothing is mounted at {places.mount}.\n")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may")
+def test_umount_names_who_has_a_copy_of_the_mount(places: Places) -> None:
+    served = json.loads(pkgview("mount", "--json").stdout)["pid"]
+    copying = ["unshare", "-m", "sh", "-c", 'echo ready; read -r _; readlink "$0"']
+    with subprocess.Popen(
+        [*copying, places.mount / "current"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as holder:  # fmt: skip
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "ready\n"
+        done = pkgview("umount")
+        assert done.returncode == 0
+        assert f"are served until they end: sh (pid {holder.pid})" in done.stderr
+        assert f"Unmounted {places.mount}; the daemon ends when" in done.stderr
+        assert not is_mounted(places)
+        assert not meeting(places).held()  # another may be mounted there now
+        said, _ = holder.communicate("\n", timeout=30)
+        assert said.startswith("views/")
+    eventually(lambda: not Path(f"/proc/{served}").exists(), 30)
+
+
 def test_in_the_foreground_an_interrupt_unmounts(places: Places) -> None:
     process = subprocess.Popen(
         [*PKGVIEW, "mount", "--foreground"], stderr=subprocess.PIPE, text=True

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.fuse
 
-SHORT_LIVED = 3000
+SHORT_LIVED = 10_000
 AT_ONCE = 50
 
 P99 = 0.25

@@ -94,7 +94,7 @@ def umount(mountpoint: Path | None, *, lazy: bool, force: bool, as_json: bool) -
         {
             "absent": "Nothing is mounted at {}.",
             "unmounted": "Unmounted {}.",
-            "detached": "Unmounted {}; the daemon ends when the last open file is closed.",
+            "detached": "Unmounted {}; the daemon ends when nobody uses it any more.",
         }[how].format(path)
     )
 
@@ -119,13 +119,28 @@ def unmount(
             mounts.abort(there)
         if live is not None:
             _kill(live)
+    devices: set[tuple[int, int]] = set()
     while (there := mounts.mounted_at(path)) is not None and there.ours:
         mounts.unmount(path, lazy=lazy or force)
-    if live is None or _wait_for_end(live, patience, lazy=lazy):
+        devices.add(there.device)
+    detached = lazy or (not force and _say_copies(devices))
+    if live is None or _wait_for_end(live, patience, detached=detached):
         return path, "unmounted"
     if lazy or not live.held():
         return path, "detached"
     raise control.silent(live, patience)
+
+
+def _say_copies(devices: set[tuple[int, int]]) -> bool:
+    """Name those whose copies of a mount are served until they end; False: there are none."""
+    holders = [holder for device in devices for holder in mounts.elsewhere(device)]
+    if holders:
+        names = ", ".join(f"{name} (pid {pid})" for pid, name in holders[:5])
+        console.note(
+            "In a mount namespace of their own (a container, a sandbox) these have a copy, and are "
+            f"served until they end: {names}"
+        )
+    return bool(holders)
 
 
 def _kill(live: Rendezvous, patience: float = launch.PATIENCE) -> None:
@@ -156,15 +171,15 @@ def _kill_one(live: Rendezvous, pid: int) -> None:
         os.close(process)
 
 
-def _wait_for_end(live: Rendezvous, patience: float, *, lazy: bool) -> bool:
+def _wait_for_end(live: Rendezvous, patience: float, *, detached: bool) -> bool:
     """Wait until the daemon has released its lock.
 
     A daemon detached from its mount while in use releases it when it is asked, and lives on: False.
-    Without `lazy` that is one whose mount was copied elsewhere (a container), which the kernel does
-    not tell when this one is taken away.
+    Its mount may have been copied elsewhere without anybody having seen it (another user's
+    container): the kernel does not tell the daemon when this one is taken away.
     """
     now = time.monotonic()
-    deadline, ask_from = now + patience, now if lazy else now + ELSEWHERE_SECONDS
+    deadline, ask_from = now + patience, now if detached else now + ELSEWHERE_SECONDS
     while live.held():
         if time.monotonic() >= ask_from:
             try:
