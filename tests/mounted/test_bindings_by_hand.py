@@ -27,8 +27,7 @@ import pytest
 
 from resolver.places import Places
 from resolver.procfs import Absence, Tid, read_cgroup
-from unionfs import cgroups, mounts
-from unionfs.rendezvous import rendezvous
+from unionfs import cgroups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,6 +103,7 @@ class Street:
     blue: Path
     nowhere: Path
     views: dict[Path, str]
+    crash: Callable[[Places], None]
     askers: list[Asker] = field(default_factory=list)
 
     @property
@@ -145,11 +145,7 @@ class Street:
 
     def restart(self) -> None:
         """End the daemon as a crash does, and let a command bring the next."""
-        meeting = rendezvous(self.site.places, mounts.canonical(self.mount))
-        pid = meeting.pid()
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not meeting.held())
+        self.crash(self.site.places)
         self.pkgview("mount")
 
     def by_hand(self) -> list[dict[str, Any]]:
@@ -184,14 +180,16 @@ def write_wheel(directory: Path, name: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def town(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
+def town(
+    site: Site, tmp_path_factory: pytest.TempPathFactory, crash: Callable[[Places], None]
+) -> Iterator[Street]:
     """A home and a daemon for all tests here; none of them needs an index."""
     home = tmp_path_factory.mktemp("home")
     environ = {**site.environ, "HOME": os.fspath(home), "UV_OFFLINE": "1"}
     places = Places.from_environ(environ)
     own = replace(site, home=home, places=places, environ=environ)
     red, blue, nowhere = (own.project(name) for name in ("red", "blue", "nowhere"))
-    made = Street(site=own, red=red, blue=blue, nowhere=nowhere, views={})
+    made = Street(site=own, red=red, blue=blue, nowhere=nowhere, views={}, crash=crash)
     before = our_cgroups()
     try:
         made.require(red, "rose")

@@ -185,7 +185,7 @@ def test_no_python_that_the_project_would_take(shop: Site) -> None:
 @pytest.mark.parametrize(
     ("asked", "named"),
     [
-        ("2.7", ("2.7", "3.9")),
+        ("2.7", ("2.7", "3.10")),
         ("9.9", ("9.9",)),
         ("nonsense", ("nonsense",)),
         ("/nowhere/python", ("/nowhere/python",)),
@@ -201,7 +201,7 @@ def test_a_python_that_is_too_old(shop: Site) -> None:
     old = Path.home() / ".pyenv/versions/2.7.18/bin/python"
     if not old.exists():
         pytest.skip("there is no Python 2.7")
-    refused(shop, listing(shop), str(old), "3.9", arguments=("up", "--python", str(old)))
+    refused(shop, listing(shop), str(old), "3.10", arguments=("up", "--python", str(old)))
 
 
 def test_a_distribution_for_another_python(shop: Site, index: Index) -> None:
