@@ -36,8 +36,8 @@ def tree(root: Path) -> tuple[list[str], list[str]]:
     directories: list[str] = []
     for directory, below, names in os.walk(root):
         prefix = os.path.relpath(directory, root)
-        files += [f"{prefix}/{name}" for name in names]
-        directories += [f"{prefix}/{name}" for name in below]
+        files += [os.path.normpath(f"{prefix}/{name}") for name in names]
+        directories += [os.path.normpath(f"{prefix}/{name}") for name in below]
     return sorted(files), sorted(directories)
 
 
@@ -89,13 +89,13 @@ def calls(bench: Bench, sheet: Sheet) -> None:
     asked = sampled(files, FILES)
     listed = sampled(directories, DIRECTORIES)
     sheet.note(f"{len(asked):,} files opened and {len(listed):,} directories listed a round.")
-    for number, rival in turns(rivals, bench.rounds(11) + 1, seconds=60):
+    for number, rival in turns(rivals, bench.rounds(11), seconds=60, warmups=1):
         for what, names, call in (
             ("open + close", asked, open_all),
             ("listdir", listed, list_all),
             ("stat", asked, stat_all),
         ):
-            if number == 0:
+            if number < 0:
                 per_call(rival.root, names, call)  # after this one all is warm
             else:
                 sheet.add(what, rival.name, per_call(rival.root, names, call))
@@ -127,12 +127,12 @@ def walks(bench: Bench, sheet: Sheet) -> None:
     tasks = (("walk", walked, 5), ("tar", tarred, 3))
     for what, task, rounds in tasks:
         if bench.cold:
-            for _, rival in turns(bench.rivals(), bench.rounds(rounds), seconds=150):
+            for _, rival in turns(bench.rivals(), bench.rounds(rounds), seconds=90):
                 bench.forget(rival)
                 sheet.add(f"{what}, cold", rival.name, task(rival.root))
-        for number, rival in turns(bench.rivals(), bench.rounds(rounds) + 1, seconds=60):
+        for number, rival in turns(bench.rivals(), bench.rounds(rounds), seconds=40, warmups=1):
             took = task(rival.root)
-            if number:
+            if number >= 0:
                 sheet.add(f"{what}, warm", rival.name, took)
     _say_cold(bench, sheet)
 
@@ -163,12 +163,12 @@ def reads(bench: Bench, sheet: Sheet) -> None:
 
     for what, task in (("random read of 4 KiB", at_random), ("mmap, every page", mapped)):
         if bench.cold:
-            for _, rival in turns(rivals, bench.rounds(5), seconds=60):
+            for _, rival in turns(rivals, bench.rounds(5), seconds=30):
                 bench.forget(rival)
                 sheet.add(f"{what}, cold", rival.name, task(rival.root / SITE / name))
-        for number, rival in turns(rivals, bench.rounds(7) + 1, seconds=30):
+        for number, rival in turns(rivals, bench.rounds(7), seconds=15, warmups=1):
             took = task(rival.root / SITE / name)
-            if number:
+            if number >= 0:
                 sheet.add(f"{what}, warm", rival.name, took)
     _say_cold(bench, sheet)
 

@@ -113,7 +113,7 @@ def growth(bench: Bench, sheet: Sheet) -> None:
     env["XDG_STATE_HOME"] = str(work.scratch / "large")
     publishers = {size: Publisher(work, project(work, size, files), env) for size in sizes}
     try:
-        for _, size in turns(sizes, bench.rounds(7), seconds=90):
+        for _, size in turns(sizes, bench.rounds(7), seconds=60):
             what = f"of {size} distributions, {size * files:,} files"
             _view(sheet, f"a view {what}", publishers[size], mountpoint)
             work.run([PKGVIEW, "umount", "--lazy"], env=env)

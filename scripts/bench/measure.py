@@ -19,12 +19,15 @@ Contestant = TypeVar("Contestant")
 
 
 def turns(
-    contestants: Sequence[Contestant], rounds: int, *, seconds: float
+    contestants: Sequence[Contestant], rounds: int, *, seconds: float, warmups: int = 0
 ) -> Iterator[tuple[int, Contestant]]:
-    """(round, contestant), every contestant once a round; no round is begun after `seconds`."""
+    """(round, contestant), every contestant once a round; no round is begun after `seconds`.
+
+    But for the first: who takes part has a value. Before it come `warmups` rounds below zero.
+    """
     began = time.monotonic()
-    for number in range(rounds):
-        if number and time.monotonic() - began > seconds:
+    for number in range(-warmups, rounds):
+        if number > 0 and time.monotonic() - began > seconds:
             return
         first = number % len(contestants) if contestants else 0
         for one in (*contestants[first:], *contestants[:first]):

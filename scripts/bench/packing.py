@@ -48,7 +48,7 @@ def packing(bench: Bench, sheet: Sheet) -> None:
         found = [wheel for wheel in wheels if wheel.name.startswith(f"{name}-")]
         if found:
             sets[found[0].name.split("-py")[0].split("-cp")[0]] = found
-    for _, (what, chosen) in turns(list(sets.items()), bench.rounds(3), seconds=120):
+    for _, (what, chosen) in turns(list(sets.items()), bench.rounds(3), seconds=80):
         for name in ("uv", "pkgview"):
             into = bench.work.scratch / "packing"
             command: list[str | Path] = (

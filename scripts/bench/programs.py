@@ -54,12 +54,12 @@ def imports(bench: Bench, sheet: Sheet) -> None:
         count = int(work.run([rival.python, "-c", program], env=env))
         sheet.add("modules imported", rival.name, count, "modules")
     if bench.cold:
-        for _, rival in turns(bench.rivals(), bench.rounds(5), seconds=120):
+        for _, rival in turns(bench.rivals(), bench.rounds(5), seconds=60):
             bench.forget(rival)
             sheet.add("cold", rival.name, work.timed([rival.python, "-c", program], env=env))
-    for number, rival in turns(bench.rivals(), bench.rounds(15) + 1, seconds=120):
+    for number, rival in turns(bench.rivals(), bench.rounds(15), seconds=60, warmups=1):
         took = work.timed([rival.python, "-c", program], env=env)
-        if number:
+        if number >= 0:
             sheet.add("warm", rival.name, took)
     _without_ioctl(bench, sheet, program)
 
@@ -83,9 +83,9 @@ def _without_ioctl(bench: Bench, sheet: Sheet, program: str) -> None:
     env = environ(bench) | {"LD_PRELOAD": str(library)}
     both = [rival for rival in bench.rivals() if rival.name in {BASE, OURS}]
     what = "warm, without the IOCTL"
-    for number, rival in turns(both, bench.rounds(15) + 1, seconds=60):
+    for number, rival in turns(both, bench.rounds(15), seconds=40, warmups=1):
         took = bench.work.timed([rival.python, "-c", program], env=env)
-        if number:
+        if number >= 0:
             sheet.add(what, rival.name, took)
     sheet.note(
         "Without the IOCTL: the same Python, with a preloaded library that answers isatty() as "
@@ -96,9 +96,9 @@ def _without_ioctl(bench: Bench, sheet: Sheet, program: str) -> None:
 def parallel(bench: Bench, sheet: Sheet) -> None:
     """Many processes at once import the same, warm."""
     program = importing(QUICK if bench.quick else PARALLEL)
-    for number, rival in turns(bench.rivals(), bench.rounds(3) + 1, seconds=150):
+    for number, rival in turns(bench.rivals(), bench.rounds(3), seconds=90, warmups=1):
         for count in CROWDS:
-            if number:
+            if number >= 0:
                 took = _crowd(rival, program, count, environ(bench))
                 sheet.add(f"{count} at once", rival.name, took)
             elif count == CROWDS[0]:

@@ -104,7 +104,7 @@ def _measure(bench: Bench, sheet: Sheet, env: Mapping[str, str]) -> None:
     clones = _Clones(work.scratch / "clones")
     locks = variants(work, bench.key, bench.rounds(5))
     for number, name in turns(
-        ["uv", "uv, compiling", "pkgview"], len(locks), seconds=20 if bench.quick else 150
+        ["uv", "uv, compiling", "pkgview"], len(locks), seconds=20 if bench.quick else 120
     ):
         clone = clones.of(locks[number])
         command = making(work, name, clone)
@@ -112,7 +112,7 @@ def _measure(bench: Bench, sheet: Sheet, env: Mapping[str, str]) -> None:
         sheet.add(NEW, name, took)
         first = work.timed([clone / ".venv/bin/python", "-c", program], cwd=clone, env=env)
         sheet.add(FIRST, name, took + first)
-    for _, name in turns(["uv", "pkgview"], bench.rounds(7), seconds=60):
+    for _, name in turns(["uv", "pkgview"], bench.rounds(7), seconds=45):
         clone = clones.of(work.project)
         command = making(work, name, clone)
         sheet.add(KNOWN, name, work.timed(command, cwd=clone, env=env))

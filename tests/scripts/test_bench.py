@@ -42,6 +42,11 @@ def test_no_round_is_begun_when_the_time_is_over_but_the_first() -> None:
     assert [one for _, one in turns("ab", 9, seconds=-1)] == ["a", "b"]
 
 
+def test_warming_up_counts_for_nothing() -> None:
+    took = list(turns("ab", 9, seconds=-1, warmups=1))
+    assert [number for number, _ in took] == [-1, -1, 0, 0]
+
+
 def _results(**values: float) -> Results:
     sheet = Sheet(title="t")
     for rival, value in values.items():
