@@ -175,11 +175,11 @@ def _resident(work: Work, env: Mapping[str, str]) -> int:
         except OSError:
             continue
         parents[int(path.parent.name)] = int(fields[1])
+    while "unionfs" in _command(parents[pid]):
+        pid = parents[pid]
     family = {pid}
     while grown := {one for one, parent in parents.items() if parent in family} - family:
         family |= grown
-    if "unionfs" in _command(parents[pid]):
-        family.add(parents[pid])
     return sum(_proportional(one) for one in family)
 
 

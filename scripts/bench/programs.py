@@ -97,7 +97,7 @@ def parallel(bench: Bench, sheet: Sheet) -> None:
     """Many processes at once import the same, warm."""
     program = importing(QUICK if bench.quick else PARALLEL)
     for number, rival in turns(bench.rivals(), bench.rounds(3), seconds=90, warmups=1):
-        for count in CROWDS:
+        for count in CROWDS[: 2 if bench.quick else None]:
             if number >= 0:
                 took = _crowd(rival, program, count, environ(bench))
                 sheet.add(f"{count} at once", rival.name, took)
