@@ -16,15 +16,16 @@ import logging
 import math
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from resolver.binding import Binding, Bindings, Bound, Finding, Rule, decide, findings
-from resolver.caller import Caller, Identity, identity, mount_names, observe
+from resolver.caller import Caller, Identity, identity
 from resolver.errors import PkgviewError
+from resolver.observer import TIME_LIMIT, Observer, OwnEyes
 from resolver.procfs import (
     PROC,
     Absence,
@@ -35,6 +36,7 @@ from resolver.procfs import (
     read_cwd,
     read_serial,
     read_stat,
+    read_status,
 )
 
 if TYPE_CHECKING:
@@ -45,10 +47,6 @@ if TYPE_CHECKING:
     from resolver.binding import BindingState
 
 log = logging.getLogger(__name__)
-
-TIME_LIMIT = 1.0
-"""Seconds that a request waits for its caller to be looked at. A look takes 0.3 ms where nothing
-is wrong; a second is still a pause and not yet a hang."""
 
 FRESH = 1.0
 """Seconds that a shell's or an editor's binding is taken for granted while its directory stays the
@@ -62,8 +60,14 @@ SLOW = 0.05
 A hundred hung processes that ask at one moment hold up a newcomer for 0.6 s, and not for ever."""
 
 MOST_HUNG = 128
-"""Slow or given-up looks that may still hold a thread. Beyond that nobody new is looked at."""
+"""Slow or given-up looks at the daemon's own user's processes that may still hold a thread. Beyond
+that nobody new of that user's is looked at."""
 
+MOST_HUNG_OF_ANOTHER = 32
+"""The same for each other user."""
+
+NOBODY = -1
+"""Stands for the user of a process that went before it could be told."""
 
 MOST_EXPLAINED = 4
 """Processes explained at one time; looks that hang fill this and nothing else."""
@@ -75,6 +79,7 @@ class _Look:
 
     identity: Identity
     tid: Tid
+    uid: int
     done: trio.Event = field(default_factory=trio.Event)
     bound: Bound | None = None
     began: float = math.inf
@@ -103,18 +108,25 @@ class Binder:
     """
 
     def __init__(
-        self, state: BindingState, *, mount: Path, limit: float = TIME_LIMIT, root: Path = PROC
+        self,
+        state: BindingState,
+        *,
+        mount: Path,
+        limit: float = TIME_LIMIT,
+        root: Path = PROC,
+        observer: Observer | None = None,
     ) -> None:
         self._state = state
-        self._mount = mount_names(mount)
-        self._limit = limit
+        self._observer = observer or OwnEyes(state, mount, limit=limit, root=root)
         self._root = root
         self._own = os.getpid()
+        self._user = os.geteuid()
         self.bindings = Bindings(self._is_alive)
         self._looks: dict[Identity, _Look] = {}
-        self._pending: deque[_Look] = deque()
+        # By user, whose turn is next first: many looks at one user's processes delay no other's.
+        self._pending: dict[int, deque[_Look]] = {}
         self._running = 0
-        self._hung = 0
+        self._hung: Counter[int] = Counter()
         self._stale_before = -math.inf
         self._rebound = -math.inf
         self._explained = trio.CapacityLimiter(MOST_EXPLAINED)
@@ -179,21 +191,22 @@ class Binder:
             raise PkgviewError(f"process {pid} is the daemon itself, which sees no view")
 
         def see() -> Explanation | Absence:
-            caller = observe(Tid(pid), self._mount, self._root, known=who)
-            if isinstance(caller, Absence):
-                return caller
-            found = tuple(findings(caller, self._state, self.bindings))
+            seen = self._observer.see(Tid(pid), who)
+            if isinstance(seen, Absence):
+                return seen
+            found = tuple(findings(seen.caller, seen.state, self.bindings))
             last = self.bindings.of(who.tgid, who.start_time)
-            return Explanation(caller=caller, findings=found, last=last)
+            return Explanation(caller=seen.caller, findings=found, last=last)
 
         seen: Explanation | Absence | None = None
-        with trio.move_on_after(self._limit):
+        limit = self._observer.patience(self._user_of(Tid(pid)))
+        with trio.move_on_after(limit):
             seen = await trio.to_thread.run_sync(
                 see, abandon_on_cancel=True, limiter=self._explained
             )
         if isinstance(seen, Explanation):
             return seen
-        why = f"not within {self._limit:.0f} s" if seen is None else seen.value
+        why = f"not within {limit:.0f} s" if seen is None else seen.value
         raise PkgviewError(f"process {pid} cannot be looked at: {why}")
 
     def _recognise(self, tid: Tid) -> tuple[Bound | None, Identity | Absence]:
@@ -227,7 +240,7 @@ class Binder:
 
     async def _landed(self, look: _Look) -> None:
         """Wait for it, within the limit, and see that it holds up no other."""
-        until = trio.current_time() + self._limit
+        until = trio.current_time() + self._observer.patience(look.uid)
         while not look.done.is_set() and (now := trio.current_time()) < until:
             if not look.slow and now - look.began >= SLOW:
                 self._set_aside(look)
@@ -236,17 +249,36 @@ class Binder:
                 await look.done.wait()
 
     def _begin(self, who: Identity, tid: Tid) -> _Look | None:
-        if self._hung >= MOST_HUNG:
+        uid = self._user_of(tid)
+        if self._is_full(uid):
             return None  # better a wrong answer at once than one after the limit, each time
-        look = _Look(identity=who, tid=tid)
+        look = _Look(identity=who, tid=tid, uid=uid)
         self._looks[who] = look
-        self._pending.append(look)
+        self._pending.setdefault(uid, deque()).append(look)
         self._start_pending()
         return look
 
     def _start_pending(self) -> None:
-        while self._pending and self._running < MOST_LOOKS and self._hung < MOST_HUNG:
-            self._start(self._pending.popleft())
+        while self._running < MOST_LOOKS and (look := self._next()) is not None:
+            self._start(look)
+
+    def _next(self) -> _Look | None:
+        """The next look, of each user's in turn; None where all that there are have to wait."""
+        uid = next((uid for uid in self._pending if not self._is_full(uid)), None)
+        if uid is None:
+            return None
+        looks = self._pending.pop(uid)
+        look = looks.popleft()
+        if looks:
+            self._pending[uid] = looks  # behind the others
+        return look
+
+    def _is_full(self, uid: int) -> bool:
+        return self._hung[uid] >= (MOST_HUNG if uid == self._user else MOST_HUNG_OF_ANOTHER)
+
+    def _user_of(self, tid: Tid) -> int:
+        status = read_status(tid, self._root)
+        return NOBODY if isinstance(status, Absence) else status.fsuid
 
     def _start(self, look: _Look) -> None:
         look.began = trio.current_time()
@@ -272,13 +304,13 @@ class Binder:
 
     def _seen(self, look: _Look, now: float) -> Bound | None:
         cwd = read_cwd(look.tid, self._root)
-        caller = observe(look.tid, self._mount, self._root, known=look.identity)
-        if isinstance(caller, Absence):
+        seen = self._observer.see(look.tid, look.identity)
+        if isinstance(seen, Absence):
             return None
-        binding = decide(caller, self._state, self.bindings)
+        binding = decide(seen.caller, seen.state, self.bindings)
         who = look.identity
         return Bound.of(
-            caller,
+            seen.caller,
             binding,
             cwd=cwd if isinstance(cwd, str) else None,
             since=now,
@@ -294,7 +326,9 @@ class Binder:
         except Exception:
             log.exception("process %d could not be bound", look.identity.tgid)
         if look.slow:
-            self._hung -= 1
+            self._hung[look.uid] -= 1
+            if not self._hung[look.uid]:
+                del self._hung[look.uid]
         else:
             self._running -= 1
         if self._looks.get(look.identity) is look:
@@ -311,7 +345,7 @@ class Binder:
         """Its thread no longer counts as one of the `MOST_LOOKS`, so others are not held up."""
         look.slow = True
         self._running -= 1
-        self._hung += 1
+        self._hung[look.uid] += 1
         self._start_pending()
 
     def _give_up(self, look: _Look) -> None:
@@ -321,9 +355,7 @@ class Binder:
         if not look.slow:
             self._set_aside(look)
         look.hung = True
-        log.warning(
-            "process %d could not be looked at within %.1f s", look.identity.tgid, self._limit
-        )
+        log.warning("process %d could not be looked at in time", look.identity.tgid)
 
     def _default(self, why: str) -> Binding:
         view = self._state.default_view(None)

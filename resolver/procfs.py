@@ -27,7 +27,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING, NamedTuple, NewType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -109,6 +109,13 @@ class Status:
     fsuid: int
 
 
+class Account(NamedTuple):
+    """On whose behalf a thread opens files."""
+
+    uid: int
+    gid: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cgroup:
     """One line of `/proc/<pid>/cgroup`; `controllers` is "" for the unified hierarchy (v2)."""
@@ -166,6 +173,15 @@ def parse_status(data: bytes) -> Status | Absence:
         return Absence.MALFORMED
 
 
+_ACCOUNT_FIELD = re.compile(rb"^[UG]id:\t\d+\t\d+\t\d+\t(\d+)$", re.MULTILINE)
+
+
+def parse_account(data: bytes) -> Account | Absence:
+    """The last of the `Uid:` and of the `Gid:` numbers, which follow each other."""
+    found = _ACCOUNT_FIELD.findall(data)
+    return Account(*map(int, found)) if len(found) == len(Account._fields) else Absence.MALFORMED
+
+
 def parse_cmdline(data: bytes) -> tuple[bytes, ...]:
     """The arguments; empty for kernel threads and zombies.
 
@@ -201,6 +217,12 @@ def read_status(tid: int, root: Path = PROC) -> Status | Absence:
     """Never blocks."""
     data = _read(tid, "status", root, STATUS_LIMIT)
     return data if isinstance(data, Absence) else parse_status(data)
+
+
+def read_account(tid: int, root: Path = PROC) -> Account | Absence:
+    """Never blocks."""
+    data = _read(tid, "status", root, STATUS_LIMIT)
+    return data if isinstance(data, Absence) else parse_account(data)
 
 
 def read_exe(tid: int, root: Path = PROC) -> str | Absence:

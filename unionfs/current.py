@@ -7,6 +7,7 @@ to the trio thread.
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,12 @@ import trio
 from resolver.binder import Binder
 from resolver.errors import PkgviewError
 from resolver.manifest import Manifest, ViewId
+from resolver.observer import OwnEyes
 from resolver.procfs import Tid
+from unionfs.adoption import Adoption
 from unionfs.byhand import ByHand
 from unionfs.catalog import read_manifest
+from unionfs.deputies import Deputies
 from unionfs.known import Known
 from unionfs.layer import LayerError
 from unionfs.made import notice_layer
@@ -49,11 +53,20 @@ class Current:
         self._waiting = Waiting(catalog.places, catalog.store, default)
         self.by_hand = ByHand(catalog.places)
         self.known = Known(catalog.places, default, self.by_hand)
-        self.binder = Binder(self.known, mount=catalog.places.mount)
+        mount = catalog.places.mount
+        own = OwnEyes(self.known, mount)
+        # Only root can become another user; without, others get what they may name themselves.
+        self._deputies = Deputies(own) if os.geteuid() == 0 else None
+        self._adoption = Adoption(catalog.places, self._deputies) if self._deputies else None
+        self.binder = Binder(self.known, mount=mount, observer=self._deputies or own)
 
     async def __call__(self, tid: int) -> ViewId:
         """The view of a thread's process; never fails while the default view is there."""
         binding = await self.binder.binding_for(Tid(tid))
+        if self._adoption is not None and binding.hand is None and not self._is_plain(binding):
+            bound = self.binder.bound(Tid(tid))
+            if bound is not None and bound.uid not in {None, os.geteuid()}:
+                return await self._for_another(binding, bound.uid or 0, self._adoption)
         if binding.view is None and binding.project is not None:
             bound = self.binder.bound(Tid(tid))
             view = await self._waiting.view_for(binding.project, bound)
@@ -67,6 +80,49 @@ class Current:
         # The text holds paths, which may hold anything, and goes to somebody's terminal.
         shown = "\n".join(line if line.isprintable() else ascii(line) for line in text.split("\n"))
         return await self._notice(f"pkgview: {shown}\n")
+
+    async def tend(self) -> None:
+        """While it is mounted: nothing, and then end what looks at other users' processes."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            if self._deputies is not None:
+                self._deputies.close()
+
+    def _is_plain(self, binding: Binding) -> bool:
+        """Whether there is a view and nothing to be said, as nearly always."""
+        return binding.view is not None and binding.refused is None and self._shows(binding.view)
+
+    def _shows(self, view: ViewId) -> bool:
+        try:
+            return view == self._default or self._catalog.view(view) is not None
+        except (LayerError, PkgviewError, OSError):
+            return False
+
+    async def _for_another(self, binding: Binding, uid: int, adoption: Adoption) -> ViewId:
+        """What another user's process sees whose view is not simply there.
+
+        What it is told names nothing: every user of the mount may read every notice on it.
+        """
+        if binding.view is not None and binding.project is not None:
+            if await adoption.adopt(uid, binding.view, self._shows):
+                return binding.view
+            said = "the view of this project cannot be served here\n  Run `pkgview up` in it; "
+            return await self._notice(
+                f"pkgview: {said}if that does not help, root's log says why.\n"
+            )
+        if binding.project is not None:
+            said = "this project has no view yet, or has changed since\n  Run `pkgview up` in it."
+        elif binding.refused is not None:
+            said = (
+                "this project is not used, because it is not yours alone\n"
+                "  `pkgview explain $$` says more; `pkgview trust` allows it."
+            )
+        elif binding.view is None:
+            said = "this project cannot be read\n  Run `pkgview up` in it: it says why."
+        else:
+            return self._default
+        return await self._notice(f"pkgview: {said}\n")
 
     def _fault(self, binding: Binding) -> str | None:
         """What a program has to be told instead of being shown the binding's view."""

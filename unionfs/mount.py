@@ -81,6 +81,6 @@ def assemble(places: Places) -> Service:
         transport=chosen,
         gauges=gauges,
         operations={"refresh": refresh, "resolve": resolving.answer, **operations.table},
-        alongside=(operations.tend, background.tend),
+        alongside=(operations.tend, background.tend, current.tend),
         answer=partial(devfuse.answer, filesystem) if chosen == "devfuse" else None,
     )

@@ -91,12 +91,27 @@ def _replace(places: Places, old: ViewId, new: ViewId) -> None:
             link.link(Path(record.root), places.mount, new, force=False)
 
 
+def _own(places: Places) -> set[ViewId]:
+    """The views of all projects.
+
+    Root's mount serves others, too, which came from other users (`unionfs.adopting`): what such a
+    view calls its interpreter, only its user shall run.
+    """
+    projects = places.state / "projects"
+    records = (resolved.load_key(projects, path.stem) for path in projects.glob("*.json"))
+    return {one.view for record in records if record is not None for one in record.views}
+
+
 def main() -> int:
     """Do the errand; the exit status is 0 unless it was ended."""
     request, output = begin()
     places = Places(**{name: Path(path) for name, path in request["places"].items()})
+    own = _own(places)
     try:
         for view in request["views"]:
+            if view not in own:
+                write(output, {"view": view, "what": "no project of this user's has it"})
+                continue
             try:
                 new, _ = precompile(places, ViewId(view), idle=True)
                 write(output, {"view": view, "new": new})

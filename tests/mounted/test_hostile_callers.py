@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.binder import TIME_LIMIT
+from resolver.observer import TIME_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

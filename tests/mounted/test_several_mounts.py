@@ -164,13 +164,15 @@ def test_without_allow_other_nobody_else_gets_in(pair: Pair, two: tuple[Path, Pa
     assert said.stdout == ""
 
 
-def test_another_user_gets_the_default_and_no_file_is_looked_at(
+def test_another_users_projects_make_root_read_and_resolve_nothing(
     pair: Pair, public: Path, theirs: Path
 ) -> None:
     link = public / "current"
     assert sees(pair, public, "red") == "red"  # root's own
     default = pair.run("readlink", link, cwd=Path("/")).stdout
-    # A project of one's own, of root's, and one that would make root read what it may.
+    own = set(pair.views.values())
+    # A project of one's own without a view, of root's, and one that would make root read what it
+    # may: what each leads to is a notice, or the default.
     (theirs / "trap").mkdir()
     secret = pair.home / "secret"
     secret.write_text("[top secret")
@@ -181,15 +183,22 @@ def test_another_user_gets_the_default_and_no_file_is_looked_at(
     root_owned.mkdir()
     (root_owned / "pyproject.toml").write_text("[project\n")
     for cwd in (theirs, theirs / "trap", theirs / "fifo", root_owned, Path("/")):
-        said = as_nobody(pair, "readlink", link, cwd=cwd)
-        assert (said.stdout, said.stderr) == (default, ""), cwd
-        said = as_nobody(pair, "readlink", link, cwd=Path("/"), PKGVIEW_PROJECT=os.fspath(cwd))
-        assert said.stdout == default, cwd
+        for said in (
+            as_nobody(pair, "readlink", link, cwd=cwd),
+            as_nobody(pair, "readlink", link, cwd=Path("/"), PKGVIEW_PROJECT=os.fspath(cwd)),
+        ):
+            assert said.stderr == "", cwd
+            view = public / said.stdout.strip()
+            assert view.name not in own
+            for notice in view.glob("lib/python3.*/site-packages/*_notice.pth"):
+                assert "top secret" not in notice.read_text()
+                assert theirs.name not in notice.read_text()
+    assert as_nobody(pair, "readlink", link, cwd=Path("/")).stdout == default
     script = theirs / "script.py"
     script.write_text("# /// script\n# dependencies = ['which']\n# ///\n" + LOOK)
     for arguments in (("-c", LOOK, link), (script, link)):
         said = as_nobody(pair, "/usr/bin/python3", "-I", "-S", *arguments, cwd=theirs)
-        assert said.stdout == default
+        assert (public / said.stdout.strip()).name not in own
     assert not list((pair.places.state / "projects").glob(f"{theirs.name}-*"))
 
 

@@ -42,8 +42,8 @@ Examples:
   pkgview mount --foreground             for a service manager; Ctrl-C unmounts
   pkgview mount --allow-other /srv/pkgview     as root: views for everybody
 
-With --allow-other everybody can read every view. Programs of other users get the default view, or
-the one that root binds them to; no file of theirs is looked at.
+With --allow-other everybody can read every view. At root's mount each user's programs see the views
+of that user's own projects; they are looked at with that user's rights.
 """
 )
 @MOUNTPOINT
