@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unionfs.layer import EntryNo, Kind
+from unionfs.paired import Paired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,9 +26,10 @@ _IN_VIEW = re.compile(r"(?:views/[0-9a-f]{32}|projects/[^/]+|current)(?:/|$)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """One layer's own entry at a path; size in bytes (0 for directories)."""
+    """One layer's own entry at a path, in `archive`; size in bytes (0 for directories)."""
 
     layer: LayerSpec
+    archive: str
     kind: Kind
     size: int
 
@@ -183,8 +185,11 @@ def _inside(query: str, mount: Path, cwd: Path) -> str | None:
 def _providers(union: Union, manifest: Manifest, places: Sequence[Place]) -> tuple[Provider, ...]:
     found = []
     for place in places:
-        entry = union.layers[place.layer].entry(EntryNo(place.number))
-        found.append(Provider(layer=manifest.layers[place.layer], kind=entry.kind, size=entry.size))
+        layer, number = union.layers[place.layer], EntryNo(place.number)
+        spec, entry = manifest.layers[place.layer], layer.entry(number)
+        compiled = isinstance(layer, Paired) and layer.in_companion(number) is not None
+        archive = spec.bytecode if compiled else spec.archive
+        found.append(Provider(layer=spec, archive=archive, kind=entry.kind, size=entry.size))
     return tuple(found)
 
 

@@ -84,6 +84,15 @@ def test_nothing_is_compiled_by_a_program(shop: Site) -> None:
     assert len(seen) == MODULES + 4
     assert [path for path in seen if not path.endswith(".pyc")] == []
 
+    said = json.loads(shop.pkgview("view", "--json", cwd=first).stdout)
+    (single,) = (layer for layer in said["layers"] if layer["name"] == "single")
+    path = (
+        f"site-packages/__pycache__/single.{inspect(shop.python, shop.places.state).cache_tag}.pyc"
+    )
+    why = json.loads(shop.pkgview("why", "--json", path, cwd=first).stdout)
+    (giver,) = why["given_by"]
+    assert (giver["name"], giver["archive"]) == ("single", single["bytecode"])
+
     again = shop.up(first, "--compile")
     assert (again["view"], again["compiled"], again["changed"]) == (made["view"], 0, False)
     assert shop.up(first)["view"] == made["view"]

@@ -83,6 +83,7 @@ def describe(places: Places, opened: OpenedView) -> dict[str, Any]:
                 "name": spec.name,
                 "version": spec.version,
                 "archive": spec.archive,
+                "bytecode": spec.bytecode,
                 "files": files,
                 "size": size,
                 "stored": archive.size,

@@ -60,7 +60,7 @@ def why(query: str, *, directory: Path, as_json: bool) -> None:
 def _said(provider: Provider) -> str:
     layer = provider.layer
     name = f"{layer.name} {layer.version}" if layer.name else "pkgview itself"
-    return f"{name} ({layer.archive})"
+    return f"{name} ({provider.archive})"
 
 
 def _as_dict(found: Origin) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _as_dict(found: Origin) -> dict[str, Any]:
             {
                 "name": provider.layer.name,
                 "version": provider.layer.version,
-                "archive": provider.layer.archive,
+                "archive": provider.archive,
                 "kind": provider.kind.name.lower(),
                 "size": provider.size,
             }
