@@ -78,7 +78,7 @@ class Publisher:
     """Views that were never there before, of a project that was set up."""
 
     def __init__(self, work: Work, root: Path, env: Mapping[str, str]) -> None:
-        told = work.run([PKGVIEW, "up", root, "--no-link", "--json"], env=env)
+        told = work.run([PKGVIEW, "up", root, "--no-link", "--compile", "--json"], env=env)
         self._places = Places.from_environ(env)
         self._manifest: Manifest = read_manifest(self._places, json.loads(told)["view"])
         self._without = 0

@@ -187,7 +187,10 @@ class Work:
                 "--project", directory]  # fmt: skip
 
     def prepare(self) -> str:
-        """Everything that comes from the network; what names the environment."""
+        """Everything that comes from the network, and bytecode; what names the environment.
+
+        With its bytecode made, no daemon begins to make it while something is measured.
+        """
         key = self.lock()
         stamp = self.wheels / ".done"
         if not (stamp.is_file() and stamp.read_text("utf-8") == key):
@@ -199,7 +202,7 @@ class Work:
             self.run(self.sync(self.project))
             shutil.rmtree(self.project / ".venv")
             stamp.write_text(key, "utf-8")
-        self.run([PKGVIEW, "up", self.project, "--no-link", "--no-mount"])
+        self.run([PKGVIEW, "up", self.project, "--no-link", "--no-mount", "--compile"])
         return key
 
 
