@@ -24,7 +24,8 @@ import trio
 from resolver.directurl import of_directory
 from resolver.errors import PkgviewError
 from resolver.index import uv_environment
-from resolver.requirements import normalised, read_input
+from resolver.inputs import read_input
+from resolver.requirements import normalised
 from resolver.selection import Choice, Source
 from resolver.uv import explanation_of, refuse_undecodable, run_child, uv_binary
 

@@ -18,8 +18,8 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from resolver.atomic import Alone, write_atomically
 from resolver.errors import PkgviewError
-from resolver.resolved import alone, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ def _without(document: Any, named: str) -> None:  # noqa: ANN401 - tomlkit's own
 def _changed(places: Places, change: Callable[[Any], None]) -> None:
     import tomlkit  # noqa: PLC0415 - only who changes the file needs it
 
-    with alone(places.config):
+    with Alone(places.config):
         load(places)  # what cannot be read is not written over
         file = path(places)
         document = tomlkit.parse(file.read_bytes()) if file.exists() else tomlkit.document()

@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from resolver.atomic import sweep
 from resolver.downloads import SESSION, Part, Session, drop, unwritable
 from resolver.errors import PkgviewError
-from resolver.scratch import sweep
 from resolver.wanted import Download, host_of, key_of, local_path, shown, strong_hashes
 from resolver.web import FetchSettings, Patience, Transient, Web
 

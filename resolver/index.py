@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from resolver.errors import PkgviewError
-from resolver.requirements import read_text
+from resolver.inputs import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -20,9 +20,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
 from resolver.manifest import Python, Schemes
-from resolver.resolved import write_atomically
+from resolver.onpath import first_python, is_shims, may_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -118,6 +119,19 @@ def find_interpreter(
     )
 
 
+def is_first(interpreter: Interpreter, project: Project, request: str | None, state: Path) -> bool:
+    """Whether it was chosen for being the first on PATH, and would be by any project of its kind.
+
+    So it follows from that program's file, and from what the project says.
+    """
+    asked = [name for name, _ in _asked(project, request)]
+    path = first_python(os.environ)
+    if path is None or (asked and not _REQUEST.fullmatch(asked[0])):
+        return False
+    kept = _kept_at(Path(path), state)
+    return kept is not None and _load(kept) == interpreter
+
+
 def inspect(executable: Path, state: Path) -> Interpreter:
     """Describe one interpreter, from what is kept of it where its file has not changed."""
     kept = _kept_at(executable, state)
@@ -158,7 +172,7 @@ def _find(
     if numbers := _REQUEST.fullmatch(asked):
         return _of_version(numbers, origin, state, env)
     for directory in _directories(env):
-        if _may_run(path := directory / asked):
+        if may_run(path := directory / asked):
             return inspect(path, state)
     raise PkgviewError(
         f"{origin} names {asked}, and there is no such command on PATH",
@@ -170,7 +184,7 @@ def _at_path(path: Path, origin: str) -> Path:
     """The interpreter at a path, which may be a virtual environment's or installation's root."""
     if os.access(path, os.X_OK) and path.is_dir():
         for inside in (path / "bin/python3", path / "bin/python"):
-            if _may_run(inside):
+            if may_run(inside):
                 return inside
     if not os.access(path, os.F_OK) or not path.is_file():
         raise PkgviewError(
@@ -242,17 +256,7 @@ def _directories(env: Mapping[str, str]) -> list[Path]:
     """PATH, absolute directories only, those of shims left out."""
     given = env.get("PATH", os.defpath).split(os.pathsep)
     paths = [Path(directory) for directory in given if directory.startswith("/")]
-    return list(dict.fromkeys(path for path in paths if not _is_shims(path)))
-
-
-def _is_shims(path: Path) -> bool:
-    return path.name == "shims"
-
-
-def _may_run(path: Path) -> bool:
-    """Whether there is such a program; where we may not even look, as after `su`, there is none."""
-    # In this order: `is_file` raises below a directory that may not be searched.
-    return os.access(path, os.X_OK) and path.is_file()
+    return list(dict.fromkeys(path for path in paths if not is_shims(path)))
 
 
 def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
@@ -267,9 +271,9 @@ def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
         directory = Path(text)
         if not text.startswith("/"):
             continue
-        if _is_shims(directory):
+        if is_shims(directory):
             yield from _pyenv_global(directory.parent, env)
-        elif _may_run(path := directory / "python3"):
+        elif may_run(path := directory / "python3"):
             yield path
     for order, directory in enumerate((*_directories(env), *_pyenv_versions(env))):
         with suppress(OSError):
@@ -285,7 +289,7 @@ def _pyenv_roots(env: Mapping[str, str]) -> Iterator[Path]:
     if env.get("PYENV_ROOT", "").startswith("/"):
         yield Path(env["PYENV_ROOT"])
     for text in env.get("PATH", "").split(os.pathsep):
-        if text.startswith("/") and _is_shims(Path(text)):
+        if text.startswith("/") and is_shims(Path(text)):
             yield Path(text).parent
     if env.get("HOME", "").startswith("/"):
         yield Path(env["HOME"]) / ".pyenv"
@@ -297,7 +301,7 @@ def _pyenv_global(root: Path, env: Mapping[str, str]) -> Iterator[Path]:
         chosen += (root / "version").read_text().split()
     for version in filter(None, chosen):
         path = root / "versions" / Path(version).name / "bin/python3"
-        if _may_run(path):
+        if may_run(path):
             yield path
 
 

@@ -28,19 +28,21 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from resolver.atomic import sweep, write_atomically
 from resolver.errors import PkgviewError
 from resolver.index import uv_environment
+from resolver.inputs import read_input, read_text
 from resolver.pins import narrowed
 from resolver.project import Kind, fingerprint, project_without_lock
-from resolver.requirements import normalised, read_input, read_text
+from resolver.remembered import project_key
+from resolver.requirements import normalised
 from resolver.resolution import (
     Resolution,
     absolute_requirement,
     lowest_python,
     uv_arguments,
 )
-from resolver.resolved import project_key, write_atomically
-from resolver.scratch import scratch, sweep
+from resolver.scratch import scratch
 from resolver.uv import run_uv
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ every layer is an archive whose name is the digest of its contents.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
 from typing import Any, NewType
 
+from resolver import remembered
 from resolver.errors import PkgviewError
 
 ViewId = NewType("ViewId", str)
@@ -147,4 +147,4 @@ def _texts(fields: dict[str, Any]) -> dict[str, str]:
 
 def view_id(manifest: bytes) -> ViewId:
     """The first 128 bits of the SHA-256: no two manifests by accident, no second one by design."""
-    return ViewId(hashlib.sha256(manifest).hexdigest()[:32])
+    return ViewId(remembered.digest(manifest))

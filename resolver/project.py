@@ -5,13 +5,11 @@ A project is the nearest directory upwards with `pylock.toml` (PEP 751), `uv.loc
 directory the first of these decides. A script with an inline block (PEP 723) is a project of its
 own.
 
-`pkgview up` with nothing to do runs only this module, so it imports neither packaging nor
-anything that talks to the network.
+It imports neither packaging nor anything that talks to the network.
 """
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import hashlib
 import os
@@ -19,13 +17,17 @@ import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
-from resolver.requirements import normalised, read_input, read_text, requirement_files
+from resolver.inputs import read_input, read_text
+from resolver.ownership import faults
+from resolver.requirements import normalised, requirement_files
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from resolver.ownership import Fault
 
 LARGEST_SCRIPT = 8 * 1024 * 1024
 """Bytes; a longer file is taken to have no inline block."""
@@ -143,7 +145,8 @@ def project_without_lock(directory: Path) -> Project | None:
 def fingerprint(project: Project, *options: str) -> str:
     """SHA-256 over every input's path and bytes, and over the options, in hexadecimal.
 
-    Of a script only the inline block counts: its code changes all the time, and nothing follows.
+    Paths count as they are seen from the project, so that a clone of it has the same. Of a script
+    only the inline block counts: its code changes all the time, and nothing follows.
     """
     digest = hashlib.sha256()
 
@@ -153,7 +156,7 @@ def fingerprint(project: Project, *options: str) -> str:
 
     add(project.kind.encode())
     for path in project.inputs:
-        add(os.fsencode(path))
+        add(os.fsencode(os.path.relpath(path, project.directory)))
         data = read_input(path)
         if project.kind is Kind.SCRIPT:
             text = data.decode("utf-8-sig", "replace")
@@ -165,17 +168,6 @@ def fingerprint(project: Project, *options: str) -> str:
     return digest.hexdigest()
 
 
-class Fault(NamedTuple):
-    """One thing that speaks against acting on a project, and in words.
-
-    `kind` is "owner" or "group" (`who` is its number), "everybody", or "unseen" (then -1).
-    """
-
-    kind: str
-    who: int
-    said: str
-
-
 def trust_problem(project: Project, uid: int) -> str | None:
     """Why a process of user `uid` must not act on this project, or None."""
     fault = next(trust_faults(project, uid), None)
@@ -183,54 +175,9 @@ def trust_problem(project: Project, uid: int) -> str | None:
 
 
 def trust_faults(project: Project, uid: int) -> Iterator[Fault]:
-    """All that speaks against a process of user `uid` acting on this project.
-
-    Each input and each directory above it must belong to `uid` or to root (who can do anything
-    anyway), and nobody else may write to it. Directories in between may be writable for all if
-    they are sticky, like /tmp: there nobody can rename what is not theirs. The input's own
-    directory may not even then, since anybody could add a file that outranks the others. Write
-    permission for a private group of the user's or root's (same name, no other members) is
-    allowed: it is what the usual umask of 002 gives. An access control list that lets somebody
-    write counts as write permission for a group.
-    """
+    """All that speaks against a process of user `uid` acting on it: `ownership.faults`."""
     holding = {path.parent for path in project.inputs} | {project.directory}
-    yield from faults_of(holding, uid, project.inputs)
-
-
-def faults_of(holding: Collection[Path], uid: int, files: Iterable[Path] = ()) -> Iterator[Fault]:
-    """The same of any directories and of files in them, all of them absolute."""
-    above = {parent for directory in holding for parent in directory.parents} - {*holding}
-    for path in sorted({*holding, *above, *files}):
-        try:
-            found = path.stat()
-        except OSError as error:
-            yield Fault("unseen", -1, f"{path} cannot be examined: {error.strerror}")
-            continue
-        if found.st_uid not in {uid, 0}:
-            yield Fault("owner", found.st_uid, f"{path} belongs to user {found.st_uid}")
-        if path in above and found.st_mode & stat.S_ISVTX:
-            continue
-        if found.st_mode & stat.S_IWOTH:
-            yield Fault("everybody", -1, f"everybody may write to {path}")
-        elif found.st_mode & stat.S_IWGRP and not _is_private_group(path, found.st_gid, uid):
-            yield Fault("group", found.st_gid, f"group {found.st_gid} may write to {path}")
-
-
-def _is_private_group(path: Path, gid: int, uid: int) -> bool:
-    """Whether the group is `uid`'s or root's own, has nobody else in it, and no list adds more."""
-    import grp  # noqa: PLC0415 - asked only where a group may write
-    import pwd  # noqa: PLC0415 - the same
-
-    with contextlib.suppress(OSError):
-        if os.getxattr(path, "system.posix_acl_access"):
-            return False
-    for owner in (uid, 0):
-        with contextlib.suppress(KeyError):
-            group, user = grp.getgrgid(gid), pwd.getpwuid(owner)
-            named = (user.pw_gid, user.pw_name) == (gid, group.gr_name)
-            if named and set(group.gr_mem) <= {user.pw_name}:
-                return True
-    return False
+    return faults(holding, uid, project.inputs)
 
 
 def _script_text(script: Path) -> str | None:

@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
+from resolver.inputs import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-LARGEST_INPUT = 64 * 1024 * 1024
-"""Bytes; the largest uv.lock files seen are below 10 MiB."""
 
 MOST_FILES = 500
 """Requirement files that one project may name, directly or not."""
@@ -48,42 +45,6 @@ class RequirementFiles:
     directories: tuple[Path, ...]
     hashes: Mapping[str, frozenset[str]]
     unpinned: frozenset[str]
-
-
-def read_input(path: Path) -> bytes:
-    """A regular file's bytes. Never blocks on a FIFO or a device, never reads without bound."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise PkgviewError(
-                    f"{path} is not a regular file",
-                    remedy="Put a regular file in its place, or take its name out of the project.",
-                )
-            data = file.read(LARGEST_INPUT + 1)
-    except OSError as error:
-        raise PkgviewError(
-            f"cannot read {path}: {error.strerror}",
-            remedy="Make it readable, or take its name out of the project.",
-        ) from error
-    if len(data) > LARGEST_INPUT:
-        raise PkgviewError(
-            f"{path} is larger than {LARGEST_INPUT >> 20} MiB, no project file is",
-            remedy="Check what the file is.",
-        )
-    return data
-
-
-def read_text(path: Path) -> str:
-    """The same as text: UTF-8, with or without a byte order mark."""
-    data = read_input(path)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise PkgviewError(
-            f"{path}, line {line}: not UTF-8 text", remedy="Save the file as UTF-8."
-        ) from error
 
 
 def normalised(name: str) -> str:

@@ -6,20 +6,16 @@ One JSON file a project, in `<state>/projects/`, replaced atomically. It is what
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 import re
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from resolver.errors import PkgviewError
-from resolver.scratch import claim_file
+from resolver.atomic import write_atomically
+from resolver.remembered import project_key, record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from resolver.manifest import ViewId
@@ -80,13 +76,6 @@ class Resolved:
         return replace(self, views=(*others, view))
 
 
-def project_key(root: str) -> str:
-    """`<name>-<hash>`: the directory's (or script's) name and 40 bits of its path's SHA-256."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", os.path.basename(root.rstrip("/"))) or "root"  # noqa: PTH119 - a string of another process, perhaps of no file here
-    digest = hashlib.sha256(os.fsencode(root)).hexdigest()
-    return f"{name[:100]}-{digest[:10]}"
-
-
 def load(projects: Path, root: str) -> Resolved:
     """What is known of the project at `root`; without any view where nothing is."""
     found = load_key(projects, project_key(root))
@@ -113,52 +102,10 @@ def _view(*, extras: Sequence[str] = (), groups: Sequence[str] = (), **fields: A
 
 def save(projects: Path, resolved: Resolved) -> None:
     """Replace the project's file in one step."""
-    write_atomically(projects / f"{resolved.key}.json", json.dumps(asdict(resolved)).encode())
+    data = record(json.dumps(resolved.root), map(to_json, resolved.views))
+    write_atomically(projects / f"{resolved.key}.json", data)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Temporary file in the same directory, fsync, rename, fsync of the directory.
-
-    Temporaries that killed processes left there are removed.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary, descriptor = claim_file(path.parent, ".tmp-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.replace(path)  # still locked: nobody takes it for abandoned
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise PkgviewError(
-            f"cannot write {path}: {error.strerror}",
-            remedy="Make room there, or make it writable, and run the command again.",
-        ) from error
-
-
-@contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """One process at a time below `directory`: two would each forget what the other wrote."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise PkgviewError(
-            f"cannot use {directory}: {error.strerror}",
-            remedy="Make it writable, or set XDG_STATE_HOME to a directory that is.",
-        ) from error
-    try:
-        with suppress(OSError):  # no locks on this file system: the file is still replaced whole
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+def to_json(view: ResolvedView) -> str:
+    """One view as it stands in the file."""
+    return json.dumps(asdict(view))

@@ -31,7 +31,7 @@ from packaging.tags import Tag
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from resolver.errors import PkgviewError
-from resolver.requirements import read_text
+from resolver.inputs import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

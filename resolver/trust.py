@@ -17,15 +17,16 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from resolver.atomic import Alone, write_atomically
 from resolver.errors import PkgviewError
 from resolver.project import trust_faults
-from resolver.resolved import alone, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from resolver.project import Fault, Project
+    from resolver.ownership import Fault
+    from resolver.project import Project
 
 FORMAT = 1
 
@@ -116,14 +117,14 @@ def allow(project: Project, uid: int, state: Path) -> Trusted | None:
         owner=found.st_uid,
         faults=frozenset((fault.kind, fault.who) for fault in faults),
     )
-    with alone(state):
+    with Alone(state):
         _save(state, {**load(state), trusted.root: trusted})
     return trusted
 
 
 def revoke(root: str, state: Path) -> bool:
     """Trust a project no longer; whether it was."""
-    with alone(state):
+    with Alone(state):
         known = load(state)
         if root not in known:
             return False

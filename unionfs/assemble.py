@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from resolver.atomic import sweep
 from resolver.build import build_editable, build_wheel, editable_key, static_editable
 from resolver.directurl import direct_url
 from resolver.fetch import Fetched, fetch, forget
 from resolver.fetch import Progress as FetchProgress
 from resolver.manifest import LayerSpec
-from resolver.scratch import scratch, sweep
+from resolver.scratch import scratch
 from resolver.selection import Choice, Source
 from resolver.wanted import Download
 from unionfs.editable import editable_members

@@ -1,4 +1,4 @@
-"""What every process that serves a mount answers on the control socket: ping, status, stop."""
+"""What every process that serves a mount answers on the control socket: ping, serves, status, stop."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ class Conversation:
         server = control.Server(
             operations={
                 "ping": self._ping,
+                "serves": self._serves,
                 "status": self._status,
                 "stop": self._asked_to_stop,
                 **self._operations,
@@ -70,13 +71,23 @@ class Conversation:
                 logger.exception("the control socket failed")
                 await trio.sleep(1)
 
-    async def _ping(self, _: control.Request) -> dict[str, Any]:
+    def _is_mounted(self) -> bool:
+        """Whether it still is; else what can be given up is."""
         mount = mounts.mounted_at(self._mountpoint)
         mounted = mount is not None and mount.device == self._device()
         if not mounted:
             logger.info("%s was unmounted: serving what is open", self._mountpoint)
             self._let_go()
+        return mounted
+
+    async def _ping(self, _: control.Request) -> dict[str, Any]:
+        mounted = self._is_mounted()
         return {"pid": self._life()["pid"], "version": version(), "mounted": mounted}
+
+    async def _serves(self, request: control.Request) -> bool:
+        """Whether it is mounted and knows the view; a question that nearly every `up` asks."""
+        view = request.arguments.get("view")
+        return isinstance(view, str) and self._is_mounted() and self._service.knows(view)
 
     async def _status(self, _: control.Request) -> dict[str, Any]:
         return {

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
 from unionfs.background import Background
 from unionfs.catalog import Catalog
 from unionfs.current import Current
@@ -73,6 +74,9 @@ def assemble(places: Places) -> Service:
             "frames": {"bytes": frames.size, "hits": frames.hits, "misses": frames.misses},
         }
 
+    def knows(view: str) -> bool:
+        return catalog.view_number(ViewId(view)) is not None
+
     async def refresh(_: control.Request) -> None:
         binder.refresh()
 
@@ -81,6 +85,7 @@ def assemble(places: Places) -> Service:
         transport=chosen,
         gauges=gauges,
         operations={"refresh": refresh, "resolve": resolving.answer, **operations.table},
+        knows=knows,
         alongside=(operations.tend, background.tend, current.tend),
         answer=partial(devfuse.answer, filesystem) if chosen == "devfuse" else None,
     )

@@ -14,11 +14,13 @@ and a line tells of each view when it is done, `{"view": ID, "new": ID}` or
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resolver import resolved
+from resolver import remembered, resolved
+from resolver.atomic import Alone
 from resolver.errors import PkgviewError
 from resolver.interpreter import inspect
 from resolver.manifest import ViewId
@@ -81,7 +83,7 @@ def _replace(places: Places, old: ViewId, new: ViewId) -> None:
     """Let every project have the new view that has the old one by now."""
     projects = places.state / "projects"
     for path in sorted(projects.glob("*.json")):
-        with resolved.alone(projects):
+        with Alone(projects):
             record = resolved.load_key(projects, path.stem)
             if record is None or old not in {one.view for one in record.views}:
                 continue
@@ -89,6 +91,8 @@ def _replace(places: Places, old: ViewId, new: ViewId) -> None:
             resolved.save(projects, replace(record, views=views))
         if link.is_linked(Path(record.root), places.mount, old):
             link.link(Path(record.root), places.mount, new, force=False)
+    with suppress(PkgviewError):  # it only saves time
+        remembered.replace(str(places.state), old, new)
 
 
 def _own(places: Places) -> set[ViewId]:

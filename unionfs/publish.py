@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
-from resolver.resolved import write_atomically
 from unionfs.bytecode import KIND, check
 from unionfs.catalog import manifest_path
 from unionfs.layer import LayerError

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
+from unionfs.meeting import check_private, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ class Rendezvous:
                 remedy="Move it away, or set XDG_RUNTIME_DIR to a directory of your own.",
             ) from error
         try:
-            _check_private(self.directory, os.fstat(number))
+            check_private(self.directory, os.fstat(number))
             yield number
         finally:
             os.close(number)
@@ -131,10 +131,7 @@ def _has_open(pid: int, file: os.stat_result) -> bool:
 
 def rendezvous(places: Places, mountpoint: Path) -> Rendezvous:
     """Where to meet the daemon of `mountpoint` (canonical)."""
-    from hashlib import sha256  # noqa: PLC0415 - keeps `pkgview -h` from loading OpenSSL
-
-    name = sha256(os.fsencode(mountpoint)).hexdigest()[:16]
-    return Rendezvous(directory=places.runtime, name=name)
+    return Rendezvous(directory=places.runtime, name=name_of(mountpoint))
 
 
 def elsewhere(places: Places, primary: Rendezvous) -> Iterator[Rendezvous]:
@@ -152,18 +149,3 @@ def _create_private(directory: Path) -> None:
             f"{directory} cannot be created: {error.strerror}",
             remedy="Set XDG_RUNTIME_DIR to a directory you may write to.",
         ) from error
-
-
-def _check_private(directory: Path, found: os.stat_result) -> None:
-    if found.st_uid != os.geteuid():
-        raise PkgviewError(
-            f"{directory} belongs to uid {found.st_uid}, and you are uid {os.geteuid()}",
-            remedy="Set XDG_RUNTIME_DIR to a directory of your own, "
-            "or remove it from the environment.",
-        )
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise PkgviewError(
-            f"{directory} can be entered by other users: its mode is "
-            f"{stat.S_IMODE(found.st_mode):04o}",
-            remedy=f"Run `chmod 700 {directory}`.",
-        )

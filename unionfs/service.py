@@ -57,12 +57,14 @@ class Service:
 
     `answer` is there where servers can be supervised, and be replaced under a live mount.
 
-    `alongside` runs while it is mounted, in tasks that never return and let no exception out.
+    `knows` says whether there is a view of that name. `alongside` runs while it is mounted,
+    in tasks that never return and let no exception out.
     """
 
     serve: Serve
     transport: str
     gauges: Callable[[], Mapping[str, Any]]
     operations: Mapping[str, control.Operation]
+    knows: Callable[[str], bool] = lambda _: False
     alongside: Sequence[Callable[[], Awaitable[None]]] = ()
     answer: Answer | None = None

@@ -25,10 +25,11 @@ import time
 import weakref
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from resolver.atomic import ABANDONED_AFTER, claim_file
 from resolver.errors import PkgviewError
-from resolver.scratch import ABANDONED_AFTER, claim_file
 from unionfs.archive import Archive
 from unionfs.contents import digest_of_name
 from unionfs.frames import FrameCache
@@ -36,7 +37,6 @@ from unionfs.layer import LayerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
     from typing import BinaryIO
 
     from unionfs.contents import Meta
@@ -239,7 +239,8 @@ class Store:
         """A new file that is gone afterwards, unless it was placed."""
         with _explained(self.archives):
             self._make(self.archives)
-            temporary, descriptor = claim_file(self.archives, TEMPORARY_PREFIX)
+            name, descriptor = claim_file(self.archives, TEMPORARY_PREFIX)
+            temporary = Path(name)
             try:
                 with open(descriptor, "wb") as out:  # noqa: PTH123 - a descriptor, not a path
                     yield out, temporary

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from resolver import config
-from resolver.project import faults_of
+from resolver.ownership import faults
 from unionfs.store import Store
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def problem(root: Path, *, shared: bool = False) -> str:
     holding = {real, real / "archives"}
     if (real / "sources").exists():
         holding.add(real / "sources")
-    fault = next(faults_of(holding, os.geteuid()), None)
+    fault = next(faults(holding, os.geteuid()), None)
     return "" if fault is None else fault.said
 
 

@@ -3,21 +3,25 @@
 Two halves. `known_view` answers when nothing has changed, and imports nothing that resolves,
 fetches or draws; `make_view` does the work. Options, inputs and the interpreter are compared by
 fingerprint, so the two never disagree about what "changed" means.
+
+Both see to it that the next start that finds the same need not come here (`resolver.remembered`).
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from resolver import resolved
+from resolver import remembered, resolved
+from resolver.atomic import Alone
 from resolver.errors import PkgviewError
-from resolver.interpreter import find_interpreter
+from resolver.interpreter import find_interpreter, is_first
 from resolver.manifest import Manifest, ViewId
-from resolver.project import fingerprint
-from resolver.resolved import ResolvedView, alone
+from resolver.project import Kind, fingerprint
+from resolver.remembered import FORMAT
+from resolver.resolved import ResolvedView
 from unionfs.catalog import read_manifest
 from unionfs.registry import Registry
 from unionfs.stores import Stores
@@ -32,13 +36,11 @@ if TYPE_CHECKING:
     from resolver.manifest import LayerSpec
     from resolver.places import Places
     from resolver.project import Project
+    from resolver.selection import Choice
     from resolver.web import FetchSettings
     from unionfs.assemble import Progress
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-
-FORMAT = "view 1"
-"""Part of every fingerprint: raised where the same inputs shall give another view."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,17 @@ class Made:
     manifest: Manifest
     fresh: bool
 
+    @property
+    def distributions(self) -> int:
+        """How many there are in it."""
+        return sum(1 for layer in self.manifest.layers if layer.name)
+
+    @property
+    def described(self) -> str:
+        """Such as "3 distributions, Python 3.11"."""
+        what = f"{self.distributions} distribution{'' if self.distributions == 1 else 's'}"
+        return f"{what}, Python {self.manifest.python.version}"
+
 
 def known_view(places: Places, wish: Wish) -> Made | None:
     """The project's view if nothing has changed since it was made and it is whole."""
@@ -92,6 +105,7 @@ def known_view(places: Places, wish: Wish) -> Made | None:
     record = resolved.load(places.state / "projects", str(wish.project.root))
     if not record.views:
         return None
+    before = _situation(wish)
     interpreter = find_interpreter(wish.project, wish.python, places.state)
     found = record.view_for(interpreter.python.version)
     if found is None or found.fingerprint != wish.fingerprint(interpreter):
@@ -102,7 +116,9 @@ def known_view(places: Places, wish: Wish) -> Made | None:
     if wish.kept and found is not record.views[-1]:
         # Asked for again after one for another Python: what is no Python is shown this one now.
         _record(places.state / "projects", record.root, found)
-    return Made(view=found.view, manifest=manifest, fresh=False)
+    made = Made(view=found.view, manifest=manifest, fresh=False)
+    _remember(places, wish, before, made, found)
+    return made
 
 
 def whole_manifest(places: Places, view: ViewId) -> Manifest | None:
@@ -134,10 +150,11 @@ def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
 
     interpreter = find_interpreter(wish.project, wish.python, places.state)
     # Taken before the inputs are read: an edit meanwhile makes the next `up` look again.
+    before = _situation(wish)
     taken, inputs = wish.fingerprint(interpreter), fingerprint(wish.project)
     store = Stores(places, wish.project.directory)
     with single_failure():
-        distributions = trio.run(_layers, places, wish, interpreter, store, progress)
+        choices, distributions = trio.run(_layers, places, wish, interpreter, store, progress)
     manifest = Manifest(
         python=interpreter.python,
         layers=(
@@ -163,12 +180,62 @@ def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
         unbuilt=wish.no_build and wish.project.package,
     )
     fresh = _record(places.state / "projects", str(wish.project.root), made)
-    return Made(view=view, manifest=manifest, fresh=fresh)
+    done = Made(view=view, manifest=manifest, fresh=fresh)
+    anywhere = (
+        wish.project.kind in {Kind.PYLOCK, Kind.UV}
+        and not wish.project.package
+        and all(choice.path is None for choice in choices)
+    )
+    _remember(places, wish, before, done, made, anywhere=anywhere)
+    return done
+
+
+def _situation(wish: Wish) -> remembered.Situation | None:
+    """What a start that looks at bytes alone would find; None where it would not do."""
+    project = wish.project
+    if wish.python is not None or not wish.kept or wish.no_build or project.source_trees:
+        return None
+    try:
+        found = remembered.situation(str(project.root), wish.extras, wish.groups, os.environ)
+    except (OSError, PkgviewError):
+        return None
+    if found is None or found.directory != str(project.root):
+        return None  # a script, for one
+    return found if set(map(str, project.inputs)) <= set(found.files) else None
+
+
+def _remember(  # noqa: PLR0913 - what came of what
+    places: Places,
+    wish: Wish,
+    before: remembered.Situation | None,
+    view: Made,
+    made: ResolvedView,
+    *,
+    anywhere: bool = False,
+) -> None:
+    """Keep what this came to, unless something has changed meanwhile or more counts than bytes.
+
+    `anywhere`: the view is the same wherever the project lies.
+    """
+    now = before and _situation(wish)
+    if before is None or now is None or now.here != before.here:
+        return
+    interpreter = find_interpreter(wish.project, wish.python, places.state)
+    if made.fingerprint != wish.fingerprint(interpreter) or not is_first(
+        interpreter, wish.project, wish.python, places.state
+    ):
+        return
+    entry = remembered.Entry(
+        view.view, interpreter.executable, view.described, resolved.to_json(made)
+    )
+    keys = (now.here, now.anywhere) if anywhere else (now.here,)
+    with suppress(PkgviewError):  # it only saves time
+        remembered.remember(str(places.state), keys, entry)
 
 
 def _record(projects: Path, root: str, made: ResolvedView) -> bool:
     """Write down what the project's view is now; whether that is another one than before."""
-    with alone(projects):
+    with Alone(projects):
         record = resolved.load(projects, root)
         before = next((one for one in record.views if one.python == made.python), None)
         resolved.save(projects, record.with_view(made))
@@ -183,7 +250,7 @@ def preferred(layers: Sequence[LayerSpec], prefer: Sequence[str]) -> list[LayerS
 
 async def _layers(
     places: Places, wish: Wish, interpreter: Interpreter, store: Stores, progress: Progress
-) -> tuple[LayerSpec, ...]:
+) -> tuple[tuple[Choice, ...], tuple[LayerSpec, ...]]:
     from resolver.lock import lock  # noqa: PLC0415 - nothing to do needs none of this
     from resolver.selection import select  # noqa: PLC0415 - the same
     from unionfs.assemble import Means, assemble  # noqa: PLC0415 - the same
@@ -211,7 +278,8 @@ async def _layers(
         unbuilt=wish.project if wish.no_build else None,
         earlier=_earlier_build(places, wish, interpreter) if wish.no_build else None,
     )
-    return await assemble(select(found, interpreter, no_build=wish.no_build), means)
+    choices = select(found, interpreter, no_build=wish.no_build)
+    return choices, await assemble(choices, means)
 
 
 def _earlier_build(places: Places, wish: Wish, interpreter: Interpreter) -> str | None:

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
+from resolver.remembered import project_key
 from resolver.resolved import (
     Resolved,
     ResolvedView,
     load,
     load_key,
-    project_key,
     save,
-    write_atomically,
 )
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
 
 def test_readers_see_the_old_or_the_new(tmp_path: Path) -> None:
     program = (
-        "import sys\nfrom pathlib import Path\nfrom resolver.resolved import write_atomically\n"
+        "import sys\nfrom pathlib import Path\nfrom resolver.atomic import write_atomically\n"
         "for n in range(200): write_atomically(Path(sys.argv[1]), bytes([n]) * 50_000)\n"
     )
     path = tmp_path / "file"

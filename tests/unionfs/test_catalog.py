@@ -13,7 +13,8 @@ import pytest
 from resolver import resolved
 from resolver.errors import PkgviewError
 from resolver.manifest import LayerSpec, Manifest, Python, Schemes, ViewId
-from resolver.resolved import Resolved, ResolvedView, project_key
+from resolver.remembered import project_key
+from resolver.resolved import Resolved, ResolvedView
 from unionfs import nodeid
 from unionfs.catalog import Catalog, manifest_path
 from unionfs.contents import Meta

@@ -15,7 +15,7 @@ import pytest
 
 from resolver.errors import PkgviewError
 from unionfs import cli
-from unionfs.cli import console
+from unionfs.cli import console, group
 from unionfs.cli.run import environment, replace_by
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ def test_the_table_names_commands_and_help_imports_none_of_them() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
     loaded = done.stdout.decode().splitlines()[-1]
-    assert loaded == "['unionfs.cli', 'unionfs.cli.console']"
+    assert loaded == "['unionfs.cli', 'unionfs.cli.console', 'unionfs.cli.group']"
     for name, (_, text) in cli.COMMANDS.items():
         assert f"  {name}" in done.stdout.decode()
         assert text in " ".join(done.stdout.decode().split())
-    context = click.Context(cli.main)
+    context = click.Context(group.main)
     for name in cli.COMMANDS:
-        command = cli.main.get_command(context, name)
+        command = group.main.get_command(context, name)
         assert command is not None
         assert command.epilog is not None
         assert f"pkgview {name}" in command.epilog
@@ -52,9 +52,9 @@ def ended(monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]) -> int:
     def command() -> None:
         run()
 
-    monkeypatch.setattr(cli.Commands, "get_command", lambda *_: command)
+    monkeypatch.setattr(group.Commands, "get_command", lambda *_: command)
     with pytest.raises(SystemExit) as caught:
-        cli.main(["up"])
+        cli.main(["view"])
     status = caught.value.code or 0  # None, too, is success
     assert isinstance(status, int)
     return status
@@ -86,9 +86,9 @@ def test_how_commands_end(
 @pytest.mark.parametrize("bug", [ZeroDivisionError(), FileNotFoundError(2, "No such file")])
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, bug: Exception) -> None:
     command = click.Command("up", callback=raising(bug))
-    monkeypatch.setattr(cli.Commands, "get_command", lambda *_: command)
+    monkeypatch.setattr(group.Commands, "get_command", lambda *_: command)
     with pytest.raises(type(bug)):
-        cli.main(["up"])
+        cli.main(["view"])
 
 
 def test_control_characters_are_spelled_out(capsys: pytest.CaptureFixture[str]) -> None:

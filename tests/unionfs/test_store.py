@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
+from resolver.atomic import ABANDONED_AFTER
 from resolver.errors import PkgviewError
-from resolver.scratch import ABANDONED_AFTER
 from unionfs.contents import Meta
 from unionfs.frames import FrameCache
 from unionfs.layer import LayerError

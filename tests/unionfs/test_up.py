@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resolver.places import Places
+    from resolver.selection import Choice
     from tests.unionfs.conftest import WheelMaker
 
 
@@ -115,7 +116,7 @@ def test_a_view_remembers_its_inputs_as_they_were_when_it_began(
     wish = wish_for(locked)
     layers = up._layers
 
-    async def edited(*arguments: Any) -> tuple[LayerSpec, ...]:  # noqa: ANN401 - passed on
+    async def edited(*arguments: Any) -> tuple[tuple[Choice, ...], tuple[LayerSpec, ...]]:  # noqa: ANN401 - passed on
         with (locked / "pylock.toml").open("a") as file:
             file.write("# edited while it was being read\n")
         return await layers(*arguments)

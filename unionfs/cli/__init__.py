@@ -2,23 +2,18 @@
 
 Every command lives in a module of its own that is imported when it runs and not before: the help
 texts of `pkgview -h` are in the table below, so neither `pkgview -h` nor `pkgview up` pays for
-the others. This module imports click and nothing else that takes time.
+the others. What `pkgview up` mostly is, nothing to do or nothing new, does even without click,
+which takes longer than that (`unionfs.cli.quick`).
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
 
-import click
-
-from resolver.errors import PkgviewError
-from unionfs.cli import console
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
 COMMANDS = {
     "up": ("unionfs.cli.up:up", "Make a project's view and link .venv to it."),
@@ -43,150 +38,16 @@ COMMANDS = {
 }
 """Name -> where it is, "module:attribute", and its line in `pkgview -h`."""
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
-INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command, by default the one that this process was started with; ends the process."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["up"]:
+        from unionfs.cli import quick  # noqa: PLC0415 - beside its condition
 
+        if quick.up(given[1:]):
+            sys.exit(0)
+    from unionfs.cli import group  # noqa: PLC0415 - it imports click
 
-_ROOM = "Make room there and run the command again."
-_WRITABLE = (
-    "Make it accessible, or name other places in XDG_DATA_HOME, XDG_STATE_HOME, XDG_CACHE_HOME."
-)
-
-SURROUNDINGS = {
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
-    errno.EROFS: _WRITABLE,
-    errno.EACCES: _WRITABLE,
-    errno.EPERM: _WRITABLE,
-    errno.ENAMETOOLONG: "Give it a shorter name.",
-    errno.ELOOP: "Take the symbolic links apart that lead in a circle.",
-    errno.EMFILE: "Raise the limit of open files, `ulimit -n`.",
-    errno.ENFILE: "End other programs: the system has no open files left.",
-    errno.ENOMEM: "End other programs: the system has no memory left.",
-    errno.EAGAIN: "End other programs, or raise the limit of processes, `ulimit -u`.",
-    errno.EIO: "Look at the disk: `dmesg` may say more.",
-    errno.ESTALE: "Mount the network file system anew.",
-    errno.ENOTCONN: "Run `pkgview mount`: it mends a mount whose daemon died.",
-}
-"""What the system says of itself at a place that has no sentence of its own for it: its errno,
-and the remedy. Any other error of the system is a bug of ours and keeps its traceback."""
-
-
-class Commands(click.Group):
-    """A group whose commands are imported when they run, and whose errors are sentences."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the table's order: what is used most comes first."""
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        from importlib import import_module  # noqa: PLC0415 - `--version` does without
-
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command = getattr(import_module(module), attribute)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{COMMANDS[cmd_name][0]} is no command")
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the arguments name, or say which was perhaps meant."""
-        name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
-            from difflib import get_close_matches  # noqa: PLC0415 - only for a wrong name
-
-            near = get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-            raise click.UsageError(
-                f"there is no command {name!r}"
-                + (f"; did you mean `pkgview {near[0]}`?" if near else ""),
-                ctx,
-            )
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """From the table, so that help imports nothing."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-    def main(  # type: ignore[override]  # always ends the process, as `standalone_mode` does
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        **extra: Any,  # noqa: ANN401 - click's own signature
-    ) -> NoReturn:
-        """Run, and turn every way to end into an exit status: 1 for failures, 2 for usage."""
-        extra.pop("standalone_mode", None)
-        try:
-            sys.exit(super().main(args, prog_name or "pkgview", standalone_mode=False, **extra))
-        except PkgviewError as error:
-            console.report(error)
-            sys.exit(error.status)
-        except click.UsageError as error:
-            where = error.ctx.command_path if error.ctx else "pkgview"
-            console.explain(error.format_message(), f"`{where} -h` shows how it is used.")
-            sys.exit(error.exit_code)
-        except click.ClickException as error:
-            console.explain(error.format_message())
-            sys.exit(error.exit_code)
-        except click.Abort:
-            sys.exit(INTERRUPTED)
-        except BrokenPipeError:
-            console.discard_stdout()
-            sys.exit(1)
-        except OSError as error:
-            if error.errno not in SURROUNDINGS:
-                raise
-            named = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-            console.explain(f"{named}{error.strerror}", SURROUNDINGS[error.errno])
-            sys.exit(1)
-
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
-        """Run the command; an interrupt ends it without a word."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            ctx.exit(INTERRUPTED)
-
-
-def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click calls it so
-    if wanted and not ctx.resilient_parsing:
-        from importlib.metadata import version  # noqa: PLC0415 - only where it was asked for
-
-        console.answer(f"pkgview {version('pkgview')}")
-        ctx.exit()
-
-
-@click.group(
-    name="pkgview",
-    cls=Commands,
-    context_settings=CONTEXT,
-    epilog="""\b
-Examples:
-  cd project && pkgview up && . .venv/bin/activate
-  pkgview run --with rich -- python -m rich
-  pkgview why numpy
-""",
-)
-@click.option(
-    "--version",
-    is_flag=True,
-    expose_value=False,
-    is_eager=True,
-    callback=_print_version,
-    help="Show the version and exit.",
-)
-def main() -> None:
-    """Every project sees its own packages, all of them kept once.
-
-    pkgview keeps each package as one read-only archive and mounts, for every process, exactly
-    those that its project lists.
-    """
+    group.main(given)
+    raise AssertionError("a group ends the process")

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
 
 from resolver.errors import PkgviewError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import TextIO
+
+
+INTERRUPTED = 130
+"""The status of what was interrupted: 128 + SIGINT, as shells have it."""
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -110,8 +114,10 @@ def duration(seconds: float) -> str:
 def _say(text: str) -> None:
     """Write to stderr. Where that is closed or full there is nobody left to tell."""
     if sys.stderr is not None:
-        with suppress(OSError):
+        try:
             _write(sys.stderr, text)
+        except OSError:
+            return
 
 
 def _answer(text: str) -> None:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
 from resolver.interpreter import find_interpreter
 from resolver.places import Places
-from resolver.resolved import write_atomically
 from unionfs.cli import console
 from unionfs.cli.asked import JSON
 from unionfs.environment import ENABLE_FILE, taught

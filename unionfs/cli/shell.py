@@ -14,7 +14,8 @@ import click
 from resolver.errors import PkgviewError
 from resolver.hand import Said
 from resolver.places import Places
-from resolver.resolved import load, project_key
+from resolver.remembered import project_key
+from resolver.resolved import load
 from unionfs.cli import console
 from unionfs.cli.asked import (
     DIRECTORY,

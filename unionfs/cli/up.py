@@ -11,7 +11,7 @@ import click
 from resolver.places import Places
 from resolver.project import Kind
 from unionfs import link
-from unionfs.cli import console
+from unionfs.cli import console, quick
 from unionfs.cli.asked import (
     DIRECTORY,
     EXTRA,
@@ -122,7 +122,7 @@ def up(  # noqa: PLR0913 - one parameter an option
                 "view": made.view,
                 "path": str(places.mount / "views" / made.view),
                 "python": made.manifest.python.version,
-                "distributions": _distributions(made),
+                "distributions": made.distributions,
                 "changed": made.fresh,
                 "fetched": shown.files if shown else 0,
                 "fetched_bytes": shown.bytes if shown else 0,
@@ -195,7 +195,7 @@ def _link(places: Places, project: Project, made: Made, *, force: bool) -> None:
     if aside is not None:
         console.note(f"What was at .venv is now at {aside}.")
     if first:
-        console.note(f"Linked {project.root / link.NAME}.")
+        console.note(quick.linked_at(f"{project.root / link.NAME}"))
 
 
 @click.command(
@@ -223,19 +223,12 @@ def down(directory: Path) -> None:
         console.note(f"{root} has no .venv.")
 
 
-def _distributions(made: Made) -> int:
-    return sum(1 for layer in made.manifest.layers if layer.name)
-
-
 def _summary(made: Made, shown: Display | None, seconds: float) -> str:
-    count = _distributions(made)
-    what = f"{count} distribution{'' if count == 1 else 's'}, Python {made.manifest.python.version}"
     if shown is None:
-        return f"Nothing to do: {what} ({console.duration(seconds)})."
+        return quick.nothing_to_do(made.described, seconds)
     done = f", fetched {shown.files} ({console.size(shown.bytes)})" if shown.files else ""
     done += f", compiled {shown.compiled_archives}" if shown.compiled_archives else ""
-    state = "" if made.fresh else ", as before"
-    return f"View {made.view[:12]}{state}: {what}{done} ({console.duration(seconds)})."
+    return quick.view_made(made.view, f"{made.described}{done}", seconds, fresh=made.fresh)
 
 
 def _say_conflicts(places: Places, made: Made) -> None:

@@ -1,0 +1,87 @@
+"""Who owns the files that a project consists of, and who else may write to them.
+
+`pkgview up` with nothing to do imports this: it loads nothing that takes time.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    Name = str | Path
+
+
+class Fault:
+    """One thing that speaks against acting on a project, and in words.
+
+    `kind` is "owner" or "group" (`who` is its number), "everybody", or "unseen" (then -1).
+    """
+
+    __slots__ = ("kind", "said", "who")
+
+    def __init__(self, kind: str, who: int, said: str) -> None:
+        self.kind = kind
+        self.who = who
+        self.said = said
+
+
+def faults(holding: Iterable[Name], uid: int, files: Iterable[Name] = ()) -> Iterator[Fault]:
+    """All that speaks against a process of user `uid` acting on what these directories hold.
+
+    Each directory, each one above, and each of `files` must belong to `uid` or to root (who can do
+    anything anyway), and nobody else may write to it. Directories in between may be writable for
+    all if they are sticky, like /tmp: there nobody can rename what is not theirs. Those in
+    `holding` may not even then, since anybody could add a file that outranks the others. Write
+    permission for a private group of the user's or root's (same name, no other members) is
+    allowed: it is what the usual umask of 002 gives. An access control list that lets somebody
+    write counts as write permission for a group.
+    """
+    held = {os.fspath(path) for path in holding}
+    above = {parent for path in held for parent in parents(path)} - held
+    for path in sorted({*held, *above, *(os.fspath(file) for file in files)}):
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            yield Fault("unseen", -1, f"{path} cannot be examined: {error.strerror}")
+            continue
+        if found.st_uid not in {uid, 0}:
+            yield Fault("owner", found.st_uid, f"{path} belongs to user {found.st_uid}")
+        if path in above and found.st_mode & stat.S_ISVTX:
+            continue
+        if found.st_mode & stat.S_IWOTH:
+            yield Fault("everybody", -1, f"everybody may write to {path}")
+        elif found.st_mode & stat.S_IWGRP and not _is_private_group(path, found.st_gid, uid):
+            yield Fault("group", found.st_gid, f"group {found.st_gid} may write to {path}")
+
+
+def parents(path: str) -> Iterator[str]:
+    """Every directory above an absolute path, the nearest first."""
+    while (parent := os.path.dirname(path)) != path:
+        yield parent
+        path = parent
+
+
+def _is_private_group(path: str, gid: int, uid: int) -> bool:
+    """Whether the group is `uid`'s or root's own, has nobody else in it, and no list adds more."""
+    import grp  # noqa: PLC0415 - asked only where a group may write
+    import pwd  # noqa: PLC0415 - the same
+
+    try:
+        if os.getxattr(path, "system.posix_acl_access"):
+            return False
+    except OSError:
+        pass  # it has none
+    for owner in (uid, 0):
+        try:
+            group, user = grp.getgrgid(gid), pwd.getpwuid(owner)
+        except KeyError:
+            continue
+        named = (user.pw_gid, user.pw_name) == (gid, group.gr_name)
+        if named and set(group.gr_mem) <= {user.pw_name}:
+            return True
+    return False

@@ -1,0 +1,203 @@
+"""What `up` made of the same bytes before, kept under what it has to read anyway.
+
+The view of most projects follows from a few files at fixed names, the options, and the first
+Python on PATH. So the SHA-256 of these leads, without any of them being understood, to what
+`up` came to when it did understand them: `pkgview up` of a fresh clone whose lock anybody of this
+user has used before, or with nothing to do, reads, hashes and compares, and imports nothing else.
+It is never a second opinion: only `up` itself writes here (`unionfs.up`), and where anything is
+not as simple as this nothing is written.
+
+    <state>/remembered/<key>       four lines: view, interpreter, what a person is told, and the
+                                   view's part of a project's record (`resolver.resolved`)
+
+Two keys lead to a view: one with the project's place, and one without it where the view is the
+same at every place (a lock, and nothing that is built or lies in the project). Whoever reads an
+entry checks all that it names; what is damaged, old or gone counts as absent.
+
+Everything here is on the way of a start that takes some 30 ms, half of it Python's own. So it
+works on text, and loads none of `re`, `json`, `pathlib`, `dataclasses` and `typing`: 5 to 20 ms
+each. (`hashlib` takes 2.)
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+
+from resolver.atomic import write_atomically
+from resolver.inputs import read_input
+from resolver.onpath import first_python
+from resolver.ownership import parents
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+FORMAT = "view 2"
+"""Part of every key and fingerprint: raised where the same bytes shall give another view."""
+
+MOST_KEPT = 2000
+"""Entries, of less than a kilobyte each; beyond that all begin anew."""
+
+LOCKS = ("pylock.toml", "uv.lock")
+MARKS = (*LOCKS, "pyproject.toml", "requirements.txt")
+"""What makes a directory a project, or may: `resolver.project`."""
+
+READ = (*MARKS, ".python-version", "setup.py", "setup.cfg")
+"""All that is looked at; a project with other inputs is not remembered."""
+
+_HEX = frozenset("0123456789abcdef")
+_KEY_SIZE = 32
+_LINES = 4
+
+
+class Situation:
+    """What a start finds. `files` are those of `READ` that are there, as paths.
+
+    `here` and `anywhere` are the keys with and without the place.
+    """
+
+    __slots__ = ("anywhere", "directory", "files", "here")
+
+    def __init__(self, directory: str, files: list[str], content: bytes) -> None:
+        self.directory = directory
+        self.files = files
+        self.here = _key(content, directory)
+        self.anywhere = _key(content, "")
+
+
+class Entry:
+    """What `up` came to: the view, its interpreter's path, "3 distributions, Python 3.11".
+
+    `made` is the view as a project's record has it, in JSON.
+    """
+
+    __slots__ = ("executable", "made", "said", "view")
+
+    def __init__(self, view: str, executable: str, said: str, made: str) -> None:
+        self.view = view
+        self.executable = executable
+        self.said = said
+        self.made = made
+
+
+def situation(
+    directory: str, extras: Sequence[str], groups: Sequence[str], environ: Mapping[str, str]
+) -> Situation | None:
+    """What there is at `directory` (resolved) or the nearest above it; None: not for here.
+
+    `OSError` and `PkgviewError` where something cannot be read.
+    """
+    root = next((at for at in (directory, *parents(directory)) if _has(at, MARKS)), None)
+    python = first_python(environ)
+    if root is None or python is None:
+        return None
+    if not _has(root, LOCKS) and any(_has(above, ("uv.lock",)) for above in parents(root)):
+        return None  # perhaps a workspace, whose lock counts
+    status = os.stat(python)
+    content = sha256(FORMAT.encode())
+
+    def add(part: bytes) -> None:
+        content.update(b"%d:" % len(part))
+        content.update(part)
+
+    for part in (python, f"{status.st_size} {status.st_mtime_ns}", *extras, "", *groups):
+        add(os.fsencode(part))
+    files = []
+    for name in READ:
+        path = os.path.join(root, name)
+        if os.path.isfile(path):
+            add(name.encode())
+            add(read_input(path))
+            files.append(path)
+    return Situation(root, files, content.digest())
+
+
+def recall(state: str, key: str) -> Entry | None:
+    """What is kept under a key."""
+    try:
+        with open(f"{state}/remembered/{key}", encoding="utf-8") as file:
+            lines = file.read().split("\n")
+    except (OSError, ValueError):
+        return None
+    if len(lines) != _LINES + 1 or lines[-1]:
+        return None  # not written to its end, or not by us
+    if len(lines[0]) != _KEY_SIZE or not _HEX.issuperset(lines[0]):
+        return None
+    return Entry(*lines[:_LINES])
+
+
+def remember(state: str, keys: Iterable[str], entry: Entry) -> None:
+    """Keep an entry under each of these keys; `PkgviewError` where that cannot be written."""
+    lines = (entry.view, entry.executable, entry.said, entry.made, "")
+    if any("\n" in line for line in lines):
+        return  # a path with a line's end in it
+    data = "\n".join(lines).encode("utf-8", "surrogateescape")
+    directory = f"{state}/remembered"
+    try:
+        kept = os.listdir(directory)
+    except OSError:
+        kept = []
+    if len(kept) >= MOST_KEPT:
+        for name in kept:
+            os.unlink(os.path.join(directory, name))
+    for key in keys:
+        found = recall(state, key)
+        if found is None or (found.view, found.made) != (entry.view, entry.made):
+            write_atomically(os.path.join(directory, key), data)
+
+
+def replace(state: str, old: str, new: str) -> None:
+    """Remember `new` where `old` was: the same view with its bytecode (`unionfs.precompile`)."""
+    directory = f"{state}/remembered"
+    try:
+        keys = os.listdir(directory)
+    except OSError:
+        return
+    for key in keys:
+        entry = recall(state, key)
+        if entry is not None and entry.view == old:
+            made = entry.made.replace(old, new)
+            remember(state, [key], Entry(new, entry.executable, entry.said, made))
+
+
+# What a view is made of
+
+
+def digest(manifest: bytes) -> str:
+    """The view's id: the first 128 bits of its manifest's SHA-256."""
+    return sha256(manifest).hexdigest()[:32]
+
+
+def archives(manifest: bytes) -> list[str]:
+    """The archives that a manifest names: canonical JSON, where quotes in texts are escaped."""
+    parts = manifest.replace(b'"bytecode":"', b'"archive":"').split(b'"archive":"')
+    return [part.partition(b'"')[0].decode() for part in parts[1:]]
+
+
+# What lies in `<state>/projects/`
+
+
+def project_key(root: str) -> str:
+    """`<name>-<hash>`: the directory's (or script's) name and 40 bits of its path's SHA-256."""
+    name = os.path.basename(root.rstrip("/"))
+    plain = "".join(
+        one if one.isascii() and (one.isalnum() or one in "._-") else "\0" for one in name
+    )
+    while "\0\0" in plain:
+        plain = plain.replace("\0\0", "\0")
+    name = plain.replace("\0", "_") or "root"
+    return f"{name[:100]}-{sha256(os.fsencode(root)).hexdigest()[:10]}"
+
+
+def record(root: str, views: Iterable[str]) -> bytes:
+    """A project's file: its root and each of its views, all of them in JSON already."""
+    return f'{{"root": {root}, "views": [{", ".join(views)}]}}'.encode()
+
+
+def _has(directory: str, names: Sequence[str]) -> bool:
+    return any(os.path.isfile(os.path.join(directory, name)) for name in names)
+
+
+def _key(content: bytes, place: str) -> str:
+    return sha256(content + os.fsencode(place)).hexdigest()[:_KEY_SIZE]

@@ -1,0 +1,375 @@
+"""`pkgview up` without its imports comes to what `pkgview up` with them comes to, or to nothing."""
+
+# mypy: disable-error-code="func-returns-value"
+# A mutation is a lambda that does two things.
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from resolver import remembered
+from resolver.manifest import ViewId
+from resolver.places import Places
+from unionfs import launch
+from unionfs.cli import group, quick
+from unionfs.launch import Mounted
+from unionfs.registry import Registry
+from unionfs.store import Store
+from unionfs.wheel import open_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.unionfs.conftest import WheelMaker
+
+
+OURS = {"resolver", "unionfs"}
+LOCK = """\
+lock-version = "1.0"
+created-by = "test"
+extras = ["more"]
+[[packages]]
+name = "demo"
+version = "1.0"
+wheels = [{{ name = "demo-1.0-py3-none-any.whl", url = "https://nowhere.invalid/demo.whl", \
+hashes = {{ sha256 = "{digest}" }} }}]
+"""
+
+
+class World:
+    """A home, a project `here`, and an interpreter; put back as they were as often as needed."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "world"
+        self._kept = root / "kept"
+        self.here = self.root / "here"
+        self.there = self.root / "there"
+        self.python = self.root / "bin/python3"
+        self.places = Places.from_environ({"HOME": str(self.root / "home")})
+        self.environ = {"HOME": str(self.root / "home"), "PATH": str(self.python.parent)}
+
+    def keep(self, where: str = "first") -> None:
+        shutil.rmtree(self._kept / where, ignore_errors=True)
+        copied(self.root, self._kept / where)
+
+    def restore(self, where: str = "first") -> None:
+        shutil.rmtree(self.root)
+        copied(self._kept / where, self.root)
+
+    def files(self) -> dict[str, object]:
+        """All there is, as far as a user or the next `up` sees it."""
+        found: dict[str, object] = {}
+        for path in sorted(self.root.rglob("*")):
+            name = str(path.relative_to(self.root))
+            if name.startswith("home/.local/state/pkgview/registry"):
+                continue
+            if path.is_symlink():
+                found[name] = os.readlink(path)
+            elif path.is_file():
+                found[name] = path.read_bytes()
+            else:
+                found[name] = path.stat().st_mode
+        return found
+
+    def manifest(self) -> Path:
+        return next((self.places.state / "manifests").iterdir())
+
+    def record(self) -> Path:
+        return next((self.places.state / "projects").glob("here-*.json"))
+
+    def entries(self) -> list[Path]:
+        return list((self.places.state / "remembered").iterdir())
+
+
+def copied(source: Path, target: Path) -> None:
+    """A tree, pipes included."""
+
+    def copy(one: str, other: str) -> str:
+        if Path(one).is_fifo():
+            os.mkfifo(other)
+            return other
+        return shutil.copy2(one, other)
+
+    shutil.copytree(source, target, symlinks=True, copy_function=copy)
+
+
+def serves(places: dict[str, str], view: str) -> bool:
+    registry = Registry(Path(places["state"]) / "registry.sqlite3")
+    try:
+        return registry.view_number(ViewId(view)) is not None
+    finally:
+        registry.close()
+
+
+@pytest.fixture(scope="module")
+def world(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[World]:
+    from tests.unionfs.conftest import WheelMaker  # noqa: PLC0415 - a module of fixtures
+
+    root = tmp_path_factory.mktemp("quick")
+    made = World(root)
+    for directory in (made.here, made.there, made.python.parent):
+        directory.mkdir(parents=True)
+    made.python.symlink_to(Path(sys.executable).resolve())
+    maker: WheelMaker = WheelMaker(directory=root)
+    path = maker.write()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    store = Store(made.places.store)
+    with open_wheel(path) as wheel:
+        store.record_source(f"sha256-{digest}", store.add(wheel.members(), wheel.meta))
+    (made.here / "pylock.toml").write_text(LOCK.format(digest=digest))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [*os.environ]:
+            if name.startswith(("XDG_", "PKGVIEW_", "PYENV")):
+                patch.delenv(name)
+        for name, value in made.environ.items():
+            patch.setenv(name, value)
+        mounted = Mounted(mountpoint=made.places.mount, pid=1, how="already")
+        patch.setattr(launch, "ensure_mounted", lambda _: mounted)
+        patch.setattr(launch, "check_mountable", lambda _: None)
+        patch.setattr(quick, "_serves", serves)
+        slow(["up", str(made.here)])
+        made.keep()
+        yield made
+
+
+def slow(arguments: list[str]) -> object:
+    """The status of the whole command."""
+    with pytest.raises(SystemExit) as ended:
+        group.main(arguments)
+    return ended.value.code or 0  # None, too, is success
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    return re.sub(r"\(\d+\.\d s\)", "(… s)", capsys.readouterr().err)
+
+
+def append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+def clone(world: World) -> None:
+    shutil.copy(world.here / "pylock.toml", world.there)
+
+
+def other_python(world: World) -> None:
+    """Another file, hence another description, of the same Python."""
+    world.python.unlink()
+    shutil.copy(Path(sys.executable).resolve(), world.python)
+
+
+def drop(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+MUTATIONS: dict[str, Callable[[World], object]] = {
+    "clone": clone,
+    "edit": lambda world: append(world.here / "pylock.toml", "# edited\n"),
+    "edit the clone": lambda world: append(world.there / "pylock.toml", "# edited\n"),
+    "pin": lambda world: (world.here / ".python-version").write_text("3\n"),
+    "impossible pin": lambda world: (world.here / ".python-version").write_text("3.99\n"),
+    "requirements": lambda world: (world.here / "requirements.txt").write_text("other\n"),
+    "settings": lambda world: (world.here / "pyproject.toml").write_text("[tool.pkgview]\n"),
+    "wrong settings": lambda world: (world.here / "pyproject.toml").write_text("[tool.pkgview\n"),
+    "no archive": lambda world: [
+        drop(one) for one in (world.places.store / "archives").glob("demo-*")
+    ],
+    "no manifest": lambda world: drop(world.manifest()),
+    "damaged manifest": lambda world: append(world.manifest(), " "),
+    "no record": lambda world: drop(world.record()),
+    "damaged record": lambda world: append(world.record(), "x"),
+    "no registry": lambda world: drop(world.places.state / "registry.sqlite3"),
+    "forgotten": lambda world: [drop(entry) for entry in world.entries()],
+    "damaged memory": lambda world: [append(entry, "x") for entry in world.entries()],
+    "empty memory": lambda world: [entry.write_bytes(b"") for entry in world.entries()],
+    "another view": lambda world: [
+        entry.write_text("0" * 32 + entry.read_text()[32:]) for entry in world.entries()
+    ],
+    "no link": lambda world: drop(world.here / ".venv"),
+    "own environment": lambda world: (drop(world.here / ".venv"), (world.here / ".venv").mkdir()),
+    "older link": lambda world: (
+        drop(world.here / ".venv"),
+        (world.here / ".venv").symlink_to(world.places.mount / "views" / ("1" * 32)),
+    ),
+    "for everybody": lambda world: world.here.chmod(0o777),
+    "group": lambda world: (world.here / "pylock.toml").chmod(0o664),
+    "other python": other_python,
+    "no python": lambda world: drop(world.python),
+    "unreadable": lambda world: (
+        drop(world.here / "pylock.toml"),
+        os.mkfifo(world.here / "pylock.toml"),
+    ),
+}
+ARGUMENTS: list[list[str]] = [
+    [],
+    ["--offline"],
+    ["--frozen", "--offline"],
+    ["--extra", "more"],
+    ["--extra=none"],
+    ["--group", "none"],
+    ["--no-link"],
+    ["--json"],
+    ["--nonsense"],
+]
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    names=st.lists(st.sampled_from(sorted(MUTATIONS)), max_size=3),
+    options=st.sampled_from(ARGUMENTS),
+    at=st.sampled_from(["here", "there"]),
+)
+def test_what_it_does_is_what_the_whole_command_does(
+    world: World,
+    capsys: pytest.CaptureFixture[str],
+    names: list[str],
+    options: list[str],
+    at: str,
+) -> None:
+    world.restore()
+    if at == "there" and "clone" not in names:
+        names = ["clone", *names]
+    for name in names:
+        try:
+            MUTATIONS[name](world)
+        except (FileNotFoundError, FileExistsError, StopIteration, IsADirectoryError):
+            continue  # another has taken away, or put there, what it needs
+    agree(world, capsys, [str(world.root / at), *options])
+
+
+def agree(world: World, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> bool:
+    """Do it both ways; whether the quick one did it."""
+    world.keep("now")
+    before = world.files()
+    capsys.readouterr()
+    if not quick.up(arguments):
+        assert world.files() == before
+        assert not said(capsys)
+        return False
+    done, told = comparable(world), said(capsys)
+    world.restore("now")
+    assert slow(["up", *arguments]) == 0
+    assert told == said(capsys)
+    assert done == comparable(world)
+    return True
+
+
+def comparable(world: World) -> dict[str, object]:
+    """What counts: the whole command also keeps locks, and what it remembers under a place."""
+    return {
+        name: content
+        for name, content in world.files().items()
+        if not name.startswith(
+            ("home/.local/state/pkgview/remembered", "home/.local/state/pkgview/locks")
+        )
+    }
+
+
+@pytest.mark.parametrize("options", [[], ["--offline"], ["--frozen"]])
+@pytest.mark.parametrize("name", ["clone", "no link", "no record", None])
+def test_what_it_does_at_all(
+    world: World, capsys: pytest.CaptureFixture[str], name: str | None, options: list[str]
+) -> None:
+    world.restore()
+    if name:
+        MUTATIONS[name](world)
+    at = world.there if name == "clone" else world.here
+    assert agree(world, capsys, [str(at), *options])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("edit", "no archive", "no manifest", "damaged manifest", "no registry", "another view"),
+        *("damaged memory", "damaged record", "for everybody", "own environment", "other python"),
+        *("requirements", "unreadable", "older link"),
+    ],
+)
+def test_what_it_leaves_alone(world: World, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    world.restore()
+    MUTATIONS[name](world)
+    assert not agree(world, capsys, [str(world.here)])
+
+
+def test_a_clone_gets_the_view_that_has_its_bytecode_meanwhile(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What `unionfs.precompile` does to the records of projects, it does to what is remembered."""
+    world.restore()
+    clone(world)
+    old = world.manifest().stem
+    manifest = world.manifest().read_bytes()
+    other = manifest.replace(b'"version":"1.0"', b'"version":"1.1"')
+    new = remembered.digest(other)
+    world.manifest().with_name(f"{new}.json").write_bytes(other)
+    with contextlib.closing(Registry(world.places.state / "registry.sqlite3")) as registry:
+        registry.register_view(ViewId(new))
+    remembered.replace(str(world.places.state), old, new)
+    assert {entry.read_text()[:32] for entry in world.entries()} == {new}
+    capsys.readouterr()
+    assert quick.up([str(world.there)])
+    assert f"View {new[:12]}: 1 distribution" in said(capsys)
+    assert os.readlink(world.there / ".venv") == str(world.places.mount / "views" / new)
+
+
+def test_what_it_imports() -> None:
+    program = (
+        "import sys; before = set(sys.modules)\n"
+        "from unionfs.cli import quick; quick.up(['/'])\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program], check=True, capture_output=True, text=True
+    )
+    others = {name for name in done.stdout.split() if name.partition(".")[0] not in OURS}
+    assert others <= {"__future__", "_blake2", "_hashlib", "fcntl", "hashlib"}
+
+
+def test_it_is_asked_from_below_the_project(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.restore()
+    below = world.here / "below/it"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    drop(world.here / ".venv")
+    capsys.readouterr()
+    assert quick.up([])
+    assert said(capsys).startswith(f"Linked {world.here}/.venv.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ([], (".", [], [])),
+        (["x"], ("x", [], [])),
+        (["--extra", "a", "x", "--group=b", "--offline"], ("x", ["a"], ["b"])),
+    ],
+)
+def test_arguments(arguments: list[str], found: tuple[Any, ...]) -> None:
+    asked = quick.understood(arguments)
+    assert asked is not None
+    assert (asked.directory, asked.extras, asked.groups) == found
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["--extra"], ["a", "b"], ["--python", "3"], [""]])
+def test_arguments_for_others(arguments: list[str]) -> None:
+    assert quick.understood(arguments) is None

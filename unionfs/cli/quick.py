@@ -1,0 +1,211 @@
+"""`pkgview up` where there is nothing to do, or nothing new: a clone of what is known already.
+
+What is remembered of the same bytes (`resolver.remembered`) is compared with what there is: the
+manifest has its digest, all archives are in the store, the project is its user's alone, the
+daemon answers and serves the view. Then a clone gets its record and its link, and it is said what
+`unionfs.cli.up` would have said. Where anything is otherwise, a file that cannot be read or an
+option that is not known here included, nothing is done or said, and `unionfs.cli.up` does it all:
+what it does again here does no harm.
+
+Modules that take longer to import than this takes to run are not imported: see there. That is
+why sockets come from `_socket`: what `socket` adds to it takes 10 ms.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from resolver import remembered
+from resolver.atomic import Alone, write_atomically
+from resolver.errors import PkgviewError
+from resolver.ownership import faults
+from resolver.where import where
+from unionfs.cli import console
+from unionfs.meeting import check_private, name_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ANSWER_SECONDS = 2.0
+"""How long the daemon may take; whoever waits longer is better told about it by `up` itself."""
+
+_LONGEST_ANSWER = 1 << 16
+_FLAGS = ("--offline", "--frozen")
+"""Options that change nothing where nothing has to be resolved or fetched."""
+
+
+class Asked:
+    """What can be asked for here."""
+
+    __slots__ = ("directory", "extras", "groups")
+
+    def __init__(self) -> None:
+        self.directory = "."
+        self.extras: list[str] = []
+        self.groups: list[str] = []
+
+
+def up(arguments: Sequence[str]) -> bool:
+    """Do it if it is an `up` as above, with these arguments; whether all is done and said."""
+    began = time.monotonic()
+    asked = understood(arguments)
+    if asked is None:
+        return False
+    try:
+        return _up(asked, began)
+    except (OSError, PkgviewError, ValueError):
+        return False
+    except KeyboardInterrupt:
+        sys.exit(console.INTERRUPTED)
+
+
+def understood(arguments: Sequence[str]) -> Asked | None:
+    """What the arguments ask for; None: something that is not known here."""
+    asked = Asked()
+    rest = list(arguments)
+    directories = []
+    while rest:
+        one = rest.pop(0)
+        name, equals, value = one.partition("=")
+        if name in {"--extra", "--group"}:
+            if not equals:
+                if not rest:
+                    return None
+                value = rest.pop(0)
+            (asked.extras if name == "--extra" else asked.groups).append(value)
+        elif one.startswith("-") or not one:
+            if one not in _FLAGS:
+                return None
+        else:
+            directories.append(one)
+    if len(directories) > 1:
+        return None
+    asked.directory = directories[0] if directories else "."
+    return asked
+
+
+def _up(asked: Asked, began: float) -> bool:
+    found = remembered.situation(
+        os.path.realpath(asked.directory), asked.extras, asked.groups, os.environ
+    )
+    # All of the files lie in the directory itself.
+    if found is None or any(faults([found.directory], os.geteuid(), found.files)):
+        return False
+    places = where(os.environ)
+    entry = remembered.recall(places["state"], found.here)
+    entry = entry or remembered.recall(places["state"], found.anywhere)
+    if entry is None or not _is_plain(found.directory, places):
+        return False
+    record = f"{places['state']}/projects/{remembered.project_key(found.directory)}.json"
+    wanted = remembered.record(f'"{found.directory}"', [entry.made])
+    before = _content(record)
+    link, target = f"{found.directory}/.venv", f"{places['mount']}/views/{entry.view}"
+    linked = os.path.lexists(link)
+    if (
+        before not in {None, wanted}
+        or (linked and os.readlink(link) != target)
+        or not _is_whole(places, entry)
+        or not _serves(places, entry.view)
+    ):
+        return False
+    if before is None:
+        with Alone(os.path.dirname(record)):
+            if _content(record) is not None:
+                return False
+            write_atomically(record, wanted)
+    if not linked:
+        os.symlink(target, link)
+        console.note(linked_at(link))
+    seconds = time.monotonic() - began
+    if before is None:
+        console.note(view_made(entry.view, entry.said, seconds, fresh=True))
+    else:
+        console.note(nothing_to_do(entry.said, seconds))
+    return True
+
+
+def _is_plain(root: str, places: dict[str, str]) -> bool:
+    """Whether nothing has to be escaped in JSON, and all paths are as `pathlib` would write them.
+
+    Else it is left to those who know how.
+    """
+    plain = root.isascii() and root.isprintable() and not {'"', "\\"} & set(root)
+    return plain and all(path == os.path.normpath(path) for path in places.values())
+
+
+def _is_whole(places: dict[str, str], entry: remembered.Entry) -> bool:
+    """Whether the interpreter, the manifest and all archives are there."""
+    manifest = _content(f"{places['state']}/manifests/{entry.view}.json")
+    if manifest is None or remembered.digest(manifest) != entry.view:
+        return False
+    archives = f"{places['store']}/archives/"
+    # A name with a "/" would lead elsewhere: then it is no name of an archive.
+    return os.access(entry.executable, os.F_OK) and all(
+        "/" not in name and os.path.isfile(archives + name)
+        for name in remembered.archives(manifest)
+    )
+
+
+def _serves(places: dict[str, str], view: str) -> bool:
+    """Whether the daemon answers, has mounted what can be seen here, and knows the view."""
+    from _socket import AF_UNIX, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET, socket  # noqa: PLC0415 - see above
+
+    mount = places["mount"]
+    mountpoint = os.path.join(os.path.realpath(os.path.dirname(mount)), os.path.basename(mount))
+    with open("/proc/self/mountinfo", "rb") as file:
+        here = b" %s " % os.fsencode(mountpoint)
+        visible = [line for line in file if here in line and b" - fuse.pkgview " in line]
+    if not visible:
+        return False
+    runtime = places["runtime"]
+    directory = os.open(runtime, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    client = socket(AF_UNIX, SOCK_STREAM)
+    try:
+        check_private(runtime, os.fstat(directory))
+        client.settimeout(ANSWER_SECONDS)
+        client.connect(f"/proc/self/fd/{directory}/{name_of(mountpoint)}.sock")
+        peer = client.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
+        if int.from_bytes(peer[4:8], sys.byteorder) not in {os.geteuid(), 0}:
+            return False
+        client.sendall(b'{"op": "serves", "view": "%s"}\n' % view.encode())
+        answer = b""
+        while not answer.endswith(b"\n") and len(answer) < _LONGEST_ANSWER:
+            part = client.recv(_LONGEST_ANSWER)
+            if not part:
+                return False
+            answer += part
+        return answer == b'{"ok": true, "result": true}\n'
+    finally:
+        client.close()
+        os.close(directory)
+
+
+def _content(path: str) -> bytes | None:
+    """A file's bytes; None where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+# What is said of it, here and by `unionfs.cli.up`
+
+
+def linked_at(link: str) -> str:
+    """The project's `.venv` is new."""
+    return f"Linked {link}."
+
+
+def nothing_to_do(what: str, seconds: float) -> str:
+    """All was as it should be; `what` describes the view."""
+    return f"Nothing to do: {what} ({console.duration(seconds)})."
+
+
+def view_made(view: str, what: str, seconds: float, *, fresh: bool) -> str:
+    """The project has this view now; not `fresh`: it had it before."""
+    state = "" if fresh else ", as before"
+    return f"View {view[:12]}{state}: {what} ({console.duration(seconds)})."
