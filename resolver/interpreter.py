@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
 from resolver.manifest import Python, Schemes
-from resolver.onpath import first_python, is_shims, may_run
+from resolver.onpath import first_python, is_shims, may_run, pythons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -260,21 +260,10 @@ def _directories(env: Mapping[str, str]) -> list[Path]:
 
 
 def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
-    """Interpreters to try, cheap and usual ones first.
-
-    A shim (pyenv's `shims/python3`) is a script that picks by working directory: it would answer
-    differently tomorrow, so the installations behind it are taken instead.
-    """
+    """Interpreters to try, cheap and usual ones first."""
+    yield from map(Path, pythons(env))
     named = re.compile(r"python3\.(\d+)t?")
     numbered: list[tuple[int, int, Path]] = []
-    for text in env.get("PATH", os.defpath).split(os.pathsep):
-        directory = Path(text)
-        if not text.startswith("/"):
-            continue
-        if is_shims(directory):
-            yield from _pyenv_global(directory.parent, env)
-        elif may_run(path := directory / "python3"):
-            yield path
     for order, directory in enumerate((*_directories(env), *_pyenv_versions(env))):
         with suppress(OSError):
             numbered += [
@@ -293,16 +282,6 @@ def _pyenv_roots(env: Mapping[str, str]) -> Iterator[Path]:
             yield Path(text).parent
     if env.get("HOME", "").startswith("/"):
         yield Path(env["HOME"]) / ".pyenv"
-
-
-def _pyenv_global(root: Path, env: Mapping[str, str]) -> Iterator[Path]:
-    chosen = env.get("PYENV_VERSION", "").split(":")
-    with suppress(OSError, UnicodeDecodeError):
-        chosen += (root / "version").read_text().split()
-    for version in filter(None, chosen):
-        path = root / "versions" / Path(version).name / "bin/python3"
-        if may_run(path):
-            yield path
 
 
 def _pyenv_versions(env: Mapping[str, str]) -> Iterator[Path]:

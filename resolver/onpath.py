@@ -10,22 +10,42 @@ import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     Name = str | Path
 
 
 def first_python(environ: Mapping[str, str]) -> str | None:
-    """The first `python3` on PATH; None where that would be a shim, which picks by directory."""
+    """The first `python3` on PATH."""
+    return next(pythons(environ), None)
+
+
+def pythons(environ: Mapping[str, str]) -> Iterator[str]:
+    """Every `python3` on PATH.
+
+    A shim (pyenv's `shims/python3`) is a script that picks by working directory: it would answer
+    differently tomorrow, so the installations that are chosen for everywhere are taken instead.
+    """
     for directory in environ.get("PATH", os.defpath).split(os.pathsep):
-        if directory.startswith("/"):
-            if is_shims(directory):
-                return None
-            path = os.path.join(directory, "python3")
-            if may_run(path):
-                return path
-    return None
+        if not directory.startswith("/"):
+            continue
+        if is_shims(directory):
+            yield from _pyenv_global(os.path.dirname(directory.rstrip("/")), environ)
+        elif may_run(path := os.path.join(directory, "python3")):
+            yield path
+
+
+def _pyenv_global(root: str, environ: Mapping[str, str]) -> Iterator[str]:
+    chosen = environ.get("PYENV_VERSION", "").split(":")
+    try:
+        with open(f"{root}/version", encoding="utf-8") as file:
+            chosen += file.read().split()
+    except (OSError, UnicodeDecodeError):
+        pass  # none is chosen
+    for version in filter(None, chosen):
+        if may_run(path := f"{root}/versions/{os.path.basename(version)}/bin/python3"):
+            yield path
 
 
 def is_shims(directory: Name) -> bool:

@@ -1,4 +1,4 @@
-"""What every process that serves a mount answers on the control socket: ping, serves, status, stop."""
+"""What whoever serves a mount answers on the control socket: ping, serves, status, stop."""
 
 from __future__ import annotations
 
