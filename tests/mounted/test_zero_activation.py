@@ -22,6 +22,7 @@ import pytest
 
 from resolver.errors import PkgviewError
 from resolver.interpreter import find_interpreter
+from unionfs.environment.wait import QUIET
 from unionfs.rendezvous import rendezvous
 
 if TYPE_CHECKING:
@@ -273,7 +274,11 @@ def test_what_is_quick_says_nothing(ground: Ground) -> None:
         next((ground.site.places.state / "locks").glob("*/*.toml")).read_bytes()
     )
     ended = ground.run("-c", SAY, cwd=other)
-    assert (ended.stdout, ended.stderr) == ("1.0\n", "")
+    assert ended.stdout == "1.0\n"
+    if ended.stderr:  # a machine that has more to do: it was not quick
+        done = re.search(r"^pkgview: done after (\d+\.\d) s\n\Z", ended.stderr, re.MULTILINE)
+        assert done is not None, ended.stderr
+        assert float(done[1]) >= QUIET
 
 
 def test_nobody_listens_on_stderr(ground: Ground) -> None:
@@ -350,9 +355,8 @@ def test_no_network(shop: Site, index: Index) -> None:
     directory = ground.project()
     ended = ground.run("-c", "print('on')", cwd=directory)
     assert ended.stdout == "on\n"
-    assert "Check the network" in ended.stderr
+    assert ended.stderr.count("Check the network") == 1
     assert "The program goes on without them." in ended.stderr
-    assert ended.stderr.count("pkgview: ") == 1
 
 
 def test_a_failure_is_said_once_and_remembered(ground: Ground) -> None:
