@@ -27,9 +27,9 @@ from resolver.manifest import ViewId
 from resolver.places import Places
 from unionfs import link
 from unionfs.bytecode import with_companions
-from unionfs.catalog import read_manifest
 from unionfs.compiling import Means, compile_missing
 from unionfs.errand import begin, write
+from unionfs.opened import load_manifest
 from unionfs.publish import publish
 from unionfs.registry import Registry
 from unionfs.stores import Stores
@@ -52,7 +52,7 @@ def precompile(
     `done` as in `compile_missing`. `PkgviewError` if something could not be compiled; what was
     compiled is in the store all the same.
     """
-    manifest = _manifest(places, view)
+    manifest = load_manifest(places, view)
     store = Stores(places)
     interpreter = inspect(Path(manifest.python.executable), places.state)
     means = Means(store=store, interpreter=interpreter, cache=places.cache, idle=idle)
@@ -67,16 +67,6 @@ def precompile(
         registry.close()
     _replace(places, view, new)
     return new, complete
-
-
-def _manifest(places: Places, view: ViewId) -> Manifest:
-    try:
-        return read_manifest(places, view)
-    except OSError as error:
-        raise PkgviewError(
-            f"there is no view {view}: {error.strerror}",
-            remedy="Run `pkgview up` in the project.",
-        ) from error
 
 
 def _replace(places: Places, old: ViewId, new: ViewId) -> None:

@@ -202,30 +202,20 @@ def test_crashes_have_an_end(running: Compilers, monkeypatch: pytest.MonkeyPatch
 # Interpreters that are none
 
 
-def test_an_interpreter_that_is_gone(interpreter: Interpreter, tmp_path: Path) -> None:
-    gone = replace(interpreter, executable=str(tmp_path / "gone"))
-    with (
-        Compilers(gone, idle=False) as process,
-        pytest.raises(PkgviewError, match=r"gone cannot compile: No such file"),
-    ):
-        process.compile(b"a.py", b"")
-
-
-def test_a_program_that_is_no_python(interpreter: Interpreter) -> None:
-    other = replace(interpreter, executable="/bin/true")
-    with (
-        Compilers(other, idle=False) as process,
-        pytest.raises(PkgviewError, match=r"/bin/true cannot compile: the compiler ended"),
-    ):
-        process.compile(b"a.py", b"")
-
-
-def test_an_interpreter_that_was_replaced(interpreter: Interpreter) -> None:
-    other = replace(interpreter, magic="00000d0a")
-    with (
-        Compilers(other, idle=False) as process,
-        pytest.raises(PkgviewError, match=r"was said to read .* 00000d0a"),
-    ):
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"executable": "/no/such/python"}, "/no/such/python cannot compile: No such file"),
+        ({"executable": "/bin/true"}, "/bin/true cannot compile: the compiler ended"),
+        ({"magic": "00000d0a"}, r"was said to read .* 00000d0a"),
+    ],
+    ids=["gone", "no Python", "replaced"],
+)
+def test_an_interpreter_that_is_none(
+    interpreter: Interpreter, changed: dict[str, str], said: str
+) -> None:
+    other = replace(interpreter, **changed)  # type: ignore[arg-type]
+    with Compilers(other, idle=False) as process, pytest.raises(PkgviewError, match=said):
         process.compile(b"a.py", b"")
 
 
