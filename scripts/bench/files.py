@@ -127,7 +127,7 @@ def walks(bench: Bench, sheet: Sheet) -> None:
     tasks = (("walk", walked, 5), ("tar", tarred, 3))
     for what, task, rounds in tasks:
         if bench.cold:
-            for _, rival in turns(bench.rivals(), bench.rounds(rounds), seconds=90):
+            for _, rival in turns(bench.rivals(), bench.rounds(rounds), seconds=60):
                 bench.forget(rival)
                 sheet.add(f"{what}, cold", rival.name, task(rival.root))
         for number, rival in turns(bench.rivals(), bench.rounds(rounds), seconds=40, warmups=1):

@@ -104,7 +104,7 @@ def _measure(bench: Bench, sheet: Sheet, env: Mapping[str, str]) -> None:
     clones = _Clones(work.scratch / "clones")
     locks = variants(work, bench.key, bench.rounds(5))
     for number, name in turns(
-        ["uv", "uv, compiling", "pkgview"], len(locks), seconds=20 if bench.quick else 120
+        ["uv", "uv, compiling", "pkgview"], len(locks), seconds=20 if bench.quick else 90
     ):
         clone = clones.of(locks[number])
         command = making(work, name, clone)
