@@ -247,7 +247,7 @@ def serve(
     try:
         _settle(claimed.mountpoint)
         here = replace(places, mount=claimed.mountpoint)
-        if assemble is None and mount.transport() == "devfuse":
+        if assemble is None and mount.chosen_transport() == "devfuse":
             supervisor.mount(claimed, here, announce, background=background)
         else:
             service = (assemble or mount.assemble)(here)

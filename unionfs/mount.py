@@ -20,12 +20,14 @@ from unionfs.kernel import devfuse, libfuse
 from unionfs.operations import Operations
 from unionfs.registry import Registry
 from unionfs.resolving import Resolving
-from unionfs.service import Service
+from unionfs.service import TRANSPORT_VARIABLE, TRANSPORTS, Service
 from unionfs.stores import Stores
 
 if TYPE_CHECKING:
     from resolver.places import Places
     from unionfs import control
+    from unionfs.kernel.gains import Gain
+    from unionfs.service import Serve
 
 
 def build_filesystem(places: Places) -> tuple[Filesystem, Current]:
@@ -38,24 +40,27 @@ def build_filesystem(places: Places) -> tuple[Filesystem, Current]:
     return filesystem, current
 
 
-TRANSPORTS = {"devfuse": devfuse.serve, "libfuse": libfuse.serve}
-
-
-def transport() -> str:
-    """The transport that PKGVIEW_TRANSPORT names, or our own."""
-    name = os.environ.get("PKGVIEW_TRANSPORT") or "devfuse"
+def chosen_transport() -> str:
+    """The transport that the environment names, or our own."""
+    name = os.environ.get(TRANSPORT_VARIABLE) or TRANSPORTS[0]
     if name not in TRANSPORTS:
         raise PkgviewError(
             f"there is no transport {name!r}",
-            remedy=f"PKGVIEW_TRANSPORT may be {' or '.join(TRANSPORTS)}.",
+            remedy=f"{TRANSPORT_VARIABLE} may be {' or '.join(TRANSPORTS)}.",
         )
     return name
 
 
 def assemble(places: Places) -> Service:
     """What pkgview really serves."""
-    chosen = transport()
+    transport = chosen_transport()
     filesystem, current = build_filesystem(places)
+    gained: dict[str, Gain] = {}
+    serve: Serve = (
+        partial(devfuse.serve, filesystem, gained)
+        if transport == "devfuse"
+        else partial(libfuse.serve, filesystem)
+    )
     catalog, binder = filesystem.catalog, current.binder
     operations = Operations(binder, current.by_hand, current.known)
     resolving = Resolving(places, binder)
@@ -71,6 +76,7 @@ def assemble(places: Places) -> Service:
             "look_seconds": binder.look_seconds,
             "resolving": resolving.running,
             "compiling": background.pending,
+            "gains": {name: gain._asdict() for name, gain in gained.items()},
             "frames": {"bytes": frames.size, "hits": frames.hits, "misses": frames.misses},
         }
 
@@ -81,11 +87,13 @@ def assemble(places: Places) -> Service:
         binder.refresh()
 
     return Service(
-        serve=partial(TRANSPORTS[chosen], filesystem),
-        transport=chosen,
+        serve=serve,
+        transport=transport,
         gauges=gauges,
         operations={"refresh": refresh, "resolve": resolving.answer, **operations.table},
         knows=knows,
         alongside=(operations.tend, background.tend, current.tend),
-        answer=partial(devfuse.answer, filesystem) if chosen == "devfuse" else None,
+        answer=partial(devfuse.answer, filesystem, gained=gained)
+        if transport == "devfuse"
+        else None,
     )

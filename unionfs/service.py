@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from unionfs.kernel.slots import Slots
 
 
+TRANSPORTS = ("devfuse", "libfuse")
+"""How the kernel is talked to: by our own loop, the default; by pyfuse3's, the portable one."""
+
+TRANSPORT_VARIABLE = "PKGVIEW_TRANSPORT"
+"""The environment variable that names the transport of the mounts which are made."""
+
+
 class Serve(Protocol):
     """Mounts, answers until unmounted or cancelled, and unmounts; calls `ready` once mounted."""
 

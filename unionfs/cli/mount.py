@@ -16,6 +16,7 @@ from resolver.places import Places
 from unionfs import control, daemon, launch, mounts
 from unionfs.cli import console
 from unionfs.rendezvous import DaemonAbsentError, rendezvous
+from unionfs.service import TRANSPORT_VARIABLE, TRANSPORTS
 
 if TYPE_CHECKING:
     from unionfs.rendezvous import Rendezvous
@@ -41,6 +42,8 @@ Examples:
   pkgview mount /scratch/me/view
   pkgview mount --foreground             for a service manager; Ctrl-C unmounts
   pkgview mount --allow-other /srv/pkgview     as root: views for everybody
+  pkgview mount --transport libfuse      if pkgview's own loop has trouble with a kernel
+  pkgview mount --transport libfuse      where pkgview's own loop has trouble with a kernel
 
 With --allow-other everybody can read every view. At root's mount each user's programs see the views
 of that user's own projects; they are looked at with that user's rights.
@@ -49,14 +52,30 @@ of that user's own projects; they are looked at with that user's rights.
 @MOUNTPOINT
 @click.option("--allow-other", is_flag=True, help="Let other users (and containers) in.")
 @click.option("--foreground", is_flag=True, help="Serve in this process, log to stderr.")
+@click.option(
+    "--transport",
+    type=click.Choice(TRANSPORTS),
+    help="How to talk to the kernel: pkgview's own loop (devfuse), or libfuse's.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what happened as JSON.")
-def mount(mountpoint: Path | None, *, allow_other: bool, foreground: bool, as_json: bool) -> None:
+def mount(
+    mountpoint: Path | None,
+    *,
+    allow_other: bool,
+    foreground: bool,
+    transport: str | None,
+    as_json: bool,
+) -> None:
     """Mount the views; does nothing if they are mounted, and mends a mount whose daemon died."""
     places = places_for(mountpoint)
+    if transport is not None:
+        os.environ[TRANSPORT_VARIABLE] = transport  # which the daemon inherits
     if foreground:
         daemon.serve_here(places, shared=allow_other)
         return
     mounted = launch.ensure_mounted(places, shared=allow_other)
+    if transport is not None and mounted.how == "already":
+        _refuse_another(replace(places, mount=mounted.mountpoint), transport)
     if as_json:
         console.as_json(
             {"mountpoint": os.fspath(mounted.mountpoint), "pid": mounted.pid, "how": mounted.how}
@@ -69,6 +88,15 @@ def mount(mountpoint: Path | None, *, allow_other: bool, foreground: bool, as_js
             "mended": "Mounted {} (daemon {}) in place of a mount whose daemon had died.",
         }[mounted.how].format(mounted.mountpoint, mounted.pid)
     )
+
+
+def _refuse_another(places: Places, transport: str) -> None:
+    there = control.ask(rendezvous(places, places.mount), "status")["transport"]
+    if there != transport:
+        raise PkgviewError(
+            f"{places.mount} is mounted already, through {there}",
+            remedy="Run `pkgview umount` first.",
+        )
 
 
 @click.command(

@@ -87,6 +87,10 @@ def _show(found: Mapping[str, Any]) -> None:
             ("views", f"{found['views']} looked at, {found['bindings']} processes bound"),
             ("frame cache", f"{cached}, {frames['misses']:,} misses"),
         ]
+    rows += [
+        (f"no {name}" if gain["on"] else f"every {name}", str(gain["why"]))
+        for name, gain in found.get("gains", {}).items()
+    ]
     rows.append(("log", str(found["log"])))
     requests = ", ".join(f"{name} {count:,}" for name, count in found["requests"].items())
     console.table([*rows, ("requests", requests or "none")])

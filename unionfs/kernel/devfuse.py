@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unionfs.filesystem import Filesystem
+    from unionfs.kernel.gains import Gain
     from unionfs.kernel.protocol import Reply
     from unionfs.kernel.session import Terms
 
@@ -193,25 +194,28 @@ async def answer(  # noqa: PLR0913 - what makes a live mount, each by its name
     slots: Slots,
     *,
     requests: Counter[str],
+    gained: dict[str, Gain] | None = None,
     draining: trio.Event | None = None,
 ) -> None:
     """Serve a mount on its descriptor, beginning with what lies in `slots`.
+
+    `gained` is filled with what the kernel is spared, by opcode.
 
     Returns when it was unmounted; or, once `draining` is set, when all it had read is answered.
     Cancelled, it leaves what is in flight in the slots, for a successor.
     """
     kernel = os.uname()
-    protocol = Protocol(
-        filesystem,
-        requests,
-        opens=gains.opens(terms.offered, kernel.release, kernel.version),
-        opendirs=gains.opendirs(terms.offered),
-    )
+    opens = gains.opens(terms.offered, kernel.release, kernel.version)
+    opendirs = gains.opendirs(terms.offered)
+    if gained is not None:
+        gained.update(OPEN=opens, OPENDIR=opendirs)
+    protocol = Protocol(filesystem, requests, opens=opens, opendirs=opendirs)
     await Loop(filesystem, protocol, descriptor, slots).run(draining)
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 - the service's protocol, and what it is a service of
     filesystem: Filesystem,
+    gained: dict[str, Gain],
     mountpoint: Path,
     *,
     options: set[str],
@@ -225,4 +229,4 @@ async def serve(
     with session.mounted(mountpoint, options) as descriptor, Slots.create() as slots:
         terms = session.negotiate(descriptor)
         ready()
-        await answer(filesystem, descriptor, terms, slots, requests=requests)
+        await answer(filesystem, descriptor, terms, slots, requests=requests, gained=gained)
