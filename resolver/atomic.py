@@ -86,6 +86,25 @@ class Alone:
         os.close(self._descriptor)
 
 
+class Held:
+    """`with Held(directory)`: together with others, while nobody is `Alone` there."""
+
+    def __init__(self, directory: Name) -> None:
+        self._directory = directory
+        self._descriptor = -1
+
+    def __enter__(self) -> None:
+        try:
+            self._descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+        except OSError:
+            pass  # no such directory, or no locks there: then nobody is alone either
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+
 def claim_file(parent: Name, prefix: str) -> tuple[str, int]:
     """A new, empty file of mode 0600, and its descriptor, which can be written to; sweeps first."""
     sweep(parent, prefix)

@@ -107,11 +107,14 @@ def adopt(places: Places, view: ViewId, handed: Handed) -> None:
             if there.f_bavail * there.f_frsize - os.fstat(file.fileno()).st_size < ROOM:
                 raise PkgviewError(f"there is no room for {name}")
             store.receive(file, name)
-    registry = Registry(places.state / "registry.sqlite3")
-    try:
-        publish(places, manifest, store, registry)
-    finally:
-        registry.close()
+    with store.held():
+        if not all(map(store.has, manifest.archives)):
+            raise PkgviewError("an archive that was here before has been collected meanwhile")
+        registry = Registry(places.state / "registry.sqlite3")
+        try:
+            publish(places, manifest, store, registry)
+        finally:
+            registry.close()
 
 
 def _existing(path: Path) -> Path:

@@ -20,7 +20,7 @@ from resolver.observer import OwnEyes
 from resolver.procfs import Tid
 from unionfs.adoption import Adoption
 from unionfs.byhand import ByHand
-from unionfs.catalog import read_manifest
+from unionfs.catalog import read_manifest, used_until_now
 from unionfs.deputies import Deputies
 from unionfs.known import Known
 from unionfs.layer import LayerError
@@ -147,6 +147,9 @@ class Current:
     async def _notice(self, text: str) -> ViewId:
         async with self._making:
             view = self._notices.get(text)
+            if view is not None and not used_until_now(self._places, view):
+                del self._notices[text]  # it was collected meanwhile
+                view = None
             if view is None and len(self._notices) >= MOST_NOTICES:
                 return self._default
             if view is None:
@@ -162,9 +165,10 @@ class Current:
     def _make_notice(self, text: str) -> ViewId:
         registry = Registry(self._places.state / "registry.sqlite3")
         try:
-            bare = read_manifest(self._places, self._default)
-            layers = (notice_layer(self._store, text), *bare.layers)
-            manifest = Manifest(python=bare.python, layers=layers)
-            return publish(self._places, manifest, self._store, registry)
+            with self._store.held():
+                bare = read_manifest(self._places, self._default)
+                layers = (notice_layer(self._store, text), *bare.layers)
+                manifest = Manifest(python=bare.python, layers=layers)
+                return publish(self._places, manifest, self._store, registry)
         finally:
             registry.close()

@@ -40,11 +40,12 @@ def ensure_default(places: Places, store: Store, registry: Registry) -> ViewId:
     from unionfs.publish import publish  # noqa: PLC0415 - the same
 
     interpreter = find_interpreter(None, None, places.state)
-    view = publish(places, bare_manifest(store, interpreter), store, registry)
-    record = resolved.Resolved(root=_ROOT).with_view(
-        ResolvedView(python=interpreter.python.version, view=view, fingerprint="")
-    )
-    resolved.save(places.state / "default", record)
+    with store.held():
+        view = publish(places, bare_manifest(store, interpreter), store, registry)
+        record = resolved.Resolved(root=_ROOT).with_view(
+            ResolvedView(python=interpreter.python.version, view=view, fingerprint="")
+        )
+        resolved.save(places.state / "default", record)
     return view
 
 

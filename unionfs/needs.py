@@ -17,6 +17,7 @@ from unionfs.catalog import VIEW_ID, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from resolver.manifest import Manifest
     from resolver.places import Places
@@ -25,10 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """All manifests that can be read, and the projects that there are, by their roots."""
+    """All manifests that can be read, and the projects that there are, by their roots.
+
+    `gone` are those whose directory (or script) is there no more, by the files that speak of them.
+    """
 
     manifests: Mapping[ViewId, Manifest]
     projects: Mapping[str, Resolved]
+    gone: Mapping[Path, Resolved]
 
     def archives_of(self, project: Resolved) -> set[str]:
         """What a project's views need."""
@@ -51,19 +56,34 @@ class Needs:
 
 
 def read_needs(places: Places) -> Needs:
-    """Everything there is; a project counts for as long as its directory (or script) exists."""
+    """Everything there is."""
     manifests = {}
     for view in manifest_ids(places):
         try:
             manifests[view] = read_manifest(places, view)
         except (OSError, PkgviewError):
             continue
-    projects = {}
+    projects, gone = {}, {}
     for path in (places.state / "projects").glob("*.json"):
         project = resolved.load_key(path.parent, path.stem)
-        if project is not None and os.path.lexists(project.root):
+        if project is None:
+            continue
+        if _exists(project.root):
             projects[project.root] = project
-    return Needs(manifests=manifests, projects=projects)
+        else:
+            gone[path] = project
+    return Needs(manifests=manifests, projects=projects, gone=gone)
+
+
+def _exists(root: str) -> bool:
+    """Also where that cannot be known, e.g. on a file system that is not mounted well."""
+    try:
+        os.lstat(root)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def manifest_ids(places: Places) -> list[ViewId]:

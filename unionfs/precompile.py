@@ -27,6 +27,7 @@ from resolver.manifest import ViewId
 from resolver.places import Places
 from unionfs import link
 from unionfs.bytecode import with_companions
+from unionfs.catalog import used_until_now
 from unionfs.compiling import Means, compile_missing
 from unionfs.errand import begin, write
 from unionfs.opened import load_manifest
@@ -57,15 +58,16 @@ def precompile(
     interpreter = inspect(Path(manifest.python.executable), places.state)
     means = Means(store=store, interpreter=interpreter, cache=places.cache, idle=idle)
     compile_missing(manifest, means, done)
-    complete = with_companions(manifest, interpreter, store.archive_of)
-    if complete == manifest:
-        return view, manifest
-    registry = Registry(places.state / "registry.sqlite3")
-    try:
-        new = publish(places, complete, store, registry)
-    finally:
-        registry.close()
-    _replace(places, view, new)
+    with store.held():
+        complete = with_companions(manifest, interpreter, store.archive_of)
+        if complete == manifest:
+            return view, manifest
+        registry = Registry(places.state / "registry.sqlite3")
+        try:
+            new = publish(places, complete, store, registry)
+        finally:
+            registry.close()
+        _replace(places, view, new)
     return new, complete
 
 
@@ -79,6 +81,7 @@ def _replace(places: Places, old: ViewId, new: ViewId) -> None:
                 continue
             views = tuple(replace(v, view=new) if v.view == old else v for v in record.views)
             resolved.save(projects, replace(record, views=views))
+            used_until_now(places, old)
         if link.is_linked(Path(record.root), places.mount, old):
             link.link(Path(record.root), places.mount, new, force=False)
     with suppress(PkgviewError):  # it only saves time

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
 from unionfs.bytecode import KIND, check
-from unionfs.catalog import manifest_path
+from unionfs.catalog import manifest_path, used_until_now
 from unionfs.layer import LayerError
 from unionfs.view import MOST_LAYERS
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 def publish(places: Places, manifest: Manifest, store: Store, registry: Registry) -> ViewId:
-    """Make the view known; doing it again changes nothing, and writes a damaged manifest anew."""
+    """Make the view known; doing it again changes nothing, and writes a damaged manifest anew.
+
+    To be called with the store held (`Store.held`) since it was known that all archives are there.
+    """
     if len(manifest.layers) > MOST_LAYERS:
         raise PkgviewError(
             f"a view of {len(manifest.layers)} layers is too large: at most {MOST_LAYERS}",
@@ -41,7 +44,10 @@ def publish(places: Places, manifest: Manifest, store: Store, registry: Registry
     view = manifest.id
     data = manifest.to_bytes()
     path = manifest_path(places, view)
-    if not _holds(path, data):
+    store.claim(places.state, manifest.archives)
+    if _holds(path, data):
+        used_until_now(places, view)
+    else:
         write_atomically(path, data)
     registry.register_view(view)
     return view

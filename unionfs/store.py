@@ -4,6 +4,7 @@
     <root>/archives/damaged/                    archives that were found damaged
     <root>/archives/.tmp-<random>               being written; locked by whoever writes it
     <root>/sources/<key>                        link to the archive that a wheel or sdist became
+    <root>/users/<uid>-<hash>                   what each user of a shared store needs
 
 Writing is: temporary file beside its destination, fsync, rename, fsync of the directory. Two
 processes that add the same archive write the same name, and either one's file may stay.
@@ -15,7 +16,9 @@ next writer removes what the dead have left.
 from __future__ import annotations
 
 import errno
+import fcntl
 import filecmp
+import hashlib
 import os
 import re
 import shutil
@@ -28,7 +31,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from resolver.atomic import ABANDONED_AFTER, claim_file
+from resolver.atomic import ABANDONED_AFTER, Held, claim_file, write_atomically
 from resolver.errors import PkgviewError
 from unionfs.archive import Archive
 from unionfs.contents import digest_of_name
@@ -36,7 +39,7 @@ from unionfs.frames import FrameCache
 from unionfs.layer import LayerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from typing import BinaryIO
 
     from unionfs.contents import Meta
@@ -186,6 +189,108 @@ class Store:
             self._open.pop(name, None)
         return damaged / name
 
+    def remove(self, name: str) -> bool:
+        """Remove an archive; False where that is not allowed, as with another's in a shared store.
+
+        Only for who is `alone` here, and knows that nothing needs it.
+        """
+        try:
+            self.path(name).unlink(missing_ok=True)
+        except OSError:
+            return False
+        with self._lock:
+            self._open.pop(name, None)
+        return True
+
+    def forget_sources(self) -> None:
+        """Remove what says of a source that it became an archive which is not here any more."""
+        with suppress(OSError):
+            for key in os.listdir(self.sources):
+                if _KEY.fullmatch(key) and not (self.sources / key).exists():
+                    (self.sources / key).unlink()
+
+    # -- together with others --------------------------------------------------------------------
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While it lasts nothing is collected from this store.
+
+        For the moment between finding that archives are there and writing down that they are
+        needed. Where there is no store, or no lock, there is nothing to wait for.
+        """
+        with suppress(OSError):
+            self._make(self.archives)
+        with Held(self.archives):
+            yield
+
+    @contextmanager
+    def alone(self, *, patience: float) -> Iterator[bool]:
+        """Keep everybody from relying on what is here; False if somebody did all the time.
+
+        `PkgviewError` where the file system has no locks: nobody could be kept from it.
+        """
+        with _explained(self.archives):
+            descriptor = os.open(self.archives, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            deadline = time.monotonic() + patience
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        yield False
+                        return
+                    time.sleep(0.02)
+                except OSError as error:
+                    raise PkgviewError(
+                        f"{self.archives} cannot be locked: {error.strerror}",
+                        remedy="Collect on the machine that the file system is local to.",
+                    ) from error
+                else:
+                    break
+            yield True
+        finally:
+            os.close(descriptor)
+
+    def claim(self, state: Path, names: Collection[str], *, whole: bool = False) -> None:
+        """Tell the others who write to this store what the user of that state needs.
+
+        What was told before still holds, unless these are the `whole`. A store that nobody else
+        can write to needs no telling: who collects there reads the state itself.
+        """
+        if not self.is_shared:
+            return
+        claims = self._claims(state)
+        with _explained(claims):
+            self._make(claims.parent)
+            told = set() if whole else _lines(claims)
+            if whole or not told.issuperset(names):
+                write_atomically(
+                    claims, "".join(f"{n}\n" for n in sorted({*told, *names})).encode()
+                )
+                claims.chmod(0o644)
+
+    def claimed(self, state: Path) -> set[str]:
+        """What others than the user of that state need, as far as they told."""
+        own = self._claims(state)
+        found: set[str] = set()
+        for path in own.parent.glob("*") if self.is_shared else ():
+            if path != own and not path.name.startswith(TEMPORARY_PREFIX):
+                found |= _lines(path)
+        return found
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others may write here."""
+        try:
+            return bool(self.root.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+        except OSError:
+            return False
+
+    def _claims(self, state: Path) -> Path:
+        whose = hashlib.sha256(os.fsencode(state)).hexdigest()[:16]
+        return self.root / "users" / f"{os.geteuid()}-{whose}"
+
     # -- sources ---------------------------------------------------------------------------------
 
     def record_source(self, key: str, archive: str) -> None:
@@ -277,6 +382,15 @@ class Store:
         except (OSError, LayerError):
             return False
         return True
+
+
+def _lines(path: Path) -> set[str]:
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return set()
+        return set(path.read_text("utf-8", "replace").splitlines())
+    except OSError:
+        return set()
 
 
 def _sync(directory: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 from resolver import remembered, resolved
@@ -22,7 +23,7 @@ from resolver.manifest import Manifest, ViewId
 from resolver.project import Kind, fingerprint
 from resolver.remembered import FORMAT
 from resolver.resolved import ResolvedView
-from unionfs.catalog import read_manifest
+from unionfs.catalog import read_manifest, used_until_now
 from unionfs.registry import Registry
 from unionfs.stores import Stores
 
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
     from unionfs.assemble import Progress
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+ATTEMPTS = 5
+"""How often archives are made again that `pkgview gc` took just then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +120,7 @@ def known_view(places: Places, wish: Wish) -> Made | None:
         return None
     if wish.kept and found is not record.views[-1]:
         # Asked for again after one for another Python: what is no Python is shown this one now.
-        _record(places.state / "projects", record.root, found)
+        _record(places, record.root, found)
     made = Made(view=found.view, manifest=manifest, fresh=False)
     _remember(places, wish, before, made, found)
     return made
@@ -146,40 +151,40 @@ def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
 
     from unionfs.bytecode import with_companions  # noqa: PLC0415 - the same
     from unionfs.made import skeleton_layer  # noqa: PLC0415 - the same
-    from unionfs.publish import publish  # noqa: PLC0415 - the same
 
     interpreter = find_interpreter(wish.project, wish.python, places.state)
     # Taken before the inputs are read: an edit meanwhile makes the next `up` look again.
     before = _situation(wish)
     taken, inputs = wish.fingerprint(interpreter), fingerprint(wish.project)
     store = Stores(places, wish.project.directory)
-    with single_failure():
-        choices, distributions = trio.run(_layers, places, wish, interpreter, store, progress)
-    manifest = Manifest(
-        python=interpreter.python,
-        layers=(
-            skeleton_layer(store, interpreter),
-            *preferred(distributions, wish.project.settings.prefer),
-        ),
-    )
-    manifest = with_companions(manifest, interpreter, store.archive_of)
-    registry = _registry(places)
-    try:
-        view = publish(places, manifest, store, registry)
-    finally:
-        registry.close()
-    if not wish.kept:
-        return Made(view=view, manifest=manifest, fresh=True)
-    made = ResolvedView(
-        python=interpreter.python.version,
-        view=view,
-        fingerprint=taken,
-        inputs=inputs,
-        extras=wish.extras,
-        groups=wish.groups,
-        unbuilt=wish.no_build and wish.project.package,
-    )
-    fresh = _record(places.state / "projects", str(wish.project.root), made)
+    for attempt in count(1):
+        with single_failure():
+            choices, distributions = trio.run(_layers, places, wish, interpreter, store, progress)
+        manifest = Manifest(
+            python=interpreter.python,
+            layers=(
+                skeleton_layer(store, interpreter),
+                *preferred(distributions, wish.project.settings.prefer),
+            ),
+        )
+        manifest = with_companions(manifest, interpreter, store.archive_of)
+        with store.held():
+            if attempt < ATTEMPTS and not all(map(store.has, manifest.archives)):
+                continue  # collected meanwhile, since nothing said yet that they are needed
+            view = _published(places, manifest, store)
+            if not wish.kept:
+                return Made(view=view, manifest=manifest, fresh=True)
+            made = ResolvedView(
+                python=interpreter.python.version,
+                view=view,
+                fingerprint=taken,
+                inputs=inputs,
+                extras=wish.extras,
+                groups=wish.groups,
+                unbuilt=wish.no_build and wish.project.package,
+            )
+            fresh = _record(places, str(wish.project.root), made)
+            break
     done = Made(view=view, manifest=manifest, fresh=fresh)
     anywhere = (
         wish.project.kind in {Kind.PYLOCK, Kind.UV}
@@ -188,6 +193,16 @@ def make_view(places: Places, wish: Wish, progress: Progress) -> Made:
     )
     _remember(places, wish, before, done, made, anywhere=anywhere)
     return done
+
+
+def _published(places: Places, manifest: Manifest, store: Stores) -> ViewId:
+    from unionfs.publish import publish  # noqa: PLC0415 - nothing to do needs none of this
+
+    registry = _registry(places)
+    try:
+        return publish(places, manifest, store, registry)
+    finally:
+        registry.close()
 
 
 def _situation(wish: Wish) -> remembered.Situation | None:
@@ -233,12 +248,15 @@ def _remember(  # noqa: PLR0913 - what came of what
         remembered.remember(str(places.state), keys, entry)
 
 
-def _record(projects: Path, root: str, made: ResolvedView) -> bool:
+def _record(places: Places, root: str, made: ResolvedView) -> bool:
     """Write down what the project's view is now; whether that is another one than before."""
+    projects = places.state / "projects"
     with Alone(projects):
         record = resolved.load(projects, root)
         before = next((one for one in record.views if one.python == made.python), None)
         resolved.save(projects, record.with_view(made))
+    if before is not None and before.view != made.view:
+        used_until_now(places, before.view)
     return before is None or before.view != made.view
 
 

@@ -95,16 +95,17 @@ class Waiting:
         return view
 
     def _make(self, question: _Question) -> ViewId:
-        last = whole_manifest(self._places, question.last) if question.last else None
-        manifest = last or self._empty(question)
-        socket = rendezvous(self._places, self._places.mount).socket
-        layer = waiting_layer(self._store, manifest.python, str(socket))
-        waiting = Manifest(python=manifest.python, layers=(layer, *manifest.layers))
-        registry = Registry(self._places.state / "registry.sqlite3")
-        try:
-            return publish(self._places, waiting, self._store, registry)
-        finally:
-            registry.close()
+        with self._store.held():
+            last = whole_manifest(self._places, question.last) if question.last else None
+            manifest = last or self._empty(question)
+            socket = rendezvous(self._places, self._places.mount).socket
+            layer = waiting_layer(self._store, manifest.python, str(socket))
+            waiting = Manifest(python=manifest.python, layers=(layer, *manifest.layers))
+            registry = Registry(self._places.state / "registry.sqlite3")
+            try:
+                return publish(self._places, waiting, self._store, registry)
+            finally:
+                registry.close()
 
     def _empty(self, question: _Question) -> Manifest:
         state = self._places.state

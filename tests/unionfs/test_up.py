@@ -126,15 +126,15 @@ def test_a_view_remembers_its_inputs_as_they_were_when_it_began(
     assert known_view(isolated_places, wish_for(locked)) is None
 
 
-def test_records_of_two_pythons_do_not_forget_each_other(tmp_path: Path) -> None:
+def test_records_of_two_pythons_do_not_forget_each_other(isolated_places: Places) -> None:
     def made(python: str, digit: str) -> ResolvedView:
         return ResolvedView(python=python, view=ViewId(digit * 32), fingerprint=digit)
 
-    assert up._record(tmp_path, "/p", made("3.11", "1"))
-    assert up._record(tmp_path, "/p", made("3.12", "2"))
-    assert not up._record(tmp_path, "/p", made("3.11", "1"))
-    assert up._record(tmp_path, "/p", made("3.11", "3"))
-    views = resolved.load(tmp_path, "/p").views
+    assert up._record(isolated_places, "/p", made("3.11", "1"))
+    assert up._record(isolated_places, "/p", made("3.12", "2"))
+    assert not up._record(isolated_places, "/p", made("3.11", "1"))
+    assert up._record(isolated_places, "/p", made("3.11", "3"))
+    views = resolved.load(isolated_places.state / "projects", "/p").views
     assert [(view.python, view.view[0]) for view in views] == [("3.12", "2"), ("3.11", "3")]
 
 

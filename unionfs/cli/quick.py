@@ -18,7 +18,7 @@ import sys
 import time
 
 from resolver import remembered
-from resolver.atomic import Alone, write_atomically
+from resolver.atomic import Alone, Held, write_atomically
 from resolver.errors import PkgviewError
 from resolver.ownership import faults
 from resolver.where import where
@@ -99,6 +99,14 @@ def _up(asked: Asked, began: float) -> bool:
     entry = entry or remembered.recall(places["state"], found.anywhere)
     if entry is None or not _is_plain(found.directory, places):
         return False
+    with Held(f"{places['store']}/archives"):
+        return _done(found, entry, places, began)
+
+
+def _done(
+    found: remembered.Situation, entry: remembered.Entry, places: dict[str, str], began: float
+) -> bool:
+    """With the store held, so that nothing is collected between looking and writing down."""
     record = f"{places['state']}/projects/{remembered.project_key(found.directory)}.json"
     wanted = remembered.record(f'"{found.directory}"', [entry.made])
     before = _content(record)

@@ -14,6 +14,7 @@ from unionfs.cli import console
 from unionfs.cli.asked import JSON
 
 if TYPE_CHECKING:
+    from resolver.manifest import ViewId
     from unionfs.stores import Place
     from unionfs.verify import Outcome
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Examples:
   pkgview store                          the archives that are kept
   pkgview store verify --repair          read every byte, mend what is damaged
+  pkgview store du                       who takes how much
   pkgview store add /mnt/team/pkgview    search another store, too
 """,
 )
@@ -259,6 +261,99 @@ def remove(directory: Path) -> None:
         )
     config.remove_store(places, found)
     console.note(f"{found} is not searched any more.")
+
+
+@store.command(
+    epilog="""\b
+Examples:
+  pkgview store du
+  pkgview store du --json
+"""
+)
+@JSON
+def du(*, as_json: bool) -> None:
+    """Show which project takes how much, and what would be free without it.
+
+    "alone" is what no other project needs, "part" its fair share of all that it needs.
+    """
+    from dataclasses import asdict  # noqa: PLC0415 - `-h` does without
+
+    from unionfs.usage import usage  # noqa: PLC0415 - the same
+
+    found = usage(Places.from_environ())
+    if as_json:
+        console.as_json(asdict(found))
+        return
+    console.table(
+        [
+            (one.project, str(one.archives), *map(console.size, (one.size, one.alone, one.part)))
+            for one in found.projects
+        ],
+        header=("project", "archives", "size", "alone", "part"),
+        right=" rrrr",
+    )
+    console.answer(
+        f"{console.size(found.size)} in all, {console.size(found.shared)} shared by projects, "
+        f"{console.size(found.nobody)} of no project (`pkgview gc --dry-run`)"
+    )
+
+
+@store.command(
+    epilog="""\b
+Examples:
+  pkgview store pin                      keep the view of the project here
+  pkgview store pin ~/project
+  pkgview store pin --list
+"""
+)
+@click.argument("what", required=False, default=".", metavar="[DIRECTORY|VIEW]")
+@click.option("--list", "listed", is_flag=True, help="Show the views that are pinned.")
+def pin(what: str, *, listed: bool) -> None:
+    """Keep a view, and all that it needs, whatever becomes of its project."""
+    from unionfs import pins  # noqa: PLC0415 - `-h` does without
+
+    places = Places.from_environ()
+    if listed:
+        for view in sorted(pins.pinned(places)):
+            console.answer(view)
+        return
+    view = _view(places, what)
+    pins.pin(places, view)
+    console.note(f"View {view} is kept from now on.")
+
+
+@store.command(
+    epilog="""\b
+Examples:
+  pkgview store unpin
+  pkgview store unpin 0123456789abcdef0123456789abcdef
+"""
+)
+@click.argument("what", required=False, default=".", metavar="[DIRECTORY|VIEW]")
+def unpin(what: str) -> None:
+    """Keep a view no longer than anything else."""
+    from unionfs import pins  # noqa: PLC0415 - `-h` does without
+
+    places = Places.from_environ()
+    view = _view(places, what)
+    if not pins.unpin(places, view):
+        raise PkgviewError(
+            f"view {view} is not pinned", remedy="`pkgview store pin --list` shows which are."
+        )
+    console.note(f"View {view} is kept as long as something needs it.")
+
+
+def _view(places: Places, what: str) -> ViewId:
+    """A view by its id, or that of a project."""
+    from resolver.manifest import ViewId  # noqa: PLC0415 - `-h` does without
+    from unionfs.catalog import VIEW_ID  # noqa: PLC0415 - the same
+    from unionfs.cli.asked import project_at  # noqa: PLC0415 - the same
+    from unionfs.opened import load_manifest, project_view  # noqa: PLC0415 - the same
+
+    if not VIEW_ID.fullmatch(what):
+        return project_view(places, project_at(Path(what)))
+    load_manifest(places, ViewId(what))
+    return ViewId(what)
 
 
 def say_passed_over(places: Places, project: Path) -> None:

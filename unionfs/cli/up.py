@@ -144,6 +144,20 @@ def _say_concerns(places: Places, project: Project, *, trust: bool, made: bool) 
         from unionfs.cli.store import say_passed_over  # noqa: PLC0415 - nothing to do: no word
 
         say_passed_over(places, project.directory)
+        _hold_size(places)
+
+
+def _hold_size(places: Places) -> None:
+    """Keep the store below the size that `config.toml` gives it."""
+    from resolver import config  # noqa: PLC0415 - nothing to do: it did not grow
+
+    max_size = config.load(places).max_size
+    if max_size is not None:
+        from unionfs.collect import keep_below  # noqa: PLC0415 - hardly anybody has one
+
+        problem = keep_below(places, max_size)
+        if problem is not None:
+            console.report(problem)
 
 
 def ensured(places: Places, wish: Wish, *, quiet: bool) -> tuple[Made, Display | None]:

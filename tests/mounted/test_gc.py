@@ -1,0 +1,300 @@
+"""`pkgview gc`: what nothing needs goes, what anybody uses stays, whoever makes views meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from unionfs import collect
+from unionfs.collect import ON_ITS_WAY
+from unionfs.rendezvous import rendezvous
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.mounted.conftest import Index, Site
+
+pytestmark = pytest.mark.fuse
+
+LATE = "print('ready', flush=True); input(); import {name}; print({name}.version)"
+"""A program that reads from its view when it is told to, long after it started."""
+
+
+def project(shop: Site, name: str, *requirements: str) -> Path:
+    directory: Path = shop.project(name)
+    (directory / "requirements.txt").write_text("\n".join(requirements) + "\n")
+    return directory
+
+
+def kept(shop: Site) -> set[str]:
+    """The distributions in the store."""
+    names = os.listdir(shop.places.store / "archives")
+    return {name.split("-")[0] for name in names if name.startswith(("alpha", "beta", "gamma"))}
+
+
+def gc(shop: Site, *options: str) -> dict[str, Any]:
+    said = shop.pkgview("gc", "--json", *options, cwd=shop.home)
+    found: dict[str, Any] = json.loads(said.stdout)
+    return found
+
+
+def age(shop: Site) -> None:
+    """As if a while had passed since anything was written down."""
+    before = time.time() - ON_ITS_WAY - 60
+    for place in (shop.places.state / "manifests", shop.places.store / "archives"):
+        for path in place.iterdir():
+            os.utime(path, (before, before))
+
+
+@pytest.fixture
+def stocked(shop: Site, index: Index) -> Site:
+    for name in ("alpha", "beta", "gamma"):
+        index.wheel(name)
+    return shop
+
+
+def late(shop: Site, directory: Path, *command: str | Path, name: str = "alpha") -> Late:
+    return Late(shop, directory, *command, "-c", LATE.format(name=name))
+
+
+class Late:
+    """A program that runs, and reads later."""
+
+    def __init__(self, shop: Site, directory: Path, *command: str | Path) -> None:
+        self.process = subprocess.Popen(
+            command, cwd=directory, env=shop.environ, text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert self.process.stdout
+        self.said = self.process.stdout.readline()
+
+    def goes_on(self) -> str:
+        return self.process.communicate("\n", timeout=60)[0]
+
+
+@pytest.fixture
+def running() -> Iterator[list[Late]]:
+    programs: list[Late] = []
+    yield programs
+    for program in programs:
+        program.process.kill()
+        program.process.communicate()
+
+
+def test_what_no_project_needs_goes_and_all_else_stays(stocked: Site) -> None:
+    one, two = project(stocked, "one", "alpha", "beta"), project(stocked, "two", "beta", "gamma")
+    stocked.up(one)
+    stocked.up(two)
+    assert gc(stocked)["archives"] == []
+    assert kept(stocked) == {"alpha", "beta", "gamma"}
+    shutil.rmtree(one)
+    found = gc(stocked, "--dry-run")
+    assert [one["archive"].split("-")[0] for one in found["archives"]] == ["alpha"]
+    assert kept(stocked) == {"alpha", "beta", "gamma"}
+    assert gc(stocked)["archives"] == found["archives"]
+    assert kept(stocked) == {"beta", "gamma"}
+    assert gc(stocked)["views"] == []
+    stocked.pkgview("store", "verify", cwd=two)
+    python = two / ".venv/bin/python"
+    assert stocked.run(python, "-c", "import beta, gamma; print(1)", cwd=two).stdout == "1\n"
+    # What is gone is made again like anything else.
+    assert stocked.up(project(stocked, "one", "alpha", "beta"))["fetched"] == 1
+
+
+def test_a_view_that_was_replaced_goes_when_nothing_can_be_on_its_way_to_it(stocked: Site) -> None:
+    directory = project(stocked, "one", "alpha")
+    first = stocked.up(directory)["view"]
+    (directory / "requirements.txt").write_text("beta\n")
+    stocked.up(directory)
+    assert gc(stocked)["views"] == []
+    age(stocked)
+    assert gc(stocked)["views"] == [first]
+    assert kept(stocked) == {"beta"}
+
+
+def test_a_program_keeps_the_view_that_its_project_had(
+    stocked: Site, running: list[Late], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Started through .venv, the daemon never saw it; and it reads only after the collection."""
+    directory = project(stocked, "one", "alpha")
+    stocked.up(directory)
+    python = directory / ".venv/bin/python"
+    running.append(late(stocked, directory, python))
+    running.append(
+        late(stocked, stocked.home, stocked.places.mount.parent / "one/.venv/bin/python")
+    )
+    environ = f"PATH={directory}/.venv/bin:/usr/bin:/bin"
+    running.append(late(stocked, stocked.home, "/usr/bin/env", environ, "python"))
+    forked = "import os; os.fork() and os._exit(0); " + LATE.format(name="alpha")
+    running.append(Late(stocked, directory, python, "-c", forked))
+    running.append(late(stocked, directory, stocked.places.mount / "bin/python"))
+    assert [program.said for program in running] == ["ready\n"] * len(running)
+    (directory / "requirements.txt").write_text("beta\n")
+    stocked.up(directory)
+    monkeypatch.setattr(collect, "ON_ITS_WAY", 0.0)
+    while running:  # each alone keeps it
+        assert collect.collect(stocked.places, collect.Limits()) is not None
+        assert kept(stocked) == {"alpha", "beta"}
+        assert running.pop().goes_on() == "1.0\n"
+    assert collect.collect(stocked.places, collect.Limits()) is not None
+    assert kept(stocked) == {"beta"}
+
+
+def test_each_witness_alone_keeps_a_view(stocked: Site, running: list[Late]) -> None:
+    directory = project(stocked, "one", "alpha")
+    view = stocked.up(directory)["view"]
+    path = stocked.places.mount / "views" / view
+    python = path / "bin/python"
+    shutil.rmtree(directory)
+    sleep = ("/bin/sh", "-c", "echo ready; read line; echo over")
+    for command, cwd in (
+        ((python, "-c", LATE.format(name="alpha")), stocked.home),
+        (sleep, path / "bin"),
+        (("/usr/bin/env", f"SOME={path}", *sleep), stocked.home),
+        ((*sleep, str(path)), stocked.home),
+        (("/bin/sh", "-c", f"exec 3<{path}/pyvenv.cfg; echo ready; read line"), stocked.home),
+    ):
+        running.append(Late(stocked, cwd, *command))
+        assert running[-1].said == "ready\n"
+        assert gc(stocked)["views"] == []
+        assert kept(stocked) == {"alpha"}
+        running.pop().goes_on()
+    assert gc(stocked)["views"] == [view]
+    assert kept(stocked) == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_view_that_is_bound_elsewhere_stays(stocked: Site) -> None:
+    directory = project(stocked, "one", "alpha")
+    view = stocked.up(directory)["view"]
+    bound = stocked.home / "container"
+    bound.mkdir()
+    source = stocked.places.mount / "views" / view
+    if subprocess.run(["mount", "--bind", source, bound], check=False).returncode:
+        pytest.skip("no bind mounts here")
+    try:
+        shutil.rmtree(directory)
+        assert gc(stocked)["views"] == []
+        found = stocked.run(bound / "bin/python", "-c", "import alpha; print(1)", cwd=stocked.home)
+        assert found.stdout == "1\n"
+    finally:
+        subprocess.run(["umount", bound], check=True)
+    assert gc(stocked)["views"] == [view]
+
+
+def test_pins_and_limits(stocked: Site) -> None:
+    for name in ("alpha", "beta", "gamma"):
+        view = stocked.up(project(stocked, name, name))["view"]
+    stocked.pkgview("store", "pin", cwd=stocked.home / "gamma")
+    assert stocked.pkgview("store", "pin", "--list", cwd=stocked.home).stdout == f"{view}\n"
+    for name in ("alpha", "beta", "gamma"):
+        shutil.rmtree(stocked.home / name)
+    for name, days in (("alpha", 20), ("beta", 10)):
+        (path,) = (stocked.places.store / "archives").glob(f"{name}-*")
+        os.utime(path, (time.time() - days * 86400,) * 2)
+        for manifest in (stocked.places.state / "manifests").iterdir():
+            if path.name in manifest.read_text():
+                os.utime(manifest, (time.time() - days * 86400,) * 2)
+    assert gc(stocked, "--max-age", "30d")["archives"] == []
+    assert gc(stocked, "--max-size", "1 GB")["archives"] == []
+    total = json.loads(stocked.pkgview("store", "--json", cwd=stocked.home).stdout)["size"]
+    gc(stocked, "--max-size", f"{total - 1}")
+    assert kept(stocked) == {"beta", "gamma"}
+    gc(stocked, "--max-age", "5d")
+    assert kept(stocked) == {"gamma"}
+    assert gc(stocked)["archives"] == []
+    stocked.pkgview("store", "unpin", view, cwd=stocked.home)
+    stocked.pkgview("store", "unpin", view, cwd=stocked.home, code=1)
+    gc(stocked)
+    assert kept(stocked) == set()
+    for wrong in (("--max-age", "soon"), ("--max-size", "much")):
+        assert wrong[1] in stocked.pkgview("gc", *wrong, cwd=stocked.home, code=2).stderr
+
+
+def test_a_size_that_is_configured_holds_by_itself(stocked: Site) -> None:
+    stocked.up(project(stocked, "one", "alpha"))
+    shutil.rmtree(stocked.home / "one")
+    stocked.places.config.mkdir(parents=True)
+    (stocked.places.config / "config.toml").write_text('[gc]\nmax-size = "1 kB"\n')
+    two = project(stocked, "two", "beta")
+    said = stocked.pkgview("up", cwd=two)
+    assert kept(stocked) == {"beta"}
+    assert "gc.max-size" in said.stderr
+    assert "store du" in said.stderr
+
+
+def test_du(stocked: Site) -> None:
+    for name, needs in (("one", ["alpha", "beta"]), ("two", ["beta", "gamma"])):
+        stocked.up(project(stocked, name, *needs))
+    found = json.loads(stocked.pkgview("store", "du", "--json", cwd=stocked.home).stdout)
+    sizes = {
+        one["archive"].split("-")[0]: one["size"]
+        for one in json.loads(stocked.pkgview("store", "--json", cwd=stocked.home).stdout)[
+            "archives"
+        ]
+    }
+    one = next(share for share in found["projects"] if share["project"].endswith("one"))
+    assert one["alone"] == sizes["alpha"]
+    assert one["size"] == sizes["alpha"] + sizes["beta"] + sizes["skeleton"]
+    assert one["part"] == round(sizes["alpha"] + (sizes["beta"] + sizes["skeleton"]) / 2)
+    assert found["shared"] == sizes["beta"] + sizes["skeleton"]
+    shutil.rmtree(stocked.home / "one")
+    assert gc(stocked)["freed"] == one["alone"]
+
+
+def test_a_daemon_that_does_not_answer_keeps_everything(stocked: Site) -> None:
+    directory = project(stocked, "one", "alpha")
+    stocked.up(directory)
+    shutil.rmtree(directory)
+    # The supervisor first, which would replace a server that does not answer.
+    holder = rendezvous(stocked.places, stocked.places.mount).pid()
+    assert holder
+    servers = Path(f"/proc/{holder}/task/{holder}/children").read_text().split()
+    stopped = [holder, *map(int, servers)]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        said = stocked.pkgview("gc", cwd=stocked.home, code=1)
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    assert "it cannot be known who uses which view" in said.stderr
+    assert kept(stocked) == {"alpha"}
+
+
+def test_while_others_make_views(stocked: Site) -> None:
+    """Projects come and go, and one collection follows another: each view is whole."""
+    script = stocked.home / "user.sh"
+    script.write_text(
+        'set -e\nfor n in 1 2 3; do\n  mkdir "$1.$n"; cd "$1.$n"\n'
+        '  printf "%s\\n" alpha beta gamma | head -n $(( ($2 + n) % 3 + 1 )) >requirements.txt\n'
+        '  "$PKGVIEW" up >said 2>&1 || { cat said; exit 1; }\n'
+        '  .venv/bin/python -c "import alpha" || exit 1\n'
+        '  cd ..; rm -r "$1.$n"\ndone\n'
+    )
+    environ = {**stocked.environ, "PKGVIEW": str(Path(sys.executable).with_name("pkgview"))}
+    users = [
+        subprocess.Popen(["/bin/sh", script, f"u{number}", str(number)], cwd=stocked.home,
+                         env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for number in range(5)
+    ]  # fmt: skip
+    collected = 0
+    while any(user.poll() is None for user in users):
+        collected += len(gc(stocked)["archives"])
+    for user in users:
+        said = user.communicate()[0]
+        assert (user.returncode, said) == (0, "")
+    stocked.pkgview("store", "verify", cwd=stocked.home)
+    age(stocked)
+    gc(stocked)
+    assert kept(stocked) == set()
+    assert collected
