@@ -95,7 +95,10 @@ class Current:
 
     def _shows(self, view: ViewId) -> bool:
         try:
-            return view == self._default or self._catalog.view(view) is not None
+            # The catalog remembers what has been collected meanwhile.
+            return view == self._default or (
+                used_until_now(self._places, view) and self._catalog.view(view) is not None
+            )
         except (LayerError, PkgviewError, OSError):
             return False
 
