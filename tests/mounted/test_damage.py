@@ -93,6 +93,9 @@ def world(shop: Site, index: Index) -> World:
     made = World(site=shop, index=index)
     made.up("one", "alpha", "both")
     made.up("two", "beta", "both")
+    # `up` has looked into the views; what is broken here is to be found by a daemon that has not.
+    for command in ("umount", "mount"):
+        shop.pkgview(command, cwd=shop.home)
     return made
 
 
