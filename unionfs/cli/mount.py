@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOUNTPOINT = click.argument("mountpoint", required=False, type=click.Path(path_type=Path))
 
-ELSEWHERE_SECONDS = 1.0
+ELSEWHERE_SECONDS = 3.0
 """How long a daemon may take to see that it was unmounted before it is asked."""
 
 
