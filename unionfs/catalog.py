@@ -19,6 +19,7 @@ from resolver import resolved
 from resolver.manifest import Manifest, ViewId
 from unionfs import nodeid
 from unionfs.layer import LayerError
+from unionfs.nodeid import NodeKind
 from unionfs.view import Member, View
 
 if TYPE_CHECKING:
@@ -100,6 +101,14 @@ class Catalog:
             found = Member(number, self.store.open(name), self.registry.aliases(number))
             self._members[number] = found
         return found
+
+    def holder_at_hand(self, node: NodeId) -> tuple[Archive, EntryNo] | None:
+        """The archive that an ARCHIVE node is named by, if it is open already."""
+        if nodeid.kind(node) is not NodeKind.ARCHIVE:
+            return None
+        number, entry = nodeid.archive_parts(node)
+        member = self._members.get(number)
+        return None if member is None else (member.archive, entry)
 
     def holders(self, node: NodeId) -> Iterator[tuple[Archive, EntryNo]]:
         """Every archive that has an ARCHIVE node's file or link, the one it is named by first.

@@ -8,8 +8,7 @@ has them; a name is never empty, "." or "..", and holds neither "/" nor NUL.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NewType, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NewType, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +27,7 @@ class Kind(enum.IntEnum):
     SYMLINK = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What `stat` needs of a member: size in bytes (a link's: of its target; a directory's: 0)."""
 
     kind: Kind

@@ -56,6 +56,9 @@ class NodeKind(enum.IntEnum):
     PROJECT = 4
 
 
+_KINDS = {int(kind): kind for kind in NodeKind}
+
+
 class Fixed(enum.IntEnum):
     """Nodes that every mount has."""
 
@@ -100,10 +103,7 @@ def project(number: ProjectNo) -> NodeId:
 
 def kind(node: NodeId) -> NodeKind | None:
     """What the node is; None for a number that we never hand out."""
-    try:
-        return NodeKind(node >> _KIND_SHIFT)
-    except ValueError:
-        return None
+    return _KINDS.get(node >> _KIND_SHIFT)
 
 
 def archive_parts(node: NodeId) -> tuple[ArchiveNo, EntryNo]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from resolver.manifest import Manifest, Schemes
     from unionfs.archive import Archive
-    from unionfs.layer import Layer
+    from unionfs.layer import Entry, Layer
 
 
 MOST_LAYERS = nodeid.MAX_LAYER + 1
@@ -94,17 +94,23 @@ class View:
             lambda name: member_named(name).archive,
         )
 
+    def found(self, place: Place) -> tuple[NodeId, Entry]:
+        """What lies at a place in the union: its node id and attributes."""
+        entry = self.union.entry(place)
+        if place.layer == MERGED:
+            return nodeid.merged(self.number, MergedNo(place.number)), entry
+        number = EntryNo(place.number)
+        if entry.kind is Kind.DIRECTORY:
+            return nodeid.owned(self.number, LayerNo(place.layer), number), entry
+        layer = self.union.layers[place.layer]
+        compiled = layer.in_companion(number) if isinstance(layer, Paired) else None
+        if compiled is not None:
+            return self._companion(place.layer).node(compiled), entry
+        return self.members[place.layer].node(number), entry
+
     def node(self, place: Place) -> NodeId:
         """The node id of a place in the union."""
-        if place.layer == MERGED:
-            return nodeid.merged(self.number, MergedNo(place.number))
-        layer, entry = self.union.layers[place.layer], EntryNo(place.number)
-        if layer.entry(entry).kind is Kind.DIRECTORY:
-            return nodeid.owned(self.number, LayerNo(place.layer), entry)
-        compiled = layer.in_companion(entry) if isinstance(layer, Paired) else None
-        if compiled is not None:
-            return self._companion(place.layer).node(compiled)
-        return self.members[place.layer].node(entry)
+        return self.found(place)[0]
 
     def _companion(self, layer: LayerNo) -> Member:
         found = self._companions.get(layer)
