@@ -26,6 +26,7 @@ PATIENCE = 30.0
 @click.command(
     epilog="""\b
 Examples:
+  pkgview upgrade
   uv tool upgrade pkgview && pkgview upgrade
 
 Programs that use the mount notice nothing. What is bound by hand stays bound.
