@@ -51,7 +51,7 @@ COMPRESSED_LIMIT: Final = FRAME_SIZE + FRAME_SIZE // 256 + 512
 """Most bytes a compressed frame can take (zstd.h, ZSTD_COMPRESSBOUND, is below this); a seek
 table that claims more is not believed, so it cannot make a reader allocate."""
 
-CACHE_SIZE: Final = 64 * 1024 * 1024
+CACHE_SIZE: Final = 32 * 1024 * 1024
 """Bytes of decompressed frames to keep. The kernel keeps the pages of what was read; this cache
 serves the small files that share a frame with one that was just read, so it need not be large."""
 
