@@ -152,8 +152,8 @@ START = {"OPEN": 5, "OPENDIR": 3, "READDIR": 6, "READLINK": 2}
 """An interpreter's start through `views/<id>`: pyvenv.cfg, the .pth file, the pin; the directories
 on sys.path; bin/python itself, twice."""
 
-START_THROUGH_LINK = {"OPEN": 5, "OPENDIR": 4, "READDIR": 8, "READLINK": 48}
-"""Before the pin holds, an interpreter walks about twenty paths, each through two links."""
+START_THROUGH_LINK = {"OPEN": 5, "OPENDIR": 4, "READDIR": 8, "READLINK": 26}
+"""Before it comes to the pin, an interpreter walks a dozen paths, each through two links."""
 
 IMPORT = {"OPEN": MODULES + 1, "OPENDIR": 1, "READDIR": 2}
 """Importing a package with its modules, warm. One OPEN a file and one listing of the directory

@@ -35,12 +35,24 @@ PIN_FILE = "zzz_pkgview"
 `site` reads such files in the order of their names: the pin must see what the others have added.
 """
 
-_PTH = (
-    "import sys; "
-    'exec("try:\\n import _pkgview_pin as p; p.pin()\\nexcept Exception:\\n'
-    ' if sys.flags.verbose: raise")\n'
+_PTH = "import sys; exec({!r})\n".format(
+    "try:\n"
+    " import os\n"
+    " pkgview = os.open(sitedir, os.O_PATH | os.O_CLOEXEC)\n"
+    " try: at = os.readlink(f'/proc/self/fd/{pkgview}')\n"
+    " except OSError: at = sitedir\n"
+    " finally: os.close(pkgview)\n"
+    " if not os.path.isdir(at): at = sitedir\n"
+    " sys.path.insert(0, at)\n"
+    " try: import _pkgview_pin as pkgview\n"
+    " finally: sys.path.remove(at)\n"
+    " pkgview.pin()\n"
+    "except Exception:\n"
+    " if sys.flags.verbose: raise"
 )
-"""One line that `site` executes. A .pth file that raises prints a traceback at every start."""
+"""One line that `site` executes, where `sitedir` is known. A .pth file that raises prints a
+traceback at every start. `site` may have come through the mount's magic link, which the kernel
+asks about on every walk: /proc tells where that led, and from there an import asks nothing."""
 
 _START = "_pkgview_pin:pin\n"
 """PEP 829, Python 3.15: an entry point instead of a line that is executed."""
