@@ -119,7 +119,7 @@ class Current:
         elif binding.refused is not None:
             said = (
                 "this project is not used, because it is not yours alone\n"
-                "  `pkgview explain $$` says more; `pkgview trust` allows it."
+                "  Run `pkgview trust` in it, which says why and allows it."
             )
         elif binding.view is None:
             said = "this project cannot be read\n  Run `pkgview up` in it: it says why."
