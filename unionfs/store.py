@@ -50,8 +50,10 @@ TEMPORARY_PREFIX: Final = ".tmp-"
 COPIED: Final = 1 << 20
 """Bytes copied at a time."""
 
+LINK_PREFIX: Final = "../archives/"
+"""What a source's link begins with; the archive's name follows."""
+
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,199}")
-_LINK_PREFIX = "../archives/"
 _READ_ONLY = 0o444
 
 
@@ -91,7 +93,7 @@ class Store:
 
         `LayerError` if that file is not what its name says.
         """
-        if self.path(name).exists() and self._is_whole(self.path(name)):
+        if self.keeps(name):
             return False
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
         try:
@@ -112,6 +114,10 @@ class Store:
             # The copy is verified, not what was copied: that is somebody else's to change.
             Archive.open(temporary, FrameCache(0), name=name).verify()
             self._place(out, temporary, name)
+
+    def keeps(self, name: str) -> bool:
+        """Whether it is here and whole: every byte is read."""
+        return self.path(name).exists() and self._is_whole(self.path(name))
 
     def has(self, name: str) -> bool:
         """Whether an archive of that name is here; False for what is no archive's name."""
@@ -206,7 +212,7 @@ class Store:
         """Remove what says of a source that it became an archive which is not here any more."""
         with suppress(OSError):
             for key in os.listdir(self.sources):
-                if _KEY.fullmatch(key) and not (self.sources / key).exists():
+                if is_source_key(key) and not (self.sources / key).exists():
                     (self.sources / key).unlink()
 
     # -- together with others --------------------------------------------------------------------
@@ -301,11 +307,11 @@ class Store:
             self._make(self.sources)
             try:
                 # Nearly always there is none yet; making it is one step that leaves nothing.
-                link.symlink_to(_LINK_PREFIX + archive)
+                link.symlink_to(LINK_PREFIX + archive)
             except FileExistsError:
-                if os.readlink(link) == _LINK_PREFIX + archive:
+                if os.readlink(link) == LINK_PREFIX + archive:
                     return
-                self._replace_link(link, _LINK_PREFIX + archive)
+                self._replace_link(link, LINK_PREFIX + archive)
             _sync(self.sources)
 
     def _replace_link(self, link: Path, target: str) -> None:
@@ -329,11 +335,20 @@ class Store:
             target = os.readlink(self._source(key))
         except OSError:
             return None
-        name = target.removeprefix(_LINK_PREFIX)
+        name = target.removeprefix(LINK_PREFIX)
         return name if self.has(name) else None
 
+    def known_sources(self) -> dict[str, str]:
+        """Every source that became an archive which is here, and that archive."""
+        try:
+            keys = [key for key in os.listdir(self.sources) if is_source_key(key)]
+        except FileNotFoundError:
+            return {}
+        found = ((key, self.archive_of(key)) for key in keys)
+        return {key: name for key, name in found if name is not None}
+
     def _source(self, key: str) -> Path:
-        if not _KEY.fullmatch(key):
+        if not is_source_key(key):
             raise PkgviewError(f"{key!r} cannot name the source of an archive")
         return self.sources / key
 
@@ -382,6 +397,11 @@ class Store:
         except (OSError, LayerError):
             return False
         return True
+
+
+def is_source_key(key: str) -> bool:
+    """Whether that can name the source of an archive."""
+    return _KEY.fullmatch(key) is not None
 
 
 def _lines(path: Path) -> set[str]:

@@ -90,6 +90,11 @@ class Display:
         """An archive is being read, the first of them is number 1."""
         self._say(f"verifying {number} of {count}: {name.partition('.')[0]}")
 
+    def copying(self, name: str, number: int, count: int) -> None:
+        """An archive is next, the first of them is number 1; `count` is 0 if not known."""
+        of = f" of {count}" if count else ""
+        self._say(f"copying {number}{of}: {name.partition('.')[0]}")
+
     def _say(self, text: str, *, at_once: bool = False) -> None:
         if not self._draws:
             return

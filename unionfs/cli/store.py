@@ -10,7 +10,7 @@ import click
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from unionfs.cli import console
+from unionfs.cli import bundle, console
 from unionfs.cli.asked import JSON
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ Examples:
   pkgview store verify --repair          read every byte, mend what is damaged
   pkgview store du                       who takes how much
   pkgview store add /mnt/team/pkgview    search another store, too
+  pkgview store copy .pkgview .          what the project here needs, beside its files
 """,
 )
 @JSON
@@ -65,6 +66,10 @@ def store(context: click.Context, *, as_json: bool) -> None:
         right=" rr",
     )
     console.answer(f"{len(sizes)} archives, {console.size(sum(sizes.values()))} in {places.store}")
+
+
+for command in (bundle.copy, bundle.export, bundle.import_):
+    store.add_command(command)
 
 
 def short(name: str) -> str:
