@@ -128,9 +128,9 @@ class Loop:
         answer = self._protocol.answer(self._slots.views[slot])
         match answer:
             case Link():
-                tasks.start_soon(self._wait, slot, answer, partial(self._link, answer))
+                self._begin(slot, answer, partial(self._link, answer), tasks)
             case Read():
-                tasks.start_soon(self._wait, slot, answer, partial(self._load, answer))
+                self._begin(slot, answer, partial(self._load, answer), tasks)
             case Interrupt():
                 scope = self._waiting.get(answer.unique)
                 if scope is not None:
@@ -139,13 +139,23 @@ class Loop:
             case _:
                 self._reply(slot, answer)
 
+    def _begin(
+        self,
+        slot: int,
+        asked: Link | Read,
+        work: Callable[[], Awaitable[bytes]],
+        tasks: trio.Nursery,
+    ) -> None:
+        """Known as waiting at once: the loop must not linger before the task had its turn."""
+        self._waiting[asked.unique] = trio.CancelScope()
+        tasks.start_soon(self._wait, slot, asked, work)
+
     async def _wait(
         self, slot: int, asked: Link | Read, work: Callable[[], Awaitable[bytes]]
     ) -> None:
         """Answer what takes time, or EINTR."""
         unique = asked.unique
-        scope = trio.CancelScope()
-        self._waiting[unique] = scope
+        scope = self._waiting[unique]
         reply = failed(unique, errno.EINTR)
         try:
             with scope:
