@@ -155,9 +155,9 @@ class _Reader:
         """Every member at its place, after every byte before the directory has found its owner."""
         order = sorted(range(len(records)), key=lambda number: records[number].offset)
         members: list[ZipMember | None] = [None] * len(records)
-        following = [*(records[number].offset for number in order[1:]), place.offset]
+        limits = [*(records[number].offset for number in order), place.offset]
         at = 0
-        for number, limit in zip(order, following, strict=True):
+        for number, limit in zip(order, limits[1:], strict=True):
             record = records[number]
             if record.offset != at:
                 self._faults.add(_misplaced(record, at))

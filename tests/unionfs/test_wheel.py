@@ -397,6 +397,11 @@ HOSTILE: dict[str, tuple[Build, str]] = {
     "cut off": (cut, "no Zip file"),
     "empty file": (lambda maker: maker.write(b""), "shorter than an end record"),
     "no Zip file": (lambda maker: maker.write(b"<html>" * 99), "no Zip file"),
+    "no members": (lambda maker: maker.write(maker.zip_bytes([])), "no .dist-info"),
+    "no members, behind data": (
+        lambda maker: maker.write(maker.zip_bytes([], prefix=b"hidden")),
+        "6 bytes before the central directory belong to no member",
+    ),
     # Content.
     "wrong CRC": (first(crc=7), "has another CRC-32"),
     "shorter than announced": (first(size=9), "shorter than announced|RECORD says"),
