@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, settings, target
 from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase
 
@@ -26,6 +26,15 @@ def fuzzing(examples: int) -> settings:
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
+
+
+def further(distance: float) -> None:
+    """The larger, the better worth keeping in the corpus: the next examples are made from it.
+
+    A short run is for many kinds instead, and those would all be of one.
+    """
+    if CORPUS in os.environ:
+        target(distance)
 
 
 Edit = tuple[int, int, bytes]

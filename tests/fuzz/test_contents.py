@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import struct
+from typing import Any
 
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from tests.fuzz.conftest import Edit, edited, edits, fuzzing
+from tests.fuzz.conftest import Edit, edited, edits, further, fuzzing
 from tests.unionfs.test_contents import FRAMES, META, parse, touch_everything
 from unionfs.contents import Row, encode
 from unionfs.layer import Kind, LayerError
@@ -24,6 +26,18 @@ trees: st.SearchStrategy[Tree] = st.recursive(
     max_leaves=8,
 )
 numbers = st.sampled_from([0, 1, 2, 3, 5, 127, 255, 2**16 - 1, 2**28, 2**32 - 1])
+lies = st.lists(
+    st.tuples(
+        st.integers(0, 30),
+        st.fixed_dictionaries({"name": st.sampled_from([b"", b".", b"..", b"a/b", b"a", b"~"])})
+        | st.fixed_dictionaries({"parent": st.integers(0, 5)})
+        | st.fixed_dictionaries({"place": numbers})
+        | st.fixed_dictionaries({"extent": numbers})
+        | st.fixed_dictionaries({"kind": st.sampled_from(Kind), "target": st.binary(max_size=2)}),
+    ),
+    max_size=2,
+)
+"""(which row, what it says instead), before the table is encoded."""
 fields = st.lists(st.tuples(st.integers(0, 200), numbers), max_size=3)
 """(which 4 bytes of the header or the entries, what they say instead)."""
 
@@ -87,37 +101,58 @@ def second_reader(data: bytes) -> dict[bytes, tuple[int, int]]:
     return found
 
 
-def table(tree: Tree, changed: list[tuple[int, int]], changes: list[Edit]) -> bytes:
-    data = bytearray(encode(rows_of(tree), FRAMES, META))
+def broken(rows: list[Row], wrong: list[tuple[int, dict[str, Any]]]) -> list[Row]:
+    for number, said in wrong:
+        at = number % len(rows)
+        rows[at] = dataclasses.replace(rows[at], **said)
+    return rows
+
+
+def table(rows: list[Row], changed: list[tuple[int, int]], changes: list[Edit]) -> bytes:
+    data = bytearray(encode(rows, FRAMES, META))
     for place, number in changed:
         struct.pack_into("<I", data, 4 * place % (len(data) - 4), number)
     return edited(bytes(data), changes)
 
 
-@fuzzing(600)
-@given(trees, fields, edits)
+nothing: st.SearchStrategy[list[Any]] = st.just([])
+faults = st.one_of(
+    st.tuples(nothing, nothing, nothing),
+    st.tuples(lies, nothing, nothing),
+    st.tuples(lies, nothing, nothing),
+    st.tuples(nothing, fields, edits),
+    st.tuples(lies, fields, edits),
+)
+
+
+@fuzzing(900)
+@given(trees, faults)
 def test_a_table_is_refused_or_says_one_thing(
-    tree: Tree, changed: list[tuple[int, int]], changes: list[Edit]
+    tree: Tree,
+    wrong: tuple[list[tuple[int, dict[str, Any]]], list[tuple[int, int]], list[Edit]],
 ) -> None:
-    data = table(tree, changed, changes)
+    said, changed, changes = wrong
+    data = table(broken(rows_of(tree), said), changed, changes)
     try:
         contents = parse(data)
     except LayerError:
-        assert changed or changes
+        assert any(wrong)
         event("refused at once")
         return
     touch_everything(contents)
     try:
         contents.check()
     except LayerError:
-        assert changed or changes
+        assert any(wrong)
         event("refused by check")
         return
     event("accepted")
+    further(contents.entry_count)
+    walked = list(contents.walk())
     assert {
-        path: (contents.entry(number).kind, contents.entry(number).size)
-        for path, number in contents.walk()
+        path: (contents.entry(number).kind, contents.entry(number).size) for path, number in walked
     } == second_reader(data)
-    for path, number in contents.walk():
+    for path, number in walked:
+        assert not {b"", b".", b".."} & set(path.split(b"/"))
         assert contents.find(path) == number
         assert contents.path_of(number) == path

@@ -8,7 +8,7 @@ import io
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from tests.fuzz.conftest import fuzzing
+from tests.fuzz.conftest import further, fuzzing
 from unionfs import record
 
 DIGEST = "A" * 43
@@ -45,6 +45,9 @@ right = st.lists(
     max_size=5,
 ).map(written)
 wrong = st.one_of(
+    # All is right but the size: of two faults the first would hide the other.
+    sizes.map(lambda size: written([("a", f"sha256={DIGEST}", size)])),
+    hashes.map(lambda hash_: written([("a", hash_, "6")])),
     rows.map(written),
     st.lists(st.tuples(paths, hashes, sizes), max_size=4).map(
         lambda listed: "".join(",".join(fields) + "\r\n" for fields in listed)
@@ -74,6 +77,7 @@ def test_record_says_what_csv_reads(made: tuple[str, bool]) -> None:
         event("refused")
         return
     event("accepted")
+    further(len(ours))
     theirs = {
         fields[0].replace("\\", "/"): fields[1:]
         for fields in csv.reader(io.StringIO(text, newline=""))
