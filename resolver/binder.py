@@ -278,7 +278,7 @@ class Binder:
 
     def _user_of(self, tid: Tid) -> int:
         status = read_status(tid, self._root)
-        return NOBODY if isinstance(status, Absence) else status.fsuid
+        return NOBODY if isinstance(status, Absence) else status.account.uid
 
     def _start(self, look: _Look) -> None:
         look.began = trio.current_time()

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from resolver.procfs import Status
+
 T = TypeVar("T")
 
 MOST_ANCESTORS = 64
@@ -121,24 +123,30 @@ def identity(tid: Tid, root: Path = PROC) -> Identity | Absence:
 
 
 def observe(
-    tid: Tid, mount: frozenset[str], root: Path = PROC, *, known: Identity | None = None
+    tid: Tid,
+    mount: frozenset[str],
+    root: Path = PROC,
+    *,
+    known: Identity | None = None,
+    status: Status | None = None,
 ) -> Caller | Absence:
     """All that there is to see of the process that thread `tid` belongs to. Blocks: see above.
 
-    `mount` is what `mount_names` gives. Everything is read through the thread's own entry, since
-    that of a process whose first thread has ended shows nothing.
+    `mount` is what `mount_names` gives; `known` and `status` save what was read a moment ago.
+    Everything is read through the thread's own entry, since that of a process whose first thread
+    has ended shows nothing.
     """
     who = known or identity(tid, root)
     if isinstance(who, Absence):
         return who
-    status = read_status(tid, root)
+    status = status or _present(read_status(tid, root))
     exe = _present(read_exe(tid, root))
     argv = _present(read_cmdline(tid, root)) or ()
     environ: Mapping[bytes, bytes] = _present(read_environ(tid, _WANTED, root)) or {}
     variables = {name.decode("ascii"): os.fsdecode(value) for name, value in environ.items()}
     there = _Paths(tid, mount, root)
     interpreter = interpreter_of(exe) if exe else None
-    line = ancestors(who, root)
+    line = ancestors(who, status, root) if status else ()
     above = tuple(ancestor for ancestor, _ in line)
     # Between vfork and execve a process is its parent's double in all but its directory: what it
     # looks up is the program that it is about to become, not a module of its parent's.
@@ -159,7 +167,7 @@ def observe(
             module = os.fsdecode(command.value)
     return Caller(
         identity=who,
-        uid=None if isinstance(status, Absence) else status.fsuid,
+        uid=status.account.uid if status else None,
         exe=exe,
         is_interpreter=interpreter is not None and not borrowed,
         python=None if borrowed else interpreter or None,
@@ -181,7 +189,9 @@ def observe(
     )
 
 
-def ancestors(who: Identity, root: Path = PROC) -> tuple[tuple[Ancestor, Image], ...]:
+def ancestors(
+    who: Identity, status: Status, root: Path = PROC
+) -> tuple[tuple[Ancestor, Image], ...]:
     """Parent, grandparent, …, and which program each is now.
 
     Without pid 1, and without what lies outside of our pid namespace.
@@ -189,13 +199,13 @@ def ancestors(who: Identity, root: Path = PROC) -> tuple[tuple[Ancestor, Image],
     A parent that is younger than its child has taken over a dead one's pid: the chain ends there.
     """
     chain: list[tuple[Ancestor, Image]] = []
-    stat = read_stat(who.tgid, root)
-    while not isinstance(stat, Absence) and stat.ppid > 1 and len(chain) < MOST_ANCESTORS:
-        parent = read_stat(stat.ppid, root)
-        if isinstance(parent, Absence) or parent.start_time > stat.start_time:
+    pid, start_time = status.ppid, who.start_time
+    while pid > 1 and len(chain) < MOST_ANCESTORS:
+        parent = read_stat(pid, root)
+        if isinstance(parent, Absence) or parent.start_time > start_time:
             break
-        chain.append((Ancestor(stat.ppid, parent.start_time), parent.image))
-        stat = parent
+        chain.append((Ancestor(pid, parent.start_time), parent.image))
+        pid, start_time = parent.ppid, parent.start_time
     return tuple(chain)
 
 
@@ -393,8 +403,15 @@ class _Paths:
 
     def outside(self, path: str) -> str | None:
         """A path that the kernel gave, if it is outside of the mount and the same file for us."""
-        inside = any(path == name or path.startswith(f"{name}/") for name in self._mount)
+        inside = self.inside(path)
         return path if not inside and path.startswith("/") and self._same(path) else None
+
+    def inside(self, path: str) -> Inside | None:
+        """A path that the kernel gave, if it is in the mount: there are no links in it."""
+        for name in self._mount:
+            if path == name or path.startswith(f"{name}/"):
+                return Inside(tuple(path[len(name) + 1 :].split("/")))
+        return None
 
     def _same(self, path: str) -> bool:
         if self._shared:
@@ -423,7 +440,7 @@ def _runs_from(  # noqa: PLR0913, PLR0917 - what it says, all read by its one ca
         return script.view
     candidates: list[Followed | None] = []
     if exe:
-        candidates.append(there.follow_first(exe, ()))
+        candidates.append(there.inside(exe))
     if argv and b"/" in argv[0]:
         candidates.append(there.follow_first(os.fsdecode(argv[0]), bases))
     elif argv and argv[0]:

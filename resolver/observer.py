@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resolver.binding import BindingState
+    from resolver.procfs import Status
 
 TIME_LIMIT = 1.0
 """Seconds that a request waits for its caller to be looked at. A look takes 0.3 ms where nothing
@@ -52,9 +53,9 @@ class OwnEyes:
         self._limit = limit
         self._root = root
 
-    def see(self, tid: Tid, who: Identity) -> Seen | Absence:
+    def see(self, tid: Tid, who: Identity, status: Status | None = None) -> Seen | Absence:
         """As `observe` does."""
-        caller = observe(tid, self.mount, self._root, known=who)
+        caller = observe(tid, self.mount, self._root, known=who, status=status)
         return caller if isinstance(caller, Absence) else Seen(caller, self.state)
 
     def patience(self, uid: int) -> float:

@@ -18,7 +18,6 @@ a thread that somebody else can give up on.
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import errno
 import functools
@@ -65,8 +64,7 @@ class Absence(enum.Enum):
     UNREADABLE = "it could not be read"
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """What one `execve` laid out in memory: equal after `fork`, other after the next `execve`.
 
     Addresses of the code, the stack and the heap as `stat` gives them. Randomised, they differ for
@@ -83,8 +81,7 @@ class Image:
         return self.stack != 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stat:
+class Stat(NamedTuple):
     """`/proc/<pid>/stat`: `state` is one letter (Z: zombie); ppid 0 is outside of our namespace."""
 
     pid: int
@@ -100,20 +97,19 @@ class Stat:
         return self.state in "ZXx"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class Account(NamedTuple):
+    """On whose behalf a thread opens files: its file system uid and gid."""
+
+    uid: int
+    gid: int
+
+
+class Status(NamedTuple):
     """`/proc/<tid>/status`: of which process a thread is, and on whose behalf it opens files."""
 
     tgid: Pid
     ppid: Pid
-    fsuid: int
-
-
-class Account(NamedTuple):
-    """On whose behalf a thread opens files."""
-
-    uid: int
-    gid: int
+    account: Account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,32 +150,21 @@ def parse_stat(data: bytes) -> Stat | Absence:
         return Absence.MALFORMED
 
 
-_STATUS_FIELD = re.compile(rb"^(Tgid|PPid|Uid):\s*(.*)$", re.MULTILINE)
+# The kernel writes these lines in this order; the last of four ids is that for file systems.
+_STATUS = re.compile(
+    rb"^Tgid:\t(\d{1,10})$.*?^PPid:\t(\d{1,10})$"
+    rb".*?^Uid:(?:\t\d+){3}\t(\d{1,10})\nGid:(?:\t\d+){3}\t(\d{1,10})$",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 def parse_status(data: bytes) -> Status | Absence:
-    """Read the three lines we need; `Name:` is the first and is escaped, so it can forge none."""
-    found: dict[bytes, bytes] = {}
-    for match in _STATUS_FIELD.finditer(data):
-        found.setdefault(match[1], match[2])
-    try:
-        _real, _effective, _saved, fsuid = found[b"Uid"].split()
-        return Status(
-            tgid=Pid(_natural(found[b"Tgid"].strip())),
-            ppid=Pid(_natural(found[b"PPid"].strip())),
-            fsuid=_natural(fsuid),
-        )
-    except (ValueError, KeyError):
+    """Read the four lines we need; `Name:` is the first and is escaped, so it can forge none."""
+    found = _STATUS.search(data)
+    if found is None:
         return Absence.MALFORMED
-
-
-_ACCOUNT_FIELD = re.compile(rb"^[UG]id:\t\d+\t\d+\t\d+\t(\d+)$", re.MULTILINE)
-
-
-def parse_account(data: bytes) -> Account | Absence:
-    """The last of the `Uid:` and of the `Gid:` numbers, which follow each other."""
-    found = _ACCOUNT_FIELD.findall(data)
-    return Account(*map(int, found)) if len(found) == len(Account._fields) else Absence.MALFORMED
+    tgid, ppid, uid, gid = map(int, found.groups())
+    return Status(tgid=Pid(tgid), ppid=Pid(ppid), account=Account(uid, gid))
 
 
 def parse_cmdline(data: bytes) -> tuple[bytes, ...]:
@@ -217,12 +202,6 @@ def read_status(tid: int, root: Path = PROC) -> Status | Absence:
     """Never blocks."""
     data = _read(tid, "status", root, STATUS_LIMIT)
     return data if isinstance(data, Absence) else parse_status(data)
-
-
-def read_account(tid: int, root: Path = PROC) -> Account | Absence:
-    """Never blocks."""
-    data = _read(tid, "status", root, STATUS_LIMIT)
-    return data if isinstance(data, Absence) else parse_account(data)
 
 
 def read_exe(tid: int, root: Path = PROC) -> str | Absence:
@@ -316,8 +295,7 @@ def _read(pid: int, name: str, root: Path, limit: int) -> bytes | Absence:
     except OSError as error:
         return _absence(error)
     finally:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+        os.close(descriptor)
 
 
 def _link(pid: int, name: str, root: Path) -> str | Absence:

@@ -11,6 +11,7 @@ It imports neither packaging nor anything that talks to the network.
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import os
 import re
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
-from resolver.ownership import faults
+from resolver.ownership import faults, parents
 from resolver.requirements import normalised, requirement_files
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 LARGEST_SCRIPT = 8 * 1024 * 1024
 """Bytes; a longer file is taken to have no inline block."""
+
+MOST_KEPT = 64 * 1024
+"""Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
 
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 """The reference expression of PEP 723."""
@@ -90,10 +94,9 @@ class Project:
 
 def find_project(start: Path) -> Project | None:
     """The project that the directory `start` (or the file's directory) belongs to."""
-    directory = Path(os.path.realpath(start))
-    if not directory.is_dir():
-        directory = directory.parent
-    for candidate in (directory, *directory.parents):
+    directory = os.path.realpath(start)
+    above = parents(directory)
+    for candidate in (directory, *above) if Path(directory).is_dir() else above:
         project = _project_at(candidate)
         if project is not None:
             return project
@@ -139,7 +142,7 @@ def inline_block(text: str, script: Path) -> str | None:
 
 def project_without_lock(directory: Path) -> Project | None:
     """The project at exactly that directory as it would be without its own pylock.toml."""
-    return _project_at(directory, own_lock=False)
+    return _project_at(os.fspath(directory), own_lock=False)
 
 
 def fingerprint(project: Project, *options: str) -> str:
@@ -193,14 +196,21 @@ def _script_text(script: Path) -> str | None:
         return None  # another encoding, or no text at all: PEP 723 wants UTF-8
 
 
-def _project_at(directory: Path, *, own_lock: bool = True) -> Project | None:
-    pylock, requirements = directory / "pylock.toml", directory / "requirements.txt"
-    pyproject = directory / "pyproject.toml"
-    has_lock, has_requirements = own_lock and pylock.is_file(), requirements.is_file()
-    document = _toml(read_text(pyproject), str(pyproject)) if pyproject.is_file() else {}
+def _project_at(place: str, *, own_lock: bool = True) -> Project | None:
+    has_lock = own_lock and _holds(place, Kind.PYLOCK)
+    has_requirements, has_pyproject = (
+        _holds(place, Kind.REQUIREMENTS),
+        _holds(place, Kind.PYPROJECT),
+    )
+    if not (has_lock or has_requirements or has_pyproject):
+        return None
+    directory = Path(place)
+    pylock, requirements = directory / Kind.PYLOCK, directory / Kind.REQUIREMENTS
+    pyproject = directory / Kind.PYPROJECT
+    place = str(pyproject)
+    document = _toml(read_text(pyproject), place) if has_pyproject else {}
     if not (has_lock or "project" in document or has_requirements or _is_uv_root(directory)):
         return None
-    place = str(pyproject)
     project = _table(document, "project", place)
     tool = _table(document, "tool", place)
     settings = _settings(tool, place)
@@ -246,6 +256,11 @@ def _project_at(directory: Path, *, own_lock: bool = True) -> Project | None:
         hashes=hashes,
         unpinned=unpinned,
     )
+
+
+def _holds(directory: str, name: str) -> bool:
+    """Whether it has a file of that name; asked of every directory above a program that starts."""
+    return os.path.isfile(f"{directory}/{name}")  # noqa: PTH113 - a Path takes as long as the stat
 
 
 def _is_uv_root(directory: Path) -> bool:
@@ -337,11 +352,19 @@ def _settings(tool: Mapping[str, Any], place: str) -> Settings:
     )
 
 
-def _toml(text: str, place: str) -> dict[str, Any]:
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> dict[str, Any]:
+    """The same text's document, which nobody changes: parsing it takes a millisecond or two."""
     import tomllib  # noqa: PLC0415 - a requirements.txt or a plain directory needs none
 
+    return tomllib.loads(text)
+
+
+def _toml(text: str, place: str) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - as above
+
     try:
-        return tomllib.loads(text)
+        return _parsed(text) if len(text) <= MOST_KEPT else tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PkgviewError(
             f"{place} is not valid TOML: {error}", remedy="Mend the file at that place."

@@ -63,10 +63,10 @@ class Current:
     async def __call__(self, tid: int) -> ViewId:
         """The view of a thread's process; never fails while the default view is there."""
         binding = await self.binder.binding_for(Tid(tid))
-        if self._adoption is not None and binding.hand is None and not self._is_plain(binding):
-            bound = self.binder.bound(Tid(tid))
-            if bound is not None and bound.uid not in {None, os.geteuid()}:
-                return await self._for_another(binding, bound.uid or 0, self._adoption)
+        if self._adoption is not None and binding.hand is None:
+            uid = bound.uid if (bound := self.binder.bound(Tid(tid))) is not None else None
+            if uid not in {None, os.geteuid()} and not self._is_plain(binding):
+                return await self._for_another(binding, uid or 0, self._adoption)
         if binding.view is None and binding.project is not None:
             bound = self.binder.bound(Tid(tid))
             view = await self._waiting.view_for(binding.project, bound)

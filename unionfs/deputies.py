@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from resolver.answers import Answer, Answered, read
 from resolver.caller import Caller, ancestors, as_view
 from resolver.observer import TIME_LIMIT, OwnEyes, Seen
-from resolver.procfs import Absence, Account, Tid, read_account, read_cgroup
+from resolver.procfs import Absence, Account, Tid, read_cgroup, read_status
 
 if TYPE_CHECKING:
     from resolver.caller import Identity
@@ -63,17 +63,18 @@ class Deputies:
 
     def see(self, tid: Tid, who: Identity) -> Seen | Absence:
         """Look at a process with its own user's eyes."""
-        account = read_account(tid)
-        if isinstance(account, Absence):
-            return account
+        status = read_status(tid)
+        if isinstance(status, Absence):
+            return status
+        account = status.account
         if account.uid == self._user:
-            return self._own.see(tid, who)
+            return self._own.see(tid, who, status)
         try:
             answer = read(self.ask(account, {"look": tid}), who)
         except (DeputyError, ValueError) as error:
             logger.warning("user %d, process %d: %s", account.uid, who.tgid, error)
             answer = Answer()
-        line = ancestors(who)
+        line = ancestors(who, status)
         cgroups = read_cgroup(tid)
         caller = answer.caller(
             Caller(

@@ -256,9 +256,9 @@ class Operations:
 def _check_owner(pid: int, uid: int) -> None:
     """Only root may say what other users' processes see."""
     status = read_status(pid)
-    if uid != 0 and not isinstance(status, Absence) and status.fsuid != uid:
+    if uid != 0 and not isinstance(status, Absence) and status.account.uid != uid:
         raise PkgviewError(
-            f"process {pid} belongs to uid {status.fsuid}, and you are uid {uid}",
+            f"process {pid} belongs to uid {status.account.uid}, and you are uid {uid}",
             remedy="Bind your own processes, or run the command as root.",
         )
 

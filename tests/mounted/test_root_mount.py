@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.procfs import Absence, read_account, read_stat
+from resolver.procfs import Absence, read_stat, read_status
 from tests.mounted.conftest import Index, Pair
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ def deputies(uid: int) -> list[int]:
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
-        account, stat = read_account(int(name)), read_stat(int(name))
-        if isinstance(account, Absence) or isinstance(stat, Absence) or account.uid != uid:
+        status, stat = read_status(int(name)), read_stat(int(name))
+        if isinstance(status, Absence) or isinstance(stat, Absence) or status.account.uid != uid:
             continue
         with contextlib.suppress(OSError):  # it may have ended meanwhile
             if not stat.dead and b"unionfs.deputy" in Path(f"/proc/{name}/cmdline").read_bytes():

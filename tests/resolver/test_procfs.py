@@ -73,8 +73,11 @@ def test_stat_that_is_none(data: bytes) -> None:
 
 
 def test_status_is_not_forged_by_a_name() -> None:
-    data = b"Name:\tevil\\nTgid:\t1\nTgid:\t20\nPPid:\t3\nUid:\t1\t2\t3\t4\nTgid:\t9\n"
-    assert procfs.parse_status(data) == Status(tgid=procfs.Pid(20), ppid=procfs.Pid(3), fsuid=4)
+    ids = b"Tgid:\t20\nPPid:\t3\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n"
+    data = b"Name:\tevil\\nTgid:\t1\n" + ids + b"Tgid:\t9\n"
+    assert procfs.parse_status(data) == Status(
+        tgid=procfs.Pid(20), ppid=procfs.Pid(3), account=procfs.Account(4, 8)
+    )
     assert procfs.parse_status(b"Tgid:\t20\n") is Absence.MALFORMED
 
 
@@ -96,7 +99,7 @@ def test_this_process() -> None:
     assert stat.image
     assert not stat.dead
     assert isinstance(status, Status)
-    assert (status.tgid, status.ppid, status.fsuid) == (os.getpid(), os.getppid(), os.geteuid())
+    assert status == (os.getpid(), os.getppid(), (os.geteuid(), os.getegid()))
     assert procfs.read_exe(os.getpid()) == os.path.realpath(sys.executable)
     assert procfs.read_cwd(os.getpid()) == os.getcwd()  # noqa: PTH109 - as the kernel has it
     cmdline = procfs.read_cmdline(os.getpid())

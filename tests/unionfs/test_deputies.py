@@ -13,7 +13,7 @@ import pytest
 
 from resolver.caller import identity
 from resolver.observer import TIME_LIMIT, OwnEyes, Seen
-from resolver.procfs import Absence, Account, Tid, read_account
+from resolver.procfs import Absence, Account, Pid, Status, Tid
 from tests.resolver.test_answers import DEFAULT, Mount
 from unionfs import deputies as module
 from unionfs.deputies import Deputies, DeputyError
@@ -132,7 +132,8 @@ def test_a_liar_costs_its_own_user_the_default(
     tid = Tid(os.getpid())
     who = identity(tid)
     assert not isinstance(who, Absence)
-    monkeypatch.setattr(module, "read_account", lambda _: THEM)
+    theirs = Status(tgid=Pid(1), ppid=Pid(0), account=THEM)
+    monkeypatch.setattr(module, "read_status", lambda _: theirs)
     seen = hostile("""end.send(b'{"cwd": "/etc", "directories": {}}'); end.close()""").see(tid, who)
     assert isinstance(seen, Seen)
     assert (seen.caller.uid, seen.caller.cwd, seen.caller.script) == (THEM.uid, None, None)
@@ -146,4 +147,4 @@ def test_the_daemons_own_user_needs_no_deputy(hostile: Callable[[str], Deputies]
     seen = hostile("end.close()").see(tid, who)
     assert isinstance(seen, Seen)
     assert seen.caller.cwd == os.getcwd()  # noqa: PTH109 - as text
-    assert seen.caller.uid == read_account(tid)[0]  # type: ignore[index]
+    assert seen.caller.uid == os.geteuid()
