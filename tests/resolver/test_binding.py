@@ -588,7 +588,8 @@ async def test_a_pid_that_comes_round_again(tmp_path: Path) -> None:
         fields = ["S", "1", *["0"] * 17, str(start), *["0"] * 3, "1", "0", str(start), *["0"] * 25]
         (tmp_path / "42").mkdir(exist_ok=True)
         (tmp_path / "42/stat").write_text(f"42 (python) {' '.join(fields)}\n")
-        status = f"Tgid:\t42\nPPid:\t1\nUid:\t{os.getuid()} 0 0 {os.getuid()}\n"
+        ids = f"Uid:\t0\t0\t0\t{os.getuid()}\nGid:\t0\t0\t0\t0\n"
+        status = f"Tgid:\t42\nPPid:\t1\n{ids}"
         (tmp_path / "42/status").write_text(status)
         (tmp_path / "42/cmdline").write_bytes(b"python\0")
         for name, target in (

@@ -423,7 +423,7 @@ def test_ancestors_end_where_a_pid_was_taken_over(tmp_path: Path) -> None:
         (tmp_path / str(pid)).mkdir()
         fields = ["S", str(ppid), *["0"] * 17, str(start), *["0"] * 30]
         (tmp_path / f"{pid}/stat").write_text(f"{pid} (x) {' '.join(fields)}\n")
-        status = f"Tgid:\t{pid}\nPPid:\t{ppid}\nUid:\t0 0 0 0\n"
+        status = f"Tgid:\t{pid}\nPPid:\t{ppid}\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n"
         (tmp_path / f"{pid}/status").write_text(status)
 
     entry(10, 9, 500)

@@ -132,7 +132,7 @@ def test_a_liar_costs_its_own_user_the_default(
     tid = Tid(os.getpid())
     who = identity(tid)
     assert not isinstance(who, Absence)
-    theirs = Status(tgid=Pid(1), ppid=Pid(0), account=THEM)
+    theirs = Status(tgid=who.tgid, ppid=Pid(os.getppid()), account=THEM)
     monkeypatch.setattr(module, "read_status", lambda _: theirs)
     seen = hostile("""end.send(b'{"cwd": "/etc", "directories": {}}'); end.close()""").see(tid, who)
     assert isinstance(seen, Seen)

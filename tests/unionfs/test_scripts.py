@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from unionfs.scripts import (
@@ -154,8 +154,10 @@ def test_scripts_of_nothing(tmp_path: Path, source: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_the_body_is_kept(body: bytes) -> None:
+    ours = b"\f# 2>/dev/null;"
+    assume(ours not in body)
     filled = fill_placeholder(b"#!python\n" + body)
-    lines = [line for line in filled.split(b"\n") if not line.startswith(b"\f# 2>/dev/null;")]
+    lines = [line for line in filled.split(b"\n") if not line.startswith(ours)]
     assert lines[0] == b"#!/bin/sh"
     assert b"\n".join(lines[1:]).rstrip(b"\n") == body.rstrip(b"\n")
 
