@@ -39,8 +39,10 @@ from unionfs.frames import (
 from unionfs.layer import Entry, EntryNo, Kind, LayerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from unionfs.layer import Child
 
 AT_ONCE: Final = 2
 """Frames that a thread with others to serve decompresses itself: 0.3 ms each, of which handing it
@@ -141,7 +143,7 @@ class Archive:
         """The child of that name; None where there is none."""
         return self.contents.lookup(directory, name)
 
-    def children(self, directory: EntryNo) -> tuple[tuple[bytes, EntryNo], ...]:
+    def children(self, directory: EntryNo) -> Sequence[Child]:
         """All children, sorted by name."""
         return self.contents.children(directory)
 
@@ -237,8 +239,7 @@ class Archive:
         end = start + min(offset + size, length)
         pieces: list[tuple[int, int, int]] = []
         while position < end:
-            frame = self.contents.frame_at(position)
-            frame_start, frame_end = self.contents.frame_span(frame)
+            frame, frame_start, frame_end = self.contents.frame_at(position)
             pieces.append((frame, position - frame_start, min(end, frame_end) - frame_start))
             position = frame_end
         return pieces

@@ -34,10 +34,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from resolver.errors import PkgviewError
-from unionfs.layer import ROOT, Entry, EntryNo, Kind, LayerError
+from unionfs.layer import DIRECTORY, ROOT, Entry, EntryNo, Kind, LayerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from unionfs.layer import Child
 
 MAGIC: Final = b"PKGVIEW\0"
 FORMAT: Final = 1
@@ -64,6 +66,7 @@ _HEADER = struct.Struct("<8sIIIIIIQQQ8x")
 _ENTRY = struct.Struct("<IHBBQQI4x32s")
 _ATTRIBUTES = struct.Struct("<IHBBQQI36x")
 _KINDS = tuple(Kind)
+_NO_NAMES = frozenset({b".", b".."})
 _EXECUTABLE = 1
 
 _STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
@@ -288,11 +291,14 @@ class Contents:
     def entry(self, number: EntryNo) -> Entry:
         """Attributes; `IndexError` where there is no such entry."""
         _, _, kind, flags, _, extent, _ = self._attributes(number)
-        if kind == Kind.DIRECTORY:
-            return Entry(Kind.DIRECTORY, 0, executable=False)
+        return self._entry(number, kind, flags, extent)
+
+    def _entry(self, number: int, kind: int, flags: int, extent: int) -> Entry:
+        if not kind:
+            return DIRECTORY
         if kind >= len(_KINDS):
             self._fail(f"gives entry {number} an unknown kind")
-        return Entry(_KINDS[kind], extent, executable=bool(flags & _EXECUTABLE))
+        return Entry(_KINDS[kind], extent, bool(flags & _EXECUTABLE))
 
     def lookup(self, directory: EntryNo, name: bytes) -> EntryNo | None:
         """The child of that name, found by bisection; None where there is none."""
@@ -315,7 +321,7 @@ class Contents:
                 high = middle
         return None
 
-    def children(self, directory: EntryNo) -> tuple[tuple[bytes, EntryNo], ...]:
+    def children(self, directory: EntryNo) -> Sequence[Child]:
         """All children, sorted by name; () for what is no directory."""
         span = self._child_range(directory)
         if span is None:
@@ -323,16 +329,18 @@ class Contents:
         first, end = span
         start = _HEADER.size
         rows = self._data[start + first * _ENTRY.size : start + end * _ENTRY.size]
-        found: list[tuple[bytes, EntryNo]] = []
+        found: list[Child] = []
         previous = b""
-        for number, row in enumerate(_ATTRIBUTES.iter_unpack(rows), first):
-            place, length, _, _, _, _, parent = row
-            name = self._text(place, length)
+        number = EntryNo(first)
+        text, entry = self._text, self._entry
+        for place, length, kind, flags, _, extent, parent in _ATTRIBUTES.iter_unpack(rows):
+            name = text(place, length)
             if name <= previous or parent != directory or not _is_name(name):
                 self._fail(f"has a wrong name or parent in entry {number}")
-            found.append((name, EntryNo(number)))
+            found.append((name, number, entry(number, kind, flags, extent)))
             previous = name
-        return tuple(found)
+            number = EntryNo(number + 1)
+        return found
 
     def target(self, number: EntryNo) -> bytes:
         """What a symbolic link points to; `LayerError` for what is no link."""
@@ -380,12 +388,12 @@ class Contents:
         while pending:
             following: list[tuple[bytes, EntryNo]] = []
             for prefix, directory in pending:
-                for name, number in self.children(directory):
+                for name, number, entry in self.children(directory):
                     path = prefix + name
                     if len(path) > PATH_LIMIT:
                         self._fail(f"has a path of more than {PATH_LIMIT} bytes")
                     yield path, number
-                    if self._attributes(number)[2] == Kind.DIRECTORY:
+                    if entry.kind is Kind.DIRECTORY:
                         following.append((path + b"/", number))
             pending = following
 
@@ -407,13 +415,13 @@ class Contents:
             self._fail(f"puts entry {number} outside of the stream")
         return place, extent
 
-    def frame_at(self, offset: int) -> int:
-        """The frame that holds this byte of the tar stream."""
+    def frame_at(self, offset: int) -> tuple[int, int, int]:
+        """The frame that holds this byte of the tar stream, and its `frame_span`."""
         frame = bisect_right(self._frame_starts, offset) - 1
         start, end = self.frame_span(frame)
         if not start <= offset < end:
             self._fail(f"has no frame for byte {offset} of the stream")
-        return frame
+        return frame, start, end
 
     def frame_span(self, frame: int) -> tuple[int, int]:
         """Where a frame's content begins and ends in the tar stream."""
@@ -476,9 +484,9 @@ def digest_of_contents(data: bytes) -> bytes:
 def _is_name(name: bytes) -> bool:
     return (
         0 < len(name) <= NAME_LIMIT
-        and name not in {b".", b".."}
         and b"/" not in name
         and b"\0" not in name
+        and name not in _NO_NAMES
     )
 
 

@@ -74,7 +74,7 @@ def extension_module(union: Union, site: str, module: str) -> str | None:
     if place is None or union.entry(place).kind is not Kind.DIRECTORY:
         return None
     prefix = f"{last}.".encode()
-    for name, _ in union.children(place):
+    for name, _, _ in union.children(place):
         if name.startswith(prefix) and name.endswith((b".so", b".pyi")):
             return f"{directory}/{os.fsdecode(name)}"
     return None

@@ -235,8 +235,12 @@ class Filesystem:
         """Up to `size` bytes of a file if nobody has to be waited for; None: ask `readers`."""
         with _as_errno:
             archive, entry = self._first_holder(node)
-            _must_be_file(archive, entry)
-            return archive.cached(entry, offset, size)
+            try:
+                return archive.cached(entry, offset, size)
+            except LayerError:
+                # Asked only now: every READ comes by here, and all but none are of files.
+                _must_be_file(archive, entry)
+                raise
 
     def readers(self, node: NodeId) -> Iterator[Callable[[int, int], bytes]]:
         """Functions of offset and size which read a file, and may be called in any thread.
@@ -290,20 +294,20 @@ class Filesystem:
         return self.catalog.holder_at_hand(node) or next(self._holders(node))
 
     def _listing(self, node: NodeId) -> Sequence[tuple[bytes, Attributes]]:
-        self._must_be_directory(node)
         match nodeid.kind(node):
             case NodeKind.MERGED | NodeKind.OWNED:
                 view, place = self._in_view(node)
                 return [
-                    (name, _in_union(view, child)) for name, child in view.union.children(place)
+                    (name, _attributes(node, entry)) for name, node, entry in view.listing(place)
                 ]
             case NodeKind.ARCHIVE:
                 member, directory = self._in_archive(node)
                 return [
                     (name, _in_package(member, entry))
-                    for name, entry in member.archive.children(directory)
+                    for name, entry, _ in member.archive.children(directory)
                 ]
             case _:
+                self._must_be_directory(node)
                 return list(self._list_fixed(Fixed(node)))
 
     # The mount's own directories

@@ -35,6 +35,13 @@ class Entry(NamedTuple):
     executable: bool
 
 
+DIRECTORY = Entry(Kind.DIRECTORY, 0, executable=False)
+"""What there is to say of every directory."""
+
+Child = tuple[bytes, EntryNo, Entry]
+"""A name in a directory, its number and its attributes."""
+
+
 class LayerError(Exception):
     """A layer's bytes are not what its name promises, or cannot be had: EIO to the reader."""
 
@@ -53,8 +60,8 @@ class Layer(Protocol):
         """The child of that name; None where there is none or `directory` is none."""
         ...
 
-    def children(self, directory: EntryNo) -> Sequence[tuple[bytes, EntryNo]]:
-        """All children, sorted by name."""
+    def children(self, directory: EntryNo) -> Sequence[Child]:
+        """All children, sorted by name; () for what is no directory."""
         ...
 
     def target(self, number: EntryNo) -> bytes:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
 from unionfs.bytecode import PYCACHE, cache_tag_of, compiled_name
-from unionfs.layer import EntryNo, Kind, LayerError
+from unionfs.layer import DIRECTORY, EntryNo, Kind, LayerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from unionfs.archive import Archive
-    from unionfs.layer import Entry, Layer
+    from unionfs.layer import Child, Entry, Layer
 
 logger = logging.getLogger(__name__)
 
@@ -55,17 +55,18 @@ class Paired:
             return None if found is None else EntryNo(found + self._count)
         return self._pycache(directory) if found is None and name == PYCACHE else found
 
-    def children(self, directory: EntryNo) -> Sequence[tuple[bytes, EntryNo]]:
+    def children(self, directory: EntryNo) -> Sequence[Child]:
         """All children, sorted by name."""
         layer, inner = self._at(directory)
         found = layer.children(inner)
         if layer is not self.source:
-            return [(name, EntryNo(number + self._count)) for name, number in found]
+            count = self._count
+            return [(name, EntryNo(number + count), entry) for name, number, entry in found]
         added = self._pycache(directory)
         if added is None or layer.lookup(inner, PYCACHE) is not None:
             return found
         listing = list(found)
-        insort(listing, (PYCACHE, added))
+        insort(listing, (PYCACHE, added, DIRECTORY))
         return listing
 
     def target(self, number: EntryNo) -> bytes:

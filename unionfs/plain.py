@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from unionfs.layer import Child
+
 CHUNK: Final = 256 * 1024
 
 UNPACKED_KEPT: Final = 16
@@ -66,9 +68,10 @@ class _Tree:
         """The child of that name; None where there is none or `directory` is none."""
         return self._node(directory).children.get(name)
 
-    def children(self, directory: EntryNo) -> Sequence[tuple[bytes, EntryNo]]:
-        """All children, sorted by name."""
-        return sorted(self._node(directory).children.items())
+    def children(self, directory: EntryNo) -> Sequence[Child]:
+        """All children, sorted by name; () for what is no directory."""
+        found = sorted(self._node(directory).children.items())
+        return [(name, number, self.entry(number)) for name, number in found]
 
     def target(self, number: EntryNo) -> bytes:
         """What a symbolic link points to."""

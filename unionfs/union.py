@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from unionfs.bytecode import PYCACHE, SOURCE
-from unionfs.layer import ROOT, Entry, EntryNo, Kind, Layer
+from unionfs.layer import DIRECTORY, ROOT, Entry, EntryNo, Kind, Layer
 from unionfs.nodeid import LayerNo, MergedNo
 from unionfs.paired import Paired
 
@@ -49,8 +49,6 @@ PYCACHES = 1 << 39
 """Added to a merged directory's number: its `__pycache__`, of what several companions have."""
 
 ROOT_PLACE = Place(MERGED, MergedNo(0))
-
-_DIRECTORY = Entry(Kind.DIRECTORY, 0, executable=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +98,9 @@ class _Graft:
 
 _Source = Place | _Graft
 
+_Named = tuple[_Source, bool]
+"""What a name is in one layer, and whether that is a directory."""
+
 
 @dataclass(slots=True)
 class _Directory:
@@ -130,7 +131,7 @@ class Union:
                 self._merged(place.number)
             else:
                 self._beside(place.number)
-            return _DIRECTORY
+            return DIRECTORY
         return self.layers[place.layer].entry(EntryNo(place.number))
 
     def lookup(self, place: Place, name: bytes) -> Place | None:
@@ -140,14 +141,15 @@ class Union:
         child = self.layers[place.layer].lookup(EntryNo(place.number), name)
         return None if child is None else Place(place.layer, child)
 
-    def children(self, place: Place) -> Sequence[tuple[bytes, Place]]:
-        """All children, sorted by name."""
-        if place.layer == MERGED:
-            return sorted(self._merged(place.number).children.items())
+    def children(self, place: Place) -> Sequence[tuple[bytes, Place, Entry]]:
+        """All children with their attributes, sorted by name."""
         layer = place.layer
+        if layer == MERGED:
+            found = sorted(self._merged(place.number).children.items())
+            return [(name, child, self.entry(child)) for name, child in found]
         return [
-            (name, Place(layer, child))
-            for name, child in self.layers[layer].children(EntryNo(place.number))
+            (name, Place(layer, child), entry)
+            for name, child, entry in self.layers[layer].children(EntryNo(place.number))
         ]
 
     def resolve(self, path: bytes) -> Place | None:
@@ -168,7 +170,7 @@ class Union:
             if self.entry(place).kind is Kind.DIRECTORY:
                 pending += [
                     (path + b"/" + name if path else name, child)
-                    for name, child in reversed(self.children(place))
+                    for name, child, _ in reversed(self.children(place))
                 ]
 
     def providers(self, path: bytes) -> list[Place]:
@@ -223,10 +225,10 @@ class Union:
         self._trie.append(_Directory(b"", roots))
         # The list grows while it is walked: that is what breadth first means.
         for number, directory in enumerate(self._trie):
-            by_name: dict[bytes, list[_Source]] = {}
+            by_name: dict[bytes, list[_Named]] = {}
             for source in directory.sources:
-                for name, children in self._children(source):
-                    by_name.setdefault(name, []).extend(children)
+                for name, named in self._children(source):
+                    by_name.setdefault(name, []).append(named)
             for name in sorted(by_name):
                 path = directory.path + b"/" + name if directory.path else name
                 shared = self._resolve_name(path, by_name[name])
@@ -240,25 +242,25 @@ class Union:
             ):
                 directory.children[PYCACHE] = Place(MERGED, MergedNo(PYCACHES + number))
 
-    def _resolve_name(self, path: bytes, sources: list[_Source]) -> Place | _Directory:
+    def _resolve_name(self, path: bytes, named: list[_Named]) -> Place | _Directory:
         """Rules 1 and 2 for one name."""
         merging: list[_Source] = []
-        for number, source in enumerate(sources):
-            if not self._is_directory(source):
+        for number, (source, is_directory) in enumerate(named):
+            if not is_directory:
                 if merging:
-                    self._note_conflicts(path, merging[0], sources[number:])
+                    self._note_conflicts(path, merging[0], named[number:])
                     break
                 assert isinstance(source, Place)  # noqa: S101 - a graft is a directory
-                self._note_conflicts(path, source, sources[number + 1 :])
+                self._note_conflicts(path, source, named[number + 1 :])
                 return source
             merging.append(source)
         if len(merging) == 1 and isinstance(merging[0], Place):
             return merging[0]
         return _Directory(path, merging)
 
-    def _note_conflicts(self, path: bytes, winner: _Source, hidden: list[_Source]) -> None:
+    def _note_conflicts(self, path: bytes, winner: _Source, hidden: list[_Named]) -> None:
         """What is hidden is a conflict unless it is the same file or link, byte for byte."""
-        for loser in hidden:
+        for loser, _ in hidden:
             same = (
                 isinstance(winner, Place)
                 and isinstance(loser, Place)
@@ -273,18 +275,17 @@ class Union:
         kind = layer.entry(number).kind
         return place if kind is Kind.DIRECTORY else (kind, layer.digest(number))
 
-    def _is_directory(self, source: _Source) -> bool:
-        return (
-            isinstance(source, _Graft)
-            or self.layers[source.layer].entry(EntryNo(source.number)).kind is Kind.DIRECTORY
-        )
-
-    def _children(self, source: _Source) -> Iterator[tuple[bytes, list[_Source]]]:
+    def _children(self, source: _Source) -> Iterator[tuple[bytes, _Named]]:
         if isinstance(source, _Graft):
-            yield from source.children.items()
+            for name, below in source.children.items():
+                yield from ((name, (one, self._is_directory(one))) for one in below)
             return
-        for name, child in self._sources[source.layer].children(EntryNo(source.number)):
-            yield name, [Place(source.layer, child)]
+        layer = source.layer
+        for name, child, entry in self._sources[layer].children(EntryNo(source.number)):
+            yield name, (Place(layer, child), entry.kind is Kind.DIRECTORY)
+
+    def _is_directory(self, source: _Source) -> bool:
+        return isinstance(source, _Graft) or self.entry(source).kind is Kind.DIRECTORY
 
     def _child(self, source: _Source, name: bytes) -> list[_Source]:
         if isinstance(source, _Graft):

@@ -97,16 +97,28 @@ class View:
     def found(self, place: Place) -> tuple[NodeId, Entry]:
         """What lies at a place in the union: its node id and attributes."""
         entry = self.union.entry(place)
-        if place.layer == MERGED:
-            return nodeid.merged(self.number, MergedNo(place.number)), entry
-        number = EntryNo(place.number)
+        return self._node(place, entry), entry
+
+    def listing(self, place: Place) -> list[tuple[bytes, NodeId, Entry]]:
+        """All that a directory holds, sorted by name."""
+        node = self._node
+        return [
+            (name, node(child, entry), entry) for name, child, entry in self.union.children(place)
+        ]
+
+    def _node(self, place: Place, entry: Entry) -> NodeId:
+        layer, number = place
+        if layer == MERGED:
+            return nodeid.merged(self.number, MergedNo(number))
         if entry.kind is Kind.DIRECTORY:
-            return nodeid.owned(self.number, LayerNo(place.layer), number), entry
-        layer = self.union.layers[place.layer]
-        compiled = layer.in_companion(number) if isinstance(layer, Paired) else None
+            return nodeid.owned(self.number, layer, EntryNo(number))
+        read_from = self.union.layers[layer]
+        compiled = (
+            read_from.in_companion(EntryNo(number)) if isinstance(read_from, Paired) else None
+        )
         if compiled is not None:
-            return self._companion(place.layer).node(compiled), entry
-        return self.members[place.layer].node(number), entry
+            return self._companion(layer).node(compiled)
+        return self.members[layer].node(EntryNo(number))
 
     def node(self, place: Place) -> NodeId:
         """The node id of a place in the union."""

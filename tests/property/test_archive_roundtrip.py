@@ -112,7 +112,7 @@ def test_round_trip(tree: Tree, chooser: object, data: st.DataObject) -> None:
             check_reads(archive, number, expected[p], data)
         # Every name of every directory, as a dictionary would have it.
         top = {p for p in expected if b"/" not in p}
-        assert [name for name, _ in archive.children(ROOT)] == sorted(top)
+        assert [name for name, _, _ in archive.children(ROOT)] == sorted(top)
 
     with zstandard.ZstdDecompressor().stream_reader(archive_bytes, read_across_frames=True) as raw:
         stream = io.BytesIO(raw.read())

@@ -271,7 +271,7 @@ def test_companions_are_opened_when_they_are_looked_into(means: Means) -> None:
     site = means.interpreter.python.schemes.purelib.encode()
     place = found.resolve(site)
     assert place is not None
-    assert [name for name, _ in found.children(place)] == [b"a", b"b"]
+    assert [name for name, _, _ in found.children(place)] == [b"a", b"b"]
     assert opened == []
     assert found.resolve(site + b"/b/__pycache__") is not None
     assert opened == [layers[1].bytecode]

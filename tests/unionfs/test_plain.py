@@ -25,7 +25,7 @@ BIG = bytes(range(256)) * 8192
 
 
 def walk(layer: Layer, at: EntryNo = ROOT, above: str = "") -> Iterator[tuple[str, EntryNo]]:
-    for name, number in layer.children(at):
+    for name, number, _ in layer.children(at):
         assert layer.lookup(at, name) == number
         path = above + name.decode()
         yield path, number

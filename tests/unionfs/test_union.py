@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unionfs.layer import Entry, EntryNo, Kind
+from unionfs.layer import Child, Entry, EntryNo, Kind
 from unionfs.nodeid import LayerNo, MergedNo
 from unionfs.union import MERGED, ROOT_PLACE, Conflict, Place, Stacked, Union
 
@@ -36,8 +36,9 @@ class TreeLayer:
     def lookup(self, directory: EntryNo, name: bytes) -> EntryNo | None:
         return self.below.get(directory, {}).get(name)
 
-    def children(self, directory: EntryNo) -> list[tuple[bytes, EntryNo]]:
-        return sorted(self.below[directory].items())
+    def children(self, directory: EntryNo) -> list[Child]:
+        found = sorted(self.below[directory].items())
+        return [(name, number, self.entry(number)) for name, number in found]
 
     def target(self, number: EntryNo) -> bytes:
         raise AssertionError(number)
@@ -71,7 +72,7 @@ def union_model(trees: list[Tree]) -> Tree:
 
 def as_tree(union: Union, place: Place = ROOT_PLACE) -> Tree | bytes:
     if union.entry(place).kind is Kind.DIRECTORY:
-        return {name.decode(): as_tree(union, child) for name, child in union.children(place)}
+        return {name.decode(): as_tree(union, child) for name, child, _ in union.children(place)}
     return union.layers[place.layer].read(EntryNo(place.number), 0, 1 << 30)
 
 
@@ -142,7 +143,7 @@ def test_directories_merge_and_single_owners_are_references(tree: type[TreeLayer
             Stacked(layer=tree({"zope": {"interface": {"__init__.py": b"i"}}})),
         ]
     )
-    assert [name for name, _ in union.children(at(union, b"zope"))] == [b"event", b"interface"]
+    assert [name for name, _, _ in union.children(at(union, b"zope"))] == [b"event", b"interface"]
     assert union.merged_directories == 2  # the root and zope, not event, not interface
     assert at(union, b"zope/event").layer == 0
     assert at(union, b"zope/interface/__init__.py").layer == 1
