@@ -48,6 +48,9 @@ AT_ONCE: Final = 2
 """Frames that a thread with others to serve decompresses itself: 0.3 ms each, of which handing it
 to another thread and back takes a third. A READ of the usual size touches two."""
 
+FOLLOWING: Final = 2
+"""Frames that are decompressed ahead, in another thread, of one who reads the files in order."""
+
 AHEAD: Final = 1 << 21
 """Bytes of an archive that the system begins to fetch behind a frame that was not in its cache:
 some forty frames, the cost of a few seeks, and little beside what one import reads."""
@@ -69,6 +72,7 @@ class Archive:
         "_digest",
         "_file",
         "_frames",
+        "_last",
         "_others",
         "contents",
         "digest_hex",
@@ -96,6 +100,7 @@ class Archive:
         self._file = (os.fspath(path), tables.seek)
         self._others = others
         self._frames = frames
+        self._last = -1
         self.size = tables.size
         self.owner = tables.owner
 
@@ -179,6 +184,8 @@ class Archive:
             if content is None:
                 return None
             parts.append(content[start:end])
+            if frame != self._last:
+                self._follow(frame)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     # -- beyond the layer ----------------------------------------------------------------------
@@ -245,7 +252,17 @@ class Archive:
         return pieces
 
     def _frame(self, frame: int) -> bytes:
-        return self._frames.get((self._digest, frame), lambda: self.load(frame))
+        content = self._frames.get((self._digest, frame), partial(self.load, frame))
+        self._follow(frame)
+        return content
+
+    def _follow(self, frame: int) -> None:
+        """Have the next frames decompressed where the last one read was the one before."""
+        last, self._last = self._last, frame
+        if frame == last + 1:
+            end = min(frame + 1 + FOLLOWING, self.contents.frame_count)
+            for number in range(frame + 1, end):
+                self._frames.ahead((self._digest, number), partial(self.load, number))
 
     def load(self, frame: int) -> bytes:
         """Read, decompress and verify one frame, past the cache."""

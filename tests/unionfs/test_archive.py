@@ -5,6 +5,7 @@ import io
 import os
 import random
 import threading
+import time
 from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
@@ -356,3 +357,29 @@ def test_archives_share_one_cache_and_not_their_frames(tmp_path: Path) -> None:
     assert (one.read(EntryNo(1), 0, 9), two.read(EntryNo(1), 0, 9)) == (b"one", b"two")
     assert (one.cached(EntryNo(1), 0, 9), two.cached(EntryNo(1), 0, 9)) == (b"one", b"two")
     assert cache.misses == 2
+
+
+def test_who_reads_in_order_finds_the_next_frames_decompressed(tmp_path: Path) -> None:
+    whole = hashlib.shake_128(b"whole").digest(6 * FRAME_SIZE)
+    cache = FrameCache()
+    archive = Archive.open(built(tmp_path, [file(b"purelib/whole", whole)]), cache)
+    number = at(archive, b"purelib/whole")
+    frames = [archive.contents.frame_at(archive.contents.content_span(number)[0])[0]]
+    frames += range(frames[0] + 1, frames[0] + 6)
+
+    def piece(place: int) -> bytes:
+        return archive.read(number, place * FRAME_SIZE, FRAME_SIZE)
+
+    def kept() -> list[int]:
+        key = bytes.fromhex(archive.digest_hex)
+        return [place for place, frame in enumerate(frames) if cache.peek((key, frame))]
+
+    piece(4)
+    piece(1)
+    assert kept() == [1, 4]
+    assert piece(2) == whole[2 * FRAME_SIZE : 3 * FRAME_SIZE]
+    deadline = time.monotonic() + 30
+    while kept() != [1, 2, 3, 4] and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert kept() == [1, 2, 3, 4]
+    assert piece(3) == whole[3 * FRAME_SIZE : 4 * FRAME_SIZE]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -242,3 +243,35 @@ def test_who_waited_for_a_failure_tries_again() -> None:
     two.join(10)
     assert len(failures) == 1
     assert found == [b"mended"]
+
+
+def test_what_cannot_be_loaded_ahead_is_the_readers_to_find_out() -> None:
+    def fail() -> bytes:
+        raise LayerError("is damaged")
+
+    cache = FrameCache()
+    cache.ahead((b"a", 0), fail)
+    cache.ahead((b"a", 1), lambda: b"one")
+    deadline = time.monotonic() + 30
+    while cache.peek((b"a", 1)) is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert cache.peek((b"a", 1)) == b"one"
+    assert cache.peek((b"a", 0)) is None
+    with pytest.raises(LayerError):
+        cache.get((b"a", 0), fail)
+
+
+def test_who_has_others_to_serve_waits_only_for_what_is_almost_done() -> None:
+    go, begun = threading.Event(), threading.Event()
+
+    def slow() -> bytes:
+        begun.set()
+        go.wait(30)
+        return b"slow"
+
+    cache = FrameCache()
+    cache.ahead((b"a", 0), slow)
+    begun.wait(30)
+    assert cache.get_at_once((b"a", 0), lambda: b"other") is None
+    go.set()
+    assert cache.get((b"a", 0), lambda: b"other") == b"slow"
