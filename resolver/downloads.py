@@ -159,7 +159,7 @@ def unwritable(downloads: Path, error: OSError) -> PkgviewError:
             "so far is kept.",
         )
     return PkgviewError(
-        f"cannot write to {downloads}: {error.strerror}",
+        f"cannot use {downloads}: {error.strerror}",
         remedy="Make it writable, or name another directory in XDG_CACHE_HOME.",
     )
 

@@ -24,8 +24,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resolver.atomic import Alone, sweep
+from resolver.downloads import SESSION
 from resolver.errors import PkgviewError
+from unionfs.assemble import BUILD
 from unionfs.catalog import manifest_path
+from unionfs.compiling import WITHIN
 from unionfs.default import default_view
 from unionfs.inuse import survey
 from unionfs.needs import manifest_ids, read_needs
@@ -207,8 +210,11 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
 
 def _sweep(places: Places, store: Store) -> None:
     """What processes that died have left, and what was damaged long ago."""
-    for directory in (store.archives, places.state / "manifests", places.state / "projects"):
+    of_state = (path for path in _files(places.state) if path.is_dir())
+    for directory in (store.archives, store.root / "users", places.state, *of_state):
         sweep(directory, TEMPORARY_PREFIX)
+    for name, prefix in (("downloads", SESSION), ("builds", BUILD), ("bytecode", WITHIN)):
+        sweep(places.cache / name, prefix)
     with suppress(OSError):
         for path in _files(store.archives / "damaged"):
             if time.time() - path.lstat().st_mtime > DAMAGED_KEPT:

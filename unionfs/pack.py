@@ -314,7 +314,10 @@ def _content(
             if stream.read(1):
                 raise PkgviewError(f"{name} goes on after the {member.size} bytes it announced")
     except OSError as error:
-        raise PkgviewError(f"cannot read {name}: {error.strerror or error}") from error
+        raise PkgviewError(
+            f"cannot read {name}: {error.strerror or error}",
+            remedy="Look at the disk that it is to be read from, then run the command again.",
+        ) from error
 
 
 # -- tar -----------------------------------------------------------------------------------------

@@ -210,6 +210,7 @@ class Store:
 
     def forget_sources(self) -> None:
         """Remove what says of a source that it became an archive which is not here any more."""
+        self._sweep_links()
         with suppress(OSError):
             for key in os.listdir(self.sources):
                 if is_source_key(key) and not (self.sources / key).exists():
@@ -315,11 +316,8 @@ class Store:
             _sync(self.sources)
 
     def _replace_link(self, link: Path, target: str) -> None:
-        """Let a source lead elsewhere. A link cannot be locked: here the age alone decides."""
-        for left in self.sources.glob(f"{TEMPORARY_PREFIX}*"):
-            with suppress(OSError):
-                if time.time() - left.lstat().st_mtime > ABANDONED_AFTER:
-                    left.unlink()
+        """Let a source lead elsewhere."""
+        self._sweep_links()
         temporary = self.sources / f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}"
         try:
             temporary.symlink_to(target)
@@ -328,6 +326,13 @@ class Store:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+    def _sweep_links(self) -> None:
+        """Remove what killed processes left. A link cannot be locked: the age alone decides."""
+        for left in self.sources.glob(f"{TEMPORARY_PREFIX}*"):
+            with suppress(OSError):
+                if time.time() - left.lstat().st_mtime > ABANDONED_AFTER:
+                    left.unlink()
 
     def archive_of(self, key: str) -> str | None:
         """The archive that `key` became; None if that is not known or it is not here any more."""

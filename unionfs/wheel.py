@@ -126,15 +126,20 @@ def open_wheel(  # noqa: PLR0913 - all but the path by name
         raise WheelRefused(filename, *faults)
     try:
         zip_file = ZipFile(path)
+        try:
+            return Wheel(
+                zip_file, announced, filename=filename, origin=origin, direct_url=direct_url
+            )
+        except BaseException:
+            zip_file.close()
+            raise
     except UnsoundZipError as error:
         raise WheelRefused(filename, *error.faults) from error
     except OSError as error:
-        raise PkgviewError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        return Wheel(zip_file, announced, filename=filename, origin=origin, direct_url=direct_url)
-    except BaseException:
-        zip_file.close()
-        raise
+        raise PkgviewError(
+            f"cannot read {path}: {error.strerror}",
+            remedy="Look at that file and its disk, then run the command again.",
+        ) from error
 
 
 class Wheel:

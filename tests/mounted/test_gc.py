@@ -110,6 +110,27 @@ def test_what_no_project_needs_goes_and_all_else_stays(stocked: Site) -> None:
     assert stocked.up(project(stocked, "one", "alpha", "beta"))["fetched"] == 1
 
 
+def test_what_killed_processes_left_goes(stocked: Site) -> None:
+    stocked.up(project(stocked, "one", "alpha"))
+    state, cache, store = stocked.places.state, stocked.places.cache, stocked.places.store
+    left = [
+        *(state / name / ".tmp-1" for name in ("", "interpreters", "manifests", "remembered")),
+        *(store / name / ".tmp-1" for name in ("archives", "sources", "users")),
+        *(cache / name for name in ("downloads/fetch-1", "builds/build-1", "bytecode/compile-1")),
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent.name == "sources":  # a link cannot be locked: its age counts
+            path.symlink_to("../archives/alpha")
+            os.utime(path, (1, 1), follow_symlinks=False)
+        elif path.is_relative_to(cache):
+            path.mkdir()
+        else:
+            path.touch()
+    gc(stocked)
+    assert [path for path in left if os.path.lexists(path)] == []
+
+
 def test_a_view_that_was_replaced_goes_when_nothing_can_be_on_its_way_to_it(stocked: Site) -> None:
     directory = project(stocked, "one", "alpha")
     first = stocked.up(directory)["view"]
