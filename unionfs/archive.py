@@ -389,7 +389,7 @@ def _read_tables(path: str, name: str) -> _Tables:
                     return tail[start - known : until - known]
                 return _read_at(descriptor, start, count)
 
-            table_size = SeekTable.size(last(FOOTER_SIZE, size) if size >= FOOTER_SIZE else b"")
+            table_size = SeekTable.size(tail[-FOOTER_SIZE:])
             seek = SeekTable.decode(last(table_size, size), size)
             frame = last(seek.end - seek.offsets[-1], seek.end)
         finally:

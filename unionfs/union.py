@@ -120,7 +120,7 @@ class Union:
         self.conflicts: list[Conflict] = []
         self._trie: list[_Directory] = []
         self._pycaches: dict[int, _Directory] = {}
-        self._build(_roots(stack))
+        self._build(self._roots([stacked.grafts for stacked in stack]))
 
     # Reading
 
@@ -221,6 +221,25 @@ class Union:
 
     # Building
 
+    def _roots(self, grafts: Sequence[Mapping[bytes, bytes] | None]) -> list[_Source]:
+        """What lies at the union's root, layer by layer."""
+        roots: list[_Source] = []
+        for number, tops in enumerate(grafts):
+            layer = LayerNo(number)
+            if tops is None:
+                roots.append(Place(layer, ROOT))
+                continue
+            graft = _Graft(layer)
+            whole: list[_Source] = []
+            there = {name: entry for name, entry, _ in self._sources[layer].children(ROOT)}
+            for top, path in tops.items():
+                if top in there:
+                    (graft.below(path) if path else whole).append(Place(layer, there[top]))
+            if graft.children:
+                roots.append(graft)
+            roots += whole
+        return roots
+
     def _build(self, roots: list[_Source]) -> None:
         self._trie.append(_Directory(b"", roots))
         # The list grows while it is walked: that is what breadth first means.
@@ -292,24 +311,3 @@ class Union:
             return source.children.get(name, [])
         child = self.layers[source.layer].lookup(EntryNo(source.number), name)
         return [] if child is None else [Place(source.layer, child)]
-
-
-def _roots(stack: Sequence[Stacked]) -> list[_Source]:
-    """What lies at the union's root, layer by layer."""
-    roots: list[_Source] = []
-    for number, stacked in enumerate(stack):
-        layer = LayerNo(number)
-        if stacked.grafts is None:
-            roots.append(Place(layer, ROOT))
-            continue
-        graft = _Graft(layer)
-        whole: list[_Source] = []
-        for top, path in stacked.grafts.items():
-            entry = stacked.layer.lookup(ROOT, top)
-            if entry is None:
-                continue
-            (graft.below(path) if path else whole).append(Place(layer, entry))
-        if graft.children:
-            roots.append(graft)
-        roots += whole
-    return roots

@@ -31,6 +31,7 @@ NEW = "an environment never made before"
 KNOWN = "a second clone of a project"
 AGAIN = "nothing to do"
 FIRST = "from nothing to the first import done"
+ITSELF = "the same import again"
 
 
 def largest(bench: Bench) -> str:
@@ -112,6 +113,9 @@ def _measure(bench: Bench, sheet: Sheet, env: Mapping[str, str]) -> None:
         sheet.add(NEW, name, took)
         first = work.timed([clone / ".venv/bin/python", "-c", program], cwd=clone, env=env)
         sheet.add(FIRST, name, took + first)
+        if name == "uv, compiling":
+            again = work.timed([clone / ".venv/bin/python", "-c", program], cwd=clone, env=env)
+            sheet.add(ITSELF, name, again)
     for _, name in turns(["uv", "pkgview"], bench.rounds(7), seconds=45):
         clone = clones.of(work.project)
         command = making(work, name, clone)

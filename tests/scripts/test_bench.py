@@ -71,6 +71,23 @@ def test_a_target_is_judged_by_the_ratio(ours: float, at_least: bool, holds: boo
     assert target.judge(_results(devfuse=2 * ours, ext4=2.0)).holds is holds
 
 
+@pytest.mark.parametrize(("bound", "holds"), [(1.0, None), (0.4, False)])
+def test_what_not_even_the_bound_would_meet_is_no_miss(bound: float, holds: bool | None) -> None:  # noqa: FBT001 - as above
+    target = Target(
+        name="n",
+        value=Of("p", "warm", "rival"),
+        over=Of("p", "warm", "ours"),
+        limit=10,
+        at_least=True,
+        bound=(Of("p", "warm", "floor"), "the floor"),
+    )
+    verdict = target.judge(_results(rival=6.0, ours=2.0, floor=bound))
+    assert verdict.holds is holds
+    assert ("the floor gives 6×" in verdict.shown[3]) is (holds is None)
+    # Who meets it has met it, whatever was taken for its bound.
+    assert target.judge(_results(rival=6.0, ours=0.5, floor=bound)).holds is True
+
+
 def test_what_was_not_measured_is_not_judged() -> None:
     assert {target.judge(_results(ext4=1.0)).holds for target in TARGETS} == {None}
 
