@@ -181,9 +181,16 @@ def _receive_line(client: socket.socket, left: Callable[[], float]) -> bytes:
 def silent(meeting: Rendezvous, seconds: float) -> DaemonSilentError:
     """The error for a daemon that holds its lock and says nothing."""
     pid = meeting.pid()
+    what = (
+        f"the daemon{f' (pid {pid})' if pid else ''} does not answer within {seconds:.0f} seconds"
+    )
+    if trouble := meeting.said_trouble():
+        return DaemonSilentError(
+            f"{what}: each server that it starts ends at once: {trouble}",
+            remedy="It goes on trying; `pkgview status` says where its log is.",
+        )
     return DaemonSilentError(
-        f"the daemon{f' (pid {pid})' if pid else ''} does not answer within {seconds:.0f} seconds",
-        remedy="Run `pkgview umount --force` to end it, and `pkgview mount` again.",
+        what, remedy="Run `pkgview umount --force` to end it, and `pkgview mount` again."
     )
 
 

@@ -43,6 +43,18 @@ class Rendezvous:
         """The socket."""
         return self.directory / f"{self.name}.sock"
 
+    @property
+    def trouble(self) -> Path:
+        """Why nobody answers although a daemon lives; there while that is so."""
+        return self.directory / f"{self.name}.trouble"
+
+    def said_trouble(self) -> str | None:
+        """What stands there, if anything does."""
+        try:
+            return self.trouble.read_text("utf-8", "replace") or None
+        except OSError:
+            return None
+
     @contextlib.contextmanager
     def opened(self, *, create: bool = False) -> Iterator[int]:
         """A descriptor of the directory, once it is known to be private and ours."""

@@ -55,12 +55,17 @@ ORPHAN_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """How long a server waits before it starts another supervisor; the last for ever."""
 
 
+REFUSING_SECONDS = 0.2
+"""How long it is refused whatever waits, before it is tried to serve."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
     """One server's: `supervisor` is a pid, `died` when its predecessor did (monotonic clock).
 
     `leaving`: only what lies in the slots is to be answered. `suspect`: what lies there has ended
-    servers again and again, so it is answered with EIO.
+    servers again and again, so it is answered with EIO. `refusing`: there has been no server for so
+    long that whatever waits is answered like that, before it is tried to serve again.
     """
 
     supervisor: int
@@ -69,6 +74,7 @@ class Life:
     died: float | None = None
     leaving: bool = False
     suspect: bool = False
+    refusing: bool = False
 
 
 def run(held: Held, life: Life) -> int:
@@ -76,7 +82,14 @@ def run(held: Held, life: Life) -> int:
     _be_killed_first()
     slots = Slots(life.slots)
     if life.suspect:
-        _refuse(held.mount, slots)
+        for number in slots.in_flight():
+            _, opcode, unique, *_ = abi.IN_HEADER.unpack_from(slots.views[number])
+            logger.error(
+                "request %d (opcode %d) ended servers again and again: refused", unique, opcode
+            )
+            _refuse(held.mount, slots, number)
+    if life.refusing:
+        _refuse_whatever_waits(held.mount, slots)
     try:
         service = assemble(held.places)
     except PkgviewError as error:
@@ -91,14 +104,27 @@ def _be_killed_first() -> None:
         path.write_text(str(min(int(path.read_text("ascii")) + MORE_KILLABLE, 1000)), "ascii")
 
 
-def _refuse(mount: int, slots: Slots) -> None:
-    """Answer what lies in the slots with EIO."""
-    for number in slots.in_flight():
-        _, opcode, unique, *_ = abi.IN_HEADER.unpack_from(slots.views[number])
-        logger.error("request %d (opcode %d) ended the server again: refused", unique, opcode)
-        with contextlib.suppress(OSError):  # it has no reply, or its caller is gone
-            os.write(mount, abi.OUT_HEADER.pack(abi.OUT_HEADER.size, -errno.EIO, unique))
-        slots.empty(number)
+def _refuse(mount: int, slots: Slots, number: int) -> None:
+    """Answer what lies in a slot with EIO."""
+    unique = abi.IN_HEADER.unpack_from(slots.views[number])[2]
+    with contextlib.suppress(OSError):  # it has no reply, or its caller is gone
+        os.write(mount, abi.OUT_HEADER.pack(abi.OUT_HEADER.size, -errno.EIO, unique))
+    slots.empty(number)
+
+
+def _refuse_whatever_waits(mount: int, slots: Slots) -> None:
+    """For a moment: whoever is refused may ask again at once."""
+    until, refused = time.monotonic() + REFUSING_SECONDS, 0
+    while time.monotonic() < until:
+        try:
+            _refuse(mount, slots, slots.read(mount))
+            refused += 1
+        except BlockingIOError:
+            break
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.EINTR}:  # taken back meanwhile
+                raise
+    logger.error("nobody has served for long: %d requests are refused", refused)
 
 
 def channel() -> tuple[socket.socket, socket.socket]:

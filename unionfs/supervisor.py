@@ -7,7 +7,8 @@ all that they import already there: a successor answers within some 20 ms.
     a server dies             another is started on its slots: it answers what that one had read
     it is stopped             for `STOPPED_SECONDS`: it is killed, and so replaced
     it dies again and again   its successor refuses what lies in the slots, in case that is why;
-                              the next ones are started ever more slowly
+                              the next ones are started ever more slowly (`lives`), and after
+                              `UNSERVED_SECONDS` refuse whatever waits, before they try to serve
     `pkgview upgrade`         this process becomes another program (execve), keeps pid, children and
                               descriptors, and replaces the server as below
     this process dies         a server starts another supervisor, which replaces it as below
@@ -16,7 +17,7 @@ all that they import already there: a successor answers within some 20 ms.
 A server is replaced in three steps, so that the mount is served at every moment and no command's
 effect is lost: it is told to leave the commands (SIGUSR1) and says that it has; its successor is
 started and says that it serves; it is told to end once it has answered all that it had read
-(SIGUSR2).
+(SIGUSR2). One that does not get done in time is killed, and what it leaves is answered by another.
 
 Concurrency: one thread, one loop. Signal handlers only write to the wake-up pipe.
 """
@@ -31,7 +32,7 @@ import os
 import select
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from resolver.errors import PkgviewError
@@ -39,6 +40,7 @@ from unionfs import control, mounts, server
 from unionfs.held import Held
 from unionfs.kernel import session
 from unionfs.kernel.slots import Slots
+from unionfs.lives import Running, Start, successor
 from unionfs.rendezvous import rendezvous
 
 if TYPE_CHECKING:
@@ -58,42 +60,17 @@ STOPPED_SECONDS: Final = 2.0
 HUSH_SECONDS: Final = 5.0
 """How long a server may take to leave the commands to its successor before it is killed."""
 
+DRAIN_SECONDS: Final = 30.0
+"""How long a server that was replaced may take to answer what it had read. Nobody asks it any more,
+and the next upgrade waits until it has ended."""
+
 STOP_SECONDS: Final = 5.0
 """How long servers may take to end."""
 
-SHORT_SECONDS: Final = 0.05
-"""A life shorter than that was none."""
-
-_KILLED, _CRASHED, _SUSPECT = 1, 16, 64
-"""What a short life counts: somebody's SIGKILL says little about the server, a crash much. From
-the sum `_SUSPECT` on, a successor waits, and is suspicious of what lies in the slots."""
-
-LONGEST_PAUSE: Final = 5.0
-"""Seconds before a server is started that dies again and again."""
+UNSERVED_SECONDS: Final = 30.0
+"""How long requests wait for a server that comes up, where each one dies; then they get EIO."""
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class _Server:
-    pid: int
-    pidfd: int
-    slots: int
-    begun: float
-    leaving: bool = False
-    """A successor is there, or comes: it is not replaced when it ends."""
-    ready: bool = False
-    stopped: float | None = None
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class _Start:
-    """A server to be started."""
-
-    due: float
-    slots: int
-    died: float | None
-    leaving: bool = False
 
 
 def mount(claimed: Claim, places: Places, announce: Announce, *, background: bool) -> None:
@@ -143,10 +120,9 @@ class Supervisor:
         self._held = held
         self._announce: Announce | None = announce
         self._meeting = rendezvous(held.places, held.places.mount)
-        self._servers: list[_Server] = []
-        self._starts: list[_Start] = []
-        self._hush_until: float | None = None
-        self._shortness = 0
+        self._servers: list[Running] = []
+        self._starts: list[Start] = []
+        self._unserved: float | None = None
         self._upgrade: str | None = None
         self._over = False
         self._failure: PkgviewError | None = None
@@ -160,20 +136,18 @@ class Supervisor:
         self._listen_to_signals()
         for pid, slots in self._held.running:
             with contextlib.suppress(ProcessLookupError):
-                self._add(pid, slots)
-        if self._servers:
-            self._replace()
-        else:
-            for _, slots in self._held.running[:1]:  # it died on the way here
-                self._starts.append(_Start(due=0.0, slots=slots, died=None))
-        if not self._servers and not self._starts:
-            self._starts.append(_Start(due=0.0, slots=_new_slots(), died=None))
+                self._add(pid, slots).ready = time.monotonic()
+        for one in self._servers:
+            self._tell(one, signal.SIGUSR1, HUSH_SECONDS)
+        if not self._servers:
+            left = [slots for _, slots in self._held.running]  # of one that died on the way here
+            self._starts.append(Start(slots=left[0] if left else _new_slots()))
         while not self._over:
             self._start_what_is_due()
             self._wait()
             self._hear()
             self._bury()
-            self._look_for_the_stopped()
+            self._look_for_the_late()
             self._become()
         self._end()
         if self._failure is not None:
@@ -198,13 +172,15 @@ class Supervisor:
         now = time.monotonic()
         moments = [start.due for start in self._starts]
         moments += [one.stopped + STOPPED_SECONDS for one in self._servers if one.stopped]
-        if self._hush_until is not None:
-            moments.append(self._hush_until)
+        moments += [one.limit for one in self._servers if one.limit is not None]
         poll = select.poll()
         for number in (self._woken, self._held.supervisors, *(one.pidfd for one in self._servers)):
             poll.register(number, select.POLLIN)
+        if not self._servers:  # who else would see that it is unmounted?
+            poll.register(self._held.mount, 0)
         if not self._over:
-            poll.poll(max(min(moments) - now, 0) * 1000 + 1 if moments else None)
+            found = poll.poll(max(min(moments) - now, 0) * 1000 + 1 if moments else None)
+            self._over = self._over or (self._held.mount, select.POLLERR) in found
         with contextlib.suppress(BlockingIOError):
             os.read(self._woken, 4096)
 
@@ -216,44 +192,43 @@ class Supervisor:
             except BlockingIOError:
                 return
             speaker = next((one for one in self._servers if one.pid == said["pid"]), None)
-            if speaker is None:
-                continue
-            if "ready" in said:
-                speaker.ready = True
-                self._is_served(speaker)
-            elif "hushed" in said and speaker.leaving and self._hush_until is not None:
-                self._hush_until = None
-                self._starts.append(_Start(due=0.0, slots=_new_slots(), died=None))
-            elif "failed" in said:
-                self._failure = PkgviewError(**said["failed"])
-            elif "let_go" in said:
-                self._held = replace(self._held, holding=False)
-            elif "stop" in said:
-                self._over = True
-            elif "upgrade" in said:
-                self._upgrade = str(said["upgrade"])
+            if speaker is not None:
+                self._hear_from(speaker, said)
 
-    def _is_served(self, speaker: _Server) -> None:
-        if speaker.leaving:
-            return
+    def _hear_from(self, speaker: Running, said: Mapping[str, Any]) -> None:
+        if "ready" in said:
+            speaker.ready = time.monotonic()
+            if speaker.told is None:
+                self._is_served()
+        elif "hushed" in said and speaker.told is signal.SIGUSR1 and not speaker.hushed:
+            speaker.hushed, speaker.limit = True, None
+            self._starts.append(Start(slots=_new_slots()))
+        elif "failed" in said:
+            self._failure = PkgviewError(**said["failed"])
+        elif "let_go" in said:
+            self._held = replace(self._held, holding=False)
+        elif "stop" in said:
+            self._over = True
+        elif "upgrade" in said:
+            self._upgrade = str(said["upgrade"])
+
+    def _is_served(self) -> None:
         for one in self._servers:
-            if one.leaving:
-                self._signal(one, signal.SIGUSR2)
-        self._failure = None
+            if one.told is signal.SIGUSR1:
+                self._tell(one, signal.SIGUSR2, DRAIN_SECONDS)
+        self._failure = self._unserved = None
+        self._say_trouble(None)
         announce, self._announce = self._announce, None
         if announce is not None:
             announce({"pid": os.getpid()})
 
     # Servers
 
-    def _add(self, pid: int, slots: int, *, leaving: bool = False) -> None:
-        self._servers.append(
-            _Server(
-                pid=pid, pidfd=os.pidfd_open(pid), slots=slots, begun=time.monotonic(),
-                leaving=leaving,
-            )
-        )  # fmt: skip
+    def _add(self, pid: int, slots: int) -> Running:
+        one = Running(pid=pid, pidfd=os.pidfd_open(pid), slots=slots)
+        self._servers.append(one)
         self._note_pids()
+        return one
 
     def _note_pids(self) -> None:
         """In the lock, for messages and `umount --force`."""
@@ -272,19 +247,24 @@ class Supervisor:
                 start.due = now + 0.2
                 self._starts.append(start)
 
-    def _start(self, start: _Start) -> None:
+    def _start(self, start: Start) -> None:
+        unserved = self._unserved is not None and time.monotonic() - self._unserved
         life = server.Life(
             supervisor=os.getpid(),
             slots=start.slots,
             restarts=self._held.restarts,
             died=start.died,
             leaving=start.leaving,
-            suspect=self._shortness >= _SUSPECT,
+            suspect=start.suspect,
+            refusing=start.suspect and not start.leaving and unserved > UNSERVED_SECONDS,
         )
         pid = os.fork()
         if pid == 0:
             self._be_server(life)
-        self._add(pid, start.slots, leaving=start.leaving)
+        one = self._add(pid, start.slots)
+        one.shortness = start.shortness
+        if start.leaving:
+            one.told, one.limit = signal.SIGUSR2, time.monotonic() + DRAIN_SECONDS
 
     def _be_server(self, life: server.Life) -> None:
         """In the forked process; does not return."""
@@ -311,8 +291,8 @@ class Supervisor:
             status = _status(one)
             self._servers.remove(one)
             os.close(one.pidfd)
-            if one.leaving:
-                self._has_left(one)
+            if one.told is not None:
+                self._has_left(one, status)
             elif status == 0:
                 self._over = True  # the mount is gone
             else:
@@ -320,46 +300,55 @@ class Supervisor:
             if not self._over:
                 self._note_pids()
 
-    def _has_left(self, one: _Server) -> None:
-        if (
-            self._hush_until is not None
-        ):  # before it had said so: its successor begins with its slots
-            self._hush_until = None
-            self._starts.append(_Start(due=0.0, slots=one.slots, died=time.monotonic()))
+    def _has_left(self, one: Running, status: int | None) -> None:
+        follower = successor(one, status, time.monotonic())
+        if one.told is signal.SIGUSR1 and not one.hushed:
+            self._starts.append(follower)  # nobody has come yet who could serve in its stead
             return
         with Slots(os.dup(one.slots)) as slots:
             left = len(slots.in_flight())
         if left:
             logger.warning("server %d died and left %d requests: answering", one.pid, left)
-            self._starts.append(_Start(due=0.0, slots=one.slots, died=None, leaving=True))
+            follower.leaving = True
+            self._starts.append(follower)
         else:
             os.close(one.slots)
 
-    def _has_died(self, one: _Server, status: int | None) -> None:
+    def _has_died(self, one: Running, status: int | None) -> None:
         now = time.monotonic()
-        if self._announce is not None and not self._adopted and status == 1:
+        follower = successor(one, status, now)
+        if self._announce is not None and not self._adopted and (status == 1 or follower.suspect):
             if self._failure is None:
                 self._failure = PkgviewError(
-                    "the server ended before it served anything", remedy="The log says why."
+                    f"the server ended before it served anything ({_described(status)})",
+                    remedy="The log says why.",
                 )
             self._over = True
             return
-        if one.ready and now - one.begun > SHORT_SECONDS:
-            self._shortness = 0
-        else:
-            self._shortness += _KILLED if status == -signal.SIGKILL else _CRASHED
-        over = self._shortness - _SUSPECT
-        pause = 0.0 if over < 0 else min(0.1 * 2 ** (over // _CRASHED), LONGEST_PAUSE)
+        if self._unserved is None and all(one.told is signal.SIGUSR2 for one in self._servers):
+            self._unserved = now
         self._held = replace(self._held, restarts=self._held.restarts + 1)
+        pause = follower.due - now
         logger.warning(
             "server %d ended%s: starting another%s",
             one.pid,
             f" ({_described(status)})",
             f" in {pause:.1f} s, since it dies again and again" if pause else "",
         )
-        self._starts.append(_Start(due=now + pause, slots=one.slots, died=now))
+        if pause:
+            self._say_trouble(self._failure.what if self._failure else _described(status))
+        self._starts.append(follower)
 
-    def _look_for_the_stopped(self) -> None:
+    def _say_trouble(self, why: str | None) -> None:
+        """Where commands find it that nobody answers."""
+        if self._held.holding:
+            with contextlib.suppress(OSError):  # it is in the log as well
+                if why is None:
+                    self._meeting.trouble.unlink(missing_ok=True)
+                else:
+                    self._meeting.trouble.write_text(why)
+
+    def _look_for_the_late(self) -> None:
         now = time.monotonic()
         for one in self._servers:
             with contextlib.suppress(ChildProcessError):  # another's child: who adopted it sees it
@@ -371,24 +360,23 @@ class Supervisor:
                 logger.error("server %d was stopped for %.0f s: killed", one.pid, STOPPED_SECONDS)
                 one.stopped = None
                 self._signal(one, signal.SIGKILL)
-        if self._hush_until is not None and now > self._hush_until:
-            for one in self._servers:
-                logger.error("server %d does not leave: killed", one.pid)
+            if one.limit is not None and now >= one.limit:
+                left = "leave" if one.told is signal.SIGUSR1 else "get done with what it had read"
+                logger.error("server %d does not %s: killed", one.pid, left)
+                one.limit, one.overdue = None, True
                 self._signal(one, signal.SIGKILL)
 
+    def _tell(self, one: Running, number: signal.Signals, seconds: float) -> None:
+        """Tell a server to leave the commands, or to end, and see that it does."""
+        one.told, one.limit = number, time.monotonic() + seconds
+        self._signal(one, number)
+
     @staticmethod
-    def _signal(one: _Server, number: signal.Signals) -> None:
+    def _signal(one: Running, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(one.pidfd, number)
 
-    # Replacing
-
-    def _replace(self) -> None:
-        """Begin to replace the servers that are there."""
-        self._hush_until = time.monotonic() + HUSH_SECONDS
-        for one in self._servers:
-            one.leaving = True
-            self._signal(one, signal.SIGUSR1)
+    # Becoming another version
 
     def _become(self) -> None:
         """Become another version of this program, if one is wanted and nothing else goes on.
@@ -431,6 +419,7 @@ class Supervisor:
                 select.select([one.pidfd], [], [], 1.0)
             _status(one)
         if self._held.holding:
+            self._say_trouble(None)
             self._meeting.socket.unlink(missing_ok=True)
         os.close(self._held.lock)
 
@@ -448,7 +437,7 @@ def _new_slots() -> int:
         return os.dup(slots.descriptor)
 
 
-def _status(one: _Server) -> int | None:
+def _status(one: Running) -> int | None:
     """The exit status of one that has ended, a signal's number negative; None if it is no child."""
     try:
         _, status = os.waitpid(one.pid, 0)

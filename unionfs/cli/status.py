@@ -23,6 +23,8 @@ SENTENCES = {
     "absent": "Nothing is mounted at {}. Run `pkgview mount`.",
     "stale": "{} is stale: its daemon died. Run `pkgview mount`: it mends that.",
     "hung": "{} is mounted, and its daemon does not answer. Run `pkgview umount --force`.",
+    "failing": "{} is mounted, but each server that is started for it ends at once: {why}\n"
+    "It is tried again every few seconds. The log says more: {log}",
     "foreign": "{} has something else mounted.",
     "detached": "Nothing is mounted at {} here, but a daemon serves it: it is still in use, or "
     "mounted in another mount namespace.",
@@ -49,7 +51,7 @@ def status(mountpoint: Path | None, *, as_json: bool) -> None:
     elif found["state"] == "mounted":
         _show(found)
     else:
-        console.answer(SENTENCES[found["state"]].format(found["mountpoint"]))
+        console.answer(SENTENCES[found["state"]].format(found["mountpoint"], **found))
     sys.exit(0 if found["state"] == "mounted" else 1)
 
 
@@ -67,7 +69,9 @@ def look(places: Places) -> dict[str, Any]:
     try:
         said = control.ask(live, "status")
     except control.DaemonSilentError:
-        return {**found, "state": "hung", "pid": live.pid()}
+        why = live.said_trouble()
+        found["pid"] = live.pid()
+        return {**found, "state": "failing", "why": why} if why else {**found, "state": "hung"}
     except DaemonAbsentError:
         return {**found, "state": "stale" if there else "absent"}
     return {**found, **said, "state": "mounted" if there else "detached"}
