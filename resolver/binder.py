@@ -82,6 +82,7 @@ class _Look:
     uid: int
     done: trio.Event = field(default_factory=trio.Event)
     bound: Bound | None = None
+    fault: OSError | None = None
     began: float = math.inf
     slow: bool = False
     hung: bool = False
@@ -136,7 +137,11 @@ class Binder:
         """Looks at processes, and the processor time that they took in their threads."""
 
     async def binding_for(self, tid: Tid) -> Binding:
-        """The binding of the process that thread `tid` belongs to; never raises, never hangs."""
+        """The binding of the process that thread `tid` belongs to; never hangs.
+
+        `OSError` where we have no descriptors or no memory left to look: nobody is taken for
+        another because of that.
+        """
         bound, who = self._recognise(tid)
         if isinstance(who, Absence):
             return self._default(who.value if tid > 0 else "its process cannot be seen from here")
@@ -146,6 +151,8 @@ class Binder:
         look = self._looks.get(who) or self._begin(who, tid)
         if look is not None and not look.hung:
             await self._landed(look)
+            if look.fault is not None:
+                raise OSError(look.fault.errno, look.fault.strerror)
             if look.bound is not None:
                 return look.bound.binding
             if not look.done.is_set():
@@ -323,6 +330,8 @@ class Binder:
         self.look_seconds += look.took
         try:
             look.bound = result.unwrap()
+        except OSError as error:
+            look.fault = error
         except Exception:
             log.exception("process %d could not be bound", look.identity.tgid)
         if look.slow:
@@ -362,5 +371,8 @@ class Binder:
         return Binding(rule=Rule.DEFAULT, view=view, project=None, why=why)
 
     def _is_alive(self, tgid: Pid, start_time: StartTime) -> bool:
-        stat = read_stat(tgid, self._root)
+        try:
+            stat = read_stat(tgid, self._root)
+        except OSError:  # nobody is forgotten because we cannot look
+            return True
         return not isinstance(stat, Absence) and stat.start_time == start_time and not stat.dead

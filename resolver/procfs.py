@@ -2,7 +2,8 @@
 
 Format: proc(5) and `fs/proc/array.c`, `fs/proc/base.c` of the kernel. A process may end, become a
 zombie or change its credentials between any two reads, so an absence is an ordinary answer here,
-never an exception: every reader returns what it read, or an `Absence` that says why not.
+never an exception: every reader returns what it read, or an `Absence` that says why not. Only
+where we have no descriptors or no memory left ourselves they raise `OSError`.
 
 Which of these may be called where others wait (kernel sources of 6.18):
 
@@ -307,7 +308,13 @@ def _link(pid: int, name: str, root: Path) -> str | Absence:
         return _absence(error)
 
 
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What is wrong with whoever looks, and says nothing of the process that is looked at."""
+
+
 def _absence(error: OSError) -> Absence:
+    if error.errno in _OURS:
+        raise error
     if error.errno in (errno.ENOENT, errno.ESRCH):
         return Absence.GONE
     if error.errno in (errno.EACCES, errno.EPERM):

@@ -213,7 +213,8 @@ class Filesystem:
 
     async def current(self, tid: int) -> bytes:
         """The target of `current` for a thread's process."""
-        return b"views/" + (await self._current(tid)).encode()
+        with _as_errno:
+            return b"views/" + (await self._current(tid)).encode()
 
     def readlink(self, node: NodeId) -> bytes:
         """The target of any other link."""

@@ -53,9 +53,12 @@ class Running:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Start:
-    """A server to be started; `died`: when its predecessor did, `leaving`: for the slots only."""
+    """A server to be started; `died`: when its predecessor did, `leaving`: for the slots only.
 
-    slots: int
+    `slots` is None where they have to be made.
+    """
+
+    slots: int | None = None
     due: float = 0.0
     died: float | None = None
     leaving: bool = False

@@ -38,8 +38,7 @@ from typing import TYPE_CHECKING, Any, Final
 from resolver.errors import PkgviewError
 from unionfs import control, mounts, server
 from unionfs.held import Held
-from unionfs.kernel import session
-from unionfs.kernel.slots import Slots
+from unionfs.kernel import session, slots
 from unionfs.lives import Running, Start, successor
 from unionfs.rendezvous import rendezvous
 
@@ -134,14 +133,14 @@ class Supervisor:
         gc.collect()
         gc.freeze()  # what is here now is shared with servers for as long as nobody touches it
         self._listen_to_signals()
-        for pid, slots in self._held.running:
+        for pid, found in self._held.running:
             with contextlib.suppress(ProcessLookupError):
-                self._add(pid, slots).ready = time.monotonic()
+                self._add(pid, found).ready = time.monotonic()
         for one in self._servers:
             self._tell(one, signal.SIGUSR1, HUSH_SECONDS)
         if not self._servers:
-            left = [slots for _, slots in self._held.running]  # of one that died on the way here
-            self._starts.append(Start(slots=left[0] if left else _new_slots()))
+            left = [found for _, found in self._held.running]  # of one that died on the way here
+            self._starts.append(Start(slots=left[0] if left else None))
         while not self._over:
             self._start_what_is_due()
             self._wait()
@@ -202,7 +201,7 @@ class Supervisor:
                 self._is_served()
         elif "hushed" in said and speaker.told is signal.SIGUSR1 and not speaker.hushed:
             speaker.hushed, speaker.limit = True, None
-            self._starts.append(Start(slots=_new_slots()))
+            self._starts.append(Start())
         elif "failed" in said:
             self._failure = PkgviewError(**said["failed"])
         elif "let_go" in said:
@@ -224,8 +223,8 @@ class Supervisor:
 
     # Servers
 
-    def _add(self, pid: int, slots: int) -> Running:
-        one = Running(pid=pid, pidfd=os.pidfd_open(pid), slots=slots)
+    def _add(self, pid: int, of: int) -> Running:
+        one = Running(pid=pid, pidfd=os.pidfd_open(pid), slots=of)
         self._servers.append(one)
         self._note_pids()
         return one
@@ -248,6 +247,8 @@ class Supervisor:
                 self._starts.append(start)
 
     def _start(self, start: Start) -> None:
+        if start.slots is None:
+            start.slots = slots.create()
         unserved = self._unserved is not None and time.monotonic() - self._unserved
         life = server.Life(
             supervisor=os.getpid(),
@@ -261,7 +262,12 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             self._be_server(life)
-        one = self._add(pid, start.slots)
+        try:
+            one = self._add(pid, start.slots)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)  # a child that nobody has reaped: it is this one
+            os.waitpid(pid, 0)
+            raise
         one.shortness = start.shortness
         if start.leaving:
             one.told, one.limit = signal.SIGUSR2, time.monotonic() + DRAIN_SECONDS
@@ -305,10 +311,8 @@ class Supervisor:
         if one.told is signal.SIGUSR1 and not one.hushed:
             self._starts.append(follower)  # nobody has come yet who could serve in its stead
             return
-        with Slots(os.dup(one.slots)) as slots:
-            left = len(slots.in_flight())
-        if left:
-            logger.warning("server %d died and left %d requests: answering", one.pid, left)
+        if left := slots.in_flight(one.slots):
+            logger.warning("server %d died and left %d requests: answering", one.pid, len(left))
             follower.leaving = True
             self._starts.append(follower)
         else:
@@ -404,6 +408,7 @@ class Supervisor:
     def _end(self) -> None:
         """Unmount what is ours, end the servers, let go of lock and socket; what is open breaks."""
         path = self._held.places.mount
+        os.close(self._held.listener)  # and one descriptor is free for what follows
         with contextlib.suppress(PkgviewError):
             mount = mounts.mounted_at(path)
             if mount is not None and mount.device == self._held.device:
@@ -424,17 +429,12 @@ class Supervisor:
         os.close(self._held.lock)
 
 
-def _close_all_but(held: Held, slots: int) -> None:
+def _close_all_but(held: Held, own: int) -> None:
     """In a forked process: let go of what only a supervisor may have."""
-    kept = {0, 1, 2, held.mount, held.listener, held.lock, held.seat, held.servers, slots}
+    kept = {0, 1, 2, held.mount, held.listener, held.lock, held.seat, held.servers, own}
     for number in {int(name) for name in os.listdir("/proc/self/fd")} - kept:
         with contextlib.suppress(OSError):  # the listing's own
             os.close(number)
-
-
-def _new_slots() -> int:
-    with Slots.create() as slots:
-        return os.dup(slots.descriptor)
 
 
 def _status(one: Running) -> int | None:

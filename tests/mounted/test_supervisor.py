@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -198,20 +197,6 @@ def test_a_stopped_server_is_replaced(mounted: Places) -> None:
     assert not is_alive(before)
 
 
-def test_a_full_descriptor_table_passes(mounted: Places) -> None:
-    server, files = served_by(mounted), content(mounted)
-    most = resource.prlimit(server, resource.RLIMIT_NOFILE)
-    resource.prlimit(server, resource.RLIMIT_NOFILE, (3, most[1]))
-    unknown = mounted.mount / "views" / ("0" * 32)
-    with contextlib.suppress(OSError):
-        unknown.exists()
-    with contextlib.suppress(PkgviewError):
-        control.ask(meeting(mounted), "ping", seconds=0.5)
-    resource.prlimit(server, resource.RLIMIT_NOFILE, most)
-    assert content(mounted) == files
-    assert served_by(mounted) == server
-
-
 @pytest.fixture
 def starving() -> Iterator[Callable[[int], None]]:
     """Put a process where there is room for `ROOM` bytes more and nothing is swapped out."""
@@ -250,7 +235,7 @@ def test_a_server_without_memory_is_replaced(
     while is_alive(before):
         assert time.monotonic() < deadline
         list((mounted.mount / "packages").rglob("*"))
-        content(mounted)
+        assert content(mounted) == files
         with contextlib.suppress(PkgviewError):
             status(mounted)
     assert content(mounted) == files

@@ -14,7 +14,7 @@ def followed(start: Start, status: int | None, *, served: float | None) -> Start
     """Who follows after a server that had served for so long; None: it had not come to that."""
     now = 1000.0
     ready = None if served is None else now - served
-    one = Running(pid=1, pidfd=2, slots=start.slots, shortness=start.shortness, ready=ready)
+    one = Running(pid=1, pidfd=2, slots=3, shortness=start.shortness, ready=ready)
     return successor(one, status, now)
 
 

@@ -46,15 +46,13 @@ class Slots:
         ]
         rest = bytearray(abi.READ_BUFFER)
         self._buffers: list[list[memoryview | bytearray]] = [[view, rest] for view in self.views]
-        taken = set(self.in_flight())
+        taken = set(in_flight(descriptor))
         self._free = [number for number in reversed(range(SLOTS)) if number not in taken]
 
     @classmethod
     def create(cls) -> Self:
         """New, all empty."""
-        descriptor = os.memfd_create("pkgview-slots", os.MFD_CLOEXEC)
-        os.ftruncate(descriptor, SLOTS * SLOT_SIZE)
-        return cls(descriptor)
+        return cls(create())
 
     def close(self) -> None:
         """Let go of the memory in this process."""
@@ -92,13 +90,25 @@ class Slots:
         self._free.append(number)
 
     def in_flight(self) -> list[int]:
-        """The slots whose requests are not answered; also in the middle of another's work.
+        """The slots whose requests are not answered; also in the middle of another's work."""
+        return in_flight(self.descriptor)
 
-        Read, not looked at through the map: that would give every untouched slot its memory.
-        """
-        content = os.pread(self.descriptor, SLOTS * SLOT_SIZE, 0)
-        return [
-            number
-            for number in range(SLOTS)
-            if content[number * SLOT_SIZE : number * SLOT_SIZE + 4] != _EMPTY
-        ]
+
+def in_flight(descriptor: int) -> list[int]:
+    """The same for slots that are another's, by their memfd.
+
+    Read, not looked at through a map: that would give every untouched slot its memory.
+    """
+    content = os.pread(descriptor, SLOTS * SLOT_SIZE, 0)
+    return [
+        number
+        for number in range(SLOTS)
+        if content[number * SLOT_SIZE : number * SLOT_SIZE + 4] != _EMPTY
+    ]
+
+
+def create() -> int:
+    """The memfd of new slots, all empty."""
+    descriptor = os.memfd_create("pkgview-slots", os.MFD_CLOEXEC)
+    os.ftruncate(descriptor, SLOTS * SLOT_SIZE)
+    return descriptor
