@@ -70,8 +70,10 @@ ASK_SECONDS = 5.0
 LEAVE_SECONDS = 0.5
 """How long those who are connected may take when a successor comes."""
 
-REPEATABLE = frozenset({"ping", "status"})
-"""Operations that change nothing."""
+REPEATABLE = frozenset(
+    {"ping", "status", "serves", "refresh", "resolve", "ps", "explain", "bind", "upgrade"}
+)
+"""Operations that change nothing, or nothing more when they are done twice."""
 
 _CREDENTIALS = struct.Struct("3i")
 
@@ -134,6 +136,11 @@ def ask(
             if lost and operation in REPEATABLE and monotonic() < deadline:
                 sleep(0.02)
                 continue
+            if lost:
+                raise DaemonAbsentError(
+                    f"the daemon ended, or was replaced, before it had answered {operation!r}",
+                    remedy="Perhaps it was done: `pkgview status` and `pkgview ps` show what is.",
+                ) from error
             raise DaemonAbsentError(
                 f"no daemon listens at {meeting.socket}: {error.strerror}",
                 remedy="Run `pkgview mount`.",

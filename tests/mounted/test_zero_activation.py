@@ -321,6 +321,30 @@ def test_the_daemon_is_killed_meanwhile(ground: Ground, crash: Callable[[Places]
     assert ground.run("-c", SAY, cwd=directory).stdout == "2.0\n"
 
 
+@pytest.mark.parametrize("how", ["killed", "upgraded"])
+def test_the_server_is_replaced_meanwhile(ground: Ground, how: str) -> None:
+    places = ground.site.places
+    path = ground.heavy(version="2.0", seconds=30)
+    directory = ground.project()
+    program = ground.start("-c", SAY, cwd=directory)
+    ground.await_request(path)
+    first = ground.await_resolution()
+    if how == "killed":
+        _, server = rendezvous(places, places.mount).pids()
+        os.kill(server, signal.SIGKILL)
+    else:
+        ground.site.pkgview("upgrade", cwd=directory)
+    deadline = time.monotonic() + 30
+    while len(ground.resolutions()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert gone(first)
+    ground.index.slow.clear()
+    stdout, stderr = program.communicate(timeout=60)
+    assert (stdout, program.returncode) == ("2.0\n", 0), stderr
+    assert "`pkgview mount`" not in stderr
+
+
 def test_unmounting_ends_the_resolution(ground: Ground) -> None:
     path = ground.heavy(version="2.0", seconds=30)
     program = ground.start("-c", "print('on')", cwd=ground.project())

@@ -208,8 +208,32 @@ def test_a_reply_that_never_ends_is_given_up(
 
         thread = threading.Thread(target=serve)
         thread.start()
-        with pytest.raises(DaemonAbsentError, match="closed the connection"):
+        with pytest.raises(DaemonAbsentError, match="before it had answered 'echo'"):
             control.ask(meeting, "echo")
+        thread.join()
+
+
+@pytest.mark.parametrize(("operation", "asked"), [("explain", 3), ("unbind", 1)])
+def test_what_may_be_repeated_is_asked_of_the_next_one(
+    meeting: Rendezvous, operation: str, asked: int
+) -> None:
+    with control.listen(meeting) as listener:
+        listener.setblocking(True)  # noqa: FBT003 - positional only
+
+        def serve() -> None:
+            for number in range(asked):
+                with listener.accept()[0] as client:
+                    client.recv(1 << 16)
+                    if number == 2:
+                        client.sendall(b'{"ok": true, "result": 7}\n')
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        if asked == 1:
+            with pytest.raises(PkgviewError, match="was replaced, before it had answered"):
+                control.ask(meeting, operation)
+        else:
+            assert control.ask(meeting, operation, seconds=30) == 7
         thread.join()
 
 

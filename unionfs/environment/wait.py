@@ -40,6 +40,9 @@ PATIENCE = 15.0
 HUNG_FOR = 10.0
 """Seconds for which a daemon that was found hanging is left alone by those who can do without."""
 
+MOST_LOST = 10
+"""Servers that may end before they have answered; then the question may have to do with it."""
+
 QUIET = 0.5
 """Seconds of waiting that nobody needs to be told of."""
 
@@ -57,6 +60,10 @@ _READY = (b'{"ok": true, "result": {"view": "', b'", "notice": null}}\n')
 _VIEW_SIZE = 32
 
 _asked = False
+
+
+class Lost(Exception):  # noqa: N818 - what there is instead of an answer
+    """Who was asked has ended; another may be there already."""
 
 
 class Silence(Exception):  # noqa: N818 - what there is instead of an answer
@@ -178,6 +185,8 @@ def _is_hung() -> bool:
 def _ask(patience: float, *, restarts: bool) -> "dict[str, Any]":
     """What the daemon says in the end; draws what it says before.
 
+    One whose server is killed or replaced meanwhile is asked again: the next one begins anew.
+
     `OSError` where there is none or it refuses, `Silence` where it does not answer within
     `patience` seconds.
     """
@@ -187,19 +196,31 @@ def _ask(patience: float, *, restarts: bool) -> "dict[str, Any]":
         # raises ValueError in a subinterpreter, which must not wait.
         signal(SIGINT, SIG_DFL)
     display = _Display(monotonic)
-    connected = None
+    more = "true" if restarts else "false"
+    request = f'{{"op": "resolve", "python": "{_version()}", "restarts": {more}}}\n'.encode()
     try:
-        connected = _connected(patience)
-        more = "true" if restarts else "false"
-        request = f'{{"op": "resolve", "python": "{_version()}", "restarts": {more}}}\n'
-        connected.sendall(request.encode())
-        return _answer(_last_line(connected, patience, display))
+        for _ in range(MOST_LOST):
+            try:
+                return _answer(_asked_once(request, patience, display))
+            except Lost:
+                sleep(0.02)
+        raise ConnectionResetError(104, "it has ended, again and again")
     finally:
         display.end()
-        if connected is not None:
-            connected.close()
         if interrupted is default_int_handler:
             signal(SIGINT, default_int_handler)
+
+
+def _asked_once(request: bytes, patience: float, display: "_Display") -> bytes:
+    """The last line of whoever serves now; `Lost`, and errors as in `_ask`."""
+    connected = _connected(patience)
+    try:
+        connected.sendall(request)
+        return _last_line(connected, patience, display)
+    except (ConnectionResetError, BrokenPipeError):
+        raise Lost from None
+    finally:
+        connected.close()
 
 
 def _connected(patience: float) -> "socket":
@@ -261,7 +282,7 @@ def _last_line(connected: "socket", patience: float, display: "_Display") -> byt
             display.draw()
             continue
         if not part:
-            raise ConnectionResetError(104, "it has ended")
+            raise ConnectionResetError
         received, heard = received + part, monotonic()
 
 
