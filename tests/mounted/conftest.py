@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+TRANSPORT = service.TRANSPORT_VARIABLE
+"""What the tests run on unless they say otherwise themselves; unset: the default."""
+
 CONTENT = b"what the stand-in serves\n" * 20_000
 
 
@@ -179,6 +182,12 @@ def fuse() -> None:
         if os.environ.get("CI"):
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def supervised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transport whose servers are supervised, whatever the tests run on."""
+    monkeypatch.delenv(TRANSPORT, raising=False)
 
 
 @pytest.fixture(scope="session")
@@ -386,6 +395,7 @@ def shop(fuse: None, tmp_path: Path, index: Index) -> Iterator[Site]:  # noqa: A
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PKGVIEW_", "XDG_", "PYTHON", "VIRTUAL_ENV", "PYTEST_", "PIP_"))
+        or name == TRANSPORT
     } | {
         "PATH": os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if p != own),
         "HOME": os.fspath(home),
@@ -522,6 +532,7 @@ def a_home() -> Iterator[Site]:
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("PKGVIEW_", "XDG_", "PYTHON", "VIRTUAL_ENV", "PYTEST_"))
+            or name == TRANSPORT
         } | {
             # Neither the tests' own tools nor bytecode beside the sources that are compared.
             "PATH": os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if p != own),

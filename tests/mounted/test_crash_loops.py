@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from resolver.places import Places
 
-pytestmark = pytest.mark.fuse
+pytestmark = [pytest.mark.fuse, pytest.mark.usefixtures("supervised")]
 
 PROGRAM = """\
 #!{python} -P

@@ -110,6 +110,7 @@ def test_nobody_is_taken_for_another_who_cannot_be_looked_at(
     assert program.link() == newcomer.link() == view
 
 
+@pytest.mark.usefixtures("supervised")
 def test_no_descriptor_is_left_to_the_supervisor(mounted: Places) -> None:
     before, files = status(mounted), content(mounted)
     pid = before["pid"]
@@ -127,6 +128,7 @@ def test_no_descriptor_is_left_to_the_supervisor(mounted: Places) -> None:
     assert len(children(pid)) == 1
 
 
+@pytest.mark.usefixtures("supervised")
 def test_it_can_be_unmounted_all_the_same(mounted: Places) -> None:
     pids = meeting(mounted).pids()
     with limited(pids[0], resource.RLIMIT_NOFILE, 3), limited(pids[1], resource.RLIMIT_NOFILE, 3):

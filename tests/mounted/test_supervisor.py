@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from resolver.places import Places
 
-pytestmark = pytest.mark.fuse
+pytestmark = [pytest.mark.fuse, pytest.mark.usefixtures("supervised")]
 
 STORM = Path(__file__).parents[2] / "scripts/storm"
 ROOM = 256 << 10
