@@ -27,6 +27,7 @@ from unionfs.conversation import Conversation
 from unionfs.held import Held
 from unionfs.launch import MAX_LOG, Claim, Mounted, claim, log_path, open_log
 from unionfs.rendezvous import rendezvous
+from unionfs.service import SUPERVISED
 
 if TYPE_CHECKING:
     import socket
@@ -68,6 +69,9 @@ class Daemon:
 
         os.pwrite(self._claim.lock, f"{os.getpid()}\n".encode(), 0)
         listener = control.listen(self._claim.meeting)
+        serve = self._service.serve
+        if serve is None:
+            raise RuntimeError(f"{self._service.transport} is served by supervised servers")
         self._serving = trio.CancelScope()
         self._stopping = trio.Event()
         failure: Exception | None = None
@@ -77,10 +81,11 @@ class Daemon:
                 nursery.start_soon(self._heed_stop)
                 try:
                     with self._serving:
-                        await self._service.serve(
+                        await serve(
                             self._claim.mountpoint,
-                            options=set(mounts.OPTIONS)
-                            | ({mounts.ALLOW_OTHER} if self._claim.shared else set()),
+                            options=mounts.options(
+                                self._service.transport, shared=self._claim.shared
+                            ),
                             ready=lambda: self._mounted(nursery, listener),
                             requests=self._requests,
                         )
@@ -247,10 +252,11 @@ def serve(
     try:
         _settle(claimed.mountpoint)
         here = replace(places, mount=claimed.mountpoint)
-        if assemble is None and mount.chosen_transport() == "devfuse":
+        transport = "" if assemble else mount.chosen_transport(claimed.transport)
+        if transport == SUPERVISED:
             supervisor.mount(claimed, here, announce, background=background)
         else:
-            service = (assemble or mount.assemble)(here)
+            service = assemble(here) if assemble else mount.assemble(here, transport)
             trio.run(Daemon(claimed, service, announce).run)
     finally:
         os.close(claimed.lock)
@@ -302,6 +308,7 @@ def _arguments(argv: Sequence[str] | None) -> dict[str, Any]:
     parser.add_argument("--ready", type=int, help="descriptor to say the outcome on")
     parser.add_argument("--background", action="store_true", help="leave the parent process")
     parser.add_argument("--allow-other", action="store_true", help="let other users in")
+    parser.add_argument("--transport", default="", help="how the mount was made that is mended")
     parser.add_argument("--held", type=Held.from_json, help="the live mount to go on with")
     return vars(parser.parse_args(argv))
 
@@ -340,6 +347,7 @@ def main(
                 lock=given["lock"],
                 mended=False,
                 shared=given["allow_other"],
+                transport=given["transport"],
             )
         )
         if isinstance(claimed, Mounted):

@@ -64,7 +64,7 @@ class Mounted:
 class Claim:
     """The right to serve a mount point, which is ready to be mounted: `lock` is held.
 
-    `shared`: with `allow_other`.
+    `shared`: with `allow_other`. `transport`: of the mount that is mended; "" for the default.
     """
 
     mountpoint: Path
@@ -72,6 +72,7 @@ class Claim:
     lock: int
     mended: bool
     shared: bool = False
+    transport: str = ""
 
 
 def ensure_mounted(
@@ -191,7 +192,7 @@ def _refuse_private(mountpoint: Path) -> None:
 def _prepare(mountpoint: Path, meeting: Rendezvous, lock: int, *, shared: bool) -> Claim:
     """Mend and check, holding the lock: a mount of ours that is there now has no daemon.
 
-    A mount that is mended lets in whom it let in before.
+    A mount that is mended lets in whom it let in before, by the same transport.
     """
     try:
         mounts.preflight()
@@ -203,7 +204,10 @@ def _prepare(mountpoint: Path, meeting: Rendezvous, lock: int, *, shared: bool) 
     except BaseException:
         os.close(lock)
         raise
-    return Claim(mountpoint=mountpoint, meeting=meeting, lock=lock, mended=mended, shared=shared)
+    return Claim(
+        mountpoint=mountpoint, meeting=meeting, lock=lock, mended=mended, shared=shared,
+        transport=dead.transport if dead else "",
+    )  # fmt: skip
 
 
 def _mend(mountpoint: Path) -> bool:
@@ -246,6 +250,7 @@ def _start(places: Places, claimed: Claim, command: Sequence[str]) -> int:
         process = subprocess.Popen(
             [*command, "--background", f"--lock={claimed.lock}", f"--ready={writable}", *where,
              f"--mount={os.fspath(claimed.mountpoint)}",
+             f"--transport={claimed.transport}",
              *(["--allow-other"] if claimed.shared else [])],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
             start_new_session=True, pass_fds=(claimed.lock, writable),

@@ -20,14 +20,13 @@ from unionfs.kernel import devfuse, libfuse
 from unionfs.operations import Operations
 from unionfs.registry import Registry
 from unionfs.resolving import Resolving
-from unionfs.service import TRANSPORT_VARIABLE, TRANSPORTS, Service
+from unionfs.service import SUPERVISED, TRANSPORT_VARIABLE, TRANSPORTS, Service
 from unionfs.stores import Stores
 
 if TYPE_CHECKING:
     from resolver.places import Places
     from unionfs import control
     from unionfs.kernel.gains import Gain
-    from unionfs.service import Serve
 
 
 def build_filesystem(places: Places) -> tuple[Filesystem, Current]:
@@ -40,9 +39,10 @@ def build_filesystem(places: Places) -> tuple[Filesystem, Current]:
     return filesystem, current
 
 
-def chosen_transport() -> str:
-    """The transport that the environment names, or our own."""
-    name = os.environ.get(TRANSPORT_VARIABLE) or TRANSPORTS[0]
+def chosen_transport(before: str = "") -> str:
+    """The transport that the environment names, or that the mount had before, or the default."""
+    known = before if before in TRANSPORTS else TRANSPORTS[0]
+    name = os.environ.get(TRANSPORT_VARIABLE) or known
     if name not in TRANSPORTS:
         raise PkgviewError(
             f"there is no transport {name!r}",
@@ -51,16 +51,10 @@ def chosen_transport() -> str:
     return name
 
 
-def assemble(places: Places) -> Service:
+def assemble(places: Places, transport: str = SUPERVISED) -> Service:
     """What pkgview really serves."""
-    transport = chosen_transport()
     filesystem, current = build_filesystem(places)
     gained: dict[str, Gain] = {}
-    serve: Serve = (
-        partial(devfuse.serve, filesystem, gained)
-        if transport == "devfuse"
-        else partial(libfuse.serve, filesystem)
-    )
     catalog, binder = filesystem.catalog, current.binder
     operations = Operations(binder, current.by_hand, current.known)
     resolving = Resolving(places, binder)
@@ -87,13 +81,13 @@ def assemble(places: Places) -> Service:
         binder.refresh()
 
     return Service(
-        serve=serve,
         transport=transport,
         gauges=gauges,
         operations={"refresh": refresh, "resolve": resolving.answer, **operations.table},
         knows=knows,
         alongside=(operations.tend, background.tend, current.tend),
+        serve=None if transport == SUPERVISED else partial(libfuse.serve, filesystem),
         answer=partial(devfuse.answer, filesystem, gained=gained)
-        if transport == "devfuse"
+        if transport == SUPERVISED
         else None,
     )

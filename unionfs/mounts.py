@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 FSTYPE = "fuse.pkgview"
 
-OPTIONS = frozenset(
+_SOURCE = "pkgview"
+"""What a mount says it is of; `pkgview-NAME` where it has another transport than the default."""
+
+_OPTIONS = frozenset(
     {
-        "fsname=pkgview",
         "subtype=pkgview",
         "default_permissions",
         # fusermount3 lets everybody ask for these. `ro` is more than a promise: on a mount that
@@ -79,6 +81,17 @@ class Mount:
     def ours(self) -> bool:
         """Whether a pkgview of this user (or of anybody, for root) serves or served it."""
         return self.fstype == FSTYPE and (self.owner == os.geteuid() or os.geteuid() == 0)
+
+    @property
+    def transport(self) -> str:
+        """The transport it was mounted with, which thus outlives its daemon; "": the default."""
+        return self.source.removeprefix(_SOURCE).removeprefix("-")
+
+
+def options(transport: str = "", *, shared: bool) -> set[str]:
+    """What a mount of ours is made with; `shared`: other users are let in."""
+    source = f"{_SOURCE}-{transport}" if transport else _SOURCE
+    return {*_OPTIONS, f"fsname={source}", *([ALLOW_OTHER] if shared else [])}
 
 
 def table() -> list[Mount]:

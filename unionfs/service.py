@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 TRANSPORTS = ("devfuse", "libfuse")
 """How the kernel is talked to: by our own loop, the default; by pyfuse3's, the portable one."""
 
+SUPERVISED = TRANSPORTS[0]
+"""The one whose servers a supervisor can replace under a live mount."""
+
 TRANSPORT_VARIABLE = "PKGVIEW_TRANSPORT"
 """The environment variable that names the transport of the mounts which are made."""
 
@@ -62,16 +65,17 @@ class Answer(Protocol):
 class Service:
     """What a daemon serves. `gauges` adds to `status`, `operations` to the control socket.
 
-    `answer` is there where servers can be supervised, and be replaced under a live mount.
+    One of two is there: `answer`, where a supervisor holds the mount and servers may be replaced
+    under it; `serve`, where one process does it all: libfuse, which owns what it has mounted.
 
     `knows` says whether there is a view of that name. `alongside` runs while it is mounted,
     in tasks that never return and let no exception out.
     """
 
-    serve: Serve
     transport: str
     gauges: Callable[[], Mapping[str, Any]]
     operations: Mapping[str, control.Operation]
     knows: Callable[[str], bool] = lambda _: False
     alongside: Sequence[Callable[[], Awaitable[None]]] = ()
+    serve: Serve | None = None
     answer: Answer | None = None

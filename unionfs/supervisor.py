@@ -80,10 +80,7 @@ def mount(claimed: Claim, places: Places, announce: Announce, *, background: boo
     lock = os.dup(claimed.lock)
     listener = control.listen(claimed.meeting)
     try:
-        descriptor = session.mount(
-            claimed.mountpoint,
-            set(mounts.OPTIONS) | ({mounts.ALLOW_OTHER} if claimed.shared else set()),
-        )
+        descriptor = session.mount(claimed.mountpoint, mounts.options(shared=claimed.shared))
     except RuntimeError as error:
         listener.close()
         claimed.meeting.socket.unlink(missing_ok=True)

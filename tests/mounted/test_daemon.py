@@ -85,7 +85,7 @@ def test_the_kernel_is_told_what_the_design_asks(places: Places) -> None:
     )
     left, _, right = line.partition(" - ")
     assert {"ro", "nosuid", "nodev"} <= set(left.split()[5].split(","))
-    assert right.split()[:2] == ["fuse.pkgview", "pkgview"]
+    assert right.split()[:2] == ["fuse.pkgview", "pkgview-stand-in"]
     assert "default_permissions" in right.split()[2].split(",")
 
 

@@ -38,6 +38,7 @@ from unionfs.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from resolver.places import Places
     from tests.mounted.conftest import Site
 
 pytestmark = pytest.mark.fuse
@@ -258,6 +259,35 @@ def test_killed_and_stopped_callers_leave_nothing_behind(roots: Roots, shop: Sit
     assert len(os.listdir(f"/proc/{said['pid']}/fd")) <= before + 2
 
 
+@pytest.mark.usefixtures("supervised")
+def test_a_mount_that_is_mended_keeps_its_transport(
+    shop: Site, crash: Callable[[Places], None]
+) -> None:
+    def transport() -> str:
+        said = json.loads(shop.pkgview("status", "--json", cwd=shop.home).stdout)
+        return str(said["transport"])
+
+    shop.pkgview("mount", "--transport", "libfuse", cwd=shop.home)
+    refused = shop.pkgview("upgrade", cwd=shop.home, code=1)
+    assert "`pkgview mount --transport libfuse`" in refused.stderr
+    for _ in range(2):  # what was mended is mended again
+        crash(shop.places)
+        shop.pkgview("mount", cwd=shop.home)
+        assert transport() == "libfuse"
+    crash(shop.places)
+    shop.pkgview("mount", "--transport", "devfuse", cwd=shop.home)
+    assert transport() == "devfuse"
+    crash(shop.places)
+    shop.pkgview("mount", cwd=shop.home)
+    assert transport() == "devfuse"
+    shop.pkgview("umount", cwd=shop.home)
+    shop.pkgview("mount", "--transport", "libfuse", cwd=shop.home)
+    shop.pkgview("umount", cwd=shop.home)
+    shop.pkgview("mount", cwd=shop.home)
+    assert transport() == "devfuse"
+
+
+@pytest.mark.usefixtures("supervised")
 def test_which_transport(shop: Site) -> None:
     home = shop.home
     shop.pkgview("mount", "--transport", "libfuse", cwd=home)

@@ -42,8 +42,10 @@ Examples:
   pkgview mount /scratch/me/view
   pkgview mount --foreground             for a service manager; Ctrl-C unmounts
   pkgview mount --allow-other /srv/pkgview     as root: views for everybody
-  pkgview mount --transport libfuse      if pkgview's own loop has trouble with a kernel
   pkgview mount --transport libfuse      where pkgview's own loop has trouble with a kernel
+
+A transport is kept until `pkgview umount`, also where the mount is mended after its daemon died;
+PKGVIEW_TRANSPORT chooses for every mount that is made.
 
 With --allow-other everybody can read every view. At root's mount each user's programs see the views
 of that user's own projects; they are looked at with that user's rights.

@@ -103,7 +103,8 @@ def _show(found: Mapping[str, Any]) -> None:
             f"The daemon is pkgview {found['version']}, this command {launch.version()}: "
             "`pkgview upgrade` brings it up to date."
             if found["supervised"]
-            else "`pkgview umount` and `pkgview mount` bring it up to date."
+            else f"`pkgview umount` and `pkgview mount --transport {found['transport']}` bring it "
+            "up to date."
         )
 
 

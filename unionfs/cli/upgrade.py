@@ -59,7 +59,7 @@ def upgraded(
         raise PkgviewError(
             f"the daemon of {path} cannot be replaced while it is mounted: its transport is "
             f"{before['transport']}",
-            remedy="Run `pkgview umount` and `pkgview mount`.",
+            remedy=f"Run `pkgview umount` and `pkgview mount --transport {before['transport']}`.",
         )
     control.ask(live, "upgrade", executable=sys.executable)
     deadline = time.monotonic() + patience

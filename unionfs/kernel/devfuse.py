@@ -33,19 +33,18 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from unionfs.filesystem import FileSystemError
-from unionfs.kernel import gains, session
+from unionfs.kernel import gains
 from unionfs.kernel.protocol import Interrupt, Link, Protocol, Read, done, failed
-from unionfs.kernel.slots import Slots
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from unionfs.filesystem import Filesystem
     from unionfs.kernel.gains import Gain
     from unionfs.kernel.protocol import Reply
     from unionfs.kernel.session import Terms
+    from unionfs.kernel.slots import Slots
 
 logger = logging.getLogger(__name__)
 
@@ -221,22 +220,3 @@ async def answer(  # noqa: PLR0913 - what makes a live mount, each by its name
         gained.update(OPEN=opens, OPENDIR=opendirs)
     protocol = Protocol(filesystem, requests, opens=opens, opendirs=opendirs)
     await Loop(filesystem, protocol, descriptor, slots).run(draining)
-
-
-async def serve(  # noqa: PLR0913 - the service's protocol, and what it is a service of
-    filesystem: Filesystem,
-    gained: dict[str, Gain],
-    mountpoint: Path,
-    *,
-    options: set[str],
-    ready: Callable[[], None],
-    requests: Counter[str],
-) -> None:
-    """Mount, answer until unmounted or cancelled, unmount: all of it in this process.
-
-    `RuntimeError` from pyfuse3 where the kernel or fusermount3 refuses to mount.
-    """
-    with session.mounted(mountpoint, options) as descriptor, Slots.create() as slots:
-        terms = session.negotiate(descriptor)
-        ready()
-        await answer(filesystem, descriptor, terms, slots, requests=requests, gained=gained)

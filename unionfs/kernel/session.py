@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import select
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +17,6 @@ from unionfs.kernel import abi
 from unionfs.kernel.abi import Init
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 INIT_SECONDS: Final = 10.0
@@ -52,21 +50,6 @@ class Terms:
     def from_json(cls, text: str) -> Terms:
         """What `to_json` wrote."""
         return cls(**json.loads(text))
-
-
-@contextmanager
-def mounted(mountpoint: Path, options: set[str]) -> Iterator[int]:
-    """Mount; the descriptor to serve, which does not block. Unmounts at the end.
-
-    `RuntimeError` from pyfuse3 where the kernel or fusermount3 refuses to mount.
-    """
-    import pyfuse3  # noqa: PLC0415 - who only serves a descriptor does without
-
-    descriptor = mount(mountpoint, options)
-    try:
-        yield descriptor
-    finally:
-        pyfuse3.close(unmount=True)
 
 
 def mount(mountpoint: Path, options: set[str]) -> int:

@@ -49,11 +49,6 @@ class Slots:
         taken = set(in_flight(descriptor))
         self._free = [number for number in reversed(range(SLOTS)) if number not in taken]
 
-    @classmethod
-    def create(cls) -> Self:
-        """New, all empty."""
-        return cls(create())
-
     def close(self) -> None:
         """Let go of the memory in this process."""
         self._buffers.clear()

@@ -16,7 +16,7 @@ from unionfs.filesystem import Filesystem
 from unionfs.kernel import abi, devfuse
 from unionfs.kernel.abi import Init, Opcode
 from unionfs.kernel.session import Terms, negotiate
-from unionfs.kernel.slots import Slots
+from unionfs.kernel.slots import Slots, create
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Kernel:
         self.socket = trio.socket.from_stdlib_socket(own)
         self.device = device.fileno()
         os.set_blocking(self.device, False)
-        self.slots = Slots.create()
+        self.slots = Slots(create())
         self.requests: Counter[str] = Counter()
 
     async def send(self, opcode: Opcode, node: int, body: bytes = b"", *, unique: int) -> None:

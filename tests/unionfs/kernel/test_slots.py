@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from unionfs.kernel import abi
-from unionfs.kernel.slots import SLOT_SIZE, SLOTS, Slots
+from unionfs.kernel.slots import SLOT_SIZE, SLOTS, Slots, create
 
 
 def message(unique: int, body: bytes = b"") -> bytes:
@@ -20,7 +20,7 @@ def unique(slots: Slots, number: int) -> int:
 
 def test_what_is_not_answered_is_there_for_the_next() -> None:
     kernel, server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with kernel, server, Slots.create() as slots:
+    with kernel, server, Slots(create()) as slots:
         assert slots.in_flight() == []
         numbers = []
         for number in range(5):
@@ -39,7 +39,7 @@ def test_what_is_not_answered_is_there_for_the_next() -> None:
 
 def test_a_server_that_is_killed_leaves_its_requests() -> None:
     kernel, server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with kernel, server, Slots.create() as slots:
+    with kernel, server, Slots(create()) as slots:
         kernel.send(message(77))
         pid = os.fork()
         if not pid:
@@ -56,7 +56,7 @@ def test_a_server_that_is_killed_leaves_its_requests() -> None:
 
 def test_a_long_request_spills_and_the_next_is_whole() -> None:
     kernel, server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with kernel, server, Slots.create() as slots:
+    with kernel, server, Slots(create()) as slots:
         kernel.send(message(1, b"x" * 7000))
         first = slots.read(server.fileno())
         kernel.send(message(2, b"y" * 8))
@@ -68,7 +68,7 @@ def test_a_long_request_spills_and_the_next_is_whole() -> None:
 def test_when_nothing_can_be_read_no_slot_is_taken() -> None:
     kernel, server = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     os.set_blocking(server.fileno(), False)
-    with kernel, server, Slots.create() as slots:
+    with kernel, server, Slots(create()) as slots:
         for _ in range(3):
             with pytest.raises(BlockingIOError):
                 slots.read(server.fileno())
@@ -83,7 +83,7 @@ def test_when_nothing_can_be_read_no_slot_is_taken() -> None:
 
 
 def test_untouched_slots_take_no_memory() -> None:
-    with Slots.create() as slots:
+    with Slots(create()) as slots:
         used = os.fstat(slots.descriptor).st_blocks * 512
         assert used <= 64 << 10
         with Slots(os.dup(slots.descriptor)):
