@@ -3,14 +3,18 @@
 A death costs its line of servers something (`shortness`), unless it ended a life that was worth
 the name. So one that is killed now and then is replaced at once, for ever; where each dies as soon
 as it is there, the requests that they leave behind become `suspect`, and the next ones come ever
-more slowly.
+more slowly. And how a death is seen.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from dataclasses import dataclass
 from typing import Final
+
+from resolver.procfs import Absence, read_stat
 
 SHORT_KILLED: Final = 0.05
 SHORT_CRASHED: Final = 1.0
@@ -83,3 +87,38 @@ def successor(one: Running, status: int | None, now: float) -> Start:
     over = shortness - _SUSPECT
     pause = 0.0 if over < 0 else min(0.1 * 2 ** (over // _CRASHED), LONGEST_PAUSE)
     return Start(slots=one.slots, due=now + pause, died=now, shortness=shortness)
+
+
+def status_of(one: Running) -> int | None:
+    """The exit status of one that has ended, a signal's number negative.
+
+    None where it cannot be had: of another's child, and of one that is dead and has not ended.
+    """
+    try:
+        pid, status = os.waitpid(one.pid, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return os.waitstatus_to_exitcode(status) if pid else None
+
+
+def is_dead(pid: int) -> bool:
+    """Whether its first thread has ended, without which none of it runs."""
+    with contextlib.suppress(OSError):
+        stat = read_stat(pid)
+        return not isinstance(stat, Absence) and stat.dead
+    return False
+
+
+def has_ended(pid: int) -> bool:
+    """Whether there is nothing left of a process of which only a waiting thread was left."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
+
+
+def described(status: int | None) -> str:
+    """An exit status as a log has it."""
+    if status is None:
+        return "how is not known"
+    return signal.Signals(-status).name if status < 0 else f"status {status}"

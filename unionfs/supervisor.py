@@ -25,6 +25,7 @@ Concurrency: one thread, one loop. Signal handlers only write to the wake-up pip
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import json
 import logging
@@ -39,7 +40,7 @@ from resolver.errors import PkgviewError
 from unionfs import control, mounts, server
 from unionfs.held import Held
 from unionfs.kernel import session, slots
-from unionfs.lives import Running, Start, successor
+from unionfs.lives import Running, Start, described, has_ended, is_dead, status_of, successor
 from unionfs.rendezvous import rendezvous
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ HUSH_SECONDS: Final = 5.0
 DRAIN_SECONDS: Final = 30.0
 """How long a server that was replaced may take to answer what it had read. Nobody asks it any more,
 and the next upgrade waits until it has ended."""
+
+LOOK_SECONDS: Final = 5.0
+"""How often is looked for a server that is dead and has not ended. A thread of it that waits for
+another file system (a look at a directory there that hangs) keeps the process, and with it every
+message of its death, until that one answers; but it never runs again."""
 
 STOP_SECONDS: Final = 5.0
 """How long servers may take to end."""
@@ -118,6 +124,7 @@ class Supervisor:
         self._meeting = rendezvous(held.places, held.places.mount)
         self._servers: list[Running] = []
         self._starts: list[Start] = []
+        self._unended: list[int] = []
         self._unserved: float | None = None
         self._upgrade: str | None = None
         self._over = False
@@ -169,6 +176,7 @@ class Supervisor:
         moments = [start.due for start in self._starts]
         moments += [one.stopped + STOPPED_SECONDS for one in self._servers if one.stopped]
         moments += [one.limit for one in self._servers if one.limit is not None]
+        moments += [now + LOOK_SECONDS for _ in self._servers[:1]]
         poll = select.poll()
         for number in (self._woken, self._held.supervisors, *(one.pidfd for one in self._servers)):
             poll.register(number, select.POLLIN)
@@ -288,12 +296,15 @@ class Supervisor:
 
     def _bury(self) -> None:
         """See who has ended, and what follows from it."""
+        self._unended = [one for one in self._unended if not has_ended(one)]
         for one in list(self._servers):
-            if not select.select([one.pidfd], [], [], 0)[0]:
+            if not (select.select([one.pidfd], [], [], 0)[0] or is_dead(one.pid)):
                 continue
-            status = _status(one)
+            status = status_of(one)
             self._servers.remove(one)
             os.close(one.pidfd)
+            if status is None:
+                self._unended.append(one.pid)
             if one.told is not None:
                 self._has_left(one, status)
             elif status == 0:
@@ -321,7 +332,7 @@ class Supervisor:
         if self._announce is not None and not self._adopted and (status == 1 or follower.suspect):
             if self._failure is None:
                 self._failure = PkgviewError(
-                    f"the server ended before it served anything ({_described(status)})",
+                    f"the server ended before it served anything ({described(status)})",
                     remedy="The log says why.",
                 )
             self._over = True
@@ -333,11 +344,11 @@ class Supervisor:
         logger.warning(
             "server %d ended%s: starting another%s",
             one.pid,
-            f" ({_described(status)})",
+            f" ({described(status)})",
             f" in {pause:.1f} s, since it dies again and again" if pause else "",
         )
         if pause:
-            self._say_trouble(self._failure.what if self._failure else _described(status))
+            self._say_trouble(self._failure.what if self._failure else described(status))
         self._starts.append(follower)
 
     def _say_trouble(self, why: str | None) -> None:
@@ -419,10 +430,11 @@ class Supervisor:
                 logger.error("server %d does not end: killed", one.pid)
                 self._signal(one, signal.SIGKILL)
                 select.select([one.pidfd], [], [], 1.0)
-            _status(one)
+            status_of(one)
         if self._held.holding:
             self._say_trouble(None)
             self._meeting.socket.unlink(missing_ok=True)
+            fcntl.flock(self._held.lock, fcntl.LOCK_UN)  # a server that cannot end has it, too
         os.close(self._held.lock)
 
 
@@ -432,18 +444,3 @@ def _close_all_but(held: Held, own: int) -> None:
     for number in {int(name) for name in os.listdir("/proc/self/fd")} - kept:
         with contextlib.suppress(OSError):  # the listing's own
             os.close(number)
-
-
-def _status(one: Running) -> int | None:
-    """The exit status of one that has ended, a signal's number negative; None if it is no child."""
-    try:
-        _, status = os.waitpid(one.pid, 0)
-    except ChildProcessError:
-        return None
-    return os.waitstatus_to_exitcode(status)
-
-
-def _described(status: int | None) -> str:
-    if status is None:
-        return "another's child"
-    return signal.Signals(-status).name if status < 0 else f"status {status}"

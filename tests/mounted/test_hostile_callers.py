@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resolver.observer import TIME_LIMIT
+from unionfs.cli.upgrade import upgraded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -318,6 +319,34 @@ def test_a_stopped_process_and_a_zombie(world: Stage, bystander: Asker) -> None:
     os.kill(stopped.pid, signal.SIGCONT)
     assert len(stopped.hear().split()) == 1000
     stopped.end()
+
+
+@pytest.mark.parametrize("how", ["kill", "upgrade"])
+def test_a_server_that_cannot_end_is_replaced(
+    world: Stage, bystander: Asker, hung: Path, how: str
+) -> None:
+    """A thread of it waits for a file system that hangs, and so does the end of its process."""
+    view = bystander.link()
+    server = world.ask("status")["server"]
+    stuck = world.start(cwd=hung)
+    try:
+        stuck.link()
+        begun = time.monotonic()
+        if how == "kill":
+            os.kill(server, signal.SIGKILL)
+        else:
+            upgraded(world.places)
+        assert bystander.link() == view
+        assert time.monotonic() - begun < 60
+        after = world.ask("status")["server"]
+        assert after != server
+        assert Path(f"/proc/{server}").exists()  # else it shows nothing
+        stuck.link()  # which has the next one wait there
+        upgraded(world.places)
+        assert bystander.link() == view
+        assert world.ask("status")["server"] != after
+    finally:
+        stuck.end()
 
 
 def test_whoever_is_killed_while_it_waits(world: Stage, bystander: Asker, hung: Path) -> None:
