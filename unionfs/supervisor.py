@@ -358,7 +358,9 @@ class Supervisor:
                 if why is None:
                     self._meeting.trouble.unlink(missing_ok=True)
                 else:
-                    self._meeting.trouble.write_text(why)
+                    # Its paths may hold anything, and it goes to somebody's terminal.
+                    told = why if why.isprintable() else ascii(why)
+                    self._meeting.trouble.write_text(told, "utf-8")
 
     def _look_for_the_late(self) -> None:
         now = time.monotonic()

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -193,6 +193,27 @@ def test_the_command_says_it_too(faulty: Faulty) -> None:
     assert unmount(faulty.places, lazy=False, force=False)[1] == "unmounted"
     assert not meeting(faulty.places).trouble.exists()
     assert mounts.mounted_at(faulty.places.mount) is None
+
+
+def test_the_reason_may_hold_anything(
+    faulty: Faulty, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It names a path, and whoever is told has a terminal."""
+    state = tmp_path / os.fsdecode(b"\xff\x1b[2J")
+    monkeypatch.setenv("XDG_STATE_HOME", os.fspath(state))
+    places = replace(faulty.places, state=state / "pkgview")
+    Faulty(places=places, program=faulty.program, faults=faulty.faults).mount()
+    registry = places.state / "registry.sqlite3"
+    registry.rename(registry.with_name("away"))
+    registry.mkdir()
+    os.kill(served_by(places), signal.SIGKILL)
+    until(lambda: meeting(places).said_trouble())
+    why = str(meeting(places).said_trouble())
+    assert why.isprintable()
+    assert "registry.sqlite3" in why
+    registry.rmdir()
+    registry.with_name("away").rename(registry)
+    assert served_by(places)
 
 
 def test_one_that_never_served_is_not_waited_for(faulty: Faulty) -> None:
