@@ -362,6 +362,7 @@ class _Requests(http.server.BaseHTTPRequestHandler):
 
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 1024  # hundreds of clients may come at once
 
     def handle_error(self, *_: object) -> None:
         """A client that was killed is what some tests are about."""
