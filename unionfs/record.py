@@ -22,6 +22,7 @@ STRONG: Final = frozenset({"sha256", "sha384", "sha512"})
 """The wheel specification asks for "sha256 or better"; these are what every Python can check."""
 
 _DIGITS = re.compile(r"[0-9]{1,20}")
+_BASE64 = re.compile(r"[A-Za-z0-9_-]+=*")
 
 
 class InvalidRecordError(ValueError):
@@ -97,6 +98,8 @@ def _row(elements: tuple[str, str, str]) -> Row:
     # `int`, which installer uses, also takes "1_0", " 1" and "-1".
     if size and not _DIGITS.fullmatch(size):
         raise InvalidRecordEntry(elements, [f"{size!r} is no size"])
+    if entry.hash_ and not _BASE64.fullmatch(entry.hash_.value):
+        raise InvalidRecordEntry(elements, [f"{entry.hash_.value!r} is no hash"])
     return Row(
         path=entry.path,
         algorithm=entry.hash_.name if entry.hash_ else "",

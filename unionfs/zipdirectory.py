@@ -40,6 +40,10 @@ _EXTRA_ZIP64 = 0x0001
 _EXTRA_SECOND_NAME = 0x7075
 """Extra fields (4.5.3, 4.6.9): the long sizes, and another name for the same member."""
 
+_VERSION = 63
+"""The newest version of the format (4.4.3, in tenths). `zipfile` reads nothing that needs another;
+like it, this looks at the lower byte alone, since writers put a host into the upper one."""
+
 _UNIX_HOSTS = frozenset({3, 19})
 """Hosts (4.4.2) whose external attributes hold st_mode in their upper half: Unix and macOS."""
 
@@ -55,6 +59,7 @@ class Record:
     raw_path: bytes
     path: str
     host: int
+    needed: int
     flags: int
     method: int
     crc: int
@@ -110,7 +115,7 @@ def read_records(descriptor: int, place: DirectoryPlace, faults: Faults) -> list
 
 
 def _record(fields: tuple[int, ...], raw_path: bytes, extra: bytes, faults: Faults) -> Record:
-    _, _, host, _, flags, method, _, _, crc, packed, size, _, _, comment, disk = fields[:15]
+    _, _, host, needed, flags, method, _, _, crc, packed, size, _, _, comment, disk = fields[:15]
     attributes, offset = fields[16:]
     path, wrong = zippath.decode(raw_path, utf8=bool(flags & _UTF8))
     if wrong:
@@ -124,6 +129,7 @@ def _record(fields: tuple[int, ...], raw_path: bytes, extra: bytes, faults: Faul
         raw_path=raw_path,
         path=path,
         host=host,
+        needed=needed & 0xFF,
         flags=flags,
         method=method,
         crc=crc,
@@ -170,6 +176,8 @@ def check_record(record: Record, faults: Faults) -> None:
         faults.add(f"{path!r} is encrypted")
     elif record.flags & ~_UNDERSTOOD:
         faults.add(f"{path!r} has flags that are not understood: {record.flags:#06x}")
+    if record.needed > _VERSION:
+        faults.add(f"{path!r} needs version {record.needed / 10} of the format; there is none")
     if record.method not in {STORED, DEFLATED}:
         faults.add(
             f"{path!r} has the unsupported compression method {record.method}; "

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz import oracles
 from unionfs.kernel import abi
 from unionfs.kernel.abi import Opcode
 from unionfs.kernel.gains import Gain
-from unionfs.kernel.protocol import Interrupt, Link, Protocol, Read
+from unionfs.kernel.protocol import Protocol
 from unionfs.kernel.slots import SLOT_SIZE
 
 if TYPE_CHECKING:
@@ -29,23 +30,6 @@ reads = st.builds(
 )  # fmt: skip
 bodies = st.binary(max_size=SLOT_SIZE) | names | reads
 nodes = u64 | st.sampled_from(PATHS)
-
-
-def check(protocol: Protocol, message: bytes, unique: int | None) -> None:
-    """One message: what comes back is well formed and its own."""
-    answer = protocol.answer(memoryview(message))
-    match answer:
-        case None | Interrupt():
-            return
-        case Link() | Read():
-            assert answer.unique == unique
-        case _:
-            whole = b"".join(answer)
-            size, error, replied = abi.OUT_HEADER.unpack_from(whole)
-            assert size == len(whole)
-            assert replied == unique
-            assert -4096 < error <= 0
-            assert not error or size == abi.OUT_HEADER.size
 
 
 # The protocol keeps nothing but listings, so one of them serves all examples.
@@ -75,12 +59,10 @@ def test_any_request_is_answered_to_its_own_caller(  # noqa: PLR0913 - a message
     number = node if isinstance(node, int) else served.node(node.format(view=served.view))
     size = abi.IN_HEADER.size + len(body) if claimed is None else claimed
     header = abi.IN_HEADER.pack(size, opcode, unique, number, *owner, 0, 0)
-    check(protocol_of(served), header + body, unique)
+    oracles.message(served.filesystem, protocol_of(served), header + body)
 
 
 @relaxed
 @given(st.binary(max_size=300))
 def test_any_bytes_at_all(served: Served, message: bytes) -> None:
-    whole = len(message) >= abi.IN_HEADER.size
-    unique = int(abi.IN_HEADER.unpack_from(message)[2]) if whole else None
-    check(protocol_of(served), message, unique)
+    oracles.message(served.filesystem, protocol_of(served), message)

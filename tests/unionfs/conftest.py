@@ -34,6 +34,7 @@ class Part:
     content: bytes = b""
     mode: int = REGULAR
     host: int = 3
+    needed: int = 20
     flags: int = 0
     method: int = 8
     crc: int | None = None
@@ -88,7 +89,7 @@ def zip_bytes(  # noqa: PLR0913 - each one way to be wrong
         body += struct.pack(
             "<4s5H3L2H",
             b"PK\3\4",
-            20,
+            part.needed,
             part.flags if part.local_flags is None else part.local_flags,
             part.method if part.local_method is None else part.local_method,
             0,
@@ -105,7 +106,7 @@ def zip_bytes(  # noqa: PLR0913 - each one way to be wrong
             b"PK\1\2",
             20,
             part.host,
-            20,
+            part.needed,
             part.flags,
             part.method,
             0,

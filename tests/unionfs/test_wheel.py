@@ -273,6 +273,8 @@ HOSTILE: dict[str, tuple[Build, str]] = {
     "sha1": (row(hash_="sha1=2jmj7l5rSw0yVb_vlWAYkK_YBwk"), "weak hash sha1"),
     "unknown hash": (row(hash_="rot13=abc"), "invalid hash algorithm"),
     "hash without value": (row(hash_="sha256"), "required format"),
+    "hash that is none": (row(hash_="sha256="), "is no hash"),
+    "hash of other letters": (row(hash_="sha256=+/\5A"), "is no hash"),
     "size that is none": (row(size="1_0"), "is no size"),
     "negative size": (row(size="-6"), "is no size"),
     "two lines": (
@@ -334,6 +336,7 @@ HOSTILE: dict[str, tuple[Build, str]] = {
     "encrypted": (first(flags=1), "is encrypted"),
     "strongly encrypted": (first(flags=0x41), "is encrypted"),
     "patched": (first(flags=0x20), "not understood"),
+    "a version that is none": (first(needed=64), r"needs version 6\.4 of the format"),
     "bzip2": (first(method=12, data=b"x"), "unsupported compression method 12"),
     "lzma": (first(method=14, data=b"x"), "unsupported compression method 14"),
     "stored with two sizes": (first(method=0, size=3), "its two sizes differ"),
