@@ -31,7 +31,7 @@ from resolver.ownership import parents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 FORMAT = "view 2"
 """Part of every key and fingerprint: raised where the same bytes shall give another view."""
@@ -159,6 +159,23 @@ def replace(state: str, old: str, new: str) -> None:
         if entry is not None and entry.view == old:
             made = entry.made.replace(old, new)
             remember(state, [key], Entry(new, entry.executable, entry.said, made))
+
+
+def forget(state: str, views: Collection[str]) -> None:
+    """These views are gone, and so is what led to them; also what is damaged."""
+    from contextlib import suppress  # noqa: PLC0415 - whoever collects has it, a start has not
+
+    directory = f"{state}/remembered"
+    try:
+        keys = os.listdir(directory)
+    except OSError:
+        return
+    for key in keys:
+        entry = recall(state, key)
+        if key[0] == "." or (entry is not None and entry.view not in views):
+            continue  # on its way, or good
+        with suppress(FileNotFoundError):  # another was first
+            os.unlink(os.path.join(directory, key))
 
 
 # What a view is made of

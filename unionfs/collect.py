@@ -18,11 +18,13 @@ Stopped anywhere, it leaves archives that nothing names, which the next one take
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from resolver import remembered
 from resolver.atomic import Alone, sweep
 from resolver.downloads import SESSION
 from resolver.errors import PkgviewError
@@ -191,10 +193,13 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
     """Remove what can be; what others own in a shared store stays."""
     for view in found.views:
         manifest_path(places, view).unlink(missing_ok=True)
+    remembered.forget(os.fspath(places.state), found.views)
     if found.records:
         with Alone(places.state / "projects"):
             for path in found.records:
                 path.unlink(missing_ok=True)
+                # The locks that were made for it lie under the same key.
+                shutil.rmtree(places.state / "locks" / path.stem, ignore_errors=True)
     removed = {name: size for name, size in found.archives.items() if store.remove(name)}
     store.forget_sources()
     store.claim(places.state, found.needed_names, whole=True)

@@ -102,6 +102,9 @@ def test_what_no_project_needs_goes_and_all_else_stays(stocked: Site) -> None:
     assert kept(stocked) == {"alpha", "beta", "gamma"}
     assert gc(stocked)["archives"] == found["archives"]
     assert kept(stocked) == {"beta", "gamma"}
+    # Nor is anything left of how it was resolved, and what led to its view.
+    state = stocked.places.state
+    assert [path.name.rpartition("-")[0] for path in (state / "locks").iterdir()] == ["two"]
     assert gc(stocked)["views"] == []
     stocked.pkgview("store", "verify", cwd=two)
     python = two / ".venv/bin/python"

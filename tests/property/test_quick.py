@@ -330,6 +330,19 @@ def test_a_clone_gets_the_view_that_has_its_bytecode_meanwhile(
     assert os.readlink(world.there / ".venv") == str(world.places.mount / "views" / new)
 
 
+def test_what_leads_to_a_view_goes_with_it(tmp_path: Path) -> None:
+    state = str(tmp_path)
+    for key, view in (("a" * 64, "1" * 32), ("b" * 64, "2" * 32)):
+        entry = remembered.Entry(view, "/usr/bin/python3", "1 distribution", "{}")
+        remembered.remember(state, [key], entry)
+    directory = tmp_path / "remembered"
+    (directory / ("c" * 64)).write_text("damaged")
+    (directory / ".tmp-1").write_text("on its way")
+    remembered.forget(state, {"1" * 32})
+    assert {path.name[:2] for path in directory.iterdir()} == {"bb", ".t"}
+    remembered.forget(str(tmp_path / "nowhere"), {"1" * 32})
+
+
 def test_what_it_imports() -> None:
     program = (
         "import sys; before = set(sys.modules)\n"
