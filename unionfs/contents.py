@@ -457,7 +457,12 @@ class Contents:
         if starts[:1] != [0]:
             self._fail("has no first frame")
         frames = FrameTable(starts=starts, digests=digests, stream_size=self.stream_size)
-        if len(rows) != self.entry_count or encode(rows, frames, self.meta) != self._data:
+        try:
+            written = encode(rows, frames, self.meta)
+        except (struct.error, PkgviewError) as error:
+            # Sizes whose sum has no room in the header; metadata longer in its canonical form.
+            self._fail(f"cannot have been written by pkgview ({error})")
+        if len(rows) != self.entry_count or written != self._data:
             self._fail("is not as pkgview writes it")
 
     def _row(self, number: EntryNo, name: bytes) -> Row:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import time
 from contextlib import suppress
 
@@ -270,6 +271,20 @@ def test_unreadable_metadata_is_a_layer_error(text: bytes) -> None:
     changed[24:28] = len(text).to_bytes(4, "little")
     with pytest.raises(LayerError):
         parse(bytes(changed))
+
+
+def test_check_refuses_what_could_not_be_written() -> None:
+    sizes = bytearray(encode(rows(), FRAMES, META))
+    for number in (2, 4):  # together they have no room in the header
+        struct.pack_into("<Q", sizes, 64 + 64 * number + 16, 2**63)
+    canonical = META.to_bytes()
+    text = canonical.replace(b'"origin":""', b'"origin":"%s"' % ("é" * 12_000).encode())
+    long = bytearray(encode(rows(), FRAMES, META).removesuffix(canonical) + text)
+    long[24:28] = len(text).to_bytes(4, "little")
+    for data in (sizes, long):
+        contents = parse(bytes(data))
+        with pytest.raises(LayerError, match="cannot have been written"):
+            contents.check()
 
 
 def test_names_of_archives() -> None:
