@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -105,9 +106,10 @@ class Served:
         return node
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    places = Places.from_environ({"HOME": str(tmp_path)})
+@contextmanager
+def serving(directory: Path) -> Iterator[Served]:
+    """Keeps it all below a directory."""
+    places = Places.from_environ({"HOME": str(directory)})
     store, registry = Store(places.store), Registry(places.state / "registry.sqlite3")
     files = {
         "one": b"1",
@@ -140,3 +142,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
     filesystem = Filesystem(catalog, current, uid=1, gid=2)
     yield Served(filesystem=filesystem, view=view, files={**files, "many/other": b""}, asked=asked)
     registry.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with serving(tmp_path) as made:
+        yield made
