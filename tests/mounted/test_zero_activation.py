@@ -321,6 +321,7 @@ def test_the_daemon_is_killed_meanwhile(ground: Ground, crash: Callable[[Places]
     assert ground.run("-c", SAY, cwd=directory).stdout == "2.0\n"
 
 
+@pytest.mark.usefixtures("supervised")
 @pytest.mark.parametrize("how", ["killed", "upgraded"])
 def test_the_server_is_replaced_meanwhile(ground: Ground, how: str) -> None:
     places = ground.site.places
