@@ -196,15 +196,13 @@ def _script_text(script: Path) -> str | None:
         return None  # another encoding, or no text at all: PEP 723 wants UTF-8
 
 
-def _project_at(place: str, *, own_lock: bool = True) -> Project | None:
-    has_lock = own_lock and _holds(place, Kind.PYLOCK)
-    has_requirements, has_pyproject = (
-        _holds(place, Kind.REQUIREMENTS),
-        _holds(place, Kind.PYPROJECT),
-    )
+def _project_at(path: str, *, own_lock: bool = True) -> Project | None:
+    has_lock = own_lock and _holds(path, Kind.PYLOCK)
+    has_requirements = _holds(path, Kind.REQUIREMENTS)
+    has_pyproject = _holds(path, Kind.PYPROJECT)
     if not (has_lock or has_requirements or has_pyproject):
         return None
-    directory = Path(place)
+    directory = Path(path)
     pylock, requirements = directory / Kind.PYLOCK, directory / Kind.REQUIREMENTS
     pyproject = directory / Kind.PYPROJECT
     place = str(pyproject)

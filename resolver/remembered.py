@@ -134,10 +134,7 @@ def remember(state: str, keys: Iterable[str], entry: Entry) -> None:
         return  # a path with a line's end in it
     data = "\n".join(lines).encode("utf-8", "surrogateescape")
     directory = f"{state}/remembered"
-    try:
-        kept = os.listdir(directory)
-    except OSError:
-        kept = []
+    kept = _keys(state)
     if len(kept) >= MOST_KEPT:
         for name in kept:
             os.unlink(os.path.join(directory, name))
@@ -149,12 +146,7 @@ def remember(state: str, keys: Iterable[str], entry: Entry) -> None:
 
 def replace(state: str, old: str, new: str) -> None:
     """Remember `new` where `old` was: the same view with its bytecode (`unionfs.precompile`)."""
-    directory = f"{state}/remembered"
-    try:
-        keys = os.listdir(directory)
-    except OSError:
-        return
-    for key in keys:
+    for key in _keys(state):
         entry = recall(state, key)
         if entry is not None and entry.view == old:
             made = entry.made.replace(old, new)
@@ -165,17 +157,20 @@ def forget(state: str, views: Collection[str]) -> None:
     """These views are gone, and so is what led to them; also what is damaged."""
     from contextlib import suppress  # noqa: PLC0415 - whoever collects has it, a start has not
 
-    directory = f"{state}/remembered"
-    try:
-        keys = os.listdir(directory)
-    except OSError:
-        return
-    for key in keys:
+    for key in _keys(state):
         entry = recall(state, key)
         if key[0] == "." or (entry is not None and entry.view not in views):
             continue  # on its way, or good
         with suppress(FileNotFoundError):  # another was first
-            os.unlink(os.path.join(directory, key))
+            os.unlink(f"{state}/remembered/{key}")
+
+
+def _keys(state: str) -> list[str]:
+    """All that is kept, and what is on its way there; nothing where it cannot be listed."""
+    try:
+        return os.listdir(f"{state}/remembered")
+    except OSError:
+        return []
 
 
 # What a view is made of
