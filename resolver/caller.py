@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import functools
 import hashlib
 import os
 import re
@@ -388,9 +389,8 @@ class _Paths:
         self._theirs = f"{root}/{tid}/root"
         # A process in another mount namespace (a container) or behind chroot(2) may mean another
         # file by the same path. Then a path counts only if both names lead to one file.
-        self._shared = _link_text(self._theirs) == "/" and _link_text(
-            f"{root}/{tid}/ns/mnt"
-        ) == _link_text(f"{root}/self/ns/mnt")
+        own = _own_mounts(root)
+        self._shared = _link_text(self._theirs) == "/" and _link_text(f"{root}/{tid}/ns/mnt") == own
 
     def follow_first(self, path: str, bases: Sequence[str]) -> Followed | None:
         """Where the path leads from the first of the directories where it leads anywhere."""
@@ -453,6 +453,12 @@ def _runs_from(  # noqa: PLR0913, PLR0917 - what it says, all read by its one ca
     return next(
         (where.view for where in candidates if isinstance(where, Inside) and where.view), None
     )
+
+
+@functools.cache
+def _own_mounts(root: Path) -> str:
+    """Our own mount namespace, which we never leave."""
+    return _link_text(f"{root}/self/ns/mnt")
 
 
 def _link_text(path: str) -> str:

@@ -133,7 +133,7 @@ def parse_stat(data: bytes) -> Stat | Absence:
     opening, closing = data.find(b" ("), data.rfind(b") ")
     if not 0 < opening < closing:
         return Absence.MALFORMED
-    fields = data[closing + 2 :].split()
+    fields = data[closing + 2 :].split(maxsplit=_START_BRK + 1)
     try:
         return Stat(
             pid=_natural(data[:opening]),

@@ -232,11 +232,11 @@ def _project_at(path: str, *, own_lock: bool = True) -> Project | None:
         named = requirement_files(requirements)
         inputs += named.files
         trees, hashes, unpinned = named.directories, named.hashes, named.unpinned
-    pin = directory / ".python-version"
-    if pin.is_file():
+    pin = directory / ".python-version" if _holds(path, ".python-version") else None
+    if pin is not None:
         inputs.append(pin)
     inputs += [tree / name for tree in trees for name in _BUILD_FILES if (tree / name).is_file()]
-    if (directory / "setup.py").is_file():
+    if _holds(path, "setup.py"):
         # An editable build reads it, and `dynamic` metadata may come from it.
         inputs += [directory / name for name in _BUILD_FILES[1:] if (directory / name).is_file()]
     return Project(
@@ -246,7 +246,7 @@ def _project_at(path: str, *, own_lock: bool = True) -> Project | None:
         name=normalised(name) if (name := _text(project, "name", place)) else None,
         version=_text(project, "version", place),
         requires_python=_text(project, "requires-python", place),
-        python_pin=_pin(pin),
+        python_pin=None if pin is None else _pin(pin),
         settings=settings,
         package=bool(project) and _is_package(document, uv, place),
         default_groups=_default_groups(document, uv, settings, place),
@@ -328,8 +328,6 @@ def _source_trees(uv: Mapping[str, Any], directory: Path, place: str) -> Iterabl
 
 def _pin(path: Path) -> str | None:
     """The first line of `.python-version` that says something."""
-    if not path.is_file():
-        return None
     lines = (line.split("#")[0].strip() for line in read_text(path).splitlines())
     return next(filter(None, lines), None)
 
