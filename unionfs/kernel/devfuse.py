@@ -2,7 +2,8 @@
 
 Theory. One thread does all that memory can answer, one request after the other, and goes on reading
 until the kernel has no more (EAGAIN): a wake-up costs more than ten answers. Before it sleeps it
-polls for a moment, since who was just answered often asks next. What has to wait for something
+polls for a moment, since who was just answered often asks next, and where requests follow each
+other closely it does not even sleep for that. What has to wait for something
 (`current`: another process's /proc; a frame that is not in memory: the disk) is a task of its own,
 so it never holds others up.
 
@@ -27,6 +28,7 @@ import errno
 import logging
 import os
 import select
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -57,6 +59,11 @@ BATCH: Final = 64
 LINGER: Final = 1
 """Milliseconds of polling before the thread sleeps; trio's way there and back costs 60 µs."""
 
+SPIN: Final = 50e-6
+"""Seconds that the thread stays awake for the next request, as long as they follow each other so
+closely. To wake a processor that sleeps takes about as long: a cold tar takes a seventh less time,
+for the same processor time. Where requests come further apart it would only be in the way."""
+
 GRACE: Final = 0.5
 """Seconds that a request goes on after its caller was interrupted: a signal that does not end the
 caller (SIGCHLD, SIGWINCH) should not make its system call fail."""
@@ -76,6 +83,7 @@ class Loop:
         self._slots = slots
         self._waiting: dict[int, trio.CancelScope] = {}
         self._emptied = trio.Event()
+        self._brisk = False
         self._readers = trio.CapacityLimiter(READERS)
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
@@ -103,7 +111,7 @@ class Loop:
                 try:
                     slot = slots.read(descriptor)
                 except BlockingIOError:
-                    if self._waiting or not self._poll.poll(LINGER):
+                    if self._waiting or not self._lingered():
                         break
                     continue
                 except OSError as error:
@@ -121,6 +129,20 @@ class Loop:
                 await self._emptied.wait()
             else:
                 await trio.lowlevel.wait_readable(descriptor)
+
+    def _lingered(self) -> bool:
+        """Whether a request came in the moment after there was none."""
+        poll, clock = self._poll.poll, time.perf_counter
+        awake = clock() + SPIN
+        if self._brisk:
+            while clock() < awake:
+                if poll(0):
+                    return True
+            self._brisk = False
+            return bool(poll(LINGER))
+        came = bool(poll(LINGER))
+        self._brisk = came and clock() < awake
+        return came
 
     def _answer(self, slot: int, tasks: trio.Nursery) -> None:
         """Answer a request, now or in a task."""
