@@ -17,6 +17,7 @@ Exit status: 0 if the mount is gone, or all is answered after SIGUSR2; anything 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import json
@@ -34,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from resolver.errors import PkgviewError
+from unionfs.contents import FRAME_SIZE
 from unionfs.conversation import Conversation
 from unionfs.kernel import abi
 from unionfs.kernel.session import Terms
@@ -54,6 +56,9 @@ MORE_KILLABLE = 200
 ORPHAN_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """How long a server waits before it starts another supervisor; the last for ever."""
 
+
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+"""Of mallopt(3)."""
 
 REFUSING_SECONDS = 0.2
 """How long it is refused whatever waits, before it is tried to serve."""
@@ -80,6 +85,7 @@ class Life:
 def run(held: Held, life: Life) -> int:
     """Serve in this process, which does nothing else: its exit status."""
     _be_killed_first()
+    _give_memory_back()
     slots = Slots(life.slots)
     if life.suspect:
         for number in slots.in_flight():
@@ -96,6 +102,18 @@ def run(held: Held, life: Life) -> int:
         _tell(held.servers, failed={"what": error.what, "remedy": error.remedy})
         raise
     return trio.run(Server(held, life, service, slots).run)
+
+
+def _give_memory_back() -> None:
+    """Have malloc(3) map each frame by itself, so that the memory is free once the frame is.
+
+    Among small blocks, and in an arena for each thread, frames that come and go leave holes: 23 MB
+    more after some 10,000 of them.
+    """
+    with contextlib.suppress(AttributeError):  # not every libc has it
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, FRAME_SIZE // 2)
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def _be_killed_first() -> None:

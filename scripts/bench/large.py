@@ -1,4 +1,4 @@
-"""Views of many distributions and files: made, listed, and kept in memory."""
+"""Views of many distributions and files: made, and listed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import time
 import zipfile
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.places import Places
-from scripts.bench.files import tree
 from scripts.bench.measure import Sheet, turns
 from scripts.bench.work import PKGVIEW, SITE, Work
 from unionfs.catalog import read_manifest
@@ -24,6 +22,7 @@ from unionfs.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from resolver.manifest import Manifest, ViewId
     from scripts.bench.bench import Bench
@@ -32,8 +31,6 @@ FILES = 300
 """In each distribution."""
 
 SIZES = (50, 500)
-VIEWS = 20
-"""In use at the same time."""
 
 _FEW = 5
 """Where little is to be measured: files, and what sizes are divided by."""
@@ -142,56 +139,3 @@ def _view(sheet: Sheet, what: str, publisher: Publisher, mountpoint: Path) -> No
     if count < publisher.layers - 1:
         raise AssertionError(f"{site} lists {count} names for {publisher.layers} layers")
     sheet.add(f"{what}: listed", "pkgview", listed)
-
-
-def memory(bench: Bench, sheet: Sheet) -> None:
-    """All processes of a daemon, with twenty views of the environment in use."""
-    work = bench.work
-    mountpoint = work.root / "mnt/memory"
-    env = work.env | {
-        "XDG_STATE_HOME": str(work.scratch / "memory"),
-        "PKGVIEW_MOUNT": str(mountpoint),
-    }
-    publisher = Publisher(work, work.project, env)
-    try:
-        sheet.add("as it begins", "pkgview", _resident(work, env), "B")
-        files = 0
-        for number in range(3 if bench.quick else VIEWS):
-            view, _ = publisher.new()
-            names, _ = tree(mountpoint / "views" / view)
-            files = len(names)
-            for name in names[number::37]:
-                (mountpoint / "views" / view / name).read_bytes()
-        sheet.add("with twenty views in use", "pkgview", _resident(work, env), "B")
-        sheet.note(f"Each view has {files:,} files, all listed and one in 37 read.")
-    finally:
-        work.run([PKGVIEW, "umount", "--lazy"], env=env)
-
-
-def _resident(work: Work, env: Mapping[str, str]) -> int:
-    """Bytes of memory, proportional set size, of the daemon and of all its processes."""
-    pid = int(json.loads(work.run([PKGVIEW, "status", "--json"], env=env))["pid"])
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text("utf-8", "replace").rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents[int(path.parent.name)] = int(fields[1])
-    while "unionfs" in _command(parents[pid]):
-        pid = parents[pid]
-    family = {pid}
-    while grown := {one for one, parent in parents.items() if parent in family} - family:
-        family |= grown
-    return sum(_proportional(one) for one in family)
-
-
-def _command(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text("utf-8", "replace")
-
-
-def _proportional(pid: int) -> int:
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii")
-    return next(
-        int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:")
-    )

@@ -6,6 +6,7 @@ it finds that there is nothing to do.
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 from scripts.bench.large import project
@@ -30,10 +31,13 @@ def nothing(bench: Bench, sheet: Sheet) -> None:
     try:
         work.run([PKGVIEW, "mount"], env=env)
         for size in QUICK if bench.quick else SIZES:
-            root = project(work, size, FILES)
+            # A clone: what the command leaves in it is nothing that another part should find.
+            root = home / f"project-{size}"
+            root.mkdir()
+            shutil.copy(project(work, size, FILES) / "requirements.txt", root)
             into = home / f"uv-{size}"
             work.run([UV, "venv", "-q", "-p", PYTHON, into], env=env)
-            commands[size, "pkgview"] = [PKGVIEW, "up", str(root), "--no-link"]
+            commands[size, "pkgview"] = [PKGVIEW, "up", str(root)]
             commands[size, "uv"] = [UV, "pip", "sync", "-q", "-p", str(into / "bin/python"),
                                     str(root / "requirements.txt")]  # fmt: skip
             for name in ("uv", "pkgview"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.bench import disk, files, large, look, nothing, packing, programs, setup
+from scripts.bench import disk, files, large, look, memory, nothing, packing, programs, setup
 from scripts.bench.bench import Part
 
 PARTS = {
@@ -15,7 +15,7 @@ PARTS = {
     "packing": Part(title="A wheel becomes an archive", measure=packing.packing),
     "disk": Part(title="The disk that projects take", measure=disk.disks),
     "large": Part(title="Views of many distributions", measure=large.growth),
-    "memory": Part(title="Memory of the daemon", measure=large.memory),
+    "memory": Part(title="Memory of the daemon", measure=memory.memory),
     "look": Part(title="A process is looked at", measure=look.looks),
     "walks": Part(title="The whole tree", measure=files.walks),
 }

@@ -128,6 +128,7 @@ def _absolute(  # noqa: PLR0913, PLR0917 - a table's columns
 
 _KNOWN, _FIRST = "a second clone of a project", "from nothing to the first import done"
 _NO_IOCTL = "warm, without the IOCTL"
+_HOUR = "after 1,000,000 requests more"
 _LARGE = "a view of 500 distributions, 150,000 files"
 
 TARGETS = (
@@ -160,6 +161,13 @@ TARGETS = (
               50, "ms", 1e-3),
     _absolute("memory with twenty views in use", "memory", "with twenty views in use", 120, "MB",
               1e6),
+    _absolute("memory after an hour's worth of requests", "memory", _HOUR, 120, "MB", 1e6),
+    Target(
+        name="the same, beside a quarter of an hour's worth",
+        value=Of("memory", _HOUR, "pkgview"),
+        over=Of("memory", "after 250,000 requests more", "pkgview"),
+        limit=1.05,
+    ),
     _absolute("a first look at an interpreter, the daemon's time", "look",
               "an interpreter, seen for the first time: the daemon's time", 1, "ms", 1e-3),
     _absolute("`pkgview up` with nothing to do", "nothing", "500 distributions, nothing to do",
