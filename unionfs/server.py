@@ -35,7 +35,6 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from resolver.errors import PkgviewError
-from unionfs.contents import FRAME_SIZE
 from unionfs.conversation import Conversation
 from unionfs.kernel import abi
 from unionfs.kernel.session import Terms
@@ -57,7 +56,7 @@ ORPHAN_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """How long a server waits before it starts another supervisor; the last for ever."""
 
 
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+_M_ARENA_MAX = -8
 """Of mallopt(3)."""
 
 REFUSING_SECONDS = 0.2
@@ -85,7 +84,7 @@ class Life:
 def run(held: Held, life: Life) -> int:
     """Serve in this process, which does nothing else: its exit status."""
     _be_killed_first()
-    _give_memory_back()
+    _share_one_heap()
     slots = Slots(life.slots)
     if life.suspect:
         for number in slots.in_flight():
@@ -104,16 +103,14 @@ def run(held: Held, life: Life) -> int:
     return trio.run(Server(held, life, service, slots).run)
 
 
-def _give_memory_back() -> None:
-    """Have malloc(3) map each frame by itself, so that the memory is free once the frame is.
+def _share_one_heap() -> None:
+    """Have malloc(3) take the frames of all threads from one arena, as it would for one thread.
 
-    Among small blocks, and in an arena for each thread, frames that come and go leave holes: 23 MB
-    more after some 10,000 of them.
+    In an arena for each, frames that come and go leave holes, and nobody fills another's. One at a
+    time is all that threads do here anyhow: they compete for the interpreter.
     """
     with contextlib.suppress(AttributeError):  # not every libc has it
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, FRAME_SIZE // 2)
-        mallopt(_M_ARENA_MAX, 1)
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _be_killed_first() -> None:
