@@ -18,9 +18,9 @@ from resolver.manifest import LayerSpec, Manifest, Python, Schemes, ViewId
 from resolver.places import Places
 from unionfs import nodeid
 from unionfs.catalog import Catalog
-from unionfs.contents import Meta
 from unionfs.filesystem import Absent, Filesystem
 from unionfs.layer import Kind
+from unionfs.meta import Meta
 from unionfs.nodeid import Fixed, NodeId
 from unionfs.pack import Member
 from unionfs.publish import publish

@@ -27,7 +27,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from unionfs.contents import Contents, Meta, archive_name, digest_of_name
+from unionfs.contents import Contents
 from unionfs.frames import (
     CONTENTS_MAGIC,
     FOOTER_SIZE,
@@ -37,6 +37,7 @@ from unionfs.frames import (
     unwrap,
 )
 from unionfs.layer import Entry, EntryNo, Kind, LayerError
+from unionfs.meta import Meta, archive_name, digest_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

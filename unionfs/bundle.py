@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from resolver.errors import PkgviewError
 from unionfs.archive import Archive
-from unionfs.contents import digest_of_name
 from unionfs.frames import FrameCache
 from unionfs.layer import LayerError
+from unionfs.meta import digest_of_name
 from unionfs.needs import read_needs
 from unionfs.store import COPIED, LINK_PREFIX, Store, is_source_key
 

@@ -19,8 +19,8 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from unionfs.contents import NAME_LIMIT, Meta
 from unionfs.layer import Kind, LayerError
+from unionfs.meta import NAME_LIMIT, Meta
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -25,16 +25,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import struct
 import sys
 from array import array
 from bisect import bisect_right
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from resolver.errors import PkgviewError
 from unionfs.layer import DIRECTORY, ROOT, Entry, EntryNo, Kind, LayerError
+from unionfs.meta import NAME_LIMIT, Meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,16 +51,13 @@ READ."""
 ENTRY_LIMIT: Final = 2**28
 """Most members of one archive: entry numbers have 28 bits in a node id."""
 
-NAME_LIMIT: Final = 255
 PATH_LIMIT: Final = 4095
 TARGET_LIMIT: Final = 4095
 META_LIMIT: Final = 64 * 1024
-"""Bytes: NAME_MAX, PATH_MAX less its NUL (limits.h), and a bound on what is parsed as JSON."""
+"""Bytes: PATH_MAX less its NUL (limits.h), and a bound on what is parsed as JSON."""
 
 DIGEST_SIZE: Final = 32
 NO_DIGEST: Final = bytes(DIGEST_SIZE)
-ARCHIVE_SUFFIX: Final = ".tar.zst"
-META_KINDS: Final = frozenset({"distribution", "skeleton", "bytecode"})
 
 _HEADER = struct.Struct("<8sIIIIIIQQQ8x")
 _ENTRY = struct.Struct("<IHBBQQI4x32s")
@@ -68,50 +65,6 @@ _ATTRIBUTES = struct.Struct("<IHBBQQI36x")
 _KINDS = tuple(Kind)
 _NO_NAMES = frozenset({b".", b".."})
 _EXECUTABLE = 1
-
-_STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
-_ARCHIVE_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._+!-]*)\.([0-9a-f]{64})\.tar\.zst")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meta:
-    """Whose files these are.
-
-    `kind` is one of `META_KINDS`. `stem` is the human part of the archive's file name, of the
-    characters ``[A-Za-z0-9._+!-]`` and beginning with a letter or digit. `origin` says what the
-    archive was made from ("sha256:<hex of the wheel>"), or is "".
-    """
-
-    kind: str
-    name: str
-    version: str
-    stem: str
-    origin: str = ""
-
-    def __post_init__(self) -> None:
-        if self.kind not in META_KINDS:
-            raise PkgviewError(f"an archive cannot be of the kind {self.kind!r}")
-        if not _STEM.fullmatch(self.stem):
-            raise PkgviewError(
-                f"an archive cannot be called {self.stem!r}: "
-                "only letters, digits and . _ + ! - may stand in its name"
-            )
-
-    def to_bytes(self) -> bytes:
-        """Canonical JSON: sorted keys, no white space, ASCII."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode("ascii")
-
-
-def archive_name(stem: str, digest: bytes) -> str:
-    """`<stem>.<64 hex digits>.tar.zst`, the stem cut where the whole would pass `NAME_LIMIT`."""
-    tail = f".{digest.hex()}{ARCHIVE_SUFFIX}"
-    return stem[: NAME_LIMIT - len(tail)] + tail
-
-
-def digest_of_name(name: str) -> bytes | None:
-    """The digest that an archive's file name promises; None if it is no archive's name."""
-    match = _ARCHIVE_NAME.fullmatch(name) if len(name) <= NAME_LIMIT else None
-    return bytes.fromhex(match[2]) if match else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

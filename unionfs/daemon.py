@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from unionfs import control, mounts
+from unionfs import control, mounts, unmounting
 from unionfs.conversation import Conversation
 from unionfs.held import Held
 from unionfs.launch import MAX_LOG, Claim, Mounted, claim, log_path, open_log
@@ -160,7 +160,7 @@ class Daemon:
         with contextlib.suppress(PkgviewError):
             mount = mounts.mounted_at(self._claim.mountpoint)
             if mount and mount.device == self._device:
-                mounts.unmount(self._claim.mountpoint, lazy=True)
+                unmounting.unmount(self._claim.mountpoint, lazy=True)
         _leave(1)
 
     def _let_go(self) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from resolver.errors import PkgviewError
 from unionfs import record, scripts
-from unionfs.contents import Meta
 from unionfs.layer import Kind
+from unionfs.meta import Meta
 from unionfs.pack import Member, members_of_directory
 from unionfs.schemes import Place
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
-from unionfs import control, mounts
+from unionfs import control, mounting, mounts, unmounting
 from unionfs.rendezvous import DaemonAbsentError, elsewhere, rendezvous
 
 if TYPE_CHECKING:
@@ -104,10 +104,10 @@ def check_mountable(places: Places) -> None:
     mountpoint = mounts.canonical(places.mount, table)
     mount = mounts.mounted_at(mountpoint, table)
     if mount is None:
-        mounts.preflight()
+        mounting.preflight()
         _refuse_inside(mountpoint)
         try:
-            mounts.check(mountpoint)
+            mounting.check(mountpoint)
         except PkgviewError:
             if mounts.mounted_at(mountpoint) is None:  # else somebody has just mounted it
                 raise
@@ -120,7 +120,7 @@ def claim(places: Places, *, patience: float = PATIENCE, shared: bool = False) -
     table = mounts.table()
     mountpoint = mounts.canonical(places.mount, table)
     if shared:
-        mounts.check_shareable(mountpoint)
+        mounting.check_shareable(mountpoint)
     mount = mounts.mounted_at(mountpoint, table)
     meeting = rendezvous(places, mountpoint)
     deadline = time.monotonic() + patience
@@ -195,12 +195,12 @@ def _prepare(mountpoint: Path, meeting: Rendezvous, lock: int, *, shared: bool) 
     A mount that is mended lets in whom it let in before, by the same transport.
     """
     try:
-        mounts.preflight()
+        mounting.preflight()
         dead = mounts.mounted_at(mountpoint)
         shared = shared or (dead is not None and dead.ours and dead.shared)
         mended = _mend(mountpoint)
         _refuse_inside(mountpoint)
-        mounts.prepare(mountpoint)
+        mounting.prepare(mountpoint)
     except BaseException:
         os.close(lock)
         raise
@@ -216,7 +216,7 @@ def _mend(mountpoint: Path) -> bool:
     while (mount := mounts.mounted_at(mountpoint)) is not None:
         if not mount.ours:
             raise foreign(mount)
-        mounts.unmount(mountpoint, lazy=True)
+        unmounting.unmount(mountpoint, lazy=True)
         mended = True
     return mended
 

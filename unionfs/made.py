@@ -12,9 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from resolver.manifest import LayerSpec, Manifest
-from unionfs.contents import Meta
 from unionfs.environment import PIN_FILE, SkeletonFile, skeleton, waiting
 from unionfs.layer import Kind, LayerError
+from unionfs.meta import Meta
 from unionfs.pack import Member
 
 if TYPE_CHECKING:

@@ -22,18 +22,16 @@ from resolver.errors import PkgviewError
 from unionfs.contents import (
     ENTRY_LIMIT,
     FRAME_SIZE,
-    NAME_LIMIT,
     NO_DIGEST,
     PATH_LIMIT,
     TARGET_LIMIT,
-    Meta,
     Row,
-    archive_name,
     digest_of_contents,
     encode,
 )
 from unionfs.frames import CONTENTS_MAGIC, SKIPPABLE_LIMIT, FrameWriter, SeekTable, skippable
 from unionfs.layer import Entry, Kind
+from unionfs.meta import NAME_LIMIT, Meta, archive_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

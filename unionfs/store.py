@@ -34,15 +34,15 @@ from typing import TYPE_CHECKING, Final
 from resolver.atomic import ABANDONED_AFTER, Held, claim_file, write_atomically
 from resolver.errors import PkgviewError
 from unionfs.archive import Archive
-from unionfs.contents import digest_of_name
 from unionfs.frames import FrameCache
 from unionfs.layer import LayerError
+from unionfs.meta import digest_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from typing import BinaryIO
 
-    from unionfs.contents import Meta
+    from unionfs.meta import Meta
     from unionfs.pack import Member
 
 TEMPORARY_PREFIX: Final = ".tmp-"

@@ -37,7 +37,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from resolver.errors import PkgviewError
-from unionfs import control, mounts, server
+from unionfs import control, mounts, server, unmounting
 from unionfs.held import Held
 from unionfs.kernel import session, slots
 from unionfs.lives import Running, Start, described, has_ended, is_dead, status_of, successor
@@ -422,7 +422,7 @@ class Supervisor:
         with contextlib.suppress(PkgviewError):
             mount = mounts.mounted_at(path)
             if mount is not None and mount.device == self._held.device:
-                mounts.unmount(path, lazy=True)
+                unmounting.unmount(path, lazy=True)
         for one in self._servers:
             self._signal(one, signal.SIGTERM)
             self._signal(one, signal.SIGCONT)

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 
 from resolver.errors import PkgviewError
 from unionfs import record, schemes, scripts
-from unionfs.contents import Meta
 from unionfs.identity import (
     Identity,
     expectation_faults,
@@ -38,6 +37,7 @@ from unionfs.identity import (
     stem_faults,
 )
 from unionfs.layer import Kind
+from unionfs.meta import Meta
 from unionfs.pack import Member
 from unionfs.zipcheck import ZipFile, ZipMember
 from unionfs.zipfault import UnsoundZipError

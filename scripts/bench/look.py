@@ -21,7 +21,7 @@ from resolver.errors import PkgviewError
 from resolver.interpreter import inspect
 from resolver.manifest import Manifest
 from resolver.places import Places
-from unionfs import control, launch, mounts
+from unionfs import control, launch, unmounting
 from unionfs.made import notice_layer, skeleton_layer
 from unionfs.publish import publish
 from unionfs.registry import Registry
@@ -117,7 +117,7 @@ class Scene:
         for process in self._running:
             process.kill()
             process.wait()
-        mounts.unmount(self.places.mount, lazy=True)
+        unmounting.unmount(self.places.mount, lazy=True)
 
 
 def told(sheet: Sheet, what: str, seconds: list[float], inside: list[float] | None = None) -> None:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
-from unionfs import mounts
+from unionfs import mounts, unmounting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -210,7 +210,7 @@ def unmount(path: Path) -> None:
     """Whatever is mounted at `path`, in whatever state; it goes when nobody uses it any more."""
     while (there := mounts.mounted_at(path)) is not None:
         if there.fstype.startswith("fuse"):
-            mounts.unmount(path, lazy=True)
+            unmounting.unmount(path, lazy=True)
         else:
             subprocess.run(["umount", "-l", path], check=True, capture_output=True)
 

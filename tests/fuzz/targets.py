@@ -25,11 +25,12 @@ from resolver.errors import PkgviewError
 from tests.conftest import serving
 from tests.fuzz import oracles
 from tests.fuzz.oracles import ENTRY, HEADER
-from unionfs.contents import FRAME_SIZE, Contents, Meta, archive_name, digest_of_contents
+from unionfs.contents import FRAME_SIZE, Contents, digest_of_contents
 from unionfs.frames import CONTENTS_MAGIC, SeekTable, skippable
 from unionfs.kernel.gains import Gain
 from unionfs.kernel.protocol import Protocol
 from unionfs.layer import Kind, LayerError
+from unionfs.meta import Meta, archive_name
 from unionfs.pack import END_OF_STREAM, Member, pack, padding, tar_header
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from unionfs import control, daemon, launch, mounts, service
+from unionfs import control, daemon, launch, mounting, mounts, service, unmounting
 from unionfs.rendezvous import Rendezvous
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def tidy(root: Path) -> None:
     """Unmount all below `root` and end every daemon whose lock lies there; then all is checked."""
     for mount in mounts.table():
         if mount.path.is_relative_to(root):
-            mounts.unmount(mount.path, lazy=True)
+            unmounting.unmount(mount.path, lazy=True)
     deadline = time.monotonic() + 10
     for lock in root.rglob("*.lock"):
         meeting = Rendezvous(directory=lock.parent, name=lock.stem)
@@ -177,7 +177,7 @@ def tidy(root: Path) -> None:
 def fuse() -> None:
     """What every mount needs; where it is missing CI fails, and a person is told."""
     try:
-        mounts.preflight()
+        mounting.preflight()
     except PkgviewError as error:
         if os.environ.get("CI"):
             pytest.fail(str(error))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.errors import PkgviewError
-from unionfs import control, launch, mounts
+from unionfs import control, launch, mounts, unmounting
 from unionfs.cli.mount import unmount
 from unionfs.cli.status import look
 from unionfs.rendezvous import Rendezvous, rendezvous
@@ -179,7 +179,9 @@ def test_a_mount_in_use_is_kept_and_its_users_are_named(places: Places) -> None:
         with contextlib.ExitStack() as stack:
             stack.callback(user.wait)
             stack.callback(user.kill)
-            with pytest.raises(mounts.MountBusyError, match=rf"sleep \(pid {user.pid}\)") as caught:
+            with pytest.raises(
+                unmounting.MountBusyError, match=rf"sleep \(pid {user.pid}\)"
+            ) as caught:
                 unmount(places, lazy=False, force=False)
             assert "--lazy" in caught.value.remedy
     assert is_mounted(places)
@@ -217,7 +219,7 @@ def test_a_detached_daemon_told_to_end_leaves_its_successor_mounted(places: Plac
 def test_a_mount_taken_away_with_umount_l_is_mounted_anew(places: Places) -> None:
     old = mount(places).pid
     with (places.mount / "file").open("rb", buffering=0) as held:
-        mounts.unmount(places.mount, lazy=True)
+        unmounting.unmount(places.mount, lazy=True)
         assert look(places)["state"] == "detached"
         assert mount(places).pid != old
         assert held.read(4) == b"what"
@@ -557,7 +559,7 @@ def test_an_ordinary_user_mounts_mends_and_unmounts(ordinary: dict[str, Any]) ->
     program = (
         "import sys, json, os, signal, time\n"
         "from resolver.places import Places\n"
-        "from unionfs import control, launch, mounts\n"
+        "from unionfs import control, launch, mounts, unmounting\n"
         "from unionfs.rendezvous import rendezvous\n"
         "from unionfs.cli.mount import unmount\n"
         "places = Places.from_environ()\n"
@@ -568,7 +570,7 @@ def test_an_ordinary_user_mounts_mends_and_unmounts(ordinary: dict[str, Any]) ->
         "said.append(mount().how)\n"
         "with open(places.mount / 'file', 'rb') as held:\n"
         "    try: unmount(places, lazy=False, force=False)\n"
-        "    except mounts.MountBusyError: said.append('busy')\n"
+        "    except unmounting.MountBusyError: said.append('busy')\n"
         "said.append(unmount(places, lazy=False, force=False)[1])\n"
         "os.kill(mount().pid, signal.SIGTERM)\n"
         "while rendezvous(places, places.mount).held(): time.sleep(0.01)\n"

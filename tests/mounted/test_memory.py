@@ -16,9 +16,9 @@ import pytest
 from resolver.interpreter import inspect
 from resolver.manifest import LayerSpec, Manifest
 from unionfs import control, mounts
-from unionfs.contents import Meta
 from unionfs.frames import CACHE_SIZE
 from unionfs.made import skeleton_layer
+from unionfs.meta import Meta
 from unionfs.pack import Member
 from unionfs.publish import publish
 from unionfs.registry import Registry

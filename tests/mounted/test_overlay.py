@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resolver.manifest import LayerSpec, Manifest, Python, Schemes
-from unionfs.contents import Meta
+from unionfs.meta import Meta
 from unionfs.pack import members_of_directory
 from unionfs.publish import publish
 from unionfs.registry import Registry

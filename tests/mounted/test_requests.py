@@ -20,8 +20,8 @@ import pytest
 from resolver.interpreter import Interpreter, inspect
 from resolver.manifest import LayerSpec, Manifest
 from unionfs import launch
-from unionfs.contents import Meta
 from unionfs.made import skeleton_layer
+from unionfs.meta import Meta
 from unionfs.pack import Member
 from unionfs.publish import publish
 from unionfs.registry import Registry

@@ -26,9 +26,9 @@ import pytest
 from resolver.interpreter import inspect
 from resolver.manifest import LayerSpec, Manifest
 from unionfs import control, launch
-from unionfs.contents import Meta
 from unionfs.layer import Kind
 from unionfs.made import skeleton_layer
+from unionfs.meta import Meta
 from unionfs.pack import Member
 from unionfs.publish import publish
 from unionfs.registry import Registry

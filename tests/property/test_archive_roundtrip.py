@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unionfs.archive import Archive
-from unionfs.contents import FRAME_SIZE, Meta
+from unionfs.contents import FRAME_SIZE
 from unionfs.frames import FrameCache
 from unionfs.layer import ROOT, EntryNo, Kind
+from unionfs.meta import Meta
 from unionfs.pack import Member, members_of_directory, pack
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ import pytest
 import zstandard
 
 from unionfs.archive import Archive
-from unionfs.contents import FRAME_SIZE, Meta, digest_of_contents
+from unionfs.contents import FRAME_SIZE, digest_of_contents
 from unionfs.frames import CONTENTS_MAGIC, FrameCache, SeekTable, skippable
 from unionfs.layer import ROOT, EntryNo, Kind, Layer, LayerError
+from unionfs.meta import Meta
 from unionfs.pack import Member, pack
 
 if TYPE_CHECKING:

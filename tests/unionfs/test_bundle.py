@@ -19,7 +19,7 @@ from unionfs import bundle
 from unionfs import stores as stores_module
 from unionfs.bundle import Moved
 from unionfs.cli.progress import Display
-from unionfs.contents import Meta
+from unionfs.meta import Meta
 from unionfs.pack import Member
 from unionfs.store import TEMPORARY_PREFIX, Store
 from unionfs.stores import Stores

@@ -18,8 +18,8 @@ from resolver.manifest import LayerSpec, Manifest
 from unionfs.bytecode import check, companion_key, companion_meta, sources, with_companions
 from unionfs.catalog import Catalog
 from unionfs.compiling import Means, compile_archive, compile_missing
-from unionfs.contents import Meta
 from unionfs.layer import EntryNo, Kind, LayerError
+from unionfs.meta import Meta
 from unionfs.pack import Member
 from unionfs.publish import publish
 from unionfs.registry import Registry

@@ -17,8 +17,8 @@ from resolver.remembered import project_key
 from resolver.resolved import Resolved, ResolvedView
 from unionfs import nodeid
 from unionfs.catalog import Catalog, manifest_path
-from unionfs.contents import Meta
 from unionfs.layer import EntryNo, LayerError
+from unionfs.meta import Meta
 from unionfs.nodeid import ArchiveNo, ProjectNo, ViewNo
 from unionfs.pack import Member
 from unionfs.publish import publish

@@ -10,19 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
-from unionfs.contents import (
-    FRAME_SIZE,
-    NAME_LIMIT,
-    Contents,
-    FrameTable,
-    Meta,
-    Row,
-    archive_name,
-    digest_of_contents,
-    digest_of_name,
-    encode,
-)
+from unionfs.contents import FRAME_SIZE, Contents, FrameTable, Row, digest_of_contents, encode
 from unionfs.layer import ROOT, EntryNo, Kind, LayerError
+from unionfs.meta import NAME_LIMIT, Meta, archive_name, digest_of_name
 
 META = Meta(kind="distribution", name="demo", version="1.0", stem="demo-1.0-py3-none-any")
 SHA = hashlib.sha256

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resolver.manifest import LayerSpec, Manifest, Python, Schemes
-from unionfs.contents import Meta
 from unionfs.explain import Origin, find
 from unionfs.layer import Kind
+from unionfs.meta import Meta
 from unionfs.pack import Member
 from unionfs.store import Store
 from unionfs.view import union_of

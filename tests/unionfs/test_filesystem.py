@@ -19,9 +19,9 @@ from resolver.places import Places
 from resolver.resolved import Resolved, ResolvedView
 from unionfs import nodeid
 from unionfs.catalog import Catalog, manifest_path
-from unionfs.contents import Meta
 from unionfs.filesystem import BRIEFLY, FOREVER, Absent, Attributes, Filesystem, FileSystemError
 from unionfs.layer import EntryNo, Kind
+from unionfs.meta import Meta
 from unionfs.nodeid import ArchiveNo, Fixed, NodeId, NodeKind
 from unionfs.pack import Member
 from unionfs.publish import publish

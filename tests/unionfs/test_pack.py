@@ -14,9 +14,10 @@ import zstandard
 
 from resolver.errors import PkgviewError
 from unionfs.archive import Archive
-from unionfs.contents import FRAME_SIZE, Meta
+from unionfs.contents import FRAME_SIZE
 from unionfs.frames import FrameCache
 from unionfs.layer import Entry, Kind, LayerError
+from unionfs.meta import Meta
 from unionfs.pack import BLOCK, MTIME, Member, members_of_directory, pack, tar_header
 
 if TYPE_CHECKING:

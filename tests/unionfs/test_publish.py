@@ -10,7 +10,7 @@ from resolver.errors import PkgviewError
 from resolver.manifest import LayerSpec, Manifest, Python, Schemes, ViewId
 from unionfs import publish as module
 from unionfs.catalog import Catalog, manifest_path
-from unionfs.contents import Meta
+from unionfs.meta import Meta
 from unionfs.pack import Member
 from unionfs.publish import publish
 from unionfs.registry import Registry

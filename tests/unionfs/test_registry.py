@@ -12,8 +12,8 @@ import pytest
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from unionfs import nodeid
-from unionfs.contents import Meta
 from unionfs.layer import EntryNo, Kind
+from unionfs.meta import Meta
 from unionfs.nodeid import ArchiveNo, NodeId, NodeKind
 from unionfs.pack import Member
 from unionfs.registry import VERSION, Registry

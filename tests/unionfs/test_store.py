@@ -17,9 +17,9 @@ import pytest
 
 from resolver.atomic import ABANDONED_AFTER
 from resolver.errors import PkgviewError
-from unionfs.contents import Meta
 from unionfs.frames import FrameCache
 from unionfs.layer import LayerError
+from unionfs.meta import Meta
 from unionfs.pack import Member
 from unionfs.store import Store
 
@@ -314,7 +314,7 @@ def test_a_read_only_disk(little_disk: Path) -> None:
 ADDER = """
 import io, random, sys
 from pathlib import Path
-from unionfs.contents import Meta
+from unionfs.meta import Meta
 from unionfs.pack import Member
 from unionfs.store import Store
 

@@ -8,8 +8,8 @@ import pytest
 
 from resolver.manifest import LayerSpec, Manifest, Python, Schemes
 from unionfs import nodeid
-from unionfs.contents import Meta
 from unionfs.layer import Kind, LayerError
+from unionfs.meta import Meta
 from unionfs.nodeid import LayerNo, NodeId, NodeKind, ViewNo
 from unionfs.pack import Member as Packed
 from unionfs.registry import Registry

@@ -13,7 +13,7 @@ import click
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from unionfs import control, daemon, launch, mounts
+from unionfs import control, daemon, launch, mounts, unmounting
 from unionfs.cli import console
 from unionfs.rendezvous import DaemonAbsentError, rendezvous
 from unionfs.service import TRANSPORT_VARIABLE, TRANSPORTS
@@ -146,12 +146,12 @@ def unmount(
         return path, "absent"
     if force:
         if there is not None:
-            mounts.abort(there)
+            unmounting.abort(there)
         if live is not None:
             _kill(live)
     devices: set[tuple[int, int]] = set()
     while (there := mounts.mounted_at(path)) is not None and there.ours:
-        mounts.unmount(path, lazy=lazy or force)
+        unmounting.unmount(path, lazy=lazy or force)
         devices.add(there.device)
     detached = lazy or (not force and _say_copies(devices))
     if live is None or _wait_for_end(live, patience, detached=detached):
@@ -163,7 +163,7 @@ def unmount(
 
 def _say_copies(devices: set[tuple[int, int]]) -> bool:
     """Name those whose copies of a mount are served until they end; False: there are none."""
-    holders = [holder for device in devices for holder in mounts.elsewhere(device)]
+    holders = [holder for device in devices for holder in unmounting.elsewhere(device)]
     if holders:
         names = ", ".join(f"{name} (pid {pid})" for pid, name in holders[:5])
         console.note(
