@@ -12,7 +12,6 @@ the mount point stops there: what lies behind it is decided from the text alone.
 
 from __future__ import annotations
 
-import enum
 import errno
 import functools
 import hashlib
@@ -21,6 +20,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from resolver.commandline import Runs, interpreter_of, parse_command
 from resolver.manifest import ViewId
 from resolver.procfs import (
     PROC,
@@ -208,97 +208,6 @@ def ancestors(
         chain.append((Ancestor(pid, parent.start_time), parent.image))
         pid, start_time = parent.ppid, parent.start_time
     return tuple(chain)
-
-
-_INTERPRETER = re.compile(r"(python|pypy)(\d+(?:\.\d+)?)?(t?)(?:d|-dbg|-c)?")
-_VERSION_DIRECTORY = re.compile(
-    r"(?:c?python|pypy)?-?(\d+\.\d+)(?:\.\d+)?(\+freethreaded|t)?(?:-.*)?"
-)
-
-
-def interpreter_of(exe: str) -> str | None:
-    """The Python version of an executable: "3.11", "3.13t", "pypy3.10", "" if it does not say.
-
-    None if it is no Python. The file's own name counts (links were followed by the kernel), then
-    the nearest directory that is named like a version, as pyenv's and uv's are. PyPy has a name of
-    its own, so that no CPython view is taken for one that was made for it.
-    """
-    directory, _, name = exe.removesuffix(" (deleted)").rpartition("/")
-    match = _INTERPRETER.fullmatch(name)
-    if match is None:
-        return None
-    prefix = "pypy" if match[1] == "pypy" else ""
-    if match[2] and "." in match[2]:
-        return f"{prefix}{match[2]}{match[3]}"
-    for part in reversed(directory.split("/")):
-        if found := _VERSION_DIRECTORY.fullmatch(part):
-            return f"{prefix}{found[1]}{'t' if found[2] or match[3] else ''}"
-    return prefix
-
-
-class Runs(enum.Enum):
-    """What a Python was told to run."""
-
-    SCRIPT = enum.auto()
-    MODULE = enum.auto()
-    CODE = enum.auto()
-    STDIN = enum.auto()
-    NOTHING = enum.auto()
-
-
-class Command(NamedTuple):
-    """The script's path, the module's name or the code; b"" for the others."""
-
-    kind: Runs
-    value: bytes = b""
-
-
-# Python/getopt.c and Python/initconfig.c, the same from 3.11 to 3.14.
-_FLAGS = frozenset(b"bBdEiIOPqRsStuvx")
-_WITH_ARGUMENT = frozenset(b"WX")
-_CHECKS = ([b"default"], [b"always"], [b"never"])
-
-
-def parse_command(argv: Sequence[bytes]) -> Command:  # noqa: C901, PLR0911, PLR0912 - one branch an option, as getopt.c has them
-    """What `python ARGV[1:]` runs, by the rules of Python's own `getopt.c`.
-
-    NOTHING where Python only prints (-h, -V) or refuses the command line.
-    """
-    at = 1
-    while at < len(argv):
-        word = argv[at]
-        if word in (b"", b"-") or not word.startswith(b"-"):
-            break
-        at += 1
-        if word == b"--":
-            break
-        if word in (b"--help", b"--version"):
-            return Command(Runs.NOTHING)
-        rest = word[1:]
-        while rest:
-            option, rest = rest[0], rest[1:]
-            if option in _FLAGS:
-                continue
-            if option == ord("-"):  # also in the middle of a word: -B-check-hash-based-pycs
-                if rest != b"check-hash-based-pycs" or [*argv[at : at + 1]] not in _CHECKS:
-                    return Command(Runs.NOTHING)  # --help-all and its like, or an unknown one
-                at += 1
-                break
-            if option not in _WITH_ARGUMENT and option not in b"cm":
-                return Command(Runs.NOTHING)  # -h, -?, -V, or an unknown one
-            if not rest:
-                if at >= len(argv):
-                    return Command(Runs.NOTHING)
-                rest = argv[at]
-                at += 1
-            if option == ord("c"):
-                return Command(Runs.CODE, rest)
-            if option == ord("m"):
-                return Command(Runs.MODULE, rest)
-            break
-    if at >= len(argv) or argv[at] == b"-":
-        return Command(Runs.STDIN)
-    return Command(Runs.SCRIPT, argv[at]) if argv[at] else Command(Runs.NOTHING)
 
 
 class Inside(NamedTuple):

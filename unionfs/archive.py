@@ -28,14 +28,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from unionfs.contents import Contents
-from unionfs.frames import (
-    CONTENTS_MAGIC,
-    FOOTER_SIZE,
-    FrameCache,
-    SeekTable,
-    decompress,
-    unwrap,
-)
+from unionfs.frames import CONTENTS_MAGIC, FOOTER_SIZE, SeekTable, decompress, unwrap
 from unionfs.layer import Entry, EntryNo, Kind, LayerError
 from unionfs.meta import Meta, archive_name, digest_of_name
 
@@ -43,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from unionfs.framecache import FrameCache
     from unionfs.layer import Child
 
 AT_ONCE: Final = 2

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from resolver.errors import PkgviewError
 from unionfs.archive import Archive
-from unionfs.frames import FrameCache
+from unionfs.framecache import FrameCache
 from unionfs.layer import LayerError
 from unionfs.meta import digest_of_name
 from unionfs.needs import read_needs

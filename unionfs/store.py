@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Final
 from resolver.atomic import ABANDONED_AFTER, Held, claim_file, write_atomically
 from resolver.errors import PkgviewError
 from unionfs.archive import Archive
-from unionfs.frames import FrameCache
+from unionfs.framecache import FrameCache
 from unionfs.layer import LayerError
 from unionfs.meta import digest_of_name
 

@@ -24,7 +24,7 @@ from tests.unionfs.test_contents import parse, touch_everything
 from unionfs import record
 from unionfs.archive import Archive
 from unionfs.filesystem import FileSystemError
-from unionfs.frames import FrameCache
+from unionfs.framecache import FrameCache
 from unionfs.kernel import abi
 from unionfs.kernel.protocol import Interrupt, Link, Protocol, Read
 from unionfs.layer import EntryNo, Kind, LayerError
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unionfs.filesystem import Filesystem
-    from unionfs.frames import Key
+    from unionfs.framecache import Key
 
 
 class Verdict(NamedTuple):

@@ -16,7 +16,7 @@ import pytest
 from resolver.interpreter import inspect
 from resolver.manifest import LayerSpec, Manifest
 from unionfs import control, mounts
-from unionfs.frames import CACHE_SIZE
+from unionfs.framecache import CACHE_SIZE
 from unionfs.made import skeleton_layer
 from unionfs.meta import Meta
 from unionfs.pack import Member

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from unionfs.archive import Archive
 from unionfs.contents import FRAME_SIZE
-from unionfs.frames import FrameCache
+from unionfs.framecache import FrameCache
 from unionfs.layer import ROOT, EntryNo, Kind
 from unionfs.meta import Meta
 from unionfs.pack import Member, members_of_directory, pack

@@ -13,7 +13,8 @@ import zstandard
 
 from unionfs.archive import Archive
 from unionfs.contents import FRAME_SIZE, digest_of_contents
-from unionfs.frames import CONTENTS_MAGIC, FrameCache, SeekTable, skippable
+from unionfs.framecache import FrameCache
+from unionfs.frames import CONTENTS_MAGIC, SeekTable, skippable
 from unionfs.layer import ROOT, EntryNo, Kind, Layer, LayerError
 from unionfs.meta import Meta
 from unionfs.pack import Member, pack

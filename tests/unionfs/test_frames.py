@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unionfs.contents import FRAME_SIZE
+from unionfs.framecache import FrameCache
 from unionfs.frames import (
     COMPRESSED_LIMIT,
     FOOTER_SIZE,
-    FrameCache,
     FrameWriter,
     SeekTable,
     decompress,

@@ -15,7 +15,7 @@ import zstandard
 from resolver.errors import PkgviewError
 from unionfs.archive import Archive
 from unionfs.contents import FRAME_SIZE
-from unionfs.frames import FrameCache
+from unionfs.framecache import FrameCache
 from unionfs.layer import Entry, Kind, LayerError
 from unionfs.meta import Meta
 from unionfs.pack import BLOCK, MTIME, Member, members_of_directory, pack, tar_header

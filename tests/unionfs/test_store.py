@@ -17,7 +17,7 @@ import pytest
 
 from resolver.atomic import ABANDONED_AFTER
 from resolver.errors import PkgviewError
-from unionfs.frames import FrameCache
+from unionfs.framecache import FrameCache
 from unionfs.layer import LayerError
 from unionfs.meta import Meta
 from unionfs.pack import Member

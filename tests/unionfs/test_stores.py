@@ -14,7 +14,7 @@ from resolver.config import ConfiguredStore
 from resolver.errors import PkgviewError
 from resolver.manifest import LayerSpec, Manifest, Python, Schemes
 from unionfs import stores as stores_module
-from unionfs.frames import FrameCache
+from unionfs.framecache import FrameCache
 from unionfs.layer import LayerError
 from unionfs.meta import Meta
 from unionfs.pack import Member

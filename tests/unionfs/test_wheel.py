@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from resolver.errors import PkgviewError
 from unionfs import zipcheck, zipdirectory
 from unionfs.archive import Archive
-from unionfs.frames import FrameCache
+from unionfs.framecache import FrameCache
 from unionfs.layer import Kind
 from unionfs.pack import pack
 from unionfs.wheel import WheelRefused, open_wheel
