@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import trio
 
+    from unionfs.questions import Answering
     from unionfs.service import Service
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Conversation:
 
     `device`: the mount's, once it is there. `life`: what `status` says of the processes; its `pid`
     is the one that commands know the daemon by. `let_go` gives up lock and socket, `stop` ends all.
+    `others`: the workers beside this process.
     """
 
     def __init__(  # noqa: PLR0913 - what a conversation is about, each by its name
@@ -40,6 +42,7 @@ class Conversation:
         let_go: Callable[[], None],
         stop: Callable[[], None],
         operations: Mapping[str, control.Operation] | None = None,
+        others: Answering | None = None,
     ) -> None:
         self._service = service
         self._mountpoint = mountpoint
@@ -49,6 +52,7 @@ class Conversation:
         self._let_go = let_go
         self._stop = stop
         self._operations = operations or {}
+        self._others = others
 
     async def hold(self, listener: socket.socket, leaving: trio.Event | None = None) -> None:
         """Serve the control socket until cancelled or, soon after, `leaving`; it harms no mount."""
@@ -90,12 +94,16 @@ class Conversation:
         return isinstance(view, str) and self._is_mounted() and self._service.knows(view)
 
     async def _status(self, _: control.Request) -> dict[str, Any]:
+        requests, memory = self._requests, _memory()
+        if self._others is not None:
+            requests = requests + await self._others.counted()
+            memory += sum(map(_memory_alone, self._others.pids))
         return {
             "version": version(),
             "mountpoint": os.fspath(self._mountpoint),
             "transport": self._service.transport,
-            "memory": _memory(),
-            "requests": dict(sorted(self._requests.items())),
+            "memory": memory,
+            "requests": dict(sorted(requests.items())),
             **self._life(),
             **self._service.gauges(),
         }
@@ -108,3 +116,12 @@ class Conversation:
 def _memory() -> int:
     """Resident set of this process, bytes."""
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _memory_alone(pid: int) -> int:
+    """What a process has in memory that no other has, bytes; 0 for one that has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Private_"))

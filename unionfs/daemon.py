@@ -175,6 +175,8 @@ class Daemon:
             "pid": os.getpid(),
             "server": os.getpid(),
             "supervised": False,
+            "workers": 1,
+            "pids": [os.getpid()],
             "uptime": time.monotonic() - self._born,
         }
 
@@ -253,8 +255,9 @@ def serve(
         _settle(claimed.mountpoint)
         here = replace(places, mount=claimed.mountpoint)
         transport = "" if assemble else mount.chosen_transport(claimed.transport)
+        workers = 1 if assemble else mount.chosen_workers(transport, claimed.workers)
         if transport == SUPERVISED:
-            supervisor.mount(claimed, here, announce, background=background)
+            supervisor.mount(claimed, here, announce, background=background, workers=workers)
         else:
             service = assemble(here) if assemble else mount.assemble(here, transport)
             trio.run(Daemon(claimed, service, announce).run)
@@ -309,6 +312,7 @@ def _arguments(argv: Sequence[str] | None) -> dict[str, Any]:
     parser.add_argument("--background", action="store_true", help="leave the parent process")
     parser.add_argument("--allow-other", action="store_true", help="let other users in")
     parser.add_argument("--transport", default="", help="how the mount was made that is mended")
+    parser.add_argument("--workers", type=int, default=1, help="the same")
     parser.add_argument("--held", type=Held.from_json, help="the live mount to go on with")
     return vars(parser.parse_args(argv))
 
@@ -348,6 +352,7 @@ def main(
                 mended=False,
                 shared=given["allow_other"],
                 transport=given["transport"],
+                workers=given["workers"],
             )
         )
         if isinstance(claimed, Mounted):

@@ -23,6 +23,9 @@ class Held:
     names it. `seat`: a memfd that the supervisor has locked, fcntl(2), as long as it lives, so that
     there is one. `supervisors`, `servers`: the ends of the channel on which servers speak to it.
     `running`: the servers there are, each with the memfd of its requests in flight.
+    `crew`: for each worker its pid, 0 if it is not known, and the memfd of its requests, the same
+    for the mount's life. `questions`: the two ends of the channel through which workers and servers
+    meet; nothing where there are no workers.
     `holding`: the lock and the socket are still this mount's. `born`: on the monotonic clock.
     """
 
@@ -36,6 +39,8 @@ class Held:
     supervisors: int
     servers: int
     running: tuple[tuple[int, int], ...] = ()
+    crew: tuple[tuple[int, int], ...] = ()
+    questions: tuple[int, ...] = ()
     restarts: int = 0
     upgrades: int = 0
     holding: bool = True
@@ -47,11 +52,16 @@ class Held:
         return [executable, *COMMAND[1:], f"--held={self.to_json()}"]
 
     @property
+    def workers(self) -> int:
+        """How many processes answer the kernel, as `--workers` counts them."""
+        return 1 + len(self.crew)
+
+    @property
     def descriptors(self) -> tuple[int, ...]:
         """All of them."""
         return (
             self.mount, self.listener, self.lock, self.seat, self.supervisors, self.servers,
-            *(slots for _, slots in self.running),
+            *self.questions, *(slots for _, slots in (*self.running, *self.crew)),
         )  # fmt: skip
 
     def to_json(self) -> str:
@@ -68,8 +78,10 @@ class Held:
         content = json.loads(text)
         places = {name: Path(path) for name, path in content.pop("places").items()}
         major, minor = content.pop("device")
-        running = tuple((pid, slots) for pid, slots in content.pop("running"))
-        held = cls(places=Places(**places), device=(major, minor), running=running, **content)
+        for pairs in ("running", "crew"):
+            content[pairs] = tuple((pid, slots) for pid, slots in content.get(pairs, ()))
+        content["questions"] = tuple(content.get("questions", ()))
+        held = cls(places=Places(**places), device=(major, minor), **content)
         for number in held.descriptors:
             os.set_inheritable(number, False)  # noqa: FBT003 - positional only
         return held

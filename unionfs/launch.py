@@ -64,7 +64,8 @@ class Mounted:
 class Claim:
     """The right to serve a mount point, which is ready to be mounted: `lock` is held.
 
-    `shared`: with `allow_other`. `transport`: of the mount that is mended; "" for the default.
+    `shared`: with `allow_other`. `transport`, `workers`: of the mount that is mended; "" for the
+    default.
     """
 
     mountpoint: Path
@@ -73,6 +74,7 @@ class Claim:
     mended: bool
     shared: bool = False
     transport: str = ""
+    workers: int = 1
 
 
 def ensure_mounted(
@@ -192,7 +194,7 @@ def _refuse_private(mountpoint: Path) -> None:
 def _prepare(mountpoint: Path, meeting: Rendezvous, lock: int, *, shared: bool) -> Claim:
     """Mend and check, holding the lock: a mount of ours that is there now has no daemon.
 
-    A mount that is mended lets in whom it let in before, by the same transport.
+    A mount that is mended lets in whom it let in before, by the same transport and as many workers.
     """
     try:
         mounting.preflight()
@@ -206,7 +208,7 @@ def _prepare(mountpoint: Path, meeting: Rendezvous, lock: int, *, shared: bool) 
         raise
     return Claim(
         mountpoint=mountpoint, meeting=meeting, lock=lock, mended=mended, shared=shared,
-        transport=dead.transport if dead else "",
+        transport=dead.transport if dead else "", workers=dead.workers if dead else 1,
     )  # fmt: skip
 
 
@@ -250,7 +252,7 @@ def _start(places: Places, claimed: Claim, command: Sequence[str]) -> int:
         process = subprocess.Popen(
             [*command, "--background", f"--lock={claimed.lock}", f"--ready={writable}", *where,
              f"--mount={os.fspath(claimed.mountpoint)}",
-             f"--transport={claimed.transport}",
+             f"--transport={claimed.transport}", f"--workers={claimed.workers}",
              *(["--allow-other"] if claimed.shared else [])],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
             start_new_session=True, pass_fds=(claimed.lock, writable),

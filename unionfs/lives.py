@@ -37,8 +37,9 @@ LONGEST_PAUSE: Final = 5.0
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Running:
-    """A server. `ready`: since when it serves; `stopped`: since when it does not run (SIGSTOP).
+    """A server, or a `worker`.
 
+    `ready`: since when it serves; `stopped`: since when it does not run (SIGSTOP).
     `told`: SIGUSR1, to leave the commands, or SIGUSR2, to end once all is answered: it is not
     replaced when it ends. `limit`: when it is killed unless it has done so.
     """
@@ -53,11 +54,18 @@ class Running:
     hushed: bool = False
     limit: float | None = None
     overdue: bool = False
+    worker: bool = False
+
+    def __str__(self) -> str:
+        """As a log has it."""
+        return f"{'worker' if self.worker else 'server'} {self.pid}"
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Start:
-    """A server to be started; `died`: when its predecessor did, `leaving`: for the slots only.
+    """A server, or a `worker`, to be started.
+
+    `died`: when its predecessor did; `leaving`: for the slots only.
 
     `slots` is None where they have to be made.
     """
@@ -67,6 +75,7 @@ class Start:
     died: float | None = None
     leaving: bool = False
     shortness: int = 0
+    worker: bool = False
 
     @property
     def suspect(self) -> bool:
@@ -86,7 +95,7 @@ def successor(one: Running, status: int | None, now: float) -> Start:
     shortness = min(shortness, _MOST)
     over = shortness - _SUSPECT
     pause = 0.0 if over < 0 else min(0.1 * 2 ** (over // _CRASHED), LONGEST_PAUSE)
-    return Start(slots=one.slots, due=now + pause, died=now, shortness=shortness)
+    return Start(slots=one.slots, due=now + pause, died=now, shortness=shortness, worker=one.worker)
 
 
 def status_of(one: Running) -> int | None:

@@ -5,6 +5,7 @@ Concurrency: `Filesystem`, `Catalog` and their `Registry` belong to the trio thr
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,16 +18,26 @@ from unionfs.current import Current
 from unionfs.default import ensure_default
 from unionfs.filesystem import Filesystem
 from unionfs.kernel import devfuse, libfuse
+from unionfs.layer import LayerError
 from unionfs.operations import Operations
 from unionfs.registry import Registry
 from unionfs.resolving import Resolving
-from unionfs.service import SUPERVISED, TRANSPORT_VARIABLE, TRANSPORTS, Service
+from unionfs.service import (
+    MOST_WORKERS,
+    SUPERVISED,
+    TRANSPORT_VARIABLE,
+    TRANSPORTS,
+    WORKERS_VARIABLE,
+    Service,
+)
 from unionfs.stores import Stores
 
 if TYPE_CHECKING:
     from resolver.places import Places
     from unionfs import control
     from unionfs.kernel.gains import Gain
+    from unionfs.questions import Asking
+    from unionfs.service import Answer
 
 
 def build_filesystem(places: Places) -> tuple[Filesystem, Current]:
@@ -49,6 +60,31 @@ def chosen_transport(before: str = "") -> str:
             remedy=f"{TRANSPORT_VARIABLE} may be {' or '.join(TRANSPORTS)}.",
         )
     return name
+
+
+def chosen_workers(transport: str, before: int = 1) -> int:
+    """How many processes the environment wants, or the mount had before, or one."""
+    text = os.environ.get(WORKERS_VARIABLE) or str(before if transport == SUPERVISED else 1)
+    number = int(text) if text.isascii() and text.isdecimal() else 0
+    if not 1 <= number <= MOST_WORKERS:
+        raise PkgviewError(
+            f"{text!r} is no number of workers",
+            remedy=f"Name one from 1 to {MOST_WORKERS}, with --workers or {WORKERS_VARIABLE}.",
+        )
+    if number > 1 and transport != SUPERVISED:
+        raise PkgviewError(
+            f"a mount with the transport {transport} is served by one process, not by {number}",
+            remedy=f"Mount with `--transport {SUPERVISED}`, or with `--workers 1`.",
+        )
+    return number
+
+
+def assemble_worker(places: Places, asking: Asking) -> Answer:
+    """What a worker serves: the same file system, but for `current`, which it asks the server."""
+    catalog = Catalog(places, Stores(places), Registry(places.state / "registry.sqlite3"))
+    catalog.opened = asking.opened
+    filesystem = Filesystem(catalog, asking, uid=os.getuid(), gid=os.getgid())
+    return partial(devfuse.answer, filesystem)
 
 
 def assemble(places: Places, transport: str = SUPERVISED) -> Service:
@@ -77,6 +113,13 @@ def assemble(places: Places, transport: str = SUPERVISED) -> Service:
     def knows(view: str) -> bool:
         return catalog.view_number(ViewId(view)) is not None
 
+    async def view_of(tid: int) -> ViewId:
+        return ViewId((await filesystem.current(tid)).decode().removeprefix("views/"))
+
+    def look_into(view: ViewId) -> None:
+        with contextlib.suppress(LayerError, PkgviewError, OSError):
+            catalog.view(view)
+
     async def refresh(_: control.Request) -> None:
         binder.refresh()
 
@@ -90,4 +133,6 @@ def assemble(places: Places, transport: str = SUPERVISED) -> Service:
         answer=partial(devfuse.answer, filesystem, gained=gained)
         if transport == SUPERVISED
         else None,
+        view_of=view_of,
+        look_into=look_into,
     )

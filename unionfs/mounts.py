@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 FSTYPE = "fuse.pkgview"
 
 _SOURCE = "pkgview"
-"""What a mount says it is of; `pkgview-NAME` where it has another transport than the default."""
+"""What a mount says it is of; `pkgview-NAME` where it has another transport than the default, and
+`pkgview-NAME-N` where N processes serve it."""
 
 _OPTIONS = frozenset(
     {
@@ -71,12 +72,26 @@ class Mount:
     @property
     def transport(self) -> str:
         """The transport it was mounted with, which thus outlives its daemon; "": the default."""
-        return self.source.removeprefix(_SOURCE).removeprefix("-")
+        return self._said[0]
+
+    @property
+    def workers(self) -> int:
+        """How many processes were to serve it, in the same way."""
+        return int(self._said[1]) if self._said[1].isdecimal() else 1
+
+    @property
+    def _said(self) -> tuple[str, str]:
+        transport, _, workers = self.source.removeprefix(_SOURCE).removeprefix("-").partition("-")
+        return transport, workers
 
 
-def options(transport: str = "", *, shared: bool) -> set[str]:
-    """What a mount of ours is made with; `shared`: other users are let in."""
+def options(transport: str = "", *, shared: bool, workers: int = 1) -> set[str]:
+    """What a mount of ours is made with; `shared`: other users are let in.
+
+    More than one of `workers` only with a transport.
+    """
     source = f"{_SOURCE}-{transport}" if transport else _SOURCE
+    source += f"-{workers}" if workers > 1 else ""
     return {*_OPTIONS, f"fsname={source}", *([ALLOW_OTHER] if shared else [])}
 
 

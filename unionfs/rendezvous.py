@@ -118,7 +118,7 @@ class Rendezvous:
     def pids(self) -> list[int]:
         """The daemon's processes, its supervisor first, that really have the lock file open."""
         try:
-            pids = [int(pid) for pid in self.lock.read_bytes()[:256].split()]
+            pids = [int(pid) for pid in self.lock.read_bytes()[:1024].split()]
             ours = self.lock.stat()
         except (OSError, ValueError):
             return []

@@ -37,9 +37,11 @@ import trio
 from resolver.errors import PkgviewError
 from unionfs.conversation import Conversation
 from unionfs.kernel import abi
+from unionfs.kernel.devfuse import Fellows
 from unionfs.kernel.session import Terms
 from unionfs.kernel.slots import Slots
 from unionfs.mount import assemble
+from unionfs.questions import Answering
 from unionfs.rendezvous import rendezvous
 
 if TYPE_CHECKING:
@@ -83,6 +85,19 @@ class Life:
 
 def run(held: Held, life: Life) -> int:
     """Serve in this process, which does nothing else: its exit status."""
+    slots = begin(held, life)
+    if life.refusing:
+        _refuse_whatever_waits(held.mount, slots)
+    try:
+        service = assemble(held.places)
+    except PkgviewError as error:
+        tell(held.servers, failed={"what": error.what, "remedy": error.remedy})
+        raise
+    return trio.run(Server(held, life, service, slots).run)
+
+
+def begin(held: Held, life: Life) -> Slots:
+    """What servers and workers begin with: the slots, without what may be what ends them."""
     _be_killed_first()
     _share_one_heap()
     slots = Slots(life.slots)
@@ -93,14 +108,7 @@ def run(held: Held, life: Life) -> int:
                 "request %d (opcode %d) ended servers again and again: refused", unique, opcode
             )
             _refuse(held.mount, slots, number)
-    if life.refusing:
-        _refuse_whatever_waits(held.mount, slots)
-    try:
-        service = assemble(held.places)
-    except PkgviewError as error:
-        _tell(held.servers, failed={"what": error.what, "remedy": error.remedy})
-        raise
-    return trio.run(Server(held, life, service, slots).run)
+    return slots
 
 
 def _share_one_heap() -> None:
@@ -148,7 +156,7 @@ def channel() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-def _tell(channel: int, **words: object) -> None:
+def tell(channel: int, **words: object) -> None:
     """Tell the supervisor; one that has died meanwhile is found out elsewhere."""
     with contextlib.suppress(OSError):
         os.write(channel, json.dumps({"pid": os.getpid(), **words}).encode())
@@ -178,6 +186,14 @@ class Server:
         self._channel = held.servers
         self._hushed = trio.Event()
         self._draining = trio.Event()
+        self._answering: Answering | None = None
+        self._fellows: Fellows | None = None
+        if held.crew and service.view_of is not None:
+            self._fellows = Fellows()
+            self._answering = Answering(
+                held.questions[1], self._fellows,
+                current=service.view_of, look_into=service.look_into,
+            )  # fmt: skip
 
     async def run(self) -> int:
         """Until the mount is gone, or all is answered after SIGUSR2."""
@@ -191,12 +207,14 @@ class Server:
             if not self._life.leaving:
                 nursery.start_soon(self._heed_supervisor)
                 nursery.start_soon(self._converse)
+                if self._answering is not None:
+                    nursery.start_soon(self._answering.hold, self._draining)
             if self._life.died is not None:
                 self._pause = time.monotonic() - self._life.died
-            _tell(self._channel, ready=True)
+            tell(self._channel, ready=True)
             await answer(
                 self._held.mount, Terms.from_json(self._held.terms), self._slots,
-                requests=self._requests, draining=self._draining,
+                requests=self._requests, draining=self._draining, fellows=self._fellows,
             )  # fmt: skip
             nursery.cancel_scope.cancel()
         return 0
@@ -225,8 +243,9 @@ class Server:
             life=self._processes,
             requests=self._requests,
             let_go=self._let_go,
-            stop=lambda: _tell(self._channel, stop=True),
+            stop=lambda: tell(self._channel, stop=True),
             operations={"upgrade": self._upgrade},
+            others=self._answering,
         )
         with socket.socket(fileno=os.dup(self._held.listener)) as listener:
             async with trio.open_nursery() as alongside:
@@ -234,13 +253,15 @@ class Server:
                     alongside.start_soon(work)
                 await conversation.hold(listener, self._hushed)
                 alongside.cancel_scope.cancel()
-        _tell(self._channel, hushed=True)
+        tell(self._channel, hushed=True)
 
     def _processes(self) -> dict[str, Any]:
         return {
             "pid": self._supervisor,
             "server": os.getpid(),
             "supervised": True,
+            "workers": self._held.workers,
+            "pids": [os.getpid(), *(self._answering.pids if self._answering else ())],
             "restarts": self._life.restarts,
             "upgrades": self._held.upgrades,
             "pause": self._pause,
@@ -256,7 +277,7 @@ class Server:
             self._held = replace(self._held, holding=False)
             rendezvous(self._held.places, self._held.places.mount).socket.unlink(missing_ok=True)
             fcntl.flock(self._held.lock, fcntl.LOCK_UN)
-            _tell(self._channel, let_go=True)
+            tell(self._channel, let_go=True)
 
     async def _upgrade(self, request: control.Request) -> None:
         executable = request.arguments.get("executable")
@@ -268,7 +289,7 @@ class Server:
         ):
             raise PkgviewError(f"{executable!r} is no interpreter that could be started")
         logger.info("upgrading: to %s", executable)
-        _tell(self._channel, upgrade=executable)
+        tell(self._channel, upgrade=executable)
 
     # The supervisor's death
 
@@ -297,6 +318,7 @@ class Server:
                 supervisors=theirs.fileno(),
                 servers=ours.detach(),
                 running=((os.getpid(), self._slots.descriptor),),
+                crew=tuple((0, slots) for _, slots in self._held.crew),
                 restarts=self._life.restarts,
             )
             os.close(self._channel)

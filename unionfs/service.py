@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     import trio
 
+    from resolver.manifest import ViewId
     from unionfs import control
+    from unionfs.kernel.devfuse import Fellows
     from unionfs.kernel.session import Terms
     from unionfs.kernel.slots import Slots
 
@@ -25,6 +27,12 @@ SUPERVISED = TRANSPORTS[0]
 
 TRANSPORT_VARIABLE = "PKGVIEW_TRANSPORT"
 """The environment variable that names the transport of the mounts which are made."""
+
+WORKERS_VARIABLE = "PKGVIEW_WORKERS"
+"""The one that says how many processes serve them."""
+
+MOST_WORKERS = 64
+"""Processes of one mount; each has its own memory for what it has decompressed."""
 
 
 class Serve(Protocol):
@@ -48,7 +56,7 @@ class Answer(Protocol):
     Returns when it was unmounted; once `draining` is set, when all that was read is answered.
     """
 
-    async def __call__(
+    async def __call__(  # noqa: PLR0913 - what makes a live mount, each by its name
         self,
         descriptor: int,
         terms: Terms,
@@ -56,8 +64,9 @@ class Answer(Protocol):
         *,
         requests: Counter[str],
         draining: trio.Event | None = None,
+        fellows: Fellows | None = None,
     ) -> None:
-        """Count every request in `requests`, by opcode."""
+        """Count every request in `requests`, by opcode. `fellows`: who answers beside this one."""
         ...
 
 
@@ -69,7 +78,8 @@ class Service:
     under it; `serve`, where one process does it all: libfuse, which owns what it has mounted.
 
     `knows` says whether there is a view of that name. `alongside` runs while it is mounted,
-    in tasks that never return and let no exception out.
+    in tasks that never return and let no exception out. For workers that ask: `view_of` says which
+    view is a thread's, `look_into` opens one.
     """
 
     transport: str
@@ -79,3 +89,5 @@ class Service:
     alongside: Sequence[Callable[[], Awaitable[None]]] = ()
     serve: Serve | None = None
     answer: Answer | None = None
+    view_of: Callable[[int], Awaitable[ViewId]] | None = None
+    look_into: Callable[[ViewId], None] = lambda _: None

@@ -16,7 +16,7 @@ from resolver.places import Places
 from unionfs import control, daemon, launch, mounts, unmounting
 from unionfs.cli import console
 from unionfs.rendezvous import DaemonAbsentError, rendezvous
-from unionfs.service import TRANSPORT_VARIABLE, TRANSPORTS
+from unionfs.service import MOST_WORKERS, TRANSPORT_VARIABLE, TRANSPORTS, WORKERS_VARIABLE
 
 if TYPE_CHECKING:
     from unionfs.rendezvous import Rendezvous
@@ -43,9 +43,10 @@ Examples:
   pkgview mount --foreground             for a service manager; Ctrl-C unmounts
   pkgview mount --allow-other /srv/pkgview     as root: views for everybody
   pkgview mount --transport libfuse      where pkgview's own loop has trouble with a kernel
+  pkgview mount --workers 4              for many programs at once on a machine with many cores
 
-A transport is kept until `pkgview umount`, also where the mount is mended after its daemon died;
-PKGVIEW_TRANSPORT chooses for every mount that is made.
+Transport and workers are kept until `pkgview umount`, also where the mount is mended after its
+daemon died; PKGVIEW_TRANSPORT and PKGVIEW_WORKERS choose for every mount that is made.
 
 With --allow-other everybody can read every view. At root's mount each user's programs see the views
 of that user's own projects; they are looked at with that user's rights.
@@ -59,25 +60,31 @@ of that user's own projects; they are looked at with that user's rights.
     type=click.Choice(TRANSPORTS),
     help="How to talk to the kernel: pkgview's own loop (devfuse), or libfuse's.",
 )
+@click.option(
+    "--workers", metavar="N", help=f"How many processes answer the kernel, 1 to {MOST_WORKERS} (1)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what happened as JSON.")
-def mount(
+def mount(  # noqa: PLR0913 - one an option
     mountpoint: Path | None,
     *,
     allow_other: bool,
     foreground: bool,
     transport: str | None,
+    workers: str | None,
     as_json: bool,
 ) -> None:
     """Mount the views; does nothing if they are mounted, and mends a mount whose daemon died."""
     places = places_for(mountpoint)
     if transport is not None:
         os.environ[TRANSPORT_VARIABLE] = transport  # which the daemon inherits
+    if workers is not None:
+        os.environ[WORKERS_VARIABLE] = workers
     if foreground:
         daemon.serve_here(places, shared=allow_other)
         return
     mounted = launch.ensure_mounted(places, shared=allow_other)
-    if transport is not None and mounted.how == "already":
-        _refuse_another(replace(places, mount=mounted.mountpoint), transport)
+    if mounted.how == "already":
+        _refuse_another(replace(places, mount=mounted.mountpoint), transport, workers)
     if as_json:
         console.as_json(
             {"mountpoint": os.fspath(mounted.mountpoint), "pid": mounted.pid, "how": mounted.how}
@@ -92,13 +99,20 @@ def mount(
     )
 
 
-def _refuse_another(places: Places, transport: str) -> None:
-    there = control.ask(rendezvous(places, places.mount), "status")["transport"]
-    if there != transport:
-        raise PkgviewError(
-            f"{places.mount} is mounted already, through {there}",
-            remedy="Run `pkgview umount` first.",
-        )
+def _refuse_another(places: Places, transport: str | None, workers: str | None) -> None:
+    """Say no to what a mount that is there is not."""
+    if transport is None and workers is None:
+        return
+    there = control.ask(rendezvous(places, places.mount), "status")
+    for wanted, found, said in (
+        (transport, there["transport"], "through {}"),
+        (workers, there.get("workers", 1), "with --workers {}"),
+    ):
+        if wanted is not None and wanted != str(found):
+            raise PkgviewError(
+                f"{places.mount} is mounted already, {said.format(found)}",
+                remedy="Run `pkgview umount` first.",
+            )
 
 
 @click.command(

@@ -82,6 +82,7 @@ def _show(found: Mapping[str, Any]) -> None:
         ("mount", str(found["mountpoint"])),
         ("daemon", f"pid {found['pid']}, pkgview {found['version']}, {found['transport']}"),
         ("server", _server(found)),
+        *([("workers", _workers(found))] if found.get("workers", 1) > 1 else []),
         ("up for", console.duration(found["uptime"])),
         ("memory", console.size(found["memory"])),
     ]
@@ -114,3 +115,8 @@ def _server(found: Mapping[str, Any]) -> str:
     died = f"pid {found['server']}, restarted {found['restarts']:,} times"
     pause = found["pause"]
     return died if pause is None else f"{died}, last within {pause * 1000:.0f} ms"
+
+
+def _workers(found: Mapping[str, Any]) -> str:
+    """How many answer, and who they are right now, the server first."""
+    return f"{found['workers']}, pids {', '.join(map(str, found['pids']))}"

@@ -29,6 +29,7 @@ import logging
 import os
 import select
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -69,6 +70,26 @@ GRACE: Final = 0.5
 caller (SIGCHLD, SIGWINCH) should not make its system call fail."""
 
 _GONE: Final = frozenset({errno.ENOENT, errno.ENODEV, errno.EPERM})
+
+
+def _nowhere(_: int) -> None:
+    """There is nobody who could be told."""
+
+
+def _not_here(_: int) -> bool:
+    return False
+
+
+@dataclass(slots=True)
+class Fellows:
+    """The other processes that read from the mount, as the loop of one knows them.
+
+    `tell` them that the caller of a request was interrupted that is none of ours; `interrupt` is
+    the loop's, for what they tell: whether that one waits here.
+    """
+
+    tell: Callable[[int], None] = _nowhere
+    interrupt: Callable[[int], bool] = _not_here
 
 
 class Loop:
@@ -128,7 +149,11 @@ class Loop:
                 self._emptied = trio.Event()
                 await self._emptied.wait()
             else:
-                await trio.lowlevel.wait_readable(descriptor)
+                await self._sleep()
+
+    async def _sleep(self) -> None:
+        """Wait for the next request."""
+        await trio.lowlevel.wait_readable(self._descriptor)
 
     def _lingered(self) -> bool:
         """Whether a request came in the moment after there was none."""
@@ -153,12 +178,18 @@ class Loop:
             case Read():
                 self._begin(slot, answer, partial(self._load, answer), tasks)
             case Interrupt():
-                scope = self._waiting.get(answer.unique)
-                if scope is not None:
-                    scope.deadline = min(scope.deadline, trio.current_time() + GRACE)
+                self._interrupted(answer.unique)
                 self._slots.empty(slot)
             case _:
                 self._reply(slot, answer)
+
+    def _interrupted(self, unique: int) -> bool:
+        """Have a request end soon whose caller was interrupted; whether it waits here."""
+        scope = self._waiting.get(unique)
+        if scope is None:
+            return False
+        scope.deadline = min(scope.deadline, trio.current_time() + GRACE)
+        return True
 
     def _begin(
         self,
@@ -227,10 +258,12 @@ async def answer(  # noqa: PLR0913 - what makes a live mount, each by its name
     requests: Counter[str],
     gained: dict[str, Gain] | None = None,
     draining: trio.Event | None = None,
+    fellows: Fellows | None = None,
 ) -> None:
     """Serve a mount on its descriptor, beginning with what lies in `slots`.
 
-    `gained` is filled with what the kernel is spared, by opcode.
+    `gained` is filled with what the kernel is spared, by opcode. `fellows` are the other processes
+    that do so, where there are any.
 
     Returns when it was unmounted; or, once `draining` is set, when all it had read is answered.
     Cancelled, it leaves what is in flight in the slots, for a successor.
@@ -240,5 +273,12 @@ async def answer(  # noqa: PLR0913 - what makes a live mount, each by its name
     opendirs = gains.opendirs(terms.offered)
     if gained is not None:
         gained.update(OPEN=opens, OPENDIR=opendirs)
-    protocol = Protocol(filesystem, requests, opens=opens, opendirs=opendirs)
-    await Loop(filesystem, protocol, descriptor, slots).run(draining)
+    protocol = Protocol(
+        filesystem, requests, opens=opens, opendirs=opendirs, shared=fellows is not None
+    )
+    loop = Loop(filesystem, protocol, descriptor, slots)
+    if fellows is not None:
+        from unionfs.kernel.several import OneOfSeveral  # noqa: PLC0415 - few mounts need it
+
+        loop = OneOfSeveral(filesystem, protocol, descriptor, slots, fellows)
+    await loop.run(draining)

@@ -89,12 +89,19 @@ class _Malformed(Exception):  # noqa: N818 - never leaves this module
 
 
 class Protocol:
-    """Answers for one mount; `requests` counts by opcode."""
+    """Answers for one mount; `requests` counts by opcode. `shared`: others answer beside us."""
 
     def __init__(
-        self, filesystem: Filesystem, requests: Counter[str], *, opens: Gain, opendirs: Gain
+        self,
+        filesystem: Filesystem,
+        requests: Counter[str],
+        *,
+        opens: Gain,
+        opendirs: Gain,
+        shared: bool = False,
     ) -> None:
         self._filesystem = filesystem
+        self._shared = shared
         self._requests = requests
         self._listings: OrderedDict[tuple[NodeId, bool], _Listing] = OrderedDict()
         self._owner = (filesystem.uid, filesystem.gid)
@@ -196,7 +203,7 @@ class Protocol:
         key = (node, plus)
         listing = self._listings.get(key)
         grows = self._filesystem.grows(node)
-        if listing is None or (grows and not offset):
+        if listing is None or (grows and (self._shared or not offset)):
             listing = _Listing(
                 self._filesystem.listing(node), self._direntplus if plus else _dirent
             )

@@ -1,0 +1,95 @@
+"""Where several processes read from one mount: the same loop, asleep in another way.
+
+Theory. Whoever sleeps in poll(2) is woken by every request, and all but one find that another has
+taken it. A descriptor that is in an epoll by EPOLLEXCLUSIVE (epoll_ctl(2), Linux 4.5) wakes one
+process: the first that sleeps in epoll_wait(2) itself. One that is busy, or was stopped, is passed
+over. But it wakes all again where that epoll lies in another one that is waited for, as trio would
+do it. So it is done the other way round: once all of trio's tasks are blocked this thread sleeps in
+an epoll of its own, which has the descriptor, and trio's epoll beside it.
+
+The processes sleep in the order in which they began to, so where there is little to do nearly all
+of it is done by one, whose memory has what is asked for. Nobody stays awake for the next request
+(`devfuse.SPIN`): the kernel would wake another one for it all the same.
+
+INTERRUPT may be read by another process than has the request; `Fellows` is how they tell each
+other. And each page of a directory that grows is made anew: a list that is kept may be older than
+what another process has begun with.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+from typing import TYPE_CHECKING, Final
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from unionfs.kernel.devfuse import LINGER, Loop
+
+if TYPE_CHECKING:
+    from unionfs.filesystem import Filesystem
+    from unionfs.kernel.devfuse import Fellows
+    from unionfs.kernel.protocol import Protocol
+    from unionfs.kernel.slots import Slots
+
+QUIET: Final = 1e-3
+"""Seconds after which the kernel is asked although tasks are still busy."""
+
+
+class OneOfSeveral(Loop):
+    """The loop of one of them."""
+
+    def __init__(
+        self,
+        filesystem: Filesystem,
+        protocol: Protocol,
+        descriptor: int,
+        slots: Slots,
+        fellows: Fellows,
+    ) -> None:
+        super().__init__(filesystem, protocol, descriptor, slots)
+        self._fellows = fellows
+        fellows.interrupt = super()._interrupted
+        of_trio = _epoll_of_trio()
+        self._epoll = select.epoll()
+        self._epoll.register(of_trio, select.EPOLLIN)
+        self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+
+    def _lingered(self) -> bool:
+        return self._comes(LINGER / 1000)
+
+    async def _sleep(self) -> None:
+        while True:
+            with trio.move_on_after(QUIET) as busy:
+                await wait_all_tasks_blocked()
+            if busy.cancelled_caught:
+                return
+            seconds = trio.lowlevel.current_statistics().seconds_to_next_deadline
+            if self._comes(None if math.isinf(seconds) else max(seconds, 0)):
+                return
+
+    def _comes(self, seconds: float | None) -> bool:
+        """Whether a request comes, before trio has something to do."""
+        return any(number == self._descriptor for number, _ in self._epoll.poll(seconds))
+
+    def _interrupted(self, unique: int) -> bool:
+        if super()._interrupted(unique):
+            return True
+        self._fellows.tell(unique)
+        return False
+
+
+def _epoll_of_trio() -> int:
+    """The descriptor that trio waits for: the only epoll in this process."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # the listing's own
+            continue
+        if target == "anon_inode:[eventpoll]":
+            found.append(int(name))
+    (number,) = found
+    return number
