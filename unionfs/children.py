@@ -29,6 +29,9 @@ LOOK_SECONDS: Final = 5.0
 another file system (a look at a directory there that hangs) keeps the process, and with it every
 message of its death, until that one answers; but it never runs again."""
 
+THREADS_SECONDS: Final = 0.1
+"""How long the threads of a killed one may take to end."""
+
 STOP_SECONDS: Final = 5.0
 """How long all of them may take to end."""
 
@@ -87,8 +90,11 @@ class Children:
         """Each one that has ended, and how, which is None where it cannot be known."""
         self._unended = [one for one in self._unended if not has_ended(one)]
         for one in list(self.running):
-            if not (select.select([one.pidfd], [], [], 0)[0] or is_dead(one.pid)):
-                continue
+            if not _ends(one, 0):
+                # A killed one's threads end one after the other; then how it ended can be known.
+                if not is_dead(one.pid):
+                    continue
+                _ends(one, THREADS_SECONDS)
             status = status_of(one)
             self.running.remove(one)
             os.close(one.pidfd)
@@ -122,11 +128,16 @@ class Children:
             send(one, signal.SIGCONT)
         deadline = time.monotonic() + STOP_SECONDS
         for one in self.running:
-            if not select.select([one.pidfd], [], [], max(deadline - time.monotonic(), 0))[0]:
+            if not _ends(one, max(deadline - time.monotonic(), 0)):
                 logger.error("%s does not end: killed", one)
                 send(one, signal.SIGKILL)
-                select.select([one.pidfd], [], [], 1.0)
+                _ends(one, 1.0)
             status_of(one)
+
+
+def _ends(one: Running, seconds: float) -> bool:
+    """Whether it has ended within so long."""
+    return bool(select.select([one.pidfd], [], [], seconds)[0])
 
 
 def tell(one: Running, number: signal.Signals, seconds: float) -> None:
