@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 TRANSPORT = service.TRANSPORT_VARIABLE
 """What the tests run on unless they say otherwise themselves; unset: the default."""
 
+CHOSEN = (TRANSPORT, service.WORKERS_VARIABLE)
+"""So does this; `PKGVIEW_WORKERS=3` runs them on three processes."""
+
 CONTENT = b"what the stand-in serves\n" * 20_000
 
 
@@ -396,7 +399,7 @@ def shop(fuse: None, tmp_path: Path, index: Index) -> Iterator[Site]:  # noqa: A
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PKGVIEW_", "XDG_", "PYTHON", "VIRTUAL_ENV", "PYTEST_", "PIP_"))
-        or name == TRANSPORT
+        or name in CHOSEN
     } | {
         "PATH": os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if p != own),
         "HOME": os.fspath(home),
@@ -533,7 +536,7 @@ def a_home() -> Iterator[Site]:
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("PKGVIEW_", "XDG_", "PYTHON", "VIRTUAL_ENV", "PYTEST_"))
-            or name == TRANSPORT
+            or name in CHOSEN
         } | {
             # Neither the tests' own tools nor bytecode beside the sources that are compared.
             "PATH": os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if p != own),
