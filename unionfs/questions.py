@@ -36,7 +36,7 @@ from resolver.manifest import ViewId
 from unionfs.filesystem import FileSystemError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from unionfs.kernel.devfuse import Fellows
 
@@ -70,11 +70,13 @@ class _Connection:
             async with self._turn:
                 await self._socket.send(json.dumps(words).encode())
 
-    async def heard(self) -> AsyncIterator[dict[str, Any]]:
-        """Until the other end has gone."""
+    async def hear(self) -> dict[str, Any]:
+        """The next message; an empty one where the other end has gone."""
         with contextlib.suppress(OSError):
-            while data := await self._socket.recv(LONGEST):
-                yield json.loads(data)
+            if data := await self._socket.recv(LONGEST):
+                found: dict[str, Any] = json.loads(data)
+                return found
+        return {}
 
     def close(self) -> None:
         self._socket.close()
@@ -142,7 +144,7 @@ class Asking:
                 try:
                     with theirs, contextlib.suppress(OSError):
                         _hand(self._channel, theirs, pid=os.getpid())
-                    async for message in connection.heard():
+                    while message := await connection.hear():
                         await self._heed(connection, message)
                 finally:
                     connection.close()
@@ -252,7 +254,7 @@ class Answering:
         try:
             await end.say(here=True)
             async with trio.open_nursery() as nursery:
-                async for message in end.heard():
+                while message := await end.hear():
                     if "ask" in message:
                         nursery.start_soon(self._answer, end, message["ask"], message["tid"])
                     elif "opened" in message:

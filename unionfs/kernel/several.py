@@ -51,20 +51,28 @@ class OneOfSeveral(Loop):
     ) -> None:
         super().__init__(filesystem, protocol, descriptor, slots)
         self._fellows = fellows
+        self._busy = False
         fellows.interrupt = super()._interrupted
         of_trio = _epoll_of_trio()
         self._epoll = select.epoll()
         self._epoll.register(of_trio, select.EPOLLIN)
         self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
+    async def run(self, draining: trio.Event | None = None) -> None:
+        """As `Loop` does."""
+        with self._epoll:
+            await super().run(draining)
+
     def _lingered(self) -> bool:
-        return self._comes(LINGER / 1000)
+        seconds, self._busy = 0.0 if self._busy else LINGER / 1000, False
+        return self._comes(seconds)
 
     async def _sleep(self) -> None:
         while True:
             with trio.move_on_after(QUIET) as busy:
                 await wait_all_tasks_blocked()
-            if busy.cancelled_caught:
+            self._busy = busy.cancelled_caught
+            if self._busy:
                 return
             seconds = trio.lowlevel.current_statistics().seconds_to_next_deadline
             if self._comes(None if math.isinf(seconds) else max(seconds, 0)):
