@@ -70,7 +70,11 @@ class Held:
         content["places"] = {
             place.name: os.fspath(getattr(self.places, place.name)) for place in fields(Places)
         }
-        return json.dumps(content)
+        # Where there are no workers a version goes on that knows of none.
+        known = {
+            name: it for name, it in content.items() if it or name not in {"crew", "questions"}
+        }
+        return json.dumps(known)
 
     @classmethod
     def from_json(cls, text: str) -> Held:
