@@ -48,6 +48,9 @@ ABSENT_SECONDS: Final = 30.0
 TRIED_SECONDS: Final = 5.0
 """The same where there has been none for longer than that already."""
 
+LEAVING_SECONDS: Final = 2.0
+"""The same where the supervisor has died: the server may have died with it."""
+
 PAUSE: Final = 0.02
 """Seconds before a worker tries to be heard again."""
 
@@ -129,7 +132,7 @@ class Asking:
         self._report()
 
     def ending(self) -> None:
-        """From now on a server that is not there is not waited for."""
+        """From now on a server that is not there is not waited for as long."""
         self._last = True
 
     async def tend(self) -> None:
@@ -166,6 +169,7 @@ class Asking:
             self._server = server
             self._met.set()
             self._report()
+            self._fellows.step_back()  # it reads from the kernel already
         elif "asked" in message:
             question = self._questions.get(message["asked"])
             if question is not None:  # else its caller was interrupted
@@ -189,7 +193,7 @@ class Asking:
         now = trio.current_time()
         until = max(self._gone_since + ABSENT_SECONDS, now + TRIED_SECONDS)
         if self._last:
-            until = now + PAUSE
+            until = now + LEAVING_SECONDS
         with trio.move_on_at(until):
             while True:
                 if self._server is not None:

@@ -149,14 +149,22 @@ def test_reads_are_answered_while_the_server_is_stopped(several: Places) -> None
     assert after["requests"]["LOOKUP"] >= before["LOOKUP"] + 50
 
 
-def test_a_request_wakes_one_process(several: Places) -> None:
+@pytest.mark.parametrize("after", ["start", "death", "upgrade"])
+def test_a_request_wakes_one_process(several: Places, after: str) -> None:
+    """That is the server, also where it has come after the workers."""
+
     def switches(pid: int) -> int:
         lines = Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt"))
 
     (several.mount / "views/none").exists()
+    if after == "death":
+        os.kill(served_by(several), signal.SIGKILL)
+    elif after == "upgrade":
+        upgraded(several)
+    both(several)
+    time.sleep(0.5)  # who was there before has ended
     _, *others = both(several)["pids"]
-    time.sleep(0.1)
     before = sum(map(switches, others))
     for number in range(200):
         assert not (several.mount / "views" / f"{number:032}").exists()

@@ -80,16 +80,22 @@ def _not_here(_: int) -> bool:
     return False
 
 
+def _stay() -> None:
+    """There is no loop yet."""
+
+
 @dataclass(slots=True)
 class Fellows:
     """The other processes that read from the mount, as the loop of one knows them.
 
-    `tell` them that the caller of a request was interrupted that is none of ours; `interrupt` is
-    the loop's, for what they tell: whether that one waits here.
+    `tell` them that the caller of a request was interrupted that is none of ours. `interrupt` is
+    the loop's, for what they tell: whether that one waits here; and `step_back`, behind the others
+    that wait for requests.
     """
 
     tell: Callable[[int], None] = _nowhere
     interrupt: Callable[[int], bool] = _not_here
+    step_back: Callable[[], None] = _stay
 
 
 class Loop:

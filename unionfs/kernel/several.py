@@ -7,9 +7,11 @@ over. But it wakes all again where that epoll lies in another one that is waited
 do it. So it is done the other way round: once all of trio's tasks are blocked this thread sleeps in
 an epoll of its own, which has the descriptor, and trio's epoll beside it.
 
-The processes sleep in the order in which they began to, so where there is little to do nearly all
-of it is done by one, whose memory has what is asked for. Nobody stays awake for the next request
-(`devfuse.SPIN`): the kernel would wake another one for it all the same.
+The processes are woken in the order in which they put the descriptor there. So where there is
+little to do nearly all of it is done by one, whose memory has what is asked for; and that is the
+server, who needs nobody to say what `current` is: workers step back whenever there is a new one.
+Nobody stays awake for the next request (`devfuse.SPIN`): the kernel would wake another one for it
+all the same.
 
 INTERRUPT may be read by another process than has the request; `Fellows` is how they tell each
 other. And each page of a directory that grows is made anew: a list that is kept may be older than
@@ -18,6 +20,7 @@ what another process has begun with.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import select
@@ -52,16 +55,21 @@ class OneOfSeveral(Loop):
         super().__init__(filesystem, protocol, descriptor, slots)
         self._fellows = fellows
         self._busy = False
-        fellows.interrupt = super()._interrupted
+        fellows.interrupt, fellows.step_back = super()._interrupted, self._step_back
         of_trio = _epoll_of_trio()
         self._epoll = select.epoll()
         self._epoll.register(of_trio, select.EPOLLIN)
-        self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        self._step_back()
 
     async def run(self, draining: trio.Event | None = None) -> None:
         """As `Loop` does."""
         with self._epoll:
             await super().run(draining)
+
+    def _step_back(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._epoll.unregister(self._descriptor)
+        self._epoll.register(self._descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
     def _lingered(self) -> bool:
         seconds, self._busy = 0.0 if self._busy else LINGER / 1000, False

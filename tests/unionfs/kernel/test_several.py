@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from resolver.manifest import ViewId
 from tests.unionfs.kernel.test_devfuse import TERMS, Gate, Kernel, kernel
 from tests.unionfs.kernel.test_protocol import UNIQUE
 from unionfs.kernel import abi, devfuse
@@ -121,5 +122,5 @@ def test_pages_of_a_directory_that_grows_are_never_older_than_the_first(served: 
 
     before = len(served.filesystem.catalog.views())
     assert page(0)
-    registry.register_view("f" * 32)
+    registry.register_view(ViewId("f" * 32))
     assert b"f" * 32 in page(before)
