@@ -333,13 +333,17 @@ def test_the_next_supervisor_keeps_them(several: Places) -> None:
     assert unmount(several, lazy=False, force=False)[1] == "unmounted"
 
 
-def test_requests_of_a_worker_that_dies_with_the_supervisor(several: Places) -> None:
+def test_requests_of_a_worker_that_dies_with_the_supervisor(asked: Places) -> None:
     """The server has the slots of all."""
-    files, before = content(several), both(several)
-    for pid in (before["pid"], *before["pids"][1:]):
-        os.kill(pid, signal.SIGKILL)
-    assert content(several) == files
-    assert len(both(several)["pids"]) == COUNT
+    wanted, before = os.readlink(asked.mount / "current"), both(asked)
+    server, worker = before["pids"]
+    os.kill(server, signal.SIGSTOP)
+    with link(asked) as program:
+        time.sleep(0.2)
+        for pid in (before["pid"], worker, server):
+            os.kill(pid, signal.SIGCONT if pid == server else signal.SIGKILL)
+        assert program.communicate(timeout=30)[0].strip() == wanted
+    assert not set(both(asked)["pids"]) & {server, worker}
 
 
 @pytest.mark.parametrize("how", ["umount", "force", "stop", "signal"])
