@@ -142,17 +142,22 @@ class Asking:
             self._nursery = nursery
             self._fellows.tell = lambda unique: self._say(interrupt=unique)
             while True:
-                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                connection = _Connection(ours)
-                try:
-                    with theirs, contextlib.suppress(OSError):
-                        _hand(self._channel, theirs, pid=os.getpid())
-                    while message := await connection.hear():
-                        await self._heed(connection, message)
-                finally:
-                    connection.close()
-                    self._leave()
+                with contextlib.suppress(OSError):  # no descriptor is left: there may be soon
+                    await self._converse()
                 await trio.sleep(PAUSE)
+
+    async def _converse(self) -> None:
+        """With one server, until it has gone."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection = _Connection(ours)
+        try:
+            with theirs:
+                _hand(self._channel, theirs, pid=os.getpid())
+            while message := await connection.hear():
+                await self._heed(connection, message)
+        finally:
+            connection.close()
+            self._leave()
 
     def _say(self, **words: object) -> None:
         """Say it, if there is anybody; nobody waits for it."""
