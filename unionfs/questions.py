@@ -2,8 +2,8 @@
 
 Each worker makes a pair of sockets and sends one end through a channel that all workers and servers
 have from the supervisor. It lies there until a server takes it. When that server ends, or is
-replaced, so does the connection: the worker makes another, and asks again what was not answered.
-A message is one JSON object:
+replaced, so does the connection, or the supervisor says so (SIGUSR1): the worker makes another, and
+asks again what was not answered. A message is one JSON object:
 
     worker    {"pid": N}                            the first one, with the server's end
               {"ask": N, "tid": T}                  where does `current` lead for this thread?
@@ -107,6 +107,7 @@ class Asking:
         self._asked = 0
         self._opened: list[ViewId] = []
         self._last = False
+        self._conversing = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
 
     async def __call__(self, tid: int) -> ViewId:
@@ -131,6 +132,14 @@ class Asking:
         self._opened.append(view)
         self._report()
 
+    def turn(self) -> None:
+        """Ask the next server.
+
+        The last one may be dead, and its end of the connection still open: a thread of it that
+        waits for another file system keeps all that it had.
+        """
+        self._conversing.cancel()
+
     def ending(self) -> None:
         """From now on a server that is not there is not waited for as long."""
         self._last = True
@@ -153,8 +162,9 @@ class Asking:
         try:
             with theirs:
                 _hand(self._channel, theirs, pid=os.getpid())
-            while message := await connection.hear():
-                await self._heed(connection, message)
+            with trio.CancelScope() as self._conversing:
+                while message := await connection.hear():
+                    await self._heed(connection, message)
         finally:
             connection.close()
             self._leave()

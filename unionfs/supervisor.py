@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from resolver.errors import PkgviewError
 from unionfs import control, mounts, server, unmounting, worker
-from unionfs.children import ENDING, Children, tell
+from unionfs.children import ENDING, Children, send, tell
 from unionfs.held import Held
 from unionfs.kernel import session, slots
 from unionfs.lives import Running, Start, described, successor
@@ -236,6 +236,9 @@ class Supervisor:
             there = {one.slots for one in self._children.workers}
             crew = [found for _, found in self._held.crew if found not in there]
             self._starts += [Start(slots=found, worker=True) for found in crew]
+        for one in self._children.workers:
+            if one.ready is not None and one.told is None:
+                send(one, signal.SIGUSR1)
         self._failure = self._unserved = None
         self._say_trouble(None)
         announce, self._announce = self._announce, None

@@ -3,6 +3,7 @@
 Where `current` leads it asks the server (`questions`). It may be killed at any moment, as a server
 may: what it had read lies in its slots, and the next worker on these answers it.
 
+    SIGUSR1     there is another server: ask that one
     SIGUSR2     read no more requests, answer those that were read, end
     SIGTERM     end
     end of the channel
@@ -13,6 +14,7 @@ Exit status: as a server's.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -35,8 +37,10 @@ if TYPE_CHECKING:
 
 def run(held: Held, life: Life) -> int:
     """Answer in this process, which does nothing else: its exit status."""
-    # One of a supervisor that died may still have them, to answer what it had read.
-    fcntl.lockf(life.slots, fcntl.LOCK_EX)
+    # One of a supervisor that died may still have them, to answer what it had read. One that is
+    # known to be dead has nothing to do with them, even if its lock outlives it with a thread.
+    with contextlib.suppress(BlockingIOError):
+        fcntl.lockf(life.slots, fcntl.LOCK_EX | (fcntl.LOCK_NB if life.died else 0))
     return trio.run(_Worker(held, begin(held, life)).run)
 
 
@@ -71,7 +75,9 @@ class _Worker:
         with trio.open_signal_receiver(*numbers) as signals:
             task_status.started()
             async for number in signals:
-                if number == signal.SIGUSR2:
+                if number == signal.SIGUSR1:
+                    self._asking.turn()
+                elif number == signal.SIGUSR2:
                     self._draining.set()
                 elif number == signal.SIGTERM:
                     os._exit(1)
