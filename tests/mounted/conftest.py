@@ -44,7 +44,8 @@ TRANSPORT = service.TRANSPORT_VARIABLE
 """What the tests run on unless they say otherwise themselves; unset: the default."""
 
 CHOSEN = (TRANSPORT, service.WORKERS_VARIABLE)
-"""So does this; `PKGVIEW_WORKERS=3` runs them on three processes."""
+"""The same: `PKGVIEW_WORKERS=3` runs on three processes those that neither count processes nor want
+libfuse."""
 
 CONTENT = b"what the stand-in serves\n" * 20_000
 
