@@ -45,7 +45,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     Where the run was cut short (`-x`, an interrupt) it may not: the others have not been tried.
     """
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    cache = session.config.cache
+    cache = getattr(session.config, "cache", None)  # not there with `-p no:cacheprovider`
     if reporter is None or cache is None or session.shouldfail or session.shouldstop:
         return
     reports = (*reporter.stats.get("failed", ()), *reporter.stats.get("error", ()))
