@@ -105,12 +105,13 @@ def machine() -> dict[str, str]:
     for name, command in {
         "uv": [UV, "--version"],
         "squashfs-tools": ["mksquashfs", "-version"],
-        "squashfuse": ["squashfuse_ll"],
+        "squashfuse": ["squashfuse_ll", "--version"],
     }.items():
         with suppress(OSError):
             done = subprocess.run(command, check=False, capture_output=True, text=True)
-            said = (done.stdout or done.stderr).splitlines()
-            found[name] = " ".join(said[0].split()[:3]) if said else "?"
+            lines = (done.stdout + done.stderr).splitlines()
+            said = next((line for line in lines if re.search(r"\d+\.\d+", line)), "?")
+            found[name] = " ".join(said.split()[:3])
     return found
 
 
