@@ -48,7 +48,7 @@ def damaged(store: Store, progress: Progress) -> dict[str, str]:
             store.verify(name)
         except LayerError as error:
             if os.path.lexists(store.path(name)):  # else somebody removed it meanwhile
-                found[name] = str(error)
+                found[name] = str(error).removeprefix(f"{name}: ")
     return found
 
 
