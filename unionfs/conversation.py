@@ -97,7 +97,7 @@ class Conversation:
         requests, memory = self._requests, _memory()
         if self._others is not None:
             requests = requests + await self._others.counted()
-            memory += sum(map(_memory_alone, self._others.pids))
+            memory += sum(map(memory_alone, self._others.pids))
         return {
             "version": version(),
             "mountpoint": os.fspath(self._mountpoint),
@@ -118,7 +118,7 @@ def _memory() -> int:
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _memory_alone(pid: int) -> int:
+def memory_alone(pid: int) -> int:
     """What a process has in memory that no other has, bytes; 0 for one that has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()

@@ -45,6 +45,8 @@ from unionfs.questions import Answering
 from unionfs.rendezvous import rendezvous
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from unionfs import control
     from unionfs.held import Held
     from unionfs.service import Service
@@ -162,6 +164,25 @@ def tell(channel: int, **words: object) -> None:
         os.write(channel, json.dumps({"pid": os.getpid(), **words}).encode())
 
 
+async def heed_signals(
+    turn: Callable[[], None],
+    drain: Callable[[], None],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Do what the supervisor signals, as long as this process serves: SIGUSR1, SIGUSR2, SIGTERM."""
+    numbers = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    with trio.open_signal_receiver(*numbers) as signals:
+        task_status.started()
+        async for number in signals:
+            if number == signal.SIGUSR1:
+                turn()
+            elif number == signal.SIGUSR2:
+                drain()
+            elif number == signal.SIGTERM:
+                os._exit(1)
+            # SIGINT, SIGHUP of a terminal reach the supervisor too, which decides.
+
+
 def _is_taken(seat: int) -> bool:
     """Whether there is a supervisor."""
     try:
@@ -203,7 +224,7 @@ class Server:
         if self._life.leaving:
             self._draining.set()
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._heed_signals)
+            await nursery.start(heed_signals, self._hushed.set, self._draining.set)
             if not self._life.leaving:
                 nursery.start_soon(self._heed_supervisor)
                 nursery.start_soon(self._converse)
@@ -218,19 +239,6 @@ class Server:
             )  # fmt: skip
             nursery.cancel_scope.cancel()
         return 0
-
-    async def _heed_signals(self, task_status: trio.TaskStatus[None]) -> None:
-        numbers = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        with trio.open_signal_receiver(*numbers) as signals:
-            task_status.started()
-            async for number in signals:
-                if number == signal.SIGUSR1:
-                    self._hushed.set()
-                elif number == signal.SIGUSR2:
-                    self._draining.set()
-                elif number == signal.SIGTERM:
-                    os._exit(1)
-                # SIGINT, SIGHUP of a terminal reach the supervisor too, which decides.
 
     # Commands
 

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
-import signal
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -27,7 +25,7 @@ from unionfs.kernel.devfuse import Fellows
 from unionfs.kernel.session import Terms
 from unionfs.mount import assemble_worker
 from unionfs.questions import Asking
-from unionfs.server import begin, tell
+from unionfs.server import begin, heed_signals, tell
 
 if TYPE_CHECKING:
     from unionfs.held import Held
@@ -59,7 +57,7 @@ class _Worker:
         """Until the mount is gone, or all is answered after SIGUSR2."""
         answer = assemble_worker(self._held.places, self._asking)
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._heed_signals)
+            await nursery.start(heed_signals, self._asking.turn, self._draining.set)
             nursery.start_soon(self._heed_supervisor)
             nursery.start_soon(self._asking.tend)
             tell(self._held.servers, ready=True)
@@ -69,19 +67,6 @@ class _Worker:
             )  # fmt: skip
             nursery.cancel_scope.cancel()
         return 0
-
-    async def _heed_signals(self, task_status: trio.TaskStatus[None]) -> None:
-        numbers = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        with trio.open_signal_receiver(*numbers) as signals:
-            task_status.started()
-            async for number in signals:
-                if number == signal.SIGUSR1:
-                    self._asking.turn()
-                elif number == signal.SIGUSR2:
-                    self._draining.set()
-                elif number == signal.SIGTERM:
-                    os._exit(1)
-                # SIGINT, SIGHUP of a terminal reach the supervisor too, which decides.
 
     async def _heed_supervisor(self) -> None:
         await trio.lowlevel.wait_readable(self._held.servers)  # nobody writes: it has ended

@@ -169,8 +169,6 @@ class Loop:
             while clock() < awake:
                 if poll(0):
                     return True
-            self._brisk = False
-            return bool(poll(LINGER))
         came = bool(poll(LINGER))
         self._brisk = came and clock() < awake
         return came

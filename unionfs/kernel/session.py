@@ -59,22 +59,22 @@ def mount(mountpoint: Path, options: set[str]) -> int:
     """
     import pyfuse3  # noqa: PLC0415 - who only serves a descriptor does without
 
-    before = _devices()
+    before = descriptors_of("/dev/fuse")
     pyfuse3.init(pyfuse3.Operations(), os.fspath(mountpoint), options)
-    (descriptor,) = _devices() - before
+    (descriptor,) = descriptors_of("/dev/fuse") - before
     os.set_blocking(descriptor, False)
     return descriptor
 
 
-def _devices() -> set[int]:
-    """The descriptors of this process that lead to the kernel's side of a mount."""
+def descriptors_of(wanted: str) -> set[int]:
+    """The descriptors of this process that the kernel calls so: "/dev/fuse", a mount's own side."""
     found = set()
     for name in os.listdir("/proc/self/fd"):
         try:
             target = os.readlink(f"/proc/self/fd/{name}")
         except FileNotFoundError:  # the listing's own
             continue
-        if target == "/dev/fuse":
+        if target == wanted:
             found.add(int(name))
     return found
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import select
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +29,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from unionfs.kernel.devfuse import LINGER, Loop
+from unionfs.kernel.session import descriptors_of
 
 if TYPE_CHECKING:
     from unionfs.filesystem import Filesystem
@@ -99,13 +99,5 @@ class OneOfSeveral(Loop):
 
 def _epoll_of_trio() -> int:
     """The descriptor that trio waits for: the only epoll in this process."""
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            target = os.readlink(f"/proc/self/fd/{name}")
-        except FileNotFoundError:  # the listing's own
-            continue
-        if target == "anon_inode:[eventpoll]":
-            found.append(int(name))
-    (number,) = found
+    (number,) = descriptors_of("anon_inode:[eventpoll]")
     return number
