@@ -4,11 +4,11 @@ The view of most projects follows from a few files at fixed names, the options, 
 Python on PATH. So the SHA-256 of these leads, without any of them being understood, to what
 `up` came to when it did understand them: `pkgview up` of a fresh clone whose lock anybody of this
 user has used before, or with nothing to do, reads, hashes and compares, and imports nothing else.
-It is never a second opinion: only `up` itself writes here (`unionfs.up`), and where anything is
-not as simple as this nothing is written.
+It is never a second opinion: only `up` itself writes here (`unionfs.publishing.up`), and where
+anything is not as simple as this nothing is written.
 
     <state>/remembered/<key>       four lines: view, interpreter, what a person is told, and the
-                                   view's part of a project's record (`resolver.resolved`)
+                                   view's part of a project's record (`resolver.project.resolved`)
 
 Two keys lead to a view: one with the project's place, and one without it where the view is the
 same at every place (a lock, and nothing that is built or lies in the project). Whoever reads an
@@ -41,7 +41,7 @@ MOST_KEPT = 2000
 
 LOCKS = ("pylock.toml", "uv.lock")
 MARKS = (*LOCKS, "pyproject.toml", "requirements.txt")
-"""What makes a directory a project, or may: `resolver.project`."""
+"""What makes a directory a project, or may: `resolver.project.project`."""
 
 READ = (*MARKS, ".python-version", "setup.py", "setup.cfg")
 """All that is looked at; a project with other inputs is not remembered."""
@@ -145,7 +145,7 @@ def remember(state: str, keys: Iterable[str], entry: Entry) -> None:
 
 
 def replace(state: str, old: str, new: str) -> None:
-    """Remember `new` where `old` was: the same view with its bytecode (`unionfs.precompile`)."""
+    """Remember `new` where `old` was: the same view with its bytecode."""
     for key in _keys(state):
         entry = recall(state, key)
         if entry is not None and entry.view == old:

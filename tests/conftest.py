@@ -16,16 +16,16 @@ import pytest
 
 from resolver.manifest import LayerSpec, Manifest, Python, Schemes, ViewId
 from resolver.places import Places
-from unionfs import nodeid
-from unionfs.catalog import Catalog
-from unionfs.filesystem import Absent, Filesystem
-from unionfs.layer import Kind
-from unionfs.meta import Meta
-from unionfs.nodeid import Fixed, NodeId
-from unionfs.pack import Member
-from unionfs.publish import publish
-from unionfs.registry import Registry
-from unionfs.store import Store
+from unionfs.archive.layer import Kind
+from unionfs.archive.meta import Meta
+from unionfs.archive.pack import Member
+from unionfs.publishing.publish import publish
+from unionfs.store.local import Store
+from unionfs.view import nodeid
+from unionfs.view.catalog import Catalog
+from unionfs.view.filesystem import Absent, Filesystem
+from unionfs.view.nodeid import Fixed, NodeId
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

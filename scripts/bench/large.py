@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from resolver.places import Places
 from scripts.bench.measure import Sheet, turns
 from scripts.bench.work import PKGVIEW, SITE, Work
-from unionfs.catalog import read_manifest
-from unionfs.publish import publish
-from unionfs.registry import Registry
-from unionfs.store import Store
+from unionfs.publishing.publish import publish
+from unionfs.store.local import Store
+from unionfs.view.catalog import read_manifest
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,17 +16,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resolver import resolved
 from resolver.errors import PkgviewError
-from resolver.interpreter import inspect
 from resolver.manifest import Manifest
 from resolver.places import Places
-from unionfs import control, launch, unmounting
-from unionfs.made import notice_layer, skeleton_layer
-from unionfs.publish import publish
-from unionfs.registry import Registry
-from unionfs.rendezvous import rendezvous
-from unionfs.store import Store
+from resolver.project import resolved
+from resolver.python.interpreter import inspect
+from unionfs.control import control
+from unionfs.control.rendezvous import rendezvous
+from unionfs.daemon import launch
+from unionfs.mounting import unmounting
+from unionfs.publishing.generated import notice_layer, skeleton_layer
+from unionfs.publishing.publish import publish
+from unionfs.store.local import Store
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
     from scripts.bench.bench import Bench

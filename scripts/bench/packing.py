@@ -23,9 +23,9 @@ PACK = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from unionfs.assemble import PACKERS
-from unionfs.store import Store
-from unionfs.wheel import open_wheel
+from unionfs.publishing.assemble import PACKERS
+from unionfs.store.local import Store
+from unionfs.formats.wheel.reader import open_wheel
 
 store = Store(Path(sys.argv[1]))
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
 from scripts.bench.work import PKGVIEW, PYTHON, SITE, UV, Work, is_root, unmount
-from unionfs import mounts
+from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

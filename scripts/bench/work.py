@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
-from unionfs import mounts, unmounting
+from unionfs.mounting import mounts, unmounting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

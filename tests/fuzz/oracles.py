@@ -20,24 +20,24 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import zstandard
 
-from tests.unionfs.test_contents import parse, touch_everything
-from unionfs import record
-from unionfs.archive import Archive
-from unionfs.filesystem import FileSystemError
-from unionfs.framecache import FrameCache
+from tests.unionfs.archive.test_contents import parse, touch_everything
+from unionfs.archive.framecache import FrameCache
+from unionfs.archive.layer import EntryNo, Kind, LayerError
+from unionfs.archive.reader import Archive
+from unionfs.formats.wheel import record
+from unionfs.formats.zip.check import ZipFile
+from unionfs.formats.zip.fault import UnsoundZipError
+from unionfs.formats.zip.stream import ContentError
 from unionfs.kernel import abi
 from unionfs.kernel.protocol import Interrupt, Link, Protocol, Read
-from unionfs.layer import EntryNo, Kind, LayerError
-from unionfs.zipcheck import ZipFile
-from unionfs.zipfault import UnsoundZipError
-from unionfs.zipstream import ContentError
+from unionfs.view.filesystem import FileSystemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from unionfs.filesystem import Filesystem
-    from unionfs.framecache import Key
+    from unionfs.archive.framecache import Key
+    from unionfs.view.filesystem import Filesystem
 
 
 class Verdict(NamedTuple):

@@ -25,18 +25,18 @@ from resolver.errors import PkgviewError
 from tests.conftest import serving
 from tests.fuzz import oracles
 from tests.fuzz.oracles import ENTRY, HEADER
-from unionfs.contents import FRAME_SIZE, Contents, digest_of_contents
-from unionfs.frames import CONTENTS_MAGIC, SeekTable, skippable
+from unionfs.archive.contents import FRAME_SIZE, Contents, digest_of_contents
+from unionfs.archive.frames import CONTENTS_MAGIC, SeekTable, skippable
+from unionfs.archive.layer import Kind, LayerError
+from unionfs.archive.meta import Meta, archive_name
+from unionfs.archive.pack import END_OF_STREAM, Member, pack, padding, tar_header
 from unionfs.kernel.gains import Gain
 from unionfs.kernel.protocol import Protocol
-from unionfs.layer import Kind, LayerError
-from unionfs.meta import Meta, archive_name
-from unionfs.pack import END_OF_STREAM, Member, pack, padding, tar_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from unionfs.filesystem import Filesystem
+    from unionfs.view.filesystem import Filesystem
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 """A folder a target, a file an input: those that reach what no smaller one does, and `found-…`,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.fuzz import oracles
 from tests.fuzz.conftest import Edit, edited, edits, further, fuzzing
-from tests.unionfs.test_contents import FRAMES, META
-from unionfs.contents import Row, encode
-from unionfs.layer import Kind
+from tests.unionfs.archive.test_contents import FRAMES, META
+from unionfs.archive.contents import Row, encode
+from unionfs.archive.layer import Kind
 
 Tree = dict[bytes, "Tree | bytes"]
 names = st.sampled_from([b"a", b"b", b"__init__.py", b"x.so", b"\xff", b"n" * 255])

@@ -33,8 +33,10 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from unionfs import control, daemon, launch, mounting, mounts, service, unmounting
-from unionfs.rendezvous import Rendezvous
+from unionfs.control import control
+from unionfs.control.rendezvous import Rendezvous
+from unionfs.daemon import launch, process, service
+from unionfs.mounting import mounts, prerequisites, unmounting
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -135,20 +137,20 @@ def _assemble(places: Places) -> service.Service:
 
 
 if __name__ == "__main__":
-    sys.exit(daemon.main(assemble=_assemble))
+    sys.exit(process.main(assemble=_assemble))
 
 
 import pytest  # noqa: E402 - the daemon above does without
 
-from resolver import resolved  # noqa: E402 - the same
-from resolver.interpreter import Interpreter, inspect  # noqa: E402 - the same
 from resolver.manifest import Manifest, ViewId  # noqa: E402 - the same
-from resolver.uv import uv_binary  # noqa: E402 - the same
-from unionfs.made import notice_layer, skeleton_layer  # noqa: E402 - the same
-from unionfs.publish import publish  # noqa: E402 - the same
-from unionfs.registry import Registry  # noqa: E402 - the same
-from unionfs.rendezvous import rendezvous  # noqa: E402 - the same
-from unionfs.store import Store  # noqa: E402 - the same
+from resolver.project import resolved  # noqa: E402 - the same
+from resolver.python.interpreter import Interpreter, inspect  # noqa: E402 - the same
+from resolver.python.uv import uv_binary  # noqa: E402 - the same
+from unionfs.control.rendezvous import rendezvous  # noqa: E402 - the same
+from unionfs.publishing.generated import notice_layer, skeleton_layer  # noqa: E402 - the same
+from unionfs.publishing.publish import publish  # noqa: E402 - the same
+from unionfs.store.local import Store  # noqa: E402 - the same
+from unionfs.view.registry import Registry  # noqa: E402 - the same
 
 
 def _crash(meeting: Rendezvous) -> None:
@@ -181,7 +183,7 @@ def tidy(root: Path) -> None:
 def fuse() -> None:
     """What every mount needs; where it is missing CI fails, and a person is told."""
     try:
-        mounting.preflight()
+        prerequisites.preflight()
     except PkgviewError as error:
         if os.environ.get("CI"):
             pytest.fail(str(error))

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from resolver.caller.procfs import Absence, Tid, read_cgroup
 from resolver.places import Places
-from resolver.procfs import Absence, Tid, read_cgroup
-from unionfs import cgroups
+from unionfs.bindings import cgroups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -368,7 +368,7 @@ def test_a_cgroup_outlives_the_daemon_and_is_removed_by_the_next(
 
 
 NO_CGROUPS = """
-from unionfs import cgroups
+from unionfs.bindings import cgroups
 cgroups.enter = lambda: None
 from unionfs.cli import main
 main()
@@ -427,7 +427,7 @@ def test_runs_within_runs(street: Street) -> None:
 def test_run_under_a_daemon_that_knows_no_bindings(street: Street) -> None:
     """It says so, and the environment has to do; no cgroup is left behind."""
     code = (
-        "from unionfs import control\n"
+        "from unionfs.control import control\n"
         "from resolver.errors import PkgviewError\n"
         "ask = control.ask\n"
         "def old(meeting, operation, **rest):\n"

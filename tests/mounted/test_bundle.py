@@ -14,7 +14,7 @@ import pytest
 
 from resolver.places import Places
 from tests.mounted.conftest import tidy
-from unionfs.store import Store
+from unionfs.store.local import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

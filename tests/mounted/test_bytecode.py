@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from resolver.interpreter import inspect
-from unionfs import compilers
+from resolver.python.interpreter import inspect
+from unionfs.bytecode import compilers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,7 +212,8 @@ def test_killed_half_way(shop: Site, killed: str) -> None:
         f"REAL = {os.fspath(compilers.COMPILER)!r}\n" + BLOCKING % {"here": str(here)}
     )
     code = (
-        "from pathlib import Path; from unionfs import compilers, cli\n"
+        "from pathlib import Path\nfrom unionfs import cli\n"
+        "from unionfs.bytecode import compilers\n"
         f"compilers.COMPILER = Path({os.fspath(script)!r})\ncli.main()"
     )
     environ = {**shop.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

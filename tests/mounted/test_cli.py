@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unionfs import mounts
 from unionfs.cli import COMMANDS
+from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
     from tests.mounted.conftest import Index, Site

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unionfs import mounts
+from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,9 +22,11 @@ import pytest
 
 from resolver.errors import PkgviewError
 from tests.mounted.test_supervisor import content, is_alive, meeting, served_by, status, until
-from unionfs import control, launch, mounts
-from unionfs.cli.mount import unmount
-from unionfs.cli.status import look
+from unionfs.cli.commands.mount import unmount
+from unionfs.cli.commands.status import look
+from unionfs.control import control
+from unionfs.daemon import launch
+from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +39,8 @@ PROGRAM = """\
 #!{python} -P
 import os, signal, sys, time
 sys.path.insert(0, {root!r})
-from unionfs import daemon, lives, server, supervisor
-from unionfs.filesystem import Filesystem
+from unionfs.daemon import process, respawn, server, supervisor
+from unionfs.view.filesystem import Filesystem
 
 lives.LONGEST_PAUSE = 0.5
 supervisor.UNSERVED_SECONDS = supervisor.DRAIN_SECONDS = 1.0

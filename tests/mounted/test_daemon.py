@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.errors import PkgviewError
-from unionfs import control, launch, mounts, unmounting
-from unionfs.cli.mount import unmount
-from unionfs.cli.status import look
-from unionfs.rendezvous import Rendezvous, rendezvous
+from unionfs.cli.commands.mount import unmount
+from unionfs.cli.commands.status import look
+from unionfs.control import control
+from unionfs.control.rendezvous import Rendezvous, rendezvous
+from unionfs.daemon import launch
+from unionfs.mounting import mounts, unmounting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -367,7 +369,7 @@ def test_the_starter_may_be_killed_meanwhile(places: Places) -> None:
     program = (
         "import os, signal, sys, threading\n"
         "from resolver.places import Places\n"
-        "from unionfs import launch\n"
+        "from unionfs.daemon import launch\n"
         "threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGKILL)).start()\n"
         "launch.ensure_mounted(Places.from_environ(), command=sys.argv[1:])\n"
     )
@@ -546,7 +548,7 @@ def test_what_is_wrong_is_said_without_a_traceback(places: Places, tmp_path: Pat
 def interpreter_for(options: dict[str, Any]) -> str:
     """One that nobody may run: root's own often lies where nobody may look."""
     for program in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
-        probe = [program, "-c", "import pyfuse3, trio, unionfs.daemon"]
+        probe = [program, "-c", "import pyfuse3, trio, unionfs.daemon.process"]
         with contextlib.suppress(OSError):
             if subprocess.run(probe, check=False, capture_output=True, **options).returncode == 0:
                 return program
@@ -559,9 +561,11 @@ def test_an_ordinary_user_mounts_mends_and_unmounts(ordinary: dict[str, Any]) ->
     program = (
         "import sys, json, os, signal, time\n"
         "from resolver.places import Places\n"
-        "from unionfs import control, launch, mounts, unmounting\n"
-        "from unionfs.rendezvous import rendezvous\n"
-        "from unionfs.cli.mount import unmount\n"
+        "from unionfs.control import control\n"
+        "from unionfs.daemon import launch\n"
+        "from unionfs.mounting import mounts, unmounting\n"
+        "from unionfs.control.rendezvous import rendezvous\n"
+        "from unionfs.cli.commands.mount import unmount\n"
         "places = Places.from_environ()\n"
         "mount = lambda: launch.ensure_mounted(places, command=sys.argv[1:])\n"
         "first = mount(); said = [first.how, mount().how, os.stat(places.mount / 'file').st_uid]\n"
@@ -602,7 +606,7 @@ def test_why_the_kernel_refuses_reaches_the_user(ordinary: dict[str, Any]) -> No
         "import sys\n"
         "from resolver.errors import PkgviewError\n"
         "from resolver.places import Places\n"
-        "from unionfs import launch\n"
+        "from unionfs.daemon import launch\n"
         "try: launch.ensure_mounted(Places.from_environ(), command=sys.argv[1:])\n"
         "except PkgviewError as error: print(error)\n"
     )

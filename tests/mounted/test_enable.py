@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.interpreter import find_interpreter
+from resolver.python.interpreter import find_interpreter
+from unionfs.control.rendezvous import rendezvous
 from unionfs.environment import taught
-from unionfs.rendezvous import rendezvous
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.mounted.test_supervisor import content, is_alive, meeting, served_by, status, until
-from unionfs import launch, mounts
-from unionfs.cli.mount import unmount
+from unionfs.cli.commands.mount import unmount
+from unionfs.daemon import launch
+from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,11 +24,11 @@ import pytest
 
 from resolver.manifest import ViewId
 from tests.mounted.test_crash import emptied, temporaries
-from unionfs import nodeid
-from unionfs.catalog import read_manifest
-from unionfs.layer import LayerError
-from unionfs.registry import Registry
-from unionfs.store import Store
+from unionfs.archive.layer import LayerError
+from unionfs.store.local import Store
+from unionfs.view import nodeid
+from unionfs.view.catalog import read_manifest
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

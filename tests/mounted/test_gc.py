@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unionfs import collect
-from unionfs.collect import ON_ITS_WAY
-from unionfs.rendezvous import rendezvous
+from unionfs.control.rendezvous import rendezvous
+from unionfs.upkeep import collect
+from unionfs.upkeep.collect import ON_ITS_WAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

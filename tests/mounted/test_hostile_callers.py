@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.observer import TIME_LIMIT
-from unionfs.cli.upgrade import upgraded
+from resolver.binding.observer import TIME_LIMIT
+from unionfs.cli.commands.upgrade import upgraded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

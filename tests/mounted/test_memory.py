@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.interpreter import inspect
 from resolver.manifest import LayerSpec, Manifest
-from unionfs import control, mounts
-from unionfs.framecache import CACHE_SIZE
-from unionfs.made import skeleton_layer
-from unionfs.meta import Meta
-from unionfs.pack import Member
-from unionfs.publish import publish
-from unionfs.registry import Registry
-from unionfs.rendezvous import rendezvous
-from unionfs.store import Store
+from resolver.python.interpreter import inspect
+from unionfs.archive.framecache import CACHE_SIZE
+from unionfs.archive.meta import Meta
+from unionfs.archive.pack import Member
+from unionfs.control import control
+from unionfs.control.rendezvous import rendezvous
+from unionfs.mounting import mounts
+from unionfs.publishing.generated import skeleton_layer
+from unionfs.publishing.publish import publish
+from unionfs.store.local import Store
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
     from resolver.places import Places

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resolver.manifest import LayerSpec, Manifest, Python, Schemes
-from unionfs.meta import Meta
-from unionfs.pack import members_of_directory
-from unionfs.publish import publish
-from unionfs.registry import Registry
-from unionfs.store import Store
+from unionfs.archive.meta import Meta
+from unionfs.archive.pack import members_of_directory
+from unionfs.publishing.publish import publish
+from unionfs.store.local import Store
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.interpreter import Interpreter, inspect
 from resolver.manifest import LayerSpec, Manifest
-from unionfs import launch
-from unionfs.made import skeleton_layer
-from unionfs.meta import Meta
-from unionfs.pack import Member
-from unionfs.publish import publish
-from unionfs.registry import Registry
-from unionfs.store import Store
+from resolver.python.interpreter import Interpreter, inspect
+from unionfs.archive.meta import Meta
+from unionfs.archive.pack import Member
+from unionfs.daemon import launch
+from unionfs.publishing.generated import skeleton_layer
+from unionfs.publishing.publish import publish
+from unionfs.store.local import Store
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

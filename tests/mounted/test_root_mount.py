@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.procfs import Absence, read_stat, read_status
+from resolver.caller.procfs import Absence, read_stat, read_status
 from tests.mounted.conftest import Index, Pair
 
 if TYPE_CHECKING:
@@ -145,7 +145,10 @@ def deputies(uid: int) -> list[int]:
         if isinstance(status, Absence) or isinstance(stat, Absence) or status.account.uid != uid:
             continue
         with contextlib.suppress(OSError):  # it may have ended meanwhile
-            if not stat.dead and b"unionfs.deputy" in Path(f"/proc/{name}/cmdline").read_bytes():
+            if (
+                not stat.dead
+                and b"unionfs.deputies.deputy" in Path(f"/proc/{name}/cmdline").read_bytes()
+            ):
                 found.append(int(name))
     return found
 

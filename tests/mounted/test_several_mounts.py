@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unionfs import mounts
+from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

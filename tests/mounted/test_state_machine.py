@@ -30,7 +30,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from resolver.binder import FRESH
+from resolver.binding.binder import FRESH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unionfs.store import Store
+from unionfs.store.local import Store
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.errors import PkgviewError
-from unionfs import control, launch, mounts
-from unionfs.cli.mount import unmount
-from unionfs.cli.upgrade import upgraded
-from unionfs.rendezvous import Rendezvous, rendezvous
+from unionfs.cli.commands.mount import unmount
+from unionfs.cli.commands.upgrade import upgraded
+from unionfs.control import control
+from unionfs.control.rendezvous import Rendezvous, rendezvous
+from unionfs.daemon import launch
+from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

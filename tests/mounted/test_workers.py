@@ -22,9 +22,11 @@ from tests.mounted.test_supervisor import (
     status,
     until,
 )
-from unionfs import control, launch, mounts
-from unionfs.cli.mount import unmount
-from unionfs.cli.upgrade import upgraded
+from unionfs.cli.commands.mount import unmount
+from unionfs.cli.commands.upgrade import upgraded
+from unionfs.control import control
+from unionfs.daemon import launch
+from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +43,7 @@ BY_WORKERS = """\
 import sys
 sys.path.insert(0, {root!r})
 import trio
-from unionfs import daemon, server
+from unionfs.daemon import process, server
 from unionfs.kernel import several
 
 run = server.run
@@ -60,7 +62,7 @@ sys.exit(daemon.main([one for one in sys.argv[1:] if one.startswith("--")]))
 MOUNT = """
 import sys
 from resolver.places import Places
-from unionfs import launch
+from unionfs.daemon import launch
 launch.ensure_mounted(Places.from_environ(), command=[sys.argv[1]])
 """
 

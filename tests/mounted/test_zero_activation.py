@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.interpreter import find_interpreter
+from resolver.python.interpreter import find_interpreter
+from unionfs.control.rendezvous import rendezvous
 from unionfs.environment.wait import QUIET
-from unionfs.rendezvous import rendezvous
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -572,8 +572,8 @@ def test_an_asker_is_not_believed(ground: Ground) -> None:
     """The socket gives whoever asks what the rules give that process, whatever it says."""
     code = """
 from resolver.places import Places
-from unionfs import control
-from unionfs.rendezvous import rendezvous
+from unionfs.control import control
+from unionfs.control.rendezvous import rendezvous
 import sys
 places = Places.from_environ()
 meeting = rendezvous(places, places.mount)

@@ -17,12 +17,12 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unionfs.archive import Archive
-from unionfs.contents import FRAME_SIZE
-from unionfs.framecache import FrameCache
-from unionfs.layer import ROOT, EntryNo, Kind
-from unionfs.meta import Meta
-from unionfs.pack import Member, members_of_directory, pack
+from unionfs.archive.contents import FRAME_SIZE
+from unionfs.archive.framecache import FrameCache
+from unionfs.archive.layer import ROOT, EntryNo, Kind
+from unionfs.archive.meta import Meta
+from unionfs.archive.pack import Member, members_of_directory, pack
+from unionfs.archive.reader import Archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable

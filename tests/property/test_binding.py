@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.binding import Binding, Bindings, Bound, Candidate, Rule, decide
-from resolver.caller import Ancestor, Caller, Identity, as_view
+from resolver.binding.rules import Binding, Bindings, Bound, Candidate, Rule, decide
+from resolver.caller.process import Ancestor, Caller, Identity, as_view
+from resolver.caller.procfs import Image, Pid, StartTime
 from resolver.manifest import ViewId
-from resolver.procfs import Image, Pid, StartTime
 
 VIEWS = [ViewId(letter * 32) for letter in "0123"]
 PATHS = ["/p0", "/p1", "/p2", "/p3"]

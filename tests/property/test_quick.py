@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from resolver import remembered
 from resolver.manifest import ViewId
 from resolver.places import Places
-from unionfs import launch
 from unionfs.cli import group, quick
-from unionfs.launch import Mounted
-from unionfs.registry import Registry
-from unionfs.store import Store
-from unionfs.wheel import open_wheel
+from unionfs.daemon import launch
+from unionfs.daemon.launch import Mounted
+from unionfs.formats.wheel.reader import open_wheel
+from unionfs.store.local import Store
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -312,7 +312,7 @@ def test_what_it_leaves_alone(world: World, capsys: pytest.CaptureFixture[str], 
 def test_a_clone_gets_the_view_that_has_its_bytecode_meanwhile(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What `unionfs.precompile` does to the records of projects, it does to what is remembered."""
+    """What `precompile` does to the records of projects, it does to what is remembered."""
     world.restore()
     clone(world)
     old = world.manifest().stem

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from resolver.interpreter import Interpreter, inspect
-from resolver.project import Project, find_project
+from resolver.project.project import Project, find_project
+from resolver.python.interpreter import Interpreter, inspect
 
 
 @pytest.fixture(scope="session")

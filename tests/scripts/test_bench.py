@@ -24,7 +24,7 @@ from scripts.bench.results import Results
 from scripts.bench.table import cell, quantity
 from scripts.bench.targets import TARGETS, Of, Target
 from scripts.bench.work import Work
-from unionfs import mounts
+from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 COMMANDS = {
-    "up": ("unionfs.cli.up:up", "Make a project's view and link .venv to it."),
-    "down": ("unionfs.cli.up:down", "Take the .venv link away."),
-    "run": ("unionfs.cli.run:run", "Run a command with a project's view."),
-    "shell": ("unionfs.cli.shell:shell", "Start a shell that sees a project's view."),
-    "lock": ("unionfs.cli.lock:lock", "Write a project's pylock.toml."),
-    "view": ("unionfs.cli.view:view", "Show a project's view: path, layers, sizes."),
-    "why": ("unionfs.cli.why:why", "Show which distribution gives a file or module."),
-    "ps": ("unionfs.cli.ps:ps", "Show which process sees which view."),
-    "explain": ("unionfs.cli.ps:explain", "Show why a process sees its view."),
-    "bind": ("unionfs.cli.bind:bind", "Bind a process, cgroup or container to a project."),
-    "unbind": ("unionfs.cli.bind:unbind", "Take a binding by hand back."),
-    "enable": ("unionfs.cli.enable:enable", "Let an installed Python see its project's view."),
-    "disable": ("unionfs.cli.enable:disable", "Undo enable."),
-    "trust": ("unionfs.cli.trust:trust", "Use a project that others own or may write to."),
-    "store": ("unionfs.cli.store:store", "Show the archives that are kept, verify, add stores."),
-    "gc": ("unionfs.cli.gc:gc", "Remove archives and views that nothing needs."),
-    "mount": ("unionfs.cli.mount:mount", "Mount, unless it is mounted; mend a stale mount."),
-    "umount": ("unionfs.cli.mount:umount", "Unmount and end the daemon."),
-    "upgrade": ("unionfs.cli.upgrade:upgrade", "Have a new version go on with the mount."),
-    "status": ("unionfs.cli.status:status", "Show the mount and what its daemon did."),
+    "up": ("up:up", "Make a project's view and link .venv to it."),
+    "down": ("up:down", "Take the .venv link away."),
+    "run": ("run:run", "Run a command with a project's view."),
+    "shell": ("shell:shell", "Start a shell that sees a project's view."),
+    "lock": ("lock:lock", "Write a project's pylock.toml."),
+    "view": ("view:view", "Show a project's view: path, layers, sizes."),
+    "why": ("why:why", "Show which distribution gives a file or module."),
+    "ps": ("ps:ps", "Show which process sees which view."),
+    "explain": ("ps:explain", "Show why a process sees its view."),
+    "bind": ("bind:bind", "Bind a process, cgroup or container to a project."),
+    "unbind": ("bind:unbind", "Take a binding by hand back."),
+    "enable": ("enable:enable", "Let an installed Python see its project's view."),
+    "disable": ("enable:disable", "Undo enable."),
+    "trust": ("trust:trust", "Use a project that others own or may write to."),
+    "store": ("store:store", "Show the archives that are kept, verify, add stores."),
+    "gc": ("gc:gc", "Remove archives and views that nothing needs."),
+    "mount": ("mount:mount", "Mount, unless it is mounted; mend a stale mount."),
+    "umount": ("mount:umount", "Unmount and end the daemon."),
+    "upgrade": ("upgrade:upgrade", "Have a new version go on with the mount."),
+    "status": ("status:status", "Show the mount and what its daemon did."),
 }
-"""Name -> where it is, "module:attribute", and its line in `pkgview -h`."""
+"""Name -> "module:attribute" in `unionfs.cli.commands`, and its line in `pkgview -h`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

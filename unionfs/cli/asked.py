@@ -11,14 +11,14 @@ import click
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from resolver.project import Kind, find_project, project_of_script
-from resolver.trust import problem
+from resolver.project.project import Kind, find_project, project_of_script
+from resolver.project.trust import problem
 from unionfs.cli import console
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from resolver.project import Project
+    from resolver.project.project import Project
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
     """What an option is, to the command that it is put on."""

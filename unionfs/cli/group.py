@@ -62,7 +62,7 @@ class Commands(click.Group):
         from importlib import import_module  # noqa: PLC0415 - `--version` does without
 
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command = getattr(import_module(module), attribute)
+        command = getattr(import_module(f"unionfs.cli.commands.{module}"), attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{COMMANDS[cmd_name][0]} is no command")
         return command

@@ -21,7 +21,7 @@ PATIENCE = 0.5
 
 
 class Display:
-    """Draws what `unionfs.assemble` reports. Use as a context; counts work without a terminal."""
+    """Draws what `assemble` reports. Use as a context; counts work without a terminal."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.files = 0

@@ -3,9 +3,9 @@
 What is remembered of the same bytes (`resolver.remembered`) is compared with what there is: the
 manifest has its digest, all archives are in the store, the project is its user's alone, the
 daemon answers and serves the view. Then a clone gets its record and its link, and it is said what
-`unionfs.cli.up` would have said. Where anything is otherwise, a file that cannot be read or an
-option that is not known here included, nothing is done or said, and `unionfs.cli.up` does it all:
-what it does again here does no harm.
+`unionfs.cli.commands.up` would have said. Where anything is otherwise, a file that cannot be read
+or an option that is not known here included, nothing is done or said, and `unionfs.cli.commands.up`
+does it all: what it does again here does no harm.
 
 Modules that take longer to import than this takes to run are not imported: see there. That is
 why sockets come from `_socket`: what `socket` adds to it takes 10 ms.
@@ -23,7 +23,7 @@ from resolver.errors import PkgviewError
 from resolver.ownership import faults
 from resolver.where import where
 from unionfs.cli import console
-from unionfs.meeting import check_private, name_of
+from unionfs.control.meeting import check_private, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _content(path: str) -> bytes | None:
         return None
 
 
-# What is said of it, here and by `unionfs.cli.up`
+# What is said of it, here and by `unionfs.cli.commands.up`
 
 
 def linked_at(link: str) -> str:

@@ -1,8 +1,8 @@
 """The compiler: turns sources into bytecode, in a process of the interpreter that will read it.
 
-Started by `unionfs.compilers` as `python -I -S -B -W ignore compiler.py SECONDS TOTAL MEMORY IDLE`,
-in any Python that a view may be for; it imports nothing but the standard library, and nothing of
-what it compiles. All numbers are little-endian.
+Started by `unionfs.bytecode.compilers` as `python -I -S -B -W ignore compiler.py SECONDS TOTAL
+MEMORY IDLE`, in any Python that a view may be for; it imports nothing but the standard library, and
+nothing of what it compiles. All numbers are little-endian.
 
     in      name length (4), source length (4), name, source; the end of the input is the end
     out     once: length (4), then "<cache tag> <magic number, hexadecimal>"

@@ -35,19 +35,19 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from unionfs.filesystem import FileSystemError
 from unionfs.kernel import gains
 from unionfs.kernel.protocol import Interrupt, Link, Protocol, Read, done, failed
+from unionfs.view.filesystem import FileSystemError
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Awaitable, Callable
 
-    from unionfs.filesystem import Filesystem
     from unionfs.kernel.gains import Gain
     from unionfs.kernel.protocol import Reply
     from unionfs.kernel.session import Terms
     from unionfs.kernel.slots import Slots
+    from unionfs.view.filesystem import Filesystem
 
 logger = logging.getLogger(__name__)
 
@@ -202,7 +202,7 @@ class Loop:
         work: Callable[[], Awaitable[bytes]],
         tasks: trio.Nursery,
     ) -> None:
-        """Known as waiting at once: the loop must not linger before the task had its turn."""
+        """ViewIndex as waiting at once: the loop must not linger before the task had its turn."""
         self._waiting[asked.unique] = trio.CancelScope()
         tasks.start_soon(self._wait, slot, asked, work)
 

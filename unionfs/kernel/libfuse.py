@@ -18,8 +18,15 @@ import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, InodeT, RequestContext
 
-from unionfs.filesystem import FOREVER, TIMESTAMP, Absent, Attributes, Filesystem, FileSystemError
-from unionfs.nodeid import NodeId
+from unionfs.view.filesystem import (
+    FOREVER,
+    TIMESTAMP,
+    Absent,
+    Attributes,
+    Filesystem,
+    FileSystemError,
+)
+from unionfs.view.nodeid import NodeId
 
 if TYPE_CHECKING:
     from collections import Counter

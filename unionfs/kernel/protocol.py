@@ -26,17 +26,17 @@ from bisect import bisect_right
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from unionfs.filesystem import NAME_LIMIT, TIMESTAMP, Absent, FileSystemError
 from unionfs.kernel import abi
 from unionfs.kernel.abi import Opcode
+from unionfs.view.filesystem import NAME_LIMIT, TIMESTAMP, Absent, FileSystemError
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Sequence
 
-    from unionfs.filesystem import Attributes, Filesystem
     from unionfs.kernel.gains import Gain
-    from unionfs.nodeid import NodeId
+    from unionfs.view.filesystem import Attributes, Filesystem
+    from unionfs.view.nodeid import NodeId
 
 logger = logging.getLogger(__name__)
 

@@ -32,10 +32,10 @@ from unionfs.kernel.devfuse import LINGER, Loop
 from unionfs.kernel.session import descriptors_of
 
 if TYPE_CHECKING:
-    from unionfs.filesystem import Filesystem
     from unionfs.kernel.devfuse import Fellows
     from unionfs.kernel.protocol import Protocol
     from unionfs.kernel.slots import Slots
+    from unionfs.view.filesystem import Filesystem
 
 QUIET: Final = 1e-3
 """Seconds after which the kernel is asked although tasks are still busy."""

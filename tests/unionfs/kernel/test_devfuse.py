@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from unionfs.filesystem import Filesystem
 from unionfs.kernel import abi, devfuse
 from unionfs.kernel.abi import Init, Opcode
 from unionfs.kernel.session import Terms, negotiate
 from unionfs.kernel.slots import Slots, create
+from unionfs.view.filesystem import Filesystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from unionfs.filesystem import FOREVER
 from unionfs.kernel import abi
 from unionfs.kernel.abi import Opcode
 from unionfs.kernel.gains import Gain
 from unionfs.kernel.protocol import END_UNKEPT, Interrupt, Link, Protocol, Read
+from unionfs.view.filesystem import FOREVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from unionfs.kernel.protocol import Protocol
 
 if TYPE_CHECKING:
     from tests.conftest import Served
-    from unionfs.filesystem import Filesystem
+    from unionfs.view.filesystem import Filesystem
 
 __all__ = ["kernel"]
 

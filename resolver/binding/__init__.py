@@ -1,0 +1,1 @@
+"""Which view a process gets: the rules, bindings by hand, and who looks."""

@@ -1,0 +1,1 @@
+"""One process, looked at: what `/proc` says of it."""

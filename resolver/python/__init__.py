@@ -1,0 +1,1 @@
+"""Python as a kind of namespace: its interpreters, its locks, its indexes, and builds."""

@@ -1,0 +1,394 @@
+"""Building: what is no wheel becomes one, or becomes a tree to be packed as a layer.
+
+All builds run the distribution's own code, by way of uv, in uv's isolated build environment, with
+the target interpreter. A directory is built where it lies, as pip and uv do: a copy would lose
+what its build may look for around it (a repository, a sibling's files). Its back end may leave
+`build/` behind there.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from resolver.errors import PkgviewError
+from resolver.inputs import read_input
+from resolver.project.requirements import normalised
+from resolver.python.directurl import of_directory
+from resolver.python.index import uv_environment
+from resolver.python.selection import Choice, Source
+from resolver.python.uv import explanation_of, refuse_undecodable, run_child, uv_binary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from resolver.project.project import Project
+    from resolver.python.interpreter import Interpreter
+
+SHOWN_LINES = 30
+"""Of a failed build's output: the last ones, where the reason is."""
+
+_BUILD_FILES = ("pyproject.toml", "setup.cfg", "setup.py")
+_NOT_THE_DISTRIBUTION = frozenset({"uv_cache.json", "uv_build.json"})
+_GIT_PROTOCOLS = "file:git:http:https:ssh"
+"""Not `ext`, which runs any command that an address names."""
+
+
+async def build_wheel(  # noqa: PLR0913 - all but what and whither by name
+    choice: Choice,
+    source: Path | None,
+    interpreter: Interpreter,
+    into: Path,
+    *,
+    offline: bool = False,
+    within: Path | None = None,
+) -> Path:
+    """Build `choice` and return its wheel, in `into`, which is made if need be.
+
+    `source` is the fetched and checked file of an sdist or archive, whatever its name; None for
+    directories, which lie where they are, and for VCS, which is fetched here. `within` is where
+    temporary directories are made; None for the system's usual place.
+    """
+    what = f"cannot build {choice.name} {choice.version or ''}".rstrip()
+    with tempfile.TemporaryDirectory(prefix="pkgview-build-", dir=within) as name:
+        scratch = Path(name)
+        if choice.kind is Source.VCS:
+            tree = scratch / "tree"
+            await _checked_out(choice, tree, offline=offline)
+        elif choice.kind is Source.DIRECTORY:
+            tree = _directory(choice)
+        elif source is None:
+            raise ValueError(f"{choice.kind} {choice.name} without its file")
+        else:
+            # uv goes by the name: give the file its own, without a copy.
+            tree = scratch / (choice.filename or source.name)
+            tree.symlink_to(await trio.Path(source).resolve())
+            if choice.subdirectory:
+                tree = await trio.to_thread.run_sync(_extracted, tree, scratch / "tree")
+        if choice.subdirectory:
+            tree /= choice.subdirectory
+            _refuse_missing(tree, choice)
+        made = scratch / "wheel"
+        arguments = ["build", "--wheel", "--no-create-gitignore", f"--out-dir={made}"]
+        await _uv(
+            [*arguments, f"--python={interpreter.executable}", "--", str(tree)],
+            cwd=tree if tree.is_dir() else scratch,
+            what=what,
+            offline=offline,
+        )
+        return _the_wheel(made, choice, into)
+
+
+async def build_editable(
+    directory: Path,
+    interpreter: Interpreter,
+    into: Path,
+    *,
+    offline: bool = False,
+    within: Path | None = None,
+) -> Path:
+    """Install `directory` editable (PEP 660) and make of it a tree in the shape of a wheel.
+
+    The result, `into`, holds `purelib/` (the `.pth` or finder, and `.dist-info`) and, where the
+    distribution brings scripts that are no entry points, `scripts/`. Scripts of entry points are
+    left out: whoever makes a view writes them, for its own interpreter. RECORD is written anew.
+    `within` is as for `build_wheel`.
+    """
+    with tempfile.TemporaryDirectory(prefix="pkgview-build-", dir=within) as name:
+        target = Path(name) / "target"
+        await _uv(
+            [
+                *("pip", "install", "--no-deps"),
+                f"--python={interpreter.executable}",
+                f"--target={target}",
+                "--link-mode=copy",
+                "--reinstall",
+                "--editable",
+                str(directory),
+            ],
+            cwd=directory,
+            what=f"cannot build {directory} for editing",
+            offline=offline,
+        )
+        await trio.to_thread.run_sync(_shape, target, into)
+    return into
+
+
+def static_editable(project: Project, into: Path) -> Path:
+    """The same tree as `build_editable` makes, from what pyproject.toml says, running no code.
+
+    For use without activation, which may not build. What only the back end knows is missing:
+    dynamic metadata (a version then reads 0), generated modules, compiled ones, mapped names.
+    The code is taken to lie in `src/`, else beside pyproject.toml.
+    """
+    import tomllib  # noqa: PLC0415 - as light as project.py
+
+    table = tomllib.loads(read_input(project.root / "pyproject.toml").decode("utf-8-sig"))
+    fields = table.get("project", {})
+    name, version = project.name or normalised(project.root.name), project.version or "0"
+    stem = name.replace("-", "_")
+    code = project.root / "src" if (project.root / "src").is_dir() else project.root
+    _refuse_line_break(str(code))
+    purelib = into / "purelib"
+    info = purelib / f"{stem}-{re.sub(r'[^A-Za-z0-9.+!]+', '_', version)}.dist-info"
+    info.mkdir(parents=True)
+    (purelib / f"__editable__.{stem}.pth").write_text(f"{code}\n")
+    metadata = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    if project.requires_python:
+        metadata.append(f"Requires-Python: {project.requires_python}")
+    dependencies = fields.get("dependencies", [])
+    if isinstance(dependencies, list):
+        metadata += [f"Requires-Dist: {one}" for one in dependencies if isinstance(one, str)]
+    (info / "METADATA").write_text("".join(f"{_one_line(line)}\n" for line in metadata))
+    (info / "WHEEL").write_text(
+        "Wheel-Version: 1.0\nGenerator: pkgview\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
+    if points := "".join(_entry_points(fields)):
+        (info / "entry_points.txt").write_text(points)
+    (info / "INSTALLER").write_text("pkgview")
+    (info / "direct_url.json").write_bytes(of_directory(project.root, editable=True))
+    _write_record(purelib, info)
+    return into
+
+
+def editable_key(directory: Path, interpreter: Interpreter) -> str:
+    """What an editable build follows from: its build files' bytes and the interpreter's tag."""
+    digest = hashlib.sha256(f"editable 1\0{directory}\0{interpreter.tag}\0".encode())
+    for name in _BUILD_FILES:
+        path = directory / name
+        data = read_input(path) if path.is_file() else b""
+        digest.update(f"{name}\0{len(data)}\0".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+async def _uv(arguments: Sequence[str], *, cwd: Path, what: str, offline: bool) -> None:
+    """Run uv for a build; a failure shows the end of the build's own output."""
+    environ = {**os.environ, **uv_environment(cwd)}
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PYTHON"):
+        environ.pop(name, None)
+    environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
+    command = [uv_binary(), *(["--offline"] if offline else []), *arguments]
+    refuse_undecodable(command)
+    code, stdout, stderr = await run_child(command, cwd=cwd, environ=environ)
+    if code == 0:
+        return
+    output = (stdout.rstrip() + "\n" + stderr.rstrip()).strip().splitlines()
+    shown = output[-SHOWN_LINES:]
+    left = f"… ({len(output) - len(shown)} lines before)\n" if len(output) > len(shown) else ""
+    missing_network = not offline and re.search(r"error sending request|dns error", stderr)
+    remedy = "Install what its build asks for, or ask for a version that has a wheel."
+    if offline and re.search(r"No solution|not found|disabled", explanation_of(stderr)):
+        remedy = "Its build needs distributions that are not here: try without --offline."
+    elif missing_network:
+        remedy = "Check the network, the proxy and the index's address."
+    raise PkgviewError(f"{what}:\n{left}" + "\n".join(shown), remedy=remedy)
+
+
+def _directory(choice: Choice) -> Path:
+    if choice.path is None or not choice.path.is_dir():
+        raise PkgviewError(
+            f"{choice.name} is to be built from {choice.path}, and there is no such directory",
+            remedy="Put it there, or lock the project again.",
+        )
+    return choice.path
+
+
+def _refuse_missing(tree: Path, choice: Choice) -> None:
+    if not tree.is_dir():
+        raise PkgviewError(
+            f"{choice.name} has no directory {choice.subdirectory}",
+            remedy="Check the subdirectory that the requirement names.",
+        )
+
+
+def _the_wheel(made: Path, choice: Choice, into: Path) -> Path:
+    """The one wheel that was built, moved to `into`; it must be the distribution that was asked."""
+    from packaging.utils import (  # noqa: PLC0415 - only after a build
+        InvalidWheelFilename,
+        parse_wheel_filename,
+    )
+
+    wheels = sorted(made.glob("*.whl"))
+    built = ", ".join(wheel.name for wheel in wheels) or "none"
+    try:
+        (wheel,) = wheels
+        name, version, _, _ = parse_wheel_filename(wheel.name)
+    except (ValueError, InvalidWheelFilename) as error:
+        raise PkgviewError(
+            f"the build of {choice.name} made not one wheel: {built}",
+            remedy="Tell its authors, or ask for a version that has a wheel.",
+        ) from error
+    wanted = normalised(choice.name)
+    if name != wanted or (choice.version and str(version) != choice.version):
+        raise PkgviewError(
+            f"the build of {wanted} {choice.version or ''} made {wheel.name}",
+            remedy="Lock the project again; if that does not help, tell its authors.",
+        )
+    into.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.move(wheel, into / wheel.name))
+
+
+def _extracted(archive: Path, tree: Path) -> Path:
+    """Unpack a source archive; a single directory at its top is the tree."""
+    tree.mkdir()
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened:
+                opened.extractall(tree)  # noqa: S202 - zipfile drops ".." and leading slashes
+        else:
+            with tarfile.open(archive) as opened_tar:
+                # The filter refuses what would leave the tree (PEP 706).
+                opened_tar.extractall(tree, filter="data")
+    except (tarfile.TarError, zipfile.BadZipFile, OSError, TypeError) as error:
+        raise PkgviewError(
+            f"cannot unpack {archive.name}: {error}", remedy="Lock the project again."
+        ) from error
+    inside = list(tree.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else tree
+
+
+async def _checked_out(choice: Choice, tree: Path, *, offline: bool) -> None:
+    """Have exactly `choice.commit` in `tree`, with its submodules, running none of its hooks."""
+    address = str(choice.path) if choice.path else (choice.url or "").removeprefix("git+")
+    commit = choice.commit or ""
+    if offline and choice.path is None:
+        raise PkgviewError(
+            f"{choice.name} comes from {_masked(address)}, which needs the network",
+            remedy="Run it once without --offline.",
+        )
+    environ = {
+        **os.environ,
+        "GIT_ALLOW_PROTOCOL": _GIT_PROTOCOLS,
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"):
+        environ.pop(name, None)
+
+    async def git(*arguments: str) -> tuple[int, str, str]:
+        command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false"]
+        return await run_child([*command, *arguments], cwd=tree, environ=environ)
+
+    async def must(*arguments: str) -> str:
+        code, stdout, stderr = await git(*arguments)
+        if code:
+            raise PkgviewError(
+                f"cannot fetch {choice.name} at {commit} from {_masked(address)}: "
+                f"{_masked(stderr.strip())}",
+                remedy="Check the address, the network, and that you may read the repository.",
+            )
+        return stdout.strip()
+
+    await trio.Path(tree).mkdir()
+    await must("init", "--quiet", "--template=")
+    # A host need not serve a bare commit; then all its branches and tags are fetched.
+    code, _, _ = await git("fetch", "--quiet", "--depth=1", "--", address, commit)
+    if code:
+        await must("fetch", "--quiet", "--tags", "--", address, "+refs/heads/*:refs/remotes/o/*")
+    await must("checkout", "--quiet", "--detach", commit)
+    if (head := await must("rev-parse", "HEAD")) != commit:
+        raise PkgviewError(
+            f"{choice.name}: {_masked(address)} gave commit {head}, the lock wants {commit}",
+            remedy="Lock the project again.",
+        )
+    if (tree / ".gitmodules").exists():
+        await must("submodule", "update", "--quiet", "--init", "--recursive", "--depth=1")
+
+
+def _masked(text: str) -> str:
+    """Without the passwords of addresses."""
+    return re.sub(r"://[^/\s@]+@", "://****@", text)
+
+
+def _shape(target: Path, into: Path) -> None:
+    """Sort uv's `--target` directory into purelib and scripts, and write its RECORD anew."""
+    infos = list(target.glob("*.dist-info"))
+    if len(infos) != 1:
+        raise PkgviewError(
+            f"an editable build made {len(infos)} distributions, not one",
+            remedy="Tell the authors of its build back end.",
+        )
+    for unwanted in _NOT_THE_DISTRIBUTION:
+        (infos[0] / unwanted).unlink(missing_ok=True)
+    (infos[0] / "INSTALLER").write_text("pkgview")
+    (target / ".lock").unlink(missing_ok=True)
+    scripts = target / "bin"
+    into.mkdir(parents=True, exist_ok=True)
+    if scripts.is_dir():
+        generated = set(_script_names(infos[0] / "entry_points.txt"))
+        kept = [path for path in scripts.iterdir() if path.name not in generated]
+        for path in kept:
+            (into / "scripts").mkdir(exist_ok=True)
+            shutil.move(path, into / "scripts" / path.name)
+            _make_relocatable(into / "scripts" / path.name)
+        shutil.rmtree(scripts)
+    purelib = Path(shutil.move(target, into / "purelib"))
+    _write_record(purelib, purelib / infos[0].name)
+
+
+def _make_relocatable(script: Path) -> None:
+    """Give a Python script the shebang that wheels have, for the view to fill in."""
+    data = script.read_bytes()
+    first, newline, rest = data.partition(b"\n")
+    if first.startswith(b"#!") and b"python" in first:
+        script.write_bytes(b"#!python" + newline + rest)
+
+
+def _script_names(entry_points: Path) -> Iterator[str]:
+    """The names of console and GUI scripts."""
+    if not entry_points.is_file():
+        return
+    section = ""
+    for line in entry_points.read_text("utf-8").splitlines():
+        if line.startswith("["):
+            section = line.strip("[] ")
+        elif section in {"console_scripts", "gui_scripts"} and "=" in line:
+            yield line.partition("=")[0].strip()
+
+
+def _entry_points(fields: dict[str, object]) -> Iterator[str]:
+    """`[project.scripts]` and its kin as the lines of entry_points.txt."""
+    groups = {"console_scripts": fields.get("scripts"), "gui_scripts": fields.get("gui-scripts")}
+    further = fields.get("entry-points")
+    groups |= further if isinstance(further, dict) else {}
+    for group, entries in groups.items():
+        if isinstance(entries, dict) and entries:
+            yield f"[{_one_line(group)}]\n"
+            yield from (f"{_one_line(key)} = {_one_line(str(v))}\n" for key, v in entries.items())
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _refuse_line_break(path: str) -> None:
+    if "\n" in path or "\r" in path:
+        raise PkgviewError(
+            f"{path!r} cannot be used: its name has a line break",
+            remedy="Give the directory another name.",
+        )
+
+
+def _write_record(purelib: Path, info: Path) -> None:
+    """RECORD as the specification of installed projects wants it, paths relative to purelib."""
+    record = info / "RECORD"
+    record.unlink(missing_ok=True)
+    lines = []
+    for path in sorted(path for path in purelib.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        name = str(path.relative_to(purelib))
+        quoted = '"' + name.replace('"', '""') + '"' if set(name) & set(',"') else name
+        lines.append(f"{quoted},sha256={digest},{len(data)}\n")
+    lines.append(f"{info.name}/RECORD,,\n")
+    record.write_text("".join(lines))

@@ -1,0 +1,352 @@
+"""Locking: from a project to a `pylock.toml` (PEP 751), through uv.
+
+| the project has | its lock |
+|---|---|
+| `pylock.toml` | that file, as it is |
+| `uv.lock` | what `uv export --frozen` makes of it, kept in the state |
+| anything else | what `uv pip compile --universal` resolves, kept in the state |
+
+Locks in the state lie in `<state>/locks/<project>/`, one for each set of options, each with a
+`.json` beside it that holds the fingerprint of the inputs it was made from. While it matches,
+nothing is resolved again. Where it does not, the old lock's versions are preferred, so that an
+edit changes what it has to and no more. One process at a time locks a project (`flock`); files
+are replaced in one step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from resolver.atomic import sweep, write_atomically
+from resolver.errors import PkgviewError
+from resolver.inputs import read_input, read_text
+from resolver.project.project import Kind, fingerprint, project_without_lock
+from resolver.project.requirements import normalised
+from resolver.python.index import uv_environment
+from resolver.python.pins import narrowed
+from resolver.python.resolution import Resolution, absolute_requirement, lowest_python, uv_arguments
+from resolver.python.uv import run_uv
+from resolver.remembered import project_key
+from resolver.scratch import scratch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+    from resolver.project.project import Project
+    from resolver.python.interpreter import Interpreter
+
+_TEMPORARY = "pylock.tmp-"
+_SCRATCH = ".tmp-"
+_WAIT_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """A lock file that is there. Relative paths in it are relative to its directory.
+
+    `extras` and `groups` are what to select from it (PEP 751); both are empty where the file was
+    made for one choice of them. `added` is a second lock, whose distributions come after these
+    where their names are not taken (`--with`).
+    """
+
+    path: Path
+    project: Project
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    added: Lock | None = None
+
+
+async def lock(  # noqa: PLR0913 - the command line's options, by keyword
+    project: Project,
+    interpreter: Interpreter,
+    *,
+    extras: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    state: Path,
+    upgrade: bool = False,
+    offline: bool = False,
+    frozen: bool = False,
+    with_requirements: Sequence[str] = (),
+    no_build: bool = False,
+) -> Lock:
+    """The project's lock, made or made anew where that is needed.
+
+    `extras` and `groups` are added to the project's default ones. `frozen` never resolves: a
+    missing or outdated lock is an error. `no_build` runs no project's code: where a resolution
+    would have to build an sdist for its metadata, it fails. `with_requirements` are PEP 508
+    requirements, or paths relative to the working directory, of this one run.
+    """
+    resolution = Resolution(
+        project=project,
+        interpreter=interpreter,
+        extras=_union(project.settings.extras, extras),
+        groups=_union(project.default_groups, groups),
+        with_requirements=tuple(map(absolute_requirement, with_requirements)),
+        upgrade=upgrade,
+        offline=offline,
+        no_build=no_build,
+    )
+    if project.kind not in {Kind.PYLOCK, Kind.UV}:
+        path = await _in_state(resolution, state, frozen=frozen)
+        return Lock(path=path, project=project)
+    if upgrade:
+        command = "pkgview lock --upgrade" if project.kind is Kind.PYLOCK else "uv lock --upgrade"
+        raise PkgviewError(
+            f"{project.root} is locked by its own {project.kind}, which is honoured as it is",
+            remedy=f"Run `{command}` there to renew it.",
+        )
+    if project.kind is Kind.PYLOCK:
+        base = _own(project, extras, groups)
+    else:
+        # An export resolves nothing, so it is no breach of `frozen`.
+        exported = replace(resolution, with_requirements=())
+        base = Lock(path=await _in_state(exported, state, frozen=False), project=project)
+    if not with_requirements:
+        return base
+    added = replace(resolution, constraints=_versions(base, interpreter), extras=(), groups=())
+    path = await _in_state(added, state, frozen=frozen)
+    return replace(base, added=Lock(path=path, project=project))
+
+
+async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
+    project: Project,
+    interpreter: Interpreter,
+    *,
+    extras: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    upgrade: bool = False,
+    offline: bool = False,
+) -> Path:
+    """Write `pylock.toml` into the project, for every Python that requires-python allows.
+
+    Versions of an existing `pylock.toml` are preferred unless `upgrade`. A lock for others has to
+    hold from requires-python's lowest version on; where there is none, from this interpreter's.
+    """
+    source = project_without_lock(project.root) if project.kind is Kind.PYLOCK else project
+    if source is None:
+        raise PkgviewError(
+            f"{project.root} has a pylock.toml, and nothing that it could be made from",
+            remedy="List the requirements in pyproject.toml or requirements.txt.",
+        )
+    if source.kind is Kind.SCRIPT:
+        raise PkgviewError(
+            f"{source.root} is a script: it has no directory of its own for a pylock.toml",
+            remedy="Nothing to do: its lock is kept in pkgview's state.",
+        )
+    if source.kind is Kind.UV:
+        raise PkgviewError(
+            f"{source.root} is locked by uv.lock, which a pylock.toml would hide",
+            remedy="Run `uv lock`; for other tools, `uv export --format pylock.toml`.",
+        )
+    resolution = Resolution(
+        project=source,
+        interpreter=interpreter,
+        extras=_union(source.settings.extras, extras),
+        groups=_union(source.default_groups, groups),
+        upgrade=upgrade,
+        offline=offline,
+        python_version=lowest_python(source.requires_python),
+    )
+    path = source.directory / "pylock.toml"
+    async with _only_one(path.parent):
+        write_atomically(path, await _made_in_project(resolution, path))
+        path.chmod(0o644)  # a file of the project, for all who may read it
+    return path
+
+
+def _own(project: Project, extras: Sequence[str], groups: Sequence[str]) -> Lock:
+    """The project's own pylock.toml; asking for an extra or group that it has not is an error."""
+    path = project.root / "pylock.toml"
+    try:
+        document: dict[str, Any] = tomllib.loads(read_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PkgviewError(
+            f"{path} is not valid TOML: {error}", remedy="Write it anew with `pkgview lock`."
+        ) from error
+
+    def offered(key: str) -> list[str]:
+        names = document.get(key, [])
+        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+    for key, asked in (("extras", extras), ("dependency-groups", groups)):
+        missing = [name for name in asked if normalised(name) not in map(normalised, offered(key))]
+        if missing:
+            listed = ", ".join(offered(key)) or "none"
+            raise PkgviewError(
+                f"{path} has no {missing[0]!r} among its {key} ({listed})",
+                remedy="Lock it with that choice built in: `pkgview lock` takes the same options.",
+            )
+    defaults = offered("default-groups")
+    if project.settings.groups is not None:
+        defaults = [
+            name for name in project.settings.groups if name in offered("dependency-groups")
+        ]
+    wanted = [name for name in project.settings.extras if name in offered("extras")]
+    return Lock(
+        path=path,
+        project=project,
+        extras=_union(wanted, extras),
+        groups=_union(defaults, groups),
+    )
+
+
+async def _in_state(resolution: Resolution, state: Path, *, frozen: bool) -> Path:
+    """The lock in the state for this resolution, made where it is missing or outdated."""
+    project = resolution.project
+    wanted = fingerprint(project, *resolution.options)
+    directory = _directory(project, state)
+    choice = hashlib.sha256("\0".join(resolution.options).encode()).hexdigest()[:16]
+    path = directory / f"pylock.{choice}.toml"
+    if not resolution.upgrade and _is_current(path, wanted):
+        # The child of a run that was killed may have outlived the last sweep.
+        sweep(directory.parent, _SCRATCH)
+        return path
+    if frozen:
+        why = "outdated" if path.exists() else "missing"
+        raise PkgviewError(
+            f"{project.root} cannot be used with --frozen: its lock is {why}",
+            remedy="Run `pkgview up` once without --frozen, or `pkgview lock`.",
+        )
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot make {directory}: {error.strerror}",
+            remedy="Make it writable, or set XDG_STATE_HOME to a directory that is.",
+        ) from error
+    async with _only_one(directory):
+        # Another process may have done it while this one waited.
+        if resolution.upgrade or not _is_current(path, wanted):
+            write_atomically(path, await _made_in_state(resolution, path))
+            # Written last. An input that was edited meanwhile differs from `wanted`, which was
+            # computed before uv read it: then the lock is outdated at once, as it should be.
+            note = json.dumps({"fingerprint": wanted}).encode()
+            write_atomically(path.with_suffix(".json"), note)
+    return path
+
+
+def _directory(project: Project, state: Path) -> Path:
+    """Resolved, because uv's relative paths are: a link in between would lead them astray."""
+    return Path(os.path.realpath(state)) / "locks" / project_key(str(project.root))
+
+
+def _is_current(path: Path, wanted: str) -> bool:
+    try:
+        note = json.loads(path.with_suffix(".json").read_bytes())
+        return path.is_file() and isinstance(note, dict) and note.get("fingerprint") == wanted
+    except (OSError, ValueError):
+        return False
+
+
+async def _made_in_state(resolution: Resolution, path: Path) -> bytes:
+    """Have uv write the lock in a directory beside that of `path`, and return its bytes.
+
+    Relative paths are the same from there. If we are killed, uv may go on for a while, and make
+    that directory again if it was swept meanwhile: the next run sweeps once more.
+    """
+    with scratch(path.parent.parent, _SCRATCH) as temporary:
+        return await _made(resolution, temporary / path.name, _preferred(path))
+
+
+async def _made_in_project(resolution: Resolution, path: Path) -> bytes:
+    """The same beside `path` itself: its directory is the project's, as are relative paths.
+
+    The caller holds the directory's lock, so files that an earlier run left behind can go.
+    """
+    for left in path.parent.glob(f"{_TEMPORARY}*"):
+        left.unlink(missing_ok=True)
+    output = path.with_name(f"{_TEMPORARY}{os.getpid()}.toml")
+    return await _made(resolution, output, _preferred(path))
+
+
+async def _made(resolution: Resolution, output: Path, preferred: bytes) -> bytes:
+    """What uv writes to `output`, where it finds the versions that are to be preferred."""
+    project = resolution.project
+    constraints = output.with_suffix(".constraints")
+    with _disk_errors(output.parent):
+        try:
+            if preferred and not resolution.upgrade:
+                output.write_bytes(preferred)  # noqa: ASYNC240 - a small file
+            await run_uv(
+                uv_arguments(resolution, output, constraints),
+                cwd=project.directory,
+                added=uv_environment(project.directory),
+                offline=resolution.offline,
+                stdin="".join(f"{one}\n" for one in resolution.with_requirements).encode(),
+                doing=f"cannot resolve {project.root}",
+            )
+            data = read_input(output)
+        finally:
+            for temporary in (output, constraints):
+                temporary.unlink(missing_ok=True)
+    if project.hashes and resolution.constraints is None:
+        data = narrowed(data, project, exempt=resolution.with_requirements)
+    return data
+
+
+@contextlib.contextmanager
+def _disk_errors(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot write to {directory}: {error.strerror}",
+            remedy="Make room there, or make it writable, and run the command again.",
+        ) from error
+
+
+def _preferred(path: Path) -> bytes:
+    """The lock that is there; b"" where there is none, or a damaged one, which uv would refuse."""
+    if not path.exists():
+        return b""
+    data = read_input(path)
+    with contextlib.suppress(ValueError, RecursionError):
+        if "lock-version" in tomllib.loads(data.decode()):
+            return data
+    return b""
+
+
+def _versions(base: Lock, interpreter: Interpreter) -> tuple[str, ...]:
+    """The versions that a lock gives this interpreter, as constraints."""
+    from resolver.python.selection import select  # noqa: PLC0415 - `--with` only
+
+    chosen = select(base, interpreter)
+    return tuple(f"{one.name}=={one.version}" for one in chosen if one.version is not None)
+
+
+@contextlib.asynccontextmanager
+async def _only_one(directory: Path) -> AsyncIterator[None]:
+    """One process at a time in here for that directory; waiting can be cancelled.
+
+    The directory itself is locked, so nothing is left behind and nothing can go stale.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno in {errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}:
+                    break  # no locks on this file system: replacing in one step has to do
+                if error.errno not in {errno.EAGAIN, errno.EINTR}:
+                    raise
+            await trio.sleep(_WAIT_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _union(first: Iterable[str], second: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(normalised, (*first, *second))))

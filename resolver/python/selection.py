@@ -1,0 +1,357 @@
+"""Selection: what one interpreter has to have of a lock, file by file. Pure, but for reading it.
+
+PEP 751's algorithm is packaging's; here its result becomes `Choice` values in the lock's order,
+and its refusals become sentences that name the distribution and what is offered.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote, urlsplit
+
+from packaging.pylock import (
+    Package,
+    PackageArchive,
+    PackageDirectory,
+    PackageSdist,
+    PackageVcs,
+    PackageWheel,
+    Pylock,
+    PylockSelectError,
+    PylockUnsupportedVersionError,
+    PylockValidationError,
+)
+from packaging.tags import Tag
+from packaging.utils import parse_sdist_filename, parse_wheel_filename
+
+from resolver.errors import PkgviewError
+from resolver.inputs import read_text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from packaging.markers import Environment
+
+    from resolver.project.project import Project
+    from resolver.python.interpreter import Interpreter
+    from resolver.python.lock import Lock
+
+_SHOWN_TAGS = 6
+"""Platforms named in an error before "…"."""
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+class Source(enum.StrEnum):
+    """Where a distribution's wheel comes from; all but the first have to be built."""
+
+    WHEEL = "wheel"
+    SDIST = "sdist"
+    ARCHIVE = "archive"
+    DIRECTORY = "directory"
+    VCS = "vcs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One distribution to have.
+
+    Exactly one of `url` (http, https, or a VCS's own) and `path` (absolute) is set. `filename` is
+    a plain name, None for directories and VCS; `size` is in bytes; `hashes` are (algorithm,
+    lower-case hexadecimal) pairs, at least one for every wheel, sdist and archive. `subdirectory`
+    is relative and stays inside its tree. `commit` is a full hexadecimal id, `revision` the branch
+    or tag that was asked for. `direct`: the requirement named it by its address, no index did.
+    """
+
+    name: str
+    version: str | None
+    kind: Source
+    filename: str | None = None
+    url: str | None = None
+    path: Path | None = None
+    size: int | None = None
+    hashes: tuple[tuple[str, str], ...] = ()
+    editable: bool = False
+    subdirectory: str | None = None
+    commit: str | None = None
+    revision: str | None = None
+    direct: bool = False
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether having it means to run a build that the distribution itself defines."""
+        return self.kind is not Source.WHEEL
+
+
+def select(
+    lock: Lock,
+    interpreter: Interpreter,
+    extras: Collection[str] | None = None,
+    groups: Collection[str] | None = None,
+    *,
+    no_build: bool = False,
+) -> tuple[Choice, ...]:
+    """What `interpreter` needs of `lock`, in the lock's order, the project itself last.
+
+    `extras` and `groups` replace the lock's own choice (`Lock.extras`). With `no_build` each
+    distribution that would have to be built is an error, all of them in one, but for the project
+    itself where it is to be installed editable: `resolver.python.build.static_editable` serves it
+    without running its code.
+    """
+    chosen = _chosen(
+        lock.path,
+        interpreter,
+        lock.extras if extras is None else extras,
+        lock.groups if groups is None else groups,
+    )
+    if lock.added is not None:
+        names = {choice.name for choice in chosen}
+        added = _chosen(lock.added.path, interpreter, (), ())
+        chosen += [choice for choice in added if choice.name not in names]
+    own = _own_package(lock.project, chosen)
+    if no_build:
+        _refuse_builds(chosen, lock.project)
+    return (*chosen, *own)
+
+
+def is_project(choice: Choice, project: Project) -> bool:
+    """Whether the choice is the project itself."""
+    return choice.kind is Source.DIRECTORY and choice.path == project.root
+
+
+def _own_package(project: Project, chosen: Iterable[Choice]) -> tuple[Choice, ...]:
+    """The project itself, where it is a package and its lock does not list it."""
+    if not project.package:
+        return ()
+    if any(is_project(choice, project) or choice.name == project.name for choice in chosen):
+        return ()
+    name = project.name or project.root.name
+    own = Choice(
+        name=name,
+        version=project.version,
+        kind=Source.DIRECTORY,
+        path=project.root,
+        editable=True,
+        direct=True,
+    )
+    return (own,)
+
+
+def _refuse_builds(chosen: Iterable[Choice], project: Project) -> None:
+    building = [choice for choice in chosen if choice.runs_code and not is_project(choice, project)]
+    if building:
+        listed = ", ".join(f"{one.name} {one.version or ''}".strip() for one in building)
+        raise PkgviewError(
+            f"{listed}: no wheel for this Python and platform, only source to build one from",
+            remedy=f"Run `pkgview up` in {project.directory}: it may build.",
+        )
+
+
+def _chosen(
+    path: Path, interpreter: Interpreter, extras: Collection[str], groups: Collection[str]
+) -> list[Choice]:
+    pylock = _read(path)
+    tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
+    # A mapping of the same keys; `Environment` is packaging's name for its shape.
+    environment = cast("Environment", dict(interpreter.environment))
+    if pylock.requires_python and not pylock.requires_python.contains(
+        interpreter.full, prereleases=True
+    ):
+        raise PkgviewError(
+            f"{path} is for Python {pylock.requires_python}; "
+            f"{interpreter.executable} is {interpreter.full}",
+            remedy=f"Choose a Python {pylock.requires_python} with --python.",
+        )
+    try:
+        selected = list(
+            pylock.select(
+                environment=environment,
+                tags=tags,
+                extras=extras,
+                dependency_groups=groups,
+            )
+        )
+    except PylockSelectError as error:
+        raise _refused(path, pylock, interpreter, error) from error
+    return [_choice(path, package, source) for package, source in selected]
+
+
+def _read(path: Path) -> Pylock:
+    try:
+        return Pylock.from_dict(tomllib.loads(read_text(path)))
+    except PylockUnsupportedVersionError as error:
+        raise PkgviewError(
+            f"{path}: {error}", remedy="Install a newer pkgview, or lock again with this one."
+        ) from error
+    except PylockValidationError as error:
+        version = "is not supported" in str(error)
+        raise PkgviewError(
+            f"{path} is no valid lock (PEP 751): {error}",
+            remedy="Install a newer pkgview." if version else "Write it anew with `pkgview lock`.",
+        ) from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PkgviewError(
+            f"{path} is not valid TOML: {error}", remedy="Write it anew with `pkgview lock`."
+        ) from error
+
+
+def _refused(
+    path: Path, pylock: Pylock, interpreter: Interpreter, error: PylockSelectError
+) -> PkgviewError:
+    """Say which distributions have nothing for this platform, if that is the reason."""
+    tags = set(interpreter.tags)
+    lacking = []
+    for package in pylock.packages:
+        wheels = package.wheels or ()
+        if not wheels or package.sdist is not None or not _applies(package, interpreter):
+            continue
+        offered = [tag for wheel in wheels for tag in parse_wheel_filename(wheel.filename)[-1]]
+        if not any(str(tag) in tags for tag in offered):
+            places = sorted({f"{tag.interpreter} {tag.platform}" for tag in offered})
+            shown = ", ".join(places[:_SHOWN_TAGS]) + (", …" if len(places) > _SHOWN_TAGS else "")
+            version = f" {package.version}" if package.version else ""
+            lacking.append(f"{package.name}{version} has wheels only for {shown}, and no sdist")
+    if "No wheel found" in str(error) and lacking:
+        return PkgviewError(
+            f"{path}: {'; '.join(lacking)}; this is {_platform(interpreter)}",
+            remedy="Choose another Python with --python, or a version that has a wheel for it.",
+        )
+    if "Multiple packages" in str(error):
+        return PkgviewError(
+            f"{path} is ambiguous: {error}",
+            remedy="Lock it again, for instance with `pkgview lock`.",
+        )
+    return PkgviewError(
+        f"{path} does not fit {interpreter.executable}: {error}",
+        remedy="Choose another Python with --python, or lock again for this one.",
+    )
+
+
+def _applies(package: Package, interpreter: Interpreter) -> bool:
+    """Whether its marker may hold here; unknown extras and groups count as not asked for."""
+    if package.marker is None:
+        return True
+    none: frozenset[str] = frozenset()
+    environment: dict[str, Any] = {
+        **interpreter.environment,
+        "extras": none,
+        "dependency_groups": none,
+    }
+    return package.marker.evaluate(environment, context="lock_file")
+
+
+def _platform(interpreter: Interpreter) -> str:
+    """Such as "cp311 manylinux_2_36_x86_64": the best tag that an index would have."""
+    portable = (tag for tag in interpreter.tags if re.search(r"-(many|musl)linux_", tag))
+    tag = next(portable, interpreter.tags[0]).split("-", 2)
+    return f"{tag[0]} {tag[2]}"
+
+
+def _choice(
+    path: Path,
+    package: Package,
+    source: PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist,
+) -> Choice:
+    place = f"{path}, {package.name}"
+    version = str(package.version) if package.version else None
+    if isinstance(source, PackageDirectory):
+        return Choice(
+            name=package.name,
+            version=version,
+            kind=Source.DIRECTORY,
+            path=_joined(path.parent, source.path),
+            editable=bool(source.editable),
+            subdirectory=_inside(source.subdirectory, place),
+            direct=True,
+        )
+    url, local = _located(path.parent, source.url, source.path)
+    if isinstance(source, PackageVcs):
+        if source.type != "git" or not _COMMIT.fullmatch(source.commit_id):
+            raise PkgviewError(
+                f"{place}: cannot use {source.type} at {source.commit_id!r}",
+                remedy="Only git is supported, and only with a full commit id.",
+            )
+        return Choice(
+            name=package.name,
+            version=version,
+            kind=Source.VCS,
+            url=url,
+            path=local,
+            subdirectory=_inside(source.subdirectory, place),
+            commit=source.commit_id,
+            revision=source.requested_revision,
+            direct=True,
+        )
+    filename = _filename(source, place)
+    kind = Source.SDIST if isinstance(source, PackageSdist) else Source.ARCHIVE
+    if filename.endswith(".whl"):
+        kind = Source.WHEEL
+        version = version or str(parse_wheel_filename(filename)[1])
+    elif kind is Source.SDIST:
+        version = version or str(parse_sdist_filename(filename)[1])
+    subdirectory = source.subdirectory if isinstance(source, PackageArchive) else None
+    return Choice(
+        name=package.name,
+        version=version,
+        kind=kind,
+        filename=filename,
+        url=url,
+        path=local,
+        size=source.size,
+        hashes=_hashes(source.hashes, place),
+        subdirectory=_inside(subdirectory, place),
+        direct=isinstance(source, PackageArchive),
+    )
+
+
+def _hashes(hashes: Mapping[str, str], place: str) -> tuple[tuple[str, str], ...]:
+    for value in hashes.values():
+        if not re.fullmatch(r"[0-9A-Fa-f]+", value):
+            raise PkgviewError(
+                f"{place}: {value!r} is no hexadecimal hash", remedy="Lock the project again."
+            )
+    return tuple(sorted((kind.lower(), value.lower()) for kind, value in hashes.items()))
+
+
+def _filename(source: PackageArchive | PackageWheel | PackageSdist, place: str) -> str:
+    """A plain file name; whatever the lock says, it must be safe to create a file of that name."""
+    if isinstance(source, PackageArchive):
+        name = unquote(urlsplit(source.path or source.url or "").path).rpartition("/")[2]
+    else:
+        name = source.filename
+    if not name or name.startswith(".") or "/" in name or not name.isprintable():
+        raise PkgviewError(f"{place}: {name!r} is no file name", remedy="Lock the project again.")
+    return name
+
+
+def _located(directory: Path, url: str | None, path: str | None) -> tuple[str | None, Path | None]:
+    """A lock may give both; the path is preferred where it exists, as PEP 751 allows."""
+    local = _joined(directory, path) if path else None
+    if local is not None and (url is None or local.exists()):
+        return None, local
+    if url is not None and (parts := urlsplit(url)).scheme == "file":
+        return None, Path(unquote(parts.path))
+    return url, None
+
+
+def _joined(directory: Path, path: str) -> Path:
+    """Lexically: the paths were made that way, from resolved directories."""
+    return Path(os.path.normpath(directory / path))
+
+
+def _inside(subdirectory: str | None, place: str) -> str | None:
+    if not subdirectory:
+        return None
+    parts = Path(subdirectory).parts
+    if subdirectory.startswith("/") or ".." in parts or "\0" in subdirectory:
+        raise PkgviewError(
+            f"{place}: the subdirectory {subdirectory!r} leaves its tree",
+            remedy="Lock the project again.",
+        )
+    return subdirectory

@@ -1,0 +1,248 @@
+"""uv, run as a child: a prepared environment in, its output or one `PkgviewError` out.
+
+uv explains its failures well. Its explanation is kept word for word in `what`; the remedy is
+chosen here, because it names pkgview's commands. Progress and warnings are left out.
+
+A child runs in a session of its own and the whole session is killed when we stop waiting for it:
+uv starts git and build back ends, which must not go on working for nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from resolver.errors import PkgviewError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_FORGOTTEN = frozenset(
+    {
+        # Each would make uv look at another Python or project than the one it is told.
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "CONDA_DEFAULT_ENV",
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "PYTHONSTARTUP",
+        "UV_PYTHON",
+        "UV_SYSTEM_PYTHON",
+        "UV_PROJECT",
+        "UV_PROJECT_ENVIRONMENT",
+        "UV_WORKING_DIR",
+        "UV_WORKING_DIRECTORY",
+        "UV_CUSTOM_COMPILE_COMMAND",
+        "UV_FROZEN",
+        "UV_LOCKED",
+        "UV_OFFLINE",
+        "UV_NO_BUILD",
+        "UV_OUTPUT_FORMAT",
+    }
+)
+"""UV_OFFLINE and UV_NO_BUILD are options of ours: the command line reads them, not uv."""
+
+_NOISE = re.compile(
+    r"^(warning:|Using (CPython|PyPy|Python)|Resolved |Prepared |Installed |Audited |\s*$"
+    r"|\s+(Updating|Updated|Building|Built|Cloning|Downloading|Downloaded) )"
+)
+
+_REMEDIES: tuple[tuple[str, str], ...] = (
+    (
+        r"Building source distributions is disabled|because building from source is disabled",
+        "Run `pkgview up` in the project: it may build distributions from source.",
+    ),
+    (
+        r"[Nn]etwork (was|connectivity is) disabled|--offline",
+        "Run it once without --offline.",
+    ),
+    (
+        r"invalid peer certificate|UnknownIssuer|certificate verify",
+        "Set SSL_CERT_FILE to the certificates that the index's host is signed with.",
+    ),
+    (
+        r"\b40[137]\b|[Uu]nauthorized|[Ff]orbidden|credentials",
+        "Give the credentials for that index: in its URL, in ~/.netrc, or as UV_INDEX_*.",
+    ),
+    (
+        r"No space left on device|os error 28",
+        "Make room on that disk and run the command again.",
+    ),
+    (
+        r"Permission denied|Read-only file system|os error (13|30)\b",
+        "Make that place writable; UV_CACHE_DIR moves uv's own cache.",
+    ),
+    (
+        r"Git operation failed|git (fetch|clone)",
+        "Check the repository's address and the revision, and that you may read it.",
+    ),
+    (
+        r"Failed to build|build backend returned|Build backend|Failed to download and build",
+        "Install what its build asks for, or ask for a version that has a wheel.",
+    ),
+    (
+        r"error sending request|tcp connect|dns error|timed out|Failed to fetch|Connection re",
+        "Check the network, the proxy and the index's address; --offline works from what is there.",
+    ),
+    (
+        r"[Hh]ash mismatch",
+        "Do not install it: the index serves other bytes than those that were pinned.",
+    ),
+    (
+        r"does not satisfy Python|requires Python|current Python version|Python.{0,3} requirement",
+        "Use another Python with --python, or ask for a version that supports this one.",
+    ),
+    (
+        r"not found in the (package registry|provided package locations|cache)",
+        "Check how the name is written, and that the index which has it is set.",
+    ),
+    (
+        r"there (is|are) no versions? of|only .{1,200} (is|are) available",
+        "Ask for a version that exists, or set the index which has it.",
+    ),
+    (
+        r"([Ee]xtra|[Gg]roup)\b.{0,120}\bnot (found|defined)",
+        "Ask for one that pyproject.toml defines.",
+    ),
+    (
+        r"No solution found|unsatisfiable|incompatible",
+        "Loosen one of the requirements named above.",
+    ),
+    (
+        r"Couldn't parse|Failed to parse|TOML parse error|Unexpected|expected",
+        "Mend the file at the place named above.",
+    ),
+)
+"""The first that is found in uv's explanation decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What a successful run printed."""
+
+    stdout: str
+    stderr: str
+
+
+async def run_uv(  # noqa: PLR0913 - one run, by keyword
+    arguments: Sequence[str],
+    *,
+    cwd: Path,
+    added: Mapping[str, str],
+    offline: bool = False,
+    stdin: bytes = b"",
+    doing: str = "",
+) -> Output:
+    """Run `uv ARGUMENTS` in `cwd`; `added` are those of `index.uv_environment`.
+
+    `doing` opens the error's sentence, such as "cannot resolve /home/ada/shop". May be cancelled.
+    """
+    environ = {name: value for name, value in os.environ.items() if name not in _FORGOTTEN}
+    environ |= added
+    environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
+    offline = offline or os.environ.get("UV_OFFLINE", "").lower() in {"1", "true"}
+    command = [uv_binary(), *arguments, *(["--offline"] if offline else [])]
+    refuse_undecodable(command)
+    code, stdout, stderr = await run_child(command, cwd=cwd, environ=environ, stdin=stdin)
+    if code == 0:
+        return Output(stdout=stdout, stderr=stderr)
+    raise explained(stderr, code=code, doing=doing or "uv failed", offline=offline)
+
+
+def refuse_undecodable(command: Sequence[str]) -> None:
+    """Name the path that uv would refuse without saying which."""
+    for argument in command:
+        try:
+            os.fsencode(argument).decode()
+        except UnicodeDecodeError as error:
+            raise PkgviewError(
+                f"{argument} cannot be used: its name is not UTF-8, and uv takes no other",
+                remedy="Give it, or the directory it is in, another name.",
+            ) from error
+
+
+async def run_child(
+    command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], stdin: bytes = b""
+) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a child in its own session; nothing of it outlives us."""
+
+    async def end(process: trio.Process) -> None:
+        # trio calls it, shielded, when the wait is cancelled.
+        _kill_session(process.pid, signal.SIGTERM)
+        with trio.move_on_after(2):
+            await process.wait()
+        _kill_session(process.pid, signal.SIGKILL)
+        await process.wait()
+
+    try:
+        done = await trio.run_process(
+            list(command),
+            cwd=cwd,
+            env=dict(environ),
+            stdin=stdin,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            start_new_session=True,
+            deliver_cancel=end,
+        )
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot run {command[0]}: {error.strerror}",
+            remedy="Install it, and see that it is on PATH and may be executed.",
+        ) from error
+    return (
+        done.returncode,
+        done.stdout.decode("utf-8", "replace"),
+        done.stderr.decode("utf-8", "replace"),
+    )
+
+
+def uv_binary() -> str:
+    """The binary of the `uv` distribution, which is one of our dependencies."""
+    import uv  # noqa: PLC0415 - only where uv is run
+
+    try:
+        return uv.find_uv_bin()
+    except FileNotFoundError as error:
+        raise PkgviewError(
+            "the uv program is missing", remedy="Install it again: pip install --force-reinstall uv"
+        ) from error
+
+
+def explained(stderr: str, *, code: int, doing: str, offline: bool) -> PkgviewError:
+    """What uv wrote to stderr as an error of ours: its own words, and the remedy that fits."""
+    if code < 0:
+        with suppress(ValueError):
+            name = signal.Signals(-code).name
+            return PkgviewError(f"{doing}: uv was ended by {name}", remedy="Run the command again.")
+    explanation = explanation_of(stderr) or f"uv exited with code {code} and said nothing"
+    fitting = (remedy for pattern, remedy in _REMEDIES if re.search(pattern, explanation))
+    remedy = next(fitting, "")
+    if offline and re.search(r"No solution found|not found|no versions? of", explanation):
+        remedy = "Without the network only what uv has seen before is known: try without --offline."
+    return PkgviewError(f"{doing}: {explanation}", remedy=remedy)
+
+
+def explanation_of(stderr: str) -> str:
+    """From uv's own "error:" on, without its warnings and progress."""
+    lines = [line.rstrip() for line in stderr.splitlines()]
+    starts = [number for number, line in enumerate(lines) if line.startswith("error:")]
+    lines = lines[starts[0] :] if starts else lines
+    kept = [line for line in lines if not _NOISE.match(line)]
+    if kept:
+        kept[0] = kept[0].removeprefix("error: ")
+    # uv masks passwords; git, which it quotes, does not.
+    return re.sub(r"://[^/\s@]+@", "://****@", "\n".join(kept))
+
+
+def _kill_session(leader: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(leader, number)

@@ -1,0 +1,454 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+import resolver.python.lock
+from resolver.errors import PkgviewError
+from resolver.project.project import find_project, project_of_script
+from resolver.python.index import uv_environment
+from resolver.python.lock import Lock, lock, write_lock
+from resolver.python.selection import select
+from resolver.python.uv import run_uv, uv_binary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from resolver.python.interpreter import Interpreter
+
+    Tree = Any
+    Simple = Any
+
+HEAD = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.9"\n'
+
+
+def versions(found: Lock, interpreter: Interpreter) -> dict[str, str | None]:
+    return {choice.name: choice.version for choice in select(found, interpreter)}
+
+
+async def locked(
+    tree: Tree,
+    interpreter: Interpreter,
+    state: Path,
+    **options: Any,  # noqa: ANN401
+) -> dict[str, str | None]:
+    found = await lock(tree.project(), interpreter, state=state, **options)
+    return versions(found, interpreter)
+
+
+async def test_pyproject_with_extras_and_groups(
+    tree: Tree, index: Simple, interpreter: Interpreter, state: Path
+) -> None:
+    for name in ("base", "extra", "test-tool", "doc-tool"):
+        index.wheel(name, "1")
+    tree.write(
+        "pyproject.toml",
+        HEAD + 'dependencies = ["base"]\n[project.optional-dependencies]\nx = ["extra"]\n'
+        '[dependency-groups]\ndev = [{include-group = "docs"}, "test-tool"]\ndocs = ["doc-tool"]\n'
+        "[tool.uv]\ndefault-groups = []\n",
+    )
+    assert await locked(tree, interpreter, state) == {"base": "1"}
+    assert await locked(tree, interpreter, state, extras=["X"]) == {"base": "1", "extra": "1"}
+    with_dev = await locked(tree, interpreter, state, groups=["dev"])
+    assert with_dev.keys() == {"base", "test-tool", "doc-tool"}
+    for options in ({"extras": ["nope"]}, {"groups": ["nope"]}):
+        with pytest.raises(PkgviewError, match="nope") as caught:
+            await locked(tree, interpreter, state, **options)
+        assert "pyproject.toml defines" in caught.value.remedy
+
+
+async def test_valid_lock_is_not_made_again(
+    tree: Tree,
+    index: Simple,
+    interpreter: Interpreter,
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index.wheel("base", "1")
+    path = tree.write("requirements.txt", "base\n")
+    await locked(tree, interpreter, state)
+    monkeypatch.setattr(resolver.python.lock, "run_uv", None)
+    assert await locked(tree, interpreter, state, frozen=True) == {"base": "1"}
+    path.write_text("base>=1\n")
+    with pytest.raises(PkgviewError, match="outdated") as caught:
+        await locked(tree, interpreter, state, frozen=True)
+    assert "pkgview up" in caught.value.remedy
+    with pytest.raises(PkgviewError, match="missing"):
+        await locked(tree, interpreter, state, frozen=True, with_requirements=["base"])
+
+
+async def test_edit_changes_no_more_than_it_has_to_and_upgrade_does(
+    tree: Tree, index: Simple, interpreter: Interpreter, state: Path
+) -> None:
+    index.wheel("base", "1")
+    index.wheel("other", "1")
+    path = tree.write("requirements.txt", "base\n")
+    assert await locked(tree, interpreter, state) == {"base": "1"}
+    index.wheel("base", "2")
+    path.write_text("base\nother\n")
+    assert await locked(tree, interpreter, state) == {"base": "1", "other": "1"}
+    assert await locked(tree, interpreter, state, upgrade=True) == {"base": "2", "other": "1"}
+    assert await locked(tree, interpreter, state) == {"base": "2", "other": "1"}
+
+
+async def test_damaged_lock_in_the_state_is_made_again(
+    tree: Tree, index: Simple, interpreter: Interpreter, state: Path
+) -> None:
+    index.wheel("base", "1")
+    tree.write("requirements.txt", "base\n")
+    found = await lock(tree.project(), interpreter, state=state)
+    for damage in (b"\xff", b"", b"x = 1\n", b"[["):
+        found.path.write_bytes(damage)
+        found.path.with_suffix(".json").unlink()
+        assert await locked(tree, interpreter, state) == {"base": "1"}
+    assert {path.suffix for path in found.path.parent.iterdir()} == {".toml", ".json"}
+    assert len(list(found.path.parent.iterdir())) == 2
+
+
+async def test_failed_resolution_leaves_the_old_lock_and_no_litter(
+    tree: Tree, index: Simple, interpreter: Interpreter, state: Path
+) -> None:
+    index.wheel("base", "1")
+    path = tree.write("requirements.txt", "base\n")
+    found = await lock(tree.project(), interpreter, state=state)
+    before = found.path.read_bytes()
+    path.write_text("base==99\n")
+    with pytest.raises(PkgviewError, match="no version of base==99") as caught:
+        await lock(tree.project(), interpreter, state=state)
+    assert "version that exists" in caught.value.remedy
+    assert found.path.read_bytes() == before
+    assert len(list(found.path.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("requirements", "what", "remedy"),
+    [
+        ("app\nbase==1\n", "require base>=2", "Loosen"),
+        ("nonesuch\n", "nonesuch was not found", "name is written"),
+        ("base=1\n", "Couldn't parse", "Mend"),
+    ],
+)
+async def test_what_cannot_be_resolved(  # noqa: PLR0913, PLR0917 - fixtures and a table
+    tree: Tree,
+    index: Simple,
+    interpreter: Interpreter,
+    state: Path,
+    requirements: str,
+    what: str,
+    remedy: str,
+) -> None:
+    index.wheel("base", "1")
+    index.wheel("base", "2")
+    index.wheel("app", "1", "base>=2")
+    tree.write("requirements.txt", requirements)
+    with pytest.raises(PkgviewError) as caught:
+        await locked(tree, interpreter, state)
+    assert what in caught.value.what
+    assert str(tree.root) in caught.value.what
+    assert remedy in caught.value.remedy
+
+
+async def test_locks_made_at_once_are_one(
+    tree: Tree, index: Simple, interpreter: Interpreter, state: Path
+) -> None:
+    index.wheel("base", "1")
+    tree.write("requirements.txt", "base\n")
+    runs = 0
+    real = run_uv
+
+    async def counting(*arguments: Any, **options: Any) -> object:  # noqa: ANN401
+        nonlocal runs
+        runs += 1
+        return await real(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resolver.python.lock, "run_uv", counting)
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(lambda: lock(tree.project(), interpreter, state=state))
+    assert runs == 1
+
+
+async def test_constraints_and_cyclic_includes(
+    tree: Tree, index: Simple, interpreter: Interpreter, state: Path
+) -> None:
+    for version in ("1", "2"):
+        index.wheel("base", version)
+    index.wheel("other", "1")
+    tree.write("requirements.txt", "-r more.txt\n-c limits.txt\nbase\n")
+    tree.write("more.txt", "-r requirements.txt\nother\n")
+    tree.write("limits.txt", "base<2\n")
+    assert await locked(tree, interpreter, state) == {"base": "1", "other": "1"}
+
+
+async def test_script(tree: Tree, index: Simple, interpreter: Interpreter, state: Path) -> None:
+    index.wheel("base", "1")
+    index.wheel("tool", "1")
+    script = tree.write("x.py", "# /// script\n# dependencies = ['base']\n# ///\n")
+    project = project_of_script(script)
+    assert project is not None
+    found = await lock(project, interpreter, state=state, with_requirements=["tool"])
+    assert versions(found, interpreter) == {"base": "1", "tool": "1"}
+    with pytest.raises(PkgviewError, match="is a script"):
+        await write_lock(project, interpreter)
+
+
+async def test_pinned_files_only(
+    tree: Tree, index: Simple, interpreter: Interpreter, state: Path
+) -> None:
+    good = index.wheel("base", "1")
+    index.wheel("base", "1", tag="py2.py3-none-any")
+    index.wheel("needed", "1")
+    path = tree.write("requirements.txt", f"base==1 --hash=sha256:{good}\n")
+    found = await lock(tree.project(), interpreter, state=state)
+    (choice,) = select(found, interpreter)
+    assert choice.hashes == (("sha256", good),)
+    path.write_text(f"base==1 --hash=sha256:{'0' * 64}\n")
+    with pytest.raises(PkgviewError, match="no file of base 1 has a hash of sha256:000"):
+        await locked(tree, interpreter, state)
+    path.write_text(f"base==1 --hash=sha256:{good}\nneeded==1\n")
+    with pytest.raises(PkgviewError, match="needed 1 has no --hash") as caught:
+        await locked(tree, interpreter, state)
+    assert "--generate-hashes" in caught.value.remedy
+
+
+async def test_paths_in_the_state_lead_back_to_the_project(
+    tree: Tree, index: Simple, interpreter: Interpreter, tmp_path: Path
+) -> None:
+    assert index
+    tree.write("requirements.txt", "-e ./lib\n")
+    tree.write("lib/pyproject.toml", '[project]\nname = "lib"\nversion = "1"\n')
+    real = tmp_path / "deep/er/state"
+    real.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(real)
+    found = await lock(tree.project(), interpreter, state=tmp_path / "link")
+    (choice,) = select(found, interpreter)
+    assert (choice.path, choice.editable) == (tree.root / "lib", True)
+
+
+async def test_path_given_with_with_is_relative_to_the_working_directory(  # noqa: PLR0913, PLR0917 - fixtures
+    tree: Tree,
+    index: Simple,
+    interpreter: Interpreter,
+    state: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index.wheel("base", "1")
+    tree.write("requirements.txt", "base\n")
+    library = tmp_path / "elsewhere/lib"
+    library.mkdir(parents=True)
+    (library / "pyproject.toml").write_text('[project]\nname = "lib"\nversion = "1"\n')
+    monkeypatch.chdir(library.parent)
+    found = await lock(tree.project(), interpreter, state=state, with_requirements=["./lib"])
+    paths = [choice.path for choice in select(found, interpreter) if choice.name == "lib"]
+    assert paths == [library]
+    for hostile in ("-r /etc/passwd", "a\nb", "--index-url=http://x"):
+        with pytest.raises(PkgviewError, match="is no requirement"):
+            await lock(tree.project(), interpreter, state=state, with_requirements=[hostile])
+
+
+class TestOwnLock:
+    async def test_written_then_honoured(
+        self, tree: Tree, index: Simple, interpreter: Interpreter, state: Path
+    ) -> None:
+        for version in ("1", "2"):
+            index.wheel("base", version)
+        index.wheel("tool", "1", "base")
+        tree.write("pyproject.toml", HEAD + 'dependencies = ["base<2"]\n')
+        path = await write_lock(tree.project(), interpreter)
+        assert path == tree.root / "pylock.toml"
+        assert 'requires-python = ">=3.9"' in path.read_text()
+        tree.write("pyproject.toml", HEAD + 'dependencies = ["base"]\n')
+        assert await locked(tree, interpreter, state) == {"base": "1"}
+        added = await locked(tree, interpreter, state, with_requirements=["tool"])
+        assert added == {"base": "1", "tool": "1"}
+        with pytest.raises(PkgviewError, match=r"you require base>=2|incompatible|unsatisfiable"):
+            await locked(tree, interpreter, state, with_requirements=["base>=2"])
+        await write_lock(tree.project(), interpreter)
+        assert await locked(tree, interpreter, state) == {"base": "1"}
+        with pytest.raises(PkgviewError, match="honoured as it is"):
+            await locked(tree, interpreter, state, upgrade=True)
+        await write_lock(tree.project(), interpreter, upgrade=True)
+        assert await locked(tree, interpreter, state) == {"base": "2"}
+        assert sorted(os.listdir(tree.root)) == ["pylock.toml", "pyproject.toml"]
+
+    async def test_alone_it_cannot_be_written_anew(
+        self, tree: Tree, interpreter: Interpreter
+    ) -> None:
+        tree.write("pylock.toml", 'lock-version = "1.0"\ncreated-by = "x"\npackages = []\n')
+        with pytest.raises(PkgviewError, match="nothing that it could be made from"):
+            await write_lock(tree.project(), interpreter)
+
+    async def test_its_own_extras_and_groups(
+        self, tree: Tree, interpreter: Interpreter, state: Path
+    ) -> None:
+        entry = (
+            '[[packages]]\nname = "{0}"\nversion = "1"\nmarker = "{1}"\n'
+            'archive = {{ path = "{0}-1-py3-none-any.whl", hashes = {{ sha256 = "00" }} }}\n'
+        )
+        tree.write(
+            "pylock.toml",
+            'lock-version = "1.0"\ncreated-by = "x"\nextras = ["x"]\n'
+            'dependency-groups = ["dev", "docs"]\ndefault-groups = ["dev"]\n'
+            + entry.format("one", "'x' in extras")
+            + entry.format("two", "'dev' in dependency_groups")
+            + entry.format("three", "'docs' in dependency_groups"),
+        )
+        assert (await locked(tree, interpreter, state)).keys() == {"two"}
+        more = await locked(tree, interpreter, state, extras=["x"], groups=["docs"])
+        assert more.keys() == {"one", "two", "three"}
+        with pytest.raises(PkgviewError, match=r"no 'y' among its extras \(x\)"):
+            await locked(tree, interpreter, state, extras=["y"])
+
+
+async def test_uv_lock_is_exported_with_its_groups(
+    tree: Tree, index: Simple, interpreter: Interpreter, state: Path
+) -> None:
+    for name in ("base", "extra", "test-tool", "with-tool"):
+        index.wheel(name, "1")
+    tree.write(
+        "pyproject.toml",
+        HEAD + 'dependencies = ["base"]\n[project.optional-dependencies]\nx = ["extra"]\n'
+        '[dependency-groups]\ndev = ["test-tool"]\n[tool.uv]\npackage = true\n',
+    )
+    command = [uv_binary(), "lock", "--quiet", "--python", interpreter.executable]
+    environ = {**os.environ, **uv_environment(tree.root)}
+    await trio.run_process(command, cwd=tree.root, env=environ)
+    index.wheel("base", "2")
+    base = await locked(tree, interpreter, state, frozen=True, offline=True)
+    assert base == {"base": "1", "shop": None, "test-tool": "1"}
+    more = await locked(tree, interpreter, state, extras=["x"], with_requirements=["with-tool"])
+    assert more.keys() == {"base", "extra", "shop", "test-tool", "with-tool"}
+    found = await lock(tree.project(), interpreter, state=state)
+    own = [choice for choice in select(found, interpreter) if choice.name == "shop"]
+    assert [(choice.path, choice.editable) for choice in own] == [(tree.root, True)]
+    with pytest.raises(PkgviewError, match=r"uv lock --upgrade"):
+        await lock(tree.project(), interpreter, state=state, upgrade=True)
+    with pytest.raises(PkgviewError, match=r"which a pylock\.toml would hide"):
+        await write_lock(tree.project(), interpreter)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+async def test_state_that_cannot_be_written(
+    tree: Tree, index: Simple, interpreter: Interpreter, tmp_path: Path
+) -> None:
+    index.wheel("base", "1")
+    tree.write("requirements.txt", "base\n")
+    os.chmod(tmp_path, 0o500)  # noqa: PTH101 - no pathlib in a coroutine
+    with pytest.raises(PkgviewError, match="cannot make"):
+        await locked(tree, interpreter, tmp_path / "state")
+
+
+async def test_state_that_is_a_file(
+    tree: Tree, index: Simple, interpreter: Interpreter, tmp_path: Path
+) -> None:
+    index.wheel("base", "1")
+    tree.write("requirements.txt", "base\n")
+    (tmp_path / "state").write_text("")
+    with pytest.raises(PkgviewError, match="cannot make") as caught:
+        await locked(tree, interpreter, tmp_path / "state")
+    assert "XDG_STATE_HOME" in caught.value.remedy
+
+
+async def test_killed_while_locking_the_next_run_succeeds(
+    tree: Tree, index: Simple, interpreter: Interpreter, state: Path
+) -> None:
+    index.wheel("base", "1")
+    tree.write("requirements.txt", "base\n")
+    code = (
+        "import sys, os, trio, functools; from pathlib import Path;"
+        "import resolver.python.lock as l; from resolver.project.project import find_project;"
+        "from resolver.python.interpreter import inspect;"
+        "root, state, exe = map(Path, sys.argv[1:]);"
+        "l.write_atomically = lambda *a: os.kill(os.getpid(), 9);"
+        "trio.run(functools.partial(l.lock, find_project(root), inspect(exe, state), state=state))"
+    )
+    command = [sys.executable, "-c", code, str(tree.root), str(state), interpreter.executable]
+    done = await trio.run_process(command, check=False, stderr=subprocess.DEVNULL)
+    assert done.returncode == -9
+    assert await locked(tree, interpreter, state) == {"base": "1"}
+    (directory,) = (state / "locks").iterdir()
+    assert len(list(directory.iterdir())) == 2
+
+
+@pytest.mark.network
+class TestRealIndex:
+    async def test_several_kinds_and_versions(
+        self, tree: Tree, interpreter: Interpreter, state: Path
+    ) -> None:
+        tree.write("requirements.txt", "six==1.17.0\nzope.event==6.0\ndocopt==0.6.2\n")
+        found = await lock(tree.project(), interpreter, state=state)
+        choices = {choice.name: choice for choice in select(found, interpreter)}
+        kinds = {name: str(choice.kind) for name, choice in choices.items()}
+        assert kinds == {
+            "docopt": "sdist",
+            "setuptools": "wheel",  # zope.event 6.0 needs it
+            "six": "wheel",
+            "zope-event": "wheel",
+        }
+        assert all(choice.hashes and choice.size for choice in choices.values())
+        with pytest.raises(PkgviewError, match=r"docopt 0\.6\.2") as caught:
+            select(found, interpreter, no_build=True)
+        assert "pkgview up" in caught.value.remedy
+        again = await lock(tree.project(), interpreter, state=state, offline=True, frozen=True)
+        assert again == found
+
+    async def test_pip_indexes_that_lack_most_packages(
+        self,
+        tree: Tree,
+        interpreter: Interpreter,
+        state: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        local = tmp_path / "local"
+        (local / "other").mkdir(parents=True)
+        monkeypatch.setenv("PIP_EXTRA_INDEX_URL", f"{local.as_uri()} file:///not/there")
+        monkeypatch.setenv("PIP_FIND_LINKS", "/not/there/either")
+        tree.write("requirements.txt", "iniconfig==2.1.0\n")
+        assert await locked(tree, interpreter, state) == {"iniconfig": "2.1.0"}
+
+    async def test_no_build_where_metadata_would_need_one(
+        self, tree: Tree, interpreter: Interpreter, state: Path
+    ) -> None:
+        tree.write("requirements.txt", "docopt==0.6.2\n")
+        with pytest.raises(PkgviewError, match="docopt") as caught:
+            await locked(tree, interpreter, state, no_build=True)
+        assert "pkgview up" in caught.value.remedy
+
+    async def test_offline_with_nothing_kept(
+        self,
+        tree: Tree,
+        interpreter: Interpreter,
+        state: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "empty"))
+        tree.write("requirements.txt", "attrs\n")
+        with pytest.raises(PkgviewError, match="attrs") as caught:
+            await locked(tree, interpreter, state, offline=True)
+        assert "without --offline" in caught.value.remedy
+
+
+async def test_no_network_names_it(
+    tree: Tree,
+    interpreter: Interpreter,
+    state: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "empty"))
+    tree.write("requirements.txt", "attrs\n")
+    with pytest.raises(PkgviewError, match=r"127\.0\.0\.1") as caught:
+        await locked(tree, interpreter, state)
+    assert "Check the network" in caught.value.remedy
+    assert find_project(tree.root) is not None

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from resolver.errors import PkgviewError
+from resolver.project.project import Kind, Project
+from resolver.python.lock import Lock
+from resolver.python.selection import Source, select
+
+if TYPE_CHECKING:
+    from resolver.python.interpreter import Interpreter
+
+HEAD = 'lock-version = "1.0"\ncreated-by = "test"\n'
+
+
+def written(tmp_path: Path, text: str, **project: Any) -> Lock:  # noqa: ANN401 - any field
+    path = tmp_path / "pylock.toml"
+    path.write_text(HEAD + text)
+    return Lock(path=path, project=Project(root=tmp_path, kind=Kind.PYLOCK, inputs=(), **project))
+
+
+def package(name: str, *lines: str, version: str = "1") -> str:
+    return f'[[packages]]\nname = "{name}"\nversion = "{version}"\n' + "".join(
+        f"{line}\n" for line in lines
+    )
+
+
+def wheels(name: str, *tags: str) -> str:
+    files = [
+        f'{{ url = "https://x/{name}-1-{tag}.whl", hashes = {{ sha256 = "AB" }}, size = 3 }}'
+        for tag in tags
+    ]
+    return f"wheels = [{', '.join(files)}]"
+
+
+def sdist(name: str) -> str:
+    return f'sdist = {{ url = "https://x/{name}-1.tar.gz", hashes = {{ sha256 = "cd" }} }}'
+
+
+def test_order_and_fields_of_the_lock(tmp_path: Path, interpreter: Interpreter) -> None:
+    text = package("zeta", wheels("zeta", "py3-none-any")) + package("alpha", sdist("alpha"))
+    first, second = select(written(tmp_path, text), interpreter)
+    assert (first.name, first.kind, first.filename) == (
+        "zeta",
+        Source.WHEEL,
+        "zeta-1-py3-none-any.whl",
+    )
+    assert (first.url, first.path, first.size) == ("https://x/zeta-1-py3-none-any.whl", None, 3)
+    assert first.hashes == (("sha256", "ab"),)
+    assert (second.name, second.kind, second.version) == ("alpha", Source.SDIST, "1")
+
+
+def test_best_wheel_and_sdist_where_none_fits(tmp_path: Path, interpreter: Interpreter) -> None:
+    best = f"cp{interpreter.minor.replace('.', '')}-abi3-manylinux_2_5_x86_64"
+    if best not in interpreter.tags:
+        pytest.skip("another platform")
+    text = package("a", wheels("a", "py3-none-any", best, "cp311-cp311-win_amd64"))
+    text += package("b", wheels("b", "cp311-cp311-win_amd64"), sdist("b"))
+    first, second = select(written(tmp_path, text), interpreter)
+    assert first.filename == f"a-1-{best}.whl"
+    assert second.kind is Source.SDIST
+
+
+def test_wheels_for_other_platforms_only(tmp_path: Path, interpreter: Interpreter) -> None:
+    text = package("a", wheels("a", "cp311-cp311-win_amd64", "cp311-cp311-macosx_11_0_arm64"))
+    text += package("b", wheels("b", *(f"cp3{n}-none-win32" for n in range(1, 10))))
+    text += package("c", wheels("c", "py3-none-any"))
+    with pytest.raises(PkgviewError) as caught:
+        select(written(tmp_path, text), interpreter)
+    what = caught.value.what
+    assert "a 1 has wheels only for cp311 macosx_11_0_arm64, cp311 win_amd64, and no sdist" in what
+    assert "b 1 has wheels only for" in what
+    assert "…" in what
+    assert "c 1" not in what
+    assert f"this is cp{interpreter.minor.replace('.', '')} " in what
+    assert caught.value.remedy
+
+
+def test_marker_of_another_platform_is_passed_over(
+    tmp_path: Path, interpreter: Interpreter
+) -> None:
+    text = package("a", "marker = \"sys_platform == 'win32'\"", wheels("a", "cp311-none-win32"))
+    assert select(written(tmp_path, text), interpreter) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('requires-python = ">=3.99"\npackages = []\n', r"is for Python >=3\.99"),
+        ("packages = 3\n", "no valid lock"),
+        ("", "no valid lock"),
+        ("[[packages\n", "not valid TOML"),
+        (package("a"), "no valid lock"),
+        (package("A_b", sdist("a")), "normalized"),
+        ("environments = [\"sys_platform == 'win32'\"]\npackages = []\n", "does not fit"),
+        (package("a", wheels("a", "py3-none-any")) * 2, "ambiguous"),
+        (package("a", 'requires-python = "<3"', wheels("a", "py3-none-any")), "does not fit"),
+        (
+            package("a", 'vcs = { type = "hg", url = "https://x", commit-id = "1" }'),
+            "cannot use hg",
+        ),
+        (
+            package("a", 'vcs = { type = "git", url = "https://x", commit-id = "--upload-pack" }'),
+            "cannot use git",
+        ),
+        (
+            package("a", 'directory = { path = ".", subdirectory = "../../x" }'),
+            "leaves its tree",
+        ),
+        (
+            package("a", 'archive = { url = "https://x/%2e%2e", hashes = { sha256 = "00" } }'),
+            "no file name",
+        ),
+        (
+            package("a", 'archive = { url = "https://x/a.zip", hashes = { sha256 = "../x" } }'),
+            "no hexadecimal hash",
+        ),
+        (
+            package("a", 'archive = { path = "a.zip", hashes = {} }'),
+            "At least one hash",
+        ),
+    ],
+)
+def test_what_cannot_be_selected(
+    tmp_path: Path, interpreter: Interpreter, text: str, named: str
+) -> None:
+    with pytest.raises(PkgviewError, match=named) as caught:
+        select(written(tmp_path, text), interpreter)
+    assert str(tmp_path) in caught.value.what
+    assert caught.value.remedy
+
+
+def test_lock_of_a_later_version(tmp_path: Path, interpreter: Interpreter) -> None:
+    lock = written(tmp_path, "packages = []\n")
+    lock.path.write_text(lock.path.read_text().replace('"1.0"', '"2.0"'))
+    with pytest.raises(PkgviewError, match="not supported") as caught:
+        select(lock, interpreter)
+    assert "newer pkgview" in caught.value.remedy
+
+
+def test_places(tmp_path: Path, interpreter: Interpreter) -> None:
+    commit = "0123456789" * 4
+    text = package("a", 'directory = { path = "../lib", editable = true }')
+    text += package("b", f'vcs = {{ type = "git", url = "u", commit-id = "{commit}" }}')
+    digest = 'hashes = { sha256 = "00" }'
+    text += package("c", f'archive = {{ path = "w/c-1-py3-none-any.whl", {digest} }}')
+    text += package("d", f'archive = {{ url = "file:///s%20p/d.tar.gz", {digest} }}')
+    text += package(
+        "e",
+        f'wheels = [{{ path = "nowhere/e-1-py3-none-any.whl", url = "https://x/y", {digest} }}]',
+    )
+    choices = {choice.name: choice for choice in select(written(tmp_path, text), interpreter)}
+    assert (choices["a"].path, choices["a"].editable) == (tmp_path.parent / "lib", True)
+    assert (choices["b"].url, choices["b"].commit) == ("u", commit)
+    assert choices["c"].kind is Source.WHEEL
+    assert choices["c"].path == tmp_path / "w/c-1-py3-none-any.whl"
+    assert (choices["d"].kind, choices["d"].path) == (Source.ARCHIVE, Path("/s p/d.tar.gz"))
+    assert choices["e"].url == "https://x/y"
+
+
+def test_project_itself_comes_last_unless_it_is_listed(
+    tmp_path: Path, interpreter: Interpreter
+) -> None:
+    other = package("a", wheels("a", "py3-none-any"))
+    own = select(written(tmp_path, other, package=True, name="shop", version="3"), interpreter)
+    assert [choice.name for choice in own] == ["a", "shop"]
+    assert (own[-1].path, own[-1].editable, own[-1].version) == (tmp_path, True, "3")
+    listed = package("shop", 'directory = { path = "." }')
+    once = select(written(tmp_path, listed, package=True, name="shop"), interpreter)
+    assert [choice.editable for choice in once] == [False]
+
+
+def test_no_build_names_all_that_would_be_built_but_the_project(
+    tmp_path: Path, interpreter: Interpreter
+) -> None:
+    text = package("a", sdist("a")) + package("b", 'directory = { path = "lib" }')
+    with pytest.raises(PkgviewError, match="a 1, b 1: no wheel") as caught:
+        select(written(tmp_path, text, package=True), interpreter, no_build=True)
+    assert "pkgview up" in caught.value.remedy
+    lock = written(tmp_path, package("c", wheels("c", "py3-none-any")), package=True, name="shop")
+    assert len(select(lock, interpreter, no_build=True)) == 2
+
+
+def test_added_lock_gives_only_new_names(tmp_path: Path, interpreter: Interpreter) -> None:
+    (tmp_path / "more").mkdir()
+    base = written(tmp_path, package("a", wheels("a", "py3-none-any")))
+    more = written(
+        tmp_path / "more",
+        package("a", sdist("a")) + package("b", wheels("b", "py3-none-any")),
+    )
+    both = select(dataclasses.replace(base, added=more), interpreter)
+    assert [(choice.name, choice.kind) for choice in both] == [
+        ("a", Source.WHEEL),
+        ("b", Source.WHEEL),
+    ]

@@ -1,0 +1,476 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resolver.errors import PkgviewError
+from unionfs import cli
+from unionfs.cli import console, group
+from unionfs.cli.commands import status as command
+from unionfs.control import control
+from unionfs.control.control import Request, Server
+from unionfs.control.rendezvous import DaemonAbsentError, Rendezvous
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def meeting(tmp_path: Path) -> Rendezvous:
+    return Rendezvous(directory=tmp_path / ("long" * 30) / "run", name="0123456789abcdef")
+
+
+async def echo(request: Request) -> dict[str, object]:
+    return {"arguments": dict(request.arguments), "uid": request.peer.uid, "pid": request.peer.pid}
+
+
+async def refuse(_: Request) -> None:
+    raise PkgviewError("no", remedy="Try yes.")
+
+
+async def explode(_: Request) -> None:
+    raise ZeroDivisionError
+
+
+async def unspeakable(_: Request) -> object:
+    return object()
+
+
+async def tally(request: Request) -> str:
+    for number in range(request.arguments["to"]):
+        await request.tell({"at": number})
+        await trio.sleep(request.arguments.get("seconds", 0))
+    return "done"
+
+
+OPERATIONS = {
+    "echo": echo, "refuse": refuse, "explode": explode, "unspeakable": unspeakable, "tally": tally,
+}  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def serving(meeting: Rendezvous) -> AsyncIterator[Server]:
+    server = Server(operations=OPERATIONS)
+    with control.listen(meeting) as listener:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.serve, listener)
+            yield server
+            nursery.cancel_scope.cancel()
+
+
+async def ask(meeting: Rendezvous, operation: str, **arguments: Any) -> Any:  # noqa: ANN401 - as wide as JSON
+    return await trio.to_thread.run_sync(lambda: control.ask(meeting, operation, **arguments))
+
+
+def connect(meeting: Rendezvous) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    with meeting.opened() as directory:
+        client.connect(f"/proc/self/fd/{directory}/{meeting.socket.name}")
+    return client
+
+
+# Where to meet
+
+
+def test_the_lock_is_held_by_one_and_seen_by_all(meeting: Rendezvous) -> None:
+    assert not meeting.held()
+    assert meeting.pid() is None
+    lock = meeting.acquire()
+    assert lock is not None
+    assert meeting.acquire() is None
+    assert meeting.held()
+    os.write(lock, f"{os.getpid()}\n".encode())
+    assert meeting.pid() == os.getpid()
+    os.close(lock)
+    assert not meeting.held()
+    assert stat.S_IMODE(meeting.directory.stat().st_mode) == 0o700
+
+
+def test_a_pid_that_does_not_hold_the_lock_is_not_believed(meeting: Rendezvous) -> None:
+    lock = meeting.acquire()
+    assert lock is not None
+    for content in ("1\n", "nonsense", "-1", "9" * 50):
+        meeting.lock.write_text(content)
+        assert meeting.pid() is None
+    os.close(lock)
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o770, 0o701])
+def test_a_directory_that_others_may_enter_is_refused(meeting: Rendezvous, mode: int) -> None:
+    meeting.directory.mkdir(parents=True)
+    meeting.directory.chmod(mode)
+    with pytest.raises(PkgviewError, match=rf"its mode is {mode:04o}") as caught:
+        meeting.acquire()
+    assert caught.value.remedy == f"Run `chmod 700 {meeting.directory}`."
+    with pytest.raises(PkgviewError, match="its mode is"):
+        control.ask(meeting, "echo")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a directory away")
+def test_somebody_elses_directory_is_refused(meeting: Rendezvous) -> None:
+    meeting.directory.mkdir(parents=True, mode=0o700)
+    os.chown(meeting.directory, 65534, 65534)
+    with pytest.raises(PkgviewError, match="belongs to uid 65534"):
+        meeting.acquire()
+
+
+def test_a_lock_that_is_a_link_is_not_followed(meeting: Rendezvous, tmp_path: Path) -> None:
+    meeting.directory.mkdir(parents=True, mode=0o700)
+    (tmp_path / "precious").write_text("x")
+    meeting.lock.symlink_to(tmp_path / "precious")
+    with pytest.raises(PkgviewError, match="cannot be written"):
+        meeting.acquire()
+    assert (tmp_path / "precious").read_text() == "x"
+
+
+# Asking
+
+
+async def test_questions_are_answered_beyond_107_bytes_of_path(meeting: Rendezvous) -> None:
+    assert len(os.fspath(meeting.socket)) > 107
+    async with serving(meeting):
+        said = await ask(meeting, "echo", text="Grüße\n", number=2)
+        assert said["arguments"] == {"text": "Grüße\n", "number": 2}
+        assert (said["uid"], said["pid"]) == (os.geteuid(), os.getpid())
+        assert stat.S_IMODE(meeting.socket.stat().st_mode) == 0o600
+
+
+async def test_every_failure_stays_in_its_connection(meeting: Rendezvous) -> None:
+    async with serving(meeting):
+        with pytest.raises(PkgviewError) as caught:
+            await ask(meeting, "refuse")
+        assert (caught.value.what, caught.value.remedy) == ("no", "Try yes.")
+        for operation in ("explode", "unspeakable"):
+            with pytest.raises(PkgviewError, match=f"the daemon failed in '{operation}'"):
+                await ask(meeting, operation)
+        with pytest.raises(PkgviewError, match="does not know 'elsewhere', only: echo, explode"):
+            await ask(meeting, "elsewhere")
+        assert await ask(meeting, "echo")
+
+
+def test_nobody_there_is_told_from_nobody_answering(meeting: Rendezvous) -> None:
+    with pytest.raises(DaemonAbsentError):
+        control.ask(meeting, "echo")
+    with control.listen(meeting):
+        begun = time.monotonic()
+        with pytest.raises(control.DaemonSilentError, match="within 0 seconds") as caught:
+            control.ask(meeting, "echo", seconds=0.2)
+        assert time.monotonic() - begun < 2
+        assert "umount --force" in caught.value.remedy
+    with pytest.raises(DaemonAbsentError):  # the socket is left, its listener is not
+        control.ask(meeting, "echo")
+
+
+@pytest.mark.parametrize(
+    "reply", [b"[]\n", b"\n", b"{}\n", b"\xff\n", b'{"ok": true}\n', b"[" * 5000 + b"\n"]
+)
+def test_a_reply_that_makes_no_sense_is_said_so(meeting: Rendezvous, reply: bytes) -> None:
+    with control.listen(meeting) as listener:
+        listener.setblocking(True)  # noqa: FBT003 - positional only
+
+        def serve() -> None:
+            with listener.accept()[0] as client:
+                client.recv(1000)
+                client.sendall(reply)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(PkgviewError, match="makes no sense"):
+            control.ask(meeting, "echo")
+        thread.join()
+
+
+def test_a_reply_that_never_ends_is_given_up(
+    meeting: Rendezvous, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "MAX_REPLY", 1000)
+    with control.listen(meeting) as listener:
+        listener.setblocking(True)  # noqa: FBT003 - positional only
+
+        def serve() -> None:
+            with listener.accept()[0] as client, contextlib.suppress(OSError):
+                while True:
+                    client.sendall(b"x" * 4096)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(DaemonAbsentError, match="before it had answered 'echo'"):
+            control.ask(meeting, "echo")
+        thread.join()
+
+
+@pytest.mark.parametrize(("operation", "asked"), [("explain", 3), ("unbind", 1)])
+def test_what_may_be_repeated_is_asked_of_the_next_one(
+    meeting: Rendezvous, operation: str, asked: int
+) -> None:
+    with control.listen(meeting) as listener:
+        listener.setblocking(True)  # noqa: FBT003 - positional only
+
+        def serve() -> None:
+            for number in range(asked):
+                with listener.accept()[0] as client:
+                    client.recv(1 << 16)
+                    if number == 2:
+                        client.sendall(b'{"ok": true, "result": 7}\n')
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        if asked == 1:
+            with pytest.raises(PkgviewError, match="was replaced, before it had answered"):
+                control.ask(meeting, operation)
+        else:
+            assert control.ask(meeting, operation, seconds=30) == 7
+        thread.join()
+
+
+# What takes long
+
+
+async def test_who_waits_is_told_how_far_it_is(meeting: Rendezvous) -> None:
+    async with serving(meeting):
+
+        def converse() -> list[bytes]:
+            with connect(meeting) as client, client.makefile("rwb") as lines:
+                lines.write(b'{"op": "tally", "to": 2}\n{"op": "echo"}\n')
+                lines.flush()
+                return [lines.readline() for _ in range(4)]
+
+        first, second, third, fourth = await trio.to_thread.run_sync(converse)
+        assert json.loads(first) == {"progress": {"at": 0}}
+        assert json.loads(second) == {"progress": {"at": 1}}
+        assert json.loads(third) == {"ok": True, "result": "done"}
+        assert json.loads(fourth)["ok"]
+
+
+async def test_who_waits_is_in_nobodys_way(meeting: Rendezvous) -> None:
+    async with serving(meeting) as server:
+        waiting = []
+        for _ in range(control.MAX_CLIENTS * 2):
+            waiting.append(client := connect(meeting))
+            client.sendall(b'{"op": "tally", "to": 1000000, "seconds": 0.5}\n')
+            while await trio.to_thread.run_sync(client.recv, 1000) == b"":
+                raise AssertionError("it was turned away")
+        assert len(server._waiting) == len(waiting)
+        assert (await ask(meeting, "echo"))["pid"] == os.getpid()
+        for client in waiting:
+            client.close()
+        with trio.fail_after(10):
+            while server._waiting:  # noqa: ASYNC110 - the server tells nobody
+                await trio.sleep(0.05)  # until it is told something
+
+
+async def test_there_is_an_end_of_waiting(
+    meeting: Rendezvous, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "MAX_WAITING", 2)
+    async with serving(meeting):
+        waiting = [connect(meeting) for _ in range(3)]
+        answers = []
+        for client in waiting:
+            client.sendall(b'{"op": "tally", "to": 3, "seconds": 0.2}\n')
+            answers.append(await trio.to_thread.run_sync(client.recv, 1000))
+        assert [b"progress" in answer for answer in answers] == [True, True, False]
+        assert b"2 programs wait" in answers[2]
+        for client in waiting:
+            client.close()
+
+
+# Being attacked
+
+
+@given(st.binary(max_size=200).map(lambda raw: raw.replace(b"\n", b" ")))
+def test_any_line_gets_an_answer(line: bytes) -> None:
+    async def answer() -> bytes:
+        peer = control.Peer(pid=1, uid=2, gid=3)
+        return await Server(operations=OPERATIONS)._answer(line, peer)
+
+    assert json.loads(trio.run(answer))["ok"] in {True, False}
+
+
+async def test_a_line_without_end_is_cut(meeting: Rendezvous) -> None:
+    async with serving(meeting):
+
+        def flood() -> bytes:
+            with connect(meeting) as client:
+                client.settimeout(10)
+                with contextlib.suppress(OSError):
+                    for _ in range(100):
+                        client.sendall(b"x" * 65536)
+                with contextlib.suppress(OSError):
+                    return client.recv(1000)
+            return b""
+
+        said = await trio.to_thread.run_sync(flood)
+        assert not said or b"longer than" in said
+        assert await ask(meeting, "echo")
+
+
+async def test_a_client_that_dawdles_is_dropped(
+    meeting: Rendezvous, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "LINE_SECONDS", 0.2)
+    async with serving(meeting) as server:
+
+        def dawdle() -> float:
+            begun = time.monotonic()
+            with connect(meeting) as client, contextlib.suppress(OSError):
+                while time.monotonic() - begun < 5:
+                    client.sendall(b" ")
+                    time.sleep(0.05)
+            return time.monotonic() - begun
+
+        assert await trio.to_thread.run_sync(dawdle) < 2
+        assert not server._clients
+
+
+async def test_a_newcomer_takes_the_place_of_the_one_silent_longest(
+    meeting: Rendezvous, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "MAX_CLIENTS", 4)
+    async with serving(meeting) as server:
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(connect(meeting)) for _ in range(20)]
+            assert await ask(meeting, "echo")
+            assert len(server._clients) <= 4
+            silent[0].settimeout(5)
+            assert silent[0].recv(1) == b""
+
+
+async def test_several_requests_on_one_connection(meeting: Rendezvous) -> None:
+    async with serving(meeting):
+
+        def converse() -> list[bytes]:
+            with connect(meeting) as client:
+                client.sendall(b'{"op": "echo"}\n{"op": "refuse"}\n{"op":')
+                client.sendall(b' "echo"}\n')
+                with client.makefile("rb") as replies:
+                    return [replies.readline() for _ in range(3)]
+
+        replies = await trio.to_thread.run_sync(converse)
+        assert [json.loads(reply)["ok"] for reply in replies] == [True, False, True]
+
+
+# How commands reach the user
+
+
+def test_help_version_and_wrong_names_import_no_command() -> None:
+    program = (
+        "import sys\n"
+        "from unionfs.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'trio', 'rich', 'httpx', 'pyfuse3', 'zstandard', 'asyncio', 'subprocess'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "ours = {name for name in sys.modules if name.startswith('unionfs.cli.')}\n"
+        "assert ours == {'unionfs.cli.console', 'unionfs.cli.group'}, ours\n"
+    )
+    for arguments in (["-h"], ["mont"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments], check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_command_that_starts_no_daemon_imports_no_trio() -> None:
+    program = (
+        "import sys, unionfs.cli.commands.mount, unionfs.cli.commands.status\n"
+        "assert not {'trio', 'rich', 'ssl', 'asyncio', 'pyfuse3'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_every_command_is_in_the_help_and_mine_are_real() -> None:
+    said = CliRunner().invoke(group.main, ["-h"]).output
+    for name, (_, text) in cli.COMMANDS.items():
+        assert f"  {name} " in said
+        assert text in said
+    for name in ("mount", "umount", "status"):
+        shown = CliRunner().invoke(group.main, [name, "-h"])
+        assert shown.exit_code == 0
+        assert "Examples:" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["stauts"], "pkgview: there is no command 'stauts'; did you mean `pkgview status`?"),
+        (["xyzzy"], "pkgview: there is no command 'xyzzy'\n"),
+        (["mount", "--nonsense"], "`pkgview mount -h` shows how it is used."),
+    ],
+)
+def test_wrong_usage_is_exit_status_2(arguments: list[str], sentence: str) -> None:
+    done = CliRunner().invoke(group.main, arguments)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert sentence in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "said"),
+    [
+        (PkgviewError("it failed", remedy="Do this.\nOr that."), 1,
+         "pkgview: it failed\n  Do this.\n  Or that.\n"),
+        (PkgviewError("evil \x1b[2J"), 1, "pkgview: evil \\x1b[2J\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)  # fmt: skip
+def test_ends_are_exit_statuses(
+    monkeypatch: pytest.MonkeyPatch, failure: BaseException, status: int, said: str
+) -> None:
+    def fail(_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(command, "places_for", fail)
+    done = CliRunner().invoke(group.main, ["status"])
+    assert (done.exit_code, done.stderr, done.stdout) == (status, said, "")
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    readable, writable = os.pipe()
+    os.close(readable)
+    done = subprocess.run(
+        [sys.executable, "-c", "from unionfs.cli import main; main()", "-h"],
+        check=False, stdout=writable, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(writable)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    ("show", "value", "text"),
+    [
+        (console.size, 0, "0 B"),
+        (console.size, 999, "999 B"),
+        (console.size, 1500, "1.5 KB"),
+        (console.size, 999_999, "1.0 MB"),
+        (console.size, 119_600_000, "120 MB"),
+        (console.duration, 0.04, "0.0 s"),
+        (console.duration, 9.96, "10 s"),
+        (console.duration, 59.7, "1 min"),
+        (console.duration, 18_600, "5 h 10 min"),
+        (console.duration, 183_600, "2 d 3 h"),
+        (console.printable, "a\udcff\nb", "a\\xff\\nb"),
+    ],
+)
+def test_values_are_for_people(show: Callable[[Any], str], value: object, text: str) -> None:
+    assert show(value) == text
+
+
+def test_tables_are_aligned_and_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    console.table([("a", "10"), ("bcd\n", "9")], header=("name", "n"), right=" r")
+    assert capsys.readouterr().out == "name    n\na      10\nbcd\\n   9\n"

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import io
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from resolver.errors import PkgviewError
+from resolver.manifest import LayerSpec, Manifest, Python, Schemes, ViewId
+from unionfs.archive.meta import Meta
+from unionfs.archive.pack import Member
+from unionfs.publishing import publish as module
+from unionfs.publishing.publish import publish
+from unionfs.store.local import Store
+from unionfs.view.catalog import Catalog, manifest_path
+from unionfs.view.registry import Registry
+from unionfs.view.tree import MOST_LAYERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from resolver.places import Places
+
+PYTHON = Python(
+    version="3.11",
+    executable="/usr/bin/python3.11",
+    schemes=Schemes(purelib="site", platlib="site", scripts="bin", headers="include", data=""),
+)
+
+
+@pytest.fixture
+def registry(isolated_places: Places) -> Iterator[Registry]:
+    opened = Registry(isolated_places.state / "registry.sqlite3")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(isolated_places: Places) -> Store:
+    return Store(isolated_places.store)
+
+
+def archive(store: Store, text: str) -> str:
+    data = text.encode()
+    member = Member(path=b"purelib/a.py", size=len(data), open=partial(io.BytesIO, data))
+    return store.add([member], Meta(kind="distribution", name=text, version="1", stem=f"{text}-1"))
+
+
+def manifest(*archives: str) -> Manifest:
+    return Manifest(python=PYTHON, layers=tuple(LayerSpec(archive=name) for name in archives))
+
+
+def files(places: Places) -> dict[Path, bytes]:
+    return {
+        path: path.read_bytes()
+        for path in places.state.rglob("*")
+        if path.is_file() and path.name != "registry.sqlite3-journal"
+    }
+
+
+def test_a_published_view_can_be_opened(
+    isolated_places: Places, store: Store, registry: Registry
+) -> None:
+    wanted = manifest(archive(store, "one"), archive(store, "two"))
+    view = publish(isolated_places, wanted, store, registry)
+    assert view == wanted.id
+    path = manifest_path(isolated_places, view)
+    assert Manifest.from_bytes(path.read_bytes(), expected=view) == wanted
+    opened = Catalog(isolated_places, Store(store.root), registry).view(view)
+    assert opened is not None
+    assert opened.manifest == wanted
+
+
+def test_again_changes_nothing(isolated_places: Places, store: Store, registry: Registry) -> None:
+    wanted = manifest(archive(store, "one"))
+    publish(isolated_places, wanted, store, registry)
+    before = files(isolated_places)
+    stat = manifest_path(isolated_places, wanted.id).stat()
+    publish(isolated_places, wanted, store, registry)
+    assert files(isolated_places) == before
+    assert manifest_path(isolated_places, wanted.id).stat() == stat
+
+
+def test_a_damaged_manifest_is_written_anew(
+    isolated_places: Places, store: Store, registry: Registry
+) -> None:
+    wanted = manifest(archive(store, "one"))
+    path = manifest_path(isolated_places, publish(isolated_places, wanted, store, registry))
+    for damaged in (b"", b"{}", wanted.to_bytes()[:-1]):
+        path.write_bytes(damaged)
+        publish(isolated_places, wanted, store, registry)
+        assert path.read_bytes() == wanted.to_bytes()
+
+
+@pytest.mark.parametrize("step", ["register_archive", "write_atomically", "register_view"])
+def test_stopped_at_any_step_no_view_is_half_there(
+    isolated_places: Places,
+    store: Store,
+    registry: Registry,
+    step: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    wanted = manifest(archive(store, "one"), archive(store, "two"))
+    where = module if step == "write_atomically" else registry
+    with monkeypatch.context() as patched:
+        patched.setattr(where, step, stop)
+        with pytest.raises(KeyboardInterrupt):
+            publish(isolated_places, wanted, store, registry)
+    catalog = Catalog(isolated_places, Store(store.root), registry)
+    assert catalog.views() == []
+    assert catalog.view(wanted.id) is None
+    publish(isolated_places, wanted, store, registry)
+    assert catalog.view(wanted.id) is not None
+
+
+def test_a_damaged_archive_is_set_aside_and_said(
+    isolated_places: Places, store: Store, registry: Registry
+) -> None:
+    name = archive(store, "one")
+    path = store.path(name)
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(PkgviewError, match=rf"{name} .*moved to .*damaged") as caught:
+        publish(isolated_places, manifest(name), Store(store.root), registry)
+    assert "again" in caught.value.remedy
+    assert not store.has(name)
+    assert registry.archives() == []
+    assert archive(store, "one") == name
+    publish(isolated_places, manifest(name), Store(store.root), registry)
+
+
+def test_a_missing_archive_is_said(
+    isolated_places: Places, store: Store, registry: Registry
+) -> None:
+    name = archive(store, "one")
+    store.path(name).unlink()
+    with pytest.raises(PkgviewError, match=name):
+        publish(isolated_places, manifest(name), Store(store.root), registry)
+    assert registry.views() == []
+
+
+def test_too_many_layers_are_refused(
+    isolated_places: Places, store: Store, registry: Registry
+) -> None:
+    name = archive(store, "one")
+    with pytest.raises(PkgviewError, match="4097 layers is too large"):
+        publish(isolated_places, manifest(*[name] * (MOST_LAYERS + 1)), store, registry)
+    assert registry.views() == []
+
+
+def test_where_the_manifest_cannot_be_written(
+    isolated_places: Places, store: Store, registry: Registry
+) -> None:
+    (isolated_places.state / "manifests").write_text("in the way")
+    with pytest.raises(PkgviewError, match="cannot write"):
+        publish(isolated_places, manifest(archive(store, "one")), store, registry)
+    assert registry.view_number(ViewId(manifest(archive(store, "one")).id)) is None

@@ -1,0 +1,362 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sqlite3
+from functools import partial
+from typing import TYPE_CHECKING
+from unittest.mock import Mock
+
+import pytest
+
+from resolver.errors import PkgviewError
+from resolver.manifest import LayerSpec, Manifest, Python, Schemes, ViewId
+from resolver.project import resolved
+from resolver.project.resolved import Resolved, ResolvedView
+from resolver.remembered import project_key
+from unionfs.archive.layer import EntryNo, LayerError
+from unionfs.archive.meta import Meta
+from unionfs.archive.pack import Member
+from unionfs.publishing.publish import publish
+from unionfs.store.local import Store
+from unionfs.view import nodeid
+from unionfs.view.catalog import Catalog, manifest_path
+from unionfs.view.nodeid import ArchiveNo, ProjectNo, ViewNo
+from unionfs.view.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from resolver.places import Places
+
+SITE = "lib/python3.11/site-packages"
+PYTHON = Python(
+    version="3.11",
+    executable="/usr/bin/python3.11",
+    schemes=Schemes(purelib=SITE, platlib=SITE, scripts="bin", headers="include", data=""),
+)
+
+
+@pytest.fixture
+def registry(isolated_places: Places) -> Iterator[Registry]:
+    opened = Registry(isolated_places.state / "registry.sqlite3")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(isolated_places: Places) -> Store:
+    return Store(isolated_places.store)
+
+
+@pytest.fixture
+def catalog(isolated_places: Places, registry: Registry) -> Catalog:
+    # As in a daemon: what others add, its own store has not opened.
+    return Catalog(isolated_places, Store(isolated_places.store), registry)
+
+
+def archive(store: Store, name: str = "demo", **files: str) -> str:
+    members = [
+        Member(
+            path=f"purelib/{path}".encode(), size=len(text), open=partial(io.BytesIO, text.encode())
+        )
+        for path, text in files.items()
+    ]
+    meta = Meta(kind="distribution", name=name, version="1", stem=f"{name}-1-py3-none-any")
+    return store.add(members, meta)
+
+
+def manifest(*archives: str) -> Manifest:
+    return Manifest(python=PYTHON, layers=tuple(LayerSpec(archive=name) for name in archives))
+
+
+def published(catalog: Catalog, store: Store, *archives: str) -> ViewId:
+    return publish(catalog.places, manifest(*archives), store, catalog.registry)
+
+
+def damage(path: Path) -> None:
+    """Flip a bit of the last byte: an archive cannot be opened then."""
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+# Views
+
+
+def test_a_view_is_opened_when_it_is_looked_into(catalog: Catalog, store: Store) -> None:
+    view = published(catalog, store, archive(store, a="1"))
+    number = catalog.view_number(view)
+    assert number is not None
+    assert catalog.views() == [(number, view)]
+    assert catalog.loaded_views == 0
+    opened = catalog.view_numbered(number)
+    assert opened is not None
+    assert opened is catalog.view(view)
+    assert opened.manifest.id == view
+    assert catalog.loaded_views == 1
+
+
+def test_opening_a_view_asks_as_often_for_many_layers_as_for_one(
+    catalog: Catalog, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each question looks for the registry's file first: 500 layers took a tenth of a second."""
+    names = [archive(store, f"demo{number}", same="1", own=str(number)) for number in range(20)]
+    views = [published(catalog, store, *some) for some in (names[:1], names)]
+    follow = Mock(side_effect=catalog.registry._follow)
+    monkeypatch.setattr(catalog.registry, "_follow", follow)
+    asked = []
+    for view in views:
+        follow.reset_mock()
+        opened = catalog.view(view)
+        asked.append(follow.call_count)
+    assert asked[0] == asked[1]
+    # One file for all that are the same, by the aliases that came with the numbers.
+    assert opened is not None
+    assert len({member.node(EntryNo(3)) for member in opened.members}) == 1
+
+
+def test_what_nobody_made_is_not_there(catalog: Catalog) -> None:
+    assert catalog.view(ViewId("0" * 32)) is None
+    assert catalog.view_numbered(ViewNo(1)) is None
+    assert catalog.member(ArchiveNo(1)) is None
+    assert catalog.package(b"demo-1-0123456789ab") is None
+    assert catalog.project_view(ProjectNo(1)) is None
+    assert (catalog.views(), catalog.packages(), catalog.projects()) == ([], [], [])
+
+
+@pytest.mark.parametrize("name", ["", "..", "current", "0" * 31, "0" * 33, "A" * 32, "\u0660" * 32])
+def test_only_an_id_names_a_view(catalog: Catalog, name: str) -> None:
+    assert catalog.view_number(ViewId(name)) is None
+
+
+def test_two_views_share_an_opened_archive(catalog: Catalog, store: Store) -> None:
+    one, two = archive(store, "one", a="1"), archive(store, "two", b="2")
+    first = catalog.view(published(catalog, store, one))
+    second = catalog.view(published(catalog, store, one, two))
+    assert first is not None
+    assert second is not None
+    assert first.members[0] is second.members[0]
+
+
+def test_a_damaged_manifest_is_said_until_it_is_mended(catalog: Catalog, store: Store) -> None:
+    view = published(catalog, store, archive(store, a="1"))
+    path = manifest_path(catalog.places, view)
+    for broken in (b"", path.read_bytes() + b" ", b"\xff" * 100):
+        path.write_bytes(broken)
+        with pytest.raises(PkgviewError, match=f"manifest {view} is damaged"):
+            catalog.view(view)
+    path.unlink()
+    with pytest.raises(LayerError, match="cannot read its manifest"):
+        catalog.view(view)
+    published(catalog, store, archive(store, a="1"))
+    assert catalog.view(view) is not None
+
+
+def test_a_missing_archive_is_said_until_it_is_back(catalog: Catalog, store: Store) -> None:
+    name = archive(store, a="1")
+    view = published(catalog, store, name)
+    aside = store.set_aside(name)
+    with pytest.raises(LayerError, match=rf"{name}: No such file"):
+        catalog.view(view)
+    aside.rename(store.path(name))
+    assert catalog.view(view) is not None
+
+
+def test_an_opened_view_needs_neither_manifest_nor_registry(catalog: Catalog, store: Store) -> None:
+    view = published(catalog, store, archive(store, a="1"))
+    opened = catalog.view(view)
+    manifest_path(catalog.places, view).unlink()
+    catalog.registry.path.unlink()
+    assert opened is not None
+    assert catalog.view(view) is opened
+    assert catalog.view_numbered(opened.number) is opened
+
+
+def begin_again(catalog: Catalog, *, like_before: bool) -> None:
+    """Another registry in place of the one in use, which hands out the same numbers or others."""
+    path = catalog.registry.path
+    with sqlite3.connect(path) as db:
+        before = dict(db.execute("SELECT 'views', min(number) FROM views"))
+        before |= dict(db.execute("SELECT 'archives', min(number) FROM archives"))
+    db.close()
+    path.unlink()
+    Registry(path).close()
+    with sqlite3.connect(path) as db:
+        for table, first in before.items():
+            number = first - 1 if like_before else first + 1000
+            db.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", (number, table))
+    db.close()
+
+
+def test_after_the_registry_was_replaced_new_views_are_there(
+    catalog: Catalog, store: Store
+) -> None:
+    one, two = archive(store, "one", a="1"), archive(store, "two", b="2")
+    old = catalog.view(published(catalog, store, one))
+    assert old is not None
+    begin_again(catalog, like_before=False)
+    new = catalog.view(published(catalog, store, two, one))
+    assert new is not None
+    assert new.number != old.number
+    assert catalog.view_numbered(old.number) is old
+
+
+def test_numbers_that_came_to_mean_something_else_are_refused(
+    catalog: Catalog, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = archive(store, "one", a="1"), archive(store, "two", b="2")
+    old = catalog.view(published(catalog, store, one))
+    assert old is not None
+    begin_again(catalog, like_before=True)
+    new = published(catalog, store, two)
+    assert catalog.registry.view_number(new) == old.number
+    with pytest.raises(LayerError, match="registry was replaced under a live mount"):
+        catalog.view(new)
+    assert catalog.views() == []
+    assert "registry was replaced" in caplog.text
+    assert catalog.view_numbered(old.number) is old
+    # The archive's number is another's, too: a view with a number of its own shows that.
+    third = published(catalog, store, two, one)
+    with pytest.raises(LayerError, match="registry was replaced under a live mount"):
+        catalog.view(third)
+
+
+def test_a_listed_view_keeps_its_number_though_nobody_looked_into_it(
+    catalog: Catalog, store: Store
+) -> None:
+    one, two = archive(store, "one", a="1"), archive(store, "two", b="2")
+    listed = published(catalog, store, one)
+    ((number, _),) = catalog.views()
+    begin_again(catalog, like_before=True)
+    published(catalog, store, two)
+    with pytest.raises(LayerError, match="not registered"):
+        catalog.view_numbered(number)
+    assert catalog.view_number(listed) == number
+
+
+# Archives
+
+
+def test_holders_begin_with_the_archive_that_is_named(catalog: Catalog, store: Store) -> None:
+    names = [archive(store, name, **{name: "same"}) for name in ("one", "two", "three")]
+    published(catalog, store, *names)
+    numbers = [catalog.registry.archive_number(name) for name in names]
+    node = nodeid.in_archive(ArchiveNo(numbers[0] or 0), EntryNo(2))
+    assert [holder.name for holder, _ in catalog.holders(node)] == names
+    assert {holder.path_of(entry) for holder, entry in catalog.holders(node)} == {
+        b"purelib/one",
+        b"purelib/two",
+        b"purelib/three",
+    }
+
+
+def test_another_holder_stands_in_for_one_that_cannot_be_opened(
+    catalog: Catalog, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [archive(store, name, **{name: "same"}) for name in ("one", "two")]
+    published(catalog, store, *names)
+    node = nodeid.in_archive(ArchiveNo(catalog.registry.archive_number(names[0]) or 0), EntryNo(2))
+    damage(store.path(names[0]))
+    assert [holder.name for holder, _ in catalog.holders(node)] == names[1:]
+    assert names[0] in caplog.text
+    store.set_aside(names[1])
+    with pytest.raises(LayerError, match=names[0]):
+        list(Catalog(catalog.places, Store(store.root), catalog.registry).holders(node))
+
+
+def test_what_has_no_copy_has_one_holder_or_an_error(catalog: Catalog, store: Store) -> None:
+    name = archive(store, a="1", b="2")
+    published(catalog, store, name)
+    node = nodeid.in_archive(ArchiveNo(catalog.registry.archive_number(name) or 0), EntryNo(2))
+    damage(store.path(name))
+    with pytest.raises(LayerError, match=name):
+        list(catalog.holders(node))
+    assert list(catalog.holders(nodeid.in_archive(ArchiveNo(1), EntryNo(2)))) == []
+
+
+def test_packages_are_the_registered_archives_of_the_store(catalog: Catalog, store: Store) -> None:
+    names = [archive(store, name, a=name) for name in ("one", "two", "three")]
+    notice = store.add([], Meta(kind="skeleton", name="", version="", stem="notice"))
+    published(catalog, store, notice, *names)
+    archive(store, "unregistered", a="x")
+    digests = {name.split("-")[0]: name.split(".")[-3][:12] for name in names}
+    shown = [f"{name}-1-{digest}".encode() for name, digest in digests.items()]
+    assert [short for short, _ in catalog.packages()] == shown
+    assert [catalog.package(short) for short in shown] == [no for _, no in catalog.packages()]
+    store.set_aside(names[1])
+    assert [short for short, _ in catalog.packages()] == [shown[0], shown[2]]
+    assert catalog.package(shown[1]) is None
+    for wrong in (b"", b"-", b"one", b"one-1-", b"two-1-" + shown[0][-12:], shown[0] + b"\xff"):
+        assert catalog.package(wrong) is None
+
+
+# Projects
+
+
+def record(places: Places, root: str, *views: ViewId) -> str:
+    found = Resolved(
+        root=root,
+        views=tuple(
+            ResolvedView(python=f"3.{number}", view=view, fingerprint="")
+            for number, view in enumerate(views)
+        ),
+    )
+    resolved.save(places.state / "projects", found)
+    return found.key
+
+
+def test_a_project_leads_to_its_newest_view(catalog: Catalog) -> None:
+    old, new = ViewId("1" * 32), ViewId("2" * 32)
+    key = record(catalog.places, "/srv/shop", old)
+    number = catalog.project_number(key)
+    assert number is not None
+    assert catalog.project_view(number) == old
+    record(catalog.places, "/srv/shop", old, new)
+    assert catalog.project_view(number) == new
+    assert catalog.projects() == [(number, key)]
+
+
+def test_projects_are_listed_as_they_came(catalog: Catalog) -> None:
+    view = ViewId("1" * 32)
+    first = record(catalog.places, "/z", view)
+    catalog.projects()
+    others = [record(catalog.places, f"/{name}", view) for name in "ab"]
+    hidden = record(catalog.places, "/srv/.config", view)
+    keys = [key for _, key in catalog.projects()]
+    assert keys[0] == first
+    assert set(keys) == {first, *others, hidden}
+
+
+def test_a_project_without_views_is_not_there(catalog: Catalog) -> None:
+    assert catalog.project_number(record(catalog.places, "/empty")) is None
+    assert catalog.projects() == []
+
+
+def test_foreign_and_damaged_records_are_passed_over(catalog: Catalog) -> None:
+    directory = catalog.places.state / "projects"
+    key = record(catalog.places, "/good", ViewId("1" * 32))
+    (directory / "nothing-of-ours.json").write_text("{}")
+    (directory / f"{project_key('/cut')}.json").write_text("{")
+    (directory / f"{project_key('/wrong')}.json").write_text(
+        json.dumps({"root": "/wrong", "views": [{"python": "3", "view": 5, "fingerprint": ""}]})
+    )
+    (directory / ".tmp-x").write_text("")
+    (directory / "name-0123456789.txt").write_text("")
+    with open(bytes(directory) + b"/\xff-0123456789.json", "wb"):  # noqa: PTH123 - no text
+        pass
+    assert [found for _, found in catalog.projects()] == [key]
+    for name in ("..", ".", "", "a/b-0123456789", "../projects/x-0123456789", "x\0-0123456789"):
+        assert catalog.project_number(name) is None
+
+
+def test_nothing_is_logged_where_nothing_is_wrong(
+    catalog: Catalog, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    catalog.view(published(catalog, store, archive(store, a="1")))
+    list(catalog.packages())
+    assert caplog.text == ""

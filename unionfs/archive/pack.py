@@ -1,0 +1,405 @@
+"""Packing: members in any order become one archive, always the same bytes.
+
+The tar stream holds what ustar (POSIX.1-1988) can say, and a pax header (POSIX.1-2001) before
+a member only where it cannot: a long or non-ASCII path or link target, 8 GiB and more. All that
+could differ between two machines is constant: owner 0, no names, modes 0644 and 0755, times
+1980-01-01 (the earliest that a zip file, hence a wheel, can express).
+
+Members lie in the stream in the order of their entries, breadth first: one order for both, and
+the files of one directory are neighbours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from resolver.errors import PkgviewError
+from unionfs.archive.contents import (
+    ENTRY_LIMIT,
+    FRAME_SIZE,
+    NO_DIGEST,
+    PATH_LIMIT,
+    TARGET_LIMIT,
+    Row,
+    digest_of_contents,
+    encode,
+)
+from unionfs.archive.frames import (
+    CONTENTS_MAGIC,
+    SKIPPABLE_LIMIT,
+    FrameWriter,
+    SeekTable,
+    skippable,
+)
+from unionfs.archive.layer import Entry, Kind
+from unionfs.archive.meta import NAME_LIMIT, Meta, archive_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+MTIME: Final = 315_532_800
+"""1980-01-01T00:00:00Z, the modification time of every member."""
+
+BLOCK: Final = 512
+END_OF_STREAM: Final = bytes(2 * BLOCK)
+_USTAR_NAME = 100
+_USTAR_PREFIX = 155
+_USTAR_SIZE = 8**11
+_TYPES = {Kind.FILE: b"0", Kind.SYMLINK: b"2", Kind.DIRECTORY: b"5"}
+_PAX_TYPE = b"x"
+_FAULTS_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One file, directory or symbolic link to be packed.
+
+    `path` is relative, with "/" between its names. A file has its `size` in bytes and `open`,
+    which gives a fresh stream of exactly that many; a link has its `target`. Directories need
+    not be given: those above a member are added.
+    """
+
+    path: bytes
+    kind: Kind = Kind.FILE
+    executable: bool = False
+    size: int = 0
+    open: Callable[[], BinaryIO] | None = None
+    target: bytes = b""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Planned:
+    """A member at its place: what is known before its bytes are read."""
+
+    member: Member
+    name: bytes
+    parent: int
+    first: int = 0
+    count: int = 0
+
+
+def pack(members: Iterable[Member], meta: Meta, out: BinaryIO) -> str:
+    """Write an archive to `out`, which need not be seekable; return the archive's file name.
+
+    At no time is more than a few frames of content in memory. `PkgviewError` names every member
+    that cannot be packed, before anything is written, or the one whose bytes are not as many as
+    it announced. What `out` or a member's `open` raises passes through; what is already in `out`
+    is then worth nothing.
+    """
+    plan = _plan(members, meta)
+    rows: list[Row] = []
+    with FrameWriter(out) as writer:
+        for number, planned in enumerate(plan):
+            place, digest = _write_member(writer, planned.member) if number else (0, NO_DIGEST)
+            member = planned.member
+            directory = member.kind is Kind.DIRECTORY
+            rows.append(
+                Row(
+                    name=planned.name,
+                    kind=member.kind,
+                    parent=planned.parent,
+                    executable=member.executable and member.kind is Kind.FILE,
+                    place=planned.first if directory else place,
+                    extent=planned.count if directory else member.size,
+                    digest=digest,
+                    target=member.target,
+                )
+            )
+        if writer.room < len(END_OF_STREAM):
+            writer.cut()
+        writer.write(END_OF_STREAM)
+        table = writer.finish()
+    contents = encode(rows, table, meta)
+    if len(contents) > SKIPPABLE_LIMIT:
+        raise PkgviewError(f"{meta.stem}: the table of contents would pass 4 GiB")
+    contents_frame = skippable(CONTENTS_MAGIC, contents)
+    out.write(contents_frame)
+    out.write(SeekTable.encode([*writer.sizes, (len(contents_frame), 0)]))
+    return archive_name(meta.stem, digest_of_contents(contents))
+
+
+def tar_header(path: bytes, entry: Entry, target: bytes = b"") -> bytes:
+    """All blocks that precede a member's content in the tar stream."""
+    name = path + b"/" if entry.kind is Kind.DIRECTORY else path
+    mode = {Kind.DIRECTORY: 0o755, Kind.SYMLINK: 0o777}.get(
+        entry.kind, 0o755 if entry.executable else 0o644
+    )
+    size = entry.size if entry.kind is Kind.FILE else 0
+    records: list[tuple[bytes, bytes]] = []
+    prefix, short = _split(name)
+    if short is None:
+        records.append((b"path", name))
+        prefix, short = b"", _ascii(name)
+    link = target
+    if len(target) > _USTAR_NAME or not target.isascii():
+        records.append((b"linkpath", target))
+        link = _ascii(target)
+    if size >= _USTAR_SIZE:
+        records.append((b"size", b"%d" % size))
+        size = 0
+    header = _Header(
+        name=short,
+        type_flag=_TYPES[entry.kind],
+        mode=mode,
+        size=size,
+        link=link,
+        prefix=prefix,
+    ).to_bytes()
+    return _pax(records) + header if records else header
+
+
+def padding(size: int) -> bytes:
+    """The zeros after a content of that size."""
+    return bytes(-size % BLOCK)
+
+
+def members_of_directory(top: Path) -> Iterator[Member]:
+    """Everything below a directory, as members. Links stay links; devices are refused.
+
+    Trees are opened as they are packed: a file that changes its size meanwhile is an error.
+    """
+    pending = [(top, b"")]
+    while pending:
+        directory, prefix = pending.pop()
+        with os.scandir(directory) as listing:
+            found = list(listing)
+        for item in found:
+            path = prefix + os.fsencode(item.name)
+            status = item.stat(follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                target = os.fsencode(os.readlink(item.path))
+                yield Member(path=path, kind=Kind.SYMLINK, target=target)
+            elif stat.S_ISDIR(status.st_mode):
+                yield Member(path=path, kind=Kind.DIRECTORY)
+                pending.append((Path(item.path), path + b"/"))
+            elif stat.S_ISREG(status.st_mode):
+                yield Member(
+                    path=path,
+                    executable=bool(status.st_mode & stat.S_IXUSR),
+                    size=status.st_size,
+                    open=_opener(item.path),
+                )
+            else:
+                raise PkgviewError(
+                    f"{item.path} is no file, directory or link: it cannot be packed"
+                )
+
+
+def _opener(path: str) -> Callable[[], BinaryIO]:
+    return lambda: open(path, "rb")  # noqa: PTH123 - 20,000 of them: a Path each is not cheap
+
+
+# -- the plan ----------------------------------------------------------------------------------
+
+
+def _plan(members: Iterable[Member], meta: Meta) -> list[_Planned]:
+    """Every entry, breadth first, with directories added; collects all faults, then raises."""
+    by_path: dict[bytes, Member] = {}
+    faults: list[str] = []
+    for member in members:
+        fault = _fault(member)
+        if member.path in by_path:
+            fault = "is there twice"
+        if fault:
+            faults.append(f"{os.fsdecode(member.path)!r} {fault}")
+        else:
+            by_path[member.path] = member
+    children: dict[bytes, list[bytes]] = {b"": []}
+    for path in list(by_path):
+        faults.extend(_hang(path, by_path, children))
+    if len(by_path) >= ENTRY_LIMIT:
+        faults.append(f"{len(by_path)} members are too many")
+    if faults:
+        shown = "; ".join(faults[:_FAULTS_SHOWN])
+        more = len(faults) - _FAULTS_SHOWN
+        raise PkgviewError(
+            f"{meta.stem} cannot be packed: {shown}" + (f"; and {more} more" if more > 0 else "")
+        )
+    root = Member(path=b"", kind=Kind.DIRECTORY)
+    plan = [_Planned(member=root, name=b"", parent=0)]
+    # The list grows while it is walked: that is what breadth first means.
+    for number, planned in enumerate(plan):
+        if planned.member.kind is not Kind.DIRECTORY:
+            continue
+        planned.first = len(plan)
+        path = planned.member.path
+        for name in sorted(children.get(path, ())):
+            below = by_path[path + b"/" + name if path else name]
+            plan.append(_Planned(member=below, name=name, parent=number))
+        planned.count = len(plan) - planned.first
+    return plan
+
+
+def _hang(
+    path: bytes, by_path: dict[bytes, Member], children: dict[bytes, list[bytes]]
+) -> Iterator[str]:
+    """Enter a path under its parent, adding directories upwards; yields faults."""
+    below = path
+    while True:
+        parent, _, name = below.rpartition(b"/")
+        children.setdefault(parent, []).append(name)
+        if not parent:
+            return
+        above = by_path.get(parent)
+        if above is None:
+            by_path[parent] = Member(path=parent, kind=Kind.DIRECTORY)
+            below = parent
+            continue
+        if above.kind is not Kind.DIRECTORY:
+            yield f"{os.fsdecode(path)!r} lies under {os.fsdecode(parent)!r}, which is no directory"
+        return
+
+
+def _fault(member: Member) -> str | None:
+    """What is wrong with a member by itself."""
+    names = member.path.split(b"/")
+    if len(member.path) > PATH_LIMIT or any(len(name) > NAME_LIMIT for name in names):
+        return f"has a path of more than {PATH_LIMIT} or a name of more than {NAME_LIMIT} bytes"
+    if b"\0" in member.path or not {b"", b".", b".."}.isdisjoint(names):
+        return "is no plain relative path"
+    if member.kind is Kind.SYMLINK and (
+        not 0 < len(member.target) <= TARGET_LIMIT or b"\0" in member.target
+    ):
+        return "is a link with an impossible target"
+    if member.kind is Kind.FILE and (member.open is None or member.size < 0):
+        return "is a file without content"
+    return None
+
+
+# -- one member ----------------------------------------------------------------------------------
+
+
+def _write_member(writer: FrameWriter, member: Member) -> tuple[int, bytes]:
+    """Write header, content and padding; return the content's place and its SHA-256."""
+    entry = Entry(member.kind, member.size, executable=member.executable)
+    header = tar_header(member.path, entry, member.target)
+    size = member.size if member.kind is Kind.FILE else 0
+    together = len(header) + size <= FRAME_SIZE
+    if writer.room < (len(header) + size if together else len(header)):
+        writer.cut()
+    writer.write(header)
+    if not together:
+        writer.cut()
+    place = writer.position
+    if member.kind is Kind.DIRECTORY:
+        return place, NO_DIGEST
+    if member.kind is Kind.SYMLINK or member.open is None:
+        return place, hashlib.sha256(member.target).digest()
+    digest = hashlib.sha256()
+    for chunk in _content(member, member.open, writer):
+        digest.update(chunk)
+        writer.write(chunk)
+    writer.write(padding(size))
+    return place, digest.digest()
+
+
+def _content(
+    member: Member, opener: Callable[[], BinaryIO], writer: FrameWriter
+) -> Iterator[bytes]:
+    """Exactly as many bytes as the member announced, cut where the frames will be cut.
+
+    What reading raises is the member's fault and says so; what writing raises is not in here.
+    """
+    name = repr(os.fsdecode(member.path))
+    left = member.size
+    try:
+        with opener() as stream:
+            while left:
+                chunk = stream.read(min(left, writer.room))
+                if not chunk:
+                    raise PkgviewError(f"{name} ends {left} bytes before the size it announced")
+                left -= len(chunk)
+                yield chunk
+            if stream.read(1):
+                raise PkgviewError(f"{name} goes on after the {member.size} bytes it announced")
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot read {name}: {error.strerror or error}",
+            remedy="Look at the disk that it is to be read from, then run the command again.",
+        ) from error
+
+
+# -- tar -----------------------------------------------------------------------------------------
+
+
+def _split(name: bytes) -> tuple[bytes, bytes | None]:
+    """(prefix, name) as ustar can hold them; name is None where it cannot."""
+    if not name.isascii():
+        return b"", None
+    if len(name) <= _USTAR_NAME:
+        return b"", name
+    # The slash between prefix and name is implied; a directory's last one belongs to its name.
+    cut = name.rfind(b"/", 0, min(_USTAR_PREFIX + 1, len(name) - 1))
+    rest = name[cut + 1 :]
+    if cut <= 0 or len(rest) > _USTAR_NAME:
+        return b"", None
+    return name[:cut], rest
+
+
+def _ascii(name: bytes) -> bytes:
+    """What readers that ignore pax headers see."""
+    return name.decode("ascii", "replace").replace("\ufffd", "?").encode()[-_USTAR_NAME:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    """One ustar header block (POSIX pax(1), "ustar Interchange Format")."""
+
+    name: bytes
+    type_flag: bytes
+    mode: int = 0o644
+    size: int = 0
+    link: bytes = b""
+    prefix: bytes = b""
+
+    def to_bytes(self) -> bytes:
+        fields = (
+            self.name.ljust(100, b"\0"),
+            b"%07o\0" % self.mode,
+            b"%07o\0" % 0,
+            b"%07o\0" % 0,
+            b"%011o\0" % self.size,
+            b"%011o\0" % MTIME,
+            b" " * 8,  # counts as spaces in its own checksum
+            self.type_flag,
+            self.link.ljust(100, b"\0"),
+            b"ustar\x0000",
+            bytes(64),
+            b"%07o\0" % 0,
+            b"%07o\0" % 0,
+            self.prefix.ljust(155, b"\0"),
+            bytes(12),
+        )
+        block = b"".join(fields)
+        return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+
+
+def _pax(records: list[tuple[bytes, bytes]]) -> bytes:
+    """An extended header: `<length> <keyword>=<value>` lines, the length counting itself."""
+    if not all(_is_utf8(value) for _, value in records):
+        # Values are UTF-8 unless this says otherwise (POSIX.1-2008).
+        records = [(b"hdrcharset", b"BINARY"), *records]
+    body = b"".join(_record(keyword, value) for keyword, value in records)
+    header = _Header(name=b"@PaxHeader", type_flag=_PAX_TYPE, size=len(body))
+    return header.to_bytes() + body + padding(len(body))
+
+
+def _record(keyword: bytes, value: bytes) -> bytes:
+    rest = b" " + keyword + b"=" + value + b"\n"
+    length = len(rest) + 1
+    while len(b"%d" % length) + len(rest) != length:
+        length = len(b"%d" % length) + len(rest)
+    return b"%d" % length + rest
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,409 @@
+"""An archive, read: one layer whose every byte is verified before anyone sees it.
+
+The chain: the file's name holds the digest of its table of contents, which is checked when the
+archive is opened; the table holds the digest of every frame, which is checked whenever a frame is
+decompressed. The seek table that finds the frames is checked by what it finds. So a flipped bit,
+a cut or swapped file, a hostile archive is a `LayerError` that names archive and frame, never
+wrong bytes.
+
+What is absent, and why:
+
+- No open descriptor. A process that serves thousands of archives would fill its descriptor
+  table; an open of a warm file costs 3 microseconds, a frame's decompression fifty times that.
+- No memory map. A page of a file that was cut short under a map is a SIGBUS, which ends the
+  server; a short read is an error for one reader. The table of contents is read into memory.
+- No writing: `unionfs.archive.pack` makes archives, `unionfs.store.local` puts them in place.
+
+Any thread may call any method: nothing changes after `open` but the file that is read and its
+seek table, which are replaced as one object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+from unionfs.archive.contents import Contents
+from unionfs.archive.frames import CONTENTS_MAGIC, FOOTER_SIZE, SeekTable, decompress, unwrap
+from unionfs.archive.layer import Entry, EntryNo, Kind, LayerError
+from unionfs.archive.meta import Meta, archive_name, digest_of_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from unionfs.archive.framecache import FrameCache
+    from unionfs.archive.layer import Child
+
+AT_ONCE: Final = 2
+"""Frames that a thread with others to serve decompresses itself: 0.3 ms each, of which handing it
+to another thread and back takes a third. A READ of the usual size touches two."""
+
+FOLLOWING: Final = 2
+"""Frames that are decompressed ahead, in another thread, of one who reads the files in order."""
+
+AHEAD: Final = 1 << 21
+"""Bytes of an archive that the system begins to fetch behind a frame that was not in its cache:
+some forty frames, the cost of a few seeks, and little beside what one import reads."""
+
+_TAIL: Final = 64 * 1024
+"""Bytes read from the end in one go: of most archives, all that opening needs."""
+
+
+class Archive:
+    """A `unionfs.archive.layer.Layer` over one archive file; make one with `Archive.open`.
+
+    `name` is its file name, `digest_hex` the 64 digits in it, `meta` says whose files these are,
+    `size` is the file's size in bytes, `owner` the uid
+    that it belongs to, `contents` the verified table of contents.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_digest",
+        "_file",
+        "_frames",
+        "_last",
+        "_others",
+        "contents",
+        "digest_hex",
+        "meta",
+        "name",
+        "owner",
+        "size",
+    )
+
+    def __init__(  # noqa: PLR0913, PLR0917 - `open` alone calls it
+        self,
+        name: str,
+        path: Path,
+        tables: _Tables,
+        contents: Contents,
+        frames: FrameCache,
+        others: Callable[[], Iterable[Path]],
+    ) -> None:
+        self.name = name
+        self.contents = contents
+        self.meta: Meta = contents.meta
+        self._digest = contents.digest_of_all
+        self.digest_hex = self._digest.hex()
+        # Both as one object: whichever thread replaces them, they belong to each other.
+        self._file = (os.fspath(path), tables.seek)
+        self._others = others
+        self._frames = frames
+        self._last = -1
+        self.size = tables.size
+        self.owner = tables.owner
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        frames: FrameCache,
+        *,
+        name: str | None = None,
+        others: Callable[[], Iterable[Path]] = tuple,
+    ) -> Self:
+        """Read and verify the table of contents; `LayerError` if anything is not as it must be.
+
+        One open, two or three reads, one SHA-256 over the table; nothing is parsed. `name` is for
+        a file that does not have its name yet. `others` says where else the same archive may lie;
+        it is asked when a frame here is damaged.
+        """
+        name = path.name if name is None else name
+        digest = digest_of_name(name)
+        if digest is None:
+            raise LayerError(f"{name} is no archive's name")
+        tables = _read_tables(os.fspath(path), name)
+        contents = Contents(tables.contents, name, digest)
+        if name != archive_name(contents.meta.stem, digest):
+            raise LayerError(f"{name} is not the name that its own table of contents gives")
+        if tables.seek.frame_count != contents.frame_count:
+            raise LayerError(f"{name} has a seek table for other frames than its contents")
+        return cls(name, path.absolute(), tables, contents, frames, others)
+
+    def __repr__(self) -> str:
+        return f"<Archive {self.name}>"
+
+    def __len__(self) -> int:
+        """The number of entries, the root included."""
+        return self.contents.entry_count
+
+    # -- the layer -----------------------------------------------------------------------------
+
+    def entry(self, number: EntryNo) -> Entry:
+        """Attributes; `IndexError` where there is no such entry."""
+        return self.contents.entry(number)
+
+    def lookup(self, directory: EntryNo, name: bytes) -> EntryNo | None:
+        """The child of that name; None where there is none."""
+        return self.contents.lookup(directory, name)
+
+    def children(self, directory: EntryNo) -> Sequence[Child]:
+        """All children, sorted by name."""
+        return self.contents.children(directory)
+
+    def target(self, number: EntryNo) -> bytes:
+        """What a symbolic link points to."""
+        return self.contents.target(number)
+
+    def digest(self, number: EntryNo) -> bytes:
+        """SHA-256 of a file's content or a link's target."""
+        return self.contents.digest(number)
+
+    def read(self, number: EntryNo, offset: int, size: int) -> bytes:
+        """Up to `size` bytes of a file from `offset`, verified; may decompress and read."""
+        pieces = self._pieces(number, offset, size)
+        # A slice of all of a bytes object is that object: an aligned read copies nothing.
+        parts = [self._frame(frame)[start:end] for frame, start, end in pieces]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def cached(self, number: EntryNo, offset: int, size: int) -> bytes | None:
+        """What `read` would answer if nobody has to be waited for, else None.
+
+        From frames in memory; or from at most `AT_ONCE` others, where the system has their
+        compressed bytes in its own cache.
+        """
+        pieces = self._pieces(number, offset, size)
+        few = len(pieces) <= AT_ONCE
+        parts: list[bytes] = []
+        for frame, start, end in pieces:
+            key = (self._digest, frame)
+            content = self._frames.peek(key)
+            if content is None and few:
+                content = self._frames.get_at_once(key, partial(self._at_hand, frame))
+            if content is None:
+                return None
+            parts.append(content[start:end])
+            if frame != self._last:
+                self._follow(frame)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    # -- beyond the layer ----------------------------------------------------------------------
+
+    def path_of(self, number: EntryNo) -> bytes:
+        """The path from the root; b"" for the root."""
+        return self.contents.path_of(number)
+
+    def walk(self) -> Iterator[tuple[bytes, EntryNo]]:
+        """(path, number) of every entry but the root, a directory before what lies in it."""
+        return self.contents.walk()
+
+    def find(self, path: bytes) -> EntryNo | None:
+        """The entry at a path from the root; None where there is none."""
+        return self.contents.find(path)
+
+    def verify(self) -> None:
+        """Read and check every byte of the archive; `LayerError` names the first that is wrong.
+
+        Besides all digests it compares the tar stream with the table of contents, so that what
+        `tar` would extract is what this archive serves. The frame cache is neither used nor
+        filled.
+        """
+        # Only this method needs to know how packing is done; start-up should not pay for it.
+        from unionfs.archive.pack import END_OF_STREAM, padding, tar_header  # noqa: PLC0415
+
+        self.contents.check()
+        stream = _Stream(self)
+        for path, number in self.walk():
+            entry = self.entry(number)
+            link = entry.kind is Kind.SYMLINK
+            target = self.target(number) if link else b""
+            stream.expect(tar_header(path, entry, target), path)
+            if entry.kind is Kind.FILE:
+                start, size = self.contents.content_span(number)
+                if start != stream.position:
+                    raise LayerError(f"{self.name}: {os.fsdecode(path)!r} lies elsewhere")
+                content = stream.digest(size)
+                stream.expect(padding(size), path)
+            elif link:
+                content = hashlib.sha256(target).digest()
+            else:
+                continue
+            if content != self.digest(number):
+                raise LayerError(f"{self.name}: {os.fsdecode(path)!r} does not have its digest")
+        stream.expect(END_OF_STREAM, b"the end")
+        if stream.position != self.contents.stream_size:
+            raise LayerError(f"{self.name}: its stream goes on after its end")
+
+    # -- frames --------------------------------------------------------------------------------
+
+    def _pieces(self, number: EntryNo, offset: int, size: int) -> list[tuple[int, int, int]]:
+        """Which bytes of which frames a read needs: (frame, from, until), in order."""
+        if offset < 0 or size < 0:
+            raise ValueError(f"cannot read {size} bytes from {offset}")
+        start, length = self.contents.content_span(number)
+        position = start + min(offset, length)
+        end = start + min(offset + size, length)
+        pieces: list[tuple[int, int, int]] = []
+        while position < end:
+            frame, frame_start, frame_end = self.contents.frame_at(position)
+            pieces.append((frame, position - frame_start, min(end, frame_end) - frame_start))
+            position = frame_end
+        return pieces
+
+    def _frame(self, frame: int) -> bytes:
+        content = self._frames.get((self._digest, frame), partial(self.load, frame))
+        self._follow(frame)
+        return content
+
+    def _follow(self, frame: int) -> None:
+        """Have the next frames decompressed where the last one read was the one before."""
+        last, self._last = self._last, frame
+        if frame == last + 1:
+            end = min(frame + 1 + FOLLOWING, self.contents.frame_count)
+            for number in range(frame + 1, end):
+                self._frames.ahead((self._digest, number), partial(self.load, number))
+
+    def load(self, frame: int) -> bytes:
+        """Read, decompress and verify one frame, past the cache."""
+        path, seek = self._file
+        try:
+            return self._load(path, frame, seek)
+        except LayerError:
+            # The same contents may have been packed again with another zstd, after the file was
+            # damaged or lost: same name, other places.
+            for other in (path, *map(os.fspath, self._others())):
+                with suppress(LayerError):
+                    return self._load_again(other, frame)
+            raise
+
+    def _at_hand(self, frame: int) -> bytes | None:
+        """A frame if that takes no waiting for the disk.
+
+        None, too, if anything is wrong with it: `load` finds out what, and may mend it.
+        """
+        try:
+            path, seek = self._file
+            offset, size = seek.place(frame)
+            compressed = bytearray(size)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                if os.preadv(descriptor, [compressed], offset, os.RWF_NOWAIT) != size:
+                    return None
+            finally:
+                os.close(descriptor)
+            start, end = self.contents.frame_span(frame)
+            return decompress(compressed, end - start, self.contents.frame_digest(frame))
+        except (LayerError, OSError):  # OSError: not there, or not known by this file system
+            return None
+
+    def _load_again(self, path: str, frame: int) -> bytes:
+        """A frame of another file than the one that was open, which takes that one's place."""
+        seek = _read_tables(path, self.name).seek
+        if (path, seek) == self._file or seek.frame_count != self._file[1].frame_count:
+            raise LayerError(f"{self.name} is no other there")
+        data = self._load(path, frame, seek)
+        self._file = (path, seek)
+        return data
+
+    def _load(self, path: str, frame: int, seek: SeekTable) -> bytes:
+        start, end = self.contents.frame_span(frame)
+        try:
+            offset, size = seek.place(frame)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                compressed = _read_at(descriptor, offset, size)
+                # Who reads one file mostly reads its neighbours next; the kernel's own read-ahead
+                # ends with this descriptor.
+                os.posix_fadvise(descriptor, offset + size, AHEAD, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(descriptor)
+            return decompress(compressed, end - start, self.contents.frame_digest(frame))
+        except LayerError as error:
+            raise LayerError(f"{self.name}: frame {frame} {error}") from error
+        except OSError as error:
+            raise LayerError(f"{self.name}: frame {frame}: {error.strerror}") from error
+
+
+class _Stream:
+    """Reads an archive's tar stream from its beginning, one frame in memory at a time."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._frame = 0
+        self._left = b""
+        self.position = 0
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The next `size` bytes, in pieces."""
+        self.position += size
+        while size:
+            if not self._left:
+                self._left = self._archive.load(self._frame)
+                self._frame += 1
+            piece, self._left = self._left[:size], self._left[size:]
+            size -= len(piece)
+            yield piece
+
+    def expect(self, data: bytes, where: bytes) -> None:
+        """The next bytes must be these."""
+        if b"".join(self.pieces(len(data))) != data:
+            name = f"{self._archive.name}: the tar stream at {os.fsdecode(where)!r}"
+            raise LayerError(f"{name} is not what the contents list")
+
+    def digest(self, size: int) -> bytes:
+        """SHA-256 of the next `size` bytes."""
+        total = hashlib.sha256()
+        for piece in self.pieces(size):
+            total.update(piece)
+        return total.digest()
+
+
+class _Tables(NamedTuple):
+    """What the end of an archive says, unverified, and the file's size and owner (a uid)."""
+
+    contents: bytes
+    seek: SeekTable
+    size: int
+    owner: int
+
+
+def _read_tables(path: str, name: str) -> _Tables:
+    try:
+        # Not blocking: what lies there under an archive's name may be a pipe.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise LayerError("is no regular file")
+            size = status.st_size
+            tail = _read_at(descriptor, max(0, size - _TAIL), min(size, _TAIL))
+
+            def last(count: int, until: int) -> bytes:
+                """`count` bytes that end at `until`."""
+                start = until - count
+                known = size - len(tail)
+                if start < 0:
+                    raise LayerError("is cut short")
+                if start >= known:
+                    return tail[start - known : until - known]
+                return _read_at(descriptor, start, count)
+
+            table_size = SeekTable.size(tail[-FOOTER_SIZE:])
+            seek = SeekTable.decode(last(table_size, size), size)
+            frame = last(seek.end - seek.offsets[-1], seek.end)
+        finally:
+            os.close(descriptor)
+        return _Tables(unwrap(CONTENTS_MAGIC, frame), seek, size, status.st_uid)
+    except LayerError as error:
+        raise LayerError(f"{name} {error}") from error
+    except OSError as error:
+        raise LayerError(f"{name}: {error.strerror}") from error
+
+
+def _read_at(descriptor: int, offset: int, size: int) -> bytes:
+    """Exactly `size` bytes; a read may give fewer than asked, most of all over a network."""
+    parts = []
+    while size:
+        part = os.pread(descriptor, size, offset)
+        if not part:
+            raise LayerError("is cut short")
+        parts.append(part)
+        offset += len(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

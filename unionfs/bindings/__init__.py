@@ -1,0 +1,1 @@
+"""Bindings by hand: of processes, cgroups and containers."""

@@ -1,0 +1,1 @@
+"""Bytecode as archives of its own, compiled once and shown beside its sources."""

@@ -1,0 +1,180 @@
+"""`pkgview store copy`, `export`, `import`: archives for another place, or another machine."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from resolver.atomic import claim_file
+from resolver.errors import PkgviewError
+from resolver.places import Places
+from unionfs.cli import console
+from unionfs.cli.asked import JSON, absolute, project_at
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from typing import BinaryIO
+
+    from unionfs.store.ordered import Stores
+    from unionfs.upkeep.bundle import Moved
+
+_STREAM = Path("-")
+_TEMPORARY = ".pkgview-export-"
+_PROJECTS = click.argument("projects", nargs=-1, type=click.Path(path_type=Path))
+_FILE = click.argument("file", type=click.Path(path_type=Path))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview store copy .pkgview .             what this project needs, beside its files
+  pkgview store copy /mnt/team/pkgview      the whole store
+"""
+)
+@click.argument("directory", type=click.Path(path_type=Path))
+@_PROJECTS
+@JSON
+def copy(directory: Path, projects: tuple[Path, ...], *, as_json: bool) -> None:
+    """Copy the store, or what the views of PROJECTS need, into the store at DIRECTORY.
+
+    Every archive is verified whole. What is there already stays; what is missing is made.
+    """
+    from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
+    from unionfs.upkeep import bundle  # noqa: PLC0415 - `-h` does without
+
+    root = absolute(directory)
+    stores, names = _wanted(projects)
+    with Display(quiet=as_json) as display:
+        moved = bundle.copy(stores, names, root, display)
+    _say(moved, f"in {root}", as_json=as_json)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview store export project.tar .        what this project needs
+  pkgview store export - | ssh HOST pkgview store import -
+"""
+)
+@_FILE
+@_PROJECTS
+@JSON
+def export(file: Path, projects: tuple[Path, ...], *, as_json: bool) -> None:
+    """Write the store, or what the views of PROJECTS need, to FILE (- is standard output).
+
+    It is one tar file, for `pkgview store import`. It appears whole or not at all.
+    """
+    from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
+    from unionfs.upkeep import bundle  # noqa: PLC0415 - `-h` does without
+
+    if file == _STREAM and as_json:
+        raise click.UsageError("--json and the bundle cannot both go to standard output")
+    stores, names = _wanted(projects)
+    with Display(quiet=as_json) as display, _written(file) as out:
+        moved = bundle.export(stores, names, out, display)
+    _say(moved, "on standard output" if file == _STREAM else f"in {file}", as_json=as_json)
+
+
+@click.command(
+    name="import",
+    epilog="""\b
+Examples:
+  pkgview store import project.tar
+  ssh HOST pkgview store export - | pkgview store import -
+""",
+)
+@_FILE
+@JSON
+def import_(file: Path, *, as_json: bool) -> None:
+    """Take the archives of a bundle that `pkgview store export` wrote (- is standard input).
+
+    Every archive is verified whole. What wheels became is believed: import from whom you trust.
+    """
+    from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
+    from unionfs.store.local import Store  # noqa: PLC0415 - the same
+    from unionfs.upkeep import bundle  # noqa: PLC0415 - `-h` does without
+
+    places = Places.from_environ()
+    try:
+        with Display(quiet=as_json) as display, _read(file) as source:
+            moved = bundle.import_(Store(places.store), source, display)
+    except PkgviewError as error:
+        raise PkgviewError(f"{file}: {error.what}", remedy=error.remedy) from error
+    _say(moved, f"in {places.store}", as_json=as_json)
+
+
+def _wanted(projects: Collection[Path]) -> tuple[Stores, Collection[str]]:
+    """All that is in the user's own store, or what these projects' views need."""
+    from unionfs.store.ordered import Stores  # noqa: PLC0415 - the same
+    from unionfs.upkeep.bundle import needed  # noqa: PLC0415 - `-h` does without
+
+    places = Places.from_environ()
+    stores = Stores(places)
+    if not projects:
+        return stores, stores.own.names()
+    return stores, needed(places, [str(project_at(path).root) for path in projects])
+
+
+def _say(moved: Moved, where: str, *, as_json: bool) -> None:
+    from dataclasses import asdict  # noqa: PLC0415 - `-h` does without
+
+    if as_json:
+        console.as_json(asdict(moved))
+        return
+    console.note(
+        f"{moved.archives} archives, {console.size(moved.size)}, {where}"
+        + (f"; {moved.kept} were there already." if moved.kept else ".")
+    )
+
+
+@contextmanager
+def _read(file: Path) -> Iterator[BinaryIO]:
+    if file == _STREAM:
+        if sys.stdin is None:
+            raise PkgviewError("standard input is closed", remedy="Name a file, or use a pipe.")
+        yield sys.stdin.buffer
+        return
+    try:
+        source = file.open("rb")
+    except OSError as error:
+        raise PkgviewError(f"it cannot be read: {error.strerror}") from error
+    with source:
+        yield source
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[BinaryIO]:
+    """A file that takes its name when it is whole, or standard output."""
+    if file == _STREAM:
+        if sys.stdout is None or sys.stdout.isatty():
+            raise PkgviewError(
+                "a bundle is nothing to look at", remedy="Name a file or use a pipe."
+            )
+        with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
+            yield out
+        return
+    try:
+        if file.exists() and not stat.S_ISREG(file.stat().st_mode):
+            raise PkgviewError(f"{file} is no regular file", remedy="Name another, or use `-`.")
+        temporary, descriptor = claim_file(file.parent, _TEMPORARY)
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                yield out
+                out.flush()
+                os.umask(mask := os.umask(0o077))
+                os.fchmod(descriptor, 0o666 & ~mask)
+                os.fsync(descriptor)
+                Path(temporary).replace(file)  # still locked: nobody takes it for abandoned
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot write {file}: {error.strerror}",
+            remedy="Make room there, or make it writable, and run the command again.",
+        ) from error

@@ -1,0 +1,75 @@
+"""`pkgview lock`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from resolver.places import Places
+from unionfs.cli import console
+from unionfs.cli.asked import (
+    DIRECTORY,
+    EXTRA,
+    GROUP,
+    OFFLINE,
+    PYTHON,
+    TRUST,
+    trusted_project_at,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview lock
+  pkgview lock ~/project --upgrade
+"""
+)
+@DIRECTORY
+@PYTHON
+@EXTRA
+@GROUP
+@click.option("--upgrade", is_flag=True, help="Take the newest versions that fit.")
+@OFFLINE
+@TRUST
+def lock(  # noqa: PLR0913 - one parameter an option
+    directory: Path,
+    *,
+    python: str | None,
+    extras: tuple[str, ...],
+    groups: tuple[str, ...],
+    upgrade: bool,
+    offline: bool,
+    trust: bool,
+) -> None:
+    """Write the project's pylock.toml (PEP 751), for every platform and Python it supports."""
+    from functools import partial  # noqa: PLC0415 - `-h` does without
+
+    import trio  # noqa: PLC0415 - the same
+
+    from resolver.python.interpreter import find_interpreter  # noqa: PLC0415 - the same
+    from resolver.python.lock import write_lock  # noqa: PLC0415 - the same
+    from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
+    from unionfs.publishing.up import single_failure  # noqa: PLC0415 - the same
+
+    places = Places.from_environ()
+    project = trusted_project_at(directory, trust=trust)
+    interpreter = find_interpreter(project, python, places.state)
+    with Display() as display, single_failure():
+        display.locking(str(project.root))
+        path = trio.run(
+            partial(
+                write_lock,
+                project,
+                interpreter,
+                extras=extras,
+                groups=groups,
+                upgrade=upgrade,
+                offline=offline,
+            )
+        )
+    console.note(f"Wrote {path}.")

@@ -1,0 +1,191 @@
+"""`pkgview shell`."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from resolver.binding.manual import Said
+from resolver.errors import PkgviewError
+from resolver.places import Places
+from resolver.project.resolved import load
+from resolver.remembered import project_key
+from unionfs.cli import console
+from unionfs.cli.asked import (
+    DIRECTORY,
+    EXTRA,
+    FROZEN,
+    GROUP,
+    OFFLINE,
+    PYTHON,
+    TRUST,
+    trusted_project_at,
+    with_for,
+)
+from unionfs.cli.commands.bind import bind_self, home_as_tilde
+from unionfs.cli.commands.run import replace_by
+from unionfs.cli.commands.up import ensured
+from unionfs.publishing.up import Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unionfs.publishing.up import Made
+
+SHELLS = Path(__file__).parents[1] / "shells"
+"""What shells read at their start; the user's own files are read as ever."""
+
+BOUND = "PKGVIEW_SHELL"
+"""The variable that names the project in such a shell and all that it starts."""
+
+KORN = frozenset({"sh", "dash", "ash", "ksh", "ksh93", "mksh", "oksh", "yash", "busybox"})
+"""Shells that read the file that ENV names when they are interactive, as POSIX has it."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview shell                          the project here; `exit` or Ctrl-D leaves
+  pkgview shell ~/shop
+  pkgview shell --with ipython
+"""
+)
+@DIRECTORY
+@with_for("shell")
+@PYTHON
+@EXTRA
+@GROUP
+@OFFLINE
+@FROZEN
+@TRUST
+def shell(  # noqa: PLR0913 - one parameter an option
+    directory: Path,
+    *,
+    requirements: tuple[str, ...],
+    python: str | None,
+    extras: tuple[str, ...],
+    groups: tuple[str, ...],
+    offline: bool,
+    frozen: bool,
+    trust: bool,
+) -> None:
+    """Start your shell here, bound to a project with all that it starts, wherever it goes.
+
+    After `pkgview up` what it starts sees the new view. --python, --with, --extra and --group give
+    a view for this shell only, which stays what it is.
+    """
+    from unionfs.daemon.launch import check_mountable, ensure_mounted  # noqa: PLC0415 - `-h` does without
+
+    if not sys.stdin.isatty():
+        raise PkgviewError(
+            "there is no terminal for a shell",
+            remedy="Run a command with `pkgview run -- COMMAND`.",
+        )
+    places = Places.from_environ()
+    wish = Wish(
+        project=trusted_project_at(directory, trust=trust),
+        python=python,
+        extras=extras,
+        groups=groups,
+        requirements=requirements,
+        offline=offline,
+        frozen=frozen,
+        kept=not (requirements or extras or groups),
+    )
+    root = str(wish.project.root)
+    around = os.environ.get(BOUND)
+    if around == root and wish.kept and python is None:
+        raise PkgviewError(
+            f"this shell is bound to {root} already",
+            remedy="`exit` leaves it. After a change of the project, run `pkgview up`: what is "
+            "started here from then on sees the new view.",
+        )
+    check_mountable(places)
+    made, _ = ensured(places, wish, quiet=False)
+    ensure_mounted(places)
+    prefix, pinned = _prefix(places, wish, made)
+    environ = environment(prefix, root, made.view if pinned else None, os.environ)
+    program = user_shell(os.environ)
+    command = start(program, environ)
+    if around is not None:
+        console.note(f"A shell within the one for {home_as_tilde(around)}: `exit` returns there.")
+    console.note(f"Bound to {home_as_tilde(root)}: `exit` or Ctrl-D leaves.")
+    bind_self(
+        places,
+        Said.SHELL,
+        project=root if wish.kept else None,
+        view=made.view if pinned else None,
+        python=made.manifest.python.version if pinned else None,
+    )
+    replace_by(command, environ)
+
+
+def _prefix(places: Places, wish: Wish, made: Made) -> tuple[Path, bool]:
+    """The environment that the shell has on PATH, and whether it is this one view for good."""
+    root = str(wish.project.root)
+    views = load(places.state / "projects", root).views
+    if wish.kept and wish.python is None and views and views[-1].view == made.view:
+        return places.mount / "projects" / project_key(root), False
+    return places.mount / "views" / made.view, True
+
+
+def environment(
+    prefix: Path, root: str, view: str | None, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """As an activated environment would have it, and what binds those the daemon cannot see."""
+    changed = {
+        **environ,
+        BOUND: root,
+        "PKGVIEW_SHELL_PREFIX": str(prefix),
+        "VIRTUAL_ENV": str(prefix),
+        "VIRTUAL_ENV_PROMPT": prompt(root),
+        "PATH": os.pathsep.join((str(prefix / "bin"), environ.get("PATH", os.defpath))),
+    }
+    for variable in ("PYTHONHOME", "PKGVIEW_VIEW", "PKGVIEW_PROJECT"):
+        changed.pop(variable, None)
+    changed |= {"PKGVIEW_PROJECT": root} if view is None else {"PKGVIEW_VIEW": view}
+    return changed
+
+
+def prompt(root: str) -> str:
+    """The project's name, without anything that a shell would run or expand in a prompt."""
+    return re.sub(r"[^\w.+-]", "_", Path(root).name) or "root"
+
+
+def user_shell(environ: Mapping[str, str]) -> str:
+    """The shell that the user has chosen."""
+    named = environ.get("SHELL", "")
+    if not os.access(named, os.X_OK):
+        try:
+            named = pwd.getpwuid(os.getuid()).pw_shell
+        except KeyError:
+            named = ""
+    return named if os.access(named, os.X_OK) else "/bin/sh"
+
+
+def start(program: str, environ: dict[str, str]) -> list[str]:
+    """The command that starts it; puts into its environment what makes it read our part, too.
+
+    A shell that is none of those below gets PATH and the binding, and its prompt says nothing.
+    """
+    kind = os.path.basename(program)  # noqa: PTH119 - a name, of no file here
+    if kind == "bash":
+        return [program, "--rcfile", str(SHELLS / "bash.sh")]
+    if kind == "fish":
+        environ["PKGVIEW_SHELL_INIT"] = str(SHELLS / "shell.fish")
+        return [program, "--init-command", 'source "$PKGVIEW_SHELL_INIT"']
+    if kind == "zsh":
+        if "ZDOTDIR" in environ:
+            environ["PKGVIEW_SHELL_ZDOTDIR"] = environ["ZDOTDIR"]
+        environ["ZDOTDIR"] = str(SHELLS)
+    elif kind in KORN:
+        if "ENV" in environ:
+            environ["PKGVIEW_SHELL_ENV"] = environ["ENV"]
+        environ["ENV"] = str(SHELLS / "posix.sh")
+    return [program]

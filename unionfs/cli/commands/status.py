@@ -1,0 +1,124 @@
+"""`pkgview status`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unionfs.cli import console
+from unionfs.cli.commands.mount import MOUNTPOINT, places_for
+from unionfs.control import control
+from unionfs.control.rendezvous import DaemonAbsentError, rendezvous
+from unionfs.daemon import launch
+from unionfs.mounting import mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from resolver.places import Places
+
+SENTENCES = {
+    "absent": "Nothing is mounted at {}. Run `pkgview mount`.",
+    "stale": "{} is stale: its daemon died. Run `pkgview mount`: it mends that.",
+    "hung": "{} is mounted, and its daemon does not answer. Run `pkgview umount --force`.",
+    "failing": "{} is mounted, but each server that is started for it ends at once: {why}\n"
+    "It is tried again every few seconds. The log says more: {log}",
+    "foreign": "{} has something else mounted.",
+    "detached": "Nothing is mounted at {} here, but a daemon serves it: it is still in use, or "
+    "mounted in another mount namespace.",
+}
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview status
+  pkgview status --json | jq .requests
+
+Exit status: 0 if the mount works, else 1.
+"""
+)
+@MOUNTPOINT
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status(mountpoint: Path | None, *, as_json: bool) -> None:
+    """Show the mount and what its daemon did: requests, memory, cache, views in use."""
+    places = places_for(mountpoint)
+    found = look(places)
+    if as_json:
+        console.as_json(found)
+    elif found["state"] == "mounted":
+        _show(found)
+    else:
+        console.answer(SENTENCES[found["state"]].format(found["mountpoint"], **found))
+    sys.exit(0 if found["state"] == "mounted" else 1)
+
+
+def look(places: Places) -> dict[str, Any]:
+    """`state` (a key of `SENTENCES`, or "mounted"), `mountpoint`, and what the daemon says."""
+    path = mounts.canonical(places.mount)
+    there = mounts.mounted_at(path)
+    live = launch.running(places, rendezvous(places, path))
+    found: dict[str, Any] = {"state": "absent", "mountpoint": os.fspath(path)}
+    found["log"] = os.fspath(launch.log_path(places))
+    if there is not None and not there.ours:
+        return {**found, "state": "foreign", "fstype": there.fstype, "source": there.source}
+    if live is None:
+        return {**found, "state": "stale" if there else "absent"}
+    try:
+        said = control.ask(live, "status")
+    except control.DaemonSilentError:
+        why = live.said_trouble()
+        found["pid"] = live.pid()
+        return {**found, "state": "failing", "why": why} if why else {**found, "state": "hung"}
+    except DaemonAbsentError:
+        return {**found, "state": "stale" if there else "absent"}
+    return {**found, **said, "state": "mounted" if there else "detached"}
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    rows = [
+        ("mount", str(found["mountpoint"])),
+        ("daemon", f"pid {found['pid']}, pkgview {found['version']}, {found['transport']}"),
+        ("server", _server(found)),
+        *([("workers", _workers(found))] if found.get("workers", 1) > 1 else []),
+        ("up for", console.duration(found["uptime"])),
+        ("memory", console.size(found["memory"])),
+    ]
+    if frames := found.get("frames"):
+        cached = f"{console.size(frames['bytes'])}, {frames['hits']:,} hits"
+        rows += [
+            ("views", f"{found['views']} looked at, {found['bindings']} processes bound"),
+            ("frame cache", f"{cached}, {frames['misses']:,} misses"),
+        ]
+    rows += [
+        (f"no {name}" if gain["on"] else f"every {name}", str(gain["why"]))
+        for name, gain in found.get("gains", {}).items()
+    ]
+    rows.append(("log", str(found["log"])))
+    requests = ", ".join(f"{name} {count:,}" for name, count in found["requests"].items())
+    console.table([*rows, ("requests", requests or "none")])
+    if found["version"] != launch.version():
+        console.note(
+            f"The daemon is pkgview {found['version']}, this command {launch.version()}: "
+            "`pkgview upgrade` brings it up to date."
+            if found["supervised"]
+            else f"`pkgview umount` and `pkgview mount --transport {found['transport']}` bring it "
+            "up to date."
+        )
+
+
+def _server(found: Mapping[str, Any]) -> str:
+    if not found["supervised"]:
+        return "the daemon itself; if it dies, so does the mount"
+    died = f"pid {found['server']}, restarted {found['restarts']:,} times"
+    pause = found["pause"]
+    return died if pause is None else f"{died}, last within {pause * 1000:.0f} ms"
+
+
+def _workers(found: Mapping[str, Any]) -> str:
+    """How many answer, and who they are right now, the server first."""
+    return f"{found['workers']}, pids {', '.join(map(str, found['pids']))}"

@@ -1,0 +1,372 @@
+"""`pkgview store`: the archives, and the stores that they are in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from resolver.errors import PkgviewError
+from resolver.places import Places
+from unionfs.cli import console
+from unionfs.cli.asked import JSON
+from unionfs.cli.commands import bundle
+
+if TYPE_CHECKING:
+    from resolver.manifest import ViewId
+    from unionfs.store.ordered import Place
+    from unionfs.upkeep.verify import Outcome
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  pkgview store                          the archives that are kept
+  pkgview store verify --repair          read every byte, mend what is damaged
+  pkgview store du                       who takes how much
+  pkgview store add /mnt/team/pkgview    search another store, too
+  pkgview store copy .pkgview .          what the project here needs, beside its files
+""",
+)
+@JSON
+@click.pass_context
+def store(context: click.Context, *, as_json: bool) -> None:
+    """Show the archives that are kept, their sizes and how many views use each."""
+    if context.invoked_subcommand is not None:
+        if as_json:
+            raise click.UsageError("--json stands behind the command that it is for", context)
+        return
+    from unionfs.store.local import Store  # noqa: PLC0415 - the same
+    from unionfs.upkeep.references import read_references  # noqa: PLC0415 - `-h` does without
+
+    places = Places.from_environ()
+    sizes = Store(places.store).sizes()
+    views = read_references(places).views_of()
+    used = {name: len(views.get(name, ())) for name in sizes}
+    if as_json:
+        console.as_json(
+            {
+                "path": str(places.store),
+                "size": sum(sizes.values()),
+                "archives": [
+                    {"archive": name, "size": size, "views": used[name]}
+                    for name, size in sorted(sizes.items())
+                ],
+            }
+        )
+        return
+    console.table(
+        [
+            (short(name), console.size(size), str(used[name]))
+            for name, size in sorted(sizes.items())
+        ],
+        header=("archive", "size", "views"),
+        right=" rr",
+    )
+    console.answer(f"{len(sizes)} archives, {console.size(sum(sizes.values()))} in {places.store}")
+
+
+for command in (bundle.copy, bundle.export, bundle.import_):
+    store.add_command(command)
+
+
+def short(name: str) -> str:
+    """An archive's name without its digest."""
+    return name.rsplit(".", 3)[0]
+
+
+@store.command(
+    epilog="""\b
+Examples:
+  pkgview store verify
+  pkgview store verify --repair          set damaged ones aside and fetch them again
+  pkgview store verify --all             the other stores, too
+"""
+)
+@click.option("--repair", is_flag=True, help="Set damaged archives aside and have them again.")
+@click.option("--all", "everywhere", is_flag=True, help="Read the other stores, too.")
+@JSON
+@click.pass_context
+def verify(context: click.Context, *, repair: bool, everywhere: bool, as_json: bool) -> None:
+    """Read every byte of every archive and compare it with the archive's name.
+
+    What is damaged is named, and the exit status is 1. With --repair it is moved to
+    archives/damaged and had again: from another store, or fetched as `pkgview up` does it in the
+    projects that need it.
+    """
+    from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
+    from unionfs.store.ordered import Stores  # noqa: PLC0415 - the same
+    from unionfs.upkeep import verify as verifying  # noqa: PLC0415 - `-h` does without
+
+    places = Places.from_environ()
+    stores = Stores(places)
+    outcome: dict[str, Outcome] = {}
+    elsewhere: list[tuple[str, str, str]] = []
+    with Display(quiet=as_json) as display:
+        found = verifying.damaged(stores.own, display)
+        for other in stores.others if everywhere else ():
+            faults = verifying.damaged(other, display)
+            elsewhere += [(str(other.root), name, said) for name, said in faults.items()]
+        if repair and found:
+            outcome = verifying.repair(places, stores, list(found), display)
+    count = len(stores.own.names())
+    if as_json:
+        console.as_json(
+            {
+                "path": str(places.store),
+                "archives": count,
+                "damaged": [
+                    {"store": str(places.store), "archive": name, "damage": said}
+                    | ({"repair": outcome[name]._asdict()} if name in outcome else {})
+                    for name, said in sorted(found.items())
+                ]
+                + [
+                    {"store": root, "archive": name, "damage": said}
+                    for root, name, said in sorted(elsewhere)
+                ],
+            }
+        )
+    else:
+        _say_damage(found, outcome)
+        for root, name, said in elsewhere:
+            console.explain(
+                f"{name} in {root} is damaged: {said}",
+                f"Tell whoever keeps that store, or run `pkgview store remove {root}`.",
+            )
+        if not found and not elsewhere:
+            console.answer(f"every archive is what its name says ({count})")
+    if elsewhere or not all(name in outcome and outcome[name].settled for name in found):
+        context.exit(1)
+
+
+def _say_damage(found: dict[str, str], outcome: dict[str, Outcome]) -> None:
+    for name, damage in found.items():
+        if name not in outcome:
+            console.explain(f"{name} is damaged: {damage}", "Run `pkgview store verify --repair`.")
+            continue
+        settled, said = outcome[name]
+        console.explain(
+            f"{name} was damaged and is set aside: {damage}",
+            f"{said[:1].upper()}{said[1:]}."
+            if settled
+            else f"It could not be had again: {said}\nMend that and run `pkgview up` there.",
+        )
+
+
+@store.command(
+    name="list",
+    epilog="""\b
+Examples:
+  pkgview store list
+  pkgview store list --json
+""",
+)
+@JSON
+def list_(*, as_json: bool) -> None:
+    """Show the stores in the order in which they are searched."""
+    from unionfs.store.ordered import Stores  # noqa: PLC0415 - `-h` does without
+
+    here = Path.cwd() if _is_there() else None
+    order = Stores(Places.from_environ(), here).order
+    if as_json:
+        console.as_json(
+            [
+                {"path": str(place.root), "rank": place.rank, "shared": place.shared}
+                | ({"passed_over": place.problem} if place.problem else {})
+                for place in order
+            ]
+        )
+        return
+    console.table(
+        [(place.rank, str(place.root), _remark(place)) for place in order],
+        header=("rank", "store", ""),
+    )
+
+
+def _is_there() -> bool:
+    try:
+        return bool(os.getcwd())  # noqa: PTH109 - whether it fails is the question
+    except FileNotFoundError:
+        return False
+
+
+def _remark(place: Place) -> str:
+    if place.problem:
+        return f"passed over: {place.problem}"
+    return "shared" if place.shared else ""
+
+
+@store.command(
+    epilog="""\b
+Examples:
+  pkgview store add /mnt/team/pkgview
+  pkgview store add --shared /srv/pkgview    others may write there, and are trusted
+"""
+)
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--shared", is_flag=True, help="Believe whoever may write there.")
+def add(directory: Path, *, shared: bool) -> None:
+    """Search another store, after the user's own and those that were added before.
+
+    It is only read. Every archive is verified whole before it is used first. That a wheel became a
+    certain archive is what the store says, so it has to be yours or root's alone, unless --shared.
+    """
+    from resolver import config  # noqa: PLC0415 - `-h` does without
+    from unionfs.cli.asked import absolute  # noqa: PLC0415 - the same
+    from unionfs.store.ordered import problem  # noqa: PLC0415 - the same
+
+    places = Places.from_environ()
+    root = absolute(directory)
+    root = Path(os.path.normpath(root))
+    why = problem(root, shared=shared)
+    if why:
+        forgivable = not problem(root, shared=True)
+        raise PkgviewError(
+            f"{root} is no store to be searched: {why}",
+            remedy="Whoever may write there decides what a wheel becomes. If you trust them all: "
+            f"`pkgview store add --shared {root}`."
+            if forgivable
+            else f"Fill one with `pkgview store copy {root}`, or name another directory.",
+        )
+    if root == places.store:
+        raise PkgviewError(f"{root} is your own store, which is searched first anyway")
+    try:
+        os.fspath(root).encode()
+    except UnicodeEncodeError as error:
+        raise PkgviewError(
+            f"{root} has a name that is no UTF-8", remedy="Name it by another path, e.g. a link."
+        ) from error
+    config.add_store(places, config.ConfiguredStore(path=str(root), shared=shared))
+    console.note(f"{root} is searched from now on.")
+
+
+@store.command(
+    epilog="""\b
+Examples:
+  pkgview store remove /mnt/team/pkgview
+"""
+)
+@click.argument("directory", type=click.Path(path_type=Path))
+def remove(directory: Path) -> None:
+    """Search a store no longer. Nothing in it is removed.
+
+    Views that need its archives are made whole by the next `pkgview up` in their projects.
+    """
+    from resolver import config  # noqa: PLC0415 - `-h` does without
+    from unionfs.cli.asked import absolute  # noqa: PLC0415 - the same
+
+    places = Places.from_environ()
+    named = {str(directory), os.path.normpath(absolute(directory))}
+    found = next((one.path for one in config.load(places).stores if one.path in named), None)
+    if found is None:
+        raise PkgviewError(
+            f"{directory} was not added", remedy="`pkgview store list` shows which were."
+        )
+    config.remove_store(places, found)
+    console.note(f"{found} is not searched any more.")
+
+
+@store.command(
+    epilog="""\b
+Examples:
+  pkgview store du
+  pkgview store du --json
+"""
+)
+@JSON
+def du(*, as_json: bool) -> None:
+    """Show which project takes how much, and what would be free without it.
+
+    "alone" is what no other project needs, "part" its fair share of all that it needs.
+    """
+    from dataclasses import asdict  # noqa: PLC0415 - `-h` does without
+
+    from unionfs.upkeep.usage import usage  # noqa: PLC0415 - the same
+
+    found = usage(Places.from_environ())
+    if as_json:
+        console.as_json(asdict(found))
+        return
+    console.table(
+        [
+            (one.project, str(one.archives), *map(console.size, (one.size, one.alone, one.part)))
+            for one in found.projects
+        ],
+        header=("project", "archives", "size", "alone", "part"),
+        right=" rrrr",
+    )
+    console.answer(
+        f"{console.size(found.size)} in all, {console.size(found.shared)} shared by projects, "
+        f"{console.size(found.nobody)} of no project (`pkgview gc --dry-run`)"
+    )
+
+
+@store.command(
+    epilog="""\b
+Examples:
+  pkgview store pin                      keep the view of the project here
+  pkgview store pin ~/project
+  pkgview store pin --list
+"""
+)
+@click.argument("what", required=False, default=".", metavar="[DIRECTORY|VIEW]")
+@click.option("--list", "listed", is_flag=True, help="Show the views that are pinned.")
+def pin(what: str, *, listed: bool) -> None:
+    """Keep a view, and all that it needs, whatever becomes of its project."""
+    from unionfs.upkeep import pins  # noqa: PLC0415 - `-h` does without
+
+    places = Places.from_environ()
+    if listed:
+        for view in sorted(pins.pinned(places)):
+            console.answer(view)
+        return
+    view = _view(places, what)
+    pins.pin(places, view)
+    console.note(f"View {view} is kept from now on.")
+
+
+@store.command(
+    epilog="""\b
+Examples:
+  pkgview store unpin
+  pkgview store unpin 0123456789abcdef0123456789abcdef
+"""
+)
+@click.argument("what", required=False, default=".", metavar="[DIRECTORY|VIEW]")
+def unpin(what: str) -> None:
+    """Keep a view no longer than anything else."""
+    from unionfs.upkeep import pins  # noqa: PLC0415 - `-h` does without
+
+    places = Places.from_environ()
+    view = _view(places, what)
+    if not pins.unpin(places, view):
+        raise PkgviewError(
+            f"view {view} is not pinned", remedy="`pkgview store pin --list` shows which are."
+        )
+    console.note(f"View {view} is kept as long as something needs it.")
+
+
+def _view(places: Places, what: str) -> ViewId:
+    """A view by its id, or that of a project."""
+    from resolver.manifest import ViewId  # noqa: PLC0415 - `-h` does without
+    from unionfs.cli.asked import project_at  # noqa: PLC0415 - the same
+    from unionfs.view.catalog import VIEW_ID  # noqa: PLC0415 - the same
+    from unionfs.view.opened import load_manifest, project_view  # noqa: PLC0415 - the same
+
+    if not VIEW_ID.fullmatch(what):
+        return project_view(places, project_at(Path(what)))
+    load_manifest(places, ViewId(what))
+    return ViewId(what)
+
+
+def say_passed_over(places: Places, project: Path) -> None:
+    """Name the stores that do not count, and what to do about it."""
+    from unionfs.store.ordered import Stores, remedy_for  # noqa: PLC0415 - beside its condition
+
+    for place in Stores(places, project).passed_over:
+        console.explain(
+            f"the store {place.root} is passed over: {place.problem}", remedy_for(place)
+        )

@@ -1,0 +1,126 @@
+"""`pkgview trust`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from resolver.errors import PkgviewError
+from resolver.places import Places
+from resolver.project import trust as trusting
+from resolver.project.project import trust_faults
+from unionfs.cli import console
+from unionfs.cli.asked import DIRECTORY, JSON, absolute, project_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from resolver.project.trust import Trusted
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview trust /srv/shared/project      its files may choose what my programs import
+  pkgview trust --list
+  pkgview trust --revoke /srv/shared/project
+"""
+)
+@DIRECTORY
+@click.option("--revoke", is_flag=True, help="Trust it no longer.")
+@click.option("--list", "listed", is_flag=True, help="Show what is trusted, and what became of it.")
+@JSON
+def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None:
+    """Use a project that others own or may write to.
+
+    What such a project lists decides which code runs in your programs, so it counts only if you say
+    so. What is wrong with it now is written down: where it gets worse (another owner, write access
+    for more people, another directory in its place) you are asked again.
+    """
+    places = Places.from_environ()
+    if listed:
+        _show(trusting.load(places.state).values(), as_json=as_json)
+        return
+    if revoke:
+        root = _root(directory, places)
+        if not trusting.revoke(root, places.state):
+            raise PkgviewError(
+                f"{root} is not trusted", remedy="`pkgview trust --list` shows what is."
+            )
+        _tell_daemon(places)
+        _answer(as_json, root, trusted=False, said=[f"{root} is not trusted any more."])
+        return
+    project = project_at(directory)
+    uid = os.geteuid()
+    given = trusting.allow(project, uid, places.state)
+    _tell_daemon(places)
+    root = str(project.root)
+    if given is None:
+        _answer(as_json, root, trusted=True, said=[f"{root} is yours alone: it counts anyway."])
+        return
+    faults = [fault.said for fault in trust_faults(project, uid)]
+    said = [f"{root} is trusted from now on, although", *(f"  {fault}" for fault in faults)]
+    _answer(as_json, root, trusted=True, said=said, faults=faults)
+
+
+def _root(directory: Path, places: Places) -> str:
+    """The project's root; also of one that is gone, or broken, by the name it is listed under."""
+    named = os.path.realpath(absolute(directory))
+    if named in trusting.load(places.state):
+        return named
+    return str(project_at(directory).root)
+
+
+def _answer(
+    as_json: bool,  # noqa: FBT001 - of one caller
+    root: str,
+    *,
+    trusted: bool,
+    said: list[str],
+    faults: Iterable[str] = (),
+) -> None:
+    if as_json:
+        console.as_json({"project": root, "trusted": trusted, "faults": list(faults)})
+    else:
+        for line in said:
+            console.note(line)
+
+
+def _show(known: Iterable[Trusted], *, as_json: bool) -> None:
+    rows = [(one.root, _objection(one)) for one in sorted(known, key=lambda one: one.root)]
+    if as_json:
+        console.as_json([{"project": root, "objection": why or None} for root, why in rows])
+    elif rows:
+        console.table([(root, why or "counts") for root, why in rows])
+    else:
+        console.note("Nothing is trusted that others own or may write to.")
+
+
+def _objection(one: Trusted) -> str:
+    """Why what was said of it does not count any more, "" if it does."""
+    try:
+        project = project_at(Path(one.root))
+    except PkgviewError as error:
+        return error.what
+    if str(project.root) != one.root:
+        return "there is no project any more"
+    return trusting.objection(project, one, trust_faults(project, os.geteuid())) or ""
+
+
+def _tell_daemon(places: Places) -> None:
+    """So that shells and editors are looked at afresh; a daemon that is not there has no need."""
+    from unionfs.control import control  # noqa: PLC0415 - `--list` does without
+    from unionfs.control.rendezvous import rendezvous  # noqa: PLC0415 - the same
+    from unionfs.daemon import launch  # noqa: PLC0415 - `--list` does without
+    from unionfs.mounting import mounts  # noqa: PLC0415 - `--list` does without
+
+    live = launch.running(places, rendezvous(places, mounts.canonical(places.mount)))
+    if live is not None:
+        try:
+            control.ask(live, "refresh")
+        except PkgviewError as error:
+            # It looks at everybody anew within a second anyway, once it looks at anybody.
+            console.note(f"The daemon was not told: {error.what}")

@@ -1,0 +1,118 @@
+"""`pkgview view`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from resolver.places import Places
+from unionfs.cli import console
+from unionfs.cli.asked import DIRECTORY, JSON, project_at
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unionfs.view.opened import OpenedView
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview view
+  ls $(pkgview view --path ~/project)
+"""
+)
+@DIRECTORY
+@click.option("--path", "only_path", is_flag=True, help="Print just the view's path.")
+@click.option("--python", metavar="X.Y", help="The view for that Python, not the newest.")
+@JSON
+def view(directory: Path, *, only_path: bool, python: str | None, as_json: bool) -> None:
+    """Show a project's view: path, layers, sizes, conflicts."""
+    from unionfs.view.opened import open_view, project_view  # noqa: PLC0415 - `-h` does without
+
+    places = Places.from_environ()
+    project = project_at(directory)
+    found = project_view(places, project, python)
+    if only_path:
+        console.answer(str(places.mount / "views" / found))
+        return
+    shown = describe(places, open_view(places, found))
+    shown = {"project": str(project.root), **shown}
+    if as_json:
+        console.as_json(shown)
+        return
+    console.answer(f"project  {shown['project']}")
+    console.answer(f"view     {shown['path']}")
+    console.answer(f"python   {shown['python']['version']} ({shown['python']['executable']})")
+    console.answer("")
+    console.table(
+        [
+            (
+                layer["name"] or "(pkgview's own)",
+                layer["version"],
+                str(layer["files"]),
+                console.size(layer["size"]),
+                console.size(layer["stored"]),
+            )
+            for layer in shown["layers"]
+        ],
+        header=("distribution", "version", "files", "size", "stored"),
+        right="  rrr",
+    )
+    for conflict in shown["conflicts"]:
+        console.answer(
+            f"conflict  {conflict['path']}: {conflict['winner']} wins over {conflict['loser']}"
+        )
+
+
+def describe(places: Places, opened: OpenedView) -> dict[str, Any]:
+    """The view as JSON has it; sizes in bytes."""
+    from unionfs.archive.layer import EntryNo, Kind  # noqa: PLC0415 - `-h` does without
+
+    layers = []
+    for spec, archive in zip(opened.manifest.layers, opened.archives, strict=True):
+        files = size = 0
+        for number in range(len(archive)):
+            entry = archive.entry(EntryNo(number))
+            if entry.kind is not Kind.DIRECTORY:
+                files += 1
+                size += entry.size
+        layers.append(
+            {
+                "name": spec.name,
+                "version": spec.version,
+                "archive": spec.archive,
+                "bytecode": spec.bytecode,
+                "files": files,
+                "size": size,
+                "stored": archive.size,
+            }
+        )
+    return {
+        "view": opened.id,
+        "path": str(opened.path(places)),
+        "python": {
+            "version": opened.manifest.python.version,
+            "executable": opened.manifest.python.executable,
+        },
+        "layers": layers,
+        "conflicts": conflicts(opened),
+    }
+
+
+def conflicts(opened: OpenedView) -> list[dict[str, str]]:
+    """Every path on which two layers disagree, with the layers' names."""
+
+    def name(layer: int) -> str:
+        spec = opened.manifest.layers[layer]
+        return f"{spec.name} {spec.version}" if spec.name else spec.archive
+
+    return [
+        {
+            "path": conflict.path.decode("utf-8", "surrogateescape"),
+            "winner": name(conflict.winner),
+            "loser": name(conflict.loser),
+        }
+        for conflict in opened.union.conflicts
+    ]

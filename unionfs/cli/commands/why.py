@@ -1,0 +1,83 @@
+"""`pkgview why`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from resolver.errors import PkgviewError
+from resolver.places import Places
+from unionfs.cli import console
+from unionfs.cli.asked import JSON, project_at
+
+if TYPE_CHECKING:
+    from unionfs.view.explain import Origin, Provider
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview why numpy                      a module
+  pkgview why bin/pytest                 a path in the view
+  pkgview why .venv/lib/python3.11/site-packages/six.py
+"""
+)
+@click.argument("query", metavar="PATH|MODULE")
+@click.option(
+    "--project",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=".",
+    help="The project whose view it is; default: the one here.",
+)
+@JSON
+def why(query: str, *, directory: Path, as_json: bool) -> None:
+    """Show which distribution gives a file or module, and what it hides."""
+    from unionfs.view.explain import find  # noqa: PLC0415 - `-h` does without
+    from unionfs.view.opened import open_view, project_view  # noqa: PLC0415 - the same
+
+    places = Places.from_environ()
+    project = project_at(directory)
+    opened = open_view(places, project_view(places, project))
+    found = find(opened.union, opened.manifest, query, mount=places.mount, cwd=Path.cwd())
+    if found is None:
+        raise PkgviewError(
+            f"nothing in the view of {project.root} gives {query}",
+            remedy="If the project needs it, list its distribution and run `pkgview up`.",
+        )
+    if as_json:
+        console.as_json(_as_dict(found))
+        return
+    console.answer(found.path)
+    for provider in found.given_by:
+        console.answer(f"  given by  {_said(provider)}")
+    for provider in found.hides:
+        console.answer(f"  hides     {_said(provider)}")
+
+
+def _said(provider: Provider) -> str:
+    layer = provider.layer
+    name = f"{layer.name} {layer.version}" if layer.name else "pkgview itself"
+    return f"{name} ({provider.archive})"
+
+
+def _as_dict(found: Origin) -> dict[str, Any]:
+    def listed(providers: tuple[Provider, ...]) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": provider.layer.name,
+                "version": provider.layer.version,
+                "archive": provider.archive,
+                "kind": provider.kind.name.lower(),
+                "size": provider.size,
+            }
+            for provider in providers
+        ]
+
+    return {
+        "path": found.path,
+        "given_by": listed(found.given_by),
+        "hides": listed(found.hides),
+    }

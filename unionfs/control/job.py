@@ -1,0 +1,62 @@
+"""Jobs: what the daemon has done for it by a process of its own, seen from inside that process.
+
+So the daemon answers everybody else meanwhile, and can end it. Standard input is one line of JSON,
+the request, and stays open: where it ends, whoever wants the work done is gone, and so are we.
+Standard output is lines of JSON. `unionfs.control.jobs` starts these processes, and nobody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import threading
+from typing import Any
+
+NICENESS = 10
+"""Serving comes first, and so does whatever the user does meanwhile."""
+
+
+def begin() -> tuple[dict[str, Any], int]:
+    """Become such a process: the request, and the descriptor that `write` takes."""
+    os.nice(NICENESS)
+    os.umask(0o077)
+    # How our modules were found is no business of what we start.
+    os.environ.pop("PYTHONPATH", None)
+    # The daemon may have been started with it ignored, as shells do for what runs behind them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # Nobody else's words shall get between the lines.
+    output = os.dup(1)
+    os.dup2(2, 1)
+    logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
+    request: dict[str, Any] = json.loads(_first_line())
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    return request, output
+
+
+def write(output: int, message: Any) -> None:  # noqa: ANN401 - as wide as JSON
+    """One line, whole."""
+    data = json.dumps(message).encode() + b"\n"
+    while data:
+        data = data[os.write(output, data) :]
+
+
+def _end_with_input() -> None:
+    """In a thread: wait for standard input to end, and then end as by Ctrl-C, which tidies up."""
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    os.kill(os.getpid(), signal.SIGINT)  # not raised here: the main thread shall hear it
+
+
+def _first_line() -> bytes:
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        part = os.read(0, 1)  # no more than the line: the thread reads on
+        if not part:
+            raise SystemExit(2)
+        line += part
+    return bytes(line)

@@ -1,0 +1,102 @@
+"""Jobs, seen from the daemon: processes that work for it and are ended when it ends.
+
+`unionfs.control.job` is the same from inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Self
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+END_SECONDS = 2.0
+"""Seconds that a job has to tidy up when it is ended."""
+
+LONGEST_LINE = 64 * 1024
+
+
+def command(module: str) -> tuple[str, ...]:
+    """How a module of ours is run as a job."""
+    return (sys.executable, "-P", "-m", module)
+
+
+class Job:
+    """One process: `messages` until there are none, then `returncode`; a context that ends it."""
+
+    def __init__(self, command: Sequence[str], request: dict[str, Any]) -> None:
+        self._command = command
+        self._request = request
+
+    async def __aenter__(self) -> Self:
+        self._process = await trio.lowlevel.open_process(
+            list(self._command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd="/",
+            # Found as we are, however we were: the daemon has forgotten its own PYTHONPATH.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with trio.CancelScope(shield=True):
+            await self._end()
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """As `subprocess` has it; None while it runs."""
+        return self._process.returncode
+
+    async def messages(self, silent: float) -> AsyncIterator[dict[str, Any]]:
+        """Tell it the request; the objects that come, a line each; what is none is passed over.
+
+        `trio.TooSlowError` where nothing comes for so many seconds.
+        """
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None  # noqa: S101 - it was started with both
+        assert stdout is not None  # noqa: S101 - the same
+        with contextlib.suppress(trio.BrokenResourceError):  # it ended before it read that
+            await stdin.send_all(json.dumps(self._request).encode() + b"\n")
+        received = bytearray()
+        while True:
+            with trio.fail_after(silent):
+                part = await stdout.receive_some(LONGEST_LINE)
+            received += part
+            *lines, rest = received.split(b"\n")
+            if not part or len(rest) > LONGEST_LINE:
+                return
+            received = bytearray(rest)
+            for line in lines:
+                with contextlib.suppress(ValueError, RecursionError):
+                    message = json.loads(line)
+                    if isinstance(message, dict):
+                        yield message
+
+    async def _end(self) -> None:
+        """End it and all that it started; it is given time to do that itself."""
+        process = self._process
+        if process.stdin is not None:
+            await process.stdin.aclose()  # which it hears
+        with trio.move_on_after(END_SECONDS):
+            await process.wait()
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # a session of its own
+            await process.wait()
+        if process.stdout is not None:
+            await process.stdout.aclose()

@@ -1,0 +1,163 @@
+"""Where a daemon and the commands that look for it meet: a lock and a socket in a private place."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resolver.errors import PkgviewError
+from unionfs.control.meeting import check_private, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from resolver.places import Places
+
+
+class DaemonAbsentError(PkgviewError):
+    """No daemon listens for this mount point."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendezvous:
+    """Where the daemon of one mount point keeps its lock and its socket.
+
+    The lock (flock(2)) is held for as long as the daemon lives: it *is* the answer to "does it
+    run?"; its content, its processes' pids in decimal, one a line, is for messages.
+    """
+
+    directory: Path
+    name: str
+
+    @property
+    def lock(self) -> Path:
+        """The lock file."""
+        return self.directory / f"{self.name}.lock"
+
+    @property
+    def socket(self) -> Path:
+        """The socket."""
+        return self.directory / f"{self.name}.sock"
+
+    @property
+    def trouble(self) -> Path:
+        """Why nobody answers although a daemon lives; there while that is so."""
+        return self.directory / f"{self.name}.trouble"
+
+    def said_trouble(self) -> str | None:
+        """What stands there, if anything does."""
+        try:
+            return self.trouble.read_text("utf-8", "replace") or None
+        except OSError:
+            return None
+
+    @contextlib.contextmanager
+    def opened(self, *, create: bool = False) -> Iterator[int]:
+        """A descriptor of the directory, once it is known to be private and ours."""
+        if create:
+            _create_private(self.directory)
+        try:
+            number = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise DaemonAbsentError(f"no daemon was started here: no {self.directory}") from error
+        except OSError as error:
+            raise PkgviewError(
+                f"{self.directory} cannot be opened: {error.strerror}",
+                remedy="Move it away, or set XDG_RUNTIME_DIR to a directory of your own.",
+            ) from error
+        try:
+            check_private(self.directory, os.fstat(number))
+            yield number
+        finally:
+            os.close(number)
+
+    def acquire(self) -> int | None:
+        """Take the lock: its descriptor, or None while another process has it."""
+        with self.opened(create=True) as directory:
+            try:
+                number = os.open(
+                    self.lock.name,
+                    os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
+                    0o600,
+                    dir_fd=directory,
+                )
+            except OSError as error:
+                raise PkgviewError(
+                    f"{self.lock} cannot be written: {error.strerror}",
+                    remedy="Set XDG_RUNTIME_DIR to a directory you may write to.",
+                ) from error
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(number)
+            return None
+        os.ftruncate(number, 0)
+        return number
+
+    def held(self) -> bool:
+        """Whether a daemon has the lock. Probes with a shared lock, so probes do not meet."""
+        try:
+            with self.opened() as directory:
+                number = os.open(
+                    self.lock.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory
+                )
+        except (OSError, PkgviewError):
+            return False
+        try:
+            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(number)
+        return False
+
+    def pids(self) -> list[int]:
+        """The daemon's processes, its supervisor first, that really have the lock file open."""
+        try:
+            pids = [int(pid) for pid in self.lock.read_bytes()[:1024].split()]
+            ours = self.lock.stat()
+        except (OSError, ValueError):
+            return []
+        return [pid for pid in pids if _has_open(pid, ours)]
+
+    def pid(self) -> int | None:
+        """The pid that the daemon is known by."""
+        return next(iter(self.pids()), None)
+
+
+def _has_open(pid: int, file: os.stat_result) -> bool:
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return False
+    for number in numbers:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if os.path.samestat(os.stat(f"/proc/{pid}/fd/{number}"), file):  # noqa: PTH116 - through the link
+                return True
+    return False
+
+
+def rendezvous(places: Places, mountpoint: Path) -> Rendezvous:
+    """Where to meet the daemon of `mountpoint` (canonical)."""
+    return Rendezvous(directory=places.runtime, name=name_of(mountpoint))
+
+
+def elsewhere(places: Places, primary: Rendezvous) -> Iterator[Rendezvous]:
+    """Where the daemon may be if it was started with another XDG_RUNTIME_DIR (cron, ssh, su)."""
+    for directory in (places.state / "run", Path(f"/run/user/{os.geteuid()}/pkgview")):
+        if directory != primary.directory:
+            yield replace(primary, directory=directory)
+
+
+def _create_private(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PkgviewError(
+            f"{directory} cannot be created: {error.strerror}",
+            remedy="Set XDG_RUNTIME_DIR to a directory you may write to.",
+        ) from error

@@ -1,0 +1,91 @@
+"""What makes a live mount, as one process hands it to another.
+
+Whoever has the descriptors below can serve the mount, for ever: the file system is a pure function
+of node ids, so nothing else is remembered. They are inherited across execve(2) by number.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from resolver.places import Places
+from unionfs.daemon.launch import COMMAND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """A live mount: descriptors by their numbers in this process, and what they mean.
+
+    `mount`: of /dev/fuse. `terms`: what INIT agreed on. `device`: how the kernel's table of mounts
+    names it. `seat`: a memfd that the supervisor has locked, fcntl(2), as long as it lives, so that
+    there is one. `supervisors`, `servers`: the ends of the channel on which servers speak to it.
+    `running`: the servers there are, each with the memfd of its requests in flight.
+    `crew`: for each worker its pid, 0 if it is not known, and the memfd of its requests, the same
+    for the mount's life. `questions`: the two ends of the channel through which workers and servers
+    meet; nothing where there are no workers.
+    `holding`: the lock and the socket are still this mount's. `born`: on the monotonic clock.
+    """
+
+    places: Places
+    device: tuple[int, int]
+    terms: str
+    mount: int
+    listener: int
+    lock: int
+    seat: int
+    supervisors: int
+    servers: int
+    running: tuple[tuple[int, int], ...] = ()
+    crew: tuple[tuple[int, int], ...] = ()
+    questions: tuple[int, ...] = ()
+    restarts: int = 0
+    upgrades: int = 0
+    holding: bool = True
+    background: bool = True
+    born: float = 0.0
+
+    def command(self, executable: str = COMMAND[0]) -> list[str]:
+        """How a supervisor is started that goes on with the mount; `descriptors` must stay open."""
+        return [executable, *COMMAND[1:], f"--held={self.to_json()}"]
+
+    @property
+    def workers(self) -> int:
+        """How many processes answer the kernel, as `--workers` counts them."""
+        return 1 + len(self.crew)
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """All of them."""
+        return (
+            self.mount, self.listener, self.lock, self.seat, self.supervisors, self.servers,
+            *self.questions, *(slots for _, slots in (*self.running, *self.crew)),
+        )  # fmt: skip
+
+    def to_json(self) -> str:
+        """For the command line of who goes on."""
+        content = asdict(self)
+        content["places"] = {
+            place.name: os.fspath(getattr(self.places, place.name)) for place in fields(Places)
+        }
+        # Where there are no workers a version goes on that knows of none.
+        known = {
+            name: it for name, it in content.items() if it or name not in {"crew", "questions"}
+        }
+        return json.dumps(known)
+
+    @classmethod
+    def from_json(cls, text: str) -> Handover:
+        """What `to_json` wrote; the descriptors stay with this process from now on."""
+        content = json.loads(text)
+        places = {name: Path(path) for name, path in content.pop("places").items()}
+        major, minor = content.pop("device")
+        for pairs in ("running", "crew"):
+            content[pairs] = tuple((pid, slots) for pid, slots in content.get(pairs, ()))
+        content["questions"] = tuple(content.get("questions", ()))
+        held = cls(places=Places(**places), device=(major, minor), **content)
+        for number in held.descriptors:
+            os.set_inheritable(number, False)  # noqa: FBT003 - positional only
+        return held

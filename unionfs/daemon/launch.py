@@ -1,0 +1,336 @@
+"""How a command starts a daemon, or finds that one is running.
+
+A command (`ensure_mounted`) does everything that can fail for a reason a person can mend: it takes
+the lock, mends a stale mount, prepares the mount point, and only then starts the daemon, which
+inherits the *held* lock. So there is no moment at which two can start, and however many commands
+come at once, one daemon is started and the others wait for it: they connect to its socket, which
+is bound before the mount and accepted from after it.
+
+    command                             daemon
+    lock, mend, prepare
+    start ---- lock, pipe ------------> bind the socket
+    wait on the pipe                    mount
+         <---- "ready", or why not ---- accept from the socket
+    exit                                serve, until SIGTERM, `stop`, or the mount is gone
+                                        unmount, remove the socket, release the lock by exiting
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resolver.errors import PkgviewError
+from unionfs.control import control
+from unionfs.control.rendezvous import DaemonAbsentError, elsewhere, rendezvous
+from unionfs.mounting import mounts, prerequisites, unmounting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resolver.places import Places
+    from unionfs.control.rendezvous import Rendezvous
+
+COMMAND = (sys.executable, "-P", "-m", "unionfs.daemon")
+"""-P: a directory that happens to be the current one must not shadow our modules."""
+
+PATIENCE = 10.0
+"""Seconds a command waits for a daemon that starts, ends or hangs."""
+
+START_SECONDS = 60.0
+"""Seconds a daemon may take from its start to its mount."""
+
+MAX_LOG = 1 << 20
+"""Bytes after which the log is turned; one older log is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mounted:
+    """A mount that is there: `how` is "already", "new", or "mended" after a daemon that died."""
+
+    mountpoint: Path
+    pid: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to serve a mount point, which is ready to be mounted: `lock` is held.
+
+    `shared`: with `allow_other`. `transport`, `workers`: of the mount that is mended; "" for the
+    default.
+    """
+
+    mountpoint: Path
+    meeting: Rendezvous
+    lock: int
+    mended: bool
+    shared: bool = False
+    transport: str = ""
+    workers: int = 1
+
+
+def ensure_mounted(
+    places: Places,
+    *,
+    command: Sequence[str] = COMMAND,
+    patience: float = PATIENCE,
+    shared: bool = False,
+) -> Mounted:
+    """See that `places.mount` is mounted and answers; costs two small reads and one ping if so.
+
+    `shared`: other users are to be let in (`allow_other`).
+    """
+    claimed = claim(places, patience=patience, shared=shared)
+    if isinstance(claimed, Mounted):
+        return claimed
+    try:
+        pid = _start(places, claimed, command)
+    finally:
+        os.close(claimed.lock)
+    return Mounted(
+        mountpoint=claimed.mountpoint, pid=pid, how="mended" if claimed.mended else "new"
+    )
+
+
+def check_mountable(places: Places) -> None:
+    """Refuse what `ensure_mounted` would refuse, before hours of downloads; touches nothing."""
+    table = mounts.table()
+    mountpoint = mounts.canonical(places.mount, table)
+    mount = mounts.mounted_at(mountpoint, table)
+    if mount is None:
+        prerequisites.preflight()
+        _refuse_inside(mountpoint)
+        try:
+            prerequisites.check(mountpoint)
+        except PkgviewError:
+            if mounts.mounted_at(mountpoint) is None:  # else somebody has just mounted it
+                raise
+    elif not mount.ours:
+        raise foreign(mount)
+
+
+def claim(places: Places, *, patience: float = PATIENCE, shared: bool = False) -> Claim | Mounted:
+    """Become the one who may serve `places.mount`, unless somebody serves it."""
+    table = mounts.table()
+    mountpoint = mounts.canonical(places.mount, table)
+    if shared:
+        prerequisites.check_shareable(mountpoint)
+    mount = mounts.mounted_at(mountpoint, table)
+    meeting = rendezvous(places, mountpoint)
+    deadline = time.monotonic() + patience
+    while True:
+        if mount is not None and not mount.ours:
+            raise foreign(mount)
+        live = running(places, meeting)
+        if live is None and (lock := meeting.acquire()) is not None:
+            return _prepare(mountpoint, meeting, lock, shared=shared)
+        if live is not None:
+            mounted = _greet(live, mountpoint, deadline - time.monotonic())
+            if mounted is not None:
+                if shared:
+                    _refuse_private(mountpoint)
+                return mounted
+        if time.monotonic() > deadline:
+            raise control.silent(live or meeting, patience)
+        time.sleep(0.02)
+        mount = mounts.mounted_at(mountpoint)
+
+
+def running(places: Places, meeting: Rendezvous) -> Rendezvous | None:
+    """Where the live daemon is to be met, if there is one."""
+    if meeting.held():
+        return meeting
+    return next((other for other in elsewhere(places, meeting) if other.held()), None)
+
+
+def _greet(live: Rendezvous, mountpoint: Path, seconds: float) -> Mounted | None:
+    """Ask a daemon that holds its lock; None if it is on its way in or out."""
+    try:
+        said = control.ask(live, "ping", seconds=max(seconds, 0.1))
+    except DaemonAbsentError:
+        return None
+    if not said["mounted"]:
+        return None  # it has let go of its lock, and serves what is still open
+    if mounts.mounted_at(mountpoint) is None:
+        raise PkgviewError(
+            f"{mountpoint} is mounted by pid {said['pid']}, but not visible here: "
+            "this process is in another mount namespace",
+            remedy="Run the command outside the container or sandbox, or bind the mount into it.",
+        )
+    return Mounted(mountpoint=mountpoint, pid=said["pid"], how="already")
+
+
+def foreign(mount: mounts.Mount) -> PkgviewError:
+    """The error for a mount point that somebody else uses."""
+    if mount.fstype == mounts.FSTYPE:
+        return PkgviewError(
+            f"{mount.path} is mounted by a pkgview of uid {mount.owner}",
+            remedy="Name a mount point of your own: `pkgview mount MOUNTPOINT`, or PKGVIEW_MOUNT.",
+        )
+    return PkgviewError(
+        f"{mount.path} has something else mounted: {mount.source} ({mount.fstype})",
+        remedy=f"Unmount it, `umount {mount.path}`, or name another mount point with "
+        "PKGVIEW_MOUNT.",
+    )
+
+
+def _refuse_private(mountpoint: Path) -> None:
+    mount = mounts.mounted_at(mountpoint)
+    if mount is not None and not mount.shared:
+        raise PkgviewError(
+            f"{mountpoint} is mounted already, without letting other users in",
+            remedy="Run `pkgview umount` first.",
+        )
+
+
+def _prepare(mountpoint: Path, meeting: Rendezvous, lock: int, *, shared: bool) -> Claim:
+    """Mend and check, holding the lock: a mount of ours that is there now has no daemon.
+
+    A mount that is mended lets in whom it let in before, by the same transport and as many workers.
+    """
+    try:
+        prerequisites.preflight()
+        dead = mounts.mounted_at(mountpoint)
+        shared = shared or (dead is not None and dead.ours and dead.shared)
+        mended = _mend(mountpoint)
+        _refuse_inside(mountpoint)
+        prerequisites.prepare(mountpoint)
+    except BaseException:
+        os.close(lock)
+        raise
+    return Claim(
+        mountpoint=mountpoint, meeting=meeting, lock=lock, mended=mended, shared=shared,
+        transport=dead.transport if dead else "", workers=dead.workers if dead else 1,
+    )  # fmt: skip
+
+
+def _mend(mountpoint: Path) -> bool:
+    """Take dead mounts of ours away; whether there was one."""
+    mended = False
+    while (mount := mounts.mounted_at(mountpoint)) is not None:
+        if not mount.ours:
+            raise foreign(mount)
+        unmounting.unmount(mountpoint, lazy=True)
+        mended = True
+    return mended
+
+
+def _refuse_inside(mountpoint: Path) -> None:
+    """A daemon whose own modules lie below its mount would wait for itself."""
+    if Path(os.path.realpath(sys.prefix)).is_relative_to(mountpoint):
+        raise PkgviewError(
+            f"this pkgview lies inside the mount it would serve: {sys.prefix}",
+            remedy="Run a pkgview that is installed elsewhere, "
+            "e.g. with `uv tool install pkgview`.",
+        )
+
+
+def log_path(places: Places) -> Path:
+    """The log of this user's daemons."""
+    return places.state / "daemon.log"
+
+
+def _start(places: Places, claimed: Claim, command: Sequence[str]) -> int:
+    """Start the daemon in a session of its own and wait until it has mounted: its pid."""
+    log = open_log(log_path(places))
+    before = os.fstat(log).st_size
+    readable, writable = os.pipe()
+    where = [
+        f"--{place.name}={os.fspath(getattr(places, place.name))}"
+        for place in fields(places)
+        if place.name != "mount"
+    ]
+    try:
+        process = subprocess.Popen(
+            [*command, "--background", f"--lock={claimed.lock}", f"--ready={writable}", *where,
+             f"--mount={os.fspath(claimed.mountpoint)}",
+             f"--transport={claimed.transport}", f"--workers={claimed.workers}",
+             *(["--allow-other"] if claimed.shared else [])],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+            start_new_session=True, pass_fds=(claimed.lock, writable),
+        )  # fmt: skip
+        os.close(writable)
+        writable = -1
+        said = _read_until_closed(readable, START_SECONDS)
+        if said is None:
+            process.kill()
+            for pid in claimed.meeting.pids():
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+    finally:
+        for number in (log, readable, writable):
+            if number >= 0:
+                os.close(number)
+    if said:
+        message = json.loads(said)
+        if "pid" in message:
+            return int(message["pid"])
+        reasons = "; ".join(_lines_of_fuse(log_path(places), before))
+        raise PkgviewError(
+            message["what"] + (f" ({reasons})" if reasons else ""), remedy=message["remedy"]
+        )
+    raise PkgviewError(
+        f"the daemon for {claimed.mountpoint} "
+        + ("ended before it had mounted" if said is not None else "did not mount in time"),
+        remedy=f"Its log says why: {log_path(places)}",
+    )
+
+
+def _read_until_closed(number: int, seconds: float) -> bytes | None:
+    """All that comes through a pipe, None if it is still open after `seconds`."""
+    import select  # noqa: PLC0415 - only a start needs it
+
+    deadline = time.monotonic() + seconds
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    parts: list[bytes] = []
+    while (left := deadline - time.monotonic()) > 0:
+        if poll.poll(left * 1000):
+            parts.append(os.read(number, 1 << 16))
+            if not parts[-1]:
+                return b"".join(parts)
+    return None
+
+
+def _lines_of_fuse(log: Path, offset: int) -> list[str]:
+    """What libfuse and fusermount3 said since: they write their reasons nowhere else."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(offset)
+            lines = stream.read(1 << 16).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.startswith(("fuse", "mount:"))][-3:]
+
+
+def open_log(path: Path) -> int:
+    """The log's descriptor, for appending; a full log is turned first."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size > MAX_LOG:
+                path.replace(path.with_suffix(".log.1"))
+        return os.open(
+            path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+    except OSError as error:
+        raise PkgviewError(
+            f"{path} cannot be written: {error.strerror}",
+            remedy="Set XDG_STATE_HOME to a directory you may write to.",
+        ) from error
+
+
+def version() -> str:
+    """The version of the installed pkgview."""
+    from importlib.metadata import version as of  # noqa: PLC0415 - 20 ms that few commands need
+
+    return of("pkgview")

@@ -1,0 +1,138 @@
+"""One mount's file system: store, registry and bindings put together.
+
+Concurrency: `Filesystem`, `Catalog` and their `Registry` belong to the trio thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
+from unionfs.archive.layer import LayerError
+from unionfs.daemon.binding_requests import Operations
+from unionfs.daemon.compile_jobs import CompileJobs
+from unionfs.daemon.service import (
+    MOST_WORKERS,
+    SUPERVISED,
+    TRANSPORT_VARIABLE,
+    TRANSPORTS,
+    WORKERS_VARIABLE,
+    Service,
+)
+from unionfs.kernel import devfuse, libfuse
+from unionfs.publishing.default import ensure_default
+from unionfs.store.ordered import Stores
+from unionfs.view.catalog import Catalog
+from unionfs.view.filesystem import Filesystem
+from unionfs.view.registry import Registry
+from unionfs.waiting.current import Current
+from unionfs.waiting.resolving import Resolving
+
+if TYPE_CHECKING:
+    from resolver.places import Places
+    from unionfs.control import control
+    from unionfs.daemon.service import Answer
+    from unionfs.daemon.worker_protocol import Asking
+    from unionfs.kernel.gains import Gain
+
+
+def build_filesystem(places: Places) -> tuple[Filesystem, Current]:
+    """Everything a transport serves at `places.mount`, and who decides what `current` is."""
+    store = Stores(places)
+    registry = Registry(places.state / "registry.sqlite3")
+    catalog = Catalog(places, store, registry)
+    current = Current(catalog, ensure_default(places, store, registry))
+    filesystem = Filesystem(catalog, current, uid=os.getuid(), gid=os.getgid())
+    return filesystem, current
+
+
+def chosen_transport(before: str = "") -> str:
+    """The transport that the environment names, or that the mount had before, or the default."""
+    known = before if before in TRANSPORTS else TRANSPORTS[0]
+    name = os.environ.get(TRANSPORT_VARIABLE) or known
+    if name not in TRANSPORTS:
+        raise PkgviewError(
+            f"there is no transport {name!r}",
+            remedy=f"{TRANSPORT_VARIABLE} may be {' or '.join(TRANSPORTS)}.",
+        )
+    return name
+
+
+def chosen_workers(transport: str, before: int = 1) -> int:
+    """How many processes the environment wants, or the mount had before, or one."""
+    text = os.environ.get(WORKERS_VARIABLE) or str(before if transport == SUPERVISED else 1)
+    number = int(text) if text.isascii() and text.isdecimal() else 0
+    if not 1 <= number <= MOST_WORKERS:
+        raise PkgviewError(
+            f"{text!r} is no number of workers",
+            remedy=f"Name one from 1 to {MOST_WORKERS}, with --workers or {WORKERS_VARIABLE}.",
+        )
+    if number > 1 and transport != SUPERVISED:
+        raise PkgviewError(
+            f"a mount with the transport {transport} is served by one process, not by {number}",
+            remedy=f"Mount with `--transport {SUPERVISED}`, or with `--workers 1`.",
+        )
+    return number
+
+
+def assemble_worker(places: Places, asking: Asking) -> Answer:
+    """What a worker serves: the same file system, but for `current`, which it asks the server."""
+    catalog = Catalog(places, Stores(places), Registry(places.state / "registry.sqlite3"))
+    catalog.opened = asking.opened
+    filesystem = Filesystem(catalog, asking, uid=os.getuid(), gid=os.getgid())
+    return partial(devfuse.answer, filesystem)
+
+
+def assemble(places: Places, transport: str = SUPERVISED) -> Service:
+    """What pkgview really serves."""
+    filesystem, current = build_filesystem(places)
+    gained: dict[str, Gain] = {}
+    catalog, binder = filesystem.catalog, current.binder
+    operations = Operations(binder, current.by_hand, current.known)
+    resolving = Resolving(places, binder)
+    background = CompileJobs(places, binder.refresh)
+    catalog.opened = background.consider
+
+    def gauges() -> dict[str, Any]:
+        frames = catalog.store.frames
+        return {
+            "views": catalog.loaded_views,
+            "bindings": len(binder.bindings),
+            "looks": binder.looks,
+            "look_seconds": binder.look_seconds,
+            "resolving": resolving.running,
+            "compiling": background.pending,
+            "gains": {name: gain._asdict() for name, gain in gained.items()},
+            "frames": {"bytes": frames.size, "hits": frames.hits, "misses": frames.misses},
+        }
+
+    def knows(view: str) -> bool:
+        return catalog.view_number(ViewId(view)) is not None
+
+    async def view_of(tid: int) -> ViewId:
+        return ViewId((await filesystem.current(tid)).decode().removeprefix("views/"))
+
+    def look_into(view: ViewId) -> None:
+        with contextlib.suppress(LayerError, PkgviewError, OSError):
+            catalog.view(view)
+
+    async def refresh(_: control.Request) -> None:
+        binder.refresh()
+
+    return Service(
+        transport=transport,
+        gauges=gauges,
+        operations={"refresh": refresh, "resolve": resolving.answer, **operations.table},
+        knows=knows,
+        alongside=(operations.tend, background.tend, current.tend),
+        serve=None if transport == SUPERVISED else partial(libfuse.serve, filesystem),
+        answer=partial(devfuse.answer, filesystem, gained=gained)
+        if transport == SUPERVISED
+        else None,
+        view_of=view_of,
+        look_into=look_into,
+    )

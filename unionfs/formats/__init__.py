@@ -1,0 +1,1 @@
+"""Package formats, read as hostile input."""

@@ -1,0 +1,1 @@
+"""Wheels: the members of an archive, and where they go."""

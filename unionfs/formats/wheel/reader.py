@@ -1,0 +1,427 @@
+"""A wheel, opened as hostile input, as the members of an archive.
+
+`open_wheel` compares everything that a wheel says twice, and refuses it with all faults at once if
+anything differs. What is left is a list of members at their places, whose contents are checked
+again, against RECORD, while they are read into an archive: a stream raises `WheelRefused` before
+it hands out the last byte of something that is not what RECORD says.
+
+What a view shows of it is what `uv pip install` would have made of it; the differences are listed
+in docs/wheels.md.
+
+Which module knows what:
+
+    zipcheck   the Zip file has one reading only
+    record     RECORD
+    identity   file name, .dist-info, METADATA, WHEEL
+    schemes    where each file goes
+    scripts    entry points and `#!python`
+    wheel      all of them hold together
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
+
+from resolver.errors import PkgviewError
+from unionfs.archive.layer import Kind
+from unionfs.archive.meta import Meta
+from unionfs.archive.pack import Member
+from unionfs.formats.wheel import record, schemes, scripts
+from unionfs.formats.wheel.identity import (
+    Identity,
+    expectation_faults,
+    find_dist_info,
+    identity,
+    metadata_faults,
+    root_scheme,
+    stem_faults,
+)
+from unionfs.formats.zip.check import ZipFile, ZipMember
+from unionfs.formats.zip.fault import UnsoundZipError
+from unionfs.formats.zip.stream import DEFLATED, ContentError, MemberStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from _typeshed import WriteableBuffer
+
+INSTALLER: Final = b"pkgview"
+"""What `INSTALLER` says: PEP 376's name of who installed it; no newline, as uv has none."""
+
+RECORD_LIMIT: Final = 128 * 2**20
+TEXT_LIMIT: Final = 16 * 2**20
+SCRIPT_LIMIT: Final = 4 * 2**20
+"""Most bytes of RECORD, of METADATA, WHEEL and entry_points.txt, and of a `#!python` script: they
+are held in memory."""
+
+_UNLISTED = frozenset({"RECORD.jws", "RECORD.p7s"})
+"""Signatures of RECORD: the wheel specification keeps them out of it."""
+
+_REPLACED = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
+"""Files of `.dist-info` that the installer writes, whatever the wheel has."""
+
+_FAULTS_SHOWN = 5
+
+
+class WheelRefused(PkgviewError):  # noqa: N818 - what happened to it, as the user reads it
+    """A wheel that is not taken in; `faults` has every reason, the message the first ones."""
+
+    def __init__(self, filename: str, *faults: str) -> None:
+        shown = _printable("; ".join(faults[:_FAULTS_SHOWN]))
+        more = len(faults) - _FAULTS_SHOWN
+        super().__init__(
+            f"the wheel {_printable(filename)} is refused: {shown}"
+            + (f"; and {more} more" if more > 0 else ""),
+            remedy="It is damaged or was tampered with, or its project built it wrong: fetch it "
+            "again, or ask for another version.",
+        )
+        self.filename = filename
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    """One file or directory at its place: from the Zip file, or written by us (`content`)."""
+
+    place: schemes.Place
+    source: ZipMember | None = None
+    content: bytes | None = None
+    row: record.Row | None = None
+    executable: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What it will be in the archive."""
+        return Kind.FILE if self.source is None else self.source.kind
+
+
+def open_wheel(  # noqa: PLR0913 - all but the path by name
+    path: Path,
+    *,
+    filename: str | None = None,
+    name: str | None = None,
+    version: str | None = None,
+    origin: str = "",
+    direct_url: bytes | None = None,
+) -> Wheel:
+    """Open a wheel and find it in order.
+
+    `path` is the file, `filename` what it was announced as (its own name where that is None),
+    `name` and `version` what was asked for (None: whatever it is), `origin` what its archive
+    will say it was made from ("sha256:<hex>"), `direct_url` the content of its `direct_url.json`
+    (PEP 610; None: it has none, since an index offered it).
+
+    Raises `WheelRefused`; `PkgviewError` where the file cannot be read.
+    """
+    filename = path.name if filename is None else filename
+    try:
+        announced = identity(filename)
+    except ValueError as error:
+        raise WheelRefused(filename, str(error)) from error
+    if faults := tuple(expectation_faults(announced, name=name, version=version)):
+        raise WheelRefused(filename, *faults)
+    try:
+        zip_file = ZipFile(path)
+        try:
+            return Wheel(
+                zip_file, announced, filename=filename, origin=origin, direct_url=direct_url
+            )
+        except BaseException:
+            zip_file.close()
+            raise
+    except UnsoundZipError as error:
+        raise WheelRefused(filename, *error.faults) from error
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot read {path}: {error.strerror}",
+            remedy="Look at that file and its disk, then run the command again.",
+        ) from error
+
+
+class Wheel:
+    """An open wheel that was found to be in order; made by `open_wheel`.
+
+    Close it only after the last stream of its members was read.
+    """
+
+    def __init__(
+        self,
+        zip_file: ZipFile,
+        announced: Identity,
+        *,
+        filename: str,
+        origin: str,
+        direct_url: bytes | None,
+    ) -> None:
+        self.filename = filename
+        self.meta = Meta(
+            kind="distribution",
+            name=announced.name,
+            version=str(announced.version),
+            stem=announced.stem,
+            origin=origin,
+        )
+        self._zip = zip_file
+        self._own = {"INSTALLER": INSTALLER, "REQUESTED": b""}
+        if direct_url is not None:
+            self._own["direct_url.json"] = direct_url
+        self._placed = self._read(announced)
+
+    def members(self) -> Iterator[Member]:
+        """What the archive is packed from: purelib/, platlib/, scripts/, headers/<name>/, data/."""
+        for placed in self._placed:
+            path = placed.place.in_archive
+            if placed.content is not None:
+                yield Member(
+                    path=path,
+                    executable=placed.executable,
+                    size=len(placed.content),
+                    open=_opener(placed.content),
+                )
+            elif placed.source is not None and placed.kind is Kind.FILE:
+                yield Member(
+                    path=path,
+                    executable=placed.executable,
+                    size=placed.source.size,
+                    open=self._stream_opener(placed.source, placed.row),
+                )
+            else:
+                yield Member(path=path, kind=Kind.DIRECTORY)
+
+    def close(self) -> None:
+        """Close the file; doing it again does nothing."""
+        self._zip.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def _refused(self, *faults: str) -> WheelRefused:
+        return WheelRefused(self.filename, *faults)
+
+    def _read(self, announced: Identity) -> tuple[_Placed, ...]:
+        """Check what the wheel says of itself, then put each member in its place."""
+        members = {member.path: member for member in self._zip.members}
+        try:
+            stem = find_dist_info(
+                member.path.partition("/")[0]
+                for member in self._zip.members
+                if member.kind is Kind.DIRECTORY or "/" in member.path
+            )
+        except ValueError as error:
+            raise self._refused(str(error)) from error
+        info = f"{stem}.dist-info"
+        missing = [
+            f"it has no {info}/{name}"
+            for name in ("RECORD", "WHEEL", "METADATA")
+            if f"{info}/{name}" not in members
+        ]
+        if missing:
+            raise self._refused(*missing)
+        rows = self._rows(members, info)
+        faults = list(stem_faults(stem, announced))
+        metadata = self._text(members[f"{info}/METADATA"], rows, errors="replace")
+        faults.extend(metadata_faults(metadata, announced))
+        root = ""
+        try:
+            root = root_scheme(self._text(members[f"{info}/WHEEL"], rows))
+        except ValueError as error:
+            faults.append(str(error))
+        points: tuple[scripts.EntryPoint, ...] = ()
+        if (listed := members.get(f"{info}/entry_points.txt")) is not None:
+            try:
+                points = scripts.entry_points(self._text(listed, rows))
+            except scripts.InvalidEntryPointsError as error:
+                faults.extend(f"entry_points.txt: {fault}" for fault in error.faults)
+        if faults:
+            raise self._refused(*faults)
+        return self._arrange(rows, announced, stem=stem, root=root, points=points)
+
+    def _rows(self, members: dict[str, ZipMember], info: str) -> dict[str, record.Row]:
+        """RECORD, if it and the Zip file have the same files of the same sizes."""
+        own = f"{info}/RECORD"
+        unlisted = {f"{info}/{name}" for name in _UNLISTED}
+        try:
+            rows = record.parse(self._text(members[own], {}, limit=RECORD_LIMIT))
+        except record.InvalidRecordError as error:
+            raise self._refused(*error.faults) from error
+        faults: list[str] = []
+        files = {path: member for path, member in members.items() if member.kind is Kind.FILE}
+        for path, member in files.items():
+            row = rows.get(path)
+            if path == own:
+                if row is not None and (row.algorithm or row.size is not None):
+                    faults.append("RECORD has a hash or a size for itself, which cannot be right")
+            elif row is None:
+                if path not in unlisted:
+                    faults.append(f"{path!r} is not in RECORD")
+            elif not row.algorithm:
+                faults.append(f"RECORD has no hash for {path!r}")
+            elif row.size not in {None, member.size}:
+                faults.append(
+                    f"{path!r} has {member.size} bytes, RECORD says that it has {row.size}"
+                )
+        faults.extend(
+            f"RECORD lists {path!r}, which the wheel does not have"
+            for path in rows
+            if path not in files and path != own
+        )
+        if faults:
+            raise self._refused(*faults)
+        return rows
+
+    def _text(
+        self,
+        member: ZipMember,
+        rows: dict[str, record.Row],
+        *,
+        limit: int = TEXT_LIMIT,
+        errors: str = "strict",
+    ) -> str:
+        """A text file of `.dist-info`, checked against RECORD where that is known."""
+        content = self._content(member, rows.get(member.path), limit)
+        try:
+            return content.decode("utf-8", errors)
+        except UnicodeDecodeError as error:
+            raise self._refused(f"{member.path!r} is not UTF-8") from error
+
+    def _content(self, member: ZipMember, row: record.Row | None, limit: int) -> bytes:
+        if member.kind is not Kind.FILE:
+            raise self._refused(f"{member.path!r} is a directory")
+        if member.size > limit:
+            raise self._refused(
+                f"{member.path!r} has {member.size} bytes; at most {limit} are read"
+            )
+        with self._stream(member, row) as stream:
+            return stream.read()
+
+    def _stream(self, member: ZipMember, row: record.Row | None) -> BinaryIO:
+        return cast("BinaryIO", _CheckedStream(self._zip, member, row, self.filename))
+
+    def _stream_opener(self, member: ZipMember, row: record.Row | None) -> Callable[[], BinaryIO]:
+        return lambda: self._stream(member, row)
+
+    # -- places ----------------------------------------------------------------------------------
+
+    def _arrange(
+        self,
+        rows: dict[str, record.Row],
+        announced: Identity,
+        *,
+        stem: str,
+        root: str,
+        points: tuple[scripts.EntryPoint, ...],
+    ) -> tuple[_Placed, ...]:
+        """Everything at its place, and RECORD rewritten to name it there."""
+        info = f"{stem}.dist-info"
+        replaced = {f"{info}/{name}" for name in _REPLACED}
+        faults: list[str] = []
+        placed: list[_Placed] = []
+        for member in self._zip.members:
+            where = schemes.place(member.path, stem=stem, root=root, name=announced.name)
+            if where is None:
+                faults.append(f"{member.path!r} lies under no scheme that wheels have")
+            elif not where.path and member.kind is Kind.FILE:
+                faults.append(f"{member.path!r} is a file where a directory has to be")
+            elif where.path and member.path not in replaced:
+                placed.append(self._as_is(member, where, rows.get(member.path)))
+        written = {schemes.Place(scheme="scripts", path=point.name): point for point in points}
+        # Where .data/scripts has a file of the same name the entry point wins, as uv has it.
+        placed = [item for item in placed if item.place not in written]
+        for where, point in written.items():
+            placed.append(_written(where, point.script(), executable=True))
+        faults.extend(schemes.place_faults((item.place, item.kind) for item in placed))
+        if faults:
+            raise self._refused(*faults)
+        # uv writes over what the wheel has, and so keeps its mode.
+        executable = {member.path for member in self._zip.members if member.executable}
+        for name, content in self._own.items():
+            where = schemes.Place(scheme=root, path=f"{info}/{name}")
+            placed.append(_written(where, content, executable=where.path in executable))
+        own = schemes.Place(scheme=root, path=f"{info}/RECORD")
+        installed = _installed(placed, schemes.headers_directory(announced.tags))
+        content = record.to_bytes([record.Row(path=own.path), *installed])
+        listing = _Placed(place=own, content=content, executable=own.path in executable)
+        return (*placed, listing)
+
+    def _as_is(self, member: ZipMember, where: schemes.Place, row: record.Row | None) -> _Placed:
+        """A member, unless it is a script with `#!python`: that as it is to be."""
+        script = where.scheme == "scripts" and member.kind is Kind.FILE
+        if script:
+            with self._stream(member, row) as stream:
+                start = stream.read(len(b"#!python"))
+            if scripts.has_placeholder(start):
+                content = self._content(member, row, SCRIPT_LIMIT)
+                return _written(where, scripts.fill_placeholder(content), executable=True)
+        return _Placed(place=where, source=member, row=row, executable=script or member.executable)
+
+
+def _printable(text: str) -> str:
+    """The text with what could steer a terminal spelled out: strangers chose some of it."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def _opener(content: bytes) -> Callable[[], BinaryIO]:
+    return lambda: io.BytesIO(content)
+
+
+def _written(where: schemes.Place, content: bytes, *, executable: bool = False) -> _Placed:
+    return _Placed(
+        place=where,
+        content=content,
+        row=record.row_of(where.path, content),
+        executable=executable,
+    )
+
+
+def _installed(placed: list[_Placed], headers: str | None) -> Iterator[record.Row]:
+    """The lines of RECORD for what is at its place and can be named for every Python."""
+    for item in placed:
+        path = item.place.in_record(headers)
+        if item.row is not None and path is not None:
+            yield replace(item.row, path=path)
+
+
+class _CheckedStream(MemberStream):
+    """A member's content, which must also have the hash that RECORD has for it."""
+
+    def __init__(
+        self, zip_file: ZipFile, member: ZipMember, row: record.Row | None, filename: str
+    ) -> None:
+        self._path = member.path
+        self._filename = filename
+        self._row = row
+        self._hash = hashlib.new(row.algorithm) if row is not None and row.algorithm else None
+        super().__init__(
+            zip_file.descriptor,
+            start=member.start,
+            packed=member.packed,
+            size=member.size,
+            crc=member.crc,
+            deflated=member.method == DEFLATED,
+        )
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """As `MemberStream`, but what is wrong is why the wheel is refused."""
+        try:
+            return super().readinto(buffer)
+        except ContentError as error:
+            raise WheelRefused(self._filename, f"{self._path!r} {error}") from error
+
+    def _block(self, block: bytes) -> None:
+        if self._hash is not None:
+            self._hash.update(block)
+
+    def _end(self) -> None:
+        if self._hash is None or self._row is None:
+            return
+        if record.encode(self._hash.digest()) != self._row.value:
+            raise ContentError(f"has another {self._row.algorithm} than RECORD says")

@@ -1,0 +1,1 @@
+"""Zip files that have one reading only."""

@@ -1,0 +1,1 @@
+"""The kernel's table of mounts, mounting and unmounting."""

@@ -1,0 +1,143 @@
+"""The project's `.venv`: a link to its view, made and taken away without losing anything.
+
+A link that points into the mount is ours to move. Anything else is the user's: it is left alone
+unless they insist, and then it is set aside, not removed.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resolver.errors import PkgviewError
+from unionfs.view.catalog import VIEW_ID
+
+if TYPE_CHECKING:
+    from resolver.manifest import ViewId
+
+NAME = ".venv"
+
+
+def target(mount: Path, view: ViewId) -> str:
+    """What a project's link points to."""
+    return str(mount / "views" / view)
+
+
+def refuse_foreign(project: Path, mount: Path, *, force: bool) -> None:
+    """Say early, before anything is fetched, that `.venv` is not ours to replace."""
+    path = project / NAME
+    if force or not os.path.lexists(path) or is_ours(path, mount):
+        return
+    raise PkgviewError(
+        f"{path} is there already and is not pkgview's",
+        remedy="Use --force to set it aside and link the view in its place, "
+        "or --no-link to leave it.",
+    )
+
+
+def link(project: Path, mount: Path, view: ViewId, *, force: bool) -> Path | None:
+    """Point the project's `.venv` to a view; returns where a foreign one was set aside to.
+
+    Never follows the link: what it points to may be a mount whose daemon is gone. Two processes
+    that do it at once both succeed, and either one's link stays.
+    """
+    path = project / NAME
+    aside = None
+    try:
+        refuse_foreign(project, mount, force=force)
+        if os.path.lexists(path) and not is_ours(path, mount):
+            aside = _free_name(project)
+            path.rename(aside)
+        try:
+            _point(path, target(mount, view))
+        except BaseException:
+            if aside is not None and not os.path.lexists(path):
+                aside.rename(path)
+            raise
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot link {path} to the view: {error.strerror}",
+            remedy="Make the project's directory writable, or use --no-link and run programs "
+            "with `pkgview run`.",
+        ) from error
+    return aside
+
+
+def _point(path: Path, wanted: str) -> None:
+    """Make or move the link in one step, by way of one temporary name, so that nothing piles up.
+
+    Whose link the name holds when it is moved does not matter: once ours was made, the next move,
+    by whoever, puts it in place. Where the name is taken, a process that died may have left it: it
+    is moved out of the way. Taken once more, it was made since, by a process that is at it now;
+    with its link in place all is as if ours had come just before. So nobody tries a third time.
+    """
+    temporary = path.with_name(f"{NAME}.pkgview-new")
+    for _ in range(2):
+        try:
+            if os.readlink(path) == wanted:
+                return
+        except FileNotFoundError:
+            pass
+        try:
+            os.symlink(wanted, temporary)  # noqa: PTH211 - beside readlink, which is a string's
+            made = True
+        except FileExistsError:
+            made = False
+        with suppress(FileNotFoundError):
+            temporary.replace(path)
+        if made:
+            return
+
+
+def is_linked(project: Path, mount: Path, view: ViewId) -> bool:
+    """Whether `.venv` already points to that view."""
+    try:
+        return os.readlink(project / NAME) == target(mount, view)
+    except OSError:
+        return False
+
+
+def unlink(project: Path, mount: Path) -> bool:
+    """Take the project's link away; False if there was none. A foreign `.venv` is left alone."""
+    path = project / NAME
+    if not os.path.lexists(path):
+        return False
+    if not is_ours(path, mount):
+        raise PkgviewError(
+            f"{path} is not a link to a view, so it is left alone",
+            remedy="Remove it yourself if it is not needed any more.",
+        )
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot remove {path}: {error.strerror}",
+            remedy="Make the project's directory writable, and run the command again.",
+        ) from error
+    return True
+
+
+def is_ours(path: Path, mount: Path) -> bool:
+    """Whether it is a link to some view, of this mount or of one that was elsewhere before."""
+    try:
+        leads_to = Path(os.readlink(path))
+    except OSError:
+        return False
+    views = leads_to.parent
+    return views == mount / "views" or (
+        views.name == "views" and VIEW_ID.fullmatch(leads_to.name) is not None
+    )
+
+
+def _free_name(project: Path) -> Path:
+    """`.venv.before-pkgview`, or the first numbered one that is free."""
+    number = 0
+    while True:
+        path = project / (f"{NAME}.before-pkgview" + (f".{number}" if number else ""))
+        if not os.path.lexists(path):
+            return path
+        number += 1

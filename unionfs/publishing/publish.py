@@ -1,0 +1,103 @@
+"""Publishing: a manifest becomes a view that any mount of this user can serve.
+
+Order is what makes it safe to be stopped anywhere: archives are registered first, the manifest is
+written next, and only then the view gets its number. A view that has a number has all it needs.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from resolver.atomic import write_atomically
+from resolver.errors import PkgviewError
+from unionfs.archive.layer import LayerError
+from unionfs.bytecode.companion import KIND, check
+from unionfs.view.catalog import manifest_path, used_until_now
+from unionfs.view.tree import MOST_LAYERS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from resolver.manifest import LayerSpec, Manifest, ViewId
+    from resolver.places import Places
+    from unionfs.archive.reader import Archive
+    from unionfs.store.local import Store
+    from unionfs.view.registry import Registry
+
+
+def publish(places: Places, manifest: Manifest, store: Store, registry: Registry) -> ViewId:
+    """Make the view known; doing it again changes nothing, and writes a damaged manifest anew.
+
+    To be called with the store held (`Store.held`) since it was known that all archives are there.
+    """
+    if len(manifest.layers) > MOST_LAYERS:
+        raise PkgviewError(
+            f"a view of {len(manifest.layers)} layers is too large: at most {MOST_LAYERS}",
+            remedy="List fewer distributions, or split the project.",
+        )
+    for layer in manifest.layers:
+        if registry.archive_number(layer.archive) is None:
+            registry.register_archive(_source(store, layer.archive))
+        if layer.bytecode and registry.archive_number(layer.bytecode) is None:
+            registry.register_archive(_companion(store, layer))
+    view = manifest.id
+    data = manifest.to_bytes()
+    path = manifest_path(places, view)
+    store.claim(places.state, manifest.archives)
+    if _holds(path, data):
+        used_until_now(places, view)
+    else:
+        write_atomically(path, data)
+    registry.register_view(view)
+    return view
+
+
+def _source(store: Store, name: str) -> Archive:
+    archive = _opened(store, name)
+    if archive.meta.kind == KIND:
+        # It would be known from now on, and pass for some source's companion unchecked.
+        raise PkgviewError(f"{name} holds bytecode, which is no layer by itself")
+    return archive
+
+
+def _companion(store: Store, layer: LayerSpec) -> Archive:
+    archive = _opened(store, layer.bytecode)
+    try:
+        check(archive, _opened(store, layer.archive))
+    except LayerError as error:
+        raise PkgviewError(
+            f"{error}; it was moved to {store.set_aside(layer.bytecode).parent}",
+            remedy="Run the command again: the bytecode is made anew.",
+        ) from error
+    return archive
+
+
+def _opened(store: Store, name: str) -> Archive:
+    """The archive, whose own word counts from now on.
+
+    What this user packed is what it says. Another's could claim the content of other files for its
+    own, so it is read whole. Once is enough: its name says every byte.
+    """
+    try:
+        archive = store.open(name)
+        if archive.owner != os.geteuid():
+            archive.verify()
+        return archive  # noqa: TRY300 - it is what is tried
+    except LayerError as error:
+        if not store.path(name).exists():
+            raise PkgviewError(
+                str(error), remedy="Run the command again: it is made anew."
+            ) from error
+        aside = store.set_aside(name)
+        raise PkgviewError(
+            f"{error}; it was moved to {aside.parent}",
+            remedy="Run the command again: the archive is made anew.",
+        ) from error
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    try:
+        return path.read_bytes() == data
+    except OSError:
+        return False

@@ -1,0 +1,176 @@
+"""A job: make one project's view, running no code but our own and uv's.
+
+A job (`unionfs.control.job`) of `unionfs.waiting.resolving`. The request is `{"places": {…},
+"root": …, "executable": …, "extras": […], "groups": […]}`; the lines say how far it is
+(`Snapshot`), and the last one how it ended,
+
+    {"view": ID, "python": "3.11"}      or      {"what": …, "remedy": …}
+
+Nothing of the project is run: no sdist is built for its metadata or for itself, no build back end
+is called for the project, no setup.py is read as a program (`Wish.no_build`). What needs that is an
+error which names `pkgview up`, where a person says that it may.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from resolver.errors import PkgviewError
+from resolver.places import Places
+from resolver.project.project import find_project, project_of_script
+from unionfs.control.job import begin, write
+from unionfs.publishing.up import Wish, make_view
+
+if TYPE_CHECKING:
+    from resolver.project.project import Project
+
+logger = logging.getLogger(__name__)
+
+PACE = 0.1
+"""Seconds between two lines about the same thing: what a terminal can show and an eye can read."""
+
+LONGEST = 8000
+"""Characters of an explanation. uv's can be long; the first part says what it is about."""
+
+
+class Snapshot(TypedDict):
+    """How far it is: all there is to say, so that who comes late needs no other line.
+
+    `stage` is "queued", "resolving", "fetching" or "packing", `name` what it is about right now;
+    `files` and `size` (bytes) are (done, all), with None for what is not known.
+    """
+
+    stage: str
+    name: str
+    files: tuple[int, int | None]
+    size: tuple[int, int | None]
+
+
+class Told:
+    """The progress of `make_view` as lines; called from its trio thread."""
+
+    def __init__(self, output: int) -> None:
+        self._output = output
+        self._stage = ""
+        self._name = ""
+        self._files = self._bytes = 0
+        self._of_files: int | None = None
+        self._of_bytes: int | None = None
+        self._last = float("-inf")
+
+    def locking(self, project: str) -> None:
+        """The lock is looked at, and made where there is none."""
+        self._be("resolving", project)
+
+    def started(self, total_files: int, total_bytes: int | None) -> None:
+        """Downloads begin."""
+        self._of_files, self._of_bytes = total_files, total_bytes
+        self._be("fetching")
+
+    def advanced(self, filename: str, count: int) -> None:
+        """So many bytes more."""
+        self._bytes += count
+        self._be("fetching", filename)
+
+    def finished(self, filename: str) -> None:
+        """A file is whole."""
+        self._files += 1
+        self._be("fetching", filename)
+
+    def packing(self, name: str) -> None:
+        """An archive is being made."""
+        still = self._of_files is not None and self._files < self._of_files
+        self._be("fetching" if still else "packing", name)
+
+    def building(self, name: str) -> None:
+        """Never: nothing is built here."""
+
+    def made(self, name: str) -> None:
+        """An archive is in the store."""
+
+    def _be(self, stage: str, name: str = "") -> None:
+        now = time.monotonic()
+        if stage == self._stage and now - self._last < PACE:
+            return
+        self._stage, self._name, self._last = stage, name, now
+        snapshot = Snapshot(
+            stage=stage,
+            name=shown(name),
+            files=(self._files, self._of_files),
+            size=(self._bytes, self._of_bytes),
+        )
+        write(self._output, snapshot)
+
+
+def shown(text: str) -> str:
+    """Fit for somebody's terminal: it may hold what an index, a project or a path made up."""
+    lines = (line if line.isprintable() else ascii(line) for line in text[:LONGEST].split("\n"))
+    return "\n".join(lines)
+
+
+def project_at(root: Path) -> Project:
+    """The project whose root that is; `PkgviewError` where it is none any more."""
+    found = project_of_script(root) if root.is_file() else find_project(root)
+    if found is None or found.root != root:
+        raise PkgviewError(
+            f"{root} is no project any more",
+            remedy="Start the program again: it is looked at anew.",
+        )
+    return found
+
+
+def refusal(error: PkgviewError, root: Path) -> dict[str, str]:
+    """A failure as it is told to programs that wait: with the command that can do more."""
+    command = f"pkgview up {shlex.quote(str(root))}"
+    remedy = error.remedy
+    if command not in remedy:
+        said = f"`{command}` tries it again, says more, and may build what has no wheel."
+        remedy = f"{remedy}\n{said}" if remedy else said
+    return {"what": shown(error.what), "remedy": shown(remedy)}
+
+
+def resolve(request: dict[str, Any], output: int) -> dict[str, Any]:
+    """What the last line says."""
+    root = Path(request["root"])
+    places = Places(**{name: Path(path) for name, path in request["places"].items()})
+    try:
+        wish = Wish(
+            project=project_at(root),
+            python=request["executable"],
+            extras=tuple(request["extras"]),
+            groups=tuple(request["groups"]),
+            no_build=True,
+        )
+        made = make_view(places, wish, Told(output))
+    except PkgviewError as error:
+        return refusal(error, root)
+    return {"view": made.view, "python": made.manifest.python.version}
+
+
+def main() -> int:
+    """Read the request, answer it; the exit status is 0 whenever an answer was written."""
+    request, output = begin()
+    try:
+        answer = resolve(request, output)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        logger.exception("the view of %s could not be made", request["root"])
+        what = f"the view of {request['root']} could not be made: {error!r}"
+        unforeseen = PkgviewError(what, remedy="The daemon's log says more.")
+        answer = refusal(unforeseen, Path(request["root"]))
+    with contextlib.suppress(BrokenPipeError):
+        write(output, answer)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,448 @@
+"""The store: a directory of archives, which holds whole archives or nothing.
+
+    <root>/archives/<stem>.<digest>.tar.zst     read-only, named by content, never changed
+    <root>/archives/damaged/                    archives that were found damaged
+    <root>/archives/.tmp-<random>               being written; locked by whoever writes it
+    <root>/sources/<key>                        link to the archive that a wheel or sdist became
+    <root>/users/<uid>-<hash>                   what each user of a shared store needs
+
+Writing is: temporary file beside its destination, fsync, rename, fsync of the directory. Two
+processes that add the same archive write the same name, and either one's file may stay.
+
+A temporary belongs to a writer for as long as that one holds its lock (`resolver.scratch`); the
+next writer removes what the dead have left.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import filecmp
+import hashlib
+import os
+import re
+import shutil
+import stat
+import threading
+import time
+import weakref
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from resolver.atomic import ABANDONED_AFTER, Held, claim_file, write_atomically
+from resolver.errors import PkgviewError
+from unionfs.archive.framecache import FrameCache
+from unionfs.archive.layer import LayerError
+from unionfs.archive.meta import digest_of_name
+from unionfs.archive.reader import Archive
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from typing import BinaryIO
+
+    from unionfs.archive.meta import Meta
+    from unionfs.archive.pack import Member
+
+TEMPORARY_PREFIX: Final = ".tmp-"
+
+COPIED: Final = 1 << 20
+"""Bytes copied at a time."""
+
+LINK_PREFIX: Final = "../archives/"
+"""What a source's link begins with; the archive's name follows."""
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,199}")
+_READ_ONLY = 0o444
+
+
+class Store:
+    """Archives below `root`, which need not exist until something is added.
+
+    Any thread may call any method. `frames` is shared by all archives opened here.
+    """
+
+    def __init__(self, root: Path, frames: FrameCache | None = None) -> None:
+        self.root = root
+        self.frames = FrameCache() if frames is None else frames
+        self.archives = root / "archives"
+        self.sources = root / "sources"
+        self._lock = threading.Lock()
+        # Weak: an archive stays open while a view holds it, and no longer.
+        self._open: weakref.WeakValueDictionary[str, Archive] = weakref.WeakValueDictionary()
+
+    # -- archives --------------------------------------------------------------------------------
+
+    def add(self, members: Iterable[Member], meta: Meta) -> str:
+        """Pack the members into an archive and put it in place; return its name.
+
+        An archive of that name that is there and whole is kept, a damaged one replaced.
+        `PkgviewError` if it cannot be packed or written; then nothing is left behind.
+        """
+        # Reading archives must not pay for what only writing needs.
+        from unionfs.archive.pack import pack  # noqa: PLC0415 - the same
+
+        with self._writing() as (out, temporary):
+            name = pack(members, meta, out)
+            self._place(out, temporary, name)
+        return name
+
+    def take(self, source: Path, name: str) -> bool:
+        """Copy an archive from a file of anybody's, read whole first; False if it was here.
+
+        `LayerError` if that file is not what its name says.
+        """
+        if self.keeps(name):
+            return False
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            descriptor = os.open(source, flags)
+        except OSError as error:
+            raise LayerError(f"{name}: {error.strerror}") from error
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise LayerError(f"{name} is no regular file")
+            self.receive(file, name)
+        return True
+
+    def receive(self, file: BinaryIO, name: str) -> None:
+        """The same from a stream, up to its end."""
+        with self._writing() as (out, temporary):
+            shutil.copyfileobj(file, out, COPIED)
+            out.flush()
+            # The copy is verified, not what was copied: that is somebody else's to change.
+            Archive.open(temporary, FrameCache(0), name=name).verify()
+            self._place(out, temporary, name)
+
+    def keeps(self, name: str) -> bool:
+        """Whether it is here and whole: every byte is read."""
+        return self.path(name).exists() and self._is_whole(self.path(name))
+
+    def has(self, name: str) -> bool:
+        """Whether an archive of that name is here; False for what is no archive's name."""
+        return digest_of_name(name) is not None and any(path.is_file() for path in self.paths(name))
+
+    def path(self, name: str) -> Path:
+        """Where the archive of that name is, or would be."""
+        if digest_of_name(name) is None:
+            raise PkgviewError(f"{name!r} is no archive's name")
+        return self.archives / name
+
+    def paths(self, name: str) -> Iterator[Path]:
+        """Where the archive of that name may lie, the best place first."""
+        yield self.path(name)
+
+    def open(self, name: str) -> Archive:
+        """The archive, the same object for as long as anybody holds it.
+
+        `LayerError` if it is missing or damaged.
+        """
+        with self._lock:
+            archive = self._open.get(name)
+        if archive is None:
+            fresh = self._opened(name)
+            with self._lock:
+                archive = self._open.setdefault(name, fresh)
+        return archive
+
+    def _opened(self, name: str) -> Archive:
+        """The first that can be opened; what is wrong with the first, if none can."""
+        fault: LayerError | None = None
+        for path in self.paths(name):
+            try:
+                return Archive.open(path, self.frames, others=partial(self.paths, name))
+            except LayerError as error:
+                fault = fault or error
+        raise fault or LayerError(f"{name} is in no store")
+
+    def names(self) -> list[str]:
+        """All archives, sorted; none where there is no store."""
+        return sorted(self.sizes())
+
+    def sizes(self) -> dict[str, int]:
+        """Every archive's size on disk in bytes."""
+        with _explained(self.archives):
+            try:
+                listing = os.scandir(self.archives)
+            except FileNotFoundError:
+                return {}
+            with listing:
+                return {
+                    item.name: item.stat(follow_symlinks=False).st_size
+                    for item in listing
+                    if digest_of_name(item.name) is not None and item.is_file(follow_symlinks=False)
+                }
+
+    def verify(self, name: str) -> None:
+        """Read every byte of an archive; `LayerError` says what is wrong with it."""
+        path = next((path for path in self.paths(name) if path.is_file()), self.path(name))
+        Archive.open(path, self.frames).verify()
+
+    def set_aside(self, name: str) -> Path:
+        """Move a damaged archive to `archives/damaged/`, so that it is fetched again.
+
+        Its old place and the new one are on one file system: the bytes stay for whoever wants to
+        know what happened to them.
+        """
+        damaged = self.archives / "damaged"
+        with _explained(damaged):
+            damaged.mkdir(exist_ok=True)
+            self.path(name).replace(damaged / name)
+            _sync(damaged)
+            _sync(self.archives)
+        with self._lock:
+            self._open.pop(name, None)
+        return damaged / name
+
+    def remove(self, name: str) -> bool:
+        """Remove an archive; False where that is not allowed, as with another's in a shared store.
+
+        Only for who is `alone` here, and knows that nothing needs it.
+        """
+        try:
+            self.path(name).unlink(missing_ok=True)
+        except OSError:
+            return False
+        with self._lock:
+            self._open.pop(name, None)
+        return True
+
+    def forget_sources(self) -> None:
+        """Remove what says of a source that it became an archive which is not here any more."""
+        self._sweep_links()
+        with suppress(OSError):
+            for key in os.listdir(self.sources):
+                if is_source_key(key) and not (self.sources / key).exists():
+                    (self.sources / key).unlink()
+
+    # -- together with others --------------------------------------------------------------------
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While it lasts nothing is collected from this store.
+
+        For the moment between finding that archives are there and writing down that they are
+        needed. Where there is no store, or no lock, there is nothing to wait for.
+        """
+        with suppress(OSError):
+            self._make(self.archives)
+        with Held(self.archives):
+            yield
+
+    @contextmanager
+    def alone(self, *, patience: float) -> Iterator[bool]:
+        """Keep everybody from relying on what is here; False if somebody did all the time.
+
+        `PkgviewError` where the file system has no locks: nobody could be kept from it.
+        """
+        with _explained(self.archives):
+            descriptor = os.open(self.archives, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            deadline = time.monotonic() + patience
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        yield False
+                        return
+                    time.sleep(0.02)
+                except OSError as error:
+                    raise PkgviewError(
+                        f"{self.archives} cannot be locked: {error.strerror}",
+                        remedy="Collect on the machine that the file system is local to.",
+                    ) from error
+                else:
+                    break
+            yield True
+        finally:
+            os.close(descriptor)
+
+    def claim(self, state: Path, names: Collection[str], *, whole: bool = False) -> None:
+        """Tell the others who write to this store what the user of that state needs.
+
+        What was told before still holds, unless these are the `whole`. A store that nobody else
+        can write to needs no telling: who collects there reads the state itself.
+        """
+        if not self.is_shared:
+            return
+        claims = self._claims(state)
+        with _explained(claims):
+            self._make(claims.parent)
+            told = set() if whole else _lines(claims)
+            if whole or not told.issuperset(names):
+                write_atomically(
+                    claims, "".join(f"{n}\n" for n in sorted({*told, *names})).encode()
+                )
+                claims.chmod(0o644)
+
+    def claimed(self, state: Path) -> set[str]:
+        """What others than the user of that state need, as far as they told."""
+        own = self._claims(state)
+        found: set[str] = set()
+        for path in own.parent.glob("*") if self.is_shared else ():
+            if path != own and not path.name.startswith(TEMPORARY_PREFIX):
+                found |= _lines(path)
+        return found
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others may write here."""
+        try:
+            return bool(self.root.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+        except OSError:
+            return False
+
+    def _claims(self, state: Path) -> Path:
+        whose = hashlib.sha256(os.fsencode(state)).hexdigest()[:16]
+        return self.root / "users" / f"{os.geteuid()}-{whose}"
+
+    # -- sources ---------------------------------------------------------------------------------
+
+    def record_source(self, key: str, archive: str) -> None:
+        """Remember that `key` ("sha256-<hex of a wheel>") became that archive."""
+        link = self._source(key)
+        self.path(archive)
+        with _explained(self.sources):
+            self._make(self.sources)
+            try:
+                # Nearly always there is none yet; making it is one step that leaves nothing.
+                link.symlink_to(LINK_PREFIX + archive)
+            except FileExistsError:
+                if os.readlink(link) == LINK_PREFIX + archive:
+                    return
+                self._replace_link(link, LINK_PREFIX + archive)
+            _sync(self.sources)
+
+    def _replace_link(self, link: Path, target: str) -> None:
+        """Let a source lead elsewhere."""
+        self._sweep_links()
+        temporary = self.sources / f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}"
+        try:
+            temporary.symlink_to(target)
+            temporary.replace(link)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+    def _sweep_links(self) -> None:
+        """Remove what killed processes left. A link cannot be locked: the age alone decides."""
+        for left in self.sources.glob(f"{TEMPORARY_PREFIX}*"):
+            with suppress(OSError):
+                if time.time() - left.lstat().st_mtime > ABANDONED_AFTER:
+                    left.unlink()
+
+    def archive_of(self, key: str) -> str | None:
+        """The archive that `key` became; None if that is not known or it is not here any more."""
+        try:
+            target = os.readlink(self._source(key))
+        except OSError:
+            return None
+        name = target.removeprefix(LINK_PREFIX)
+        return name if self.has(name) else None
+
+    def known_sources(self) -> dict[str, str]:
+        """Every source that became an archive which is here, and that archive."""
+        try:
+            keys = [key for key in os.listdir(self.sources) if is_source_key(key)]
+        except FileNotFoundError:
+            return {}
+        found = ((key, self.archive_of(key)) for key in keys)
+        return {key: name for key, name in found if name is not None}
+
+    def _source(self, key: str) -> Path:
+        if not is_source_key(key):
+            raise PkgviewError(f"{key!r} cannot name the source of an archive")
+        return self.sources / key
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def _writing(self) -> Iterator[tuple[BinaryIO, Path]]:
+        """A new file that is gone afterwards, unless it was placed."""
+        with _explained(self.archives):
+            self._make(self.archives)
+            name, descriptor = claim_file(self.archives, TEMPORARY_PREFIX)
+            temporary = Path(name)
+            try:
+                with open(descriptor, "wb") as out:  # noqa: PTH123 - a descriptor, not a path
+                    yield out, temporary
+            finally:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+
+    def _make(self, directory: Path) -> None:
+        """A directory of the store's, open to whom the store is: it may be a team's."""
+        if not directory.is_dir():
+            directory.mkdir(parents=True, exist_ok=True)
+            with suppress(PermissionError):  # another was faster
+                directory.chmod(stat.S_IMODE(self.root.stat().st_mode))
+
+    def _place(self, out: BinaryIO, temporary: Path, name: str) -> None:
+        """Give a written archive its name, unless a whole one has it already.
+
+        It is still locked: nobody takes it for abandoned before it has its name.
+        """
+        out.flush()
+        os.fchmod(out.fileno(), _READ_ONLY)
+        os.fsync(out.fileno())
+        path = self.path(name)
+        if path.exists() and self._is_whole(path, temporary):
+            return
+        temporary.replace(path)
+        _sync(self.archives)
+
+    def _is_whole(self, path: Path, like: Path | None = None) -> bool:
+        try:
+            # Nearly always the very same bytes; only another zstd gives others.
+            if like is None or not filecmp.cmp(path, like, shallow=False):
+                Archive.open(path, FrameCache(0)).verify()
+        except (OSError, LayerError):
+            return False
+        return True
+
+
+def is_source_key(key: str) -> bool:
+    """Whether that can name the source of an archive."""
+    return _KEY.fullmatch(key) is not None
+
+
+def _lines(path: Path) -> set[str]:
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return set()
+        return set(path.read_text("utf-8", "replace").splitlines())
+    except OSError:
+        return set()
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_REMEDIES = {
+    errno.ENOSPC: "Make room on that file system and run the command again.",
+    errno.EDQUOT: "Your quota there is used up: make room and run the command again.",
+    errno.EROFS: "That file system is read-only: set XDG_DATA_HOME to a directory you may write.",
+    errno.EACCES: "Make it writable for you, or set XDG_DATA_HOME to a directory you may write.",
+    errno.EPERM: "Make it writable for you, or set XDG_DATA_HOME to a directory you may write.",
+}
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about the store into a sentence with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or 0
+        raise PkgviewError(
+            f"the store at {path} cannot be used: {error.strerror or error}",
+            remedy=_REMEDIES.get(number, "Look at that directory, then run the command again."),
+        ) from error

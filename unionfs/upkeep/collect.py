@@ -1,0 +1,255 @@
+"""Collecting: what nothing needs any more goes, manifests first, then archives.
+
+**What is needed**: the views of projects that there are, the default view, pinned views, views that
+programs use (`unionfs.upkeep.inuse`), and what others who write to the same store say that they
+need. A view that no project has (one replaced a moment ago, or made for `pkgview run --with`) may
+be on its way to a program, so it is kept for `ON_ITS_WAY` seconds; so is an archive that no view
+names yet, since whoever adds it may still be fetching others.
+
+**Meanwhile others make views.** Who does holds the store (`Store.held`) from the moment that it
+knows all archives there until the view is written down; collecting happens while nobody
+does. So either the view is seen here, or its maker finds an archive missing and makes it again.
+Programs are looked at before that: a view can come into use afterwards only if it is needed, or was
+so within `ON_ITS_WAY`.
+
+Stopped anywhere, it leaves archives that nothing names, which the next one takes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resolver import remembered
+from resolver.atomic import Alone, sweep
+from resolver.errors import PkgviewError
+from resolver.fetch.partial import SESSION
+from unionfs.bytecode.compiling import WITHIN
+from unionfs.publishing.assemble import BUILD
+from unionfs.publishing.default import default_view
+from unionfs.store.local import TEMPORARY_PREFIX, Store
+from unionfs.upkeep.inuse import survey
+from unionfs.upkeep.pins import pinned
+from unionfs.upkeep.references import manifest_ids, read_references
+from unionfs.view.catalog import manifest_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from resolver.manifest import ViewId
+    from resolver.places import Places
+    from unionfs.upkeep.inuse import Survey
+    from unionfs.upkeep.references import References
+
+ON_ITS_WAY = 600.0
+"""Seconds that something which nobody has yet, or nobody has any more, is kept."""
+
+DAMAGED_KEPT = 7 * 24 * 3600.0
+"""Seconds that archives which were set aside stay for whoever wants to know what happened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What may stay though nothing needs it.
+
+    What was needed within the last `max_age` seconds; and, if `max_size` is given, the youngest
+    archives as long as all together have no more bytes.
+    """
+
+    max_age: float = 0.0
+    max_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What goes: views; archives and their sizes; records of projects that are gone.
+
+    `kept` and `needed` are the bytes of all archives that stay, and of those that something needs.
+    """
+
+    views: tuple[ViewId, ...]
+    archives: Mapping[str, int]
+    records: tuple[Path, ...]
+    kept: int
+    needed: int
+    needed_names: frozenset[str]
+
+    @property
+    def freed(self) -> int:
+        """Bytes of the archives that go."""
+        return sum(self.archives.values())
+
+
+def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
+    """What would be collected now; nothing is changed."""
+    now = time.time()
+    store = Store(places.store)
+    needs = read_references(places)
+    gone = {view.view: record.root for record in needs.gone.values() for view in record.views}
+    kept_views = _needed_views(places, needs, seen, gone, now)
+    unneeded = {view for view in manifest_ids(places) if view not in kept_views}
+    names = {name for view in kept_views & needs.manifests.keys()
+             for name in needs.manifests[view].archives}  # fmt: skip
+    needed = frozenset(names | store.claimed(places.state))
+    used: dict[str, float] = {}
+    for view in unneeded & needs.manifests.keys():
+        for name in needs.manifests[view].archives:
+            used[name] = max(used.get(name, 0.0), _modified(manifest_path(places, view)))
+    sizes = store.sizes()
+    removable: dict[str, float] = {}
+    for name in sizes.keys() - needed:
+        added = _modified(store.path(name))
+        if name in used or now - added > ON_ITS_WAY:
+            removable[name] = max(added, used.get(name, 0.0))
+    archives = _within(sizes, removable, limits, now)
+    views = tuple(sorted(
+        view for view in unneeded
+        if view not in needs.manifests
+        or not archives.keys().isdisjoint(needs.manifests[view].archives)
+        or not all(name in sizes for name in needs.manifests[view].archives)
+        or now - _modified(manifest_path(places, view)) >= max(limits.max_age, ON_ITS_WAY)
+    ))  # fmt: skip
+    records = tuple(
+        path for path, record in needs.gone.items()
+        if all(view.view in views or view.view not in needs.manifests for view in record.views)
+    )  # fmt: skip
+    return Plan(
+        views=views,
+        archives=archives,
+        records=records,
+        kept=sum(sizes.values()) - sum(archives.values()),
+        needed=sum(size for name, size in sizes.items() if name in needed),
+        needed_names=needed,
+    )
+
+
+def collect(places: Places, limits: Limits, *, patience: float = 60.0) -> Plan | None:
+    """Collect; None if others made views for all of `patience` seconds."""
+    store = Store(places.store)
+    if not store.archives.is_dir():
+        return Plan(views=(), archives={}, records=(), kept=0, needed=0, needed_names=frozenset())
+    seen = survey(places)
+    with store.alone(patience=patience) as alone:
+        if not alone:
+            return None
+        found = plan(places, seen, limits)
+        done = _carried_out(places, store, found)
+    _sweep(places, store)
+    return done
+
+
+def _needed_views(
+    places: Places, needs: References, seen: Survey, gone: Mapping[ViewId, str], now: float
+) -> set[ViewId]:
+    found = {view.view for project in needs.projects.values() for view in project.views}
+    found |= pinned(places)
+    default = default_view(places, None)
+    if default is not None:
+        found.add(default)
+    for view in manifest_ids(places):
+        if view in seen.named or (
+            view not in found and _may_be_used(places, view, seen, gone, now)
+        ):
+            found.add(view)
+    return found
+
+
+def _may_be_used(
+    places: Places, view: ViewId, seen: Survey, gone: Mapping[ViewId, str], now: float
+) -> bool:
+    """Whether it is on its way to a program, or with one that says nothing."""
+    root = gone.get(view)
+    if root is not None:
+        return any(program.came_through([root]) for program in seen.programs)
+    last = _modified(manifest_path(places, view))
+    return now - last < ON_ITS_WAY or any(
+        program.started <= last and program.came_through([os.fspath(places.mount)])
+        for program in seen.programs
+    )
+
+
+def _within(
+    sizes: Mapping[str, int], removable: Mapping[str, float], limits: Limits, now: float
+) -> dict[str, int]:
+    """Those of the removable archives that go, the oldest first."""
+    total = sum(sizes.values())
+    gone: dict[str, int] = {}
+    for name in sorted(removable, key=lambda name: (removable[name], name)):
+        if now - removable[name] < limits.max_age:
+            continue
+        if limits.max_size is not None and total <= limits.max_size:
+            break
+        gone[name] = sizes[name]
+        total -= sizes[name]
+    return gone
+
+
+def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
+    """Remove what can be; what others own in a shared store stays."""
+    for view in found.views:
+        manifest_path(places, view).unlink(missing_ok=True)
+    remembered.forget(os.fspath(places.state), found.views)
+    if found.records:
+        with Alone(places.state / "projects"):
+            for path in found.records:
+                path.unlink(missing_ok=True)
+                # The locks that were made for it lie under the same key.
+                shutil.rmtree(places.state / "locks" / path.stem, ignore_errors=True)
+    removed = {name: size for name, size in found.archives.items() if store.remove(name)}
+    store.forget_sources()
+    store.claim(places.state, found.needed_names, whole=True)
+    return Plan(
+        views=found.views,
+        archives=removed,
+        records=found.records,
+        kept=found.kept + found.freed - sum(removed.values()),
+        needed=found.needed,
+        needed_names=found.needed_names,
+    )
+
+
+def _sweep(places: Places, store: Store) -> None:
+    """What processes that died have left, and what was damaged long ago."""
+    of_state = (path for path in _files(places.state) if path.is_dir())
+    for directory in (store.archives, store.root / "users", places.state, *of_state):
+        sweep(directory, TEMPORARY_PREFIX)
+    for name, prefix in (("downloads", SESSION), ("builds", BUILD), ("bytecode", WITHIN)):
+        sweep(places.cache / name, prefix)
+    with suppress(OSError):
+        for path in _files(store.archives / "damaged"):
+            if time.time() - path.lstat().st_mtime > DAMAGED_KEPT:
+                path.unlink()
+
+
+def _files(directory: Path) -> Iterable[Path]:
+    return list(directory.iterdir()) if directory.is_dir() else ()
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def keep_below(places: Places, max_size: int) -> PkgviewError | None:
+    """Hold the store to a size without keeping anybody waiting; what kept it from that."""
+    store = Store(places.store)
+    if sum(store.sizes().values()) <= max_size:
+        return None
+    try:
+        found = collect(places, Limits(max_size=max_size), patience=0.0)
+    except PkgviewError as error:
+        return error
+    if found is None or found.kept <= max_size:
+        return None  # who is making views holds it to its size afterwards
+    return PkgviewError(
+        f"the store {places.store} has {found.kept} bytes, more than gc.max-size in config.toml, "
+        "and all of them are needed",
+        remedy="Raise it, or remove projects; `pkgview store du` shows what each takes.",
+    )

@@ -1,0 +1,140 @@
+"""Verifying a store and mending it: every frame of every archive against its name.
+
+What is damaged is set aside, and had again by the shortest way: another store's copy, else what
+`pkgview up` would do in a project that needs it. The name stays the same, so views under a live
+mount are whole again without anybody being told.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from resolver.errors import PkgviewError
+from resolver.project import trust
+from unionfs.archive.layer import LayerError
+from unionfs.publishing.precompile import precompile
+from unionfs.publishing.resolve_job import project_at
+from unionfs.publishing.up import Wish, make_view
+from unionfs.upkeep.references import read_references
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from resolver.manifest import Manifest
+    from resolver.places import Places
+    from resolver.project.resolved import Resolved, ResolvedView
+    from unionfs.publishing.assemble import Progress as MakingProgress
+    from unionfs.store.local import Store
+    from unionfs.store.ordered import Stores
+
+
+class Progress(Protocol):
+    """Told which archive is being read, the first of them is number 1."""
+
+    def verifying(self, name: str, number: int, count: int) -> None:
+        """An archive is next."""
+        ...
+
+
+def damaged(store: Store, progress: Progress) -> dict[str, str]:
+    """What is wrong with each archive of one store that is not whole."""
+    found = {}
+    names = store.names()
+    for number, name in enumerate(names, 1):
+        progress.verifying(name, number, len(names))
+        try:
+            store.verify(name)
+        except LayerError as error:
+            if os.path.lexists(store.path(name)):  # else somebody removed it meanwhile
+                found[name] = str(error).removeprefix(f"{name}: ")
+    return found
+
+
+class Outcome(NamedTuple):
+    """How a repair went: whether there is nothing left to do, and what was done, in words."""
+
+    settled: bool
+    said: str
+
+
+def repair(
+    places: Places, stores: Stores, names: Collection[str], progress: MakingProgress
+) -> dict[str, Outcome]:
+    """Set archives of the user's own store aside and have them again.
+
+    `PkgviewError` where the store cannot be changed.
+    """
+    for name in names:
+        stores.set_aside(name)
+    outcome = {
+        name: Outcome(settled=True, said=said) for name in names if (said := _copied(stores, name))
+    }
+    left = {name for name in names if name not in outcome}
+    reasons = _made_where_needed(places, stores, left, progress)
+    for name in left:
+        if stores.path(name).exists():
+            outcome[name] = Outcome(settled=True, said="made again")
+        elif name in reasons:
+            outcome[name] = Outcome(settled=False, said=reasons[name])
+        else:
+            outcome[name] = Outcome(settled=True, said="no project needs it")
+    return outcome
+
+
+def _made_where_needed(
+    places: Places, stores: Stores, names: set[str], progress: MakingProgress
+) -> dict[str, str]:
+    """Make the views anew that need one of these; why that failed, by archive."""
+    reasons: dict[str, str] = {}
+    needs = read_references(places)
+    for project in needs.projects.values():
+        for view in project.views:
+            manifest = needs.manifests.get(view.view)
+            wanted = names.intersection(manifest.archives if manifest else ())
+            missing = {name for name in wanted if not stores.path(name).exists()}
+            if manifest is None or not missing:
+                continue
+            reasons |= dict.fromkeys(missing, f"{project.root} has changed and needs another now")
+            try:
+                _made_again(places, project, view, manifest, progress)
+            except PkgviewError as error:
+                reasons |= dict.fromkeys(missing, f"{project.root}: {error.what}")
+    return reasons
+
+
+def _copied(stores: Stores, name: str) -> str:
+    """Take it from another store that has it whole; "" where none has."""
+    for other in stores.others:
+        if other.has(name):
+            try:
+                stores.take(other.path(name), name)
+            except LayerError:
+                continue
+            return f"copied from {other.root}"
+    return ""
+
+
+def _made_again(
+    places: Places,
+    project: Resolved,
+    view: ResolvedView,
+    manifest: Manifest,
+    progress: MakingProgress,
+) -> None:
+    """What `pkgview up` does, for the same Python, extras and groups."""
+    found = project_at(Path(project.root))
+    problem = trust.problem(found, os.geteuid(), places.state)
+    if problem is not None:
+        raise PkgviewError(f"it is not yours alone: {problem}")
+    wish = Wish(
+        project=found,
+        python=manifest.python.executable,
+        extras=view.extras,
+        groups=view.groups,
+        no_build=view.unbuilt,
+    )
+    made = make_view(places, wish, progress)
+    if any(layer.bytecode for layer in manifest.layers):
+        precompile(places, made.view, idle=False)

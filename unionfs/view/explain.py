@@ -1,0 +1,197 @@
+"""Why a file is what it is: which layer gives a path or a module, and what it hides."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unionfs.archive.layer import EntryNo, Kind
+from unionfs.bytecode.paired import Paired
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from resolver.manifest import LayerSpec, Manifest
+    from unionfs.view.union import Place, Union
+
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+MOST_LINKS = 40
+"""What the kernel follows in one path walk."""
+
+_IN_VIEW = re.compile(r"(?:views/[0-9a-f]{32}|projects/[^/]+|current)(?:/|$)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One layer's own entry at a path, in `archive`; size in bytes (0 for directories)."""
+
+    layer: LayerSpec
+    archive: str
+    kind: Kind
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """A path in the view, who gives it, and whose entries it hides.
+
+    A merged directory has several givers and hides nothing by itself.
+    """
+
+    path: str
+    given_by: tuple[Provider, ...]
+    hides: tuple[Provider, ...]
+
+
+def candidates(query: str, manifest: Manifest, mount: Path, cwd: Path) -> Iterator[str]:
+    """Paths in the view that the user may mean, the likeliest first.
+
+    A path below the mount or below a project's `.venv`, a path in the view or in its
+    site-packages, or a module's dotted name.
+    """
+    site = manifest.python.schemes.purelib
+    inside = _inside(query, mount, cwd)
+    if inside is not None:
+        yield inside
+        return
+    plain = query.strip("/")
+    yield plain
+    yield f"{site}/{plain}"
+    if _MODULE.fullmatch(query):
+        module = query.replace(".", "/")
+        yield f"{site}/{module}"
+        yield f"{site}/{module}.py"
+
+
+def extension_module(union: Union, site: str, module: str) -> str | None:
+    """The path of a compiled module, whose file name carries an ABI tag."""
+    *packages, last = module.split(".")
+    directory = "/".join((site, *packages))
+    place = union.resolve(directory.encode())
+    if place is None or union.entry(place).kind is not Kind.DIRECTORY:
+        return None
+    prefix = f"{last}.".encode()
+    for name, _, _ in union.children(place):
+        if name.startswith(prefix) and name.endswith((b".so", b".pyi")):
+            return f"{directory}/{os.fsdecode(name)}"
+    return None
+
+
+def origin(union: Union, manifest: Manifest, path: str) -> Origin | None:
+    """Who gives the path; None if the view has no such path.
+
+    A path that goes through links of the view itself (`lib64`, `site-packages`) means the place
+    that they lead to.
+    """
+    real = followed(union, os.fsencode(path))
+    if real is None:
+        return None
+    entries = union.providers(real)
+    visible = _layers_above_files(union, real)
+    given = 0
+    # The union's own rules, seen from one path: what merges is given by all that merge.
+    while given < len(entries) and entries[given].layer < visible:
+        if _kind(union, entries[given]) is not Kind.DIRECTORY:
+            given = given or 1
+            break
+        given += 1
+    return Origin(
+        path=os.fsdecode(real),
+        given_by=_providers(union, manifest, entries[:given]),
+        hides=_providers(union, manifest, entries[given:]),
+    )
+
+
+def followed(union: Union, path: bytes) -> bytes | None:
+    """The path without links on its way (the last name may be one); None if it leads nowhere."""
+    done: list[bytes] = []
+    todo = list(reversed(path.split(b"/")))
+    links = 0
+    while todo:
+        name = todo.pop()
+        if name in {b"", b"."}:
+            continue
+        if name == b"..":
+            del done[-1:]
+            continue
+        here = b"/".join((*done, name))
+        place = union.resolve(here)
+        if place is None:
+            return None
+        if not any(todo) or union.entry(place).kind is not Kind.SYMLINK:
+            done.append(name)
+            continue
+        target = union.layers[place.layer].target(EntryNo(place.number))
+        links += 1
+        if target.startswith(b"/") or links > MOST_LINKS:
+            return None
+        todo += reversed(target.split(b"/"))
+    return b"/".join(done)
+
+
+def _layers_above_files(union: Union, path: bytes) -> int:
+    """How many layers can show something below the directories on the way to `path`.
+
+    Where a layer has a file in place of one of these, it and all layers after it are hidden there.
+    """
+    names = path.split(b"/")
+    visible = len(union.layers)
+    for depth in range(1, len(names)):
+        for place in union.providers(b"/".join(names[:depth])):
+            if _kind(union, place) is not Kind.DIRECTORY:
+                visible = min(visible, place.layer)
+    return visible
+
+
+def find(union: Union, manifest: Manifest, query: str, *, mount: Path, cwd: Path) -> Origin | None:
+    """What `pkgview why QUERY` answers.
+
+    A package's `__init__.py` says more than its directory, which others may share.
+    """
+    for path in candidates(query, manifest, mount, cwd):
+        if _MODULE.fullmatch(query):
+            inner = origin(union, manifest, f"{path}/__init__.py")
+            if inner is not None:
+                return inner
+        found = origin(union, manifest, path)
+        if found is not None:
+            return found
+    compiled = (
+        extension_module(union, manifest.python.schemes.platlib, query)
+        if _MODULE.fullmatch(query)
+        else None
+    )
+    return None if compiled is None else origin(union, manifest, compiled)
+
+
+def _inside(query: str, mount: Path, cwd: Path) -> str | None:
+    """The part of an absolute or relative file path that lies in a view."""
+    if "/" not in query:
+        return None
+    absolute = Path(os.path.normpath(cwd / query))
+    if absolute.is_relative_to(mount):
+        rest = str(absolute.relative_to(mount))
+        match = _IN_VIEW.match(rest)
+        return rest[match.end() :] if match else rest
+    for parent in absolute.parents:
+        if parent.name == ".venv":
+            return str(absolute.relative_to(parent))
+    return None
+
+
+def _providers(union: Union, manifest: Manifest, places: Sequence[Place]) -> tuple[Provider, ...]:
+    found = []
+    for place in places:
+        layer, number = union.layers[place.layer], EntryNo(place.number)
+        spec, entry = manifest.layers[place.layer], layer.entry(number)
+        compiled = isinstance(layer, Paired) and layer.in_companion(number) is not None
+        archive = spec.bytecode if compiled else spec.archive
+        found.append(Provider(layer=spec, archive=archive, kind=entry.kind, size=entry.size))
+    return tuple(found)
+
+
+def _kind(union: Union, place: Place) -> Kind:
+    return union.layers[place.layer].entry(EntryNo(place.number)).kind

@@ -1,0 +1,84 @@
+"""A view opened by a command: its manifest, its archives, its union. No daemon is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resolver.errors import PkgviewError
+from resolver.project import resolved
+from unionfs.archive.layer import LayerError
+from unionfs.store.ordered import Stores
+from unionfs.view.catalog import VIEW_ID, read_manifest
+from unionfs.view.tree import union_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from resolver.manifest import Manifest, ViewId
+    from resolver.places import Places
+    from resolver.project.project import Project
+    from unionfs.archive.reader import Archive
+    from unionfs.view.union import Union
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedView:
+    """`archives` are the manifest's layers, in its order."""
+
+    id: ViewId
+    manifest: Manifest
+    archives: tuple[Archive, ...]
+    union: Union
+
+    def path(self, places: Places) -> Path:
+        """Where it is seen while mounted."""
+        return places.mount / "views" / self.id
+
+
+def project_view(places: Places, project: Project, python: str | None = None) -> ViewId:
+    """The id of a project's newest view, or of the one for a Python ("3.11")."""
+    known = resolved.load(places.state / "projects", str(project.root))
+    found = known.view_for(python)
+    if found is None:
+        raise PkgviewError(
+            f"{project.root} has no view yet", remedy=f"Run `pkgview up {project.root}`."
+        )
+    if python not in {None, found.python}:
+        listed = ", ".join(view.python for view in known.views)
+        raise PkgviewError(
+            f"{project.root} has no view for Python {python}, only for {listed}",
+            remedy=f"Run `pkgview up --python {python} {project.root}`.",
+        )
+    return found.view
+
+
+def load_manifest(places: Places, view: ViewId) -> Manifest:
+    """A view's manifest, checked against its id."""
+    try:
+        return read_manifest(places, view)
+    except OSError as error:
+        raise PkgviewError(
+            f"there is no view {view}: {error.strerror}",
+            remedy="Run `pkgview up` in the project.",
+        ) from error
+
+
+def open_view(places: Places, view: ViewId) -> OpenedView:
+    """Open everything a view is made of."""
+    if not VIEW_ID.fullmatch(view):
+        raise PkgviewError(
+            f"{view!r} is no view's id: that is 32 hexadecimal digits",
+            remedy="`pkgview view` shows the view of a project.",
+        )
+    manifest = load_manifest(places, view)
+    store = Stores(places)
+    try:
+        archives = tuple(store.open(layer.archive) for layer in manifest.layers)
+        union = union_of(manifest, archives, store.open)
+    except LayerError as error:
+        raise PkgviewError(
+            f"view {view} is not whole: {error}",
+            remedy="Run `pkgview up` in the project: it fetches what is missing.",
+        ) from error
+    return OpenedView(id=view, manifest=manifest, archives=archives, union=union)

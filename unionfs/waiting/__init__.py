@@ -1,0 +1,1 @@
+"""Where `current` leads, and programs that wait for a view."""

@@ -1,0 +1,339 @@
+"""Programs that wait for a view, and the resolutions that they wait for.
+
+A program whose project has no view is shown one that waits (`unionfs.environment.wait`): before
+its first import it asks here, over the control socket, and is told how far it is until it has a
+view or the reason why not. It is looked at by the binding rules like any other process, so it
+names no project: nobody gets another's view by asking for it.
+
+* **One resolution for each project and Python**, however many wait, in a process of its own
+  (`unionfs.publishing.resolve_job`): at most `MOST_AT_ONCE` of them, at a lower priority than
+  serving.
+* It goes on when nobody waits any more: the next start has use for it.
+* **A failure is remembered** until the project's inputs change, `REMEMBERED` seconds at most (what
+  failed may have been the network): a loop of failing starts is no loop of resolutions.
+* What the daemon's user has not made up or trusted is never resolved.
+
+Concurrency: all of `Resolving` belongs to the trio thread and changes only between awaits; threads
+run `prepare`. A resolution is a system task, because no connection is its parent; nothing that
+happens in it may escape from it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import signal
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import trio
+
+from resolver.binding.rules import Rule
+from resolver.caller.procfs import Tid
+from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
+from resolver.project import resolved, trust
+from resolver.project.freshness import Freshness
+from resolver.python.interpreter import find_interpreter, fits, inspect
+from unionfs.control import jobs
+from unionfs.control.jobs import Job
+from unionfs.publishing.resolve_job import Snapshot, project_at, refusal, shown
+from unionfs.publishing.up import whole_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resolver.binding.binder import Binder
+    from resolver.binding.rules import Candidate
+    from resolver.places import Places
+    from resolver.project.project import Project
+    from resolver.python.interpreter import Interpreter
+    from unionfs.control.control import Request, Tell
+
+logger = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 2
+"""Resolutions at a time; each packs with two threads and has uv's beside it."""
+
+REMEMBERED = 30.0
+"""Seconds that a failure is told again instead of being looked into anew."""
+
+MOST_REMEMBERED = 256
+
+SILENT = 600.0
+"""Seconds after which a resolution that says nothing is given up. uv is silent while it resolves,
+which took 20 s for the largest project that was seen, and minutes to clone a repository."""
+
+BEAT = 1.0
+"""Seconds after which a program that waits hears something, so that it knows that we live."""
+
+_VERSION = re.compile(r"3\.\d{1,3}t?")
+
+
+class Asker(NamedTuple):
+    """What a program says of itself: the interpreter it runs in, as "3.11" and as a path.
+
+    `restarts`: it would start anew in whatever Python the project wants.
+    """
+
+    python: str
+    executable: str
+    restarts: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A view and the Python that it is for, or a failure, perhaps with the view of before."""
+
+    view: ViewId | None
+    python: str
+    what: str = ""
+    remedy: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is a failure."""
+        return bool(self.what)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a resolution needs to know; `last` is the project's view for that Python until now."""
+
+    root: str
+    interpreter: Interpreter
+    inputs: str
+    last: ViewId | None
+    extras: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes two resolutions the same."""
+        return self.root, self.interpreter.python.version
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Resolution:
+    prepared: Prepared
+    snapshot: Snapshot = field(
+        default_factory=lambda: Snapshot(stage="queued", name="", files=(0, None), size=(0, None))
+    )
+    outcome: Outcome | None = None
+    changed: trio.Event = field(default_factory=trio.Event)
+
+    def say(self) -> None:
+        """Wake all who wait."""
+        self.changed.set()
+        self.changed = trio.Event()
+
+
+class _Failure(NamedTuple):
+    inputs: str
+    outcome: Outcome
+    since: float
+
+
+class Resolving:
+    """Makes views for programs that wait; belongs to one trio run."""
+
+    def __init__(self, places: Places, binder: Binder, *, command: Sequence[str] = ()) -> None:
+        self._places = places
+        self._binder = binder
+        self._command = command or jobs.command("unionfs.publishing.resolve_job")
+        self._freshness = Freshness()
+        self._running: dict[tuple[str, str], _Resolution] = {}
+        self._failures: dict[tuple[str, str], _Failure] = {}
+        self._slots = trio.CapacityLimiter(MOST_AT_ONCE)
+
+    @property
+    def running(self) -> int:
+        """Resolutions under way, those that wait for a slot included."""
+        return len(self._running)
+
+    async def answer(self, request: Request) -> dict[str, Any]:
+        """The operation `resolve`: which view the asking process is to use.
+
+        `python` ("3.11") is its interpreter's version, `restarts` as in `Asker`. The answer has
+        `view` (None: none of ours), `python` where the view is the project's, `failed` (a sentence
+        and its remedy) where there should be another one, and `notice`, a text to show.
+        """
+        tid = Tid(request.peer.pid)
+        python = request.arguments.get("python")
+        if not isinstance(python, str) or not _VERSION.fullmatch(python):
+            raise PkgviewError("`python` is a version such as 3.11")
+        binding = await self._binder.binding_for(tid)
+        if binding.rule is Rule.DEFAULT:
+            said = refused_notice(binding.refused) if binding.refused else None
+            return {"view": None, "notice": said}
+        if binding.view is not None or binding.project is None:
+            # Without either the project cannot be read: `why` says what is wrong with it.
+            said = None if binding.view else f"pkgview: {shown(binding.why)}\n"
+            return {"view": binding.view, "notice": said}
+        bound = self._binder.bound(tid)
+        asker = Asker(
+            python=python,
+            executable=(bound.exe if bound else None) or "",
+            restarts=request.arguments.get("restarts") is True,
+        )
+        outcome = await self.view_for(binding.project, asker, request.tell)
+        if outcome.view is not None and not asker.restarts:
+            # It goes on as it is, so let it be known what it goes on with.
+            await self._binder.binding_for(tid)
+        failed = {"what": outcome.what, "remedy": outcome.remedy} if outcome.failed else None
+        return {"view": outcome.view, "python": outcome.python, "failed": failed}
+
+    async def view_for(self, root: str, asker: Asker, tell: Tell) -> Outcome:
+        """The view of the project at `root` for that interpreter, made if it has to be."""
+        try:
+            found = await trio.to_thread.run_sync(self.prepare, root, asker, abandon_on_cancel=True)
+        except PkgviewError as error:
+            last = resolved.load(self._places.state / "projects", root).exactly(asker.python)
+            told = refusal(error, Path(root))
+            return Outcome(view=last.view if last else None, python=asker.python, **told)
+        if isinstance(found, Outcome):
+            return found
+        failure = self._failures.get(found.key)
+        if failure is not None:
+            age = trio.current_time() - failure.since
+            if failure.inputs == found.inputs and age < REMEMBERED:
+                return failure.outcome
+            del self._failures[found.key]
+        resolution = self._running.get(found.key)
+        if resolution is None:
+            resolution = self._running[found.key] = _Resolution(prepared=found)
+            trio.lowlevel.spawn_system_task(self._run, resolution)
+        return await self._follow(resolution, tell)
+
+    def prepare(self, root: str, asker: Asker) -> Outcome | Prepared:
+        """In a thread: what is to be done, or the view where that has been done meanwhile.
+
+        `PkgviewError` where it cannot be done.
+        """
+        project = project_at(Path(root))
+        problem = trust.problem(project, os.geteuid(), self._places.state)
+        if problem is not None:
+            raise untrusted(root, problem)
+        interpreter = self._interpreter(project, asker)
+        python = interpreter.python.version
+        inputs = self._freshness.fingerprint(project)
+        record = resolved.load(self._places.state / "projects", root)
+        last = record.exactly(python)
+        if (
+            last is not None
+            and last.inputs in {"", inputs}
+            and whole_manifest(self._places, last.view) is not None
+        ):
+            return Outcome(view=last.view, python=python)
+        # What was asked for besides is meant to stay, for another Python as well.
+        like = last or record.view_for(None)
+        return Prepared(
+            root=root,
+            interpreter=interpreter,
+            inputs=inputs,
+            last=last.view if last else None,
+            extras=like.extras if like else (),
+            groups=like.groups if like else (),
+        )
+
+    def _interpreter(self, project: Project, asker: Asker) -> Interpreter:
+        """The asker's own, unless it would as well start in another one that the project wants."""
+        state = self._places.state
+        if asker.restarts and (project.settings.python or project.python_pin):
+            return find_interpreter(project, None, state)
+        own = inspect(Path(asker.executable), state)
+        if project.requires_python and not fits(own, project.requires_python):
+            if asker.restarts:
+                return find_interpreter(project, None, state)
+            raise PkgviewError(
+                f"{project.root} needs Python {project.requires_python}, and this is {own.full} "
+                f"({own.executable})",
+                remedy=f"Start it with {shlex.quote(str(self._places.mount / 'bin/python'))}, "
+                "which is the project's own.",
+            )
+        return own
+
+    async def _follow(self, resolution: _Resolution, tell: Tell) -> Outcome:
+        """Tell how far it is until it is over."""
+        while resolution.outcome is None:
+            changed = resolution.changed
+            await tell({**resolution.snapshot, "project": shown(resolution.prepared.root)})
+            with trio.move_on_after(BEAT):
+                await changed.wait()
+        return resolution.outcome
+
+    # One resolution
+
+    async def _run(self, resolution: _Resolution) -> None:
+        """A system task: see that there is an outcome, whatever happens."""
+        prepared = resolution.prepared
+        try:
+            async with self._slots:
+                answer = await self._answer_of(resolution)
+        except Exception:
+            logger.exception("the resolution of %s failed", prepared.root)
+            error = PkgviewError(
+                f"the view of {prepared.root} could not be made",
+                remedy="The daemon's log says why.",
+            )
+            answer = refusal(error, Path(prepared.root))
+        python = prepared.interpreter.python.version
+        if "view" in answer:
+            outcome = Outcome(view=ViewId(answer["view"]), python=python)
+        else:
+            logger.warning("%s: %s", prepared.root, answer["what"])
+            outcome = Outcome(view=prepared.last, python=python, **answer)
+            if len(self._failures) >= MOST_REMEMBERED:
+                del self._failures[next(iter(self._failures))]
+            self._failures[prepared.key] = _Failure(prepared.inputs, outcome, trio.current_time())
+        del self._running[prepared.key]
+        self._binder.refresh()
+        resolution.outcome = outcome
+        resolution.say()
+
+    async def _answer_of(self, resolution: _Resolution) -> dict[str, Any]:
+        """Run `unionfs.publishing.resolve_job`: its last line."""
+        prepared = resolution.prepared
+        request = {
+            "places": {name: os.fspath(path) for name, path in asdict(self._places).items()},
+            "root": prepared.root,
+            "executable": prepared.interpreter.executable,
+            "extras": prepared.extras,
+            "groups": prepared.groups,
+        }
+        last: dict[str, Any] = {}
+        try:
+            async with Job(self._command, request) as job:
+                logger.info("resolving %s for Python %s, pid %d", *prepared.key, job.pid)
+                async for message in job.messages(SILENT):
+                    last = message
+                    if "stage" in message:
+                        resolution.snapshot = Snapshot(**message)  # type: ignore[typeddict-item]
+                        resolution.say()
+        except trio.TooSlowError:
+            what = f"the resolution of {prepared.root} said nothing for {SILENT:.0f} s"
+            return refusal(PkgviewError(what), Path(prepared.root))
+        if "view" in last or "what" in last:
+            return last
+        how = f"status {job.returncode}"
+        if job.returncode is not None and job.returncode < 0:
+            how = signal.Signals(-job.returncode).name
+        what = f"the resolution of {prepared.root} was ended by {how}"
+        return refusal(PkgviewError(what, remedy="Start the program again."), Path(prepared.root))
+
+
+def untrusted(root: str, problem: str) -> PkgviewError:
+    """Why a project does not count, and the command that makes it count."""
+    return PkgviewError(
+        f"{root} is not used, because it is not yours alone: {problem}",
+        remedy=f"If you trust everybody who may write there: `pkgview trust {shlex.quote(root)}`.",
+    )
+
+
+def refused_notice(refused: Candidate) -> str:
+    """The same as a program is told it that would have used it."""
+    error = untrusted(refused.root, refused.refused)
+    return f"pkgview: {shown(error.what)}\n  {shown(error.remedy)}\n"
