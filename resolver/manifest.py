@@ -1,72 +1,62 @@
 """The manifest: what one view is made of. Immutable, and named by its own digest.
 
-A manifest is canonical JSON (sorted keys, no white space, ASCII), so equal manifests are equal
-bytes, and the view's id, the first 128 bits of their SHA-256, says all that the view contains:
-every layer is an archive whose name is the digest of its contents.
+A manifest says which kind of namespace the view is, what it is made for, and its layers: which
+archive, and where in the view that archive's top-level directories go. It knows nothing of any
+kind: what `target` and the directories' names mean is the kind's own (`resolver.python.target`).
+
+It is canonical JSON (sorted keys, no white space, ASCII), so equal manifests are equal bytes, and
+the view's id, the first 128 bits of their SHA-256, says all that the view contains: every layer is
+an archive whose name is the digest of its contents. Layers of most kinds go to the same places, so
+these are written once and layers refer to them by number:
+
+    {"format": 2, "kind": "python", "target": {"executable": …, "version": "3.11"},
+     "grafts": [[["purelib", "lib/python3.11/site-packages"], …]],
+     "layers": [{"archive": …, "grafts": 0, "name": "six", "version": "1.17.0"}, …]}
+
+Format 1 had Python's places as fields of its own. Its views go on being served.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
-from typing import Any, NewType
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NewType
 
 from resolver import remembered
 from resolver.errors import PkgviewError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 ViewId = NewType("ViewId", str)
 """32 lower-case hexadecimal digits."""
 
-FORMAT = 1
+Grafts = tuple[tuple[str, str], ...]
+"""Where an archive's top-level directories go in the view: (directory, path), "" for the view's
+root. Where two of them meet the earlier wins; a directory that is not listed is not shown."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schemes:
-    """Where the parts of a wheel lie in a view, relative to its root ("" is the root itself).
-
-    The words are those of `sysconfig`; the values are what the interpreter's own `venv` scheme
-    says, e.g. purelib "lib/python3.11/site-packages". They become names in a directory, so a path
-    that is absolute, or has an empty name, "." or ".." in it, is refused.
-    """
-
-    purelib: str
-    platlib: str
-    scripts: str
-    headers: str
-    data: str
-
-    def __post_init__(self) -> None:
-        for scheme, path in asdict(self).items():
-            names = path.split("/") if path else []
-            if "\0" in path or {"", ".", ".."} & set(names):
-                raise PkgviewError(
-                    f"the interpreter puts {scheme} at {path!r}, which is no place in a view",
-                    remedy="Choose another interpreter with `pkgview up --python PATH`.",
-                )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Python:
-    """The interpreter a view is for: `version` is "3.11" or, free-threaded, "3.13t"."""
-
-    version: str
-    executable: str
-    schemes: Schemes
+FORMAT = 2
+_FORMAT_1 = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerSpec:
     """One layer: `archive` is the archive's file name; name and version are its distribution's.
 
-    Layers that pkgview makes itself (a view's skeleton) have no distribution: "". `bytecode` is the
-    archive with what the layer's sources were compiled to; "": there is none.
+    Layers that pkgview makes itself (a view's own files) have no distribution: "". `bytecode` is
+    the archive with what the layer's sources were compiled to; "": there is none.
+    `PkgviewError` where `grafts` leave the view.
     """
 
     archive: str
+    grafts: Grafts
     name: str = ""
     version: str = ""
     bytecode: str = ""
+
+    def __post_init__(self) -> None:
+        check_grafts(self.grafts)
 
     @property
     def archives(self) -> tuple[str, ...]:
@@ -76,9 +66,10 @@ class LayerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """An interpreter and its layers, first match wins."""
+    """A view's kind, what it is for in that kind's own words, and its layers: first match wins."""
 
-    python: Python
+    kind: str
+    target: Mapping[str, str]
     layers: tuple[LayerSpec, ...]
 
     @property
@@ -88,12 +79,29 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Canonical JSON; the view's id is taken from these bytes."""
-        fields = {"format": FORMAT, **asdict(self), "layers": [*map(_fields, self.layers)]}
+        numbers: dict[Grafts, int] = {}
+        layers = [
+            {
+                "archive": layer.archive,
+                "grafts": numbers.setdefault(layer.grafts, len(numbers)),
+                "name": layer.name,
+                "version": layer.version,
+                **({"bytecode": layer.bytecode} if layer.bytecode else {}),
+            }
+            for layer in self.layers
+        ]
+        fields = {
+            "format": FORMAT,
+            "kind": self.kind,
+            "target": dict(self.target),
+            "grafts": list(numbers),
+            "layers": layers,
+        }
         return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode("ascii")
 
     @property
     def id(self) -> ViewId:
-        """The name of the view."""
+        """The name of the view that is published from it."""
         return view_id(self.to_bytes())
 
     @classmethod
@@ -108,11 +116,10 @@ class Manifest:
             fields: dict[str, Any] = json.loads(data)
             found = fields["format"]
             if found == FORMAT:
-                return cls(
-                    python=_python(fields["python"]),
-                    layers=tuple(LayerSpec(**_texts(layer)) for layer in fields["layers"]),
-                )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                return _read(fields)
+            if found == _FORMAT_1:
+                return _read_format_1(fields)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             # Whoever writes a manifest also names it, so the right digest says nothing of its form.
             raise PkgviewError(
                 f"manifest {expected} is no manifest: {error!r}",
@@ -124,27 +131,67 @@ class Manifest:
         )
 
 
-def _fields(layer: LayerSpec) -> dict[str, str]:
-    """Without `bytecode` where there is none: manifests were written before there was any."""
-    return {key: value for key, value in asdict(layer).items() if value or key != "bytecode"}
-
-
-def _python(fields: dict[str, Any]) -> Python:
-    schemes = Schemes(**_texts(fields["schemes"]))
-    return Python(
-        **_texts({key: value for key, value in fields.items() if key != "schemes"}), schemes=schemes
-    )
-
-
-def _texts(fields: dict[str, Any]) -> dict[str, str]:
-    """The same fields, each of which must be text that can stand in a path."""
-    for key, value in fields.items():
-        if not isinstance(value, str):
-            raise TypeError(f"{key} is no text")
-        os.fsencode(value)
-    return fields
+def check_grafts(grafts: Grafts) -> None:
+    """They become names in a directory: no absolute path, no empty name, "." or ".." in it."""
+    for directory, path in grafts:
+        names = path.split("/") if path else []
+        if "\0" in path or {"", ".", ".."} & set(names):
+            raise PkgviewError(
+                f"{directory} would go to {path!r}, which is no place in a view",
+                remedy="Make the view for another target, such as another interpreter "
+                "(`pkgview up --python PATH`).",
+            )
 
 
 def view_id(manifest: bytes) -> ViewId:
     """The first 128 bits of the SHA-256: no two manifests by accident, no second one by design."""
     return ViewId(remembered.digest(manifest))
+
+
+def _read(fields: dict[str, Any]) -> Manifest:
+    grafts = [_grafts(one) for one in fields["grafts"]]
+    return Manifest(
+        kind=_text(fields["kind"]),
+        target=_texts(fields["target"]),
+        layers=tuple(_layer(one, grafts[_number(one["grafts"])]) for one in fields["layers"]),
+    )
+
+
+def _read_format_1(fields: dict[str, Any]) -> Manifest:
+    python = dict(fields["python"])
+    schemes = _texts(python.pop("schemes"))
+    grafts = _grafts(
+        [name, schemes[name]] for name in ("purelib", "platlib", "scripts", "headers", "data")
+    )
+    return Manifest(
+        kind="python",
+        target=_texts(python),
+        layers=tuple(_layer(one, grafts) for one in fields["layers"]),
+    )
+
+
+def _layer(fields: dict[str, Any], grafts: Grafts) -> LayerSpec:
+    texts = {key: value for key, value in fields.items() if key != "grafts"}
+    return LayerSpec(grafts=grafts, **_texts(texts))
+
+
+def _grafts(pairs: Any) -> Grafts:  # noqa: ANN401 - from a file
+    return tuple((_text(directory), _text(path)) for directory, path in pairs)
+
+
+def _number(value: Any) -> int:  # noqa: ANN401 - from a file
+    if type(value) is not int or value < 0:
+        raise TypeError("grafts is no number")
+    return value
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - from a file
+    """Text that can stand in a path."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    os.fsencode(value)
+    return value
+
+
+def _texts(fields: dict[str, Any]) -> dict[str, str]:
+    return {_text(key): _text(value) for key, value in fields.items()}

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.manifest import LayerSpec, Manifest, Python, Schemes, ViewId
 from resolver.places import Places
+from resolver.python.target import Python, Schemes
 from unionfs.archive.layer import Kind
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
@@ -30,6 +30,8 @@ from unionfs.view.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from resolver.manifest import ViewId
 
 # Tests decide when something is compiled.
 os.environ["PKGVIEW_COMPILE"] = "0"
@@ -129,8 +131,8 @@ def serving(directory: Path) -> Iterator[Served]:
     archives = [store.add(members, metas[0]), store.add(other, metas[1])]
     schemes = Schemes(purelib="site", platlib="site", scripts="bin", headers="include", data="")
     python = Python(version="3.11", executable="/usr/bin/python3.11", schemes=schemes)
-    layers = tuple(LayerSpec(archive=name) for name in archives)
-    view = publish(places, Manifest(python=python, layers=layers), store, registry)
+    layers = tuple(python.layer(name) for name in archives)
+    view = publish(places, python.manifest(layers), store, registry)
     asked: list[int] = []
 
     async def current(tid: int) -> ViewId:

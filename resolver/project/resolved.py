@@ -1,4 +1,4 @@
-"""What is known of a project: which view it has for which Python, and from which inputs.
+"""What is known of a project: which views it has, of which kind, for what, from which inputs.
 
 One JSON file a project, in `<state>/projects/`, replaced atomically. It is what makes
 `pkgview up` with nothing to do cheap, and where a binding finds a project's view.
@@ -20,19 +20,24 @@ if TYPE_CHECKING:
 
     from resolver.manifest import ViewId
 
+PYTHON = "python"
+"""The kind of most views, and of all that were recorded before there were others."""
+
 _VIEW = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedView:
-    """One view of a project: for which `python`, and the `fingerprint` of all it follows from.
+    """One view of a project: of which `kind` and which `variant` of those ("3.11", for Python).
 
-    `inputs` is the fingerprint of the project's inputs alone ("": not known), which tells whether
-    they have changed since; `extras` and `groups` are those that were asked for besides. `unbuilt`:
-    the project itself is in it as its files say, because nothing could be built.
+    `fingerprint` is that of all it follows from; `inputs` that of the project's inputs alone ("":
+    not known), which tells whether they have changed since; `extras` and `groups` are those that
+    were asked for besides. `unbuilt`: the project itself is in it as its files say, because nothing
+    could be built.
     """
 
-    python: str
+    kind: str
+    variant: str
     view: ViewId
     fingerprint: str
     inputs: str = ""
@@ -43,7 +48,7 @@ class ResolvedView:
     def __post_init__(self) -> None:
         """`ValueError` for what no `up` has written: the fields come from a file."""
         fields = (
-            *(self.python, self.view, self.fingerprint, self.inputs),
+            *(self.kind, self.variant, self.view, self.fingerprint, self.inputs),
             *(*self.extras, *self.groups),
         )
         if not all(isinstance(text, str) for text in fields) or not _VIEW.fullmatch(self.view):
@@ -62,17 +67,26 @@ class Resolved:
         """The project's name under `projects/`: readable first, unambiguous last."""
         return project_key(self.root)
 
-    def view_for(self, python: str | None) -> ResolvedView | None:
-        """The view for that Python, else the newest, else None."""
-        return self.exactly(python) or (self.views[-1] if self.views else None)
+    @property
+    def newest(self) -> ResolvedView | None:
+        """The project's newest view: of Python's where it has one, else of any kind."""
+        return self.view_for(None) or (self.views[-1] if self.views else None)
 
-    def exactly(self, python: str | None) -> ResolvedView | None:
-        """The view for that Python, or None."""
-        return next((view for view in reversed(self.views) if view.python == python), None)
+    def view_for(self, variant: str | None, kind: str = PYTHON) -> ResolvedView | None:
+        """The view of that kind and variant, else the newest of that kind, else None."""
+        of_kind = [view for view in self.views if view.kind == kind]
+        return self.exactly(variant, kind) or (of_kind[-1] if of_kind else None)
+
+    def exactly(self, variant: str | None, kind: str = PYTHON) -> ResolvedView | None:
+        """The view of that kind and variant, or None."""
+        same = (kind, variant)
+        found = (one for one in reversed(self.views) if (one.kind, one.variant) == same)
+        return next(found, None)
 
     def with_view(self, view: ResolvedView) -> Resolved:
-        """The same project after `up`: one view a Python, the new one last."""
-        others = tuple(old for old in self.views if old.python != view.python)
+        """The same project after `up`: one view of each kind and variant, the new one last."""
+        same = (view.kind, view.variant)
+        others = tuple(old for old in self.views if (old.kind, old.variant) != same)
         return replace(self, views=(*others, view))
 
 
@@ -97,6 +111,8 @@ def load_key(projects: Path, key: str) -> Resolved | None:
 
 
 def _view(*, extras: Sequence[str] = (), groups: Sequence[str] = (), **fields: Any) -> ResolvedView:  # noqa: ANN401 - from a file
+    if "python" in fields:  # as it was written before there were other kinds
+        fields = {"kind": PYTHON, "variant": fields.pop("python"), **fields}
     return ResolvedView(extras=tuple(extras), groups=tuple(groups), **fields)
 
 

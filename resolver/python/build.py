@@ -23,17 +23,17 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input
-from resolver.project.requirements import normalised
 from resolver.python.directurl import of_directory
 from resolver.python.index import uv_environment
+from resolver.python.requirements import normalised
 from resolver.python.selection import Choice, Source
 from resolver.python.uv import explanation_of, refuse_undecodable, run_child, uv_binary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from resolver.project.project import Project
     from resolver.python.interpreter import Interpreter
+    from resolver.python.project import PythonProject
 
 SHOWN_LINES = 30
 """Of a failed build's output: the last ones, where the reason is."""
@@ -124,7 +124,7 @@ async def build_editable(
     return into
 
 
-def static_editable(project: Project, into: Path) -> Path:
+def static_editable(project: PythonProject, into: Path) -> Path:
     """The same tree as `build_editable` makes, from what pyproject.toml says, running no code.
 
     For use without activation, which may not build. What only the back end knows is missing:

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
-from resolver.manifest import Python, Schemes
 from resolver.onpath import first_python, is_shims, may_run, pythons
+from resolver.python.target import Python, Schemes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from resolver.project.project import Project
+    from resolver.python.project import PythonProject
 
 OLDEST = (3, 10)
 FORMAT = 2
@@ -74,7 +74,7 @@ class Interpreter:
 
 
 def find_interpreter(
-    project: Project | None,
+    project: PythonProject | None,
     request: str | None,
     state: Path,
     *,
@@ -119,7 +119,9 @@ def find_interpreter(
     )
 
 
-def is_first(interpreter: Interpreter, project: Project, request: str | None, state: Path) -> bool:
+def is_first(
+    interpreter: Interpreter, project: PythonProject, request: str | None, state: Path
+) -> bool:
     """Whether it was chosen for being the first on PATH, and would be by any project of its kind.
 
     So it follows from that program's file, and from what the project says.
@@ -154,7 +156,7 @@ def inspect(executable: Path, state: Path) -> Interpreter:
     return found
 
 
-def _asked(project: Project | None, request: str | None) -> Iterator[tuple[str, str]]:
+def _asked(project: PythonProject | None, request: str | None) -> Iterator[tuple[str, str]]:
     if request:
         yield request, "--python"
     elif project and project.settings.python:
@@ -164,7 +166,7 @@ def _asked(project: Project | None, request: str | None) -> Iterator[tuple[str, 
 
 
 def _find(
-    asked: str, origin: str, project: Project | None, state: Path, env: Mapping[str, str]
+    asked: str, origin: str, project: PythonProject | None, state: Path, env: Mapping[str, str]
 ) -> Interpreter:
     if "/" in asked:
         base = Path.cwd() if origin == "--python" or project is None else project.directory

@@ -31,10 +31,11 @@ import trio
 from resolver.atomic import sweep, write_atomically
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
-from resolver.project.project import Kind, fingerprint, project_without_lock
-from resolver.project.requirements import normalised
+from resolver.project.project import fingerprint
 from resolver.python.index import uv_environment
 from resolver.python.pins import narrowed
+from resolver.python.project import Origin, project_without_lock
+from resolver.python.requirements import normalised
 from resolver.python.resolution import Resolution, absolute_requirement, lowest_python, uv_arguments
 from resolver.python.uv import run_uv
 from resolver.remembered import project_key
@@ -43,8 +44,8 @@ from resolver.scratch import scratch
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
-    from resolver.project.project import Project
     from resolver.python.interpreter import Interpreter
+    from resolver.python.project import PythonProject
 
 _TEMPORARY = "pylock.tmp-"
 _SCRATCH = ".tmp-"
@@ -61,14 +62,14 @@ class Lock:
     """
 
     path: Path
-    project: Project
+    project: PythonProject
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     added: Lock | None = None
 
 
 async def lock(  # noqa: PLR0913 - the command line's options, by keyword
-    project: Project,
+    project: PythonProject,
     interpreter: Interpreter,
     *,
     extras: Sequence[str] = (),
@@ -97,16 +98,18 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
         offline=offline,
         no_build=no_build,
     )
-    if project.kind not in {Kind.PYLOCK, Kind.UV}:
+    if project.origin not in {Origin.PYLOCK, Origin.UV}:
         path = await _in_state(resolution, state, frozen=frozen)
         return Lock(path=path, project=project)
     if upgrade:
-        command = "pkgview lock --upgrade" if project.kind is Kind.PYLOCK else "uv lock --upgrade"
+        command = (
+            "pkgview lock --upgrade" if project.origin is Origin.PYLOCK else "uv lock --upgrade"
+        )
         raise PkgviewError(
-            f"{project.root} is locked by its own {project.kind}, which is honoured as it is",
+            f"{project.root} is locked by its own {project.origin}, which is honoured as it is",
             remedy=f"Run `{command}` there to renew it.",
         )
-    if project.kind is Kind.PYLOCK:
+    if project.origin is Origin.PYLOCK:
         base = _own(project, extras, groups)
     else:
         # An export resolves nothing, so it is no breach of `frozen`.
@@ -120,7 +123,7 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
 
 
 async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
-    project: Project,
+    project: PythonProject,
     interpreter: Interpreter,
     *,
     extras: Sequence[str] = (),
@@ -133,18 +136,18 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
     Versions of an existing `pylock.toml` are preferred unless `upgrade`. A lock for others has to
     hold from requires-python's lowest version on; where there is none, from this interpreter's.
     """
-    source = project_without_lock(project.root) if project.kind is Kind.PYLOCK else project
+    source = project_without_lock(project.root) if project.origin is Origin.PYLOCK else project
     if source is None:
         raise PkgviewError(
             f"{project.root} has a pylock.toml, and nothing that it could be made from",
             remedy="List the requirements in pyproject.toml or requirements.txt.",
         )
-    if source.kind is Kind.SCRIPT:
+    if source.origin is Origin.SCRIPT:
         raise PkgviewError(
             f"{source.root} is a script: it has no directory of its own for a pylock.toml",
             remedy="Nothing to do: its lock is kept in pkgview's state.",
         )
-    if source.kind is Kind.UV:
+    if source.origin is Origin.UV:
         raise PkgviewError(
             f"{source.root} is locked by uv.lock, which a pylock.toml would hide",
             remedy="Run `uv lock`; for other tools, `uv export --format pylock.toml`.",
@@ -165,7 +168,7 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
     return path
 
 
-def _own(project: Project, extras: Sequence[str], groups: Sequence[str]) -> Lock:
+def _own(project: PythonProject, extras: Sequence[str], groups: Sequence[str]) -> Lock:
     """The project's own pylock.toml; asking for an extra or group that it has not is an error."""
     path = project.root / "pylock.toml"
     try:
@@ -236,7 +239,7 @@ async def _in_state(resolution: Resolution, state: Path, *, frozen: bool) -> Pat
     return path
 
 
-def _directory(project: Project, state: Path) -> Path:
+def _directory(project: PythonProject, state: Path) -> Path:
     """Resolved, because uv's relative paths are: a link in between would lead them astray."""
     return Path(os.path.realpath(state)) / "locks" / project_key(str(project.root))
 

@@ -14,17 +14,17 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
-from resolver.project.requirements import normalised
+from resolver.python.requirements import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from resolver.project.project import Project
+    from resolver.python.project import PythonProject
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def narrowed(data: bytes, project: Project, *, exempt: Iterable[str] = ()) -> bytes:
+def narrowed(data: bytes, project: PythonProject, *, exempt: Iterable[str] = ()) -> bytes:
     """A pylock.toml with only those files that the project's requirement files pin.
 
     All that is not pinned, or pinned to other files, is collected and raised at once. `exempt`

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
-from resolver.project.project import Kind
+from resolver.python.project import Origin
 
 if TYPE_CHECKING:
-    from resolver.project.project import Project
     from resolver.python.interpreter import Interpreter
+    from resolver.python.project import PythonProject
 
 FORMAT = "lock 1"
 """Part of every fingerprint: raised where the same inputs shall be locked anew."""
@@ -26,7 +26,7 @@ class Resolution:
     versions are taken already.
     """
 
-    project: Project
+    project: PythonProject
     interpreter: Interpreter
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -61,11 +61,11 @@ def uv_arguments(resolution: Resolution, output: Path, constraints: Path) -> lis
     if resolution.constraints is not None:
         constraints.write_text("\n".join(resolution.constraints))
         sources, named = ["-"], [f"--constraints={constraints}"]
-    elif project.kind is Kind.UV:
+    elif project.origin is Origin.UV:
         return ["export", "--frozen", "--no-default-groups", *named, *shared]
-    elif project.kind is Kind.PYPROJECT:
+    elif project.origin is Origin.PYPROJECT:
         sources = [str(project.root / "pyproject.toml")]
-    elif project.kind is Kind.SCRIPT:
+    elif project.origin is Origin.SCRIPT:
         sources, named = [str(project.root)], []
     else:
         sources, named = _requirement_sources(resolution)

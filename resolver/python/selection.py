@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
     from packaging.markers import Environment
 
-    from resolver.project.project import Project
     from resolver.python.interpreter import Interpreter
     from resolver.python.lock import Lock
+    from resolver.python.project import PythonProject
 
 _SHOWN_TAGS = 6
 """Platforms named in an error before "…"."""
@@ -120,12 +120,12 @@ def select(
     return (*chosen, *own)
 
 
-def is_project(choice: Choice, project: Project) -> bool:
+def is_project(choice: Choice, project: PythonProject) -> bool:
     """Whether the choice is the project itself."""
     return choice.kind is Source.DIRECTORY and choice.path == project.root
 
 
-def _own_package(project: Project, chosen: Iterable[Choice]) -> tuple[Choice, ...]:
+def _own_package(project: PythonProject, chosen: Iterable[Choice]) -> tuple[Choice, ...]:
     """The project itself, where it is a package and its lock does not list it."""
     if not project.package:
         return ()
@@ -143,7 +143,7 @@ def _own_package(project: Project, chosen: Iterable[Choice]) -> tuple[Choice, ..
     return (own,)
 
 
-def _refuse_builds(chosen: Iterable[Choice], project: Project) -> None:
+def _refuse_builds(chosen: Iterable[Choice], project: PythonProject) -> None:
     building = [choice for choice in chosen if choice.runs_code and not is_project(choice, project)]
     if building:
         listed = ", ".join(f"{one.name} {one.version or ''}".strip() for one in building)

@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
-from resolver.manifest import Manifest
 from resolver.places import Places
 from resolver.project import resolved
 from resolver.python.interpreter import inspect
 from unionfs.control import control
 from unionfs.control.rendezvous import rendezvous
 from unionfs.daemon import launch
+from unionfs.formats.python.generated import notice_layer, skeleton_layer
 from unionfs.mounting import unmounting
-from unionfs.publishing.generated import notice_layer, skeleton_layer
 from unionfs.publishing.publish import publish
 from unionfs.store.local import Store
 from unionfs.view.registry import Registry
@@ -92,14 +91,17 @@ class Scene:
 
     def _publish(self) -> None:
         store = Store(self.places.store)
-        layers = (skeleton_layer(store, self.python), notice_layer(store, "bench"))
-        registry = Registry(self.places.state / "registry.sqlite3")
-        view = publish(
-            self.places, Manifest(python=self.python.python, layers=layers), store, registry
+        layers = (
+            skeleton_layer(store, self.python),
+            notice_layer(store, self.python.python, "bench"),
         )
+        registry = Registry(self.places.state / "registry.sqlite3")
+        view = publish(self.places, self.python.python.manifest(layers), store, registry)
         registry.close()
         record = resolved.Resolved(root=str(self.directory)).with_view(
-            resolved.ResolvedView(python=self.python.python.version, view=view, fingerprint="")
+            resolved.ResolvedView(
+                kind="python", variant=self.python.python.version, view=view, fingerprint=""
+            )
         )
         resolved.save(self.places.state / "projects", record)
         self.ask("refresh")

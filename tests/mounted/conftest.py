@@ -142,12 +142,12 @@ if __name__ == "__main__":
 
 import pytest  # noqa: E402 - the daemon above does without
 
-from resolver.manifest import Manifest, ViewId  # noqa: E402 - the same
+from resolver.manifest import ViewId  # noqa: E402 - the same
 from resolver.project import resolved  # noqa: E402 - the same
 from resolver.python.interpreter import Interpreter, inspect  # noqa: E402 - the same
 from resolver.python.uv import uv_binary  # noqa: E402 - the same
 from unionfs.control.rendezvous import rendezvous  # noqa: E402 - the same
-from unionfs.publishing.generated import notice_layer, skeleton_layer  # noqa: E402 - the same
+from unionfs.formats.python.generated import notice_layer, skeleton_layer  # noqa: E402 - the same
 from unionfs.publishing.publish import publish  # noqa: E402 - the same
 from unionfs.store.local import Store  # noqa: E402 - the same
 from unionfs.view.registry import Registry  # noqa: E402 - the same
@@ -714,11 +714,10 @@ class Stage:
 
     def view(self, text: str) -> str:
         """A view that nobody has, one for each text."""
-        manifest = Manifest(
-            python=self.interpreter.python,
-            layers=(
+        manifest = self.interpreter.python.manifest(
+            (
                 skeleton_layer(self.store, self.interpreter),
-                notice_layer(self.store, text),
+                notice_layer(self.store, self.interpreter.python, text),
             ),
         )
         registry = Registry(self.places.state / "registry.sqlite3")
@@ -744,7 +743,7 @@ class Stage:
         projects = self.places.state / "projects"
         record = resolved.load(projects, str(project))
         made = resolved.ResolvedView(
-            python=python or self.python, view=ViewId(view), fingerprint=view
+            kind="python", variant=python or self.python, view=ViewId(view), fingerprint=view
         )
         resolved.save(projects, record.with_view(made))
         self.ask("refresh")

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.manifest import LayerSpec, Manifest
 from resolver.python.interpreter import inspect
 from unionfs.archive.framecache import CACHE_SIZE
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
 from unionfs.control import control
 from unionfs.control.rendezvous import rendezvous
+from unionfs.formats.python.generated import skeleton_layer
 from unionfs.mounting import mounts
-from unionfs.publishing.generated import skeleton_layer
 from unionfs.publishing.publish import publish
 from unionfs.store.local import Store
 from unionfs.view.registry import Registry
@@ -58,9 +57,12 @@ def filled(places: Places) -> Path:
     store = Store(places.store)
     interpreter = inspect(Path(sys.executable).resolve(), places.state)
     meta = Meta(kind="distribution", name="much", version="1", stem="much-1")
-    layers = (skeleton_layer(store, interpreter), LayerSpec(archive=store.add(members, meta)))
+    layers = (
+        skeleton_layer(store, interpreter),
+        interpreter.python.layer(store.add(members, meta)),
+    )
     with closing(Registry(places.state / "registry.sqlite3")) as registry:
-        view = publish(places, Manifest(python=interpreter.python, layers=layers), store, registry)
+        view = publish(places, interpreter.python.manifest(layers), store, registry)
     version = interpreter.python.version
     return places.mount / f"views/{view}/lib/python{version}/site-packages/much"
 

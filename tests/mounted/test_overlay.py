@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.manifest import LayerSpec, Manifest, Python, Schemes
+from resolver.python.target import Python, Schemes
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import members_of_directory
 from unionfs.publishing.publish import publish
@@ -153,9 +153,7 @@ def view_of(places: Places, layers: list[Path]) -> Path:
     ]
     schemes = Schemes(purelib="p", platlib="p", scripts="s", headers="h", data="")
     python = Python(version="3.11", executable="/usr/bin/python3", schemes=schemes)
-    manifest = Manifest(
-        python=python, layers=tuple(LayerSpec(archive=archive) for archive in archives)
-    )
+    manifest = python.manifest(tuple(python.layer(archive) for archive in archives))
     registry = Registry(places.state / "registry.sqlite3")
     try:
         return places.mount / "views" / publish(places, manifest, store, registry)

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.manifest import LayerSpec, Manifest
 from resolver.python.interpreter import Interpreter, inspect
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
 from unionfs.daemon import launch
-from unionfs.publishing.generated import skeleton_layer
+from unionfs.formats.python.generated import skeleton_layer
 from unionfs.publishing.publish import publish
 from unionfs.store.local import Store
 from unionfs.view.registry import Registry
@@ -70,8 +69,8 @@ class Mount:
     def view(self, *archives: str) -> Path:
         """A view with an interpreter, which nobody has looked at yet."""
         skeleton = skeleton_layer(self.store, self.interpreter)
-        layers = (skeleton, *(LayerSpec(archive=archive) for archive in archives))
-        manifest = Manifest(python=self.interpreter.python, layers=layers)
+        layers = (skeleton, *(self.interpreter.python.layer(archive) for archive in archives))
+        manifest = self.interpreter.python.manifest(layers)
         registry = Registry(self.site.places.state / "registry.sqlite3")
         try:
             view = publish(self.site.places, manifest, self.store, registry)

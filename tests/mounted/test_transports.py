@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.manifest import LayerSpec, Manifest
 from resolver.python.interpreter import inspect
 from unionfs.archive.layer import Kind
 from unionfs.archive.meta import Meta
@@ -31,7 +30,7 @@ from unionfs.archive.pack import Member
 from unionfs.control import control
 from unionfs.control.rendezvous import rendezvous
 from unionfs.daemon import launch
-from unionfs.publishing.generated import skeleton_layer
+from unionfs.formats.python.generated import skeleton_layer
 from unionfs.publishing.publish import publish
 from unionfs.store.local import Store
 from unionfs.view.registry import Registry
@@ -68,9 +67,9 @@ def roots(shop: Site, monkeypatch: pytest.MonkeyPatch) -> Roots:
         Member(path=b"data/nowhere", kind=Kind.SYMLINK, target=b"no"),
     ]
     archive = store.add(members, Meta(kind="distribution", name="a", version="1", stem="a-1"))
-    layers = (skeleton_layer(store, found), LayerSpec(archive=archive))
+    layers = (skeleton_layer(store, found), found.python.layer(archive))
     registry = Registry(shop.places.state / "registry.sqlite3")
-    view = publish(shop.places, Manifest(python=found.python, layers=layers), store, registry)
+    view = publish(shop.places, found.python.manifest(layers), store, registry)
     registry.close()
     made = {}
     for transport in TRANSPORTS:
@@ -219,8 +218,8 @@ def test_a_listing_of_what_grows_is_not_kept(roots: Roots, shop: Site) -> None:
         meta = Meta(kind="distribution", name="new", version=str(number), stem=f"new-{number}")
         archive = store.add([member], meta)
         registry = Registry(shop.places.state / "registry.sqlite3")
-        layers = (skeleton_layer(store, found), LayerSpec(archive=archive))
-        view = publish(shop.places, Manifest(python=found.python, layers=layers), store, registry)
+        layers = (skeleton_layer(store, found), found.python.layer(archive))
+        view = publish(shop.places, found.python.manifest(layers), store, registry)
         registry.close()
         for root in roots.values():
             assert view in os.listdir(root / "views")

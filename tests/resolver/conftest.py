@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from resolver.project.project import Project, find_project
 from resolver.python.interpreter import Interpreter, inspect
+from resolver.python.project import PythonProject, find_project
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +103,7 @@ class Tree:
         path.write_text(text)
         return path
 
-    def project(self, directory: str = "") -> Project:
+    def project(self, directory: str = "") -> PythonProject:
         found = find_project(self.root / directory)
         assert found is not None
         return found

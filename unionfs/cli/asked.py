@@ -11,14 +11,17 @@ import click
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from resolver.project.project import Kind, find_project, project_of_script
 from resolver.project.trust import problem
+from resolver.python.project import PythonProject
 from unionfs.cli import console
+from unionfs.formats.kind import projects_at as found_projects
+from unionfs.kinds import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from resolver.project.project import Project
+    from unionfs.formats.kind import Kind
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
     """What an option is, to the command that it is put on."""
@@ -41,6 +44,13 @@ GROUP = click.option(
     help="Add a dependency group (PEP 735); may be repeated.",
 )
 OFFLINE = click.option("--offline", is_flag=True, help="Ask no network.")
+KIND = click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(sorted(KINDS)),
+    help="Of that kind only; may be repeated. Default: of every kind that the project is.",
+)
 FROZEN = click.option(
     "--frozen", is_flag=True, help="Never resolve anew; fail where the lock is outdated."
 )
@@ -69,49 +79,87 @@ def absolute(path: Path) -> Path:
         ) from error
 
 
-def project_at(path: Path) -> Project:
-    """The project that a directory belongs to, or that a script is or belongs to."""
-    here = absolute(path)
+def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Project]]:
+    """The projects that a directory belongs to, of the kinds `among` or of any; never none.
+
+    Of a script: the one that it is, or those of its directory.
+    """
     try:
         is_file = path.is_file()
         path.lstat()
-        found = project_of_script(path) if is_file else find_project(path)
+        found = found_projects(path, among)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PkgviewError(
             f"there is no {path}", remedy="Name the project's directory, or a script."
         ) from error
     except OSError as error:
         raise PkgviewError(
-            f"{error.filename or here} cannot be looked at: {error.strerror}",
+            f"{error.filename or absolute(path)} cannot be looked at: {error.strerror}",
             remedy="Name a project that you may read.",
         ) from error
-    if found is None:
+    if not found:
         raise PkgviewError(
-            f"{Path(os.path.realpath(path))} belongs to no project: no pylock.toml, "
-            "pyproject.toml with [project] or requirements.txt there or above"
+            f"{Path(os.path.realpath(path))} belongs to no project: no "
+            f"{_marks(among)} there or above"
             + (", and it has no inline block (PEP 723)" if is_file else ""),
             remedy="Create one of them, e.g. a requirements.txt that lists what it needs.",
         )
     return found
 
 
-def trusted_project_at(path: Path, *, trust: bool) -> Project:
-    """The same, for commands that act on what its files say, which may run their code.
+def project_at(path: Path) -> PythonProject:
+    """The project of Python's that a directory belongs to, or that a script is or belongs to."""
+    absolute(path)
+    ((_, project),) = projects_at(path, ["python"])
+    if not isinstance(project, PythonProject):
+        raise TypeError(f"{project} is no project of Python's")
+    return project
+
+
+def trusted_projects_at(
+    path: Path, among: Sequence[str] = (), *, trust: bool
+) -> list[tuple[Kind, Project]]:
+    """The same, for commands that act on what their files say, which may run their code.
 
     Whoever may write to them could otherwise have us run what they like. `trust` is for a user who
     knows better, e.g. root in a container that a directory of the host's is bound into.
     """
+    absolute(path)
+    found = projects_at(path, among)
+    for _, project in found:
+        _refuse_untrusted(project, trust=trust)
+    return found
+
+
+def trusted_project_at(path: Path, *, trust: bool) -> PythonProject:
+    """The same for the one of Python's."""
     project = project_at(path)
+    _refuse_untrusted(project, trust=trust)
+    return project
+
+
+def _refuse_untrusted(project: Project, *, trust: bool) -> None:
     why = None if trust else _problem(project)
     if why is not None:
-        what = "the script" if project.kind is Kind.SCRIPT else "the project"
+        what = "the script" if project.root != project.directory else "the project"
         raise PkgviewError(
             f"{what} {project.root} is not used, because it is not yours alone: {why}",
             remedy="What it lists may run code as you. If you trust everybody who may write there, "
             f"use --trust, or `pkgview trust {shlex.quote(str(project.root))}` for good; else copy "
             "it, or change its owner or mode (chown, chmod go-w).",
         )
-    return project
+
+
+def _marks(among: Sequence[str]) -> str:
+    """What would make it a project, in words."""
+    names = [
+        "pyproject.toml with [project]" if mark == "pyproject.toml" else mark
+        for kind, (_, _, marks) in KINDS.items()
+        if not among or kind in among
+        for mark in marks
+        if mark != "uv.lock"  # it counts beside pyproject.toml only
+    ]
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def say_untrusted(project: Project) -> None:

@@ -24,6 +24,7 @@ from resolver.ownership import faults
 from resolver.where import where
 from unionfs.cli import console
 from unionfs.control.meeting import check_private, name_of
+from unionfs.kinds import other_marks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def _up(asked: Asked, began: float) -> bool:
     # All of the files lie in the directory itself.
     if found is None or any(faults([found.directory], os.geteuid(), found.files)):
         return False
+    if any(os.path.lexists(f"{found.directory}/{mark}") for mark in other_marks()):
+        return False  # there is more to be done than Python's
     places = where(os.environ)
     entry = remembered.recall(places["state"], found.here)
     entry = entry or remembered.recall(places["state"], found.anywhere)

@@ -20,6 +20,7 @@ import trio
 
 from unionfs.control import jobs
 from unionfs.control.jobs import Job
+from unionfs.kinds import PYTHON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,8 +57,10 @@ class CompileJobs:
 
     def consider(self, view: ViewId, manifest: Manifest) -> None:
         """Somebody looks into a view for the first time. Without distributions it is a notice."""
-        if os.environ.get(VARIABLE) != "0" and any(
-            layer.name and not layer.bytecode for layer in manifest.layers
+        if (
+            manifest.kind == PYTHON
+            and os.environ.get(VARIABLE) != "0"
+            and any(layer.name and not layer.bytecode for layer in manifest.layers)
         ):
             self._wanted.append(view)
             self._more.set()

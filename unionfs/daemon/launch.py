@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
+from resolver.manifest import FORMAT
 from unionfs.control import control
 from unionfs.control.rendezvous import DaemonAbsentError, elsewhere, rendezvous
 from unionfs.mounting import mounts, prerequisites, unmounting
@@ -54,11 +55,15 @@ MAX_LOG = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mounted:
-    """A mount that is there: `how` is "already", "new", or "mended" after a daemon that died."""
+    """A mount that is there: `how` is "already", "new", or "mended" after a daemon that died.
+
+    `outdated`: its daemon is of a version that cannot read the manifests of this one.
+    """
 
     mountpoint: Path
     pid: int
     how: str
+    outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +171,8 @@ def _greet(live: Rendezvous, mountpoint: Path, seconds: float) -> Mounted | None
             "this process is in another mount namespace",
             remedy="Run the command outside the container or sandbox, or bind the mount into it.",
         )
-    return Mounted(mountpoint=mountpoint, pid=said["pid"], how="already")
+    outdated = said.get("manifests", 1) < FORMAT  # the first that said nothing of it read 1
+    return Mounted(mountpoint=mountpoint, pid=said["pid"], how="already", outdated=outdated)
 
 
 def foreign(mount: mounts.Mount) -> PkgviewError:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resolver.manifest import FORMAT
 from unionfs.control import control
 from unionfs.daemon.launch import version
 from unionfs.mounting import mounts
@@ -87,7 +88,12 @@ class MountRequests:
 
     async def _ping(self, _: control.Request) -> dict[str, Any]:
         mounted = self._is_mounted()
-        return {"pid": self._life()["pid"], "version": version(), "mounted": mounted}
+        return {
+            "pid": self._life()["pid"],
+            "version": version(),
+            "manifests": FORMAT,
+            "mounted": mounted,
+        }
 
     async def _serves(self, request: control.Request) -> bool:
         """Whether it is mounted and knows the view; a question that nearly every `up` asks."""

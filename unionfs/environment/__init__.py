@@ -7,6 +7,6 @@ that run inside other programs (`pin`, `pip_guard`, `wait`, `enable`), never ins
 """
 
 from unionfs.environment.early import ENABLE_FILE, taught, waiting
-from unionfs.environment.skeleton import PIN_FILE, SkeletonFile, skeleton
+from unionfs.environment.skeleton import PIN_FILE, skeleton
 
-__all__ = ["ENABLE_FILE", "PIN_FILE", "SkeletonFile", "skeleton", "taught", "waiting"]
+__all__ = ["ENABLE_FILE", "PIN_FILE", "skeleton", "taught", "waiting"]

@@ -14,10 +14,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unionfs.environment.skeleton import SkeletonFile
+from unionfs.store.generated import GeneratedFile
 
 if TYPE_CHECKING:
-    from resolver.manifest import Python
+    from resolver.python.target import Python
 
 WAIT_FILE = "000_pkgview_wait"
 
@@ -31,15 +31,15 @@ _ENABLE = "import sys; sys.prefix == sys.base_prefix and __import__('_pkgview_en
 """In a virtual environment that has the user's site directory, not even the module is imported."""
 
 
-def waiting(python: Python, socket: str) -> list[SkeletonFile]:
+def waiting(python: Python, socket: str) -> list[GeneratedFile]:
     """What a view for `python` has besides while it waits; the daemon listens at `socket`."""
     files = [
-        SkeletonFile(path="purelib/_pkgview_wait.py", content=_module("wait.py", SOCKET=socket)),
-        SkeletonFile(path=f"purelib/{WAIT_FILE}.pth", content=_WAIT.encode()),
+        GeneratedFile(path="purelib/_pkgview_wait.py", content=_module("wait.py", SOCKET=socket)),
+        GeneratedFile(path=f"purelib/{WAIT_FILE}.pth", content=_WAIT.encode()),
     ]
     if _reads_start_files(python.version):
         files.append(
-            SkeletonFile(path=f"purelib/{WAIT_FILE}.start", content=b"_pkgview_wait:wait\n")
+            GeneratedFile(path=f"purelib/{WAIT_FILE}.start", content=b"_pkgview_wait:wait\n")
         )
     return files
 

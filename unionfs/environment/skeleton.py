@@ -20,14 +20,14 @@ from __future__ import annotations
 
 import posixpath
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
+from unionfs.store.generated import GeneratedFile
 
 if TYPE_CHECKING:
-    from resolver.manifest import Python
+    from resolver.python.target import Python
 
 PIN_FILE = "zzz_pkgview"
 """Name, without its suffix, of the file that starts the pin.
@@ -75,22 +75,9 @@ Error=This environment is a pkgview view: it is read-only, and shows exactly
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SkeletonFile:
-    """A file (`target` is None) or a symbolic link (`content` is empty, `executable` False).
-
-    `path` is relative, begins with a scheme name, and uses "/"; `target` is written as it is.
-    """
-
-    path: str
-    content: bytes = b""
-    target: str | None = None
-    executable: bool = False
-
-
 def skeleton(
     python: Python, *, full_version: str, implementation: str, pkgview_version: str = ""
-) -> list[SkeletonFile]:
+) -> list[GeneratedFile]:
     """All files of the skeleton, sorted by path.
 
     `full_version` is "3.11.7", `implementation` "CPython" (`platform.python_implementation()`),
@@ -100,35 +87,35 @@ def skeleton(
     schemes = python.schemes
     number = python.version.rstrip("t")
     files = [
-        SkeletonFile(path="scripts/python", target=_interpreter(python)),
-        SkeletonFile(path="scripts/python3", target="python"),
-        SkeletonFile(path=f"scripts/python{python.version}", target="python"),
-        SkeletonFile(path="scripts/activate", content=_content("activate.sh")),
-        SkeletonFile(path="scripts/activate.fish", content=_content("activate.fish")),
-        SkeletonFile(path="scripts/activate.csh", content=_content("activate.csh")),
-        SkeletonFile(
+        GeneratedFile(path="scripts/python", target=_interpreter(python)),
+        GeneratedFile(path="scripts/python3", target="python"),
+        GeneratedFile(path=f"scripts/python{python.version}", target="python"),
+        GeneratedFile(path="scripts/activate", content=_content("activate.sh")),
+        GeneratedFile(path="scripts/activate.fish", content=_content("activate.fish")),
+        GeneratedFile(path="scripts/activate.csh", content=_content("activate.csh")),
+        GeneratedFile(
             path="data/pyvenv.cfg",
             content=_configuration(
                 python, full_version, implementation, pkgview_version or _own_version()
             ),
         ),
-        SkeletonFile(path="data/site-packages", target=schemes.purelib),
-        SkeletonFile(
+        GeneratedFile(path="data/site-packages", target=schemes.purelib),
+        GeneratedFile(
             path=f"data/{posixpath.dirname(schemes.purelib)}/EXTERNALLY-MANAGED",
             content=_EXTERNALLY_MANAGED.encode(),
         ),
-        SkeletonFile(path="purelib/_pkgview_pin.py", content=_content("pin.py")),
-        SkeletonFile(path="purelib/_pkgview_pip.py", content=_content("pip_guard.py")),
+        GeneratedFile(path="purelib/_pkgview_pin.py", content=_content("pin.py")),
+        GeneratedFile(path="purelib/_pkgview_pip.py", content=_content("pip_guard.py")),
     ]
     if number != python.version:
-        files.append(SkeletonFile(path=f"scripts/python{number}", target="python"))
+        files.append(GeneratedFile(path=f"scripts/python{number}", target="python"))
     if sys.maxsize > 1 << 32 and not schemes.platlib.startswith("lib64/"):
         # Where platlib itself is below lib64 that is a directory, and no link.
-        files.append(SkeletonFile(path="data/lib64", target="lib"))
+        files.append(GeneratedFile(path="data/lib64", target="lib"))
     if tuple(int(part) for part in number.split(".")) >= _START_SINCE:
-        files.append(SkeletonFile(path=f"purelib/{PIN_FILE}.start", content=_START.encode()))
+        files.append(GeneratedFile(path=f"purelib/{PIN_FILE}.start", content=_START.encode()))
     else:
-        files.append(SkeletonFile(path=f"purelib/{PIN_FILE}.pth", content=_PTH.encode()))
+        files.append(GeneratedFile(path=f"purelib/{PIN_FILE}.pth", content=_PTH.encode()))
     return sorted(files, key=lambda file: file.path)
 
 

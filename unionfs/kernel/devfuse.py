@@ -202,7 +202,7 @@ class Loop:
         work: Callable[[], Awaitable[bytes]],
         tasks: trio.Nursery,
     ) -> None:
-        """ViewIndex as waiting at once: the loop must not linger before the task had its turn."""
+        """Known as waiting at once: the loop must not linger before the task had its turn."""
         self._waiting[asked.unique] = trio.CancelScope()
         tasks.start_soon(self._wait, slot, asked, work)
 

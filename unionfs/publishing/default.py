@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from resolver.errors import PkgviewError
 from resolver.project import resolved
 from resolver.project.resolved import ResolvedView
+from resolver.python.target import KIND, python_of
 from unionfs.archive.layer import LayerError
 from unionfs.view.catalog import read_manifest
 
@@ -36,14 +37,14 @@ def ensure_default(places: Places, store: Store, registry: Registry) -> ViewId:
     if view is not None and _is_whole(places, store, registry, view):
         return view
     from resolver.python.interpreter import find_interpreter  # noqa: PLC0415 - hardly ever needed
-    from unionfs.publishing.generated import bare_manifest  # noqa: PLC0415 - the same
+    from unionfs.formats.python.generated import bare_manifest  # noqa: PLC0415 - the same
     from unionfs.publishing.publish import publish  # noqa: PLC0415 - the same
 
     interpreter = find_interpreter(None, None, places.state)
     with store.held():
         view = publish(places, bare_manifest(store, interpreter), store, registry)
         record = resolved.Resolved(root=_ROOT).with_view(
-            ResolvedView(python=interpreter.python.version, view=view, fingerprint="")
+            ResolvedView(kind=KIND, variant=interpreter.python.version, view=view, fingerprint="")
         )
         resolved.save(places.state / "default", record)
     return view
@@ -57,4 +58,5 @@ def _is_whole(places: Places, store: Store, registry: Registry, view: ViewId) ->
             store.verify(archive)
     except (OSError, PkgviewError, LayerError):
         return False
-    return registry.view_number(view) is not None and Path(manifest.python.executable).exists()
+    executable = Path(python_of(manifest).executable)
+    return registry.view_number(view) is not None and executable.exists()

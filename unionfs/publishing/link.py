@@ -1,4 +1,4 @@
-"""The project's `.venv`: a link to its view, made and taken away without losing anything.
+"""A project's link to its view (`.venv`), made and taken away without losing anything.
 
 A link that points into the mount is ours to move. Anything else is the user's: it is left alone
 unless they insist, and then it is set aside, not removed.
@@ -17,17 +17,14 @@ from unionfs.view.catalog import VIEW_ID
 if TYPE_CHECKING:
     from resolver.manifest import ViewId
 
-NAME = ".venv"
-
 
 def target(mount: Path, view: ViewId) -> str:
     """What a project's link points to."""
     return str(mount / "views" / view)
 
 
-def refuse_foreign(project: Path, mount: Path, *, force: bool) -> None:
-    """Say early, before anything is fetched, that `.venv` is not ours to replace."""
-    path = project / NAME
+def refuse_foreign(path: Path, mount: Path, *, force: bool) -> None:
+    """Say early, before anything is fetched, that what is at `path` is not ours to replace."""
     if force or not os.path.lexists(path) or is_ours(path, mount):
         return
     raise PkgviewError(
@@ -37,18 +34,17 @@ def refuse_foreign(project: Path, mount: Path, *, force: bool) -> None:
     )
 
 
-def link(project: Path, mount: Path, view: ViewId, *, force: bool) -> Path | None:
-    """Point the project's `.venv` to a view; returns where a foreign one was set aside to.
+def link(path: Path, mount: Path, view: ViewId, *, force: bool) -> Path | None:
+    """Point the link at `path` to a view; returns where what was there was set aside to.
 
     Never follows the link: what it points to may be a mount whose daemon is gone. Two processes
     that do it at once both succeed, and either one's link stays.
     """
-    path = project / NAME
     aside = None
     try:
-        refuse_foreign(project, mount, force=force)
+        refuse_foreign(path, mount, force=force)
         if os.path.lexists(path) and not is_ours(path, mount):
-            aside = _free_name(project)
+            aside = _free_name(path)
             path.rename(aside)
         try:
             _point(path, target(mount, view))
@@ -73,7 +69,7 @@ def _point(path: Path, wanted: str) -> None:
     is moved out of the way. Taken once more, it was made since, by a process that is at it now;
     with its link in place all is as if ours had come just before. So nobody tries a third time.
     """
-    temporary = path.with_name(f"{NAME}.pkgview-new")
+    temporary = path.with_name(f"{path.name}.pkgview-new")
     for _ in range(2):
         try:
             if os.readlink(path) == wanted:
@@ -91,17 +87,16 @@ def _point(path: Path, wanted: str) -> None:
             return
 
 
-def is_linked(project: Path, mount: Path, view: ViewId) -> bool:
-    """Whether `.venv` already points to that view."""
+def is_linked(path: Path, mount: Path, view: ViewId) -> bool:
+    """Whether the link already points to that view."""
     try:
-        return os.readlink(project / NAME) == target(mount, view)
+        return os.readlink(path) == target(mount, view)
     except OSError:
         return False
 
 
-def unlink(project: Path, mount: Path) -> bool:
-    """Take the project's link away; False if there was none. A foreign `.venv` is left alone."""
-    path = project / NAME
+def unlink(path: Path, mount: Path) -> bool:
+    """Take a project's link away; False if there was none. What is no such link is left alone."""
     if not os.path.lexists(path):
         return False
     if not is_ours(path, mount):
@@ -133,11 +128,11 @@ def is_ours(path: Path, mount: Path) -> bool:
     )
 
 
-def _free_name(project: Path) -> Path:
+def _free_name(path: Path) -> Path:
     """`.venv.before-pkgview`, or the first numbered one that is free."""
     number = 0
     while True:
-        path = project / (f"{NAME}.before-pkgview" + (f".{number}" if number else ""))
-        if not os.path.lexists(path):
-            return path
+        aside = path.with_name(f"{path.name}.before-pkgview" + (f".{number}" if number else ""))
+        if not os.path.lexists(aside):
+            return aside
         number += 1

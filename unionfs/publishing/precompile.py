@@ -26,9 +26,11 @@ from resolver.manifest import ViewId
 from resolver.places import Places
 from resolver.project import resolved
 from resolver.python.interpreter import inspect
+from resolver.python.target import python_of
 from unionfs.bytecode.companion import with_companions
 from unionfs.bytecode.compiling import Means, compile_missing
 from unionfs.control.job import begin, write
+from unionfs.kinds import PYTHON, link_of
 from unionfs.publishing import link
 from unionfs.publishing.publish import publish
 from unionfs.store.ordered import Stores
@@ -56,7 +58,7 @@ def precompile(
     """
     manifest = load_manifest(places, view)
     store = Stores(places)
-    interpreter = inspect(Path(manifest.python.executable), places.state)
+    interpreter = inspect(Path(python_of(manifest).executable), places.state)
     means = Means(store=store, interpreter=interpreter, cache=places.cache, idle=idle)
     compile_missing(manifest, means, done)
     with store.held():
@@ -83,8 +85,9 @@ def _replace(places: Places, old: ViewId, new: ViewId) -> None:
             views = tuple(replace(v, view=new) if v.view == old else v for v in record.views)
             resolved.save(projects, replace(record, views=views))
             used_until_now(places, old)
-        if link.is_linked(Path(record.root), places.mount, old):
-            link.link(Path(record.root), places.mount, new, force=False)
+        linked = Path(record.root) / link_of(PYTHON)
+        if link.is_linked(linked, places.mount, old):
+            link.link(linked, places.mount, new, force=False)
     with suppress(PkgviewError):  # it only saves time
         remembered.replace(str(places.state), old, new)
 

@@ -7,8 +7,8 @@ A job (`unionfs.control.job`) of `unionfs.waiting.resolving`. The request is `{"
     {"view": ID, "python": "3.11"}      or      {"what": …, "remedy": …}
 
 Nothing of the project is run: no sdist is built for its metadata or for itself, no build back end
-is called for the project, no setup.py is read as a program (`Wish.no_build`). What needs that is an
-error which names `pkgview up`, where a person says that it may.
+is called for the project, no setup.py is read as a program (`PythonWish.no_build`). What needs that
+is an error which names `pkgview up`, where a person says that it may.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from resolver.project.project import find_project, project_of_script
+from resolver.python.project import find_project, project_of_script
+from resolver.python.target import python_of
 from unionfs.control.job import begin, write
-from unionfs.publishing.up import Wish, make_view
+from unionfs.formats.python.kind import KIND, PythonWish
+from unionfs.publishing.up import make_view
 
 if TYPE_CHECKING:
-    from resolver.project.project import Project
+    from resolver.python.project import PythonProject
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +91,7 @@ class Told:
         self._be("fetching" if still else "packing", name)
 
     def building(self, name: str) -> None:
-        """Never: nothing is built here."""
+        """Nothing is: the project's own tree is made from its files."""
 
     def made(self, name: str) -> None:
         """An archive is in the store."""
@@ -114,7 +116,7 @@ def shown(text: str) -> str:
     return "\n".join(lines)
 
 
-def project_at(root: Path) -> Project:
+def project_at(root: Path) -> PythonProject:
     """The project whose root that is; `PkgviewError` where it is none any more."""
     found = project_of_script(root) if root.is_file() else find_project(root)
     if found is None or found.root != root:
@@ -140,17 +142,17 @@ def resolve(request: dict[str, Any], output: int) -> dict[str, Any]:
     root = Path(request["root"])
     places = Places(**{name: Path(path) for name, path in request["places"].items()})
     try:
-        wish = Wish(
+        wish = PythonWish(
             project=project_at(root),
             python=request["executable"],
             extras=tuple(request["extras"]),
             groups=tuple(request["groups"]),
             no_build=True,
         )
-        made = make_view(places, wish, Told(output))
+        made = make_view(places, KIND, wish, Told(output))
     except PkgviewError as error:
         return refusal(error, root)
-    return {"view": made.view, "python": made.manifest.python.version}
+    return {"view": made.view, "python": python_of(made.manifest).version}
 
 
 def main() -> int:

@@ -15,15 +15,15 @@ from resolver.binding.rules import Binding, Candidate
 from resolver.errors import PkgviewError
 from resolver.project import resolved, trust
 from resolver.project.freshness import MOST_KEPT, Freshness
-from resolver.project.project import find_project, project_of_script
+from resolver.python.project import find_project, project_of_script
 from unionfs.view.catalog import manifest_path
 
 if TYPE_CHECKING:
     from resolver.caller.process import Caller
     from resolver.manifest import ViewId
     from resolver.places import Places
-    from resolver.project.project import Project
     from resolver.project.resolved import ResolvedView
+    from resolver.python.project import PythonProject
     from unionfs.bindings.manual import ManualBindings
 
 CPYTHON = re.compile(r"3\.\d{1,3}t?")
@@ -40,7 +40,7 @@ class ViewIndex:
         self._by_hand = by_hand
         self._default = default
         self._freshness = Freshness()
-        self._projects: dict[str, Project] = {}
+        self._projects: dict[str, PythonProject] = {}
 
     def by_hand(self, caller: Caller) -> Binding | None:
         """What was said of the process, of one above it, or of its cgroup."""
@@ -98,7 +98,7 @@ class ViewIndex:
         del python
         return self._default
 
-    def _candidate(self, project: Project | None, uid: int) -> Candidate | None:
+    def _candidate(self, project: PythonProject | None, uid: int) -> Candidate | None:
         if project is None:
             return None
         root = str(project.root)

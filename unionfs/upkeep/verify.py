@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from resolver.errors import PkgviewError
 from resolver.project import trust
 from unionfs.archive.layer import LayerError
+from unionfs.formats.kind import kind_named
 from unionfs.publishing.precompile import precompile
-from unionfs.publishing.resolve_job import project_at
-from unionfs.publishing.up import Wish, make_view
+from unionfs.publishing.up import make_view
 from unionfs.upkeep.references import read_references
 
 if TYPE_CHECKING:
@@ -123,18 +123,14 @@ def _made_again(
     manifest: Manifest,
     progress: MakingProgress,
 ) -> None:
-    """What `pkgview up` does, for the same Python, extras and groups."""
-    found = project_at(Path(project.root))
+    """What `pkgview up` does, for the same that was asked for then."""
+    kind = kind_named(manifest.kind)
+    found = kind.project_at(Path(project.root))
+    if found is None:
+        raise PkgviewError("it is no project any more")
     problem = trust.problem(found, os.geteuid(), places.state)
     if problem is not None:
         raise PkgviewError(f"it is not yours alone: {problem}")
-    wish = Wish(
-        project=found,
-        python=manifest.python.executable,
-        extras=view.extras,
-        groups=view.groups,
-        no_build=view.unbuilt,
-    )
-    made = make_view(places, wish, progress)
+    made = make_view(places, kind, kind.again(found, view, manifest), progress)
     if any(layer.bytecode for layer in manifest.layers):
         precompile(places, made.view, idle=False)

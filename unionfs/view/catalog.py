@@ -260,7 +260,7 @@ class Catalog:
         if not _PROJECT_KEY.fullmatch(key):
             return None
         project = resolved.load_key(self.places.state / "projects", key)
-        newest = None if project is None else project.view_for(None)
+        newest = None if project is None else project.newest
         return None if newest is None else newest.view
 
 

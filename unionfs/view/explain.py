@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from unionfs.archive.layer import EntryNo, Kind
 from unionfs.bytecode.paired import Paired
+from unionfs.kinds import links
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,24 +47,24 @@ class Origin:
     hides: tuple[Provider, ...]
 
 
-def candidates(query: str, manifest: Manifest, mount: Path, cwd: Path) -> Iterator[str]:
+def candidates(query: str, roots: Sequence[str], mount: Path, cwd: Path) -> Iterator[str]:
     """Paths in the view that the user may mean, the likeliest first.
 
-    A path below the mount or below a project's `.venv`, a path in the view or in its
-    site-packages, or a module's dotted name.
+    A path below the mount or below a project's link, a path in the view or below one of
+    `roots`, where its kind looks names up (site-packages), or a module's dotted name.
     """
-    site = manifest.python.schemes.purelib
     inside = _inside(query, mount, cwd)
     if inside is not None:
         yield inside
         return
     plain = query.strip("/")
     yield plain
-    yield f"{site}/{plain}"
-    if _MODULE.fullmatch(query):
-        module = query.replace(".", "/")
-        yield f"{site}/{module}"
-        yield f"{site}/{module}.py"
+    for root in roots:
+        yield f"{root}/{plain}"
+        if _MODULE.fullmatch(query):
+            module = query.replace(".", "/")
+            yield f"{root}/{module}"
+            yield f"{root}/{module}.py"
 
 
 def extension_module(union: Union, site: str, module: str) -> str | None:
@@ -146,12 +147,14 @@ def _layers_above_files(union: Union, path: bytes) -> int:
     return visible
 
 
-def find(union: Union, manifest: Manifest, query: str, *, mount: Path, cwd: Path) -> Origin | None:
-    """What `pkgview why QUERY` answers.
+def find(  # noqa: PLR0913 - what to look for, in what, and where names mean what
+    union: Union, manifest: Manifest, query: str, *, roots: Sequence[str], mount: Path, cwd: Path
+) -> Origin | None:
+    """What `pkgview why QUERY` answers; `roots` as in `candidates`.
 
     A package's `__init__.py` says more than its directory, which others may share.
     """
-    for path in candidates(query, manifest, mount, cwd):
+    for path in candidates(query, roots, mount, cwd):
         if _MODULE.fullmatch(query):
             inner = origin(union, manifest, f"{path}/__init__.py")
             if inner is not None:
@@ -159,12 +162,12 @@ def find(union: Union, manifest: Manifest, query: str, *, mount: Path, cwd: Path
         found = origin(union, manifest, path)
         if found is not None:
             return found
-    compiled = (
-        extension_module(union, manifest.python.schemes.platlib, query)
-        if _MODULE.fullmatch(query)
-        else None
-    )
-    return None if compiled is None else origin(union, manifest, compiled)
+    if _MODULE.fullmatch(query):
+        for root in roots:
+            compiled = extension_module(union, root, query)
+            if compiled is not None:
+                return origin(union, manifest, compiled)
+    return None
 
 
 def _inside(query: str, mount: Path, cwd: Path) -> str | None:
@@ -177,7 +180,7 @@ def _inside(query: str, mount: Path, cwd: Path) -> str | None:
         match = _IN_VIEW.match(rest)
         return rest[match.end() :] if match else rest
     for parent in absolute.parents:
-        if parent.name == ".venv":
+        if parent.name in links():
             return str(absolute.relative_to(parent))
     return None
 

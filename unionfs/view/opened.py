@@ -36,19 +36,21 @@ class OpenedView:
         return places.mount / "views" / self.id
 
 
-def project_view(places: Places, project: Project, python: str | None = None) -> ViewId:
-    """The id of a project's newest view, or of the one for a Python ("3.11")."""
+def project_view(
+    places: Places, project: Project, variant: str | None = None, *, kind: str = resolved.PYTHON
+) -> ViewId:
+    """The id of a project's newest view of a kind, or of the one of that variant ("3.11")."""
     known = resolved.load(places.state / "projects", str(project.root))
-    found = known.view_for(python)
+    found = known.view_for(variant, kind)
     if found is None:
         raise PkgviewError(
             f"{project.root} has no view yet", remedy=f"Run `pkgview up {project.root}`."
         )
-    if python not in {None, found.python}:
-        listed = ", ".join(view.python for view in known.views)
+    if variant not in {None, found.variant}:
+        listed = ", ".join(view.variant for view in known.views if view.kind == kind)
         raise PkgviewError(
-            f"{project.root} has no view for Python {python}, only for {listed}",
-            remedy=f"Run `pkgview up --python {python} {project.root}`.",
+            f"{project.root} has no view for Python {variant}, only for {listed}",
+            remedy=f"Run `pkgview up --python {variant} {project.root}`.",
         )
     return found.view
 

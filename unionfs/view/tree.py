@@ -1,8 +1,8 @@
 """A view: a manifest as a directory tree, and the node ids of everything in it.
 
-A view is a union of archives whose top-level directories are wheel schemes; the manifest says
-where each scheme lies, so the union is a complete virtual environment. Files and links are known
-by their archive's node id (or the one that the registry gave their content before), directories
+A view is a union of archives; the manifest says where each one's top-level directories go, so that
+the union is, for Python, a complete virtual environment. Files and links are known by their
+archive's node id (or the one that the registry gave their content before), directories
 by the view's own.
 """
 
@@ -21,7 +21,7 @@ from unionfs.view.union import MERGED, Place, Stacked, Union
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from resolver.manifest import Manifest, Schemes
+    from resolver.manifest import Grafts, Manifest
     from unionfs.archive.layer import Entry, Layer
     from unionfs.archive.reader import Archive
 
@@ -42,12 +42,9 @@ class Member(NamedTuple):
         return self.aliases.get(entry) or nodeid.in_archive(self.number, entry)
 
 
-def grafts(schemes: Schemes) -> dict[bytes, bytes]:
+def grafted(grafts: Grafts) -> dict[bytes, bytes]:
     """Where an archive's top-level directories go, as `Stacked` wants it."""
-    return {
-        scheme.encode(): os.fsencode(getattr(schemes, scheme))
-        for scheme in ("purelib", "platlib", "scripts", "headers", "data")
-    }
+    return {os.fsencode(directory): os.fsencode(path) for directory, path in grafts}
 
 
 def union_of(
@@ -59,12 +56,17 @@ def union_of(
 
     `open_archive` gives the companion of that name when it is needed.
     """
-    where = grafts(manifest.python.schemes)
+    where = {grafts: grafted(grafts) for grafts in {spec.grafts for spec in manifest.layers}}
     layers: list[Layer] = [
         Paired(archive, partial(open_archive, spec.bytecode)) if spec.bytecode else archive
         for spec, archive in zip(manifest.layers, archives, strict=True)
     ]
-    return Union([Stacked(layer=layer, grafts=where) for layer in layers])
+    return Union(
+        [
+            Stacked(layer=layer, grafts=where[spec.grafts])
+            for spec, layer in zip(manifest.layers, layers, strict=True)
+        ]
+    )
 
 
 class View:

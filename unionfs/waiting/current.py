@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -17,12 +18,12 @@ from resolver.binding.binder import Binder
 from resolver.binding.observer import OwnEyes
 from resolver.caller.procfs import Tid
 from resolver.errors import PkgviewError
-from resolver.manifest import Manifest, ViewId
+from resolver.python.target import python_of
 from unionfs.archive.layer import LayerError
 from unionfs.bindings.manual import ManualBindings
 from unionfs.deputies.adoption import Adoption
 from unionfs.deputies.client import Deputies
-from unionfs.publishing.generated import notice_layer
+from unionfs.formats.python.generated import notice_layer
 from unionfs.publishing.publish import publish
 from unionfs.publishing.view_index import ViewIndex
 from unionfs.view.catalog import read_manifest, used_until_now
@@ -32,6 +33,7 @@ from unionfs.waiting.views import Waiting
 
 if TYPE_CHECKING:
     from resolver.binding.rules import Binding
+    from resolver.manifest import ViewId
     from unionfs.view.catalog import Catalog
 
 logger = logging.getLogger(__name__)
@@ -170,8 +172,8 @@ class Current:
         try:
             with self._store.held():
                 bare = read_manifest(self._places, self._default)
-                layers = (notice_layer(self._store, text), *bare.layers)
-                manifest = Manifest(python=bare.python, layers=layers)
+                layers = (notice_layer(self._store, python_of(bare), text), *bare.layers)
+                manifest = replace(bare, layers=layers)
                 return publish(self._places, manifest, self._store, registry)
         finally:
             registry.close()

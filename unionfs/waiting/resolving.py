@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from resolver.binding.binder import Binder
     from resolver.binding.rules import Candidate
     from resolver.places import Places
-    from resolver.project.project import Project
     from resolver.python.interpreter import Interpreter
+    from resolver.python.project import PythonProject
     from unionfs.control.control import Request, Tell
 
 logger = logging.getLogger(__name__)
@@ -239,7 +239,7 @@ class Resolving:
             groups=like.groups if like else (),
         )
 
-    def _interpreter(self, project: Project, asker: Asker) -> Interpreter:
+    def _interpreter(self, project: PythonProject, asker: Asker) -> Interpreter:
         """The asker's own, unless it would as well start in another one that the project wants."""
         state = self._places.state
         if asker.restarts and (project.settings.python or project.python_pin):

@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
 from resolver.errors import PkgviewError
-from resolver.manifest import Manifest, ViewId
 from resolver.project import resolved
 from resolver.python.interpreter import find_interpreter, inspect
+from resolver.python.target import python_of
 from unionfs.control.rendezvous import rendezvous
-from unionfs.publishing.generated import bare_manifest, waiting_layer
+from unionfs.formats.python.generated import bare_manifest, waiting_layer
 from unionfs.publishing.publish import publish
 from unionfs.publishing.resolve_job import project_at
 from unionfs.publishing.up import whole_manifest
@@ -35,6 +36,7 @@ from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
     from resolver.binding.rules import Bound
+    from resolver.manifest import Manifest, ViewId
     from resolver.places import Places
     from unionfs.store.local import Store
 
@@ -99,8 +101,8 @@ class Waiting:
             last = whole_manifest(self._places, question.last) if question.last else None
             manifest = last or self._empty(question)
             socket = rendezvous(self._places, self._places.mount).socket
-            layer = waiting_layer(self._store, manifest.python, str(socket))
-            waiting = Manifest(python=manifest.python, layers=(layer, *manifest.layers))
+            layer = waiting_layer(self._store, python_of(manifest), str(socket))
+            waiting = replace(manifest, layers=(layer, *manifest.layers))
             registry = Registry(self._places.state / "registry.sqlite3")
             try:
                 return publish(self._places, waiting, self._store, registry)

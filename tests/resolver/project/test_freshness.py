@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def made_from(inputs: str) -> ResolvedView:
-    return ResolvedView(python="3.11", view=ViewId("0" * 32), fingerprint="", inputs=inputs)
+    return ResolvedView(
+        kind="python", variant="3.11", view=ViewId("0" * 32), fingerprint="", inputs=inputs
+    )
 
 
 @pytest.fixture

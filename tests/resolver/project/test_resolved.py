@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def view(python: str, digit: str) -> ResolvedView:
-    return ResolvedView(python=python, view=ViewId(digit * 32), fingerprint=f"fp-{digit}")
+    return ResolvedView(
+        kind="python", variant=python, view=ViewId(digit * 32), fingerprint=f"fp-{digit}"
+    )
 
 
 ONE, TWO, OTHER = view("3.11", "1"), view("3.11", "2"), view("3.12", "3")

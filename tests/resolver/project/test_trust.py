@@ -11,16 +11,17 @@ import pytest
 
 from resolver.errors import PkgviewError
 from resolver.project import trust
-from resolver.project.project import find_project, project_of_script, trust_faults
+from resolver.project.project import trust_faults
+from resolver.python.project import find_project, project_of_script
 
 if TYPE_CHECKING:
-    from resolver.project.project import Project
+    from resolver.python.project import PythonProject
 
 UID = os.geteuid()
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path) -> PythonProject:
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared/requirements.txt").write_text("")
     return found(tmp_path)
@@ -31,23 +32,23 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
-def found(tmp_path: Path) -> Project:
+def found(tmp_path: Path) -> PythonProject:
     project = find_project(tmp_path / "shared")
     assert project is not None
     return project
 
 
-def open_to_all(project: Project) -> None:
+def open_to_all(project: PythonProject) -> None:
     project.root.chmod(0o777)
 
 
-def test_what_is_ours_alone_needs_no_trust(project: Project, state: Path) -> None:
+def test_what_is_ours_alone_needs_no_trust(project: PythonProject, state: Path) -> None:
     assert trust.problem(project, UID, state) is None
     assert trust.allow(project, UID, state) is None
     assert not (state / "trusted.json").exists()
 
 
-def test_it_counts_once_it_is_allowed(project: Project, state: Path) -> None:
+def test_it_counts_once_it_is_allowed(project: PythonProject, state: Path) -> None:
     open_to_all(project)
     assert "everybody may write" in (trust.problem(project, UID, state) or "")
     given = trust.allow(project, UID, state)
@@ -60,13 +61,13 @@ def test_it_counts_once_it_is_allowed(project: Project, state: Path) -> None:
     assert not trust.revoke(given.root, state)
 
 
-def test_another_user_is_not_bound_by_it(project: Project, state: Path) -> None:
+def test_another_user_is_not_bound_by_it(project: PythonProject, state: Path) -> None:
     open_to_all(project)
     trust.allow(project, UID, state)
     assert trust.problem(project, UID + 1, state) is not None
 
 
-def test_more_of_the_same_is_nothing_new(project: Project, state: Path) -> None:
+def test_more_of_the_same_is_nothing_new(project: PythonProject, state: Path) -> None:
     open_to_all(project)
     trust.allow(project, UID, state)
     (project.root / "requirements.txt").write_text("-r more.txt\n")
@@ -78,7 +79,7 @@ def test_more_of_the_same_is_nothing_new(project: Project, state: Path) -> None:
     assert trust.problem(again, UID, state) is None
 
 
-def test_less_is_not_worse(project: Project, state: Path) -> None:
+def test_less_is_not_worse(project: PythonProject, state: Path) -> None:
     open_to_all(project)
     (project.root / "requirements.txt").chmod(0o666)
     trust.allow(project, UID, state)
@@ -86,7 +87,7 @@ def test_less_is_not_worse(project: Project, state: Path) -> None:
     assert trust.problem(project, UID, state) is None
 
 
-def test_everybody_is_more_than_a_group(project: Project, state: Path) -> None:
+def test_everybody_is_more_than_a_group(project: PythonProject, state: Path) -> None:
     if UID != 0:
         pytest.skip("only root can give a file to any group")
     os.chown(project.root, -1, 12345)
@@ -100,7 +101,7 @@ def test_everybody_is_more_than_a_group(project: Project, state: Path) -> None:
     assert "group 12346" in (trust.problem(project, UID, state) or "")
 
 
-def test_another_owner_is_asked_about_again(project: Project, state: Path) -> None:
+def test_another_owner_is_asked_about_again(project: PythonProject, state: Path) -> None:
     if UID != 0:
         pytest.skip("only root can give a file away")
     open_to_all(project)
@@ -116,7 +117,7 @@ def test_another_owner_is_asked_about_again(project: Project, state: Path) -> No
     assert trust.problem(project, UID, state) is None
 
 
-def test_another_directory_in_its_place(project: Project, state: Path) -> None:
+def test_another_directory_in_its_place(project: PythonProject, state: Path) -> None:
     open_to_all(project)
     trust.allow(project, UID, state)
     project.root.rename(project.root.with_name("aside"))
@@ -143,7 +144,7 @@ def test_a_script_is_trusted_by_itself(tmp_path: Path, state: Path) -> None:
     assert trust.problem(two, UID, state) is not None
 
 
-def test_what_cannot_be_examined_cannot_be_trusted(project: Project, state: Path) -> None:
+def test_what_cannot_be_examined_cannot_be_trusted(project: PythonProject, state: Path) -> None:
     (project.root / "requirements.txt").unlink()
     with pytest.raises(PkgviewError, match="cannot be examined"):
         trust.allow(project, UID, state)
@@ -164,7 +165,7 @@ ENTRY = {"root": "/p", "device": 1, "inode": 2, "owner": 3, "faults": [["everybo
         )),
     ],
 )  # fmt: skip
-def test_a_damaged_file_trusts_nobody(project: Project, state: Path, content: str) -> None:
+def test_a_damaged_file_trusts_nobody(project: PythonProject, state: Path, content: str) -> None:
     open_to_all(project)
     state.mkdir()
     (state / "trusted.json").write_text(content)
@@ -181,7 +182,7 @@ def test_two_at_once_both_count(tmp_path: Path, state: Path) -> None:
         (tmp_path / name).chmod(0o777)
     code = (
         "import sys, os; from pathlib import Path; from resolver.project import trust\n"
-        "from resolver.project.project import find_project\n"
+        "from resolver.python.project import find_project\n"
         "trust.allow(find_project(Path(sys.argv[1])), os.geteuid(), Path(sys.argv[2]))\n"
     )
     running = [
@@ -191,7 +192,7 @@ def test_two_at_once_both_count(tmp_path: Path, state: Path) -> None:
     assert sorted(Path(root).name for root in trust.load(state)) == list("abcdef")
 
 
-def test_a_state_that_cannot_be_written(project: Project, tmp_path: Path) -> None:
+def test_a_state_that_cannot_be_written(project: PythonProject, tmp_path: Path) -> None:
     open_to_all(project)
     (tmp_path / "file").write_text("")
     with pytest.raises(PkgviewError, match="cannot use"):

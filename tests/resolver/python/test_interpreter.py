@@ -14,9 +14,9 @@ import packaging.tags
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.project.project import Kind, Project, Settings
 from resolver.python import probe
 from resolver.python.interpreter import Interpreter, find_interpreter, inspect
+from resolver.python.project import Origin, PythonProject, Settings
 
 if TYPE_CHECKING:
     Tree = Any
@@ -25,8 +25,8 @@ BASE = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.versio
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
-def project(root: Path, **fields: Any) -> Project:  # noqa: ANN401 - fields of any type
-    return Project(root=root, kind=Kind.REQUIREMENTS, inputs=(), **fields)
+def project(root: Path, **fields: Any) -> PythonProject:  # noqa: ANN401 - fields of any type
+    return PythonProject(root=root, origin=Origin.REQUIREMENTS, inputs=(), **fields)
 
 
 def command(path: Path, text: str) -> Path:

@@ -10,9 +10,9 @@ import trio
 
 import resolver.python.lock
 from resolver.errors import PkgviewError
-from resolver.project.project import find_project, project_of_script
 from resolver.python.index import uv_environment
 from resolver.python.lock import Lock, lock, write_lock
+from resolver.python.project import find_project, project_of_script
 from resolver.python.selection import select
 from resolver.python.uv import run_uv, uv_binary
 
@@ -363,7 +363,7 @@ async def test_killed_while_locking_the_next_run_succeeds(
     tree.write("requirements.txt", "base\n")
     code = (
         "import sys, os, trio, functools; from pathlib import Path;"
-        "import resolver.python.lock as l; from resolver.project.project import find_project;"
+        "import resolver.python.lock as l; from resolver.python.project import find_project;"
         "from resolver.python.interpreter import inspect;"
         "root, state, exe = map(Path, sys.argv[1:]);"
         "l.write_atomically = lambda *a: os.kill(os.getpid(), 9);"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
-from resolver.project.project import Kind, Project
 from resolver.python.pins import narrowed, to_toml
+from resolver.python.project import Origin, PythonProject
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 SCALAR = (
@@ -35,9 +35,9 @@ def test_what_is_written_reads_back(
     assert tomllib.loads(to_toml(whole)) == whole
 
 
-def project(**hashes: set[str]) -> Project:
+def project(**hashes: set[str]) -> PythonProject:
     frozen = {name: frozenset(values) for name, values in hashes.items()}
-    return Project(root=Path("/p"), kind=Kind.REQUIREMENTS, inputs=(), hashes=frozen)
+    return PythonProject(root=Path("/p"), origin=Origin.REQUIREMENTS, inputs=(), hashes=frozen)
 
 
 def file(digest: str) -> dict[str, Any]:

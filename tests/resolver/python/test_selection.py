@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.project.project import Kind, Project
 from resolver.python.lock import Lock
+from resolver.python.project import Origin, PythonProject
 from resolver.python.selection import Source, select
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ HEAD = 'lock-version = "1.0"\ncreated-by = "test"\n'
 def written(tmp_path: Path, text: str, **project: Any) -> Lock:  # noqa: ANN401 - any field
     path = tmp_path / "pylock.toml"
     path.write_text(HEAD + text)
-    return Lock(path=path, project=Project(root=tmp_path, kind=Kind.PYLOCK, inputs=(), **project))
+    return Lock(
+        path=path, project=PythonProject(root=tmp_path, origin=Origin.PYLOCK, inputs=(), **project)
+    )
 
 
 def package(name: str, *lines: str, version: str = "1") -> str:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.manifest import LayerSpec, Manifest
 from resolver.python.interpreter import Interpreter, inspect
 from unionfs.archive.layer import EntryNo, Kind, LayerError
 from unionfs.archive.meta import Meta
@@ -36,6 +35,7 @@ from unionfs.view.union import MERGED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from resolver.manifest import LayerSpec, Manifest
     from resolver.places import Places
     from unionfs.archive.reader import Archive
     from unionfs.view.union import Union
@@ -78,11 +78,11 @@ def archive(store: Store, name: str, files: dict[str, str], kind: str = "distrib
 def layer(means: Means, name: str, files: dict[str, str]) -> LayerSpec:
     """An archive with its companion."""
     made = archive(means.store, name, {f"purelib/{path}": text for path, text in files.items()})
-    return LayerSpec(archive=made, name=name, bytecode=compile_archive(made, means))
+    return means.interpreter.python.layer(made, name=name, bytecode=compile_archive(made, means))
 
 
 def union(means: Means, *layers: LayerSpec) -> Union:
-    manifest = Manifest(python=means.interpreter.python, layers=layers)
+    manifest = means.interpreter.python.manifest(layers)
     opened = [means.store.open(one.archive) for one in layers]
     return union_of(manifest, opened, means.store.open)
 
@@ -146,7 +146,7 @@ def test_a_link_is_not_compiled(store: Store) -> None:
 
 def test_compiled_once(means: Means) -> None:
     made = archive(means.store, "demo", {"purelib/demo.py": "x = 1", "purelib/bad.py": "def"})
-    manifest = Manifest(python=means.interpreter.python, layers=(LayerSpec(archive=made),))
+    manifest = means.interpreter.python.manifest((means.interpreter.python.layer(made),))
     told: list[tuple[str, int, int]] = []
     assert compile_missing(manifest, means, lambda *what: told.append(what)) == 1
     assert told == [(made, 1, 1)]
@@ -167,8 +167,8 @@ def test_a_damaged_source_is_named_and_the_others_are_compiled(means: Means) -> 
     path = store.path(names[0])
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:-10])
-    layers = tuple(LayerSpec(archive=name) for name in names)
-    manifest = Manifest(python=means.interpreter.python, layers=layers)
+    layers = tuple(means.interpreter.python.layer(name) for name in names)
+    manifest = means.interpreter.python.manifest(layers)
     with pytest.raises(PkgviewError, match=r"(?s)nothing to compile: a-1.*--repair"):
         compile_missing(manifest, means, lambda *_: None)
     found = with_companions(manifest, means.interpreter, store.archive_of).layers
@@ -243,7 +243,9 @@ def test_schemes_of_one_layer_are_told_apart(means: Means) -> None:
     """purelib and platlib lie in one directory, and may both have a file."""
     files = {"platlib/pkg/a.py": "x = 'platlib'", "purelib/pkg/a.py": "def", "purelib/pkg/b.py": ""}
     made = archive(means.store, "both", files)
-    found = union(means, LayerSpec(archive=made, bytecode=compile_archive(made, means)))
+    found = union(
+        means, means.interpreter.python.layer(made, bytecode=compile_archive(made, means))
+    )
     assert pycs(found, means) == ["pkg/__pycache__/b"]
 
 
@@ -272,7 +274,7 @@ def test_companions_are_opened_when_they_are_looked_into(means: Means) -> None:
         opened.append(name)
         return means.store.open(name)
 
-    manifest = Manifest(python=means.interpreter.python, layers=tuple(layers))
+    manifest = means.interpreter.python.manifest(tuple(layers))
     found = union_of(manifest, [means.store.open(one.archive) for one in layers], note)
     site = means.interpreter.python.schemes.purelib.encode()
     place = found.resolve(site)
@@ -327,7 +329,7 @@ def test_hand_made_companions_that_lie_are_refused(
     lying = means.store.add(_tagged(lie, tag), meta)
     with pytest.raises(LayerError, match=r"a_1_b\..* holds '.*', which is no bytecode of a-1"):
         check(means.store.open(lying), means.store.open(source))
-    spec = LayerSpec(archive=source, bytecode=lying)
+    spec = means.interpreter.python.layer(source, bytecode=lying)
     with pytest.raises(PkgviewError, match="it was moved to"):
         publish(isolated_places, _manifest(means, spec), means.store, registry)
     assert not means.store.has(lying)
@@ -350,7 +352,7 @@ def test_bytecode_of_another_archive_is_not_shown(
 ) -> None:
     mine = layer(means, "mine", {"a.py": "x = 'mine'"})
     theirs = layer(means, "theirs", {"a.py": "x = 'theirs'"})
-    crossed = LayerSpec(archive=mine.archive, bytecode=theirs.bytecode)
+    crossed = means.interpreter.python.layer(mine.archive, bytecode=theirs.bytecode)
     with pytest.raises(PkgviewError, match=r"holds bytecode, but not of mine-1"):
         publish(isolated_places, _manifest(means, crossed), means.store, registry)
     # ViewIndex, so that nobody checks it again: yet it is shown beside nobody else's source.
@@ -365,10 +367,10 @@ def test_what_is_no_bytecode_is_no_companion_and_bytecode_is_no_layer(
     means: Means, registry: Registry, isolated_places: Places
 ) -> None:
     mine = layer(means, "mine", {"a.py": ""})
-    wrong = LayerSpec(archive=mine.archive, bytecode=mine.archive)
+    wrong = means.interpreter.python.layer(mine.archive, bytecode=mine.archive)
     union_without = union(means, wrong)
     assert pycs(union_without, means) == []
-    alone = LayerSpec(archive=mine.bytecode)
+    alone = means.interpreter.python.layer(mine.bytecode)
     with pytest.raises(PkgviewError, match="no layer by itself"):
         publish(isolated_places, _manifest(means, alone), means.store, registry)
 
@@ -404,7 +406,7 @@ def test_node_ids_of_bytecode(means: Means, registry: Registry, isolated_places:
 def test_an_interpreter_without_bytecode_files(means: Means) -> None:
     """Its cache tag is None (PEP 421)."""
     made = archive(means.store, "demo", {"purelib/demo.py": "x = 1"})
-    manifest = Manifest(python=means.interpreter.python, layers=(LayerSpec(archive=made),))
+    manifest = means.interpreter.python.manifest((means.interpreter.python.layer(made),))
     without = replace(means, interpreter=replace(means.interpreter, cache_tag=""))
     assert compile_missing(manifest, without, lambda *_: None) == 0
 
@@ -423,11 +425,11 @@ def test_keys_differ_by_all_that_matters(interpreter: Interpreter) -> None:
 
 
 def _plain(spec: LayerSpec) -> LayerSpec:
-    return LayerSpec(archive=spec.archive, name=spec.name)
+    return replace(spec, version="", bytecode="")
 
 
 def _manifest(means: Means, *layers: LayerSpec) -> Manifest:
-    return Manifest(python=means.interpreter.python, layers=layers)
+    return means.interpreter.python.manifest(layers)
 
 
 def _tagged(files: dict[str, str], tag: str) -> list[Member]:

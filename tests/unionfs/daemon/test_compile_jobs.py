@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from resolver.manifest import LayerSpec, Manifest, Python, Schemes, ViewId
+from resolver.manifest import ViewId
+from resolver.python.target import Python, Schemes
 from unionfs.daemon.compile_jobs import CompileJobs
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ PYTHON = Python(
     executable="/usr/bin/python3.11",
     schemes=Schemes(purelib="site", platlib="site", scripts="bin", headers="include", data=""),
 )
-WITHOUT = Manifest(python=PYTHON, layers=(LayerSpec(archive="a", name="a"),))
-WITH = Manifest(python=PYTHON, layers=(LayerSpec(archive="a", name="a", bytecode="b"),))
-NOTICE = Manifest(python=PYTHON, layers=(LayerSpec(archive="notice"),))
+WITHOUT = PYTHON.manifest((PYTHON.layer("a", name="a"),))
+WITH = PYTHON.manifest((PYTHON.layer("a", name="a", bytecode="b"),))
+NOTICE = PYTHON.manifest((PYTHON.layer("notice"),))
 
 SAYS = """
 import json, sys

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.manifest import Manifest, ViewId
+from resolver.manifest import ViewId
 from resolver.places import Places
 from resolver.project import resolved
 from resolver.python.interpreter import inspect
-from unionfs.publishing.generated import bare_manifest, notice_layer
+from resolver.python.target import python_of
+from unionfs.formats.python.generated import bare_manifest, notice_layer
 from unionfs.publishing.publish import publish
 from unionfs.store.local import Store
 from unionfs.view.catalog import manifest_path, read_manifest
@@ -35,8 +36,8 @@ def theirs(tmp_path: Path) -> Places:
     store, registry = Store(places.store), Registry(places.state / "registry.sqlite3")
     try:
         bare = bare_manifest(store, inspect(PYTHON, places.state))
-        layers = (notice_layer(store, "theirs"), *bare.layers)
-        publish(places, Manifest(python=bare.python, layers=layers), store, registry)
+        layers = (notice_layer(store, python_of(bare), "theirs"), *bare.layers)
+        publish(places, replace(bare, layers=layers), store, registry)
     finally:
         registry.close()
     return places
@@ -197,9 +198,9 @@ def test_what_they_call_an_interpreter_is_never_run(
     registry = Registry(isolated_places.state / "registry.sqlite3")
     try:
         bare = bare_manifest(store, inspect(PYTHON, isolated_places.state))
-        python = replace(bare.python, executable=os.fspath(evil))
-        layer = replace(notice_layer(store, "theirs"), name="theirs", version="1")
-        theirs = Manifest(python=python, layers=(layer,))
+        python = replace(python_of(bare), executable=os.fspath(evil))
+        layer = replace(notice_layer(store, python, "theirs"), name="theirs", version="1")
+        theirs = python.manifest((layer,))
         view = publish(isolated_places, theirs, store, registry)
     finally:
         registry.close()
@@ -221,7 +222,7 @@ def test_what_they_call_an_interpreter_is_never_run(
     assert not ran.exists()
     # It would be run, were it a project's of one's own.
     record = resolved.Resolved(root=os.fspath(tmp_path)).with_view(
-        resolved.ResolvedView(python="3.11", view=view, fingerprint="")
+        resolved.ResolvedView(kind="python", variant="3.11", view=view, fingerprint="")
     )
     resolved.save(isolated_places.state / "projects", record)
     compile_it()

@@ -14,12 +14,16 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.manifest import Python, Schemes
-from unionfs.environment import PIN_FILE, SkeletonFile, skeleton
+from resolver.python.target import Python, Schemes
+from unionfs.environment import PIN_FILE, skeleton
+
+if TYPE_CHECKING:
+    from unionfs.store.generated import GeneratedFile
 
 PIPS = ("23.0.1", "24.0", "25.3", "26.0")
 
@@ -108,7 +112,7 @@ class Laid:
         return json.loads(done.stdout)
 
 
-def write(files: list[SkeletonFile], where: Python, root: Path) -> None:
+def write(files: list[GeneratedFile], where: Python, root: Path) -> None:
     """Lay a skeleton out as the view does: each scheme at its place."""
     places = {
         "scripts": where.schemes.scripts,
@@ -160,11 +164,13 @@ def one(tmp_path: Path) -> Laid:
 # --- the skeleton as a value
 
 
-def by_path(files: list[SkeletonFile]) -> dict[str, SkeletonFile]:
+def by_path(files: list[GeneratedFile]) -> dict[str, GeneratedFile]:
     return {file.path: file for file in files}
 
 
-def make(version: str = "3.12", executable: str = "/usr/bin/python3.12") -> dict[str, SkeletonFile]:
+def make(
+    version: str = "3.12", executable: str = "/usr/bin/python3.12"
+) -> dict[str, GeneratedFile]:
     return by_path(
         skeleton(
             python(version, executable),

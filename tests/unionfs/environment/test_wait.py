@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from resolver.manifest import Python, Schemes
+from resolver.python.target import Python, Schemes
 from unionfs.environment import ENABLE_FILE, enable, taught, wait, waiting
 from unionfs.environment.early import WAIT_FILE
 

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.fetch.web import FetchSettings
 from resolver.python.interpreter import Interpreter, find_interpreter
+from resolver.python.project import Origin, PythonProject
 from resolver.python.selection import Choice, Source
 from unionfs.cli.progress import Display
-from unionfs.publishing.assemble import Means, assemble, source_key
+from unionfs.formats.python.kind import KIND, PythonWish
+from unionfs.formats.python.packages import package_of, source_key
+from unionfs.publishing.assemble import Means, assemble
 from unionfs.publishing.up import single_failure
-from unionfs.store.local import Store
+from unionfs.store.ordered import Stores
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from resolver.manifest import LayerSpec
     from resolver.places import Places
     from tests.unionfs.conftest import WheelMaker
 
@@ -55,11 +59,19 @@ def interpreter(isolated_places: Places) -> Interpreter:
 
 
 @pytest.fixture
-def means(isolated_places: Places, interpreter: Interpreter) -> Means:
+def means(isolated_places: Places, tmp_path: Path) -> Means:
+    project = PythonProject(root=tmp_path, origin=Origin.PYLOCK, inputs=())
     return Means(
-        places=isolated_places, store=Store(isolated_places.store), interpreter=interpreter,
-        settings=FetchSettings(), progress=Display(quiet=True), offline=True,
+        places=isolated_places, store=Stores(isolated_places),
+        making=KIND.making(isolated_places, PythonWish(project=project, offline=True)),
+        progress=Display(quiet=True), offline=True,
     )  # fmt: skip
+
+
+async def assembled(
+    choices: Sequence[Choice], means: Means, interpreter: Interpreter
+) -> tuple[LayerSpec, ...]:
+    return await assemble([package_of(choice, interpreter) for choice in choices], means)
 
 
 def wheel_choice(path: Path, *, name: str = "demo") -> Choice:
@@ -70,15 +82,17 @@ def wheel_choice(path: Path, *, name: str = "demo") -> Choice:
     )  # fmt: skip
 
 
-async def test_a_wheel_is_packed_once(means: Means, wheel_maker: WheelMaker) -> None:
+async def test_a_wheel_is_packed_once(
+    means: Means, wheel_maker: WheelMaker, interpreter: Interpreter
+) -> None:
     path = wheel_maker.write()
-    (layer,) = await assemble([wheel_choice(path)], means)
+    (layer,) = await assembled([wheel_choice(path)], means, interpreter)
     assert (layer.name, layer.version) == ("demo", "1.0")
     means.store.verify(layer.archive)
     path_of_it = means.store.path(layer.archive).stat()
     path.unlink()
-    # ViewIndex by its hash: the file is not even looked at.
-    again = await assemble([wheel_choice(wheel_maker.write())], means)
+    # Known by its hash: the file is not even looked at.
+    again = await assembled([wheel_choice(wheel_maker.write())], means, interpreter)
     assert again == (layer,)
     assert means.store.path(layer.archive).stat().st_mtime_ns == path_of_it.st_mtime_ns
     assert means.progress.archives == 1  # type: ignore[attr-defined]
@@ -90,24 +104,26 @@ async def test_one_that_fails_does_not_undo_the_others(
     good = wheel_choice(wheel_maker.write())
     wrong = replace(good, name="other", filename="other-1.0-py3-none-any.whl")
     with pytest.raises(PkgviewError, match="is not the locked file"), single_failure():
-        await assemble([good, replace(wrong, hashes=(("sha256", "0" * 64),))], means)
+        await assembled([good, replace(wrong, hashes=(("sha256", "0" * 64),))], means, interpreter)
     assert not [name for name in means.store.names() if name.startswith("other")]
     key = source_key(good, interpreter)
     assert key is not None
     if means.store.archive_of(key) is None:  # both were begun; the good one may not have ended
-        await assemble([good], means)
+        await assembled([good], means, interpreter)
     assert means.store.archive_of(key) in means.store.names()
 
 
-async def test_a_wheel_of_another_name_is_refused(means: Means, wheel_maker: WheelMaker) -> None:
+async def test_a_wheel_of_another_name_is_refused(
+    means: Means, wheel_maker: WheelMaker, interpreter: Interpreter
+) -> None:
     choice = wheel_choice(wheel_maker.write(), name="other")
     with pytest.raises(PkgviewError, match="demo"), single_failure():
-        await assemble([choice], means)
+        await assembled([choice], means, interpreter)
     assert means.store.names() == []
 
 
 async def test_two_distributions_of_one_source_archive(
-    means: Means, tmp_path: Path, isolated_places: Places
+    means: Means, tmp_path: Path, isolated_places: Places, interpreter: Interpreter
 ) -> None:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as file:
@@ -131,11 +147,11 @@ async def test_two_distributions_of_one_source_archive(
         )
         for name in ("one", "two")
     ]  # fmt: skip
-    layers = await assemble(choices, means)
+    layers = await assembled(choices, means, interpreter)
     assert [layer.name for layer in layers] == ["one", "two"]
     assert len({layer.archive for layer in layers}) == 2
     assert not list((isolated_places.cache / "builds").iterdir())
-    assert await assemble(choices, means) == layers
+    assert await assembled(choices, means, interpreter) == layers
 
 
 def test_what_the_store_remembers(interpreter: Interpreter, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from resolver.manifest import Manifest, ViewId
 from resolver.python import interpreter
+from resolver.python.target import python_of
 from unionfs.publishing.default import default_view, ensure_default
 from unionfs.store.local import Store
 from unionfs.view.catalog import Catalog, manifest_path
@@ -64,7 +65,7 @@ def test_it_is_an_environment_without_distributions(
     view = ensure_default(places, store, registry)
     assert default_view(places, None) == default_view(places, "2.7") == view
     assert [layer.name for layer in manifest(places, view).layers] == [""]
-    assert manifest(places, view).python.executable == str(THIS)
+    assert python_of(manifest(places, view)).executable == str(THIS)
     assert works(places, registry, view)
 
 

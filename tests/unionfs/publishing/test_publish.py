@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.manifest import LayerSpec, Manifest, Python, Schemes, ViewId
+from resolver.manifest import Manifest, ViewId
+from resolver.python.target import Python, Schemes
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
 from unionfs.publishing import publish as module
@@ -49,7 +50,7 @@ def archive(store: Store, text: str) -> str:
 
 
 def manifest(*archives: str) -> Manifest:
-    return Manifest(python=PYTHON, layers=tuple(LayerSpec(archive=name) for name in archives))
+    return PYTHON.manifest(tuple(PYTHON.layer(name) for name in archives))
 
 
 def files(places: Places) -> dict[Path, bytes]:

@@ -13,19 +13,20 @@ import pytest
 from resolver.errors import PkgviewError
 from resolver.manifest import LayerSpec, ViewId
 from resolver.project import resolved
-from resolver.project.project import find_project
 from resolver.project.resolved import ResolvedView
 from resolver.python.index import DownloadSettings
+from resolver.python.project import find_project
 from unionfs.cli.progress import Display
+from unionfs.formats.python import kind
+from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing import up
-from unionfs.publishing.up import Wish, known_view, make_view, preferred, single_failure
+from unionfs.publishing.up import known_view, make_view, preferred, single_failure
 from unionfs.view.catalog import manifest_path
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from resolver.places import Places
-    from resolver.python.selection import Choice
     from tests.unionfs.conftest import WheelMaker
 
 
@@ -44,24 +45,24 @@ def locked(tmp_path: Path, wheel_maker: WheelMaker) -> Path:
     return directory
 
 
-def wish_for(directory: Path) -> Wish:
+def wish_for(directory: Path) -> PythonWish:
     project = find_project(directory)
     assert project is not None
-    return Wish(project=project, offline=True)
+    return PythonWish(project=project, offline=True)
 
 
-def made_view(places: Places, wish: Wish) -> up.Made:
+def made_view(places: Places, wish: PythonWish) -> up.Made:
     with Display(quiet=True) as display:
-        return make_view(places, wish, display)
+        return make_view(places, KIND, wish, display)
 
 
 def test_what_was_made_is_known(isolated_places: Places, locked: Path) -> None:
     wish = wish_for(locked)
-    assert known_view(isolated_places, wish) is None
+    assert known_view(isolated_places, KIND, wish) is None
     made = made_view(isolated_places, wish)
     assert made.fresh
     assert [layer.name for layer in made.manifest.layers] == ["", "demo"]
-    known = known_view(isolated_places, wish)
+    known = known_view(isolated_places, KIND, wish)
     assert known == replace(made, fresh=False)
     again = made_view(isolated_places, wish)
     assert not again.fresh
@@ -71,13 +72,13 @@ def test_what_was_made_is_known(isolated_places: Places, locked: Path) -> None:
 def test_what_changed_is_not_known(isolated_places: Places, locked: Path) -> None:
     wish = wish_for(locked)
     made_view(isolated_places, wish)
-    assert known_view(isolated_places, replace(wish, extras=("x",))) is None
-    assert known_view(isolated_places, replace(wish, groups=("x",))) is None
-    assert known_view(isolated_places, replace(wish, upgrade=True)) is None
-    assert known_view(isolated_places, replace(wish, requirements=("x",))) is None
+    assert known_view(isolated_places, KIND, replace(wish, extras=("x",))) is None
+    assert known_view(isolated_places, KIND, replace(wish, groups=("x",))) is None
+    assert known_view(isolated_places, KIND, replace(wish, upgrade=True)) is None
+    assert known_view(isolated_places, KIND, replace(wish, requirements=("x",))) is None
     with (locked / "pylock.toml").open("a") as file:
         file.write("\n")
-    assert known_view(isolated_places, wish_for(locked)) is None
+    assert known_view(isolated_places, KIND, wish_for(locked)) is None
 
 
 @pytest.mark.parametrize("what", ["archive", "manifest", "damaged", "registry", "record"])
@@ -98,15 +99,15 @@ def test_a_view_that_is_not_whole_is_made_again(
     else:
         (record,) = (places.state / "projects").iterdir()
         record.write_text("{")
-    assert known_view(places, wish) is None
+    assert known_view(places, KIND, wish) is None
     assert made_view(places, wish).view == made.view
-    assert known_view(places, wish) is not None
+    assert known_view(places, KIND, wish) is not None
 
 
 def test_a_view_for_one_run_leaves_the_projects_own(isolated_places: Places, locked: Path) -> None:
     wish = wish_for(locked)
     made_view(isolated_places, replace(wish, kept=False))
-    assert known_view(isolated_places, wish) is None
+    assert known_view(isolated_places, KIND, wish) is None
     assert not (isolated_places.state / "projects").exists()
 
 
@@ -116,30 +117,32 @@ def test_a_view_remembers_its_inputs_as_they_were_when_it_began(
     wish = wish_for(locked)
     layers = up._layers
 
-    async def edited(*arguments: Any) -> tuple[tuple[Choice, ...], tuple[LayerSpec, ...]]:  # noqa: ANN401 - passed on
+    async def edited(*arguments: Any) -> tuple[LayerSpec, ...]:  # noqa: ANN401 - passed on
         with (locked / "pylock.toml").open("a") as file:
             file.write("# edited while it was being read\n")
         return await layers(*arguments)
 
     monkeypatch.setattr(up, "_layers", edited)
     made_view(isolated_places, wish)
-    assert known_view(isolated_places, wish_for(locked)) is None
+    assert known_view(isolated_places, KIND, wish_for(locked)) is None
 
 
 def test_records_of_two_pythons_do_not_forget_each_other(isolated_places: Places) -> None:
     def made(python: str, digit: str) -> ResolvedView:
-        return ResolvedView(python=python, view=ViewId(digit * 32), fingerprint=digit)
+        return ResolvedView(
+            kind="python", variant=python, view=ViewId(digit * 32), fingerprint=digit
+        )
 
     assert up._record(isolated_places, "/p", made("3.11", "1"))
     assert up._record(isolated_places, "/p", made("3.12", "2"))
     assert not up._record(isolated_places, "/p", made("3.11", "1"))
     assert up._record(isolated_places, "/p", made("3.11", "3"))
     views = resolved.load(isolated_places.state / "projects", "/p").views
-    assert [(view.python, view.view[0]) for view in views] == [("3.12", "2"), ("3.11", "3")]
+    assert [(view.variant, view.view[0]) for view in views] == [("3.12", "2"), ("3.11", "3")]
 
 
 def test_preferred_first_in_that_order() -> None:
-    layers = [LayerSpec(archive=name, name=name) for name in "abcd"]
+    layers = [LayerSpec(archive=name, grafts=(), name=name) for name in "abcd"]
     assert [layer.name for layer in preferred(layers, ("d", "nosuch", "b"))] == ["d", "b", "a", "c"]
 
 
@@ -159,23 +162,23 @@ def test_of_failures_the_first_is_said() -> None:
 
 
 def test_certificates_of_pips_settings(tmp_path: Path) -> None:
-    assert up._certificates(DownloadSettings()) is None
+    assert kind._certificates(DownloadSettings()) is None
     file = tmp_path / "x.pem"
-    assert up._certificates(DownloadSettings(certificates=file)) == file
+    assert kind._certificates(DownloadSettings(certificates=file)) == file
     directory = DownloadSettings(certificate_directory=tmp_path)
-    assert isinstance(up._certificates(directory), ssl.SSLContext)
+    assert isinstance(kind._certificates(directory), ssl.SSLContext)
     with pytest.raises(PkgviewError, match=r"nosuch\.pem"):
-        up._certificates(DownloadSettings(client_certificate=tmp_path / "nosuch.pem"))
+        kind._certificates(DownloadSettings(client_certificate=tmp_path / "nosuch.pem"))
 
 
 @pytest.mark.parametrize("own", [None, "http_proxy"])
 def test_a_proxy_that_only_pip_knows(
-    locked: Path, monkeypatch: pytest.MonkeyPatch, own: str | None
+    isolated_places: Places, locked: Path, monkeypatch: pytest.MonkeyPatch, own: str | None
 ) -> None:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_PROXY", "http://proxy.example:3128")
     if own:
         monkeypatch.setenv(own, "http://other.example:1")
-    project = wish_for(locked).project
-    assert up._fetch_settings(project).proxy == (None if own else "http://proxy.example:3128")
+    settings = KIND.making(isolated_places, wish_for(locked)).settings()
+    assert settings.proxy == (None if own else "http://proxy.example:3128")

@@ -12,7 +12,7 @@ import pytest
 from resolver import config
 from resolver.config import ConfiguredStore
 from resolver.errors import PkgviewError
-from resolver.manifest import LayerSpec, Manifest, Python, Schemes
+from resolver.python.target import Python, Schemes
 from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import LayerError
 from unionfs.archive.meta import Meta
@@ -223,7 +223,7 @@ def test_an_archive_of_another_user_is_read_whole_before_it_counts(
     whole = theirs.path(name).read_bytes()
     stores = added(isolated_places, tmp_path / "theirs")
     registry = Registry(isolated_places.state / "registry.sqlite3")
-    manifest = Manifest(python=PYTHON, layers=(LayerSpec(archive=name),))
+    manifest = PYTHON.manifest((PYTHON.layer(name),))
     try:
         flip(theirs.path(name), 1000)
         assert Store(tmp_path / "theirs", FrameCache(0)).open(name)

@@ -11,9 +11,10 @@ from unittest.mock import Mock
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.manifest import LayerSpec, Manifest, Python, Schemes, ViewId
+from resolver.manifest import Manifest, ViewId
 from resolver.project import resolved
 from resolver.project.resolved import Resolved, ResolvedView
+from resolver.python.target import Python, Schemes
 from resolver.remembered import project_key
 from unionfs.archive.layer import EntryNo, LayerError
 from unionfs.archive.meta import Meta
@@ -69,7 +70,7 @@ def archive(store: Store, name: str = "demo", **files: str) -> str:
 
 
 def manifest(*archives: str) -> Manifest:
-    return Manifest(python=PYTHON, layers=tuple(LayerSpec(archive=name) for name in archives))
+    return PYTHON.manifest(tuple(PYTHON.layer(name) for name in archives))
 
 
 def published(catalog: Catalog, store: Store, *archives: str) -> ViewId:
@@ -301,7 +302,7 @@ def record(places: Places, root: str, *views: ViewId) -> str:
     found = Resolved(
         root=root,
         views=tuple(
-            ResolvedView(python=f"3.{number}", view=view, fingerprint="")
+            ResolvedView(kind="python", variant=f"3.{number}", view=view, fingerprint="")
             for number, view in enumerate(views)
         ),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.manifest import LayerSpec, Manifest, Python, Schemes
+from resolver.python.target import Python, Schemes
 from unionfs.archive.layer import Kind
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
@@ -51,14 +51,14 @@ def view(isolated_places: Places) -> Make:
             for name, files in layers.items()
         ]
         specs = tuple(
-            LayerSpec(archive=archive, name=name, version="1")
+            PYTHON.layer(archive, name=name, version="1")
             for archive, name in zip(names, layers, strict=True)
         )
-        manifest = Manifest(python=PYTHON, layers=specs)
+        manifest = PYTHON.manifest(specs)
         union = union_of(manifest, [store.open(name) for name in names], store.open)
 
         def why(query: str, cwd: Path = PROJECT) -> Origin | None:
-            return find(union, manifest, query, mount=MOUNT, cwd=cwd)
+            return find(union, manifest, query, roots=[SITE], mount=MOUNT, cwd=cwd)
 
         return why
 

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from resolver.manifest import LayerSpec, Manifest, Python, Schemes, ViewId
+from resolver.manifest import ViewId
 from resolver.places import Places
 from resolver.project import resolved
 from resolver.project.resolved import Resolved, ResolvedView
+from resolver.python.target import Python, Schemes
 from unionfs.archive.layer import EntryNo, Kind
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
@@ -108,8 +109,8 @@ class World:
         return self.store.add(members(tree), meta)
 
     def publish(self, *archives: str) -> ViewId:
-        layers = tuple(LayerSpec(archive=name) for name in archives)
-        manifest = Manifest(python=PYTHON, layers=layers)
+        layers = tuple(PYTHON.layer(name) for name in archives)
+        manifest = PYTHON.manifest(layers)
         return publish(self.places, manifest, self.store, self.registry)
 
     def view(self, *trees: Tree) -> NodeId:
@@ -294,7 +295,8 @@ def test_a_package_is_its_archive(world: World) -> None:
 def test_a_project_leads_to_its_view(world: World) -> None:
     view = world.publish(world.archive(Tree({b"a": file(b"")})))
     record = Resolved(
-        root="/srv/shop", views=(ResolvedView(python="3.11", view=view, fingerprint=""),)
+        root="/srv/shop",
+        views=(ResolvedView(kind="python", variant="3.11", view=view, fingerprint=""),),
     )
     resolved.save(world.places.state / "projects", record)
     found = world.attributes(f"projects/{record.key}")
@@ -325,7 +327,9 @@ def test_what_is_new_comes_last_in_a_listing(world: World) -> None:
         world.publish(world.archive(Tree({b"a": file(b"%d" % number)})))
         record = Resolved(
             root=f"/p/{10 - number}",
-            views=(ResolvedView(python="3.11", view=ViewId("1" * 32), fingerprint=""),),
+            views=(
+                ResolvedView(kind="python", variant="3.11", view=ViewId("1" * 32), fingerprint=""),
+            ),
         )
         resolved.save(world.places.state / "projects", record)
 
@@ -410,7 +414,9 @@ def populated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     view = ViewId("1" * 32)
     resolved.save(
         made.places.state / "projects",
-        Resolved(root="/p", views=(ResolvedView(python="3", view=view, fingerprint=""),)),
+        Resolved(
+            root="/p", views=(ResolvedView(kind="python", variant="3", view=view, fingerprint=""),)
+        ),
     )
     yield made
     made.registry.close()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.manifest import LayerSpec, Manifest, Python, Schemes
+from resolver.python.target import Python, Schemes
 from unionfs.archive.layer import Kind, LayerError
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member as Packed
@@ -14,7 +14,7 @@ from unionfs.store.local import Store
 from unionfs.view import nodeid
 from unionfs.view.nodeid import LayerNo, NodeId, NodeKind, ViewNo
 from unionfs.view.registry import Registry
-from unionfs.view.tree import MOST_LAYERS, Member, View, grafts
+from unionfs.view.tree import MOST_LAYERS, Member, View, grafted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,9 +53,9 @@ def layer(store: Store, registry: Registry, name: str, files: dict[str, bytes]) 
 
 
 def view(number: int, *members: Member) -> View:
-    layers = tuple(LayerSpec(archive=member.archive.name) for member in members)
+    layers = tuple(PYTHON.layer(member.archive.name) for member in members)
     by_name = {member.archive.name: member for member in members}
-    manifest = Manifest(python=PYTHON, layers=layers)
+    manifest = PYTHON.manifest(layers)
     return View(ViewNo(number), manifest, members, by_name.__getitem__)
 
 
@@ -124,7 +124,7 @@ def test_a_view_with_more_layers_than_a_node_id_holds_is_refused(
 
 def test_places_may_be_any_bytes() -> None:
     schemes = Schemes(purelib="lib/\udcff", platlib="lib", scripts="é", headers="h", data="")
-    assert grafts(schemes) == {
+    assert grafted(schemes.grafts) == {
         b"purelib": b"lib/\xff",
         b"platlib": b"lib",
         b"scripts": "é".encode(),

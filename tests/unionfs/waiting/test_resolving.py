@@ -206,7 +206,12 @@ async def test_failures_are_not_kept_without_end(
 async def test_a_failure_comes_with_the_view_of_before(bench: Bench) -> None:
     root = bench.project("shop")
     before = ResolvedView(
-        python=PYTHON, view=ViewId(VIEW), fingerprint="", inputs="other", extras=("more",)
+        kind="python",
+        variant=PYTHON,
+        view=ViewId(VIEW),
+        fingerprint="",
+        inputs="other",
+        extras=("more",),
     )
     projects = bench.places.state / "projects"
     save(projects, load(projects, root).with_view(before))

@@ -82,10 +82,10 @@ def bind(  # noqa: PLR0913 - one parameter an option
         what: dict[str, Any] = {"view": view_id}
     else:
         from unionfs.cli.commands.up import ensured  # noqa: PLC0415 - not for --view
-        from unionfs.publishing.up import Wish  # noqa: PLC0415 - the same
+        from unionfs.formats.python.kind import KIND, PythonWish  # noqa: PLC0415 - the same
 
         project = trusted_project_at(directory or Path(), trust=trust)
-        ensured(places, Wish(project=project, offline=offline), quiet=as_json)
+        ensured(places, KIND, PythonWish(project=project, offline=offline), quiet=as_json)
         what = {"project": str(project.root)}
     launch.ensure_mounted(places)
     bound = tell(places, "bind", said="bind", **whom, **what)

@@ -13,6 +13,7 @@ import click
 from resolver.binding.manual import Said
 from resolver.errors import PkgviewError
 from resolver.places import Places
+from resolver.python.target import python_of
 from unionfs.cli.asked import (
     EXTRA,
     FROZEN,
@@ -24,8 +25,8 @@ from unionfs.cli.asked import (
     with_for,
 )
 from unionfs.cli.commands.bind import bind_self
-from unionfs.cli.commands.up import ensured
-from unionfs.publishing.up import Wish
+from unionfs.cli.commands.up import ensured, mount_now
+from unionfs.formats.python.kind import KIND, PythonWish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,10 +77,10 @@ def run(  # noqa: PLR0913 - one parameter an option
     The command replaces this process: its signals, its exit code and its output are its own.
     What --with, --extra and --group add is there for this run only.
     """
-    from unionfs.daemon.launch import check_mountable, ensure_mounted  # noqa: PLC0415 - `-h` does without
+    from unionfs.daemon.launch import check_mountable  # noqa: PLC0415 - `-h` does without
 
     places = Places.from_environ()
-    wish = Wish(
+    wish = PythonWish(
         project=trusted_project_at(directory, trust=trust),
         python=python,
         extras=extras,
@@ -90,15 +91,15 @@ def run(  # noqa: PLR0913 - one parameter an option
         kept=not (requirements or extras or groups),
     )
     check_mountable(places)
-    made, _ = ensured(places, wish, quiet=False)
-    ensure_mounted(places)
+    made, _ = ensured(places, KIND, wish, quiet=False)
+    mount_now(places)
     view = places.mount / "views" / made.view
     bind_self(
         places,
         Said.RUN,
         project=str(wish.project.root) if wish.kept else None,
         view=made.view,
-        python=made.manifest.python.version,
+        python=python_of(made.manifest).version,
     )
     replace_by(command, environment(view, made.view, os.environ))
 

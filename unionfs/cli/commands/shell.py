@@ -15,6 +15,7 @@ from resolver.binding.manual import Said
 from resolver.errors import PkgviewError
 from resolver.places import Places
 from resolver.project.resolved import load
+from resolver.python.target import python_of
 from resolver.remembered import project_key
 from unionfs.cli import console
 from unionfs.cli.asked import (
@@ -30,8 +31,8 @@ from unionfs.cli.asked import (
 )
 from unionfs.cli.commands.bind import bind_self, home_as_tilde
 from unionfs.cli.commands.run import replace_by
-from unionfs.cli.commands.up import ensured
-from unionfs.publishing.up import Wish
+from unionfs.cli.commands.up import ensured, mount_now
+from unionfs.formats.python.kind import KIND, PythonWish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +81,7 @@ def shell(  # noqa: PLR0913 - one parameter an option
     After `pkgview up` what it starts sees the new view. --python, --with, --extra and --group give
     a view for this shell only, which stays what it is.
     """
-    from unionfs.daemon.launch import check_mountable, ensure_mounted  # noqa: PLC0415 - `-h` does without
+    from unionfs.daemon.launch import check_mountable  # noqa: PLC0415 - `-h` does without
 
     if not sys.stdin.isatty():
         raise PkgviewError(
@@ -88,7 +89,7 @@ def shell(  # noqa: PLR0913 - one parameter an option
             remedy="Run a command with `pkgview run -- COMMAND`.",
         )
     places = Places.from_environ()
-    wish = Wish(
+    wish = PythonWish(
         project=trusted_project_at(directory, trust=trust),
         python=python,
         extras=extras,
@@ -107,8 +108,8 @@ def shell(  # noqa: PLR0913 - one parameter an option
             "started here from then on sees the new view.",
         )
     check_mountable(places)
-    made, _ = ensured(places, wish, quiet=False)
-    ensure_mounted(places)
+    made, _ = ensured(places, KIND, wish, quiet=False)
+    mount_now(places)
     prefix, pinned = _prefix(places, wish, made)
     environ = environment(prefix, root, made.view if pinned else None, os.environ)
     program = user_shell(os.environ)
@@ -121,16 +122,16 @@ def shell(  # noqa: PLR0913 - one parameter an option
         Said.SHELL,
         project=root if wish.kept else None,
         view=made.view if pinned else None,
-        python=made.manifest.python.version if pinned else None,
+        python=python_of(made.manifest).version if pinned else None,
     )
     replace_by(command, environ)
 
 
-def _prefix(places: Places, wish: Wish, made: Made) -> tuple[Path, bool]:
+def _prefix(places: Places, wish: PythonWish, made: Made) -> tuple[Path, bool]:
     """The environment that the shell has on PATH, and whether it is this one view for good."""
     root = str(wish.project.root)
-    views = load(places.state / "projects", root).views
-    if wish.kept and wish.python is None and views and views[-1].view == made.view:
+    newest = load(places.state / "projects", root).newest
+    if wish.kept and wish.python is None and newest and newest.view == made.view:
         return places.mount / "projects" / project_key(root), False
     return places.mount / "views" / made.view, True
 

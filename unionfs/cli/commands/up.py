@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from resolver.places import Places
-from resolver.project.project import Kind
+from resolver.python.target import python_of
 from unionfs.cli import console, quick
 from unionfs.cli.asked import (
     DIRECTORY,
@@ -17,22 +18,30 @@ from unionfs.cli.asked import (
     FROZEN,
     GROUP,
     JSON,
+    KIND,
     OFFLINE,
-    PYTHON,
     TRUST,
     absolute,
-    project_at,
+    projects_at,
     say_untrusted,
-    trusted_project_at,
+    trusted_projects_at,
 )
+from unionfs.cli.asked import (
+    PYTHON as PYTHON_OPTION,
+)
+from unionfs.formats.kind import Wish
+from unionfs.formats.python.kind import of_python
+from unionfs.kinds import PYTHON, link_of, links
 from unionfs.publishing import link
-from unionfs.publishing.up import Made, Wish, known_view
+from unionfs.publishing.up import Made, known_view
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from resolver.project.project import Project
     from unionfs.cli.progress import Display
+    from unionfs.formats.kind import Kind
 
 
 @click.command(
@@ -46,7 +55,8 @@ Examples:
 """
 )
 @DIRECTORY
-@PYTHON
+@KIND
+@PYTHON_OPTION
 @EXTRA
 @GROUP
 @click.option("--no-link", is_flag=True, help="Leave .venv alone.")
@@ -67,6 +77,7 @@ Examples:
 def up(  # noqa: PLR0913 - one parameter an option
     directory: Path,
     *,
+    kinds: tuple[str, ...],
     python: str | None,
     extras: tuple[str, ...],
     groups: tuple[str, ...],
@@ -88,52 +99,90 @@ def up(  # noqa: PLR0913 - one parameter an option
     """
     began = time.monotonic()
     places = Places.from_environ()
-    project = trusted_project_at(directory, trust=trust)
-    linked = not no_link and project.kind is not Kind.SCRIPT
-    if linked:
-        link.refuse_foreign(project.root, places.mount, force=force)
+    projects = trusted_projects_at(directory, kinds, trust=trust)
+    _refuse_pythons(projects, given=bool(python or extras or groups))
+    if not no_link:
+        _refuse_foreign(places, projects, force=force)
     if not no_mount:
         from unionfs.daemon.launch import check_mountable  # noqa: PLC0415 - not for --no-mount
 
         check_mountable(places)
-    wish = Wish(
-        project=project,
-        python=python,
-        extras=extras,
-        groups=groups,
-        upgrade=upgrade,
-        offline=offline,
-        frozen=frozen,
-    )
-    made, shown = ensured(places, wish, quiet=as_json)
-    if compiled:
-        made, shown = _compiled(places, made, shown, quiet=as_json)
+    done: list[Done] = []
+    for kind, project in projects:
+        wish = Wish(project=project, upgrade=upgrade, offline=offline, frozen=frozen)
+        if kind.name == PYTHON:
+            wish = of_python(wish, python=python, extras=extras, groups=groups)
+        made, shown = ensured(places, kind, wish, quiet=as_json)
+        if compiled and kind.name == PYTHON:
+            made, shown = _compiled(places, made, shown, quiet=as_json)
+        done.append(Done(kind, project, made, shown))
     if not no_mount:
-        _mount(places)
-    if linked:
-        _link(places, project, made, force=force)
-    if shown and not no_mount:
-        _look(places, made)
-    _say_concerns(places, project, trust=trust, made=shown is not None)
+        mount_now(places)
+    for one in done:
+        if not no_link:
+            _link(places, one, force=force)
+        if one.shown and not no_mount:
+            _look(places, one.made)
+    _say_concerns(places, projects[0][1], trust=trust, made=any(one.shown for one in done))
+    _say_done(places, done, time.monotonic() - began, verbose=verbose, as_json=as_json)
+
+
+def _say_done(
+    places: Places, done: Sequence[Done], seconds: float, *, verbose: bool, as_json: bool
+) -> None:
     if as_json:
-        console.as_json(
-            {
-                "project": str(project.root),
-                "view": made.view,
-                "path": str(places.mount / "views" / made.view),
-                "python": made.manifest.python.version,
-                "distributions": made.distributions,
-                "changed": made.fresh,
-                "fetched": shown.files if shown else 0,
-                "fetched_bytes": shown.bytes if shown else 0,
-                "compiled": shown.compiled_archives if shown else 0,
-                "seconds": round(time.monotonic() - began, 3),
-            }
-        )
+        first, *others = (_as_dict(places, one, seconds) for one in done)
+        console.as_json({**first, "others": others} if others else first)
         return
-    console.note(_summary(made, shown, time.monotonic() - began))
-    if verbose:
-        _say_conflicts(places, made)
+    for one in done:
+        console.note(_summary(one, seconds, several=len(done) > 1))
+        if verbose:
+            _say_conflicts(places, one.made)
+
+
+class Done(NamedTuple):
+    """One view of a project; `shown` is None where nothing had to be done."""
+
+    kind: Kind
+    project: Project
+    made: Made
+    shown: Display | None
+
+
+def _as_dict(places: Places, one: Done, seconds: float) -> dict[str, Any]:
+    made, shown = one.made, one.shown
+    return {
+        "project": str(one.project.root),
+        "kind": made.manifest.kind,
+        "view": made.view,
+        "path": str(places.mount / "views" / made.view),
+        **({"python": python_of(made.manifest).version} if one.kind.name == PYTHON else {}),
+        "distributions": made.distributions,
+        "changed": made.fresh,
+        "fetched": shown.files if shown else 0,
+        "fetched_bytes": shown.bytes if shown else 0,
+        "compiled": shown.compiled_archives if shown else 0,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _link_at(kind: Kind, project: Project) -> Path | None:
+    """Where a project has its link; None for a script, which has no directory of its own."""
+    return project.root / link_of(kind.name) if project.root == project.directory else None
+
+
+def _refuse_pythons(projects: Sequence[tuple[Kind, Project]], *, given: bool) -> None:
+    if given and all(kind.name != PYTHON for kind, _ in projects):
+        raise click.UsageError("--python, --extra and --group are for projects of Python's")
+
+
+def _refuse_foreign(
+    places: Places, projects: Sequence[tuple[Kind, Project]], *, force: bool
+) -> None:
+    for kind, project in projects:
+        path = _link_at(kind, project)
+        if path is not None:
+            link.refuse_foreign(path, places.mount, force=force)
 
 
 def _say_concerns(places: Places, project: Project, *, trust: bool, made: bool) -> None:
@@ -160,16 +209,16 @@ def _hold_size(places: Places) -> None:
             console.report(problem)
 
 
-def ensured(places: Places, wish: Wish, *, quiet: bool) -> tuple[Made, Display | None]:
+def ensured(places: Places, kind: Kind, wish: Wish, *, quiet: bool) -> tuple[Made, Display | None]:
     """The view, made if it has to be; and the display of what that took, None if nothing."""
-    known = known_view(places, wish)
+    known = known_view(places, kind, wish)
     if known is not None:
         return known, None
     from unionfs.cli.progress import Display  # noqa: PLC0415 - nothing to do draws nothing
     from unionfs.publishing.up import make_view  # noqa: PLC0415 - beside its condition
 
     with Display(quiet=quiet) as display:
-        return make_view(places, wish, display), display
+        return make_view(places, kind, wish, display), display
 
 
 def _compiled(
@@ -186,11 +235,17 @@ def _compiled(
     return Made(view=view, manifest=manifest, fresh=True), display
 
 
-def _mount(places: Places) -> None:
+def mount_now(places: Places) -> None:
+    """See that it is mounted, by a daemon that can show what this version makes."""
     from unionfs.daemon.launch import ensure_mounted  # noqa: PLC0415 - not for --no-mount
 
     mounted = ensure_mounted(places)
-    if mounted.how != "already":
+    if mounted.outdated:
+        from unionfs.cli.commands.upgrade import upgraded  # noqa: PLC0415 - once a version
+
+        upgraded(places)
+        console.note(f"{mounted.mountpoint} is served by this version from now on.")
+    elif mounted.how != "already":
         console.note(f"Mounted {mounted.mountpoint}.")
 
 
@@ -200,16 +255,19 @@ def _look(places: Places, made: Made) -> None:
     Last of all: what it makes of the view must not be undone.
     """
     with suppress(OSError):
-        (places.mount / "views" / made.view / "pyvenv.cfg").stat()
+        os.listdir(places.mount / "views" / made.view)
 
 
-def _link(places: Places, project: Project, made: Made, *, force: bool) -> None:
-    first = not link.is_ours(project.root / link.NAME, places.mount)
-    aside = link.link(project.root, places.mount, made.view, force=force)
+def _link(places: Places, one: Done, *, force: bool) -> None:
+    path = _link_at(one.kind, one.project)
+    if path is None:
+        return
+    first = not link.is_ours(path, places.mount)
+    aside = link.link(path, places.mount, one.made.view, force=force)
     if aside is not None:
-        console.note(f"What was at .venv is now at {aside}.")
+        console.note(f"What was at {path.name} is now at {aside}.")
     if first:
-        console.note(quick.linked_at(f"{project.root / link.NAME}"))
+        console.note(quick.linked_at(f"{path}"))
 
 
 @click.command(
@@ -220,29 +278,35 @@ Examples:
 """
 )
 @DIRECTORY
-def down(directory: Path) -> None:
-    """Take the .venv link away. The view and its archives stay."""
+@KIND
+def down(directory: Path, *, kinds: tuple[str, ...]) -> None:
+    """Take a project's links to its views (.venv) away. Views and archives stay."""
     places = Places.from_environ()
     root = absolute(directory)
+    names = sorted(map(link_of, kinds)) if kinds else sorted(links())
     # What is linked may be a project no longer, or one whose files are broken.
-    if not link.is_ours(root / link.NAME, places.mount):
-        project = project_at(directory)
-        if project.kind is Kind.SCRIPT:
+    if not any(link.is_ours(root / name, places.mount) for name in names):
+        project = projects_at(directory, kinds)[0][1]
+        if project.root != project.directory:
             console.note(f"{project.root} is a script: it has no .venv of its own.")
             return
         root = project.root
-    if link.unlink(root, places.mount):
-        console.note(f"Removed {root / link.NAME}.")
-    else:
-        console.note(f"{root} has no .venv.")
+        names = [link_of(kind.name) for kind, _ in projects_at(directory, kinds)]
+    for name in names:
+        if link.unlink(root / name, places.mount):
+            console.note(f"Removed {root / name}.")
+        else:
+            console.note(f"{root} has no {name}.")
 
 
-def _summary(made: Made, shown: Display | None, seconds: float) -> str:
+def _summary(one: Done, seconds: float, *, several: bool) -> str:
+    made, shown = one.made, one.shown
+    named = f"{one.kind.name}: " if several else ""
     if shown is None:
-        return quick.nothing_to_do(made.described, seconds)
+        return named + quick.nothing_to_do(made.described, seconds)
     done = f", fetched {shown.files} ({console.size(shown.bytes)})" if shown.files else ""
     done += f", compiled {shown.compiled_archives}" if shown.compiled_archives else ""
-    return quick.view_made(made.view, f"{made.described}{done}", seconds, fresh=made.fresh)
+    return named + quick.view_made(made.view, f"{made.described}{done}", seconds, fresh=made.fresh)
 
 
 def _say_conflicts(places: Places, made: Made) -> None:

@@ -8,7 +8,7 @@ import click
 
 from resolver.places import Places
 from unionfs.cli import console
-from unionfs.cli.asked import DIRECTORY, JSON, project_at
+from unionfs.cli.asked import DIRECTORY, JSON, KIND, projects_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,14 +26,22 @@ Examples:
 @DIRECTORY
 @click.option("--path", "only_path", is_flag=True, help="Print just the view's path.")
 @click.option("--python", metavar="X.Y", help="The view for that Python, not the newest.")
+@KIND
 @JSON
-def view(directory: Path, *, only_path: bool, python: str | None, as_json: bool) -> None:
+def view(
+    directory: Path,
+    *,
+    only_path: bool,
+    python: str | None,
+    kinds: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Show a project's view: path, layers, sizes, conflicts."""
     from unionfs.view.opened import open_view, project_view  # noqa: PLC0415 - `-h` does without
 
     places = Places.from_environ()
-    project = project_at(directory)
-    found = project_view(places, project, python)
+    kind, project = projects_at(directory, kinds)[0]
+    found = project_view(places, project, python, kind=kind.name)
     if only_path:
         console.answer(str(places.mount / "views" / found))
         return
@@ -44,7 +52,8 @@ def view(directory: Path, *, only_path: bool, python: str | None, as_json: bool)
         return
     console.answer(f"project  {shown['project']}")
     console.answer(f"view     {shown['path']}")
-    console.answer(f"python   {shown['python']['version']} ({shown['python']['executable']})")
+    for name, value in shown["target"].items():
+        console.answer(f"{name:<8} {value}")
     console.answer("")
     console.table(
         [
@@ -92,10 +101,8 @@ def describe(places: Places, opened: OpenedView) -> dict[str, Any]:
     return {
         "view": opened.id,
         "path": str(opened.path(places)),
-        "python": {
-            "version": opened.manifest.python.version,
-            "executable": opened.manifest.python.executable,
-        },
+        "kind": opened.manifest.kind,
+        "target": dict(opened.manifest.target),
         "layers": layers,
         "conflicts": conflicts(opened),
     }

@@ -35,13 +35,21 @@ Examples:
 @JSON
 def why(query: str, *, directory: Path, as_json: bool) -> None:
     """Show which distribution gives a file or module, and what it hides."""
-    from unionfs.view.explain import find  # noqa: PLC0415 - `-h` does without
+    from unionfs.formats.kind import kind_named  # noqa: PLC0415 - `-h` does without
+    from unionfs.view.explain import find  # noqa: PLC0415 - the same
     from unionfs.view.opened import open_view, project_view  # noqa: PLC0415 - the same
 
     places = Places.from_environ()
     project = project_at(directory)
     opened = open_view(places, project_view(places, project))
-    found = find(opened.union, opened.manifest, query, mount=places.mount, cwd=Path.cwd())
+    found = find(
+        opened.union,
+        opened.manifest,
+        query,
+        roots=kind_named(opened.manifest.kind).roots(opened.manifest),
+        mount=places.mount,
+        cwd=Path.cwd(),
+    )
     if found is None:
         raise PkgviewError(
             f"nothing in the view of {project.root} gives {query}",

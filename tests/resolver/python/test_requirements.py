@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
-from resolver.project.requirements import requirement_files
+from resolver.python.requirements import requirement_files
 
 if TYPE_CHECKING:
     Tree = Any

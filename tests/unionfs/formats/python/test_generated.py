@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resolver.python.interpreter import Interpreter, inspect
+from resolver.python.target import python_of
 from unionfs.archive.layer import Kind
 from unionfs.environment import PIN_FILE
-from unionfs.publishing.generated import bare_manifest, notice_layer, skeleton_layer
+from unionfs.formats.python.generated import bare_manifest, notice_layer, skeleton_layer
 from unionfs.store.local import Store
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def test_a_damaged_one_is_made_again(store: Store, interpreter: Interpreter, pla
 
 def test_a_bare_manifest_is_the_skeleton_alone(store: Store, interpreter: Interpreter) -> None:
     manifest = bare_manifest(store, interpreter)
-    assert manifest.python == interpreter.python
+    assert python_of(manifest) == interpreter.python
     assert manifest.layers == (skeleton_layer(store, interpreter),)
 
 
@@ -96,12 +97,12 @@ def test_a_bare_manifest_is_the_skeleton_alone(store: Store, interpreter: Interp
     ],
 )
 def test_a_notice_is_said_on_stderr_and_the_program_goes_on(
-    store: Store, tmp_path: Path, text: str
+    store: Store, interpreter: Interpreter, tmp_path: Path, text: str
 ) -> None:
     tag = f"python3.{sys.version_info.minor}"
     (line,) = (
         data
-        for path, data in content(store, notice_layer(store, text)).items()
+        for path, data in content(store, notice_layer(store, interpreter.python, text)).items()
         if f"/{tag}/" in path
     )
     site = tmp_path / "site"
@@ -123,13 +124,18 @@ def test_a_notice_is_said_on_stderr_and_the_program_goes_on(
     )
 
 
-def test_a_notice_is_the_same_archive_for_the_same_text(store: Store) -> None:
-    one, two = notice_layer(store, "one"), notice_layer(store, "two")
-    assert notice_layer(Store(store.root), "one") == one != two
+def test_a_notice_is_the_same_archive_for_the_same_text(
+    store: Store, interpreter: Interpreter
+) -> None:
+    one, two = (
+        notice_layer(store, interpreter.python, "one"),
+        notice_layer(store, interpreter.python, "two"),
+    )
+    assert notice_layer(Store(store.root), interpreter.python, "one") == one != two
 
 
-def test_a_program_whose_stderr_fails_goes_on(store: Store) -> None:
-    line = next(iter(content(store, notice_layer(store, "unheard")).values()))
+def test_a_program_whose_stderr_fails_goes_on(store: Store, interpreter: Interpreter) -> None:
+    line = next(iter(content(store, notice_layer(store, interpreter.python, "unheard")).values()))
     program = (
         "import sys\nclass Broken:\n"
         " def flush(self): pass\n"
@@ -140,8 +146,10 @@ def test_a_program_whose_stderr_fails_goes_on(store: Store) -> None:
     assert (ended.stdout, ended.stderr) == (b"on\n", b"")
 
 
-def test_a_program_without_stderr_goes_on(store: Store, tmp_path: Path) -> None:
-    line = next(iter(content(store, notice_layer(store, "unheard")).values()))
+def test_a_program_without_stderr_goes_on(
+    store: Store, interpreter: Interpreter, tmp_path: Path
+) -> None:
+    line = next(iter(content(store, notice_layer(store, interpreter.python, "unheard")).values()))
     program = f"import sys; sys.stderr = None; exec({line.decode()!r}); print('on')"
     ended = subprocess.run(
         [sys.executable, "-I", "-c", program], capture_output=True, check=True, cwd=tmp_path

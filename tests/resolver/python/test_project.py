@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
-from resolver.project.project import (
-    Kind,
-    Project,
+from resolver.project.project import fingerprint, trust_problem
+from resolver.python.project import (
+    Origin,
+    PythonProject,
     find_project,
-    fingerprint,
     inline_block,
     project_of_script,
     project_without_lock,
-    trust_problem,
 )
 
 if TYPE_CHECKING:
@@ -34,23 +33,23 @@ def test_nearest_directory_upwards_decides(tree: Tree) -> None:
     deep = tree.root / "api/src/x"
     deep.mkdir(parents=True)
     assert tree.project("api/src/x").root == tree.root / "api"
-    assert tree.project().kind is Kind.REQUIREMENTS
+    assert tree.project().origin is Origin.REQUIREMENTS
 
 
 def test_order_within_one_directory(tree: Tree) -> None:
     tree.write("requirements.txt", "six\n")
-    assert tree.project().kind is Kind.REQUIREMENTS
+    assert tree.project().origin is Origin.REQUIREMENTS
     tree.write("pyproject.toml", "[tool.ruff]\n")
-    assert tree.project().kind is Kind.REQUIREMENTS
+    assert tree.project().origin is Origin.REQUIREMENTS
     tree.write("pyproject.toml", PYPROJECT)
-    assert tree.project().kind is Kind.PYPROJECT
+    assert tree.project().origin is Origin.PYPROJECT
     tree.write("uv.lock", "version = 1\n")
-    assert tree.project().kind is Kind.UV
+    assert tree.project().origin is Origin.UV
     tree.write("pylock.toml", 'lock-version = "1.0"\n')
-    assert tree.project().kind is Kind.PYLOCK
+    assert tree.project().origin is Origin.PYLOCK
     without = project_without_lock(tree.root)
     assert without is not None
-    assert without.kind is Kind.UV
+    assert without.origin is Origin.UV
 
 
 def test_pyproject_without_project_table_is_no_project(tree: Tree) -> None:
@@ -107,9 +106,9 @@ def test_uv_workspace_member_is_locked_by_the_workspace(tree: Tree) -> None:
     )
     for name in ("new", "old"):
         tree.write(f"packages/{name}/pyproject.toml", PYPROJECT)
-    assert tree.project("packages/new").kind is Kind.UV
+    assert tree.project("packages/new").origin is Origin.UV
     assert tree.root / "uv.lock" in tree.project("packages/new").inputs
-    assert tree.project("packages/old").kind is Kind.PYPROJECT
+    assert tree.project("packages/old").origin is Origin.PYPROJECT
 
 
 @pytest.mark.parametrize(
@@ -140,7 +139,7 @@ def test_any_pyproject_gives_a_project_or_a_pkgview_error(
     root = tmp_path_factory.mktemp("any")
     (root / "pyproject.toml").write_bytes(b"[project]\n" + data)
     try:
-        assert isinstance(find_project(root), Project)
+        assert isinstance(find_project(root), PythonProject)
     except PkgviewError as error:
         assert error.remedy  # noqa: PT017 - either outcome is right
 
@@ -162,7 +161,7 @@ def test_script_with_a_block_is_its_own_project(tree: Tree) -> None:
     script = tree.write("tool.py", SCRIPT)
     project = project_of_script(script)
     assert project is not None
-    assert (project.kind, project.root) == (Kind.SCRIPT, script)
+    assert (project.origin, project.root) == (Origin.SCRIPT, script)
     assert project.directory == tree.root
     assert project.requires_python == ">=3.11"
     assert project.settings.python == "3.12"
@@ -173,12 +172,12 @@ def test_script_without_a_block_belongs_to_its_directory(tree: Tree) -> None:
     for text in ("import six\n", "# /// script\nno end\n", "# /// other\n# a = 1\n# ///\n"):
         project = project_of_script(tree.write("tool.py", text))
         assert project is not None
-        assert project.kind is Kind.REQUIREMENTS
+        assert project.origin is Origin.REQUIREMENTS
     binary = tree.root / "latin.py"
     binary.write_bytes(b"# /// script\n# x = '\xe9'\n# ///\n")
     found = project_of_script(binary)
     assert found is not None
-    assert found.kind is Kind.REQUIREMENTS
+    assert found.origin is Origin.REQUIREMENTS
 
 
 def test_windows_line_ends_in_a_script(tree: Tree) -> None:
@@ -231,8 +230,9 @@ def test_fifo_is_refused_and_does_not_hang(tree: Tree) -> None:
 def test_finding_a_project_imports_nothing_heavy(tree: Tree) -> None:
     tree.write("pyproject.toml", PYPROJECT)
     code = (
-        "import sys; from pathlib import Path; import resolver.project.project as p;"
-        f"p.fingerprint(p.find_project(Path({str(tree.root)!r})));"
+        "import sys; from pathlib import Path; import resolver.python.project as p;"
+        "from resolver.project.project import fingerprint;"
+        f"fingerprint(p.find_project(Path({str(tree.root)!r})));"
         "print(sorted({'packaging', 'httpx', 'trio', 'uv', 'subprocess'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -241,28 +241,28 @@ def test_finding_a_project_imports_nothing_heavy(tree: Tree) -> None:
 
 class TestTrust:
     @pytest.fixture
-    def project(self, tree: Tree) -> Project:
+    def project(self, tree: Tree) -> PythonProject:
         tree.write("requirements.txt", "six\n")
         for path in (tree.root, tree.root / "requirements.txt"):
             path.chmod(0o755)
-        found: Project = tree.project()
+        found: PythonProject = tree.project()
         return found
 
-    def test_own_project(self, project: Project) -> None:
+    def test_own_project(self, project: PythonProject) -> None:
         assert trust_problem(project, os.getuid()) is None
 
     @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o757])
-    def test_directory_that_all_may_write_to(self, project: Project, mode: int) -> None:
+    def test_directory_that_all_may_write_to(self, project: PythonProject, mode: int) -> None:
         project.root.chmod(mode)
         assert "everybody may write" in (trust_problem(project, os.getuid()) or "")
 
-    def test_input_that_all_may_write_to(self, project: Project) -> None:
+    def test_input_that_all_may_write_to(self, project: PythonProject) -> None:
         (project.root / "requirements.txt").chmod(0o666)
         problem = trust_problem(project, os.getuid()) or ""
         assert problem.endswith("requirements.txt")
 
     @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-    def test_owners_and_groups(self, project: Project) -> None:
+    def test_owners_and_groups(self, project: PythonProject) -> None:
         os.chown(project.root, 65534, -1)
         assert "belongs to user 65534" in (trust_problem(project, 0) or "")
         os.chown(project.root, 0, 12345)
@@ -271,7 +271,7 @@ class TestTrust:
         assert trust_problem(project, 65534) is not None
 
     @pytest.mark.skipif(os.getuid() != 0, reason="pytest's directories are then root's")
-    def test_what_root_owns_is_trusted_by_all(self, project: Project) -> None:
+    def test_what_root_owns_is_trusted_by_all(self, project: PythonProject) -> None:
         assert trust_problem(project, 65534) is None
 
     def test_input_elsewhere_counts(self, tree: Tree) -> None:

@@ -1,0 +1,27 @@
+"""A package that a lock wants for one machine: one layer of a view, from whatever manager."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from resolver.fetch.wanted import Download
+    from resolver.manifest import Grafts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """One package; a kind's own class of it may know more.
+
+    `key` is under what a store remembers which archive it became; None: it is made anew each time.
+    `download` is the file that it is made from; None where there is nothing to fetch. `built`: its
+    kind has to run something to make it. `grafts`: where its archive's directories go.
+    """
+
+    name: str
+    version: str
+    grafts: Grafts
+    key: str | None
+    download: Download | None
+    built: bool = False

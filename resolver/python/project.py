@@ -1,0 +1,363 @@
+"""Projects of Python's: which one a directory or a script belongs to, what decides its packages.
+
+A project is the nearest directory upwards with `pylock.toml` (PEP 751), `uv.lock` beside
+`pyproject.toml`, `pyproject.toml` with `[project]` (PEP 621), or `requirements.txt`; in one
+directory the first of these decides. A script with an inline block (PEP 723) is a project of its
+own.
+
+It imports neither packaging nor anything that talks to the network.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resolver.errors import PkgviewError
+from resolver.inputs import read_input, read_text
+from resolver.ownership import parents
+from resolver.project.project import Project
+from resolver.python.requirements import normalised, requirement_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+LARGEST_SCRIPT = 8 * 1024 * 1024
+"""Bytes; a longer file is taken to have no inline block."""
+
+MOST_KEPT = 64 * 1024
+"""Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
+
+_BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+"""The reference expression of PEP 723."""
+
+_BUILD_FILES = ("pyproject.toml", "setup.cfg", "setup.py")
+
+
+class Origin(enum.StrEnum):
+    """What a project's lock comes from."""
+
+    PYLOCK = "pylock.toml"
+    UV = "uv.lock"
+    PYPROJECT = "pyproject.toml"
+    REQUIREMENTS = "requirements.txt"
+    SCRIPT = "script"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`[tool.pkgview]`: names whose files win, the Python, and what is installed by default."""
+
+    prefer: tuple[str, ...] = ()
+    python: str | None = None
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonProject(Project):
+    """One project. `source_trees` are the local directories that its requirements name.
+
+    `package` says that the project is itself a distribution, to be installed editable.
+    `default_groups` are the dependency groups (PEP 735) a view has unless told otherwise. `hashes`
+    and `unpinned` are those of its requirement files.
+    """
+
+    origin: Origin
+    name: str | None = None
+    version: str | None = None
+    requires_python: str | None = None
+    python_pin: str | None = None
+    settings: Settings = field(default_factory=Settings)
+    package: bool = False
+    default_groups: tuple[str, ...] = ()
+    source_trees: tuple[Path, ...] = ()
+    hashes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    unpinned: frozenset[str] = frozenset()
+
+    @property
+    def directory(self) -> Path:
+        """A script's is the one that it lies in."""
+        return self.root.parent if self.origin is Origin.SCRIPT else self.root
+
+    @property
+    def prefer(self) -> tuple[str, ...]:
+        """`[tool.pkgview] prefer`."""
+        return self.settings.prefer
+
+    def content(self, path: Path) -> bytes:
+        """Of a script only its inline block: its code changes all the time, nothing follows."""
+        data = read_input(path)
+        if self.origin is not Origin.SCRIPT:
+            return data
+        text = data.decode("utf-8-sig", "replace")
+        return (inline_block(text, path) or "").encode("utf-8", "replace")
+
+
+def find_project(start: Path) -> PythonProject | None:
+    """The project that the directory `start` (or the file's directory) belongs to."""
+    directory = os.path.realpath(start)
+    above = parents(directory)
+    for candidate in (directory, *above) if Path(directory).is_dir() else above:
+        project = project_at(candidate)
+        if project is not None:
+            return project
+    return None
+
+
+def project_of_script(path: Path) -> PythonProject | None:
+    """The script's own project where it has an inline block, else its directory's."""
+    script = Path(os.path.realpath(path))
+    text = _script_text(script)
+    block = inline_block(text, script) if text is not None else None
+    if block is None:
+        return find_project(script.parent)
+    table = _toml(block, f"the inline block of {script}")
+    _listed(table, "dependencies", str(script))
+    tool = _table(table, "tool", str(script))
+    return PythonProject(
+        root=script,
+        origin=Origin.SCRIPT,
+        inputs=(script,),
+        requires_python=_text(table, "requires-python", str(script)),
+        settings=_settings(tool, str(script)),
+    )
+
+
+def inline_block(text: str, script: Path) -> str | None:
+    """The TOML of the script's `script` block (PEP 723), or None; two of them are an error."""
+    if "# /// script" not in text:
+        return None
+    text = text.replace("\r\n", "\n")
+    blocks = [found for found in _BLOCK.finditer(text) if found["type"] == "script"]
+    if len(blocks) > 1:
+        line = text[: blocks[1].start()].count("\n") + 1
+        raise PkgviewError(
+            f"{script}, line {line}: a second `# /// script` block",
+            remedy="Keep one block: PEP 723 allows no more.",
+        )
+    if not blocks:
+        return None
+    content = blocks[0]["content"].splitlines()
+    return "\n".join(line.removeprefix("# ") if line != "#" else "" for line in content) + "\n"
+
+
+def project_without_lock(directory: Path) -> PythonProject | None:
+    """The project at exactly that directory as it would be without its own pylock.toml."""
+    return project_at(os.fspath(directory), own_lock=False)
+
+
+def _script_text(script: Path) -> str | None:
+    try:
+        found = script.stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_SCRIPT:
+        return None
+    try:
+        return read_input(script).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None  # another encoding, or no text at all: PEP 723 wants UTF-8
+
+
+def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
+    """The project at exactly that directory; unless `own_lock`, as if it had no pylock.toml."""
+    has_lock = own_lock and _holds(path, Origin.PYLOCK)
+    has_requirements = _holds(path, Origin.REQUIREMENTS)
+    has_pyproject = _holds(path, Origin.PYPROJECT)
+    if not (has_lock or has_requirements or has_pyproject):
+        return None
+    directory = Path(path)
+    pylock, requirements = directory / Origin.PYLOCK, directory / Origin.REQUIREMENTS
+    pyproject = directory / Origin.PYPROJECT
+    place = str(pyproject)
+    document = _toml(read_text(pyproject), place) if has_pyproject else {}
+    if not (has_lock or "project" in document or has_requirements or _is_uv_root(directory)):
+        return None
+    project = _table(document, "project", place)
+    tool = _table(document, "tool", place)
+    settings = _settings(tool, place)
+    uv = _table(tool, "uv", place)
+    uv_lock = _uv_lock(directory, document)
+    inputs: list[Path] = [pyproject] if document else []
+    trees = tuple(_source_trees(uv, directory, place))
+    hashes: Mapping[str, frozenset[str]] = {}
+    unpinned: frozenset[str] = frozenset()
+    if has_lock:
+        origin = Origin.PYLOCK
+        inputs.insert(0, pylock)
+        trees = ()
+    elif uv_lock is not None:
+        origin = Origin.UV
+        inputs.insert(0, uv_lock)
+    elif "project" in document:
+        origin = Origin.PYPROJECT
+    else:
+        origin = Origin.REQUIREMENTS
+        named = requirement_files(requirements)
+        inputs += named.files
+        trees, hashes, unpinned = named.directories, named.hashes, named.unpinned
+    pin = directory / ".python-version" if _holds(path, ".python-version") else None
+    if pin is not None:
+        inputs.append(pin)
+    inputs += [tree / name for tree in trees for name in _BUILD_FILES if (tree / name).is_file()]
+    if _holds(path, "setup.py"):
+        # An editable build reads it, and `dynamic` metadata may come from it.
+        inputs += [directory / name for name in _BUILD_FILES[1:] if (directory / name).is_file()]
+    return PythonProject(
+        root=directory,
+        origin=origin,
+        inputs=tuple(dict.fromkeys(inputs)),
+        name=normalised(name) if (name := _text(project, "name", place)) else None,
+        version=_text(project, "version", place),
+        requires_python=_text(project, "requires-python", place),
+        python_pin=None if pin is None else _pin(pin),
+        settings=settings,
+        package=bool(project) and _is_package(document, uv, place),
+        default_groups=_default_groups(document, uv, settings, place),
+        source_trees=trees,
+        hashes=hashes,
+        unpinned=unpinned,
+    )
+
+
+def _holds(directory: str, name: str) -> bool:
+    """Whether it has a file of that name; asked of every directory above a program that starts."""
+    return os.path.isfile(f"{directory}/{name}")  # noqa: PTH113 - a Path takes as long as the stat
+
+
+def _is_uv_root(directory: Path) -> bool:
+    return (directory / "uv.lock").is_file() and (directory / "pyproject.toml").is_file()
+
+
+def _uv_lock(directory: Path, document: Mapping[str, Any]) -> Path | None:
+    """`uv.lock` beside pyproject.toml, or that of the workspace which counts it as a member."""
+    if not document:
+        return None
+    if _is_uv_root(directory):
+        return directory / "uv.lock"
+    for parent in directory.parents:
+        if not _is_uv_root(parent):
+            continue
+        place = parent / "pyproject.toml"
+        tool = _table(_toml(read_text(place), str(place)), "tool", str(place))
+        workspace = _table(_table(tool, "uv", str(place)), "workspace", str(place))
+        inside = directory.relative_to(parent)
+
+        def named(key: str, table: Mapping[str, Any] = workspace, at: Path = place) -> list[str]:
+            return _listed(table, key, str(at))
+
+        if any(_globs(inside, pattern) for pattern in named("members")) and not any(
+            _globs(inside, pattern) for pattern in named("exclude")
+        ):
+            return parent / "uv.lock"
+    return None
+
+
+def _globs(path: Path, pattern: str) -> bool:
+    """Whether all of `path` matches; `*` stays within one part, as in uv's member patterns."""
+    parts = Path(pattern).parts
+    return len(parts) == len(path.parts) and path.match(os.path.normpath(pattern))
+
+
+def _is_package(document: Mapping[str, Any], uv: Mapping[str, Any], place: str) -> bool:
+    told = uv.get("package")
+    if told is not None and not isinstance(told, bool):
+        raise _wrong(place, "tool.uv.package", "true or false")
+    return bool(told) if told is not None else "build-system" in document
+
+
+def _default_groups(
+    document: Mapping[str, Any], uv: Mapping[str, Any], settings: Settings, place: str
+) -> tuple[str, ...]:
+    """`[tool.pkgview] groups`, else `[tool.uv] default-groups`, else `dev` where there is one."""
+    if settings.groups is not None:
+        return settings.groups
+    groups = _table(document, "dependency-groups", place)
+    if uv.get("default-groups") == "all":
+        return tuple(sorted(normalised(name) for name in groups))
+    if "default-groups" in uv:
+        return tuple(_listed(uv, "default-groups", place))
+    legacy = bool(uv.get("dev-dependencies"))
+    return ("dev",) if legacy or "dev" in map(normalised, groups) else ()
+
+
+def _source_trees(uv: Mapping[str, Any], directory: Path, place: str) -> Iterable[Path]:
+    """Directories that `[tool.uv.sources]` names by path."""
+    for source in _table(uv, "sources", place).values():
+        for one in source if isinstance(source, list) else [source]:
+            path = one.get("path") if isinstance(one, dict) else None
+            if isinstance(path, str) and (tree := directory / path).is_dir():
+                yield Path(os.path.normpath(tree))
+
+
+def _pin(path: Path) -> str | None:
+    """The first line of `.python-version` that says something."""
+    lines = (line.split("#")[0].strip() for line in read_text(path).splitlines())
+    return next(filter(None, lines), None)
+
+
+def _settings(tool: Mapping[str, Any], place: str) -> Settings:
+    table = _table(tool, "pkgview", place)
+    unknown = sorted(table.keys() - {"prefer", "python", "extras", "groups"})
+    if unknown:
+        raise PkgviewError(
+            f"{place}: [tool.pkgview] has no setting {unknown[0]!r}",
+            remedy="It knows `prefer`, `python`, `extras` and `groups`.",
+        )
+    return Settings(
+        prefer=tuple(map(normalised, _listed(table, "prefer", place))),
+        python=_text(table, "python", place),
+        extras=tuple(map(normalised, _listed(table, "extras", place))),
+        groups=tuple(_listed(table, "groups", place)) if "groups" in table else None,
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> dict[str, Any]:
+    """The same text's document, which nobody changes: parsing it takes a millisecond or two."""
+    import tomllib  # noqa: PLC0415 - a requirements.txt or a plain directory needs none
+
+    return tomllib.loads(text)
+
+
+def _toml(text: str, place: str) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - as above
+
+    try:
+        return _parsed(text) if len(text) <= MOST_KEPT else tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PkgviewError(
+            f"{place} is not valid TOML: {error}", remedy="Mend the file at that place."
+        ) from error
+
+
+def _wrong(place: str, key: str, wanted: str) -> PkgviewError:
+    return PkgviewError(f"{place}: {key} is not {wanted}", remedy=f"Make {key} {wanted}.")
+
+
+def _table(parent: Mapping[str, Any], key: str, place: str) -> dict[str, Any]:
+    value = parent.get(key, {})
+    if not isinstance(value, dict):
+        raise _wrong(place, key, "a table")
+    return value
+
+
+def _text(table: Mapping[str, Any], key: str, place: str) -> str | None:
+    value = table.get(key)
+    if value is not None and not isinstance(value, str):
+        raise _wrong(place, key, "a string")
+    return value
+
+
+def _listed(table: Mapping[str, Any], key: str, place: str) -> list[str]:
+    value = table.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise _wrong(place, key, "a list of strings")
+    return value

@@ -1,0 +1,171 @@
+"""What a kind of namespace has to say, so that its projects become views: the seam between kinds.
+
+A kind is one package manager's namespace. What is common to all (union, view, store, publishing,
+mount, gc) asks a `Kind` which directories are its projects, and has it begin a `Making`: one view
+in the making, with all that was decided for it (which interpreter, say). A making names packages,
+reads a package file as hostile input, and puts layers together; fetching, packing, numbering and
+remembering are the same for all (`unionfs.publishing`).
+
+A new kind is `resolver/<kind>/` (projects, locks, what this machine needs of them),
+`unionfs/formats/<kind>/` (its package files as archives, and its `kind` module), and its line in
+`unionfs.kinds`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from resolver.ownership import parents
+from unionfs.kinds import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from resolver.fetch.web import FetchSettings
+    from resolver.manifest import LayerSpec, Manifest
+    from resolver.places import Places
+    from resolver.project.package import Package
+    from resolver.project.project import Project
+    from resolver.project.resolved import ResolvedView
+    from unionfs.store.ordered import Stores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the user asked for; a kind may have wishes of its own.
+
+    Unless `kept`, the view is for this one run, and the project's own stays what it was. `frozen`:
+    nothing is resolved; `offline`: nothing is asked of the network.
+    """
+
+    project: Project
+    upgrade: bool = False
+    offline: bool = False
+    frozen: bool = False
+    kept: bool = True
+
+
+class Making(Protocol):
+    """One view in the making. Methods are called once each, in this order, but for `read`, `build`.
+
+    `variant`: which of a project's views it is, of those of its kind ("3.11"; "" where there is
+    only one). `fingerprint`: equal as long as the same view would come out, newer releases aside;
+    None where that is known only after `packages`.
+    """
+
+    @property
+    def variant(self) -> str: ...  # noqa: D102 - above
+
+    @property
+    def fingerprint(self) -> str | None: ...  # noqa: D102 - above
+
+    def settings(self) -> FetchSettings:
+        """How the project's files are fetched: certificates, proxy, credentials."""
+        ...
+
+    async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
+        """What its lock wants of this machine; the lock is made where it is missing or outdated.
+
+        In the order in which they win where two have one file. `locking` is told of what.
+        """
+        ...
+
+    async def build(self, package: Any, source: Path | None, within: Path) -> Path | str:  # noqa: ANN401 - one of its own
+        """Make what is `Package.built`, in the directory `within`, from the fetched `source`.
+
+        What `add` then takes; or the name of an archive that is in the store already.
+        """
+        ...
+
+    def add(self, store: Stores, package: Any, path: Path) -> str:  # noqa: ANN401 - one of its own
+        """Read a package file as hostile input, add it to the store: the archive's name.
+
+        Called in a thread. `PkgviewError` for a file that cannot be taken as what it should be.
+        """
+        ...
+
+    def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
+        """The view of these layers, with the files that it has of its own."""
+        ...
+
+    def record(self, manifest: Manifest) -> ResolvedView:
+        """What is written down of it in the project's record."""
+        ...
+
+    def settled(self, manifest: Manifest, record: ResolvedView) -> None:
+        """The view is there and written down: whatever saves the next one time."""
+        ...
+
+
+class Kind(Protocol):
+    """One package manager's namespace, by its `name` in `unionfs.kinds`."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - above
+
+    def project_at(self, directory: Path) -> Project | None:
+        """The project whose root is exactly that directory, or that is that file."""
+        ...
+
+    def making(self, places: Places, wish: Any) -> Making:  # noqa: ANN401 - its own kind of `Wish`
+        """Begin a view; `PkgviewError` where nothing could come of it."""
+        ...
+
+    def again(self, project: Project, view: ResolvedView, manifest: Manifest) -> Wish:
+        """What was asked for when that view was made."""
+        ...
+
+    def roots(self, manifest: Manifest) -> Sequence[str]:
+        """The directories of a view below which this kind looks names up, such as site-packages."""
+        ...
+
+    def describe(self, manifest: Manifest) -> str:
+        """What a view is for, for a person, such as "Python 3.11"."""
+        ...
+
+
+def described(manifest: Manifest) -> str:
+    """A view in a few words, such as "3 distributions, Python 3.11"."""
+    count = sum(1 for layer in manifest.layers if layer.name)
+    what = f"{count} distribution{'' if count == 1 else 's'}"
+    return f"{what}, {kind_named(manifest.kind).describe(manifest)}"
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that name, imported; `KeyError` where there is none."""
+    return cast("Kind", import_module(KINDS[name][0]).KIND)
+
+
+def kinds_at(directory: str) -> list[str]:
+    """The kinds of which the directory may be a project: it has one of their files."""
+    return [
+        name
+        for name, (_, _, marks) in KINDS.items()
+        if any(os.path.isfile(f"{directory}/{mark}") for mark in marks)  # noqa: PTH113 - many of them
+    ]
+
+
+def projects_at(start: Path, among: Collection[str] = ()) -> list[tuple[Kind, Project]]:
+    """All projects whose root is the nearest directory upwards that is one; or a script.
+
+    Of the kinds `among`, or of any; [] where there is none.
+    """
+    path = os.path.realpath(start)
+    for candidate in (path, *parents(path)):
+        marked = KINDS if Path(candidate).is_file() else kinds_at(candidate)
+        found = list(_projects(candidate, [name for name in marked if name in (among or KINDS)]))
+        if found:
+            return found
+    return []
+
+
+def _projects(path: str, names: Collection[str]) -> Iterator[tuple[Kind, Project]]:
+    for name in names:
+        kind = kind_named(name)
+        project = kind.project_at(Path(path))
+        if project is not None:
+            yield kind, project

@@ -1,0 +1,295 @@
+"""Python as a kind of namespace: a view is a virtual environment for one interpreter.
+
+What has come out of a `pkgview up` is kept for the next start that finds the same bytes
+(`resolver.remembered`), so that most of them need not come here.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from resolver import remembered
+from resolver.errors import PkgviewError
+from resolver.project import resolved
+from resolver.project.project import fingerprint
+from resolver.project.resolved import ResolvedView
+from resolver.python.interpreter import find_interpreter, is_first
+from resolver.python.project import Origin, PythonProject, project_at, project_of_script
+from resolver.python.target import KIND as NAME
+from resolver.python.target import python_of
+from resolver.remembered import FORMAT
+from unionfs.formats.kind import Wish, described
+from unionfs.view.catalog import read_manifest
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from resolver.fetch.web import FetchSettings
+    from resolver.manifest import LayerSpec, Manifest
+    from resolver.places import Places
+    from resolver.project.package import Package
+    from resolver.project.project import Project
+    from resolver.python.index import DownloadSettings
+    from resolver.python.interpreter import Interpreter
+    from resolver.python.selection import Choice
+    from unionfs.formats.python.packages import PythonPackage
+    from unionfs.store.ordered import Stores
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonWish(Wish):
+    """What the user asked for, of a project of Python's.
+
+    `requirements` are added for this one run. With `no_build` no code of any distribution is run:
+    what would need that is an error, and the project itself is taken as its files say.
+    """
+
+    project: PythonProject
+    python: str | None = None
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+    no_build: bool = False
+
+    def fingerprint(self, interpreter: Interpreter) -> str:
+        """Equal as long as the same view would come out, newer releases aside."""
+        # The project itself is the one thing that comes out differently if nothing is built.
+        unbuilt = ("unbuilt",) if self.no_build and self.project.package else ()
+        return fingerprint(
+            self.project,
+            FORMAT,
+            interpreter.executable,
+            interpreter.full,
+            "\0".join(self.extras),
+            "\0".join(self.groups),
+            *unbuilt,
+        )
+
+
+def of_python(wish: Wish, **wishes: Any) -> PythonWish:  # noqa: ANN401 - as `PythonWish` has them
+    """A plain wish, with those that only Python has."""
+    common = {one.name: getattr(wish, one.name) for one in fields(Wish)}
+    return PythonWish(**common, **wishes)
+
+
+class PythonMaking:
+    """A view of Python's in the making (`unionfs.formats.kind.Making`)."""
+
+    def __init__(self, places: Places, wish: PythonWish) -> None:
+        self._places = places
+        self._wish = wish
+        # Taken before the inputs are read: an edit meanwhile makes the next `up` look again.
+        self._before = _situation(wish)
+        self._interpreter = find_interpreter(wish.project, wish.python, places.state)
+        self.variant = self._interpreter.python.version
+        self.fingerprint = None if wish.requirements else wish.fingerprint(self._interpreter)
+        self._inputs = ""
+        self._choices: tuple[Choice, ...] | None = None
+
+    def settings(self) -> FetchSettings:
+        """Those that pip and uv users have."""
+        from resolver.fetch.web import FetchSettings  # noqa: PLC0415 - nothing to do needs none
+        from resolver.python.index import download_settings  # noqa: PLC0415 - the same
+
+        found = download_settings(self._wish.project.directory)
+        return FetchSettings(
+            verify=_certificates(found),
+            # The environment is read by itself; what only pip's settings name it cannot know.
+            proxy=None if any(map(os.environ.get, _PROXIES)) else found.proxies.get("all"),
+            auth={host: (one.user, one.password) for host, one in found.credentials.items()},
+        )
+
+    async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
+        """The lock, through uv, and what of it this interpreter needs."""
+        from resolver.python.lock import lock  # noqa: PLC0415 - nothing to do needs none of this
+        from resolver.python.selection import select  # noqa: PLC0415 - the same
+        from unionfs.formats.python.packages import package_of  # noqa: PLC0415 - the same
+
+        wish = self._wish
+        self._inputs = fingerprint(wish.project)  # before they are read, for the same reason
+        locking(str(wish.project.root))
+        found = await lock(
+            wish.project,
+            self._interpreter,
+            extras=wish.extras,
+            groups=wish.groups,
+            state=self._places.state,
+            upgrade=wish.upgrade,
+            offline=wish.offline,
+            frozen=wish.frozen,
+            with_requirements=wish.requirements,
+            no_build=wish.no_build,
+        )
+        self._choices = select(found, self._interpreter, no_build=wish.no_build)
+        unbuilt = wish.project if wish.no_build else None
+        earlier = self._earlier_build() if wish.no_build else None
+        return [
+            package_of(choice, self._interpreter, unbuilt=unbuilt, earlier=earlier)
+            for choice in self._choices
+        ]
+
+    async def build(self, package: PythonPackage, source: Path | None, within: Path) -> Path | str:
+        """By the distribution's own back end, or, where nothing may run, from its files."""
+        from unionfs.formats.python.packages import build  # noqa: PLC0415 - as above
+        from unionfs.store.ordered import Stores  # noqa: PLC0415 - the same
+
+        if package.earlier is not None and Stores(self._places).has(package.earlier):
+            return package.earlier
+        return await build(package, source, self._interpreter, within, offline=self._wish.offline)
+
+    def add(self, store: Stores, package: PythonPackage, path: Path) -> str:
+        """A wheel, or the tree of an editable build."""
+        from unionfs.formats.python.packages import add  # noqa: PLC0415 - as above
+
+        return add(store, package, path)
+
+    def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
+        """The skeleton comes first, so that no distribution can replace a part of it."""
+        from unionfs.bytecode.companion import with_companions  # noqa: PLC0415 - as above
+        from unionfs.formats.python.generated import skeleton_layer  # noqa: PLC0415 - the same
+
+        own = skeleton_layer(store, self._interpreter)
+        manifest = self._interpreter.python.manifest([own, *layers])
+        return with_companions(manifest, self._interpreter, store.archive_of)
+
+    def record(self, manifest: Manifest) -> ResolvedView:
+        """With what was asked for besides, which is meant to stay."""
+        wish = self._wish
+        return ResolvedView(
+            kind=NAME,
+            variant=self.variant,
+            view=manifest.id,
+            fingerprint=self.fingerprint or "",
+            inputs=self._inputs,
+            extras=wish.extras,
+            groups=wish.groups,
+            unbuilt=wish.no_build and wish.project.package,
+        )
+
+    def settled(self, manifest: Manifest, record: ResolvedView) -> None:
+        """Keep what this came to, unless more counts than bytes, or they changed meanwhile."""
+        wish, before = self._wish, self._before
+        now = before and _situation(wish)
+        if before is None or now is None or now.here != before.here:
+            return
+        state = self._places.state
+        interpreter = find_interpreter(wish.project, wish.python, state)
+        if record.fingerprint != wish.fingerprint(interpreter) or not is_first(
+            interpreter, wish.project, wish.python, state
+        ):
+            return
+        said = described(manifest)
+        entry = remembered.Entry(
+            record.view, interpreter.executable, said, resolved.to_json(record)
+        )
+        keys = (now.here, now.anywhere) if self._is_same_anywhere() else (now.here,)
+        with suppress(PkgviewError):  # it only saves time
+            remembered.remember(str(state), keys, entry)
+
+    def _is_same_anywhere(self) -> bool:
+        """Whether the view is the same wherever the project lies."""
+        project = self._wish.project
+        return (
+            self._choices is not None
+            and project.origin in {Origin.PYLOCK, Origin.UV}
+            and not project.package
+            and all(choice.path is None for choice in self._choices)
+        )
+
+    def _earlier_build(self) -> str | None:
+        """The archive of the project itself in its last view, if it was built for that one."""
+        project = self._wish.project
+        record = resolved.load(self._places.state / "projects", str(project.root))
+        last = record.exactly(self.variant)
+        if last is None or last.unbuilt:
+            return None
+        try:
+            manifest = read_manifest(self._places, last.view)
+        except (OSError, PkgviewError):
+            return None
+        own = (layer.archive for layer in manifest.layers if layer.name == project.name)
+        return next(own, None)
+
+
+class _Python:
+    """The kind (`unionfs.formats.kind.Kind`)."""
+
+    name = NAME
+
+    def project_at(self, directory: Path) -> PythonProject | None:
+        """A directory, or a script with an inline block (PEP 723)."""
+        if directory.is_dir():
+            return project_at(os.fspath(directory))
+        found = project_of_script(directory)
+        return found if found is not None and found.root == directory else None
+
+    def making(self, places: Places, wish: PythonWish) -> PythonMaking:
+        """A view for the project's interpreter, or the one that was asked for."""
+        return PythonMaking(places, wish)
+
+    def again(self, project: Project, view: ResolvedView, manifest: Manifest) -> PythonWish:
+        """The same Python, extras and groups."""
+        if not isinstance(project, PythonProject):
+            raise TypeError(f"{project} is no project of Python's")
+        return PythonWish(
+            project=project,
+            python=python_of(manifest).executable,
+            extras=view.extras,
+            groups=view.groups,
+            no_build=view.unbuilt,
+        )
+
+    def roots(self, manifest: Manifest) -> Sequence[str]:
+        """Where modules are: mostly one directory."""
+        schemes = python_of(manifest).schemes
+        return tuple(dict.fromkeys((schemes.purelib, schemes.platlib)))
+
+    def describe(self, manifest: Manifest) -> str:
+        """Such as "Python 3.11"."""
+        return f"Python {python_of(manifest).version}"
+
+
+KIND = _Python()
+
+
+def _situation(wish: PythonWish) -> remembered.Situation | None:
+    """What a start that looks at bytes alone would find; None where it would not do."""
+    project = wish.project
+    if wish.python is not None or not wish.kept or wish.no_build or project.source_trees:
+        return None
+    try:
+        found = remembered.situation(str(project.root), wish.extras, wish.groups, os.environ)
+    except (OSError, PkgviewError):
+        return None
+    if found is None or found.directory != str(project.root):
+        return None  # a script, for one
+    return found if set(map(str, project.inputs)) <= set(found.files) else None
+
+
+def _certificates(found: DownloadSettings) -> ssl.SSLContext | Path | None:
+    """A file of certificates as it is; what needs more than a file as a context."""
+    if found.certificate_directory is None and found.client_certificate is None:
+        return found.certificates
+    import ssl  # noqa: PLC0415 - mostly a file, or the system's
+
+    try:
+        context = ssl.create_default_context(
+            cafile=found.certificates, capath=found.certificate_directory
+        )
+        if found.client_certificate is not None:
+            context.load_cert_chain(found.client_certificate)
+    except OSError as error:
+        named = (found.certificates, found.certificate_directory, found.client_certificate)
+        raise PkgviewError(
+            f"the certificates in {', '.join(str(path) for path in named if path)} cannot be "
+            f"used: {error}",
+            remedy="Name files in PEM form in SSL_CERT_FILE, SSL_CLIENT_CERT or pip's settings.",
+        ) from error
+    return context

@@ -1,0 +1,152 @@
+"""What a lock's choice becomes: a wheel as it is, or one that is built, or a tree for editing.
+
+Each choice is a package of the store, known under a key that says all that its archive follows
+from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from resolver.fetch.wanted import Download
+from resolver.project.package import Package
+from resolver.python.build import build_editable, build_wheel, editable_key, static_editable
+from resolver.python.directurl import direct_url
+from resolver.python.selection import Choice, Source
+from unionfs.formats.wheel.editable import editable_members
+from unionfs.formats.wheel.reader import open_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from resolver.python.interpreter import Interpreter
+    from resolver.python.project import PythonProject
+    from unionfs.store.local import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonPackage(Package):
+    """A distribution.
+
+    `unbuilt`: the project, to be taken as its files say since nothing may run, or as `earlier`, the
+    archive of an earlier build.
+    """
+
+    choice: Choice
+    unbuilt: PythonProject | None = None
+    earlier: str | None = None
+
+
+def package_of(
+    choice: Choice,
+    interpreter: Interpreter,
+    *,
+    unbuilt: PythonProject | None = None,
+    earlier: str | None = None,
+) -> PythonPackage:
+    """A choice as a package of that interpreter's."""
+    built = choice.kind is not Source.WHEEL
+    as_it_is = unbuilt if built else None
+    return PythonPackage(
+        name=choice.name,
+        version=choice.version or "",
+        grafts=interpreter.python.schemes.grafts,
+        # Nothing is remembered of what was taken as its files say.
+        key=None if as_it_is is not None else source_key(choice, interpreter),
+        download=_download(choice) if choice.filename is not None else None,
+        built=built,
+        choice=choice,
+        unbuilt=as_it_is,
+        earlier=earlier if as_it_is is not None else None,
+    )
+
+
+async def build(
+    package: PythonPackage,
+    source: Path | None,
+    interpreter: Interpreter,
+    within: Path,
+    *,
+    offline: bool,
+) -> Path:
+    """A wheel, or a tree in the shape of one, made in `within`."""
+    choice, into = package.choice, within / "built"
+    if package.unbuilt is not None:
+        return await trio.to_thread.run_sync(static_editable, package.unbuilt, into)
+    if choice.kind is Source.DIRECTORY and choice.editable and choice.path is not None:
+        tree = _tree(choice.path, choice)
+        return await build_editable(tree, interpreter, into, offline=offline, within=within)
+    return await build_wheel(choice, source, interpreter, into, offline=offline, within=within)
+
+
+def add(store: Store, package: PythonPackage, path: Path) -> str:
+    """A wheel, or the tree of an editable build, as an archive of the store: its name."""
+    choice = package.choice
+    if path.is_dir():
+        meta, members = editable_members(path, name=choice.name, version=choice.version or "0")
+        return store.add(members, meta)
+    # A fetched wheel has the lock's hashes; what was built is known by nobody's.
+    sha256 = dict(choice.hashes).get("sha256") if choice.kind is Source.WHEEL else None
+    if sha256 is None:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    with open_wheel(
+        path,
+        filename=choice.filename if choice.kind is Source.WHEEL else path.name,
+        name=choice.name,
+        version=choice.version,
+        origin=f"sha256:{sha256}",
+        direct_url=direct_url(choice),
+    ) as wheel:
+        return store.add(wheel.members(), wheel.meta)
+
+
+def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
+    """Under which key the store remembers what a choice became; None if it has to be made anew.
+
+    A wheel is known by its own hash. What is built depends on the interpreter, too. What no index
+    offered says where it is from, so that is a part of its key. A directory has no version that
+    could be compared; the project's fingerprint says when to build it again.
+    """
+    hashes = dict(choice.hashes)
+    place = (direct_url(choice) or b"").decode()
+    match choice.kind:
+        case Source.WHEEL if "sha256" in hashes and place:
+            digest = hashlib.sha256(f"{hashes['sha256']}\0{place}".encode())
+            return f"direct-{digest.hexdigest()}"
+        case Source.WHEEL if "sha256" in hashes:
+            return f"sha256-{hashes['sha256']}"
+        case Source.SDIST | Source.ARCHIVE if "sha256" in hashes:
+            return _built_key(choice, interpreter, hashes["sha256"], place)
+        case Source.VCS if choice.commit:
+            return _built_key(
+                choice, interpreter, choice.commit, str(choice.url or choice.path), place
+            )
+        case Source.DIRECTORY if choice.editable and choice.path is not None:
+            return f"editable-{editable_key(_tree(choice.path, choice), interpreter)}"
+        case _:
+            return None
+
+
+def _built_key(choice: Choice, interpreter: Interpreter, *parts: str) -> str:
+    digest = hashlib.sha256(
+        "\0".join((*parts, choice.subdirectory or "", interpreter.tag)).encode()
+    )
+    return f"built-{digest.hexdigest()}"
+
+
+def _tree(path: Path, choice: Choice) -> Path:
+    return path / (choice.subdirectory or "")
+
+
+def _download(choice: Choice) -> Download:
+    return Download(
+        url=str(choice.path) if choice.path is not None else choice.url or "",
+        filename=choice.filename or "",
+        size=choice.size,
+        hashes=dict(choice.hashes),
+    )
