@@ -53,9 +53,9 @@ def candidates(query: str, roots: Sequence[str], mount: Path, cwd: Path) -> Iter
     A path below the mount or below a project's link, a path in the view or below one of
     `roots`, where its kind looks names up (site-packages), or a module's dotted name.
     """
-    inside = _inside(query, mount, cwd)
-    if inside is not None:
-        yield inside
+    inside = list(_inside(query, mount, cwd))
+    if inside:
+        yield from inside
         return
     plain = query.strip("/")
     yield plain
@@ -170,19 +170,19 @@ def find(  # noqa: PLR0913 - what to look for, in what, and where names mean wha
     return None
 
 
-def _inside(query: str, mount: Path, cwd: Path) -> str | None:
-    """The part of an absolute or relative file path that lies in a view."""
+def _inside(query: str, mount: Path, cwd: Path) -> Iterator[str]:
+    """The part of an absolute or relative file path that lies in a view, if any may be meant."""
     if "/" not in query:
-        return None
+        return
     absolute = Path(os.path.normpath(cwd / query))
     if absolute.is_relative_to(mount):
         rest = str(absolute.relative_to(mount))
         match = _IN_VIEW.match(rest)
-        return rest[match.end() :] if match else rest
+        yield rest[match.end() :] if match else rest
+        return
     for parent in absolute.parents:
         if parent.name in links():
-            return str(absolute.relative_to(parent))
-    return None
+            yield str(absolute.relative_to(parent))
 
 
 def _providers(union: Union, manifest: Manifest, places: Sequence[Place]) -> tuple[Provider, ...]:

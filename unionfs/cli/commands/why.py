@@ -10,7 +10,7 @@ import click
 from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.cli import console
-from unionfs.cli.asked import JSON, project_at
+from unionfs.cli.asked import JSON, KIND, projects_at
 
 if TYPE_CHECKING:
     from unionfs.view.explain import Origin, Provider
@@ -32,21 +32,21 @@ Examples:
     default=".",
     help="The project whose view it is; default: the one here.",
 )
+@KIND
 @JSON
-def why(query: str, *, directory: Path, as_json: bool) -> None:
+def why(query: str, *, directory: Path, kinds: tuple[str, ...], as_json: bool) -> None:
     """Show which distribution gives a file or module, and what it hides."""
-    from unionfs.formats.kind import kind_named  # noqa: PLC0415 - `-h` does without
-    from unionfs.view.explain import find  # noqa: PLC0415 - the same
+    from unionfs.view.explain import find  # noqa: PLC0415 - `-h` does without
     from unionfs.view.opened import open_view, project_view  # noqa: PLC0415 - the same
 
     places = Places.from_environ()
-    project = project_at(directory)
-    opened = open_view(places, project_view(places, project))
+    kind, project = projects_at(directory, kinds)[0]
+    opened = open_view(places, project_view(places, project, kind=kind.name))
     found = find(
         opened.union,
         opened.manifest,
         query,
-        roots=kind_named(opened.manifest.kind).roots(opened.manifest),
+        roots=kind.roots(opened.manifest),
         mount=places.mount,
         cwd=Path.cwd(),
     )
