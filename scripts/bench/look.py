@@ -21,8 +21,8 @@ from resolver.manifest import Manifest
 from resolver.places import Places
 from resolver.project import resolved
 from resolver.python.interpreter import inspect
-from unionfs.control import control
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control import client
+from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon import launch
 from unionfs.mounting import unmounting
 from unionfs.publishing.generated import notice_layer, skeleton_layer
@@ -106,7 +106,7 @@ class Scene:
 
     def ask(self, operation: str) -> Any:  # noqa: ANN401 - as wide as JSON
         """Ask the daemon."""
-        return control.ask(rendezvous(self.places, self.places.mount), operation, seconds=30)
+        return client.ask(endpoint_of(self.places, self.places.mount), operation, seconds=30)
 
     def start(self, program: Path | None = None, mount: Path | None = None) -> Asker:
         """One more process in the project."""

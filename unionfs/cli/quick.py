@@ -21,9 +21,8 @@ from resolver import remembered
 from resolver.atomic import Alone, Held, write_atomically
 from resolver.errors import PkgviewError
 from resolver.ownership import faults
-from resolver.where import where
+from resolver.where import check_private, endpoint_name, where
 from unionfs.cli import console
-from unionfs.control.meeting import check_private, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -174,7 +173,7 @@ def _serves(places: dict[str, str], view: str) -> bool:
     try:
         check_private(runtime, os.fstat(directory))
         client.settimeout(ANSWER_SECONDS)
-        client.connect(f"/proc/self/fd/{directory}/{name_of(mountpoint)}.sock")
+        client.connect(f"/proc/self/fd/{directory}/{endpoint_name(mountpoint)}.sock")
         peer = client.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
         if int.from_bytes(peer[4:8], sys.byteorder) not in {os.geteuid(), 0}:
             return False

@@ -34,7 +34,7 @@ from unionfs.waiting.resolving import Resolving
 
 if TYPE_CHECKING:
     from resolver.places import Places
-    from unionfs.control import control
+    from unionfs.control.request import Request
     from unionfs.daemon.service import Answer
     from unionfs.daemon.worker_protocol import Asking
     from unionfs.kernel.gains import Gain
@@ -120,7 +120,7 @@ def assemble(places: Places, transport: str = SUPERVISED) -> Service:
         with contextlib.suppress(LayerError, PkgviewError, OSError):
             catalog.view(view)
 
-    async def refresh(_: control.Request) -> None:
+    async def refresh(_: Request) -> None:
         binder.refresh()
 
     return Service(

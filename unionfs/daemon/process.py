@@ -7,23 +7,30 @@ mount meanwhile. It must then not unmount anything when it ends: what is at its 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import faulthandler
 import fcntl
 import json
 import logging
 import os
+import resource
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import trio
+
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from unionfs.control import control
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control.endpoint import endpoint_of
+from unionfs.control.server import listen
+from unionfs.daemon import mount, supervisor
 from unionfs.daemon.handover import Handover
 from unionfs.daemon.launch import MAX_LOG, Claim, Mounted, claim, log_path, open_log
 from unionfs.daemon.mount_requests import MountRequests
@@ -32,10 +39,7 @@ from unionfs.mounting import mounts, unmounting
 
 if TYPE_CHECKING:
     import socket
-    import threading
     from collections.abc import Callable, Mapping, Sequence
-
-    import trio
 
     from unionfs.daemon.service import Service
 
@@ -66,10 +70,8 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until told to stop or unmounted; raises what kept it from it."""
-        import trio  # noqa: PLC0415 - a command that starts a daemon does without
-
         os.pwrite(self._claim.lock, f"{os.getpid()}\n".encode(), 0)
-        listener = control.listen(self._claim.meeting)
+        listener = listen(self._claim.endpoint)
         serve = self._service.serve
         if serve is None:
             raise RuntimeError(f"{self._service.transport} is served by supervised servers")
@@ -103,8 +105,8 @@ class Daemon:
         logger.info("ended")
 
     def _mounted(self, nursery: trio.Nursery, listener: socket.socket) -> None:
-        mount = mounts.mounted_at(self._claim.mountpoint)
-        self._device = mount.device if mount else None
+        mounted = mounts.mounted_at(self._claim.mountpoint)
+        self._device = mounted.device if mounted else None
         conversation = MountRequests(
             self._service,
             self._claim.mountpoint,
@@ -130,8 +132,6 @@ class Daemon:
         )
 
     async def _heed_signals(self, task_status: trio.TaskStatus[None]) -> None:
-        import trio  # noqa: PLC0415 - a command that starts a daemon does without
-
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             task_status.started()
             async for number in signals:
@@ -140,10 +140,8 @@ class Daemon:
 
     def _end(self) -> None:
         """Unmount and stop serving; what is open breaks. Idempotent."""
-        import threading  # noqa: PLC0415 - a command that starts a daemon does without
-
-        mount = mounts.mounted_at(self._claim.mountpoint)
-        if self._device and mount and mount.device != self._device:
+        mounted = mounts.mounted_at(self._claim.mountpoint)
+        if self._device and mounted and mounted.device != self._device:
             # Ours was taken away and another stands in its place, which the transport would
             # unmount by its path. The kernel tidies up after us without being asked.
             logger.info("ended: %s is served by another", self._claim.mountpoint)
@@ -159,8 +157,8 @@ class Daemon:
         """Called in a thread: something that cannot be cancelled keeps the loop from ending."""
         logger.error("does not end within %.0f seconds: leaving", STOP_SECONDS)
         with contextlib.suppress(PkgviewError):
-            mount = mounts.mounted_at(self._claim.mountpoint)
-            if mount and mount.device == self._device:
+            mounted = mounts.mounted_at(self._claim.mountpoint)
+            if mounted and mounted.device == self._device:
                 unmounting.unmount(self._claim.mountpoint, lazy=True)
         _leave(1)
 
@@ -168,7 +166,7 @@ class Daemon:
         """Remove the socket and release the lock, in this order: it is ours while we hold it."""
         if self._holding:
             self._holding = False
-            self._claim.meeting.socket.unlink(missing_ok=True)
+            self._claim.endpoint.socket.unlink(missing_ok=True)
             fcntl.flock(self._claim.lock, fcntl.LOCK_UN)
 
     def _life(self) -> dict[str, Any]:
@@ -182,8 +180,6 @@ class Daemon:
         }
 
     async def _heed_stop(self) -> None:
-        import trio  # noqa: PLC0415 - a command that starts a daemon does without
-
         await self._stopping.wait()
         await trio.sleep(0.05)  # for the reply to go out
         self._end()
@@ -214,9 +210,6 @@ class BoundedLog(logging.StreamHandler[Any]):
 
 def _settle(mountpoint: Path) -> None:
     """Become independent of whoever started us."""
-    import faulthandler  # noqa: PLC0415 - a command that starts a daemon does without
-    import resource  # noqa: PLC0415 - the same
-
     os.chdir("/")
     os.umask(0o077)
     faulthandler.enable()
@@ -248,10 +241,6 @@ def serve(
     By supervised servers where the transport allows it; all in this process where it does not, or
     where something else than packages is served (`assemble`).
     """
-    import trio  # noqa: PLC0415 - a command that starts a daemon does without
-
-    from unionfs.daemon import mount, supervisor  # noqa: PLC0415 - the same
-
     try:
         _settle(claimed.mountpoint)
         here = replace(places, mount=claimed.mountpoint)
@@ -280,8 +269,6 @@ def serve_here(places: Places, *, shared: bool = False) -> None:
 
 def _go_on(held: Handover) -> int:
     """Supervise a mount that is live, after an upgrade or another supervisor's death."""
-    from unionfs.daemon import supervisor  # noqa: PLC0415 - a command that starts a daemon does without
-
     path = log_path(held.places)
     _log_through(BoundedLog(path) if held.background else logging.StreamHandler())
     _settle(held.places.mount)
@@ -302,8 +289,6 @@ def _log_through(stream: logging.Handler) -> None:
 
 
 def _arguments(argv: Sequence[str] | None) -> dict[str, Any]:
-    import argparse  # noqa: PLC0415 - a command that starts a daemon does without
-
     parser = argparse.ArgumentParser(prog="unionfs.daemon", description=main.__doc__)
     places = Places.from_environ()
     for place in fields(places):
@@ -348,7 +333,7 @@ def main(
             if given["lock"] is None
             else Claim(
                 mountpoint=places.mount,
-                meeting=rendezvous(places, places.mount),
+                endpoint=endpoint_of(places, places.mount),
                 lock=given["lock"],
                 mended=False,
                 shared=given["allow_other"],

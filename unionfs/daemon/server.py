@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from resolver.errors import PkgviewError
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon.mount import assemble
 from unionfs.daemon.mount_requests import MountRequests
 from unionfs.daemon.worker_protocol import Answering
@@ -47,7 +47,7 @@ from unionfs.kernel.slots import Slots
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unionfs.control import control
+    from unionfs.control.request import Request
     from unionfs.daemon.handover import Handover
     from unionfs.daemon.service import Service
 
@@ -283,11 +283,11 @@ class Server:
         """
         if self._held.holding:
             self._held = replace(self._held, holding=False)
-            rendezvous(self._held.places, self._held.places.mount).socket.unlink(missing_ok=True)
+            endpoint_of(self._held.places, self._held.places.mount).socket.unlink(missing_ok=True)
             fcntl.flock(self._held.lock, fcntl.LOCK_UN)
             tell(self._channel, let_go=True)
 
-    async def _upgrade(self, request: control.Request) -> None:
+    async def _upgrade(self, request: Request) -> None:
         executable = request.arguments.get("executable")
         if (
             not isinstance(executable, str)

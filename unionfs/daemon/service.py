@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import trio
 
     from resolver.manifest import ViewId
-    from unionfs.control import control
+    from unionfs.control.request import Operation
     from unionfs.kernel.devfuse import Fellows
     from unionfs.kernel.session import Terms
     from unionfs.kernel.slots import Slots
@@ -84,7 +84,7 @@ class Service:
 
     transport: str
     gauges: Callable[[], Mapping[str, Any]]
-    operations: Mapping[str, control.Operation]
+    operations: Mapping[str, Operation]
     knows: Callable[[str], bool] = lambda _: False
     alongside: Sequence[Callable[[], Awaitable[None]]] = ()
     serve: Serve | None = None

@@ -41,8 +41,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from resolver.errors import PkgviewError
-from unionfs.control import control
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control.endpoint import endpoint_of
+from unionfs.control.server import listen
 from unionfs.daemon import server, worker
 from unionfs.daemon.children import ENDING, Children, send, tell
 from unionfs.daemon.handover import Handover
@@ -83,7 +83,7 @@ def mount(
     `PkgviewError` if it cannot be mounted, or its first server cannot serve it.
     """
     lock = os.dup(claimed.lock)
-    listener = control.listen(claimed.meeting)
+    listener = listen(claimed.endpoint)
     try:
         options = (
             mounts.options(shared=claimed.shared)
@@ -93,7 +93,7 @@ def mount(
         descriptor = session.mount(claimed.mountpoint, options)
     except RuntimeError as error:
         listener.close()
-        claimed.meeting.socket.unlink(missing_ok=True)
+        claimed.endpoint.socket.unlink(missing_ok=True)
         raise PkgviewError(
             f"{claimed.mountpoint} cannot be mounted: {error}",
             remedy="A container needs `--device /dev/fuse --cap-add SYS_ADMIN`; "
@@ -128,7 +128,7 @@ class Supervisor:
         """Go on with `held`; `announce` is told once, when its mount is served by one of ours."""
         self._held = held
         self._announce: Announce | None = announce
-        self._meeting = rendezvous(held.places, held.places.mount)
+        self._endpoint = endpoint_of(held.places, held.places.mount)
         self._children = Children()
         self._starts: list[Start] = []
         self._served = False
@@ -361,11 +361,11 @@ class Supervisor:
         if self._held.holding:
             with contextlib.suppress(OSError):  # it is in the log as well
                 if why is None:
-                    self._meeting.trouble.unlink(missing_ok=True)
+                    self._endpoint.trouble.unlink(missing_ok=True)
                 else:
                     # Its paths may hold anything, and it goes to somebody's terminal.
                     told = why if why.isprintable() else ascii(why)
-                    self._meeting.trouble.write_text(told, "utf-8")
+                    self._endpoint.trouble.write_text(told, "utf-8")
 
     # Becoming another version
 
@@ -410,6 +410,6 @@ class Supervisor:
         self._children.end()
         if self._held.holding:
             self._say_trouble(None)
-            self._meeting.socket.unlink(missing_ok=True)
+            self._endpoint.socket.unlink(missing_ok=True)
             fcntl.flock(self._held.lock, fcntl.LOCK_UN)  # a server that cannot end has it, too
         os.close(self._held.lock)

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from resolver.places import Places
     from resolver.project.project import Project
     from resolver.python.interpreter import Interpreter
-    from unionfs.control.control import Request, Tell
+    from unionfs.control.request import Request, Tell
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from resolver.errors import PkgviewError
 from resolver.manifest import Manifest, ViewId
 from resolver.project import resolved
 from resolver.python.interpreter import find_interpreter, inspect
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control.endpoint import endpoint_of
 from unionfs.publishing.generated import bare_manifest, waiting_layer
 from unionfs.publishing.publish import publish
 from unionfs.publishing.resolve_job import project_at
@@ -98,7 +98,7 @@ class Waiting:
         with self._store.held():
             last = whole_manifest(self._places, question.last) if question.last else None
             manifest = last or self._empty(question)
-            socket = rendezvous(self._places, self._places.mount).socket
+            socket = endpoint_of(self._places, self._places.mount).socket
             layer = waiting_layer(self._store, manifest.python, str(socket))
             waiting = Manifest(python=manifest.python, layers=(layer, *manifest.layers))
             registry = Registry(self._places.state / "registry.sqlite3")
