@@ -40,8 +40,8 @@ from unionfs.daemon.mount import assemble
 from unionfs.daemon.mount_requests import MountRequests
 from unionfs.daemon.worker_protocol import Answering
 from unionfs.kernel import abi
-from unionfs.kernel.devfuse import Fellows
 from unionfs.kernel.session import Terms
+from unionfs.kernel.siblings import Siblings
 from unionfs.kernel.slots import Slots
 
 if TYPE_CHECKING:
@@ -208,11 +208,11 @@ class Server:
         self._hushed = trio.Event()
         self._draining = trio.Event()
         self._answering: Answering | None = None
-        self._fellows: Fellows | None = None
+        self._siblings: Siblings | None = None
         if held.crew and service.view_of is not None:
-            self._fellows = Fellows()
+            self._siblings = Siblings()
             self._answering = Answering(
-                held.questions[1], self._fellows,
+                held.questions[1], self._siblings,
                 current=service.view_of, look_into=service.look_into,
             )  # fmt: skip
 
@@ -235,7 +235,7 @@ class Server:
             tell(self._channel, ready=True)
             await answer(
                 self._held.mount, Terms.from_json(self._held.terms), self._slots,
-                requests=self._requests, draining=self._draining, fellows=self._fellows,
+                requests=self._requests, draining=self._draining, siblings=self._siblings,
             )  # fmt: skip
             nursery.cancel_scope.cancel()
         return 0

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from resolver.manifest import ViewId
     from unionfs.control.request import Operation
-    from unionfs.kernel.devfuse import Fellows
     from unionfs.kernel.session import Terms
+    from unionfs.kernel.siblings import Siblings
     from unionfs.kernel.slots import Slots
 
 
@@ -64,9 +64,9 @@ class Answer(Protocol):
         *,
         requests: Counter[str],
         draining: trio.Event | None = None,
-        fellows: Fellows | None = None,
+        siblings: Siblings | None = None,
     ) -> None:
-        """Count every request in `requests`, by opcode. `fellows`: who answers beside this one."""
+        """Count every request in `requests`, by opcode. `siblings`: who answers beside this one."""
         ...
 
 

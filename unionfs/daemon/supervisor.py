@@ -142,7 +142,7 @@ class Supervisor:
     def run(self) -> None:
         """Until the mount is gone, or is to be."""
         if self._held.crew:
-            import unionfs.kernel.several  # noqa: F401, PLC0415 - few mounts need it
+            import unionfs.kernel.several  # noqa: F401, PLC0415 - 9 MB, few mounts need it
         gc.collect()
         gc.freeze()  # what is here now is shared with servers for as long as nobody touches it
         self._listen_to_signals()

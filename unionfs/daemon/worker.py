@@ -24,8 +24,8 @@ import trio
 from unionfs.daemon.mount import assemble_worker
 from unionfs.daemon.server import begin, heed_signals, tell
 from unionfs.daemon.worker_protocol import Asking
-from unionfs.kernel.devfuse import Fellows
 from unionfs.kernel.session import Terms
+from unionfs.kernel.siblings import Siblings
 
 if TYPE_CHECKING:
     from unionfs.daemon.handover import Handover
@@ -49,8 +49,8 @@ class _Worker:
         self._held = held
         self._slots = slots
         self._requests: Counter[str] = Counter()
-        self._fellows = Fellows()
-        self._asking = Asking(held.questions[0], self._requests, self._fellows)
+        self._siblings = Siblings()
+        self._asking = Asking(held.questions[0], self._requests, self._siblings)
         self._draining = trio.Event()
 
     async def run(self) -> int:
@@ -63,7 +63,7 @@ class _Worker:
             tell(self._held.servers, ready=True)
             await answer(
                 self._held.mount, Terms.from_json(self._held.terms), self._slots,
-                requests=self._requests, draining=self._draining, fellows=self._fellows,
+                requests=self._requests, draining=self._draining, siblings=self._siblings,
             )  # fmt: skip
             nursery.cancel_scope.cancel()
         return 0

@@ -34,6 +34,7 @@ from resolver.errors import PkgviewError
 from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import LayerError
 from unionfs.archive.meta import digest_of_name
+from unionfs.archive.pack import pack
 from unionfs.archive.reader import Archive
 from unionfs.store.directory import TEMPORARY_PREFIX, explained, make, sync
 from unionfs.store.sources import Sources
@@ -75,9 +76,6 @@ class Store:
         An archive of that name that is there and whole is kept, a damaged one replaced.
         `PkgviewError` if it cannot be packed or written; then nothing is left behind.
         """
-        # Reading archives must not pay for what only writing needs.
-        from unionfs.archive.pack import pack  # noqa: PLC0415 - the same
-
         with self._writing() as (out, temporary):
             name = pack(members, meta, out)
             self._place(out, temporary, name)
