@@ -12,8 +12,8 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any, NewType
 
-from resolver import remembered
 from resolver.errors import PkgviewError
+from resolver.naming import manifest_digest
 
 ViewId = NewType("ViewId", str)
 """32 lower-case hexadecimal digits."""
@@ -147,4 +147,4 @@ def _texts(fields: dict[str, Any]) -> dict[str, str]:
 
 def view_id(manifest: bytes) -> ViewId:
     """The first 128 bits of the SHA-256: no two manifests by accident, no second one by design."""
-    return ViewId(remembered.digest(manifest))
+    return ViewId(manifest_digest(manifest))

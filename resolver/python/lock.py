@@ -31,13 +31,13 @@ import trio
 from resolver.atomic import sweep, write_atomically
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
+from resolver.naming import project_key
 from resolver.project.project import Kind, fingerprint, project_without_lock
 from resolver.project.requirements import normalised
 from resolver.python.index import uv_environment
 from resolver.python.pins import narrowed
 from resolver.python.resolution import Resolution, absolute_requirement, lowest_python, uv_arguments
 from resolver.python.uv import run_uv
-from resolver.remembered import project_key
 from resolver.scratch import scratch
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ import time
 from resolver import remembered
 from resolver.atomic import Alone, Held, write_atomically
 from resolver.errors import PkgviewError
+from resolver.naming import archives_in, manifest_digest, project_key, project_record
 from resolver.ownership import faults
 from resolver.where import check_private, endpoint_name, where
 from unionfs.cli import console
@@ -106,8 +107,8 @@ def _done(
     found: remembered.Situation, entry: remembered.Entry, places: dict[str, str], began: float
 ) -> bool:
     """With the store held, so that nothing is collected between looking and writing down."""
-    record = f"{places['state']}/projects/{remembered.project_key(found.directory)}.json"
-    wanted = remembered.record(f'"{found.directory}"', [entry.made])
+    record = f"{places['state']}/projects/{project_key(found.directory)}.json"
+    wanted = project_record(f'"{found.directory}"', [entry.made])
     before = _content(record)
     link, target = f"{found.directory}/.venv", f"{places['mount']}/views/{entry.view}"
     linked = os.path.lexists(link)
@@ -146,13 +147,12 @@ def _is_plain(root: str, places: dict[str, str]) -> bool:
 def _is_whole(places: dict[str, str], entry: remembered.Entry) -> bool:
     """Whether the interpreter, the manifest and all archives are there."""
     manifest = _content(f"{places['state']}/manifests/{entry.view}.json")
-    if manifest is None or remembered.digest(manifest) != entry.view:
+    if manifest is None or manifest_digest(manifest) != entry.view:
         return False
     archives = f"{places['store']}/archives/"
     # A name with a "/" would lead elsewhere: then it is no name of an archive.
     return os.access(entry.executable, os.F_OK) and all(
-        "/" not in name and os.path.isfile(archives + name)
-        for name in remembered.archives(manifest)
+        "/" not in name and os.path.isfile(archives + name) for name in archives_in(manifest)
     )
 
 

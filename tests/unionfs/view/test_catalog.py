@@ -12,9 +12,9 @@ import pytest
 
 from resolver.errors import PkgviewError
 from resolver.manifest import LayerSpec, Manifest, Python, Schemes, ViewId
+from resolver.naming import project_key
 from resolver.project import resolved
 from resolver.project.resolved import Resolved, ResolvedView
-from resolver.remembered import project_key
 from unionfs.archive.layer import EntryNo, LayerError
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
