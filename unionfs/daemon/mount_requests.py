@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from unionfs.control.request import Operation, Request
     from unionfs.daemon.service import Service
-    from unionfs.daemon.worker_protocol import Answering
+    from unionfs.daemon.worker_protocol import WorkerLinks
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class MountRequests:
         let_go: Callable[[], None],
         stop: Callable[[], None],
         operations: Mapping[str, Operation] | None = None,
-        others: Answering | None = None,
+        others: WorkerLinks | None = None,
     ) -> None:
         self._service = service
         self._mountpoint = mountpoint

@@ -93,7 +93,7 @@ class _Question:
         self.answer: Mapping[str, Any] = {}
 
 
-class Asking:
+class ServerLink:
     """A worker's end: to be called as `Current` is in a server."""
 
     def __init__(self, channel: int, requests: Counter[str], siblings: Siblings) -> None:
@@ -218,7 +218,7 @@ class Asking:
         raise FileSystemError(errno.EIO)
 
 
-class Answering:
+class WorkerLinks:
     """The server's end, of all workers.
 
     `current` says which view is a thread's, `look_into` opens one.

@@ -12,7 +12,7 @@ import trio
 
 from resolver.manifest import ViewId
 from unionfs.daemon import worker_protocol
-from unionfs.daemon.worker_protocol import Answering, Asking
+from unionfs.daemon.worker_protocol import ServerLink, WorkerLinks
 from unionfs.kernel.siblings import Siblings
 from unionfs.view.filesystem import FileSystemError
 
@@ -31,8 +31,8 @@ class Meeting:
         self.opened: list[ViewId] = []
         self.leaving = trio.Event()
 
-    def worker(self, siblings: Siblings | None = None, **requests: int) -> Asking:
-        return Asking(self.theirs, Counter(requests), siblings or Siblings())
+    def worker(self, siblings: Siblings | None = None, **requests: int) -> ServerLink:
+        return ServerLink(self.theirs, Counter(requests), siblings or Siblings())
 
     async def view_of(self, tid: int) -> ViewId:
         if tid == 13:
@@ -41,8 +41,8 @@ class Meeting:
             await trio.sleep_forever()
         return ViewId(f"{tid:032}")
 
-    def server(self, siblings: Siblings | None = None) -> Answering:
-        return Answering(
+    def server(self, siblings: Siblings | None = None) -> WorkerLinks:
+        return WorkerLinks(
             self.ours, siblings or Siblings(), current=self.view_of, look_into=self.opened.append
         )
 
@@ -109,7 +109,7 @@ async def test_the_next_server_is_asked(meeting: Meeting, how: str) -> None:
                     else:
                         kept = socket.socket(fileno=_last_descriptor(first))
                         frozen.cancel()
-            second = Answering(
+            second = WorkerLinks(
                 meeting.ours, Siblings(), current=answers, look_into=meeting.opened.append
             )
             tasks.start_soon(second.hold, trio.Event())
@@ -124,7 +124,7 @@ async def test_the_next_server_is_asked(meeting: Meeting, how: str) -> None:
         kept.close()
 
 
-def _last_descriptor(server: Answering) -> int:
+def _last_descriptor(server: WorkerLinks) -> int:
     """A copy of a server's end, as a thread that cannot end keeps it."""
     (end,) = server._workers
     return end._socket.dup().detach()
