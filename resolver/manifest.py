@@ -23,8 +23,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NewType
 
-from resolver import remembered
 from resolver.errors import PkgviewError
+from resolver.naming import manifest_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -145,7 +145,7 @@ def check_grafts(grafts: Grafts) -> None:
 
 def view_id(manifest: bytes) -> ViewId:
     """The first 128 bits of the SHA-256: no two manifests by accident, no second one by design."""
-    return ViewId(remembered.digest(manifest))
+    return ViewId(manifest_digest(manifest))
 
 
 def _read(fields: dict[str, Any]) -> Manifest:

@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import os
+import stat
+from hashlib import sha256
 
 from resolver.errors import PkgviewError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+    Name = str | Path
 
 
 def where(environ: Mapping[str, str]) -> dict[str, str]:
@@ -36,6 +41,27 @@ def where(environ: Mapping[str, str]) -> dict[str, str]:
         "config": xdg("XDG_CONFIG_HOME", ".config"),
         "mount": os.path.abspath(mount) if mount else f"{home}/.pkgview",
     }
+
+
+def endpoint_name(mountpoint: Name) -> str:
+    """What the lock and the socket of a mount point (canonical) are called, without suffix."""
+    return sha256(os.fsencode(mountpoint)).hexdigest()[:16]
+
+
+def check_private(directory: Name, found: os.stat_result) -> None:
+    """Refuse a directory that somebody else owns or may enter."""
+    if found.st_uid != os.geteuid():
+        raise PkgviewError(
+            f"{directory} belongs to uid {found.st_uid}, and you are uid {os.geteuid()}",
+            remedy="Set XDG_RUNTIME_DIR to a directory of your own, "
+            "or remove it from the environment.",
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise PkgviewError(
+            f"{directory} can be entered by other users: its mode is "
+            f"{stat.S_IMODE(found.st_mode):04o}",
+            remedy=f"Run `chmod 700 {directory}`.",
+        )
 
 
 def _home(environ: Mapping[str, str]) -> str:

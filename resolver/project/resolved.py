@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from resolver.atomic import write_atomically
-from resolver.remembered import project_key, record
+from resolver.naming import project_key, project_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +118,7 @@ def _view(*, extras: Sequence[str] = (), groups: Sequence[str] = (), **fields: A
 
 def save(projects: Path, resolved: Resolved) -> None:
     """Replace the project's file in one step."""
-    data = record(json.dumps(resolved.root), map(to_json, resolved.views))
+    data = project_record(json.dumps(resolved.root), map(to_json, resolved.views))
     write_atomically(projects / f"{resolved.key}.json", data)
 
 

@@ -22,7 +22,7 @@ import hashlib
 import json
 import os
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,41 +31,27 @@ import trio
 from resolver.atomic import sweep, write_atomically
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
+from resolver.naming import project_key
 from resolver.project.project import fingerprint
 from resolver.python.index import uv_environment
+from resolver.python.lockfile import Lock
 from resolver.python.pins import narrowed
 from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
 from resolver.python.resolution import Resolution, absolute_requirement, lowest_python, uv_arguments
 from resolver.python.uv import run_uv
-from resolver.remembered import project_key
 from resolver.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from resolver.python.interpreter import Interpreter
-    from resolver.python.project import PythonProject
+from resolver.python.project import PythonProject
+from resolver.python.lockfile import Lock
 
 _TEMPORARY = "pylock.tmp-"
 _SCRATCH = ".tmp-"
 _WAIT_SECONDS = 0.05
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lock:
-    """A lock file that is there. Relative paths in it are relative to its directory.
-
-    `extras` and `groups` are what to select from it (PEP 751); both are empty where the file was
-    made for one choice of them. `added` is a second lock, whose distributions come after these
-    where their names are not taken (`--with`).
-    """
-
-    path: Path
-    project: PythonProject
-    extras: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    added: Lock | None = None
 
 
 async def lock(  # noqa: PLR0913 - the command line's options, by keyword

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from packaging.markers import Environment
 
     from resolver.python.interpreter import Interpreter
-    from resolver.python.lock import Lock
+    from resolver.python.lockfile import Lock
     from resolver.python.project import PythonProject
 
 _SHOWN_TAGS = 6

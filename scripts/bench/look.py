@@ -20,8 +20,8 @@ from resolver.errors import PkgviewError
 from resolver.places import Places
 from resolver.project import resolved
 from resolver.python.interpreter import inspect
-from unionfs.control import control
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control import client
+from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon import launch
 from unionfs.formats.python.generated import notice_layer, skeleton_layer
 from unionfs.mounting import unmounting
@@ -108,7 +108,7 @@ class Scene:
 
     def ask(self, operation: str) -> Any:  # noqa: ANN401 - as wide as JSON
         """Ask the daemon."""
-        return control.ask(rendezvous(self.places, self.places.mount), operation, seconds=30)
+        return client.ask(endpoint_of(self.places, self.places.mount), operation, seconds=30)
 
     def start(self, program: Path | None = None, mount: Path | None = None) -> Asker:
         """One more process in the project."""

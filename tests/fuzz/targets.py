@@ -25,11 +25,13 @@ from resolver.errors import PkgviewError
 from tests.conftest import serving
 from tests.fuzz import oracles
 from tests.fuzz.oracles import ENTRY, HEADER
-from unionfs.archive.contents import FRAME_SIZE, Contents, digest_of_contents
+from unionfs.archive.contents import Contents
 from unionfs.archive.frames import CONTENTS_MAGIC, SeekTable, skippable
 from unionfs.archive.layer import Kind, LayerError
 from unionfs.archive.meta import Meta, archive_name
-from unionfs.archive.pack import END_OF_STREAM, Member, pack, padding, tar_header
+from unionfs.archive.pack import Member, pack
+from unionfs.archive.table import FRAME_SIZE, digest_of_contents
+from unionfs.archive.tar import END_OF_STREAM, padding, tar_header
 from unionfs.kernel.gains import Gain
 from unionfs.kernel.protocol import Protocol
 

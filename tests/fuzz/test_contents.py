@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.fuzz import oracles
 from tests.fuzz.conftest import Edit, edited, edits, further, fuzzing
 from tests.unionfs.archive.test_contents import FRAMES, META
-from unionfs.archive.contents import Row, encode
 from unionfs.archive.layer import Kind
+from unionfs.archive.table import Row, encode
 
 Tree = dict[bytes, "Tree | bytes"]
 names = st.sampled_from([b"a", b"b", b"__init__.py", b"x.so", b"\xff", b"n" * 255])

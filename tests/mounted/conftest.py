@@ -33,14 +33,16 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from unionfs.control import control
-from unionfs.control.rendezvous import Rendezvous
+from unionfs.control import client
+from unionfs.control.endpoint import Endpoint
 from unionfs.daemon import launch, process, service
 from unionfs.mounting import mounts, prerequisites, unmounting
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from unionfs.control.request import Request
 
 TRANSPORT = service.TRANSPORT_VARIABLE
 """What the tests run on unless they say otherwise themselves; unset: the default."""
@@ -117,14 +119,14 @@ def _assemble(places: Places) -> service.Service:
         del mountpoint, options, ready, requests
         raise RuntimeError("the stand-in fails")
 
-    async def explode(_: control.Request) -> None:
+    async def explode(_: Request) -> None:
         raise ZeroDivisionError
 
-    async def chatter(request: control.Request) -> None:
+    async def chatter(request: Request) -> None:
         for _ in range(request.arguments["lines"]):
             logging.getLogger("stand-in").info("%s", "x" * 1000)
 
-    async def surroundings(_: control.Request) -> dict[str, Any]:
+    async def surroundings(_: Request) -> dict[str, Any]:
         os.umask(mask := os.umask(0))
         return {"umask": mask, "path": sys.path, "environ": dict(os.environ)}
 
@@ -146,17 +148,17 @@ from resolver.manifest import ViewId  # noqa: E402 - the same
 from resolver.project import resolved  # noqa: E402 - the same
 from resolver.python.interpreter import Interpreter, inspect  # noqa: E402 - the same
 from resolver.python.uv import uv_binary  # noqa: E402 - the same
-from unionfs.control.rendezvous import rendezvous  # noqa: E402 - the same
+from unionfs.control.endpoint import endpoint_of  # noqa: E402 - the same
 from unionfs.formats.python.generated import notice_layer, skeleton_layer  # noqa: E402 - the same
 from unionfs.publishing.publish import publish  # noqa: E402 - the same
 from unionfs.store.local import Store  # noqa: E402 - the same
 from unionfs.view.registry import Registry  # noqa: E402 - the same
 
 
-def _crash(meeting: Rendezvous) -> None:
+def _crash(endpoint: Endpoint) -> None:
     """Kill all of a daemon: what holds the mount, what serves it, and what comes in their place."""
     deadline = time.monotonic() + 30
-    while (pids := meeting.pids()) or meeting.held():
+    while (pids := endpoint.pids()) or endpoint.held():
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -171,9 +173,9 @@ def tidy(root: Path) -> None:
             unmounting.unmount(mount.path, lazy=True)
     deadline = time.monotonic() + 10
     for lock in root.rglob("*.lock"):
-        meeting = Rendezvous(directory=lock.parent, name=lock.stem)
-        while meeting.held():
-            _crash(meeting)
+        endpoint = Endpoint(directory=lock.parent, name=lock.stem)
+        while endpoint.held():
+            _crash(endpoint)
             assert time.monotonic() < deadline, f"a daemon outlives its test: {lock}"
             time.sleep(0.02)
     assert not [mount for mount in mounts.table() if mount.path.is_relative_to(root)]
@@ -199,7 +201,7 @@ def supervised(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def crash() -> Callable[[Places], None]:
     """Kill all of a mount's daemon, so that the mount is stale."""
-    return lambda places: _crash(rendezvous(places, mounts.canonical(places.mount)))
+    return lambda places: _crash(endpoint_of(places, mounts.canonical(places.mount)))
 
 
 @pytest.fixture
@@ -750,8 +752,8 @@ class Stage:
 
     def ask(self, operation: str, **arguments: object) -> Any:  # noqa: ANN401 - as wide as JSON
         """Ask the daemon."""
-        meeting = rendezvous(self.places, self.places.mount)
-        return control.ask(meeting, operation, seconds=30, **arguments)
+        endpoint = endpoint_of(self.places, self.places.mount)
+        return client.ask(endpoint, operation, seconds=30, **arguments)
 
     @property
     def daemon(self) -> int:

@@ -427,14 +427,14 @@ def test_runs_within_runs(street: Street) -> None:
 def test_run_under_a_daemon_that_knows_no_bindings(street: Street) -> None:
     """It says so, and the environment has to do; no cgroup is left behind."""
     code = (
-        "from unionfs.control import control\n"
+        "from unionfs.control import client\n"
         "from resolver.errors import PkgviewError\n"
-        "ask = control.ask\n"
-        "def old(meeting, operation, **rest):\n"
+        "ask = client.ask\n"
+        "def old(endpoint, operation, **rest):\n"
         "    if operation == 'bind':\n"
         "        raise PkgviewError('no such operation')\n"
-        "    return ask(meeting, operation, **rest)\n"
-        "control.ask = old\n"
+        "    return ask(endpoint, operation, **rest)\n"
+        "client.ask = old\n"
         "from unionfs.cli import main; main()"
     )
     before = our_cgroups()

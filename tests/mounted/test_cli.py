@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unionfs.cli import COMMANDS
+from unionfs.cli.group import COMMANDS
 from unionfs.mounting import mounts
 
 if TYPE_CHECKING:

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resolver.errors import PkgviewError
-from tests.mounted.test_supervisor import content, is_alive, meeting, served_by, status, until
+from tests.mounted.test_supervisor import content, endpoint, is_alive, served_by, status, until
 from unionfs.cli.commands.mount import unmount
 from unionfs.cli.commands.status import look
-from unionfs.control import control
+from unionfs.control import client
+from unionfs.control.endpoint import DaemonSilentError
 from unionfs.daemon import launch
 from unionfs.mounting import mounts
 
@@ -94,7 +95,7 @@ class Faulty:
     def upgrade(self) -> None:
         """By itself; what was there before may still answer what it has read."""
         before = status(self.places)
-        control.ask(meeting(self.places), "upgrade", executable=os.fspath(self.program))
+        client.ask(endpoint(self.places), "upgrade", executable=os.fspath(self.program))
         until(lambda: status(self.places)["upgrades"] > before["upgrades"])
 
     def has(self, fault: str) -> None:
@@ -150,12 +151,12 @@ def test_it_says_so_and_goes_on_by_itself(faulty: Faulty, how: str) -> None:
         registry.mkdir()
         why = "registry"
     os.kill(before["server"], signal.SIGKILL)
-    until(lambda: meeting(places).said_trouble())
+    until(lambda: endpoint(places).said_trouble())
     found = look(places)
     assert found["state"] == "failing"
     assert why in found["why"]
-    with pytest.raises(control.DaemonSilentError, match="ends at once") as caught:
-        control.ask(meeting(places), "ps", seconds=0.1)
+    with pytest.raises(DaemonSilentError, match="ends at once") as caught:
+        client.ask(endpoint(places), "ps", seconds=0.1)
     assert why in str(caught.value)
     for number in range(2):
         assert answer(places.mount / "views" / f"{number:032}").stdout == f"{errno.EIO}\n"
@@ -173,7 +174,7 @@ def test_it_says_so_and_goes_on_by_itself(faulty: Faulty, how: str) -> None:
     assert look(places)["state"] == "mounted"
     assert status(places)["pid"] == before["pid"]
     assert after != before["server"]
-    assert not meeting(places).trouble.exists()
+    assert not endpoint(places).trouble.exists()
     assert launch.ensure_mounted(places).how == "already"
 
 
@@ -181,7 +182,7 @@ def test_the_command_says_it_too(faulty: Faulty) -> None:
     faulty.mount()
     faulty.has("crash")
     os.kill(served_by(faulty.places), signal.SIGKILL)
-    until(lambda: meeting(faulty.places).said_trouble())
+    until(lambda: endpoint(faulty.places).said_trouble())
     command = [sys.executable, "-c", "from unionfs.cli import main; main()", "status"]
     said = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert said.returncode == 1
@@ -193,7 +194,7 @@ def test_the_command_says_it_too(faulty: Faulty) -> None:
     assert json.loads(said.stdout)["state"] == "failing"
     # And it can be ended.
     assert unmount(faulty.places, lazy=False, force=False)[1] == "unmounted"
-    assert not meeting(faulty.places).trouble.exists()
+    assert not endpoint(faulty.places).trouble.exists()
     assert mounts.mounted_at(faulty.places.mount) is None
 
 
@@ -209,8 +210,8 @@ def test_the_reason_may_hold_anything(
     registry.rename(registry.with_name("away"))
     registry.mkdir()
     os.kill(served_by(places), signal.SIGKILL)
-    until(lambda: meeting(places).said_trouble())
-    why = str(meeting(places).said_trouble())
+    until(lambda: endpoint(places).said_trouble())
+    why = str(endpoint(places).said_trouble())
     assert why.isprintable()
     assert "registry.sqlite3" in why
     registry.rmdir()
@@ -223,7 +224,7 @@ def test_one_that_never_served_is_not_waited_for(faulty: Faulty) -> None:
     with pytest.raises(PkgviewError, match="before it served anything \\(SIGSEGV\\)"):
         faulty.mount()
     assert mounts.mounted_at(faulty.places.mount) is None
-    assert not meeting(faulty.places).held()
+    assert not endpoint(faulty.places).held()
 
 
 @pytest.mark.parametrize("replaced", [False, True])
@@ -273,4 +274,4 @@ def test_a_replaced_server_whose_disk_hangs_is_not_waited_for(faulty: Faulty) ->
     assert "does not get done" in faulty.log
     assert path.read_bytes() == wanted
     faulty.upgrade()  # nothing is left that the next one would wait for
-    assert len(meeting(places).pids()) == 2
+    assert len(endpoint(places).pids()) == 2

@@ -19,8 +19,8 @@ import pytest
 from resolver.errors import PkgviewError
 from unionfs.cli.commands.mount import unmount
 from unionfs.cli.commands.status import look
-from unionfs.control import control
-from unionfs.control.rendezvous import Rendezvous, rendezvous
+from unionfs.control.client import ask
+from unionfs.control.endpoint import DaemonSilentError, Endpoint, endpoint_of
 from unionfs.daemon import launch
 from unionfs.mounting import mounts, unmounting
 
@@ -40,8 +40,8 @@ def mount(places: Places, *, patience: float = 20.0) -> launch.Mounted:
     return launch.ensure_mounted(places, command=STAND_IN, patience=patience)
 
 
-def meeting(places: Places) -> Rendezvous:
-    return rendezvous(places, mounts.canonical(places.mount))
+def endpoint(places: Places) -> Endpoint:
+    return endpoint_of(places, mounts.canonical(places.mount))
 
 
 def eventually(what: Callable[[], object], seconds: float = 10.0) -> None:
@@ -97,8 +97,8 @@ def test_a_signal_unmounts(places: Places, number: signal.Signals) -> None:
     os.kill(pid, number)
     eventually(lambda: gone(pid))
     assert not is_mounted(places)
-    assert not meeting(places).held()
-    assert not meeting(places).socket.exists()
+    assert not endpoint(places).held()
+    assert not endpoint(places).socket.exists()
     assert log_of(places).rstrip().endswith("ended")
 
 
@@ -114,7 +114,7 @@ def test_a_signal_unmounts_under_an_open_file(places: Places) -> None:
 
 def test_the_command_stop_ends_it(places: Places) -> None:
     pid = mount(places).pid
-    assert control.ask(meeting(places), "stop") is None
+    assert ask(endpoint(places), "stop") is None
     eventually(lambda: gone(pid))
     assert not is_mounted(places)
 
@@ -122,7 +122,7 @@ def test_the_command_stop_ends_it(places: Places) -> None:
 def test_a_killed_daemon_leaves_a_stale_mount_that_is_mended(places: Places) -> None:
     pid = mount(places).pid
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not meeting(places).held())
+    eventually(lambda: not endpoint(places).held())
     with pytest.raises(OSError, match="Transport endpoint is not connected"):
         (places.mount / "file").stat()
     assert look(places)["state"] == "stale"
@@ -164,7 +164,7 @@ def test_daemons_started_directly_race_for_one_mount_point(places: Places) -> No
     (winner,) = [one for one in crowd if one.poll() is None]
     losers = [one for one in crowd if one is not winner]
     assert [one.returncode for one in losers] == [0, 0, 0]
-    assert control.ask(meeting(places), "ping")["pid"] == winner.pid
+    assert ask(endpoint(places), "ping")["pid"] == winner.pid
     winner.terminate()
     assert winner.wait(10) == 0
     for one in crowd:
@@ -213,7 +213,7 @@ def test_a_detached_daemon_told_to_end_leaves_its_successor_mounted(places: Plac
     os.kill(old, signal.SIGTERM)
     eventually(lambda: gone(old))
     assert mount(places) == replace(fresh, how="already")
-    assert meeting(places).held()
+    assert endpoint(places).held()
     with contextlib.suppress(OSError):
         os.close(held)
 
@@ -231,7 +231,7 @@ def test_a_daemon_that_hangs_is_named_and_ended_by_force(places: Places) -> None
     pid = mount(places).pid
     os.kill(pid, signal.SIGSTOP)
     begun = time.monotonic()
-    with pytest.raises(control.DaemonSilentError, match=rf"pid {pid}.* 1 seconds") as caught:
+    with pytest.raises(DaemonSilentError, match=rf"pid {pid}.* 1 seconds") as caught:
         mount(places, patience=1)
     assert time.monotonic() - begun < 5
     assert "umount --force" in caught.value.remedy
@@ -255,7 +255,7 @@ def test_force_frees_a_program_that_waits_for_a_hung_daemon(places: Places) -> N
 def test_an_unanswering_daemon_can_still_be_unmounted(places: Places) -> None:
     pid = mount(places).pid
     os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(control.DaemonSilentError):
+    with pytest.raises(DaemonSilentError):
         unmount(places, lazy=False, force=False, patience=0.3)
     assert not is_mounted(places)
     os.kill(pid, signal.SIGCONT)
@@ -291,7 +291,7 @@ def test_what_a_mount_would_hide_is_refused(places: Places) -> None:
     (places.mount / "precious").write_text("x")
     with pytest.raises(PkgviewError, match="not empty: mounting would hide 'precious'"):
         mount(places)
-    assert not meeting(places).held()
+    assert not endpoint(places).held()
     (places.mount / "precious").unlink()
     assert mount(places).how == "new"
 
@@ -329,7 +329,7 @@ def test_what_a_daemon_cannot_do_reaches_the_user(
             mount(places)
         assert remedy in caught.value.remedy
         assert not is_mounted(places)
-        eventually(lambda: not meeting(places).held())
+        eventually(lambda: not endpoint(places).held())
     monkeypatch.delenv("STAND_IN_FAULT")
     assert mount(places).how == "new"
 
@@ -358,7 +358,7 @@ def test_a_daemon_is_independent_of_who_started_it(
     assert core[4:6] == ["0", "0"]
     (files,) = [line.split() for line in limits.splitlines() if "open files" in line]
     assert files[3] == files[4]
-    said = control.ask(meeting(places), "surroundings")
+    said = ask(endpoint(places), "surroundings")
     assert said["umask"] == 0o077
     assert not {"PKGVIEW_PROJECT", "PYTHONPATH"} & set(said["environ"])
     assert not [entry for entry in said["path"] if entry.startswith(os.fspath(places.mount))]
@@ -385,7 +385,7 @@ def test_the_log_is_turned_when_it_is_full(places: Places) -> None:
     mount(places)
     assert log.stat().st_size < 1000
     assert log.stat().st_mode & 0o777 == 0o600
-    control.ask(meeting(places), "chatter", lines=3000)
+    ask(endpoint(places), "chatter", lines=3000)
     assert log.stat().st_size < launch.MAX_LOG
     assert sum(one.stat().st_size for one in log.parent.glob("daemon.log*")) < 3 * launch.MAX_LOG
 
@@ -407,8 +407,8 @@ def test_status_says_what_the_daemon_did(places: Places) -> None:
 
 def raw(places: Places) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
-    with meeting(places).opened() as directory:
-        client.connect(f"/proc/self/fd/{directory}/{meeting(places).socket.name}")
+    with endpoint(places).opened() as directory:
+        client.connect(f"/proc/self/fd/{directory}/{endpoint(places).socket.name}")
     client.settimeout(10)
     return client
 
@@ -429,20 +429,20 @@ def test_hostile_clients_harm_nobody(places: Places) -> None:
             with raw(places) as client:
                 client.sendall(garbage)
                 assert json.loads(client.makefile("rb").readline())["ok"] is False
-        assert control.ask(meeting(places), "ping")["mounted"]
+        assert ask(endpoint(places), "ping")["mounted"]
         assert (places.mount / "file").exists()
     with pytest.raises(PkgviewError, match="the daemon failed in 'explode'"):
-        control.ask(meeting(places), "explode")
+        ask(endpoint(places), "explode")
     with pytest.raises(PkgviewError, match="does not know 'nonsense'"):
-        control.ask(meeting(places), "nonsense")
-    assert control.ask(meeting(places), "ping")["mounted"]
+        ask(endpoint(places), "nonsense")
+    assert ask(endpoint(places), "ping")["mounted"]
     assert "ZeroDivisionError" in log_of(places)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 def test_another_user_is_not_answered(places: Places) -> None:
     mount(places)
-    at = meeting(places)
+    at = endpoint(places)
     with at.opened() as directory:
         for path in (at.directory, at.socket):
             path.chmod(0o777)  # as if the directory's mode had been no protection
@@ -463,7 +463,7 @@ def test_another_user_is_not_answered(places: Places) -> None:
         at.directory.chmod(0o700)
     assert done.returncode == 0 or b"reset" in done.stderr or b"Broken pipe" in done.stderr
     assert "uid 65534" in log_of(places)
-    assert control.ask(at, "ping")["mounted"]
+    assert ask(at, "ping")["mounted"]
 
 
 # The command line, on the real daemon
@@ -486,8 +486,8 @@ def test_mount_status_umount(places: Places) -> None:
     status = json.loads(pkgview("status", "--json").stdout)
     assert (status["state"], status["pid"]) == ("mounted", said["pid"])
     assert str(said["pid"]) in pkgview("status").stdout
-    assert os.getpid() in [one["pid"] for one in control.ask(meeting(places), "ps")["processes"]]
-    assert control.ask(meeting(places), "refresh") is None
+    assert os.getpid() in [one["pid"] for one in ask(endpoint(places), "ps")["processes"]]
+    assert ask(endpoint(places), "refresh") is None
     assert pkgview("umount").stderr == f"Unmounted {places.mount}.\n"
     done = pkgview("umount")
     assert (done.returncode, done.stderr) == (0, f"Nothing is mounted at {places.mount}.\n")
@@ -508,7 +508,7 @@ def test_umount_names_who_has_a_copy_of_the_mount(places: Places) -> None:
         assert f"are served until they end: sh (pid {holder.pid})" in done.stderr
         assert f"Unmounted {places.mount}; the daemon ends when" in done.stderr
         assert not is_mounted(places)
-        assert not meeting(places).held()  # another may be mounted there now
+        assert not endpoint(places).held()  # another may be mounted there now
         said, _ = holder.communicate("\n", timeout=30)
         assert said.startswith("views/")
     eventually(lambda: not Path(f"/proc/{served}").exists(), 30)
@@ -561,23 +561,22 @@ def test_an_ordinary_user_mounts_mends_and_unmounts(ordinary: dict[str, Any]) ->
     program = (
         "import sys, json, os, signal, time\n"
         "from resolver.places import Places\n"
-        "from unionfs.control import control\n"
         "from unionfs.daemon import launch\n"
         "from unionfs.mounting import mounts, unmounting\n"
-        "from unionfs.control.rendezvous import rendezvous\n"
+        "from unionfs.control.endpoint import endpoint_of\n"
         "from unionfs.cli.commands.mount import unmount\n"
         "places = Places.from_environ()\n"
         "mount = lambda: launch.ensure_mounted(places, command=sys.argv[1:])\n"
         "first = mount(); said = [first.how, mount().how, os.stat(places.mount / 'file').st_uid]\n"
         "os.kill(first.pid, signal.SIGKILL)\n"
-        "while rendezvous(places, places.mount).held(): time.sleep(0.01)\n"
+        "while endpoint_of(places, places.mount).held(): time.sleep(0.01)\n"
         "said.append(mount().how)\n"
         "with open(places.mount / 'file', 'rb') as held:\n"
         "    try: unmount(places, lazy=False, force=False)\n"
         "    except unmounting.MountBusyError: said.append('busy')\n"
         "said.append(unmount(places, lazy=False, force=False)[1])\n"
         "os.kill(mount().pid, signal.SIGTERM)\n"
-        "while rendezvous(places, places.mount).held(): time.sleep(0.01)\n"
+        "while endpoint_of(places, places.mount).held(): time.sleep(0.01)\n"
         "said.append(mounts.mounted_at(places.mount))\n"
         "pid = mount().pid; os.kill(pid, signal.SIGSTOP)\n"
         "said.append(unmount(places, lazy=False, force=True)[1])\n"

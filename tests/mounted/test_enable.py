@@ -17,7 +17,7 @@ import pytest
 
 from resolver.errors import PkgviewError
 from resolver.python.interpreter import find_interpreter
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control.endpoint import endpoint_of
 from unionfs.environment import taught
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def test_nothing_is_there_to_ask(one: Ground, crash: Callable[[Places], None]) -
 
 def test_a_daemon_that_hangs(one: Ground) -> None:
     one.run("-c", SAY, cwd=one.project)
-    daemon = rendezvous(one.site.places, one.site.places.mount).pids()
+    daemon = endpoint_of(one.site.places, one.site.places.mount).pids()
     for pid in daemon:  # whoever would do something about it first
         os.kill(pid, signal.SIGSTOP)
     try:

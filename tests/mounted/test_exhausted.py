@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.mounted.test_supervisor import content, is_alive, meeting, served_by, status, until
+from tests.mounted.test_supervisor import content, endpoint, is_alive, served_by, status, until
 from unionfs.cli.commands.mount import unmount
 from unionfs.daemon import launch
 from unionfs.mounting import mounts
@@ -131,7 +131,7 @@ def test_no_descriptor_is_left_to_the_supervisor(mounted: Places) -> None:
 
 @pytest.mark.usefixtures("supervised")
 def test_it_can_be_unmounted_all_the_same(mounted: Places) -> None:
-    pids = meeting(mounted).pids()
+    pids = endpoint(mounted).pids()
     with limited(pids[0], resource.RLIMIT_NOFILE, 3), limited(pids[1], resource.RLIMIT_NOFILE, 3):
         assert unmount(mounted, lazy=False, force=False)[1] == "unmounted"
         until(lambda: not any(map(is_alive, pids)))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control.endpoint import endpoint_of
 from unionfs.upkeep import collect
 from unionfs.upkeep.collect import ON_ITS_WAY
 
@@ -280,7 +280,7 @@ def test_a_daemon_that_does_not_answer_keeps_everything(stocked: Site) -> None:
     stocked.up(directory)
     shutil.rmtree(directory)
     # The supervisor first, which would replace a server that does not answer.
-    holder = rendezvous(stocked.places, stocked.places.mount).pid()
+    holder = endpoint_of(stocked.places, stocked.places.mount).pid()
     assert holder
     servers = Path(f"/proc/{holder}/task/{holder}/children").read_text().split()
     stopped = [holder, *map(int, servers)]

@@ -17,8 +17,8 @@ from resolver.python.interpreter import inspect
 from unionfs.archive.framecache import CACHE_SIZE
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
-from unionfs.control import control
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control import client
+from unionfs.control.endpoint import endpoint_of
 from unionfs.formats.python.generated import skeleton_layer
 from unionfs.mounting import mounts
 from unionfs.publishing.publish import publish
@@ -69,8 +69,8 @@ def filled(places: Places) -> Path:
 
 def test_frames_that_come_and_go_leave_no_holes(mounted: Places) -> None:
     root = filled(mounted)
-    meeting = rendezvous(mounted, mounts.canonical(mounted.mount))
-    server = control.ask(meeting, "status", seconds=30)["server"]
+    endpoint = endpoint_of(mounted, mounts.canonical(mounted.mount))
+    server = client.ask(endpoint, "status", seconds=30)["server"]
     names = os.listdir(root)
     before = private(server)
     dice = random.Random(4)  # noqa: S311 - as above
@@ -82,7 +82,7 @@ def test_frames_that_come_and_go_leave_no_holes(mounted: Places) -> None:
                 pass
             os.posix_fadvise(number, 0, 0, os.POSIX_FADV_DONTNEED)
             os.close(number)
-    frames = control.ask(meeting, "status", seconds=30)["frames"]
+    frames = client.ask(endpoint, "status", seconds=30)["frames"]
     assert frames["misses"] > 10 * CACHE_SIZE // (128 << 10), "too little was asked for"
     grown = private(server) - before
     assert grown < CACHE_SIZE + BESIDES

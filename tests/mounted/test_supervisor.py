@@ -18,8 +18,8 @@ import pytest
 from resolver.errors import PkgviewError
 from unionfs.cli.commands.mount import unmount
 from unionfs.cli.commands.upgrade import upgraded
-from unionfs.control import control
-from unionfs.control.rendezvous import Rendezvous, rendezvous
+from unionfs.control import client
+from unionfs.control.endpoint import Endpoint, endpoint_of
 from unionfs.daemon import launch
 from unionfs.mounting import mounts
 
@@ -36,12 +36,12 @@ ROOM = 256 << 10
 shares its pages with the supervisor until it touches them."""
 
 
-def meeting(places: Places) -> Rendezvous:
-    return rendezvous(places, mounts.canonical(places.mount))
+def endpoint(places: Places) -> Endpoint:
+    return endpoint_of(places, mounts.canonical(places.mount))
 
 
 def status(places: Places) -> dict[str, Any]:
-    return dict(control.ask(meeting(places), "status", seconds=30))
+    return dict(client.ask(endpoint(places), "status", seconds=30))
 
 
 def until(what: Callable[[], object]) -> None:
@@ -145,11 +145,11 @@ def test_what_is_bound_by_hand_outlives_server_and_upgrade(mounted: Places) -> N
                 Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
             )
             told: dict[str, Any] = {"process": [process.pid, start], "view": view}
-            control.ask(meeting(mounted), "bind", **told)
+            client.ask(endpoint(mounted), "bind", **told)
             os.kill(served_by(mounted), signal.SIGKILL)
             served_by(mounted)
             upgraded(mounted)
-            (hand,) = control.ask(meeting(mounted), "ps")["by_hand"]
+            (hand,) = client.ask(endpoint(mounted), "ps")["by_hand"]
             assert hand["pid"] == process.pid
         finally:
             process.kill()
@@ -169,9 +169,9 @@ def test_an_upgrade_to_what_cannot_be_started_changes_nothing(mounted: Places) -
     before = status(mounted)
     for executable in ("relative", "/nowhere/python", 7, "/etc/passwd"):
         with pytest.raises(PkgviewError, match="no interpreter that could be started"):
-            control.ask(meeting(mounted), "upgrade", executable=executable)
+            client.ask(endpoint(mounted), "upgrade", executable=executable)
     # What is started and ends at once: the server starts a supervisor of its own version.
-    control.ask(meeting(mounted), "upgrade", executable="/bin/true")
+    client.ask(endpoint(mounted), "upgrade", executable="/bin/true")
     until(lambda: served_by(mounted) != before["server"])
     assert content(mounted)
     assert launch.ensure_mounted(mounted).how == "already"
@@ -184,7 +184,7 @@ def test_another_supervisor_adopts_the_mount(mounted: Places) -> None:
     until(lambda: served_by(mounted) != before["server"])
     after = status(mounted)
     assert after["pid"] != before["pid"]
-    assert meeting(mounted).pids() == [after["pid"], after["server"]]
+    assert endpoint(mounted).pids() == [after["pid"], after["server"]]
     os.kill(after["server"], signal.SIGKILL)  # it restarts servers as the first one did
     assert content(mounted) == files
     until(lambda: served_by(mounted) != after["server"])
@@ -250,17 +250,17 @@ def test_a_server_without_memory_is_replaced(
 
 @pytest.mark.parametrize("how", ["umount", "force", "stop", "signal"])
 def test_nothing_is_left(mounted: Places, how: str) -> None:
-    pids = meeting(mounted).pids()
+    pids = endpoint(mounted).pids()
     assert len(pids) == 2
     if how == "stop":
-        control.ask(meeting(mounted), "stop")
+        client.ask(endpoint(mounted), "stop")
     elif how == "signal":
         os.kill(pids[0], signal.SIGTERM)
     else:
         assert unmount(mounted, lazy=False, force=how == "force")[1] == "unmounted"
     until(lambda: not any(map(is_alive, pids)))
     assert mounts.mounted_at(mounted.mount) is None
-    assert not meeting(mounted).held()
+    assert not endpoint(mounted).held()
     assert launch.ensure_mounted(mounted).how == "new"
 
 
@@ -271,10 +271,10 @@ def test_a_copy_of_the_mount_elsewhere_does_not_hold_umount_up(mounted: Places) 
         try:
             assert holder.stdout is not None
             holder.stdout.readline()
-            old = meeting(mounted).pids()
+            old = endpoint(mounted).pids()
             assert unmount(mounted, lazy=False, force=False)[1] == "detached"
             assert launch.ensure_mounted(mounted).how == "new"
-            assert not set(meeting(mounted).pids()) & set(old)
+            assert not set(endpoint(mounted).pids()) & set(old)
         finally:
             holder.kill()
     until(lambda: not any(map(is_alive, old)))
@@ -295,6 +295,6 @@ def test_what_keeps_the_first_server_from_serving_reaches_the_user(places: Place
     with pytest.raises(PkgviewError):
         launch.ensure_mounted(places)
     assert mounts.mounted_at(places.mount) is None
-    assert not meeting(places).held()
+    assert not endpoint(places).held()
     (places.state / "registry.sqlite3").rmdir()
     assert launch.ensure_mounted(replace(places)).how == "new"

@@ -27,8 +27,8 @@ from resolver.python.interpreter import inspect
 from unionfs.archive.layer import Kind
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
-from unionfs.control import control
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control import client
+from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon import launch
 from unionfs.formats.python.generated import skeleton_layer
 from unionfs.publishing.publish import publish
@@ -76,7 +76,7 @@ def roots(shop: Site, monkeypatch: pytest.MonkeyPatch) -> Roots:
         monkeypatch.setenv("PKGVIEW_TRANSPORT", transport)
         places = replace(shop.places, mount=shop.home / transport)
         launch.ensure_mounted(places)
-        assert control.ask(rendezvous(places, places.mount), "status")["transport"] == transport
+        assert client.ask(endpoint_of(places, places.mount), "status")["transport"] == transport
         made[transport] = places.mount
     (shop.home / "view").symlink_to(view)
     return made
@@ -242,9 +242,9 @@ while True:
 def test_killed_and_stopped_callers_leave_nothing_behind(roots: Roots, shop: Site) -> None:
     """Whatever becomes of those who ask, the others are answered."""
     view = roots["devfuse"] / "views" / os.readlink(shop.home / "view")
-    meeting = rendezvous(shop.places, roots["devfuse"])
+    endpoint = endpoint_of(shop.places, roots["devfuse"])
     command = [sys.executable, "-I", "-c", READER, os.fspath(view)]
-    before = len(os.listdir(f"/proc/{control.ask(meeting, 'ping')['pid']}/fd"))
+    before = len(os.listdir(f"/proc/{client.ask(endpoint, 'ping')['pid']}/fd"))
     with contextlib.ExitStack() as stack:
         for number in range(40):
             process = stack.enter_context(subprocess.Popen(command))
@@ -254,7 +254,7 @@ def test_killed_and_stopped_callers_leave_nothing_behind(roots: Roots, shop: Sit
             if number % 8:
                 assert process.wait(30) == -signal.SIGKILL
         assert (view / "large").read_bytes() == LARGE
-        said = control.ask(meeting, "status")
+        said = client.ask(endpoint, "status")
         assert said["requests"]["READ"] > 0
     assert len(os.listdir(f"/proc/{said['pid']}/fd")) <= before + 2
 

@@ -16,15 +16,15 @@ import pytest
 from tests.mounted.test_supervisor import (
     STORM,
     content,
+    endpoint,
     is_alive,
-    meeting,
     served_by,
     status,
     until,
 )
 from unionfs.cli.commands.mount import unmount
 from unionfs.cli.commands.upgrade import upgraded
-from unionfs.control import control
+from unionfs.control import client
 from unionfs.daemon import launch
 from unionfs.mounting import mounts
 
@@ -305,7 +305,7 @@ def test_a_worker_is_replaced(several: Places, how: signal.Signals) -> None:
     after = both(several)
     assert (after["server"], after["restarts"]) == (before["server"], 0)
     assert len(set(after["pids"]) | set(before["pids"])) == 2 * COUNT - 1
-    assert meeting(several).pids() == [after["pid"], *after["pids"]]
+    assert endpoint(several).pids() == [after["pid"], *after["pids"]]
 
 
 def test_an_upgrade_keeps_them(several: Places) -> None:
@@ -350,10 +350,10 @@ def test_requests_of_a_worker_that_dies_with_the_supervisor(asked: Places) -> No
 
 @pytest.mark.parametrize("how", ["umount", "force", "stop", "signal"])
 def test_nothing_is_left(several: Places, how: str) -> None:
-    pids = meeting(several).pids()
+    pids = endpoint(several).pids()
     assert len(pids) == COUNT + 1
     if how == "stop":
-        control.ask(meeting(several), "stop")
+        client.ask(endpoint(several), "stop")
     elif how == "signal":
         os.kill(pids[0], signal.SIGTERM)
     else:
@@ -362,7 +362,7 @@ def test_nothing_is_left(several: Places, how: str) -> None:
         assert unmount(several, lazy=False, force=how == "force")[1] == "unmounted"
     until(lambda: not any(map(is_alive, pids)))
     assert mounts.mounted_at(several.mount) is None
-    assert not meeting(several).held()
+    assert not endpoint(several).held()
     # It is forgotten with the mount.
     assert launch.ensure_mounted(several).how == "new"
     assert status(several)["workers"] == 1

@@ -22,7 +22,7 @@ import pytest
 
 from resolver.errors import PkgviewError
 from resolver.python.interpreter import find_interpreter
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control.endpoint import endpoint_of
 from unionfs.environment.wait import QUIET
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Ground:
             time.sleep(0.02)
 
     def daemon(self) -> int:
-        pid = rendezvous(self.site.places, self.site.places.mount).pid()
+        pid = endpoint_of(self.site.places, self.site.places.mount).pid()
         assert pid is not None
         return pid
 
@@ -331,7 +331,7 @@ def test_the_server_is_replaced_meanwhile(ground: Ground, how: str) -> None:
     ground.await_request(path)
     first = ground.await_resolution()
     if how == "killed":
-        _, server = rendezvous(places, places.mount).pids()
+        _, server = endpoint_of(places, places.mount).pids()
         os.kill(server, signal.SIGKILL)
     else:
         ground.site.pkgview("upgrade", cwd=directory)
@@ -572,16 +572,17 @@ def test_an_asker_is_not_believed(ground: Ground) -> None:
     """The socket gives whoever asks what the rules give that process, whatever it says."""
     code = """
 from resolver.places import Places
-from unionfs.control import control
-from unionfs.control.rendezvous import rendezvous
+from resolver.errors import PkgviewError
+from unionfs.control import client
+from unionfs.control.endpoint import endpoint_of
 import sys
 places = Places.from_environ()
-meeting = rendezvous(places, places.mount)
-print(control.ask(meeting, "resolve", python="3.11", project=sys.argv[1], restarts=1))
+endpoint = endpoint_of(places, places.mount)
+print(client.ask(endpoint, "resolve", python="3.11", project=sys.argv[1], restarts=1))
 for python in (None, 3, "../../etc", "3.11\\n", "4" * 10000):
     try:
-        print(control.ask(meeting, "resolve", python=python))
-    except control.PkgviewError as error:
+        print(client.ask(endpoint, "resolve", python=python))
+    except PkgviewError as error:
         assert "version" in str(error)
 """
     ended = ground.site.run(sys.executable, "-c", code, ground.project(), cwd=Path("/"))

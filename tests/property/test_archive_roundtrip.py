@@ -17,12 +17,12 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unionfs.archive.contents import FRAME_SIZE
 from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import ROOT, EntryNo, Kind
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member, members_of_directory, pack
 from unionfs.archive.reader import Archive
+from unionfs.archive.table import FRAME_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

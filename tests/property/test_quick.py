@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from resolver import remembered
 from resolver.manifest import ViewId
+from resolver.naming import manifest_digest
 from resolver.places import Places
 from unionfs.cli import group, quick
 from unionfs.daemon import launch
@@ -318,7 +319,7 @@ def test_a_clone_gets_the_view_that_has_its_bytecode_meanwhile(
     old = world.manifest().stem
     manifest = world.manifest().read_bytes()
     other = manifest.replace(b'"version":"1.0"', b'"version":"1.1"')
-    new = remembered.digest(other)
+    new = manifest_digest(other)
     world.manifest().with_name(f"{new}.json").write_bytes(other)
     with contextlib.closing(Registry(world.places.state / "registry.sqlite3")) as registry:
         registry.register_view(ViewId(new))

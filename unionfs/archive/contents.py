@@ -1,142 +1,53 @@
-"""The table of contents of an archive: every member and every frame, in one block of bytes.
+"""The table of contents of an archive (`unionfs.archive.table`), read where it lies.
 
-An archive is named by the SHA-256 of this block, and the block holds the SHA-256 of every frame
-and of every member; so the name says all that the archive contains, and nothing that the
-compressor chose. Byte layout: docs/archive-format.md. All numbers are little-endian:
-
-    header          64 bytes
-    entries         64 bytes each, breadth first: the root is entry 0, the children of a
-                    directory are neighbours, sorted by name, after their directory
-    frame starts     8 bytes each: where the frame begins in the tar stream
-    frame digests   32 bytes each: SHA-256 of the frame's uncompressed bytes
-    names           every name and link target, each distinct one once, without separators
-    meta            canonical JSON
-
-The block is read where it lies: opening one costs the same for 10 and for 100,000 members.
-Therefore its structure is checked where it is used. A hostile table (its digest is right: the
-one who wrote it also named it) can make any method raise `LayerError`, and nothing else: every
-number is range-checked before it is used, a child must name its parent, and a child comes after
-its parent, so no walk is endless or visits an entry twice. `check` looks at everything at once.
+Opening one costs the same for 10 and for 100,000 members. Therefore its structure is checked where
+it is used. A hostile table (its digest is right: the one who wrote it also named it) can make any
+method raise `LayerError`, and nothing else: every number is range-checked before it is used, a
+child must name its parent, and a child comes after its parent, so no walk is endless or visits an
+entry twice. `check` looks at everything at once.
 
 This module does no I/O.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 import sys
 from array import array
 from bisect import bisect_right
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from resolver.errors import PkgviewError
 from unionfs.archive.layer import DIRECTORY, ROOT, Entry, EntryNo, Kind, LayerError
 from unionfs.archive.meta import NAME_LIMIT, Meta
+from unionfs.archive.table import (
+    ATTRIBUTES,
+    DIGEST_SIZE,
+    ENTRY,
+    ENTRY_LIMIT,
+    EXECUTABLE,
+    FORMAT,
+    FRAME_SIZE,
+    HEADER,
+    MAGIC,
+    META_LIMIT,
+    NO_DIGEST,
+    PATH_LIMIT,
+    TARGET_LIMIT,
+    FrameTable,
+    Row,
+    digest_of_contents,
+    encode,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from unionfs.archive.layer import Child
 
-MAGIC: Final = b"PKGVIEW\0"
-FORMAT: Final = 1
-
-FRAME_SIZE: Final = 128 * 1024
-"""Most bytes of content in one frame: the kernel's usual read-ahead, so one frame answers one
-READ."""
-
-ENTRY_LIMIT: Final = 2**28
-"""Most members of one archive: entry numbers have 28 bits in a node id."""
-
-PATH_LIMIT: Final = 4095
-TARGET_LIMIT: Final = 4095
-META_LIMIT: Final = 64 * 1024
-"""Bytes: PATH_MAX less its NUL (limits.h), and a bound on what is parsed as JSON."""
-
-DIGEST_SIZE: Final = 32
-NO_DIGEST: Final = bytes(DIGEST_SIZE)
-
-_HEADER = struct.Struct("<8sIIIIIIQQQ8x")
-_ENTRY = struct.Struct("<IHBBQQI4x32s")
-_ATTRIBUTES = struct.Struct("<IHBBQQI36x")
 _KINDS = tuple(Kind)
 _NO_NAMES = frozenset({b".", b".."})
-_EXECUTABLE = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One entry as it is written.
-
-    `place` and `extent` are a file's offset in the tar stream and its size, or a directory's
-    first child and the number of its children; a link has neither. `digest` is 32 bytes, of
-    zeros for a directory.
-    """
-
-    name: bytes
-    kind: Kind
-    parent: int
-    executable: bool = False
-    place: int = 0
-    extent: int = 0
-    digest: bytes = NO_DIGEST
-    target: bytes = b""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameTable:
-    """Where every frame begins in the tar stream, its digest, and how long the stream is."""
-
-    starts: Sequence[int]
-    digests: Sequence[bytes]
-    stream_size: int
-
-
-def encode(rows: Sequence[Row], frames: FrameTable, meta: Meta) -> bytes:
-    """Write the table; equal arguments give equal bytes. `rows` are breadth first, root first."""
-    names = bytearray()
-    places: dict[bytes, int] = {}
-
-    def blob(text: bytes) -> int:
-        # Python trees repeat few names very often: `__init__.py`, `METADATA`, `LICENSE`.
-        place = places.setdefault(text, len(names))
-        if place == len(names):
-            names.extend(text)
-        return place
-
-    entries = bytearray()
-    content_size = 0
-    for row in rows:
-        name = blob(row.name)
-        place, extent = row.place, row.extent
-        if row.kind is Kind.SYMLINK:
-            place, extent = blob(row.target), len(row.target)
-        elif row.kind is Kind.FILE:
-            content_size += extent
-        flags = _EXECUTABLE if row.executable else 0
-        entries += _ENTRY.pack(
-            name, len(row.name), row.kind, flags, place, extent, row.parent, row.digest
-        )
-    meta_bytes = meta.to_bytes()
-    if len(meta_bytes) > META_LIMIT:
-        raise PkgviewError(f"the metadata of {meta.stem} takes more than {META_LIMIT} bytes")
-    header = _HEADER.pack(
-        MAGIC,
-        FORMAT,
-        FRAME_SIZE,
-        len(rows),
-        len(frames.starts),
-        len(meta_bytes),
-        0,
-        len(names),
-        frames.stream_size,
-        content_size,
-    )
-    starts = struct.pack(f"<{len(frames.starts)}Q", *frames.starts)
-    return b"".join((header, entries, starts, *frames.digests, names, meta_bytes))
 
 
 class Contents:
@@ -173,7 +84,7 @@ class Contents:
         self.digest_of_all = digest
         if digest_of_contents(data) != digest:
             self._fail("does not have the digest in the archive's name")
-        if len(data) < _HEADER.size:
+        if len(data) < HEADER.size:
             self._fail("is cut short")
         (
             magic,
@@ -186,12 +97,12 @@ class Contents:
             self._names_size,
             self.stream_size,
             self.content_size,
-        ) = _HEADER.unpack_from(data)
+        ) = HEADER.unpack_from(data)
         if magic != MAGIC or zero:
             self._fail("is no table of contents")
         if format_number != FORMAT or frame_size != FRAME_SIZE:
             self._fail(f"has format {format_number}, this pkgview reads {FORMAT}")
-        starts_at = _HEADER.size + self.entry_count * _ENTRY.size
+        starts_at = HEADER.size + self.entry_count * ENTRY.size
         self._digests_at = starts_at + 8 * self.frame_count
         self._names_at = self._digests_at + DIGEST_SIZE * self.frame_count
         meta_at = self._names_at + self._names_size
@@ -201,7 +112,7 @@ class Contents:
             self._fail("does not have the size that its header says")
         self._frame_starts = _numbers(data[starts_at : self._digests_at])
         self.meta = self._parse_meta(data[meta_at:])
-        _, length, kind, _, _, _, parent = _ATTRIBUTES.unpack_from(data, _HEADER.size)
+        _, length, kind, _, _, _, parent = ATTRIBUTES.unpack_from(data, HEADER.size)
         if kind != Kind.DIRECTORY or length or parent:
             self._fail("does not begin with a root directory")
 
@@ -221,7 +132,7 @@ class Contents:
         """(name place, name length, kind, flags, place, extent, parent), each unchecked."""
         if not 0 <= number < self.entry_count:
             raise IndexError(f"{self._label} has no entry {number}")
-        row = _ATTRIBUTES.unpack_from(self._data, _HEADER.size + number * _ENTRY.size)
+        row = ATTRIBUTES.unpack_from(self._data, HEADER.size + number * ENTRY.size)
         return cast("tuple[int, int, int, int, int, int, int]", row)
 
     def _text(self, place: int, length: int) -> bytes:
@@ -251,7 +162,7 @@ class Contents:
             return DIRECTORY
         if kind >= len(_KINDS):
             self._fail(f"gives entry {number} an unknown kind")
-        return Entry(_KINDS[kind], extent, bool(flags & _EXECUTABLE))
+        return Entry(_KINDS[kind], extent, bool(flags & EXECUTABLE))
 
     def lookup(self, directory: EntryNo, name: bytes) -> EntryNo | None:
         """The child of that name, found by bisection; None where there is none."""
@@ -259,10 +170,10 @@ class Contents:
         if span is None:
             return None
         low, high = span
-        unpack, data, text = _ATTRIBUTES.unpack_from, self._data, self._text
+        unpack, data, text = ATTRIBUTES.unpack_from, self._data, self._text
         while low < high:
             middle = (low + high) // 2
-            place, length, _, _, _, _, parent = unpack(data, _HEADER.size + middle * _ENTRY.size)
+            place, length, _, _, _, _, parent = unpack(data, HEADER.size + middle * ENTRY.size)
             candidate = text(place, length)
             if candidate < name:
                 low = middle + 1
@@ -280,13 +191,13 @@ class Contents:
         if span is None:
             return ()
         first, end = span
-        start = _HEADER.size
-        rows = self._data[start + first * _ENTRY.size : start + end * _ENTRY.size]
+        start = HEADER.size
+        rows = self._data[start + first * ENTRY.size : start + end * ENTRY.size]
         found: list[Child] = []
         previous = b""
         number = EntryNo(first)
         text, entry = self._text, self._entry
-        for place, length, kind, flags, _, extent, parent in _ATTRIBUTES.iter_unpack(rows):
+        for place, length, kind, flags, _, extent, parent in ATTRIBUTES.iter_unpack(rows):
             name = text(place, length)
             if name <= previous or parent != directory or not _is_name(name):
                 self._fail(f"has a wrong name or parent in entry {number}")
@@ -310,7 +221,7 @@ class Contents:
         _, _, kind, _, _, _, _ = self._attributes(number)
         if kind == Kind.DIRECTORY:
             raise LayerError(f"{self._label}: entry {number} is a directory and has no digest")
-        end = _HEADER.size + (number + 1) * _ENTRY.size
+        end = HEADER.size + (number + 1) * ENTRY.size
         return self._data[end - DIGEST_SIZE : end]
 
     # -- what an archive needs besides ---------------------------------------------------------
@@ -432,11 +343,6 @@ class Contents:
             digest=NO_DIGEST if directory else self.digest(number),
             target=self.target(number) if entry.kind is Kind.SYMLINK else b"",
         )
-
-
-def digest_of_contents(data: bytes) -> bytes:
-    """What an archive with these contents is named by."""
-    return hashlib.sha256(data).digest()
 
 
 def _is_name(name: bytes) -> bool:

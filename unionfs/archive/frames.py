@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 import zstandard
 
-from unionfs.archive.contents import FRAME_SIZE, FrameTable
 from unionfs.archive.layer import LayerError
+from unionfs.archive.table import FRAME_SIZE, FrameTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,10 +1,5 @@
 """Packing: members in any order become one archive, always the same bytes.
 
-The tar stream holds what ustar (POSIX.1-1988) can say, and a pax header (POSIX.1-2001) before
-a member only where it cannot: a long or non-ASCII path or link target, 8 GiB and more. All that
-could differ between two machines is constant: owner 0, no names, modes 0644 and 0755, times
-1980-01-01 (the earliest that a zip file, hence a wheel, can express).
-
 Members lie in the stream in the order of their entries, breadth first: one order for both, and
 the files of one directory are neighbours.
 """
@@ -16,19 +11,9 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO
 
 from resolver.errors import PkgviewError
-from unionfs.archive.contents import (
-    ENTRY_LIMIT,
-    FRAME_SIZE,
-    NO_DIGEST,
-    PATH_LIMIT,
-    TARGET_LIMIT,
-    Row,
-    digest_of_contents,
-    encode,
-)
 from unionfs.archive.frames import (
     CONTENTS_MAGIC,
     SKIPPABLE_LIMIT,
@@ -38,20 +23,21 @@ from unionfs.archive.frames import (
 )
 from unionfs.archive.layer import Entry, Kind
 from unionfs.archive.meta import NAME_LIMIT, Meta, archive_name
+from unionfs.archive.table import (
+    ENTRY_LIMIT,
+    FRAME_SIZE,
+    NO_DIGEST,
+    PATH_LIMIT,
+    TARGET_LIMIT,
+    Row,
+    digest_of_contents,
+    encode,
+)
+from unionfs.archive.tar import END_OF_STREAM, padding, tar_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-MTIME: Final = 315_532_800
-"""1980-01-01T00:00:00Z, the modification time of every member."""
-
-BLOCK: Final = 512
-END_OF_STREAM: Final = bytes(2 * BLOCK)
-_USTAR_NAME = 100
-_USTAR_PREFIX = 155
-_USTAR_SIZE = 8**11
-_TYPES = {Kind.FILE: b"0", Kind.SYMLINK: b"2", Kind.DIRECTORY: b"5"}
-_PAX_TYPE = b"x"
 _FAULTS_SHOWN = 10
 
 
@@ -121,41 +107,6 @@ def pack(members: Iterable[Member], meta: Meta, out: BinaryIO) -> str:
     out.write(contents_frame)
     out.write(SeekTable.encode([*writer.sizes, (len(contents_frame), 0)]))
     return archive_name(meta.stem, digest_of_contents(contents))
-
-
-def tar_header(path: bytes, entry: Entry, target: bytes = b"") -> bytes:
-    """All blocks that precede a member's content in the tar stream."""
-    name = path + b"/" if entry.kind is Kind.DIRECTORY else path
-    mode = {Kind.DIRECTORY: 0o755, Kind.SYMLINK: 0o777}.get(
-        entry.kind, 0o755 if entry.executable else 0o644
-    )
-    size = entry.size if entry.kind is Kind.FILE else 0
-    records: list[tuple[bytes, bytes]] = []
-    prefix, short = _split(name)
-    if short is None:
-        records.append((b"path", name))
-        prefix, short = b"", _ascii(name)
-    link = target
-    if len(target) > _USTAR_NAME or not target.isascii():
-        records.append((b"linkpath", target))
-        link = _ascii(target)
-    if size >= _USTAR_SIZE:
-        records.append((b"size", b"%d" % size))
-        size = 0
-    header = _Header(
-        name=short,
-        type_flag=_TYPES[entry.kind],
-        mode=mode,
-        size=size,
-        link=link,
-        prefix=prefix,
-    ).to_bytes()
-    return _pax(records) + header if records else header
-
-
-def padding(size: int) -> bytes:
-    """The zeros after a content of that size."""
-    return bytes(-size % BLOCK)
 
 
 def members_of_directory(top: Path) -> Iterator[Member]:
@@ -322,84 +273,3 @@ def _content(
             f"cannot read {name}: {error.strerror or error}",
             remedy="Look at the disk that it is to be read from, then run the command again.",
         ) from error
-
-
-# -- tar -----------------------------------------------------------------------------------------
-
-
-def _split(name: bytes) -> tuple[bytes, bytes | None]:
-    """(prefix, name) as ustar can hold them; name is None where it cannot."""
-    if not name.isascii():
-        return b"", None
-    if len(name) <= _USTAR_NAME:
-        return b"", name
-    # The slash between prefix and name is implied; a directory's last one belongs to its name.
-    cut = name.rfind(b"/", 0, min(_USTAR_PREFIX + 1, len(name) - 1))
-    rest = name[cut + 1 :]
-    if cut <= 0 or len(rest) > _USTAR_NAME:
-        return b"", None
-    return name[:cut], rest
-
-
-def _ascii(name: bytes) -> bytes:
-    """What readers that ignore pax headers see."""
-    return name.decode("ascii", "replace").replace("\ufffd", "?").encode()[-_USTAR_NAME:]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Header:
-    """One ustar header block (POSIX pax(1), "ustar Interchange Format")."""
-
-    name: bytes
-    type_flag: bytes
-    mode: int = 0o644
-    size: int = 0
-    link: bytes = b""
-    prefix: bytes = b""
-
-    def to_bytes(self) -> bytes:
-        fields = (
-            self.name.ljust(100, b"\0"),
-            b"%07o\0" % self.mode,
-            b"%07o\0" % 0,
-            b"%07o\0" % 0,
-            b"%011o\0" % self.size,
-            b"%011o\0" % MTIME,
-            b" " * 8,  # counts as spaces in its own checksum
-            self.type_flag,
-            self.link.ljust(100, b"\0"),
-            b"ustar\x0000",
-            bytes(64),
-            b"%07o\0" % 0,
-            b"%07o\0" % 0,
-            self.prefix.ljust(155, b"\0"),
-            bytes(12),
-        )
-        block = b"".join(fields)
-        return block[:148] + b"%06o\0 " % sum(block) + block[156:]
-
-
-def _pax(records: list[tuple[bytes, bytes]]) -> bytes:
-    """An extended header: `<length> <keyword>=<value>` lines, the length counting itself."""
-    if not all(_is_utf8(value) for _, value in records):
-        # Values are UTF-8 unless this says otherwise (POSIX.1-2008).
-        records = [(b"hdrcharset", b"BINARY"), *records]
-    body = b"".join(_record(keyword, value) for keyword, value in records)
-    header = _Header(name=b"@PaxHeader", type_flag=_PAX_TYPE, size=len(body))
-    return header.to_bytes() + body + padding(len(body))
-
-
-def _record(keyword: bytes, value: bytes) -> bytes:
-    rest = b" " + keyword + b"=" + value + b"\n"
-    length = len(rest) + 1
-    while len(b"%d" % length) + len(rest) != length:
-        length = len(b"%d" % length) + len(rest)
-    return b"%d" % length + rest
-
-
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -20,7 +20,6 @@ seek table, which are replaced as one object.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from contextlib import suppress
@@ -29,8 +28,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from unionfs.archive.contents import Contents
 from unionfs.archive.frames import CONTENTS_MAGIC, FOOTER_SIZE, SeekTable, decompress, unwrap
-from unionfs.archive.layer import Entry, EntryNo, Kind, LayerError
+from unionfs.archive.layer import Entry, EntryNo, LayerError
 from unionfs.archive.meta import Meta, archive_name, digest_of_name
+from unionfs.archive.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -200,35 +200,9 @@ class Archive:
     def verify(self) -> None:
         """Read and check every byte of the archive; `LayerError` names the first that is wrong.
 
-        Besides all digests it compares the tar stream with the table of contents, so that what
-        `tar` would extract is what this archive serves. The frame cache is neither used nor
-        filled.
+        The frame cache is neither used nor filled.
         """
-        # Only this method needs to know how packing is done; start-up should not pay for it.
-        from unionfs.archive.pack import END_OF_STREAM, padding, tar_header  # noqa: PLC0415
-
-        self.contents.check()
-        stream = _Stream(self)
-        for path, number in self.walk():
-            entry = self.entry(number)
-            link = entry.kind is Kind.SYMLINK
-            target = self.target(number) if link else b""
-            stream.expect(tar_header(path, entry, target), path)
-            if entry.kind is Kind.FILE:
-                start, size = self.contents.content_span(number)
-                if start != stream.position:
-                    raise LayerError(f"{self.name}: {os.fsdecode(path)!r} lies elsewhere")
-                content = stream.digest(size)
-                stream.expect(padding(size), path)
-            elif link:
-                content = hashlib.sha256(target).digest()
-            else:
-                continue
-            if content != self.digest(number):
-                raise LayerError(f"{self.name}: {os.fsdecode(path)!r} does not have its digest")
-        stream.expect(END_OF_STREAM, b"the end")
-        if stream.position != self.contents.stream_size:
-            raise LayerError(f"{self.name}: its stream goes on after its end")
+        verify(self.name, self.contents, self.load)
 
     # -- frames --------------------------------------------------------------------------------
 
@@ -318,40 +292,6 @@ class Archive:
             raise LayerError(f"{self.name}: frame {frame} {error}") from error
         except OSError as error:
             raise LayerError(f"{self.name}: frame {frame}: {error.strerror}") from error
-
-
-class _Stream:
-    """Reads an archive's tar stream from its beginning, one frame in memory at a time."""
-
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
-        self._frame = 0
-        self._left = b""
-        self.position = 0
-
-    def pieces(self, size: int) -> Iterator[bytes]:
-        """The next `size` bytes, in pieces."""
-        self.position += size
-        while size:
-            if not self._left:
-                self._left = self._archive.load(self._frame)
-                self._frame += 1
-            piece, self._left = self._left[:size], self._left[size:]
-            size -= len(piece)
-            yield piece
-
-    def expect(self, data: bytes, where: bytes) -> None:
-        """The next bytes must be these."""
-        if b"".join(self.pieces(len(data))) != data:
-            name = f"{self._archive.name}: the tar stream at {os.fsdecode(where)!r}"
-            raise LayerError(f"{name} is not what the contents list")
-
-    def digest(self, size: int) -> bytes:
-        """SHA-256 of the next `size` bytes."""
-        total = hashlib.sha256()
-        for piece in self.pieces(size):
-            total.update(piece)
-        return total.digest()
 
 
 class _Tables(NamedTuple):

@@ -28,7 +28,7 @@ from resolver.caller.process import Ancestor, as_view
 from resolver.caller.procfs import Absence, Cgroup, Pid, StartTime, read_stat
 from resolver.errors import PkgviewError
 from unionfs.bindings import cgroups
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control.endpoint import endpoint_of
 
 if TYPE_CHECKING:
     from resolver.binding.manual import ViewOf
@@ -46,7 +46,7 @@ class ManualBindings:
     """The table of one mount, as its daemon last left it."""
 
     def __init__(self, places: Places) -> None:
-        name = rendezvous(places, places.mount).name
+        name = endpoint_of(places, places.mount).name
         self._path = places.state / "bindings" / f"{name}.json"
         self._directories: dict[Cgroup, Path | None] = {}
         self._made: set[Cgroup] = set()

@@ -13,13 +13,36 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from resolver.errors import PkgviewError
-from unionfs.cli import COMMANDS, console
+from unionfs.cli import console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
+COMMANDS = {
+    "up": ("up:up", "Make a project's view and link .venv to it."),
+    "down": ("up:down", "Take the .venv link away."),
+    "run": ("run:run", "Run a command with a project's view."),
+    "shell": ("shell:shell", "Start a shell that sees a project's view."),
+    "lock": ("lock:lock", "Write a project's pylock.toml."),
+    "view": ("view:view", "Show a project's view: path, layers, sizes."),
+    "why": ("why:why", "Show which distribution gives a file or module."),
+    "ps": ("ps:ps", "Show which process sees which view."),
+    "explain": ("ps:explain", "Show why a process sees its view."),
+    "bind": ("bind:bind", "Bind a process, cgroup or container to a project."),
+    "unbind": ("bind:unbind", "Take a binding by hand back."),
+    "enable": ("enable:enable", "Let an installed Python see its project's view."),
+    "disable": ("enable:disable", "Undo enable."),
+    "trust": ("trust:trust", "Use a project that others own or may write to."),
+    "store": ("store:store", "Show the archives that are kept, verify, add stores."),
+    "gc": ("gc:gc", "Remove archives and views that nothing needs."),
+    "mount": ("mount:mount", "Mount, unless it is mounted; mend a stale mount."),
+    "umount": ("mount:umount", "Unmount and end the daemon."),
+    "upgrade": ("upgrade:upgrade", "Have a new version go on with the mount."),
+    "status": ("status:status", "Show the mount and what its daemon did."),
+}
+"""Name -> "module:attribute" in `unionfs.cli.commands`, and its line in `pkgview -h`."""
 
 _ROOM = "Make room there and run the command again."
 _WRITABLE = (

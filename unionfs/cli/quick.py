@@ -20,10 +20,10 @@ import time
 from resolver import remembered
 from resolver.atomic import Alone, Held, write_atomically
 from resolver.errors import PkgviewError
+from resolver.naming import archives_in, manifest_digest, project_key, project_record
 from resolver.ownership import faults
-from resolver.where import where
+from resolver.where import check_private, endpoint_name, where
 from unionfs.cli import console
-from unionfs.control.meeting import check_private, name_of
 from unionfs.kinds import other_marks
 
 TYPE_CHECKING = False
@@ -110,8 +110,8 @@ def _done(
     found: remembered.Situation, entry: remembered.Entry, places: dict[str, str], began: float
 ) -> bool:
     """With the store held, so that nothing is collected between looking and writing down."""
-    record = f"{places['state']}/projects/{remembered.project_key(found.directory)}.json"
-    wanted = remembered.record(f'"{found.directory}"', [entry.made])
+    record = f"{places['state']}/projects/{project_key(found.directory)}.json"
+    wanted = project_record(f'"{found.directory}"', [entry.made])
     before = _content(record)
     link, target = f"{found.directory}/.venv", f"{places['mount']}/views/{entry.view}"
     linked = os.path.lexists(link)
@@ -150,13 +150,12 @@ def _is_plain(root: str, places: dict[str, str]) -> bool:
 def _is_whole(places: dict[str, str], entry: remembered.Entry) -> bool:
     """Whether the interpreter, the manifest and all archives are there."""
     manifest = _content(f"{places['state']}/manifests/{entry.view}.json")
-    if manifest is None or remembered.digest(manifest) != entry.view:
+    if manifest is None or manifest_digest(manifest) != entry.view:
         return False
     archives = f"{places['store']}/archives/"
     # A name with a "/" would lead elsewhere: then it is no name of an archive.
     return os.access(entry.executable, os.F_OK) and all(
-        "/" not in name and os.path.isfile(archives + name)
-        for name in remembered.archives(manifest)
+        "/" not in name and os.path.isfile(archives + name) for name in archives_in(manifest)
     )
 
 
@@ -177,7 +176,7 @@ def _serves(places: dict[str, str], view: str) -> bool:
     try:
         check_private(runtime, os.fstat(directory))
         client.settimeout(ANSWER_SECONDS)
-        client.connect(f"/proc/self/fd/{directory}/{name_of(mountpoint)}.sock")
+        client.connect(f"/proc/self/fd/{directory}/{endpoint_name(mountpoint)}.sock")
         peer = client.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
         if int.from_bytes(peer[4:8], sys.byteorder) not in {os.geteuid(), 0}:
             return False

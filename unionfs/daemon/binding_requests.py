@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from resolver.binding.binder import Binder, Explanation
     from resolver.binding.rules import Binding, Bound
     from unionfs.bindings.manual import ManualBindings
-    from unionfs.control import control
+    from unionfs.control.request import Request
     from unionfs.publishing.view_index import ViewIndex
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Operations:
         self._bound = trio.Event()
 
     @property
-    def table(self) -> Mapping[str, Callable[[control.Request], Awaitable[Any]]]:
+    def table(self) -> Mapping[str, Callable[[Request], Awaitable[Any]]]:
         """Name -> operation."""
         return {
             "bind": self.bind,
@@ -92,7 +92,7 @@ class Operations:
             # What is left over then waits for the next daemon.
             self._by_hand.prune()
 
-    async def bind(self, request: control.Request) -> dict[str, Any]:
+    async def bind(self, request: Request) -> dict[str, Any]:
         """Bind a process, a cgroup, or both.
 
         `process`: [pid, start time], or "self" for whoever asks; `cgroup`: [controllers, path];
@@ -108,7 +108,7 @@ class Operations:
                 self._bound.set()
         return _described(kept)
 
-    async def unbind(self, request: control.Request) -> list[dict[str, Any]]:
+    async def unbind(self, request: Request) -> list[dict[str, Any]]:
         """Take back what was said of a `process` or a `cgroup` (as in `bind`), or `all` of it."""
         async with self._changing:
             taken = await trio.to_thread.run_sync(self._taken, request)
@@ -122,7 +122,7 @@ class Operations:
                 self._binder.rebind(keep=self._keep)
         return [_described(hand) for hand in taken]
 
-    async def ps(self, _: control.Request) -> dict[str, Any]:
+    async def ps(self, _: Request) -> dict[str, Any]:
         """Every process that was seen and lives, and all that is bound by hand."""
         await self._prune()
         now = trio.current_time()
@@ -132,7 +132,7 @@ class Operations:
             "by_hand": [_described(hand) for hand in self._by_hand.hands],
         }
 
-    async def explain(self, request: control.Request) -> dict[str, Any]:
+    async def explain(self, request: Request) -> dict[str, Any]:
         """What each rule says of the process `pid`, as if it asked now."""
         pid = request.arguments.get("pid")
         if not isinstance(pid, int) or not 0 < pid < 1 << 31:
@@ -150,7 +150,7 @@ class Operations:
 
     # In threads
 
-    def _wanted(self, request: control.Request) -> Hand:
+    def _wanted(self, request: Request) -> Hand:
         given = request.arguments
         uid = request.peer.uid
         process = self._process_of(request) if given.get("process") else None
@@ -181,7 +181,7 @@ class Operations:
             project=project, view=known, python=_text(given, "python"), since=time.time(),
         )  # fmt: skip
 
-    def _taken(self, request: control.Request) -> tuple[Hand, ...]:
+    def _taken(self, request: Request) -> tuple[Hand, ...]:
         hands, given = self._by_hand.hands, request.arguments
         if given.get("all") is True:
             return tuple(hands)
@@ -207,7 +207,7 @@ class Operations:
         return (found,)
 
     @staticmethod
-    def _process_of(request: control.Request) -> Ancestor:
+    def _process_of(request: Request) -> Ancestor:
         """The process that a request names, if it is still the one that was meant."""
         match request.arguments["process"]:
             case "self":

@@ -86,7 +86,7 @@ class Children:
         if self.running:
             yield time.monotonic() + LOOK_SECONDS
 
-    def bury(self) -> Iterator[tuple[Running, int | None]]:
+    def reap(self) -> Iterator[tuple[Running, int | None]]:
         """Each one that has ended, and how, which is None where it cannot be known."""
         self._unended = [one for one in self._unended if not has_ended(one)]
         for one in list(self.running):

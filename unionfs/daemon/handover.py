@@ -14,18 +14,21 @@ from pathlib import Path
 from resolver.places import Places
 from unionfs.daemon.launch import COMMAND
 
+_NAMES = {"supervisor_lock": "seat", "worker_slots": "crew", "worker_channel": "questions"}
+"""Of fields, as JSON has them: the versions before this one write and read it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
     """A live mount: descriptors by their numbers in this process, and what they mean.
 
     `mount`: of /dev/fuse. `terms`: what INIT agreed on. `device`: how the kernel's table of mounts
-    names it. `seat`: a memfd that the supervisor has locked, fcntl(2), as long as it lives, so that
-    there is one. `supervisors`, `servers`: the ends of the channel on which servers speak to it.
-    `running`: the servers there are, each with the memfd of its requests in flight.
-    `crew`: for each worker its pid, 0 if it is not known, and the memfd of its requests, the same
-    for the mount's life. `questions`: the two ends of the channel through which workers and servers
-    meet; nothing where there are no workers.
+    names it. `supervisor_lock`: a memfd that the supervisor has locked, fcntl(2), as long as it
+    lives, so that there is one. `supervisors`, `servers`: the ends of the channel on which servers
+    speak to it. `running`: the servers there are, each with the memfd of its requests in flight.
+    `worker_slots`: for each worker its pid, 0 if it is not known, and the memfd of its requests,
+    the same for the mount's life. `worker_channel`: the two ends of the channel through which
+    workers and servers find each other; nothing where there are no workers.
     `holding`: the lock and the socket are still this mount's. `born`: on the monotonic clock.
     """
 
@@ -35,12 +38,12 @@ class Handover:
     mount: int
     listener: int
     lock: int
-    seat: int
+    supervisor_lock: int
     supervisors: int
     servers: int
     running: tuple[tuple[int, int], ...] = ()
-    crew: tuple[tuple[int, int], ...] = ()
-    questions: tuple[int, ...] = ()
+    worker_slots: tuple[tuple[int, int], ...] = ()
+    worker_channel: tuple[int, ...] = ()
     restarts: int = 0
     upgrades: int = 0
     holding: bool = True
@@ -54,19 +57,20 @@ class Handover:
     @property
     def workers(self) -> int:
         """How many processes answer the kernel, as `--workers` counts them."""
-        return 1 + len(self.crew)
+        return 1 + len(self.worker_slots)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """All of them."""
         return (
-            self.mount, self.listener, self.lock, self.seat, self.supervisors, self.servers,
-            *self.questions, *(slots for _, slots in (*self.running, *self.crew)),
+            self.mount, self.listener, self.lock, self.supervisor_lock,
+            self.supervisors, self.servers,
+            *self.worker_channel, *(slots for _, slots in (*self.running, *self.worker_slots)),
         )  # fmt: skip
 
     def to_json(self) -> str:
         """For the command line of who goes on."""
-        content = asdict(self)
+        content = {_NAMES.get(name, name): value for name, value in asdict(self).items()}
         content["places"] = {
             place.name: os.fspath(getattr(self.places, place.name)) for place in fields(Places)
         }
@@ -85,6 +89,7 @@ class Handover:
         for pairs in ("running", "crew"):
             content[pairs] = tuple((pid, slots) for pid, slots in content.get(pairs, ()))
         content["questions"] = tuple(content.get("questions", ()))
+        content |= {name: content.pop(known) for name, known in _NAMES.items()}
         held = cls(places=Places(**places), device=(major, minor), **content)
         for number in held.descriptors:
             os.set_inheritable(number, False)  # noqa: FBT003 - positional only

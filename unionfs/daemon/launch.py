@@ -30,15 +30,15 @@ from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
 from resolver.manifest import FORMAT
-from unionfs.control import control
-from unionfs.control.rendezvous import DaemonAbsentError, elsewhere, rendezvous
+from unionfs.control import client
+from unionfs.control.endpoint import DaemonAbsentError, elsewhere, endpoint_of
 from unionfs.mounting import mounts, prerequisites, unmounting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from resolver.places import Places
-    from unionfs.control.rendezvous import Rendezvous
+    from unionfs.control.endpoint import Endpoint
 
 COMMAND = (sys.executable, "-P", "-m", "unionfs.daemon")
 """-P: a directory that happens to be the current one must not shadow our modules."""
@@ -75,7 +75,7 @@ class Claim:
     """
 
     mountpoint: Path
-    meeting: Rendezvous
+    endpoint: Endpoint
     lock: int
     mended: bool
     shared: bool = False
@@ -130,14 +130,14 @@ def claim(places: Places, *, patience: float = PATIENCE, shared: bool = False) -
     if shared:
         prerequisites.check_shareable(mountpoint)
     mount = mounts.mounted_at(mountpoint, table)
-    meeting = rendezvous(places, mountpoint)
+    endpoint = endpoint_of(places, mountpoint)
     deadline = time.monotonic() + patience
     while True:
         if mount is not None and not mount.ours:
             raise foreign(mount)
-        live = running(places, meeting)
-        if live is None and (lock := meeting.acquire()) is not None:
-            return _prepare(mountpoint, meeting, lock, shared=shared)
+        live = running(places, endpoint)
+        if live is None and (lock := endpoint.acquire()) is not None:
+            return _prepare(mountpoint, endpoint, lock, shared=shared)
         if live is not None:
             mounted = _greet(live, mountpoint, deadline - time.monotonic())
             if mounted is not None:
@@ -145,22 +145,22 @@ def claim(places: Places, *, patience: float = PATIENCE, shared: bool = False) -
                     _refuse_private(mountpoint)
                 return mounted
         if time.monotonic() > deadline:
-            raise control.silent(live or meeting, patience)
+            raise client.silent(live or endpoint, patience)
         time.sleep(0.02)
         mount = mounts.mounted_at(mountpoint)
 
 
-def running(places: Places, meeting: Rendezvous) -> Rendezvous | None:
+def running(places: Places, endpoint: Endpoint) -> Endpoint | None:
     """Where the live daemon is to be met, if there is one."""
-    if meeting.held():
-        return meeting
-    return next((other for other in elsewhere(places, meeting) if other.held()), None)
+    if endpoint.held():
+        return endpoint
+    return next((other for other in elsewhere(places, endpoint) if other.held()), None)
 
 
-def _greet(live: Rendezvous, mountpoint: Path, seconds: float) -> Mounted | None:
+def _greet(live: Endpoint, mountpoint: Path, seconds: float) -> Mounted | None:
     """Ask a daemon that holds its lock; None if it is on its way in or out."""
     try:
-        said = control.ask(live, "ping", seconds=max(seconds, 0.1))
+        said = client.ask(live, "ping", seconds=max(seconds, 0.1))
     except DaemonAbsentError:
         return None
     if not said["mounted"]:
@@ -198,7 +198,7 @@ def _refuse_private(mountpoint: Path) -> None:
         )
 
 
-def _prepare(mountpoint: Path, meeting: Rendezvous, lock: int, *, shared: bool) -> Claim:
+def _prepare(mountpoint: Path, endpoint: Endpoint, lock: int, *, shared: bool) -> Claim:
     """Mend and check, holding the lock: a mount of ours that is there now has no daemon.
 
     A mount that is mended lets in whom it let in before, by the same transport and as many workers.
@@ -214,7 +214,7 @@ def _prepare(mountpoint: Path, meeting: Rendezvous, lock: int, *, shared: bool) 
         os.close(lock)
         raise
     return Claim(
-        mountpoint=mountpoint, meeting=meeting, lock=lock, mended=mended, shared=shared,
+        mountpoint=mountpoint, endpoint=endpoint, lock=lock, mended=mended, shared=shared,
         transport=dead.transport if dead else "", workers=dead.workers if dead else 1,
     )  # fmt: skip
 
@@ -269,7 +269,7 @@ def _start(places: Places, claimed: Claim, command: Sequence[str]) -> int:
         said = _read_until_closed(readable, START_SECONDS)
         if said is None:
             process.kill()
-            for pid in claimed.meeting.pids():
+            for pid in claimed.endpoint.pids():
                 os.kill(pid, signal.SIGKILL)
         process.wait()
     finally:

@@ -34,9 +34,9 @@ from unionfs.waiting.resolving import Resolving
 
 if TYPE_CHECKING:
     from resolver.places import Places
-    from unionfs.control import control
+    from unionfs.control.request import Request
     from unionfs.daemon.service import Answer
-    from unionfs.daemon.worker_protocol import Asking
+    from unionfs.daemon.worker_protocol import ServerLink
     from unionfs.kernel.gains import Gain
 
 
@@ -79,11 +79,11 @@ def chosen_workers(transport: str, before: int = 1) -> int:
     return number
 
 
-def assemble_worker(places: Places, asking: Asking) -> Answer:
+def assemble_worker(places: Places, server: ServerLink) -> Answer:
     """What a worker serves: the same file system, but for `current`, which it asks the server."""
     catalog = Catalog(places, Stores(places), Registry(places.state / "registry.sqlite3"))
-    catalog.opened = asking.opened
-    filesystem = Filesystem(catalog, asking, uid=os.getuid(), gid=os.getgid())
+    catalog.opened = server.opened
+    filesystem = Filesystem(catalog, server, uid=os.getuid(), gid=os.getgid())
     return partial(devfuse.answer, filesystem)
 
 
@@ -120,7 +120,7 @@ def assemble(places: Places, transport: str = SUPERVISED) -> Service:
         with contextlib.suppress(LayerError, PkgviewError, OSError):
             catalog.view(view)
 
-    async def refresh(_: control.Request) -> None:
+    async def refresh(_: Request) -> None:
         binder.refresh()
 
     return Service(

@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from resolver.manifest import FORMAT
-from unionfs.control import control
+from unionfs.control.server import ControlServer
 from unionfs.daemon.launch import version
 from unionfs.mounting import mounts
 
@@ -17,10 +19,9 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Mapping
 
-    import trio
-
+    from unionfs.control.request import Operation, Request
     from unionfs.daemon.service import Service
-    from unionfs.daemon.worker_protocol import Answering
+    from unionfs.daemon.worker_protocol import WorkerLinks
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ class MountRequests:
         requests: Counter[str],
         let_go: Callable[[], None],
         stop: Callable[[], None],
-        operations: Mapping[str, control.Operation] | None = None,
-        others: Answering | None = None,
+        operations: Mapping[str, Operation] | None = None,
+        others: WorkerLinks | None = None,
     ) -> None:
         self._service = service
         self._mountpoint = mountpoint
@@ -58,9 +59,7 @@ class MountRequests:
 
     async def hold(self, listener: socket.socket, leaving: trio.Event | None = None) -> None:
         """Serve the control socket until cancelled or, soon after, `leaving`; it harms no mount."""
-        import trio  # noqa: PLC0415 - a command that starts a daemon does without
-
-        server = control.Server(
+        server = ControlServer(
             operations={
                 "ping": self._ping,
                 "serves": self._serves,
@@ -86,7 +85,7 @@ class MountRequests:
             self._let_go()
         return mounted
 
-    async def _ping(self, _: control.Request) -> dict[str, Any]:
+    async def _ping(self, _: Request) -> dict[str, Any]:
         mounted = self._is_mounted()
         return {
             "pid": self._life()["pid"],
@@ -95,12 +94,12 @@ class MountRequests:
             "mounted": mounted,
         }
 
-    async def _serves(self, request: control.Request) -> bool:
+    async def _serves(self, request: Request) -> bool:
         """Whether it is mounted and knows the view; a question that nearly every `up` asks."""
         view = request.arguments.get("view")
         return isinstance(view, str) and self._is_mounted() and self._service.knows(view)
 
-    async def _status(self, _: control.Request) -> dict[str, Any]:
+    async def _status(self, _: Request) -> dict[str, Any]:
         requests, memory = self._requests, _memory()
         if self._others is not None:
             requests = requests + await self._others.counted()
@@ -115,7 +114,7 @@ class MountRequests:
             **self._service.gauges(),
         }
 
-    async def _asked_to_stop(self, _: control.Request) -> None:
+    async def _asked_to_stop(self, _: Request) -> None:
         logger.info("ending: asked to stop")
         self._stop()
 

@@ -1,197 +1,44 @@
-"""The daemon of one mount point: how it lives, and how it ends. `launch` says how it starts.
+"""The process of one mount's daemon: what it is told, where it logs, and which kind it becomes.
 
-If the mount is taken away while programs use it (`umount -l`), the daemon lets go of lock and
-socket as soon as anybody asks for it, and serves what is open until it is closed; a new daemon may
-mount meanwhile. It must then not unmount anything when it ends: what is at its path is not its.
+`launch` says how a command starts one.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import fcntl
+import faulthandler
 import json
 import logging
 import os
-import signal
+import resource
 import sys
-import time
-from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
+
+import trio
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from unionfs.control import control
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control.endpoint import endpoint_of
+from unionfs.daemon import mount, supervised
+from unionfs.daemon.alone import Daemon
 from unionfs.daemon.handover import Handover
 from unionfs.daemon.launch import MAX_LOG, Claim, Mounted, claim, log_path, open_log
-from unionfs.daemon.mount_requests import MountRequests
 from unionfs.daemon.service import SUPERVISED
-from unionfs.mounting import mounts, unmounting
+from unionfs.daemon.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    import socket
-    import threading
     from collections.abc import Callable, Mapping, Sequence
-
-    import trio
 
     from unionfs.daemon.service import Service
 
 logger = logging.getLogger(__name__)
 
-STOP_SECONDS = 5.0
-"""Seconds a daemon may take to end before it leaves without ceremony."""
-
 ONE_PROJECT = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX", "PKGVIEW_PROJECT",
                "PKGVIEW_VIEW")  # fmt: skip
 """Variables of whoever happened to start the daemon, which serves all projects."""
-
-
-class Daemon:
-    """One life. Everything runs in one trio task tree, so no method needs a lock."""
-
-    def __init__(
-        self, claimed: Claim, service: Service, announce: Callable[[Mapping[str, Any]], None]
-    ) -> None:
-        self._claim = claimed
-        self._service = service
-        self._announce = announce
-        self._requests: Counter[str] = Counter()
-        self._device: tuple[int, int] | None = None
-        self._holding = True
-        self._watchdog: threading.Timer | None = None
-        self._born = time.monotonic()
-
-    async def run(self) -> None:
-        """Serve until told to stop or unmounted; raises what kept it from it."""
-        import trio  # noqa: PLC0415 - a command that starts a daemon does without
-
-        os.pwrite(self._claim.lock, f"{os.getpid()}\n".encode(), 0)
-        listener = control.listen(self._claim.meeting)
-        serve = self._service.serve
-        if serve is None:
-            raise RuntimeError(f"{self._service.transport} is served by supervised servers")
-        self._serving = trio.CancelScope()
-        self._stopping = trio.Event()
-        failure: Exception | None = None
-        try:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(self._heed_signals)
-                nursery.start_soon(self._heed_stop)
-                try:
-                    with self._serving:
-                        await serve(
-                            self._claim.mountpoint,
-                            options=mounts.options(
-                                self._service.transport, shared=self._claim.shared
-                            ),
-                            ready=lambda: self._mounted(nursery, listener),
-                            requests=self._requests,
-                        )
-                except Exception as error:  # noqa: BLE001 - raised again below, once all is closed
-                    failure = error
-                nursery.cancel_scope.cancel()
-        finally:
-            listener.close()
-            self._let_go()
-            if self._watchdog:
-                self._watchdog.cancel()
-        if failure is not None:
-            raise self._explained(failure) from failure
-        logger.info("ended")
-
-    def _mounted(self, nursery: trio.Nursery, listener: socket.socket) -> None:
-        mount = mounts.mounted_at(self._claim.mountpoint)
-        self._device = mount.device if mount else None
-        conversation = MountRequests(
-            self._service,
-            self._claim.mountpoint,
-            device=lambda: self._device,
-            life=self._life,
-            requests=self._requests,
-            let_go=self._let_go,
-            stop=self._stopping.set,
-        )
-        nursery.start_soon(conversation.hold, listener)
-        for work in self._service.alongside:
-            nursery.start_soon(work)
-        logger.info("mounted %s", self._claim.mountpoint)
-        self._announce({"pid": os.getpid()})
-
-    def _explained(self, failure: Exception) -> Exception:
-        if self._device is not None or isinstance(failure, PkgviewError):
-            return failure
-        return PkgviewError(
-            f"{self._claim.mountpoint} cannot be mounted: {failure}",
-            remedy="A container needs `--device /dev/fuse --cap-add SYS_ADMIN`; "
-            "elsewhere the log says more.",
-        )
-
-    async def _heed_signals(self, task_status: trio.TaskStatus[None]) -> None:
-        import trio  # noqa: PLC0415 - a command that starts a daemon does without
-
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            task_status.started()
-            async for number in signals:
-                logger.info("ending: %s", signal.Signals(number).name)
-                self._end()
-
-    def _end(self) -> None:
-        """Unmount and stop serving; what is open breaks. Idempotent."""
-        import threading  # noqa: PLC0415 - a command that starts a daemon does without
-
-        mount = mounts.mounted_at(self._claim.mountpoint)
-        if self._device and mount and mount.device != self._device:
-            # Ours was taken away and another stands in its place, which the transport would
-            # unmount by its path. The kernel tidies up after us without being asked.
-            logger.info("ended: %s is served by another", self._claim.mountpoint)
-            self._let_go()
-            _leave(0)
-        if self._watchdog is None:
-            self._watchdog = threading.Timer(STOP_SECONDS, self._give_up)
-            self._watchdog.daemon = True
-            self._watchdog.start()
-        self._serving.cancel()
-
-    def _give_up(self) -> None:
-        """Called in a thread: something that cannot be cancelled keeps the loop from ending."""
-        logger.error("does not end within %.0f seconds: leaving", STOP_SECONDS)
-        with contextlib.suppress(PkgviewError):
-            mount = mounts.mounted_at(self._claim.mountpoint)
-            if mount and mount.device == self._device:
-                unmounting.unmount(self._claim.mountpoint, lazy=True)
-        _leave(1)
-
-    def _let_go(self) -> None:
-        """Remove the socket and release the lock, in this order: it is ours while we hold it."""
-        if self._holding:
-            self._holding = False
-            self._claim.meeting.socket.unlink(missing_ok=True)
-            fcntl.flock(self._claim.lock, fcntl.LOCK_UN)
-
-    def _life(self) -> dict[str, Any]:
-        return {
-            "pid": os.getpid(),
-            "server": os.getpid(),
-            "supervised": False,
-            "workers": 1,
-            "pids": [os.getpid()],
-            "uptime": time.monotonic() - self._born,
-        }
-
-    async def _heed_stop(self) -> None:
-        import trio  # noqa: PLC0415 - a command that starts a daemon does without
-
-        await self._stopping.wait()
-        await trio.sleep(0.05)  # for the reply to go out
-        self._end()
-
-
-def _leave(status: int) -> NoReturn:
-    logging.shutdown()
-    os._exit(status)
 
 
 class BoundedLog(logging.StreamHandler[Any]):
@@ -214,9 +61,6 @@ class BoundedLog(logging.StreamHandler[Any]):
 
 def _settle(mountpoint: Path) -> None:
     """Become independent of whoever started us."""
-    import faulthandler  # noqa: PLC0415 - a command that starts a daemon does without
-    import resource  # noqa: PLC0415 - the same
-
     os.chdir("/")
     os.umask(0o077)
     faulthandler.enable()
@@ -248,17 +92,13 @@ def serve(
     By supervised servers where the transport allows it; all in this process where it does not, or
     where something else than packages is served (`assemble`).
     """
-    import trio  # noqa: PLC0415 - a command that starts a daemon does without
-
-    from unionfs.daemon import mount, supervisor  # noqa: PLC0415 - the same
-
     try:
         _settle(claimed.mountpoint)
         here = replace(places, mount=claimed.mountpoint)
         transport = "" if assemble else mount.chosen_transport(claimed.transport)
         workers = 1 if assemble else mount.chosen_workers(transport, claimed.workers)
         if transport == SUPERVISED:
-            supervisor.mount(claimed, here, announce, background=background, workers=workers)
+            supervised.mount(claimed, here, announce, background=background, workers=workers)
         else:
             service = assemble(here) if assemble else mount.assemble(here, transport)
             trio.run(Daemon(claimed, service, announce).run)
@@ -280,13 +120,11 @@ def serve_here(places: Places, *, shared: bool = False) -> None:
 
 def _go_on(held: Handover) -> int:
     """Supervise a mount that is live, after an upgrade or another supervisor's death."""
-    from unionfs.daemon import supervisor  # noqa: PLC0415 - a command that starts a daemon does without
-
     path = log_path(held.places)
     _log_through(BoundedLog(path) if held.background else logging.StreamHandler())
     _settle(held.places.mount)
     try:
-        supervisor.Supervisor(held).run()
+        Supervisor(held).run()
     except PkgviewError as error:
         logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
         return error.status
@@ -302,8 +140,6 @@ def _log_through(stream: logging.Handler) -> None:
 
 
 def _arguments(argv: Sequence[str] | None) -> dict[str, Any]:
-    import argparse  # noqa: PLC0415 - a command that starts a daemon does without
-
     parser = argparse.ArgumentParser(prog="unionfs.daemon", description=main.__doc__)
     places = Places.from_environ()
     for place in fields(places):
@@ -348,7 +184,7 @@ def main(
             if given["lock"] is None
             else Claim(
                 mountpoint=places.mount,
-                meeting=rendezvous(places, places.mount),
+                endpoint=endpoint_of(places, places.mount),
                 lock=given["lock"],
                 mended=False,
                 shared=given["allow_other"],

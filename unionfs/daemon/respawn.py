@@ -51,7 +51,7 @@ class Running:
     ready: float | None = None
     stopped: float | None = None
     told: signal.Signals | None = None
-    hushed: bool = False
+    yielded: bool = False
     limit: float | None = None
     overdue: bool = False
     worker: bool = False

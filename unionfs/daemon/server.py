@@ -35,19 +35,19 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from resolver.errors import PkgviewError
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon.mount import assemble
 from unionfs.daemon.mount_requests import MountRequests
-from unionfs.daemon.worker_protocol import Answering
+from unionfs.daemon.worker_protocol import WorkerLinks
 from unionfs.kernel import abi
-from unionfs.kernel.devfuse import Fellows
 from unionfs.kernel.session import Terms
+from unionfs.kernel.siblings import Siblings
 from unionfs.kernel.slots import Slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unionfs.control import control
+    from unionfs.control.request import Request
     from unionfs.daemon.handover import Handover
     from unionfs.daemon.service import Service
 
@@ -183,13 +183,13 @@ async def heed_signals(
             # SIGINT, SIGHUP of a terminal reach the supervisor too, which decides.
 
 
-def _is_taken(seat: int) -> bool:
+def _is_taken(lock: int) -> bool:
     """Whether there is a supervisor."""
     try:
-        fcntl.lockf(seat, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return True
-    fcntl.lockf(seat, fcntl.LOCK_UN)
+    fcntl.lockf(lock, fcntl.LOCK_UN)
     return False
 
 
@@ -205,14 +205,14 @@ class Server:
         self._pause: float | None = None
         self._supervisor = life.supervisor
         self._channel = held.servers
-        self._hushed = trio.Event()
+        self._yielding = trio.Event()
         self._draining = trio.Event()
-        self._answering: Answering | None = None
-        self._fellows: Fellows | None = None
-        if held.crew and service.view_of is not None:
-            self._fellows = Fellows()
-            self._answering = Answering(
-                held.questions[1], self._fellows,
+        self._workers: WorkerLinks | None = None
+        self._siblings: Siblings | None = None
+        if held.worker_slots and service.view_of is not None:
+            self._siblings = Siblings()
+            self._workers = WorkerLinks(
+                held.worker_channel[1], self._siblings,
                 current=service.view_of, look_into=service.look_into,
             )  # fmt: skip
 
@@ -224,18 +224,18 @@ class Server:
         if self._life.leaving:
             self._draining.set()
         async with trio.open_nursery() as nursery:
-            await nursery.start(heed_signals, self._hushed.set, self._draining.set)
+            await nursery.start(heed_signals, self._yielding.set, self._draining.set)
             if not self._life.leaving:
                 nursery.start_soon(self._heed_supervisor)
                 nursery.start_soon(self._converse)
-                if self._answering is not None:
-                    nursery.start_soon(self._answering.hold, self._draining)
+                if self._workers is not None:
+                    nursery.start_soon(self._workers.hold, self._draining)
             if self._life.died is not None:
                 self._pause = time.monotonic() - self._life.died
             tell(self._channel, ready=True)
             await answer(
                 self._held.mount, Terms.from_json(self._held.terms), self._slots,
-                requests=self._requests, draining=self._draining, fellows=self._fellows,
+                requests=self._requests, draining=self._draining, siblings=self._siblings,
             )  # fmt: skip
             nursery.cancel_scope.cancel()
         return 0
@@ -253,13 +253,13 @@ class Server:
             let_go=self._let_go,
             stop=lambda: tell(self._channel, stop=True),
             operations={"upgrade": self._upgrade},
-            others=self._answering,
+            others=self._workers,
         )
         with socket.socket(fileno=os.dup(self._held.listener)) as listener:
             async with trio.open_nursery() as alongside:
                 for work in self._service.alongside:
                     alongside.start_soon(work)
-                await conversation.hold(listener, self._hushed)
+                await conversation.hold(listener, self._yielding)
                 alongside.cancel_scope.cancel()
         tell(self._channel, hushed=True)
 
@@ -269,7 +269,7 @@ class Server:
             "server": os.getpid(),
             "supervised": True,
             "workers": self._held.workers,
-            "pids": [os.getpid(), *(self._answering.pids if self._answering else ())],
+            "pids": [os.getpid(), *(self._workers.pids if self._workers else ())],
             "restarts": self._life.restarts,
             "upgrades": self._held.upgrades,
             "pause": self._pause,
@@ -283,11 +283,11 @@ class Server:
         """
         if self._held.holding:
             self._held = replace(self._held, holding=False)
-            rendezvous(self._held.places, self._held.places.mount).socket.unlink(missing_ok=True)
+            endpoint_of(self._held.places, self._held.places.mount).socket.unlink(missing_ok=True)
             fcntl.flock(self._held.lock, fcntl.LOCK_UN)
             tell(self._channel, let_go=True)
 
-    async def _upgrade(self, request: control.Request) -> None:
+    async def _upgrade(self, request: Request) -> None:
         executable = request.arguments.get("executable")
         if (
             not isinstance(executable, str)
@@ -308,8 +308,8 @@ class Server:
             seconds = ORPHAN_SECONDS[min(orphaned, len(ORPHAN_SECONDS) - 1)]
             orphaned += 1
             await trio.sleep(seconds)
-            if _is_taken(self._held.seat):
-                self._hushed.set()
+            if _is_taken(self._held.supervisor_lock):
+                self._yielding.set()
                 self._draining.set()
                 return
             logger.error("the supervisor (pid %d) died: starting another", self._supervisor)
@@ -326,7 +326,7 @@ class Server:
                 supervisors=theirs.fileno(),
                 servers=ours.detach(),
                 running=((os.getpid(), self._slots.descriptor),),
-                crew=tuple((0, slots) for _, slots in self._held.crew),
+                worker_slots=tuple((0, slots) for _, slots in self._held.worker_slots),
                 restarts=self._life.restarts,
             )
             os.close(self._channel)

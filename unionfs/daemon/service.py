@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import trio
 
     from resolver.manifest import ViewId
-    from unionfs.control import control
-    from unionfs.kernel.devfuse import Fellows
+    from unionfs.control.request import Operation
     from unionfs.kernel.session import Terms
+    from unionfs.kernel.siblings import Siblings
     from unionfs.kernel.slots import Slots
 
 
@@ -64,9 +64,9 @@ class Answer(Protocol):
         *,
         requests: Counter[str],
         draining: trio.Event | None = None,
-        fellows: Fellows | None = None,
+        siblings: Siblings | None = None,
     ) -> None:
-        """Count every request in `requests`, by opcode. `fellows`: who answers beside this one."""
+        """Count every request in `requests`, by opcode. `siblings`: who answers beside this one."""
         ...
 
 
@@ -84,7 +84,7 @@ class Service:
 
     transport: str
     gauges: Callable[[], Mapping[str, Any]]
-    operations: Mapping[str, control.Operation]
+    operations: Mapping[str, Operation]
     knows: Callable[[str], bool] = lambda _: False
     alongside: Sequence[Callable[[], Awaitable[None]]] = ()
     serve: Serve | None = None

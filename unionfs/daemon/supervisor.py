@@ -1,13 +1,13 @@
 """The process that holds a live mount, and starts those that serve it.
 
-It mounts, keeps the descriptors (`held`), and waits. It looks at no file, answers no request and
+It keeps the descriptors (`handover`) and waits. It looks at no file, answers no request and
 allocates next to nothing, so there is little that could end it. Servers are forked from it, with
 all that they import already there: a successor answers within some 20 ms.
 
     a server dies             another is started on its slots: it answers what that one had read
     it is stopped             for `STOPPED_SECONDS`: it is killed, and so replaced
     it dies again and again   its successor refuses what lies in the slots, in case that is why;
-                              the next ones are started ever more slowly (`lives`), and after
+                              the next ones are started ever more slowly (`respawn`), and after
                               `UNSERVED_SECONDS` refuse whatever waits, before they try to serve
     `pkgview upgrade`         this process becomes another program (execve), keeps pid, children and
                               descriptors, and replaces the server as below
@@ -41,28 +41,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from resolver.errors import PkgviewError
-from unionfs.control import control
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon import server, worker
 from unionfs.daemon.children import ENDING, Children, send, tell
-from unionfs.daemon.handover import Handover
 from unionfs.daemon.respawn import Running, Start, described, successor
-from unionfs.daemon.service import SUPERVISED
-from unionfs.kernel import session, slots
+from unionfs.kernel import slots
 from unionfs.mounting import mounts, unmounting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import FrameType
 
-    from resolver.places import Places
-    from unionfs.daemon.launch import Claim
+    from unionfs.daemon.handover import Handover
 
     Announce = Callable[[Mapping[str, Any]], None]
 
 logger = logging.getLogger(__name__)
 
-HUSH_SECONDS: Final = 5.0
+YIELD_SECONDS: Final = 5.0
 """How long a server may take to leave the commands to its successor before it is killed."""
 
 DRAIN_SECONDS: Final = 30.0
@@ -73,54 +69,6 @@ UNSERVED_SECONDS: Final = 30.0
 """How long requests wait for a server that comes up, where each one dies; then they get EIO."""
 
 
-def mount(
-    claimed: Claim, places: Places, announce: Announce, *, background: bool, workers: int = 1
-) -> None:
-    """Mount what is claimed and supervise its servers until it is unmounted.
-
-    `workers` processes answer; all but one of them do nothing else.
-
-    `PkgviewError` if it cannot be mounted, or its first server cannot serve it.
-    """
-    lock = os.dup(claimed.lock)
-    listener = control.listen(claimed.meeting)
-    try:
-        options = (
-            mounts.options(shared=claimed.shared)
-            if workers == 1
-            else mounts.options(SUPERVISED, shared=claimed.shared, workers=workers)
-        )
-        descriptor = session.mount(claimed.mountpoint, options)
-    except RuntimeError as error:
-        listener.close()
-        claimed.meeting.socket.unlink(missing_ok=True)
-        raise PkgviewError(
-            f"{claimed.mountpoint} cannot be mounted: {error}",
-            remedy="A container needs `--device /dev/fuse --cap-add SYS_ADMIN`; "
-            "elsewhere the log says more.",
-        ) from error
-    mounted = mounts.mounted_at(claimed.mountpoint)
-    ours, theirs = server.channel()
-    crew = tuple((0, slots.create()) for _ in range(workers - 1))
-    held = Handover(
-        places=places,
-        device=mounted.device if mounted else (0, 0),
-        terms=session.negotiate(descriptor).to_json(),
-        mount=descriptor,
-        listener=listener.detach(),
-        lock=lock,
-        seat=os.memfd_create("pkgview-seat", os.MFD_CLOEXEC),
-        supervisors=ours.detach(),
-        servers=theirs.detach(),
-        crew=crew,
-        questions=tuple(end.detach() for end in server.channel()) if crew else (),
-        background=background,
-        born=time.monotonic(),
-    )
-    logger.info("mounted %s", claimed.mountpoint)
-    Supervisor(held, announce).run()
-
-
 class Supervisor:
     """One mount's."""
 
@@ -128,7 +76,7 @@ class Supervisor:
         """Go on with `held`; `announce` is told once, when its mount is served by one of ours."""
         self._held = held
         self._announce: Announce | None = announce
-        self._meeting = rendezvous(held.places, held.places.mount)
+        self._endpoint = endpoint_of(held.places, held.places.mount)
         self._children = Children()
         self._starts: list[Start] = []
         self._served = False
@@ -141,22 +89,22 @@ class Supervisor:
 
     def run(self) -> None:
         """Until the mount is gone, or is to be."""
-        if self._held.crew:
-            import unionfs.kernel.several  # noqa: F401, PLC0415 - few mounts need it
+        if self._held.worker_slots:
+            import unionfs.kernel.several  # noqa: F401, PLC0415 - 9 MB, few mounts need it
         gc.collect()
         gc.freeze()  # what is here now is shared with servers for as long as nobody touches it
         self._listen_to_signals()
         for pid, found in self._held.running:
             with contextlib.suppress(ProcessLookupError):
                 self._children.adopt(pid, found).ready = time.monotonic()
-        for pid, found in self._held.crew:
+        for pid, found in self._held.worker_slots:
             if pid:
                 with contextlib.suppress(ProcessLookupError):
                     former = self._children.adopt(pid, found, worker=True)
                     tell(former, signal.SIGUSR2, DRAIN_SECONDS)
         self._note_pids()
         for one in self._children.servers:
-            tell(one, signal.SIGUSR1, HUSH_SECONDS)
+            tell(one, signal.SIGUSR1, YIELD_SECONDS)
         if not self._children.servers:
             left = [found for _, found in self._held.running]  # of one that died on the way here
             self._starts.append(Start(slots=left[0] if left else None))
@@ -164,7 +112,7 @@ class Supervisor:
             self._start_what_is_due()
             self._wait()
             self._hear()
-            self._bury()
+            self._reap()
             self._children.look_for_the_late()
             self._become()
         self._end()
@@ -217,8 +165,8 @@ class Supervisor:
             speaker.ready = time.monotonic()
             if speaker.told is None and not speaker.worker:
                 self._is_served()
-        elif "hushed" in said and speaker.told is signal.SIGUSR1 and not speaker.hushed:
-            speaker.hushed, speaker.limit = True, None
+        elif "hushed" in said and speaker.told is signal.SIGUSR1 and not speaker.yielded:
+            speaker.yielded, speaker.limit = True, None
             self._starts.append(Start())
         elif "failed" in said:
             self._failure = PkgviewError(**said["failed"])
@@ -236,8 +184,8 @@ class Supervisor:
         if not self._served:
             self._served = True
             there = {one.slots for one in self._children.workers}
-            crew = [found for _, found in self._held.crew if found not in there]
-            self._starts += [Start(slots=found, worker=True) for found in crew]
+            left = [found for _, found in self._held.worker_slots if found not in there]
+            self._starts += [Start(slots=found, worker=True) for found in left]
         for one in self._children.workers:
             if one.ready is not None and one.told is None:
                 send(one, signal.SIGUSR1)
@@ -282,21 +230,25 @@ class Supervisor:
             refusing=start.suspect and not start.leaving and unserved > UNSERVED_SECONDS,
         )
         held = self._held
-        kept = (held.mount, held.lock, held.servers, start.slots, *held.questions)
+        kept = (held.mount, held.lock, held.servers, start.slots, *held.worker_channel)
         if start.worker:
             serve = partial(worker.run, held, life)
         else:
             serve = partial(server.run, held, life)
-            kept += (held.listener, held.seat, *(found for _, found in held.crew))
+            kept += (
+                held.listener,
+                held.supervisor_lock,
+                *(found for _, found in held.worker_slots),
+            )
         one = self._children.start(start.slots, serve, kept, worker=start.worker)
         self._note_pids()
         one.shortness = start.shortness
         if start.leaving:
             one.told, one.limit = signal.SIGUSR2, time.monotonic() + DRAIN_SECONDS
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         """See who has ended, and what follows from it."""
-        for one, status in self._children.bury():
+        for one, status in self._children.reap():
             if one.told is None and status == 0:
                 self._over = True  # the mount is gone
             elif one.worker:
@@ -319,7 +271,7 @@ class Supervisor:
 
     def _has_left(self, one: Running, status: int | None) -> None:
         follower = successor(one, status, time.monotonic())
-        if one.told is signal.SIGUSR1 and not one.hushed:
+        if one.told is signal.SIGUSR1 and not one.yielded:
             self._starts.append(follower)  # nobody has come yet who could serve in its stead
             return
         if left := slots.in_flight(one.slots):
@@ -361,11 +313,11 @@ class Supervisor:
         if self._held.holding:
             with contextlib.suppress(OSError):  # it is in the log as well
                 if why is None:
-                    self._meeting.trouble.unlink(missing_ok=True)
+                    self._endpoint.trouble.unlink(missing_ok=True)
                 else:
                     # Its paths may hold anything, and it goes to somebody's terminal.
                     told = why if why.isprintable() else ascii(why)
-                    self._meeting.trouble.write_text(told, "utf-8")
+                    self._endpoint.trouble.write_text(told, "utf-8")
 
     # Becoming another version
 
@@ -384,7 +336,9 @@ class Supervisor:
         held = replace(
             self._held,
             running=tuple((one.pid, one.slots) for one in servers),
-            crew=tuple((workers.get(found, 0), found) for _, found in self._held.crew),
+            worker_slots=tuple(
+                (workers.get(found, 0), found) for _, found in self._held.worker_slots
+            ),
             upgrades=self._held.upgrades + 1,
         )
         command = held.command(executable)
@@ -410,6 +364,6 @@ class Supervisor:
         self._children.end()
         if self._held.holding:
             self._say_trouble(None)
-            self._meeting.socket.unlink(missing_ok=True)
+            self._endpoint.socket.unlink(missing_ok=True)
             fcntl.flock(self._held.lock, fcntl.LOCK_UN)  # a server that cannot end has it, too
         os.close(self._held.lock)

@@ -1,7 +1,7 @@
 """A worker of a supervised mount: answers the kernel beside the server, and does nothing else.
 
-Where `current` leads it asks the server (`questions`). It may be killed at any moment, as a server
-may: what it had read lies in its slots, and the next worker on these answers it.
+Where `current` leads it asks the server (`worker_protocol`). It may be killed at any moment, as a
+server may: what it had read lies in its slots, and the next worker on these answers it.
 
     SIGUSR1     there is another server: ask that one
     SIGUSR2     read no more requests, answer those that were read, end
@@ -23,9 +23,9 @@ import trio
 
 from unionfs.daemon.mount import assemble_worker
 from unionfs.daemon.server import begin, heed_signals, tell
-from unionfs.daemon.worker_protocol import Asking
-from unionfs.kernel.devfuse import Fellows
+from unionfs.daemon.worker_protocol import ServerLink
 from unionfs.kernel.session import Terms
+from unionfs.kernel.siblings import Siblings
 
 if TYPE_CHECKING:
     from unionfs.daemon.handover import Handover
@@ -49,26 +49,26 @@ class _Worker:
         self._held = held
         self._slots = slots
         self._requests: Counter[str] = Counter()
-        self._fellows = Fellows()
-        self._asking = Asking(held.questions[0], self._requests, self._fellows)
+        self._siblings = Siblings()
+        self._server = ServerLink(held.worker_channel[0], self._requests, self._siblings)
         self._draining = trio.Event()
 
     async def run(self) -> int:
         """Until the mount is gone, or all is answered after SIGUSR2."""
-        answer = assemble_worker(self._held.places, self._asking)
+        answer = assemble_worker(self._held.places, self._server)
         async with trio.open_nursery() as nursery:
-            await nursery.start(heed_signals, self._asking.turn, self._draining.set)
+            await nursery.start(heed_signals, self._server.turn, self._draining.set)
             nursery.start_soon(self._heed_supervisor)
-            nursery.start_soon(self._asking.tend)
+            nursery.start_soon(self._server.tend)
             tell(self._held.servers, ready=True)
             await answer(
                 self._held.mount, Terms.from_json(self._held.terms), self._slots,
-                requests=self._requests, draining=self._draining, fellows=self._fellows,
+                requests=self._requests, draining=self._draining, siblings=self._siblings,
             )  # fmt: skip
             nursery.cancel_scope.cancel()
         return 0
 
     async def _heed_supervisor(self) -> None:
         await trio.lowlevel.wait_readable(self._held.servers)  # nobody writes: it has ended
-        self._asking.ending()
+        self._server.ending()
         self._draining.set()

@@ -38,7 +38,7 @@ from unionfs.view.filesystem import FileSystemError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from unionfs.kernel.devfuse import Fellows
+    from unionfs.kernel.siblings import Siblings
 
 logger = logging.getLogger(__name__)
 
@@ -93,13 +93,13 @@ class _Question:
         self.answer: Mapping[str, Any] = {}
 
 
-class Asking:
+class ServerLink:
     """A worker's end: to be called as `Current` is in a server."""
 
-    def __init__(self, channel: int, requests: Counter[str], fellows: Fellows) -> None:
+    def __init__(self, channel: int, requests: Counter[str], siblings: Siblings) -> None:
         self._channel = channel
         self._requests = requests
-        self._fellows = fellows
+        self._siblings = siblings
         self._server: _Connection | None = None
         self._met = trio.Event()
         self._gone_since = 0.0
@@ -149,7 +149,7 @@ class Asking:
         self._gone_since = trio.current_time()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            self._fellows.tell = lambda unique: self._say(interrupt=unique)
+            self._siblings.tell = lambda unique: self._say(interrupt=unique)
             while True:
                 with contextlib.suppress(OSError):  # no descriptor is left: there may be soon
                     await self._converse()
@@ -184,14 +184,14 @@ class Asking:
             self._server = server
             self._met.set()
             self._report()
-            self._fellows.step_back()  # it reads from the kernel already
+            self._siblings.step_back()  # it reads from the kernel already
         elif "asked" in message:
             question = self._questions.get(message["asked"])
             if question is not None:  # else its caller was interrupted
                 question.answer = message
                 question.answered.set()
         elif "interrupt" in message:
-            self._fellows.interrupt(message["interrupt"])
+            self._siblings.interrupt(message["interrupt"])
         elif "count" in message:
             await server.say(counted=self._requests)
 
@@ -218,7 +218,7 @@ class Asking:
         raise FileSystemError(errno.EIO)
 
 
-class Answering:
+class WorkerLinks:
     """The server's end, of all workers.
 
     `current` says which view is a thread's, `look_into` opens one.
@@ -227,13 +227,13 @@ class Answering:
     def __init__(
         self,
         channel: int,
-        fellows: Fellows,
+        siblings: Siblings,
         *,
         current: Callable[[int], Awaitable[ViewId]],
         look_into: Callable[[ViewId], None],
     ) -> None:
         self._channel = channel
-        self._fellows = fellows
+        self._siblings = siblings
         self._current = current
         self._look_into = look_into
         self._workers: dict[_Connection, _Worker] = {}
@@ -247,7 +247,7 @@ class Answering:
         """Answer all that come until `leaving`; what is not answered then is asked again."""
         with socket.socket(fileno=os.dup(self._channel)) as channel:
             async with trio.open_nursery() as nursery:
-                self._fellows.tell = lambda unique: self._pass_on(nursery, None, unique)
+                self._siblings.tell = lambda unique: self._pass_on(nursery, None, unique)
                 nursery.start_soon(_cancel_when, leaving, nursery.cancel_scope)
                 while True:
                     await trio.lowlevel.wait_readable(channel)
@@ -302,7 +302,7 @@ class Answering:
 
     def _pass_on(self, nursery: trio.Nursery, source: _Connection | None, unique: int) -> None:
         """Find the process that has the request of an interrupted caller."""
-        if source is not None and self._fellows.interrupt(unique):
+        if source is not None and self._siblings.interrupt(unique):
             return
         for end in self._workers:
             if end is not source:

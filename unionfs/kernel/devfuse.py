@@ -1,256 +1,24 @@
-"""Our own loop on `/dev/fuse`: reads requests, answers them, waits.
-
-Theory. One thread does all that memory can answer, one request after the other, and goes on reading
-until the kernel has no more (EAGAIN): a wake-up costs more than ten answers. Before it sleeps it
-polls for a moment, since who was just answered often asks next, and where requests follow each
-other closely it does not even sleep for that. What has to wait for something
-(`current`: another process's /proc; a frame that is not in memory: the disk) is a task of its own,
-so it never holds others up.
-
-Rules:
-
-* A request lies in its slot until its reply was written (`slots`), so it is answered exactly once
-  by whoever lives then.
-* Every task ends in a reply. An exception that leaves one would end the mount for everybody.
-* The kernel tells when a caller was sent a signal meanwhile (INTERRUPT). A killed caller cannot end
-  before its request does, so a task that is interrupted gives up after `GRACE` with EINTR; one that
-  is answered already is left alone.
-
-errno of the descriptor, by name: EAGAIN, nothing to read; ENODEV, unmounted or aborted: the end;
-ENOENT on reading, a request that was taken back meanwhile; EINTR, read again. On writing: ENOENT,
-the request was answered before, or its caller is gone; ENODEV, EPERM, unmounted.
-"""
+"""A mount that is served through `/dev/fuse` by ourselves: by one process, or by several."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import logging
 import os
-import select
-import time
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Final
-
-import trio
+from typing import TYPE_CHECKING
 
 from unionfs.kernel import gains
-from unionfs.kernel.protocol import Interrupt, Link, Protocol, Read, done, failed
-from unionfs.view.filesystem import FileSystemError
+from unionfs.kernel.loop import Loop
+from unionfs.kernel.protocol import Protocol
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Awaitable, Callable
+
+    import trio
 
     from unionfs.kernel.gains import Gain
-    from unionfs.kernel.protocol import Reply
     from unionfs.kernel.session import Terms
+    from unionfs.kernel.siblings import Siblings
     from unionfs.kernel.slots import Slots
     from unionfs.view.filesystem import Filesystem
-
-logger = logging.getLogger(__name__)
-
-READERS: Final = 4
-"""Threads that read and decompress; more only compete for the interpreter and the disk."""
-
-BATCH: Final = 64
-"""Requests that are answered before other tasks get their turn."""
-
-LINGER: Final = 1
-"""Milliseconds of polling before the thread sleeps; trio's way there and back costs 60 µs."""
-
-SPIN: Final = 50e-6
-"""Seconds that the thread stays awake for the next request, as long as they follow each other so
-closely. To wake a processor that sleeps takes about as long: a cold tar takes a seventh less time,
-for the same processor time. Where requests come further apart it would only be in the way."""
-
-GRACE: Final = 0.5
-"""Seconds that a request goes on after its caller was interrupted: a signal that does not end the
-caller (SIGCHLD, SIGWINCH) should not make its system call fail."""
-
-_GONE: Final = frozenset({errno.ENOENT, errno.ENODEV, errno.EPERM})
-
-
-def _nowhere(_: int) -> None:
-    """There is nobody who could be told."""
-
-
-def _not_here(_: int) -> bool:
-    return False
-
-
-def _stay() -> None:
-    """There is no loop yet."""
-
-
-@dataclass(slots=True)
-class Fellows:
-    """The other processes that read from the mount, as the loop of one knows them.
-
-    `tell` them that the caller of a request was interrupted that is none of ours. `interrupt` is
-    the loop's, for what they tell: whether that one waits here; and `step_back`, behind the others
-    that wait for requests.
-    """
-
-    tell: Callable[[int], None] = _nowhere
-    interrupt: Callable[[int], bool] = _not_here
-    step_back: Callable[[], None] = _stay
-
-
-class Loop:
-    """One server's loop. All in one trio thread, so nothing needs a lock."""
-
-    def __init__(
-        self, filesystem: Filesystem, protocol: Protocol, descriptor: int, slots: Slots
-    ) -> None:
-        self._filesystem = filesystem
-        self._protocol = protocol
-        self._descriptor = descriptor
-        self._slots = slots
-        self._waiting: dict[int, trio.CancelScope] = {}
-        self._emptied = trio.Event()
-        self._brisk = False
-        self._readers = trio.CapacityLimiter(READERS)
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLIN)
-
-    async def run(self, draining: trio.Event | None = None) -> None:
-        """Answer until unmounted; or, once `draining` is set, until all that was read is."""
-        async with trio.open_nursery() as tasks:
-            for slot in self._slots.in_flight():
-                self._answer(slot, tasks)
-            reading = trio.CancelScope()
-            if draining is not None:
-                tasks.start_soon(_cancel_when, draining, reading)
-            with reading:
-                await self._read(tasks)
-            if draining is None or not draining.is_set():
-                tasks.cancel_scope.cancel()
-
-    async def _read(self, tasks: trio.Nursery) -> None:
-        """Read and answer until the mount is gone."""
-        slots, descriptor = self._slots, self._descriptor
-        while True:
-            for _ in range(BATCH):
-                if slots.full:
-                    break
-                try:
-                    slot = slots.read(descriptor)
-                except BlockingIOError:
-                    if self._waiting or not self._lingered():
-                        break
-                    continue
-                except OSError as error:
-                    if error.errno == errno.ENODEV:
-                        return
-                    if error.errno in {errno.ENOENT, errno.EINTR}:
-                        continue
-                    raise
-                self._answer(slot, tasks)
-            else:
-                await trio.lowlevel.checkpoint()
-                continue
-            if slots.full:
-                self._emptied = trio.Event()
-                await self._emptied.wait()
-            else:
-                await self._sleep()
-
-    async def _sleep(self) -> None:
-        """Wait for the next request."""
-        await trio.lowlevel.wait_readable(self._descriptor)
-
-    def _lingered(self) -> bool:
-        """Whether a request came in the moment after there was none."""
-        poll, clock = self._poll.poll, time.perf_counter
-        awake = clock() + SPIN
-        if self._brisk:
-            while clock() < awake:
-                if poll(0):
-                    return True
-        came = bool(poll(LINGER))
-        self._brisk = came and clock() < awake
-        return came
-
-    def _answer(self, slot: int, tasks: trio.Nursery) -> None:
-        """Answer a request, now or in a task."""
-        answer = self._protocol.answer(self._slots.views[slot])
-        match answer:
-            case Link():
-                self._begin(slot, answer, partial(self._link, answer), tasks)
-            case Read():
-                self._begin(slot, answer, partial(self._load, answer), tasks)
-            case Interrupt():
-                self._interrupted(answer.unique)
-                self._slots.empty(slot)
-            case _:
-                self._reply(slot, answer)
-
-    def _interrupted(self, unique: int) -> bool:
-        """Have a request end soon whose caller was interrupted; whether it waits here."""
-        scope = self._waiting.get(unique)
-        if scope is None:
-            return False
-        scope.deadline = min(scope.deadline, trio.current_time() + GRACE)
-        return True
-
-    def _begin(
-        self,
-        slot: int,
-        asked: Link | Read,
-        work: Callable[[], Awaitable[bytes]],
-        tasks: trio.Nursery,
-    ) -> None:
-        """Known as waiting at once: the loop must not linger before the task had its turn."""
-        self._waiting[asked.unique] = trio.CancelScope()
-        tasks.start_soon(self._wait, slot, asked, work)
-
-    async def _wait(
-        self, slot: int, asked: Link | Read, work: Callable[[], Awaitable[bytes]]
-    ) -> None:
-        """Answer what takes time, or EINTR."""
-        unique = asked.unique
-        scope = self._waiting[unique]
-        reply = failed(unique, errno.EINTR)
-        try:
-            with scope:
-                reply = done(unique, await work())
-        except FileSystemError as error:
-            reply = failed(unique, error.errno)
-        except Exception:
-            logger.exception("%s failed", type(asked).__name__)
-            reply = failed(unique, errno.EIO)
-        finally:
-            del self._waiting[unique]
-        self._reply(slot, reply)
-
-    async def _link(self, asked: Link) -> bytes:
-        return await self._filesystem.current(asked.tid)
-
-    async def _load(self, asked: Read) -> bytes:
-        for read in self._filesystem.readers(asked.node):
-            with contextlib.suppress(FileSystemError):  # logged, where it was raised
-                return await trio.to_thread.run_sync(
-                    read, asked.offset, asked.size,
-                    limiter=self._readers, abandon_on_cancel=True,
-                )  # fmt: skip
-        raise FileSystemError(errno.EIO)
-
-    def _reply(self, slot: int, reply: Reply | None) -> None:
-        if reply is not None:
-            try:
-                os.writev(self._descriptor, reply)
-            except OSError as error:
-                if error.errno not in _GONE:
-                    logger.error("the kernel refused a reply: %s", error.strerror)  # noqa: TRY400 - says it all
-        self._slots.empty(slot)
-        self._emptied.set()
-
-
-async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
 
 
 async def answer(  # noqa: PLR0913 - what makes a live mount, each by its name
@@ -262,11 +30,11 @@ async def answer(  # noqa: PLR0913 - what makes a live mount, each by its name
     requests: Counter[str],
     gained: dict[str, Gain] | None = None,
     draining: trio.Event | None = None,
-    fellows: Fellows | None = None,
+    siblings: Siblings | None = None,
 ) -> None:
     """Serve a mount on its descriptor, beginning with what lies in `slots`.
 
-    `gained` is filled with what the kernel is spared, by opcode. `fellows` are the other processes
+    `gained` is filled with what the kernel is spared, by opcode. `siblings` are the other processes
     that do so, where there are any.
 
     Returns when it was unmounted; or, once `draining` is set, when all it had read is answered.
@@ -278,11 +46,11 @@ async def answer(  # noqa: PLR0913 - what makes a live mount, each by its name
     if gained is not None:
         gained.update(OPEN=opens, OPENDIR=opendirs)
     protocol = Protocol(
-        filesystem, requests, opens=opens, opendirs=opendirs, shared=fellows is not None
+        filesystem, requests, opens=opens, opendirs=opendirs, shared=siblings is not None
     )
-    loop = Loop(filesystem, protocol, descriptor, slots)
-    if fellows is not None:
-        from unionfs.kernel.several import OneOfSeveral  # noqa: PLC0415 - few mounts need it
+    if siblings is None:
+        await Loop(filesystem, protocol, descriptor, slots).run(draining)
+        return
+    from unionfs.kernel.several import OneOfSeveral  # noqa: PLC0415 - trio.testing: 0.1 s and 9 MB
 
-        loop = OneOfSeveral(filesystem, protocol, descriptor, slots, fellows)
-    await loop.run(draining)
+    await OneOfSeveral(filesystem, protocol, descriptor, slots, siblings).run(draining)

@@ -10,10 +10,10 @@ an epoll of its own, which has the descriptor, and trio's epoll beside it.
 The processes are woken in the order in which they put the descriptor there. So where there is
 little to do nearly all of it is done by one, whose memory has what is asked for; and that is the
 server, who needs nobody to say what `current` is: workers step back whenever there is a new one.
-Nobody stays awake for the next request (`devfuse.SPIN`): the kernel would wake another one for it
+Nobody stays awake for the next request (`loop.SPIN`): the kernel would wake another one for it
 all the same.
 
-INTERRUPT may be read by another process than has the request; `Fellows` is how they tell each
+INTERRUPT may be read by another process than has the request; `Siblings` is how they tell each
 other. And each page of a directory that grows is made anew: a list that is kept may be older than
 what another process has begun with.
 """
@@ -28,12 +28,12 @@ from typing import TYPE_CHECKING, Final
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from unionfs.kernel.devfuse import LINGER, Loop
+from unionfs.kernel.loop import LINGER, Loop
 from unionfs.kernel.session import descriptors_of
 
 if TYPE_CHECKING:
-    from unionfs.kernel.devfuse import Fellows
     from unionfs.kernel.protocol import Protocol
+    from unionfs.kernel.siblings import Siblings
     from unionfs.kernel.slots import Slots
     from unionfs.view.filesystem import Filesystem
 
@@ -50,12 +50,12 @@ class OneOfSeveral(Loop):
         protocol: Protocol,
         descriptor: int,
         slots: Slots,
-        fellows: Fellows,
+        siblings: Siblings,
     ) -> None:
         super().__init__(filesystem, protocol, descriptor, slots)
-        self._fellows = fellows
+        self._siblings = siblings
         self._busy = False
-        fellows.interrupt, fellows.step_back = super()._interrupted, self._step_back
+        siblings.interrupt, siblings.step_back = super()._interrupted, self._step_back
         of_trio = _epoll_of_trio()
         self._epoll = select.epoll()
         self._epoll.register(of_trio, select.EPOLLIN)
@@ -93,7 +93,7 @@ class OneOfSeveral(Loop):
     def _interrupted(self, unique: int) -> bool:
         if super()._interrupted(unique):
             return True
-        self._fellows.tell(unique)
+        self._siblings.tell(unique)
         return False
 
 

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from resolver.atomic import sweep
-from resolver.fetch.files import Fetched, fetch, forget
-from resolver.fetch.files import Progress as FetchProgress
+from resolver.fetch.files import fetch, forget
+from resolver.fetch.transfer import Fetched
+from resolver.fetch.transfer import Progress as FetchProgress
+from resolver.fetch.wanted import Download
 from resolver.manifest import LayerSpec
 from resolver.scratch import scratch
 

@@ -15,12 +15,10 @@ next writer removes what the dead have left.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import filecmp
 import hashlib
 import os
-import re
 import shutil
 import stat
 import threading
@@ -31,12 +29,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from resolver.atomic import ABANDONED_AFTER, Held, claim_file, write_atomically
+from resolver.atomic import Held, claim_file, write_atomically
 from resolver.errors import PkgviewError
 from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import LayerError
 from unionfs.archive.meta import digest_of_name
+from unionfs.archive.pack import pack
 from unionfs.archive.reader import Archive
+from unionfs.store.directory import TEMPORARY_PREFIX, explained, make, sync
+from unionfs.store.sources import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -45,15 +46,9 @@ if TYPE_CHECKING:
     from unionfs.archive.meta import Meta
     from unionfs.archive.pack import Member
 
-TEMPORARY_PREFIX: Final = ".tmp-"
-
 COPIED: Final = 1 << 20
 """Bytes copied at a time."""
 
-LINK_PREFIX: Final = "../archives/"
-"""What a source's link begins with; the archive's name follows."""
-
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,199}")
 _READ_ONLY = 0o444
 
 
@@ -68,6 +63,7 @@ class Store:
         self.frames = FrameCache() if frames is None else frames
         self.archives = root / "archives"
         self.sources = root / "sources"
+        self._links = Sources(root)
         self._lock = threading.Lock()
         # Weak: an archive stays open while a view holds it, and no longer.
         self._open: weakref.WeakValueDictionary[str, Archive] = weakref.WeakValueDictionary()
@@ -80,9 +76,6 @@ class Store:
         An archive of that name that is there and whole is kept, a damaged one replaced.
         `PkgviewError` if it cannot be packed or written; then nothing is left behind.
         """
-        # Reading archives must not pay for what only writing needs.
-        from unionfs.archive.pack import pack  # noqa: PLC0415 - the same
-
         with self._writing() as (out, temporary):
             name = pack(members, meta, out)
             self._place(out, temporary, name)
@@ -162,7 +155,7 @@ class Store:
 
     def sizes(self) -> dict[str, int]:
         """Every archive's size on disk in bytes."""
-        with _explained(self.archives):
+        with explained(self.archives):
             try:
                 listing = os.scandir(self.archives)
             except FileNotFoundError:
@@ -186,11 +179,11 @@ class Store:
         know what happened to them.
         """
         damaged = self.archives / "damaged"
-        with _explained(damaged):
+        with explained(damaged):
             damaged.mkdir(exist_ok=True)
             self.path(name).replace(damaged / name)
-            _sync(damaged)
-            _sync(self.archives)
+            sync(damaged)
+            sync(self.archives)
         with self._lock:
             self._open.pop(name, None)
         return damaged / name
@@ -208,14 +201,6 @@ class Store:
             self._open.pop(name, None)
         return True
 
-    def forget_sources(self) -> None:
-        """Remove what says of a source that it became an archive which is not here any more."""
-        self._sweep_links()
-        with suppress(OSError):
-            for key in os.listdir(self.sources):
-                if is_source_key(key) and not (self.sources / key).exists():
-                    (self.sources / key).unlink()
-
     # -- together with others --------------------------------------------------------------------
 
     @contextmanager
@@ -226,7 +211,7 @@ class Store:
         needed. Where there is no store, or no lock, there is nothing to wait for.
         """
         with suppress(OSError):
-            self._make(self.archives)
+            make(self.archives, self.root)
         with Held(self.archives):
             yield
 
@@ -236,7 +221,7 @@ class Store:
 
         `PkgviewError` where the file system has no locks: nobody could be kept from it.
         """
-        with _explained(self.archives):
+        with explained(self.archives):
             descriptor = os.open(self.archives, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             deadline = time.monotonic() + patience
@@ -268,8 +253,8 @@ class Store:
         if not self.is_shared:
             return
         claims = self._claims(state)
-        with _explained(claims):
-            self._make(claims.parent)
+        with explained(claims):
+            make(claims.parent, self.root)
             told = set() if whole else _lines(claims)
             if whole or not told.issuperset(names):
                 write_atomically(
@@ -302,68 +287,30 @@ class Store:
 
     def record_source(self, key: str, archive: str) -> None:
         """Remember that `key` ("sha256-<hex of a wheel>") became that archive."""
-        link = self._source(key)
         self.path(archive)
-        with _explained(self.sources):
-            self._make(self.sources)
-            try:
-                # Nearly always there is none yet; making it is one step that leaves nothing.
-                link.symlink_to(LINK_PREFIX + archive)
-            except FileExistsError:
-                if os.readlink(link) == LINK_PREFIX + archive:
-                    return
-                self._replace_link(link, LINK_PREFIX + archive)
-            _sync(self.sources)
-
-    def _replace_link(self, link: Path, target: str) -> None:
-        """Let a source lead elsewhere."""
-        self._sweep_links()
-        temporary = self.sources / f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}"
-        try:
-            temporary.symlink_to(target)
-            temporary.replace(link)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-
-    def _sweep_links(self) -> None:
-        """Remove what killed processes left. A link cannot be locked: the age alone decides."""
-        for left in self.sources.glob(f"{TEMPORARY_PREFIX}*"):
-            with suppress(OSError):
-                if time.time() - left.lstat().st_mtime > ABANDONED_AFTER:
-                    left.unlink()
+        self._links.record(key, archive)
 
     def archive_of(self, key: str) -> str | None:
         """The archive that `key` became; None if that is not known or it is not here any more."""
-        try:
-            target = os.readlink(self._source(key))
-        except OSError:
-            return None
-        name = target.removeprefix(LINK_PREFIX)
-        return name if self.has(name) else None
+        name = self._links.archive_of(key)
+        return name if name is not None and self.has(name) else None
 
     def known_sources(self) -> dict[str, str]:
         """Every source that became an archive which is here, and that archive."""
-        try:
-            keys = [key for key in os.listdir(self.sources) if is_source_key(key)]
-        except FileNotFoundError:
-            return {}
-        found = ((key, self.archive_of(key)) for key in keys)
+        found = ((key, self.archive_of(key)) for key in self._links.known())
         return {key: name for key, name in found if name is not None}
 
-    def _source(self, key: str) -> Path:
-        if not is_source_key(key):
-            raise PkgviewError(f"{key!r} cannot name the source of an archive")
-        return self.sources / key
+    def forget_sources(self) -> None:
+        """Remove what says of a source that it became an archive which is not here any more."""
+        self._links.forget_lost()
 
     # -- writing ---------------------------------------------------------------------------------
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[BinaryIO, Path]]:
         """A new file that is gone afterwards, unless it was placed."""
-        with _explained(self.archives):
-            self._make(self.archives)
+        with explained(self.archives):
+            make(self.archives, self.root)
             name, descriptor = claim_file(self.archives, TEMPORARY_PREFIX)
             temporary = Path(name)
             try:
@@ -372,13 +319,6 @@ class Store:
             finally:
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)
-
-    def _make(self, directory: Path) -> None:
-        """A directory of the store's, open to whom the store is: it may be a team's."""
-        if not directory.is_dir():
-            directory.mkdir(parents=True, exist_ok=True)
-            with suppress(PermissionError):  # another was faster
-                directory.chmod(stat.S_IMODE(self.root.stat().st_mode))
 
     def _place(self, out: BinaryIO, temporary: Path, name: str) -> None:
         """Give a written archive its name, unless a whole one has it already.
@@ -392,7 +332,7 @@ class Store:
         if path.exists() and self._is_whole(path, temporary):
             return
         temporary.replace(path)
-        _sync(self.archives)
+        sync(self.archives)
 
     def _is_whole(self, path: Path, like: Path | None = None) -> bool:
         try:
@@ -404,11 +344,6 @@ class Store:
         return True
 
 
-def is_source_key(key: str) -> bool:
-    """Whether that can name the source of an archive."""
-    return _KEY.fullmatch(key) is not None
-
-
 def _lines(path: Path) -> set[str]:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
@@ -416,33 +351,3 @@ def _lines(path: Path) -> set[str]:
         return set(path.read_text("utf-8", "replace").splitlines())
     except OSError:
         return set()
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-_REMEDIES = {
-    errno.ENOSPC: "Make room on that file system and run the command again.",
-    errno.EDQUOT: "Your quota there is used up: make room and run the command again.",
-    errno.EROFS: "That file system is read-only: set XDG_DATA_HOME to a directory you may write.",
-    errno.EACCES: "Make it writable for you, or set XDG_DATA_HOME to a directory you may write.",
-    errno.EPERM: "Make it writable for you, or set XDG_DATA_HOME to a directory you may write.",
-}
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about the store into a sentence with a remedy."""
-    try:
-        yield
-    except OSError as error:
-        number = error.errno or 0
-        raise PkgviewError(
-            f"the store at {path} cannot be used: {error.strerror or error}",
-            remedy=_REMEDIES.get(number, "Look at that directory, then run the command again."),
-        ) from error

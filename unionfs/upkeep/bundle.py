@@ -25,7 +25,8 @@ from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import LayerError
 from unionfs.archive.meta import digest_of_name
 from unionfs.archive.reader import Archive
-from unionfs.store.local import COPIED, LINK_PREFIX, Store, is_source_key
+from unionfs.store.local import COPIED, Store
+from unionfs.store.sources import LINK_PREFIX, is_source_key
 from unionfs.upkeep.references import read_references
 
 if TYPE_CHECKING:

@@ -31,7 +31,8 @@ from resolver.fetch.partial import SESSION
 from unionfs.bytecode.compiling import WITHIN
 from unionfs.publishing.assemble import BUILD
 from unionfs.publishing.default import default_view
-from unionfs.store.local import TEMPORARY_PREFIX, Store
+from unionfs.store.directory import TEMPORARY_PREFIX
+from unionfs.store.local import Store
 from unionfs.upkeep.inuse import survey
 from unionfs.upkeep.pins import pinned
 from unionfs.upkeep.references import manifest_ids, read_references

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from resolver.caller.procfs import Absence, Stat, read_stat
 from resolver.errors import PkgviewError
-from unionfs.control import control
-from unionfs.control.rendezvous import DaemonAbsentError, Rendezvous, elsewhere, rendezvous
+from unionfs.control import client
+from unionfs.control.endpoint import DaemonAbsentError, Endpoint, elsewhere, endpoint_of
 from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
@@ -86,12 +86,12 @@ def survey(places: Places) -> Survey:
 
 def _ask_daemons(places: Places, named: set[str]) -> Iterator[int]:
     """Add what the daemons of this user know; their pids."""
-    for meeting in _meetings(places):
-        pid = meeting.pid()
+    for endpoint in _endpoints(places):
+        pid = endpoint.pid()
         if pid is not None:
             yield pid
         try:
-            said = control.ask(meeting, "ps", seconds=PATIENCE)
+            said = client.ask(endpoint, "ps", seconds=PATIENCE)
         except DaemonAbsentError:
             continue
         except PkgviewError as error:
@@ -101,14 +101,14 @@ def _ask_daemons(places: Places, named: set[str]) -> Iterator[int]:
         named.update(str(one["view"]) for one in (*said["processes"], *said["by_hand"]))
 
 
-def _meetings(places: Places) -> Iterator[Rendezvous]:
+def _endpoints(places: Places) -> Iterator[Endpoint]:
     """Every daemon of this state that lives, wherever it has mounted."""
-    primary = rendezvous(places, places.mount)
+    primary = endpoint_of(places, places.mount)
     for directory in {one.directory for one in (primary, *elsewhere(places, primary))}:
         for lock in directory.glob("*.lock"):
-            meeting = Rendezvous(directory=directory, name=lock.stem)
-            if meeting.held():
-                yield meeting
+            endpoint = Endpoint(directory=directory, name=lock.stem)
+            if endpoint.held():
+                yield endpoint
 
 
 def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterator[Program]:

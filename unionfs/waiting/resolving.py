@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from resolver.places import Places
     from resolver.python.interpreter import Interpreter
     from resolver.python.project import PythonProject
-    from unionfs.control.control import Request, Tell
+    from unionfs.control.request import Request, Tell
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from resolver.errors import PkgviewError
 from resolver.project import resolved
 from resolver.python.interpreter import find_interpreter, inspect
 from resolver.python.target import python_of
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control.endpoint import endpoint_of
 from unionfs.formats.python.generated import bare_manifest, waiting_layer
 from unionfs.publishing.publish import publish
 from unionfs.publishing.resolve_job import project_at
@@ -100,7 +100,7 @@ class Waiting:
         with self._store.held():
             last = whole_manifest(self._places, question.last) if question.last else None
             manifest = last or self._empty(question)
-            socket = rendezvous(self._places, self._places.mount).socket
+            socket = endpoint_of(self._places, self._places.mount).socket
             layer = waiting_layer(self._store, python_of(manifest), str(socket))
             waiting = replace(manifest, layers=(layer, *manifest.layers))
             registry = Registry(self._places.state / "registry.sqlite3")

@@ -20,7 +20,8 @@ import pytest
 import trio
 
 from resolver.errors import PkgviewError
-from resolver.fetch.files import Fetched, fetch
+from resolver.fetch.files import fetch
+from resolver.fetch.transfer import Fetched
 from resolver.fetch.wanted import Download, shown
 from resolver.fetch.web import FetchSettings, Patience
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
+from resolver.naming import project_key
 from resolver.project.resolved import Resolved, ResolvedView, load, load_key, save
-from resolver.remembered import project_key
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,12 +11,13 @@ import trio
 import resolver.python.lock
 from resolver.errors import PkgviewError
 from resolver.python.index import uv_environment
-from resolver.python.lock import Lock, lock, write_lock
+from resolver.python.lock import lock, write_lock
 from resolver.python.project import find_project, project_of_script
 from resolver.python.selection import select
 from resolver.python.uv import run_uv, uv_binary
 
 if TYPE_CHECKING:
+    from resolver.python.lockfile import Lock
     from pathlib import Path
 
     from resolver.python.interpreter import Interpreter

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.python.lock import Lock
+from resolver.python.lockfile import Lock
 from resolver.python.project import Origin, PythonProject
 from resolver.python.selection import Source, select
 

@@ -10,16 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
-from unionfs.archive.contents import (
-    FRAME_SIZE,
-    Contents,
-    FrameTable,
-    Row,
-    digest_of_contents,
-    encode,
-)
+from unionfs.archive.contents import Contents
 from unionfs.archive.layer import ROOT, EntryNo, Kind, LayerError
 from unionfs.archive.meta import NAME_LIMIT, Meta, archive_name, digest_of_name
+from unionfs.archive.table import FRAME_SIZE, FrameTable, Row, digest_of_contents, encode
 
 META = Meta(kind="distribution", name="demo", version="1.0", stem="demo-1.0-py3-none-any")
 SHA = hashlib.sha256

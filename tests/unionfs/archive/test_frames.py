@@ -11,7 +11,6 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unionfs.archive.contents import FRAME_SIZE
 from unionfs.archive.framecache import FrameCache
 from unionfs.archive.frames import (
     COMPRESSED_LIMIT,
@@ -23,6 +22,7 @@ from unionfs.archive.frames import (
     unwrap,
 )
 from unionfs.archive.layer import LayerError
+from unionfs.archive.table import FRAME_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

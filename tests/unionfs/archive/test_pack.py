@@ -13,12 +13,13 @@ import pytest
 import zstandard
 
 from resolver.errors import PkgviewError
-from unionfs.archive.contents import FRAME_SIZE
 from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import Entry, Kind, LayerError
 from unionfs.archive.meta import Meta
-from unionfs.archive.pack import BLOCK, MTIME, Member, members_of_directory, pack, tar_header
+from unionfs.archive.pack import Member, members_of_directory, pack
 from unionfs.archive.reader import Archive
+from unionfs.archive.table import FRAME_SIZE
+from unionfs.archive.tar import BLOCK, MTIME, tar_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, BinaryIO
 import pytest
 import zstandard
 
-from unionfs.archive.contents import FRAME_SIZE, digest_of_contents
 from unionfs.archive.framecache import FrameCache
 from unionfs.archive.frames import CONTENTS_MAGIC, SeekTable, skippable
 from unionfs.archive.layer import ROOT, EntryNo, Kind, Layer, LayerError
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member, pack
 from unionfs.archive.reader import Archive
+from unionfs.archive.table import FRAME_SIZE, digest_of_contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -33,11 +33,11 @@ def test_the_table_names_commands_and_help_imports_none_of_them() -> None:
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
     loaded = done.stdout.decode().splitlines()[-1]
     assert loaded == "['unionfs.cli', 'unionfs.cli.console', 'unionfs.cli.group']"
-    for name, (_, text) in cli.COMMANDS.items():
+    for name, (_, text) in group.COMMANDS.items():
         assert f"  {name}" in done.stdout.decode()
         assert text in " ".join(done.stdout.decode().split())
     context = click.Context(group.main)
-    for name in cli.COMMANDS:
+    for name in group.COMMANDS:
         command = group.main.get_command(context, name)
         assert command is not None
         assert command.epilog is not None

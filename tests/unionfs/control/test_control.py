@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
-from unionfs import cli
 from unionfs.cli import console, group
 from unionfs.cli.commands import status as command
-from unionfs.control import control
-from unionfs.control.control import Request, Server
-from unionfs.control.rendezvous import DaemonAbsentError, Rendezvous
+from unionfs.control import client, server
+from unionfs.control.endpoint import DaemonAbsentError, DaemonSilentError, Endpoint
+from unionfs.control.request import Peer, Request
+from unionfs.control.server import MAX_CLIENTS, ControlServer, listen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def meeting(tmp_path: Path) -> Rendezvous:
-    return Rendezvous(directory=tmp_path / ("long" * 30) / "run", name="0123456789abcdef")
+def endpoint(tmp_path: Path) -> Endpoint:
+    return Endpoint(directory=tmp_path / ("long" * 30) / "run", name="0123456789abcdef")
 
 
 async def echo(request: Request) -> dict[str, object]:
@@ -64,123 +64,123 @@ OPERATIONS = {
 
 
 @contextlib.asynccontextmanager
-async def serving(meeting: Rendezvous) -> AsyncIterator[Server]:
-    server = Server(operations=OPERATIONS)
-    with control.listen(meeting) as listener:
+async def serving(endpoint: Endpoint) -> AsyncIterator[ControlServer]:
+    server = ControlServer(operations=OPERATIONS)
+    with listen(endpoint) as listener:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.serve, listener)
             yield server
             nursery.cancel_scope.cancel()
 
 
-async def ask(meeting: Rendezvous, operation: str, **arguments: Any) -> Any:  # noqa: ANN401 - as wide as JSON
-    return await trio.to_thread.run_sync(lambda: control.ask(meeting, operation, **arguments))
+async def ask(endpoint: Endpoint, operation: str, **arguments: Any) -> Any:  # noqa: ANN401 - as wide as JSON
+    return await trio.to_thread.run_sync(lambda: client.ask(endpoint, operation, **arguments))
 
 
-def connect(meeting: Rendezvous) -> socket.socket:
+def connect(endpoint: Endpoint) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
-    with meeting.opened() as directory:
-        client.connect(f"/proc/self/fd/{directory}/{meeting.socket.name}")
+    with endpoint.opened() as directory:
+        client.connect(f"/proc/self/fd/{directory}/{endpoint.socket.name}")
     return client
 
 
 # Where to meet
 
 
-def test_the_lock_is_held_by_one_and_seen_by_all(meeting: Rendezvous) -> None:
-    assert not meeting.held()
-    assert meeting.pid() is None
-    lock = meeting.acquire()
+def test_the_lock_is_held_by_one_and_seen_by_all(endpoint: Endpoint) -> None:
+    assert not endpoint.held()
+    assert endpoint.pid() is None
+    lock = endpoint.acquire()
     assert lock is not None
-    assert meeting.acquire() is None
-    assert meeting.held()
+    assert endpoint.acquire() is None
+    assert endpoint.held()
     os.write(lock, f"{os.getpid()}\n".encode())
-    assert meeting.pid() == os.getpid()
+    assert endpoint.pid() == os.getpid()
     os.close(lock)
-    assert not meeting.held()
-    assert stat.S_IMODE(meeting.directory.stat().st_mode) == 0o700
+    assert not endpoint.held()
+    assert stat.S_IMODE(endpoint.directory.stat().st_mode) == 0o700
 
 
-def test_a_pid_that_does_not_hold_the_lock_is_not_believed(meeting: Rendezvous) -> None:
-    lock = meeting.acquire()
+def test_a_pid_that_does_not_hold_the_lock_is_not_believed(endpoint: Endpoint) -> None:
+    lock = endpoint.acquire()
     assert lock is not None
     for content in ("1\n", "nonsense", "-1", "9" * 50):
-        meeting.lock.write_text(content)
-        assert meeting.pid() is None
+        endpoint.lock.write_text(content)
+        assert endpoint.pid() is None
     os.close(lock)
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o701])
-def test_a_directory_that_others_may_enter_is_refused(meeting: Rendezvous, mode: int) -> None:
-    meeting.directory.mkdir(parents=True)
-    meeting.directory.chmod(mode)
+def test_a_directory_that_others_may_enter_is_refused(endpoint: Endpoint, mode: int) -> None:
+    endpoint.directory.mkdir(parents=True)
+    endpoint.directory.chmod(mode)
     with pytest.raises(PkgviewError, match=rf"its mode is {mode:04o}") as caught:
-        meeting.acquire()
-    assert caught.value.remedy == f"Run `chmod 700 {meeting.directory}`."
+        endpoint.acquire()
+    assert caught.value.remedy == f"Run `chmod 700 {endpoint.directory}`."
     with pytest.raises(PkgviewError, match="its mode is"):
-        control.ask(meeting, "echo")
+        client.ask(endpoint, "echo")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a directory away")
-def test_somebody_elses_directory_is_refused(meeting: Rendezvous) -> None:
-    meeting.directory.mkdir(parents=True, mode=0o700)
-    os.chown(meeting.directory, 65534, 65534)
+def test_somebody_elses_directory_is_refused(endpoint: Endpoint) -> None:
+    endpoint.directory.mkdir(parents=True, mode=0o700)
+    os.chown(endpoint.directory, 65534, 65534)
     with pytest.raises(PkgviewError, match="belongs to uid 65534"):
-        meeting.acquire()
+        endpoint.acquire()
 
 
-def test_a_lock_that_is_a_link_is_not_followed(meeting: Rendezvous, tmp_path: Path) -> None:
-    meeting.directory.mkdir(parents=True, mode=0o700)
+def test_a_lock_that_is_a_link_is_not_followed(endpoint: Endpoint, tmp_path: Path) -> None:
+    endpoint.directory.mkdir(parents=True, mode=0o700)
     (tmp_path / "precious").write_text("x")
-    meeting.lock.symlink_to(tmp_path / "precious")
+    endpoint.lock.symlink_to(tmp_path / "precious")
     with pytest.raises(PkgviewError, match="cannot be written"):
-        meeting.acquire()
+        endpoint.acquire()
     assert (tmp_path / "precious").read_text() == "x"
 
 
 # Asking
 
 
-async def test_questions_are_answered_beyond_107_bytes_of_path(meeting: Rendezvous) -> None:
-    assert len(os.fspath(meeting.socket)) > 107
-    async with serving(meeting):
-        said = await ask(meeting, "echo", text="Grüße\n", number=2)
+async def test_questions_are_answered_beyond_107_bytes_of_path(endpoint: Endpoint) -> None:
+    assert len(os.fspath(endpoint.socket)) > 107
+    async with serving(endpoint):
+        said = await ask(endpoint, "echo", text="Grüße\n", number=2)
         assert said["arguments"] == {"text": "Grüße\n", "number": 2}
         assert (said["uid"], said["pid"]) == (os.geteuid(), os.getpid())
-        assert stat.S_IMODE(meeting.socket.stat().st_mode) == 0o600
+        assert stat.S_IMODE(endpoint.socket.stat().st_mode) == 0o600
 
 
-async def test_every_failure_stays_in_its_connection(meeting: Rendezvous) -> None:
-    async with serving(meeting):
+async def test_every_failure_stays_in_its_connection(endpoint: Endpoint) -> None:
+    async with serving(endpoint):
         with pytest.raises(PkgviewError) as caught:
-            await ask(meeting, "refuse")
+            await ask(endpoint, "refuse")
         assert (caught.value.what, caught.value.remedy) == ("no", "Try yes.")
         for operation in ("explode", "unspeakable"):
             with pytest.raises(PkgviewError, match=f"the daemon failed in '{operation}'"):
-                await ask(meeting, operation)
+                await ask(endpoint, operation)
         with pytest.raises(PkgviewError, match="does not know 'elsewhere', only: echo, explode"):
-            await ask(meeting, "elsewhere")
-        assert await ask(meeting, "echo")
+            await ask(endpoint, "elsewhere")
+        assert await ask(endpoint, "echo")
 
 
-def test_nobody_there_is_told_from_nobody_answering(meeting: Rendezvous) -> None:
+def test_nobody_there_is_told_from_nobody_answering(endpoint: Endpoint) -> None:
     with pytest.raises(DaemonAbsentError):
-        control.ask(meeting, "echo")
-    with control.listen(meeting):
+        client.ask(endpoint, "echo")
+    with listen(endpoint):
         begun = time.monotonic()
-        with pytest.raises(control.DaemonSilentError, match="within 0 seconds") as caught:
-            control.ask(meeting, "echo", seconds=0.2)
+        with pytest.raises(DaemonSilentError, match="within 0 seconds") as caught:
+            client.ask(endpoint, "echo", seconds=0.2)
         assert time.monotonic() - begun < 2
         assert "umount --force" in caught.value.remedy
     with pytest.raises(DaemonAbsentError):  # the socket is left, its listener is not
-        control.ask(meeting, "echo")
+        client.ask(endpoint, "echo")
 
 
 @pytest.mark.parametrize(
     "reply", [b"[]\n", b"\n", b"{}\n", b"\xff\n", b'{"ok": true}\n', b"[" * 5000 + b"\n"]
 )
-def test_a_reply_that_makes_no_sense_is_said_so(meeting: Rendezvous, reply: bytes) -> None:
-    with control.listen(meeting) as listener:
+def test_a_reply_that_makes_no_sense_is_said_so(endpoint: Endpoint, reply: bytes) -> None:
+    with listen(endpoint) as listener:
         listener.setblocking(True)  # noqa: FBT003 - positional only
 
         def serve() -> None:
@@ -191,15 +191,15 @@ def test_a_reply_that_makes_no_sense_is_said_so(meeting: Rendezvous, reply: byte
         thread = threading.Thread(target=serve)
         thread.start()
         with pytest.raises(PkgviewError, match="makes no sense"):
-            control.ask(meeting, "echo")
+            client.ask(endpoint, "echo")
         thread.join()
 
 
 def test_a_reply_that_never_ends_is_given_up(
-    meeting: Rendezvous, monkeypatch: pytest.MonkeyPatch
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "MAX_REPLY", 1000)
-    with control.listen(meeting) as listener:
+    monkeypatch.setattr(client, "MAX_REPLY", 1000)
+    with listen(endpoint) as listener:
         listener.setblocking(True)  # noqa: FBT003 - positional only
 
         def serve() -> None:
@@ -210,15 +210,15 @@ def test_a_reply_that_never_ends_is_given_up(
         thread = threading.Thread(target=serve)
         thread.start()
         with pytest.raises(DaemonAbsentError, match="before it had answered 'echo'"):
-            control.ask(meeting, "echo")
+            client.ask(endpoint, "echo")
         thread.join()
 
 
 @pytest.mark.parametrize(("operation", "asked"), [("explain", 3), ("unbind", 1)])
 def test_what_may_be_repeated_is_asked_of_the_next_one(
-    meeting: Rendezvous, operation: str, asked: int
+    endpoint: Endpoint, operation: str, asked: int
 ) -> None:
-    with control.listen(meeting) as listener:
+    with listen(endpoint) as listener:
         listener.setblocking(True)  # noqa: FBT003 - positional only
 
         def serve() -> None:
@@ -232,20 +232,20 @@ def test_what_may_be_repeated_is_asked_of_the_next_one(
         thread.start()
         if asked == 1:
             with pytest.raises(PkgviewError, match="was replaced, before it had answered"):
-                control.ask(meeting, operation)
+                client.ask(endpoint, operation)
         else:
-            assert control.ask(meeting, operation, seconds=30) == 7
+            assert client.ask(endpoint, operation, seconds=30) == 7
         thread.join()
 
 
 # What takes long
 
 
-async def test_who_waits_is_told_how_far_it_is(meeting: Rendezvous) -> None:
-    async with serving(meeting):
+async def test_who_waits_is_told_how_far_it_is(endpoint: Endpoint) -> None:
+    async with serving(endpoint):
 
         def converse() -> list[bytes]:
-            with connect(meeting) as client, client.makefile("rwb") as lines:
+            with connect(endpoint) as client, client.makefile("rwb") as lines:
                 lines.write(b'{"op": "tally", "to": 2}\n{"op": "echo"}\n')
                 lines.flush()
                 return [lines.readline() for _ in range(4)]
@@ -257,29 +257,29 @@ async def test_who_waits_is_told_how_far_it_is(meeting: Rendezvous) -> None:
         assert json.loads(fourth)["ok"]
 
 
-async def test_who_waits_is_in_nobodys_way(meeting: Rendezvous) -> None:
-    async with serving(meeting) as server:
+async def test_who_waits_is_in_nobodys_way(endpoint: Endpoint) -> None:
+    async with serving(endpoint) as serves:
         waiting = []
-        for _ in range(control.MAX_CLIENTS * 2):
-            waiting.append(client := connect(meeting))
+        for _ in range(MAX_CLIENTS * 2):
+            waiting.append(client := connect(endpoint))
             client.sendall(b'{"op": "tally", "to": 1000000, "seconds": 0.5}\n')
             while await trio.to_thread.run_sync(client.recv, 1000) == b"":
                 raise AssertionError("it was turned away")
-        assert len(server._waiting) == len(waiting)
-        assert (await ask(meeting, "echo"))["pid"] == os.getpid()
+        assert len(serves._waiting) == len(waiting)
+        assert (await ask(endpoint, "echo"))["pid"] == os.getpid()
         for client in waiting:
             client.close()
         with trio.fail_after(10):
-            while server._waiting:  # noqa: ASYNC110 - the server tells nobody
+            while serves._waiting:  # noqa: ASYNC110 - it tells nobody
                 await trio.sleep(0.05)  # until it is told something
 
 
 async def test_there_is_an_end_of_waiting(
-    meeting: Rendezvous, monkeypatch: pytest.MonkeyPatch
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "MAX_WAITING", 2)
-    async with serving(meeting):
-        waiting = [connect(meeting) for _ in range(3)]
+    monkeypatch.setattr(server, "MAX_WAITING", 2)
+    async with serving(endpoint):
+        waiting = [connect(endpoint) for _ in range(3)]
         answers = []
         for client in waiting:
             client.sendall(b'{"op": "tally", "to": 3, "seconds": 0.2}\n')
@@ -296,17 +296,18 @@ async def test_there_is_an_end_of_waiting(
 @given(st.binary(max_size=200).map(lambda raw: raw.replace(b"\n", b" ")))
 def test_any_line_gets_an_answer(line: bytes) -> None:
     async def answer() -> bytes:
-        peer = control.Peer(pid=1, uid=2, gid=3)
-        return await Server(operations=OPERATIONS)._answer(line, peer)
+        peer = Peer(pid=1, uid=2, gid=3)
+        tell = Request(operation="", arguments={}, peer=peer).tell
+        return await ControlServer(operations=OPERATIONS)._answer(line, peer, tell)
 
     assert json.loads(trio.run(answer))["ok"] in {True, False}
 
 
-async def test_a_line_without_end_is_cut(meeting: Rendezvous) -> None:
-    async with serving(meeting):
+async def test_a_line_without_end_is_cut(endpoint: Endpoint) -> None:
+    async with serving(endpoint):
 
         def flood() -> bytes:
-            with connect(meeting) as client:
+            with connect(endpoint) as client:
                 client.settimeout(10)
                 with contextlib.suppress(OSError):
                     for _ in range(100):
@@ -317,45 +318,45 @@ async def test_a_line_without_end_is_cut(meeting: Rendezvous) -> None:
 
         said = await trio.to_thread.run_sync(flood)
         assert not said or b"longer than" in said
-        assert await ask(meeting, "echo")
+        assert await ask(endpoint, "echo")
 
 
 async def test_a_client_that_dawdles_is_dropped(
-    meeting: Rendezvous, monkeypatch: pytest.MonkeyPatch
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "LINE_SECONDS", 0.2)
-    async with serving(meeting) as server:
+    monkeypatch.setattr(server, "LINE_SECONDS", 0.2)
+    async with serving(endpoint) as serves:
 
         def dawdle() -> float:
             begun = time.monotonic()
-            with connect(meeting) as client, contextlib.suppress(OSError):
+            with connect(endpoint) as client, contextlib.suppress(OSError):
                 while time.monotonic() - begun < 5:
                     client.sendall(b" ")
                     time.sleep(0.05)
             return time.monotonic() - begun
 
         assert await trio.to_thread.run_sync(dawdle) < 2
-        assert not server._clients
+        assert not serves._clients
 
 
 async def test_a_newcomer_takes_the_place_of_the_one_silent_longest(
-    meeting: Rendezvous, monkeypatch: pytest.MonkeyPatch
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "MAX_CLIENTS", 4)
-    async with serving(meeting) as server:
+    monkeypatch.setattr(server, "MAX_CLIENTS", 4)
+    async with serving(endpoint) as serves:
         with contextlib.ExitStack() as stack:
-            silent = [stack.enter_context(connect(meeting)) for _ in range(20)]
-            assert await ask(meeting, "echo")
-            assert len(server._clients) <= 4
+            silent = [stack.enter_context(connect(endpoint)) for _ in range(20)]
+            assert await ask(endpoint, "echo")
+            assert len(serves._clients) <= 4
             silent[0].settimeout(5)
             assert silent[0].recv(1) == b""
 
 
-async def test_several_requests_on_one_connection(meeting: Rendezvous) -> None:
-    async with serving(meeting):
+async def test_several_requests_on_one_connection(endpoint: Endpoint) -> None:
+    async with serving(endpoint):
 
         def converse() -> list[bytes]:
-            with connect(meeting) as client:
+            with connect(endpoint) as client:
                 client.sendall(b'{"op": "echo"}\n{"op": "refuse"}\n{"op":')
                 client.sendall(b' "echo"}\n')
                 with client.makefile("rb") as replies:
@@ -396,7 +397,7 @@ def test_a_command_that_starts_no_daemon_imports_no_trio() -> None:
 
 def test_every_command_is_in_the_help_and_mine_are_real() -> None:
     said = CliRunner().invoke(group.main, ["-h"]).output
-    for name, (_, text) in cli.COMMANDS.items():
+    for name, (_, text) in group.COMMANDS.items():
         assert f"  {name} " in said
         assert text in said
     for name in ("mount", "umount", "status"):

@@ -15,7 +15,7 @@ from resolver.caller.procfs import Stat, read_stat
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from unionfs.bindings.manual import ManualBindings
-from unionfs.control import control
+from unionfs.control.request import Peer, Request
 from unionfs.daemon.binding_requests import Operations
 from unionfs.publishing.view_index import ViewIndex
 
@@ -55,9 +55,9 @@ def sleeper() -> Iterator[list[int]]:
         process.kill()
 
 
-def request(operation: str, *, uid: int | None = None, **arguments: object) -> control.Request:
-    peer = control.Peer(pid=os.getpid(), uid=os.getuid() if uid is None else uid, gid=0)
-    return control.Request(operation=operation, arguments=arguments, peer=peer)
+def request(operation: str, *, uid: int | None = None, **arguments: object) -> Request:
+    peer = Peer(pid=os.getpid(), uid=os.getuid() if uid is None else uid, gid=0)
+    return Request(operation=operation, arguments=arguments, peer=peer)
 
 
 async def refused(operations: Operations, operation: str, **arguments: Any) -> str:  # noqa: ANN401

@@ -12,8 +12,8 @@ import trio
 
 from resolver.manifest import ViewId
 from unionfs.daemon import worker_protocol
-from unionfs.daemon.worker_protocol import Answering, Asking
-from unionfs.kernel.devfuse import Fellows
+from unionfs.daemon.worker_protocol import ServerLink, WorkerLinks
+from unionfs.kernel.siblings import Siblings
 from unionfs.view.filesystem import FileSystemError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class Meeting:
         self.opened: list[ViewId] = []
         self.leaving = trio.Event()
 
-    def worker(self, fellows: Fellows | None = None, **requests: int) -> Asking:
-        return Asking(self.theirs, Counter(requests), fellows or Fellows())
+    def worker(self, siblings: Siblings | None = None, **requests: int) -> ServerLink:
+        return ServerLink(self.theirs, Counter(requests), siblings or Siblings())
 
     async def view_of(self, tid: int) -> ViewId:
         if tid == 13:
@@ -41,9 +41,9 @@ class Meeting:
             await trio.sleep_forever()
         return ViewId(f"{tid:032}")
 
-    def server(self, fellows: Fellows | None = None) -> Answering:
-        return Answering(
-            self.ours, fellows or Fellows(), current=self.view_of, look_into=self.opened.append
+    def server(self, siblings: Siblings | None = None) -> WorkerLinks:
+        return WorkerLinks(
+            self.ours, siblings or Siblings(), current=self.view_of, look_into=self.opened.append
         )
 
 
@@ -109,8 +109,8 @@ async def test_the_next_server_is_asked(meeting: Meeting, how: str) -> None:
                     else:
                         kept = socket.socket(fileno=_last_descriptor(first))
                         frozen.cancel()
-            second = Answering(
-                meeting.ours, Fellows(), current=answers, look_into=meeting.opened.append
+            second = WorkerLinks(
+                meeting.ours, Siblings(), current=answers, look_into=meeting.opened.append
             )
             tasks.start_soon(second.hold, trio.Event())
             if how == "dead":
@@ -124,7 +124,7 @@ async def test_the_next_server_is_asked(meeting: Meeting, how: str) -> None:
         kept.close()
 
 
-def _last_descriptor(server: Answering) -> int:
+def _last_descriptor(server: WorkerLinks) -> int:
     """A copy of a server's end, as a thread that cannot end keeps it."""
     (end,) = server._workers
     return end._socket.dup().detach()
@@ -153,14 +153,14 @@ async def test_what_is_counted_and_opened(meeting: Meeting) -> None:
 async def test_an_interrupt_finds_who_waits(meeting: Meeting) -> None:
     told: list[tuple[str, int]] = []
 
-    def fellows(name: str, own: int) -> Fellows:
+    def siblings(name: str, own: int) -> Siblings:
         def interrupt(unique: int) -> bool:
             told.append((name, unique))
             return unique == own
 
-        return Fellows(interrupt=interrupt)
+        return Siblings(interrupt=interrupt)
 
-    first, second, serving = fellows("first", 2), fellows("second", 4), fellows("server", 6)
+    first, second, serving = siblings("first", 2), siblings("second", 4), siblings("server", 6)
     workers = [meeting.worker(first), meeting.worker(second)]
     with trio.fail_after(30):
         async with trio.open_nursery() as tasks:

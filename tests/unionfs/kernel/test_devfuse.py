@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from unionfs.kernel import abi, devfuse
+from unionfs.kernel import abi, devfuse, loop
 from unionfs.kernel.abi import Init, Opcode
 from unionfs.kernel.session import Terms, negotiate
 from unionfs.kernel.slots import Slots, create
@@ -117,7 +117,7 @@ async def test_an_interrupted_caller_is_let_go(kernel: Kernel, served: Served) -
 async def test_an_answer_in_time_beats_the_interrupt(
     kernel: Kernel, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devfuse, "GRACE", 60)
+    monkeypatch.setattr(loop, "GRACE", 60)
     gate = Gate(served)
     async with trio.open_nursery() as tasks:
         tasks.start_soon(kernel.serve, gate.filesystem, kernel.slots)

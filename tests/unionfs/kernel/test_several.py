@@ -14,9 +14,9 @@ from tests.unionfs.kernel.test_devfuse import TERMS, Gate, Kernel, kernel
 from tests.unionfs.kernel.test_protocol import UNIQUE
 from unionfs.kernel import abi, devfuse
 from unionfs.kernel.abi import Opcode
-from unionfs.kernel.devfuse import Fellows
 from unionfs.kernel.gains import Gain
 from unionfs.kernel.protocol import Protocol
+from unionfs.kernel.siblings import Siblings
 
 if TYPE_CHECKING:
     from tests.conftest import Served
@@ -26,11 +26,11 @@ __all__ = ["kernel"]
 
 
 async def serve(
-    kernel: Kernel, filesystem: Filesystem, fellows: Fellows, draining: trio.Event | None = None
+    kernel: Kernel, filesystem: Filesystem, siblings: Siblings, draining: trio.Event | None = None
 ) -> None:
     await devfuse.answer(
         filesystem, kernel.device, TERMS, kernel.slots, requests=kernel.requests,
-        draining=draining, fellows=fellows,
+        draining=draining, siblings=siblings,
     )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ async def test_requests_and_tasks_take_turns(kernel: Kernel, served: Served) -> 
     gate = Gate(served)
     with trio.fail_after(30):
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(serve, kernel, gate.filesystem, Fellows())
+            tasks.start_soon(serve, kernel, gate.filesystem, Siblings())
             for unique in range(2, 20, 2):
                 await trio.sleep(0.005)  # longer than it lingers
                 await kernel.send(Opcode.READLINK, served.node("lib"), unique=unique)
@@ -61,7 +61,7 @@ async def test_tasks_that_are_always_busy_do_not_keep_the_kernel_waiting(
     with trio.fail_after(30):
         async with trio.open_nursery() as tasks:
             tasks.start_soon(busy)
-            tasks.start_soon(serve, kernel, served.filesystem, Fellows())
+            tasks.start_soon(serve, kernel, served.filesystem, Siblings())
             for unique in range(2, 20, 2):
                 await kernel.send(Opcode.READLINK, served.node("lib"), unique=unique)
                 assert (await kernel.receive())[0] == unique
@@ -70,16 +70,16 @@ async def test_tasks_that_are_always_busy_do_not_keep_the_kernel_waiting(
 
 async def test_who_was_interrupted_is_found_by_all(kernel: Kernel, served: Served) -> None:
     told: list[int] = []
-    fellows, gate = Fellows(tell=told.append), Gate(served)
+    siblings, gate = Siblings(tell=told.append), Gate(served)
     async with trio.open_nursery() as tasks:
-        tasks.start_soon(serve, kernel, gate.filesystem, fellows)
+        tasks.start_soon(serve, kernel, gate.filesystem, siblings)
         for unique in (2, 4):
             await kernel.send(Opcode.READLINK, served.node("current"), unique=unique)
         await kernel.send(Opcode.READLINK, served.node("lib"), unique=6)
         assert (await kernel.receive())[0] == 6
         # By another process; by the kernel; and one that waits elsewhere.
-        assert fellows.interrupt(2)
-        assert not fellows.interrupt(8)
+        assert siblings.interrupt(2)
+        assert not siblings.interrupt(8)
         for unique in (4, 8):
             body = abi.INTERRUPT_IN.pack(unique)
             await kernel.send(Opcode.INTERRUPT, 0, body, unique=unique + 1)
@@ -92,7 +92,7 @@ async def test_it_drains(kernel: Kernel, served: Served) -> None:
     gate, draining = Gate(served), trio.Event()
     with trio.fail_after(30):
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(serve, kernel, gate.filesystem, Fellows(), draining)
+            tasks.start_soon(serve, kernel, gate.filesystem, Siblings(), draining)
             await kernel.send(Opcode.READLINK, served.node("current"), unique=2)
             await trio.sleep(0.05)
             draining.set()

@@ -19,7 +19,8 @@ from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
 from unionfs.cli.progress import Display
 from unionfs.store import ordered as stores_module
-from unionfs.store.local import TEMPORARY_PREFIX, Store
+from unionfs.store.directory import TEMPORARY_PREFIX
+from unionfs.store.local import Store
 from unionfs.store.ordered import Stores
 from unionfs.upkeep import bundle
 from unionfs.upkeep.bundle import Moved

@@ -12,10 +12,10 @@ import pytest
 
 from resolver.errors import PkgviewError
 from resolver.manifest import Manifest, ViewId
+from resolver.naming import project_key
 from resolver.project import resolved
 from resolver.project.resolved import Resolved, ResolvedView
 from resolver.python.target import Python, Schemes
-from resolver.remembered import project_key
 from unionfs.archive.layer import EntryNo, LayerError
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member

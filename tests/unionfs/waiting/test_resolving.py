@@ -20,7 +20,7 @@ from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from resolver.project.resolved import ResolvedView, load, save
 from unionfs.control import jobs
-from unionfs.control.control import Peer, Request
+from unionfs.control.request import Peer, Request
 from unionfs.waiting import resolving
 from unionfs.waiting.resolving import Asker, Outcome, Resolving
 

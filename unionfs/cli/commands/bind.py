@@ -14,8 +14,8 @@ from resolver.places import Places
 from unionfs.bindings import cgroups
 from unionfs.cli import console
 from unionfs.cli.asked import JSON, OFFLINE, TRUST, trusted_project_at
-from unionfs.control import control
-from unionfs.control.rendezvous import DaemonAbsentError, rendezvous
+from unionfs.control import client
+from unionfs.control.endpoint import DaemonAbsentError, endpoint_of
 from unionfs.daemon import launch
 from unionfs.mounting import mounts
 
@@ -147,10 +147,10 @@ def named(pid: int | None, cgroup: str | None, container: str | None) -> dict[st
 def tell(places: Places, operation: str, **arguments: Any) -> Any:  # noqa: ANN401 - as wide as JSON
     """Ask the daemon of the user's mount."""
     path = mounts.canonical(places.mount)
-    live = launch.running(places, rendezvous(places, path))
+    live = launch.running(places, endpoint_of(places, path))
     if live is None:
         raise DaemonAbsentError(f"nothing is mounted at {path}", remedy="Run `pkgview mount`.")
-    return control.ask(live, operation, **arguments)
+    return client.ask(live, operation, **arguments)
 
 
 def bind_self(

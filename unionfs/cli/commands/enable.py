@@ -72,7 +72,7 @@ def enable(*, python: str | None, shell: bool, as_json: bool) -> None:
     if shell:
         console.answer(_shell_line(places))
         return
-    from unionfs.control.rendezvous import rendezvous  # noqa: PLC0415 - the same
+    from unionfs.control.endpoint import endpoint_of  # noqa: PLC0415 - the same
     from unionfs.daemon import launch  # noqa: PLC0415 - `--shell` does without
     from unionfs.mounting import mounts  # noqa: PLC0415 - `--shell` does without
 
@@ -85,13 +85,13 @@ def enable(*, python: str | None, shell: bool, as_json: bool) -> None:
             remedy="Unset PYTHONNOUSERSITE; or use ~/.pkgview/bin/python, which needs nothing.",
         )
     mountpoint = launch.ensure_mounted(places).mountpoint
-    meeting = rendezvous(places, mounts.canonical(places.mount))
-    live = launch.running(places, meeting) or meeting
+    endpoint = endpoint_of(places, mounts.canonical(places.mount))
+    live = launch.running(places, endpoint) or endpoint
     files = taught(
         interpreter.python.version,
         mount=os.fspath(mountpoint),
         socket=os.fspath(live.socket),
-        bound=os.fspath(places.state / "bindings" / f"{meeting.name}.json"),
+        bound=os.fspath(places.state / "bindings" / f"{endpoint.name}.json"),
     )
     # Remembered first: what is there can then be taken away, wherever we are stopped.
     _remember(places, site.directory)

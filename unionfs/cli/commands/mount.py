@@ -14,14 +14,14 @@ import click
 from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.cli import console
-from unionfs.control import control
-from unionfs.control.rendezvous import DaemonAbsentError, rendezvous
-from unionfs.daemon import launch, process
+from unionfs.control import client
+from unionfs.control.endpoint import DaemonAbsentError, endpoint_of
+from unionfs.daemon import launch
 from unionfs.daemon.service import MOST_WORKERS, TRANSPORT_VARIABLE, TRANSPORTS, WORKERS_VARIABLE
 from unionfs.mounting import mounts, unmounting
 
 if TYPE_CHECKING:
-    from unionfs.control.rendezvous import Rendezvous
+    from unionfs.control.endpoint import Endpoint
 
 MOUNTPOINT = click.argument("mountpoint", required=False, type=click.Path(path_type=Path))
 
@@ -82,7 +82,9 @@ def mount(  # noqa: PLR0913 - one an option
     if workers is not None:
         os.environ[WORKERS_VARIABLE] = workers
     if foreground:
-        process.serve_here(places, shared=allow_other)
+        from unionfs.daemon.process import serve_here  # noqa: PLC0415 - 0.3 s for a daemon's parts
+
+        serve_here(places, shared=allow_other)
         return
     mounted = launch.ensure_mounted(places, shared=allow_other)
     if mounted.how == "already":
@@ -105,7 +107,7 @@ def _refuse_another(places: Places, transport: str | None, workers: str | None) 
     """Say no to what a mount that is there is not."""
     if transport is None and workers is None:
         return
-    there = control.ask(rendezvous(places, places.mount), "status")
+    there = client.ask(endpoint_of(places, places.mount), "status")
     for wanted, found, said in (
         (transport, there["transport"], "through {}"),
         (workers, there.get("workers", 1), "with --workers {}"),
@@ -155,7 +157,7 @@ def unmount(
     """
     path = mounts.canonical(places.mount)
     there = mounts.mounted_at(path)
-    live = launch.running(places, rendezvous(places, path))
+    live = launch.running(places, endpoint_of(places, path))
     if there is not None and not there.ours:
         raise launch.foreign(there)
     if there is None and live is None:
@@ -174,7 +176,7 @@ def unmount(
         return path, "unmounted"
     if lazy or not live.held():
         return path, "detached"
-    raise control.silent(live, patience)
+    raise client.silent(live, patience)
 
 
 def _say_copies(devices: set[tuple[int, int]]) -> bool:
@@ -189,7 +191,7 @@ def _say_copies(devices: set[tuple[int, int]]) -> bool:
     return bool(holders)
 
 
-def _kill(live: Rendezvous, patience: float = launch.PATIENCE) -> None:
+def _kill(live: Endpoint, patience: float = launch.PATIENCE) -> None:
     """End all processes of a daemon that may hang; one may start another meanwhile."""
     deadline = time.monotonic() + patience
     while (pids := live.pids()) and time.monotonic() < deadline:
@@ -198,7 +200,7 @@ def _kill(live: Rendezvous, patience: float = launch.PATIENCE) -> None:
         time.sleep(0.01)
 
 
-def _kill_one(live: Rendezvous, pid: int) -> None:
+def _kill_one(live: Endpoint, pid: int) -> None:
     """Through a pidfd: the pid cannot change its meaning meanwhile."""
     try:
         process = os.pidfd_open(pid)
@@ -217,7 +219,7 @@ def _kill_one(live: Rendezvous, pid: int) -> None:
         os.close(process)
 
 
-def _wait_for_end(live: Rendezvous, patience: float, *, detached: bool) -> bool:
+def _wait_for_end(live: Endpoint, patience: float, *, detached: bool) -> bool:
     """Wait until the daemon has released its lock.
 
     A daemon detached from its mount while in use releases it when it is asked, and lives on: False.
@@ -229,7 +231,7 @@ def _wait_for_end(live: Rendezvous, patience: float, *, detached: bool) -> bool:
     while live.held():
         if time.monotonic() >= ask_from:
             try:
-                control.ask(live, "ping", seconds=max(deadline - time.monotonic(), 0.1))
+                client.ask(live, "ping", seconds=max(deadline - time.monotonic(), 0.1))
             except DaemonAbsentError:
                 pass
             else:

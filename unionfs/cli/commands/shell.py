@@ -13,10 +13,10 @@ import click
 
 from resolver.binding.manual import Said
 from resolver.errors import PkgviewError
+from resolver.naming import project_key
 from resolver.places import Places
 from resolver.project.resolved import load
 from resolver.python.target import python_of
-from resolver.remembered import project_key
 from unionfs.cli import console
 from unionfs.cli.asked import (
     DIRECTORY,

@@ -10,8 +10,8 @@ import click
 
 from unionfs.cli import console
 from unionfs.cli.commands.mount import MOUNTPOINT, places_for
-from unionfs.control import control
-from unionfs.control.rendezvous import DaemonAbsentError, rendezvous
+from unionfs.control import client
+from unionfs.control.endpoint import DaemonAbsentError, DaemonSilentError, endpoint_of
 from unionfs.daemon import launch
 from unionfs.mounting import mounts
 
@@ -61,7 +61,7 @@ def look(places: Places) -> dict[str, Any]:
     """`state` (a key of `SENTENCES`, or "mounted"), `mountpoint`, and what the daemon says."""
     path = mounts.canonical(places.mount)
     there = mounts.mounted_at(path)
-    live = launch.running(places, rendezvous(places, path))
+    live = launch.running(places, endpoint_of(places, path))
     found: dict[str, Any] = {"state": "absent", "mountpoint": os.fspath(path)}
     found["log"] = os.fspath(launch.log_path(places))
     if there is not None and not there.ours:
@@ -69,8 +69,8 @@ def look(places: Places) -> dict[str, Any]:
     if live is None:
         return {**found, "state": "stale" if there else "absent"}
     try:
-        said = control.ask(live, "status")
-    except control.DaemonSilentError:
+        said = client.ask(live, "status")
+    except DaemonSilentError:
         why = live.said_trouble()
         found["pid"] = live.pid()
         return {**found, "state": "failing", "why": why} if why else {**found, "state": "hung"}

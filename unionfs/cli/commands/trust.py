@@ -112,15 +112,15 @@ def _objection(one: Trusted) -> str:
 
 def _tell_daemon(places: Places) -> None:
     """So that shells and editors are looked at afresh; a daemon that is not there has no need."""
-    from unionfs.control import control  # noqa: PLC0415 - `--list` does without
-    from unionfs.control.rendezvous import rendezvous  # noqa: PLC0415 - the same
+    from unionfs.control import client  # noqa: PLC0415 - `--list` does without
+    from unionfs.control.endpoint import endpoint_of  # noqa: PLC0415 - the same
     from unionfs.daemon import launch  # noqa: PLC0415 - `--list` does without
     from unionfs.mounting import mounts  # noqa: PLC0415 - `--list` does without
 
-    live = launch.running(places, rendezvous(places, mounts.canonical(places.mount)))
+    live = launch.running(places, endpoint_of(places, mounts.canonical(places.mount)))
     if live is not None:
         try:
-            control.ask(live, "refresh")
+            client.ask(live, "refresh")
         except PkgviewError as error:
             # It looks at everybody anew within a second anyway, once it looks at anybody.
             console.note(f"The daemon was not told: {error.what}")

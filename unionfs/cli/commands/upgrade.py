@@ -11,8 +11,8 @@ import click
 from resolver.errors import PkgviewError
 from unionfs.cli import console
 from unionfs.cli.commands.mount import MOUNTPOINT, places_for
-from unionfs.control import control
-from unionfs.control.rendezvous import rendezvous
+from unionfs.control import client
+from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon import launch
 from unionfs.mounting import mounts
 
@@ -53,21 +53,21 @@ def upgraded(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Have this interpreter's pkgview take the mount over: its status before and after."""
     path = mounts.canonical(places.mount)
-    live = launch.running(places, rendezvous(places, path))
+    live = launch.running(places, endpoint_of(places, path))
     if live is None:
         raise PkgviewError(f"nothing serves {path}", remedy="Run `pkgview mount`.")
-    before = control.ask(live, "status")
+    before = client.ask(live, "status")
     if not before.get("supervised"):
         raise PkgviewError(
             f"the daemon of {path} cannot be replaced while it is mounted: its transport is "
             f"{before['transport']}",
             remedy=f"Run `pkgview umount` and `pkgview mount --transport {before['transport']}`.",
         )
-    control.ask(live, "upgrade", executable=sys.executable)
+    client.ask(live, "upgrade", executable=sys.executable)
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         time.sleep(0.02)
-        after = control.ask(live, "status", seconds=max(deadline - time.monotonic(), 0.1))
+        after = client.ask(live, "status", seconds=max(deadline - time.monotonic(), 0.1))
         if after["upgrades"] > before["upgrades"]:
             return before, after
     raise PkgviewError(

@@ -10,17 +10,17 @@ in docs/wheels.md.
 
 Which module knows what:
 
-    zipcheck   the Zip file has one reading only
+    zip.check  the Zip file has one reading only
     record     RECORD
+    checked    a member has the hash that RECORD says
     identity   file name, .dist-info, METADATA, WHEEL
     schemes    where each file goes
     scripts    entry points and `#!python`
-    wheel      all of them hold together
+    reader     all of them hold together
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
@@ -30,6 +30,7 @@ from unionfs.archive.layer import Kind
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
 from unionfs.formats.wheel import record, schemes, scripts
+from unionfs.formats.wheel.checked import CheckedStream, WheelRefused
 from unionfs.formats.wheel.identity import (
     Identity,
     expectation_faults,
@@ -41,13 +42,11 @@ from unionfs.formats.wheel.identity import (
 )
 from unionfs.formats.zip.check import ZipFile, ZipMember
 from unionfs.formats.zip.fault import UnsoundZipError
-from unionfs.formats.zip.stream import DEFLATED, ContentError, MemberStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from _typeshed import WriteableBuffer
 
 INSTALLER: Final = b"pkgview"
 """What `INSTALLER` says: PEP 376's name of who installed it; no newline, as uv has none."""
@@ -63,24 +62,6 @@ _UNLISTED = frozenset({"RECORD.jws", "RECORD.p7s"})
 
 _REPLACED = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 """Files of `.dist-info` that the installer writes, whatever the wheel has."""
-
-_FAULTS_SHOWN = 5
-
-
-class WheelRefused(PkgviewError):  # noqa: N818 - what happened to it, as the user reads it
-    """A wheel that is not taken in; `faults` has every reason, the message the first ones."""
-
-    def __init__(self, filename: str, *faults: str) -> None:
-        shown = _printable("; ".join(faults[:_FAULTS_SHOWN]))
-        more = len(faults) - _FAULTS_SHOWN
-        super().__init__(
-            f"the wheel {_printable(filename)} is refused: {shown}"
-            + (f"; and {more} more" if more > 0 else ""),
-            remedy="It is damaged or was tampered with, or its project built it wrong: fetch it "
-            "again, or ask for another version.",
-        )
-        self.filename = filename
-        self.faults = faults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,7 +285,7 @@ class Wheel:
             return stream.read()
 
     def _stream(self, member: ZipMember, row: record.Row | None) -> BinaryIO:
-        return cast("BinaryIO", _CheckedStream(self._zip, member, row, self.filename))
+        return cast("BinaryIO", CheckedStream(self._zip, member, row, self.filename))
 
     def _stream_opener(self, member: ZipMember, row: record.Row | None) -> Callable[[], BinaryIO]:
         return lambda: self._stream(member, row)
@@ -364,11 +345,6 @@ class Wheel:
         return _Placed(place=where, source=member, row=row, executable=script or member.executable)
 
 
-def _printable(text: str) -> str:
-    """The text with what could steer a terminal spelled out: strangers chose some of it."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
-
-
 def _opener(content: bytes) -> Callable[[], BinaryIO]:
     return lambda: io.BytesIO(content)
 
@@ -388,40 +364,3 @@ def _installed(placed: list[_Placed], headers: str | None) -> Iterator[record.Ro
         path = item.place.in_record(headers)
         if item.row is not None and path is not None:
             yield replace(item.row, path=path)
-
-
-class _CheckedStream(MemberStream):
-    """A member's content, which must also have the hash that RECORD has for it."""
-
-    def __init__(
-        self, zip_file: ZipFile, member: ZipMember, row: record.Row | None, filename: str
-    ) -> None:
-        self._path = member.path
-        self._filename = filename
-        self._row = row
-        self._hash = hashlib.new(row.algorithm) if row is not None and row.algorithm else None
-        super().__init__(
-            zip_file.descriptor,
-            start=member.start,
-            packed=member.packed,
-            size=member.size,
-            crc=member.crc,
-            deflated=member.method == DEFLATED,
-        )
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """As `MemberStream`, but what is wrong is why the wheel is refused."""
-        try:
-            return super().readinto(buffer)
-        except ContentError as error:
-            raise WheelRefused(self._filename, f"{self._path!r} {error}") from error
-
-    def _block(self, block: bytes) -> None:
-        if self._hash is not None:
-            self._hash.update(block)
-
-    def _end(self) -> None:
-        if self._hash is None or self._row is None:
-            return
-        if record.encode(self._hash.digest()) != self._row.value:
-            raise ContentError(f"has another {self._row.algorithm} than RECORD says")

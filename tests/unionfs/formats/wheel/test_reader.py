@@ -22,7 +22,8 @@ from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import Kind
 from unionfs.archive.pack import pack
 from unionfs.archive.reader import Archive
-from unionfs.formats.wheel.reader import WheelRefused, open_wheel
+from unionfs.formats.wheel.checked import WheelRefused
+from unionfs.formats.wheel.reader import open_wheel
 from unionfs.formats.zip import check
 from unionfs.formats.zip import directory as central
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
-from unionfs.control.meeting import check_private, name_of
+from resolver.where import check_private, endpoint_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,12 @@ class DaemonAbsentError(PkgviewError):
     """No daemon listens for this mount point."""
 
 
+class DaemonSilentError(PkgviewError):
+    """A daemon is there, and does not answer in time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rendezvous:
+class Endpoint:
     """Where the daemon of one mount point keeps its lock and its socket.
 
     The lock (flock(2)) is held for as long as the daemon lives: it *is* the answer to "does it
@@ -141,12 +145,12 @@ def _has_open(pid: int, file: os.stat_result) -> bool:
     return False
 
 
-def rendezvous(places: Places, mountpoint: Path) -> Rendezvous:
+def endpoint_of(places: Places, mountpoint: Path) -> Endpoint:
     """Where to meet the daemon of `mountpoint` (canonical)."""
-    return Rendezvous(directory=places.runtime, name=name_of(mountpoint))
+    return Endpoint(directory=places.runtime, name=endpoint_name(mountpoint))
 
 
-def elsewhere(places: Places, primary: Rendezvous) -> Iterator[Rendezvous]:
+def elsewhere(places: Places, primary: Endpoint) -> Iterator[Endpoint]:
     """Where the daemon may be if it was started with another XDG_RUNTIME_DIR (cron, ssh, su)."""
     for directory in (places.state / "run", Path(f"/run/user/{os.geteuid()}/pkgview")):
         if directory != primary.directory:

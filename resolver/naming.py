@@ -1,0 +1,43 @@
+"""How views and projects are named, and the least that their files say, as text.
+
+`pkgview up` with nothing to do imports this: it loads nothing that takes time. What is more to say
+of a manifest and of a project's record is said in `resolver.manifest` and
+`resolver.project.resolved`.
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def manifest_digest(manifest: bytes) -> str:
+    """The view's id: the first 128 bits of its manifest's SHA-256."""
+    return sha256(manifest).hexdigest()[:32]
+
+
+def archives_in(manifest: bytes) -> list[str]:
+    """The archives that a manifest names: canonical JSON, where quotes in texts are escaped."""
+    parts = manifest.replace(b'"bytecode":"', b'"archive":"').split(b'"archive":"')
+    return [part.partition(b'"')[0].decode() for part in parts[1:]]
+
+
+def project_key(root: str) -> str:
+    """`<name>-<hash>`: the directory's (or script's) name and 40 bits of its path's SHA-256."""
+    name = os.path.basename(root.rstrip("/"))
+    plain = "".join(
+        one if one.isascii() and (one.isalnum() or one in "._-") else "\0" for one in name
+    )
+    while "\0\0" in plain:
+        plain = plain.replace("\0\0", "\0")
+    name = plain.replace("\0", "_") or "root"
+    return f"{name[:100]}-{sha256(os.fsencode(root)).hexdigest()[:10]}"
+
+
+def project_record(root: str, views: Iterable[str]) -> bytes:
+    """A project's file: its root and each of its views, all of them in JSON already."""
+    return f'{{"root": {root}, "views": [{", ".join(views)}]}}'.encode()

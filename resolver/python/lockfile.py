@@ -1,0 +1,27 @@
+"""A lock file that is there, and what to select from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from resolver.python.project import PythonProject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """A lock file that is there. Relative paths in it are relative to its directory.
+
+    `extras` and `groups` are what to select from it (PEP 751); both are empty where the file was
+    made for one choice of them. `added` is a second lock, whose distributions come after these
+    where their names are not taken (`--with`).
+    """
+
+    path: Path
+    project: PythonProject
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    added: Lock | None = None

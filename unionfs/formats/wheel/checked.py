@@ -1,0 +1,75 @@
+"""A wheel's members as they are read: what is not as RECORD says is refused before it is used."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from resolver.errors import PkgviewError
+from unionfs.formats.wheel import record
+from unionfs.formats.zip.stream import DEFLATED, ContentError, MemberStream
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+    from unionfs.formats.zip.check import ZipFile, ZipMember
+
+_FAULTS_SHOWN = 5
+
+
+class WheelRefused(PkgviewError):  # noqa: N818 - what happened to it, as the user reads it
+    """A wheel that is not taken in; `faults` has every reason, the message the first ones."""
+
+    def __init__(self, filename: str, *faults: str) -> None:
+        shown = _printable("; ".join(faults[:_FAULTS_SHOWN]))
+        more = len(faults) - _FAULTS_SHOWN
+        super().__init__(
+            f"the wheel {_printable(filename)} is refused: {shown}"
+            + (f"; and {more} more" if more > 0 else ""),
+            remedy="It is damaged or was tampered with, or its project built it wrong: fetch it "
+            "again, or ask for another version.",
+        )
+        self.filename = filename
+        self.faults = faults
+
+
+class CheckedStream(MemberStream):
+    """A member's content, which must also have the hash that RECORD has for it."""
+
+    def __init__(
+        self, zip_file: ZipFile, member: ZipMember, row: record.Row | None, filename: str
+    ) -> None:
+        self._path = member.path
+        self._filename = filename
+        self._row = row
+        self._hash = hashlib.new(row.algorithm) if row is not None and row.algorithm else None
+        super().__init__(
+            zip_file.descriptor,
+            start=member.start,
+            packed=member.packed,
+            size=member.size,
+            crc=member.crc,
+            deflated=member.method == DEFLATED,
+        )
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """As `MemberStream`, but what is wrong is why the wheel is refused."""
+        try:
+            return super().readinto(buffer)
+        except ContentError as error:
+            raise WheelRefused(self._filename, f"{self._path!r} {error}") from error
+
+    def _block(self, block: bytes) -> None:
+        if self._hash is not None:
+            self._hash.update(block)
+
+    def _end(self) -> None:
+        if self._hash is None or self._row is None:
+            return
+        if record.encode(self._hash.digest()) != self._row.value:
+            raise ContentError(f"has another {self._row.algorithm} than RECORD says")
+
+
+def _printable(text: str) -> str:
+    """The text with what could steer a terminal spelled out: strangers chose some of it."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
