@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from resolver.binding.observer import TIME_LIMIT, Observer, OwnEyes
-from resolver.binding.rules import Binding, Bindings, Bound, Finding, Rule, decide, findings
+from resolver.binding.rules import Binding, Bound, Finding, Rule, decide, findings
+from resolver.binding.table import Bindings
 from resolver.caller.process import Caller, Identity, identity
 from resolver.caller.procfs import (
     PROC,

@@ -46,8 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from resolver.python.interpreter import Interpreter
-from resolver.python.project import PythonProject
-from resolver.python.lockfile import Lock
+    from resolver.python.project import PythonProject
 
 _TEMPORARY = "pylock.tmp-"
 _SCRATCH = ".tmp-"

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.binding.manual import Hand, Hands, Said
-from resolver.binding.rules import Binding, Bindings, Bound, Rule, decide
+from resolver.binding.rules import Binding, Bound, Rule, decide
+from resolver.binding.table import Bindings
 from resolver.caller.process import Ancestor, Caller, Identity
 from resolver.caller.procfs import Cgroup, Image, Pid, StartTime
 from resolver.manifest import ViewId

@@ -17,10 +17,10 @@ from resolver.python.selection import select
 from resolver.python.uv import run_uv, uv_binary
 
 if TYPE_CHECKING:
-    from resolver.python.lockfile import Lock
     from pathlib import Path
 
     from resolver.python.interpreter import Interpreter
+    from resolver.python.lockfile import Lock
 
     Tree = Any
     Simple = Any
