@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from resolver.errors import PkgviewError
 from resolver.python.index import uv_environment
@@ -124,11 +125,6 @@ def _refuse_missing(tree: Path, choice: Choice) -> None:
 
 def _the_wheel(made: Path, choice: Choice, into: Path) -> Path:
     """The one wheel that was built, moved to `into`; it must be the distribution that was asked."""
-    from packaging.utils import (  # noqa: PLC0415 - only after a build
-        InvalidWheelFilename,
-        parse_wheel_filename,
-    )
-
     wheels = sorted(made.glob("*.whl"))
     built = ", ".join(wheel.name for wheel in wheels) or "none"
     try:

@@ -163,7 +163,7 @@ def fits(interpreter: Interpreter, required: str) -> bool:
     simple = [clause for clause in clauses if clause]
     if len(simple) == len(clauses) and interpreter.full[-1].isdecimal():
         return all(_within(interpreter.version, clause) for clause in simple)
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - start-up
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - 10 ms
 
     try:
         return SpecifierSet(required).contains(interpreter.full, prereleases=True)

@@ -7,6 +7,7 @@ import hashlib
 import re
 import shutil
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,8 +71,6 @@ def static_editable(project: PythonProject, into: Path) -> Path:
     dynamic metadata (a version then reads 0), generated modules, compiled ones, mapped names.
     The code is taken to lie in `src/`, else beside pyproject.toml.
     """
-    import tomllib  # noqa: PLC0415 - as light as project.py
-
     table = tomllib.loads(read_input(project.root / "pyproject.toml").decode("utf-8-sig"))
     fields = table.get("project", {})
     name, version = project.name or normalised(project.root.name), project.version or "0"
