@@ -35,7 +35,7 @@ _TEXTS = ("exe", "python", "script", "module", "cwd", "view", "project")
 DIGEST = 16
 
 
-class Told(NamedTuple):
+class PathAnswer(NamedTuple):
     """Where a path leads: `root` is the project's, None where there is none.
 
     `refused`: its user may not act on it; `unreadable`: it cannot be understood. Why, only that
@@ -53,8 +53,8 @@ class Answer:
     """What is believed of a deputy's answer; without arguments, nothing is known."""
 
     seen: Caller | None = None
-    directories: Mapping[str, Told] = field(default_factory=dict)
-    scripts: Mapping[str, Told] = field(default_factory=dict)
+    directories: Mapping[str, PathAnswer] = field(default_factory=dict)
+    scripts: Mapping[str, PathAnswer] = field(default_factory=dict)
 
     def caller(self, known: Caller) -> Caller:
         """The process, with what is `known` of it by other means in the first place."""
@@ -111,19 +111,19 @@ def read(said: object, who: Identity) -> Answer:
     )
 
 
-def _places(said: object, asked: set[str | None]) -> dict[str, Told]:
+def _places(said: object, asked: set[str | None]) -> dict[str, PathAnswer]:
     if not isinstance(said, dict) or not said.keys() <= asked:
         raise ValueError("other paths than the process has")
     return {path: _told(told) for path, told in said.items()}
 
 
-def _told(said: object) -> Told:
+def _told(said: object) -> PathAnswer:
     if not isinstance(said, dict):
         raise ValueError("no object")  # noqa: TRY004 - as above
     root = _text(said, "root")
     if root is not None and not root.startswith("/"):
         raise ValueError("a project's root is no absolute path")
-    return Told(
+    return PathAnswer(
         root=root,
         view=_view(said, "view"),
         refused=_flag(said, "refused"),
@@ -156,7 +156,7 @@ def _view(said: Mapping[Any, object], name: str) -> ViewId | None:
     return view
 
 
-class Answered:
+class AnsweredState:
     """What the rules ask, answered for one look: projects by the deputy, the rest by the mount."""
 
     def __init__(
@@ -200,7 +200,7 @@ class Answered:
         return self._mount.default_view(python)
 
 
-def _candidate(told: Told | None) -> Candidate | None:
+def _candidate(told: PathAnswer | None) -> Candidate | None:
     if told is None or told.root is None:
         if told is not None and told.unreadable:
             raise PkgviewError("it belongs to a project that cannot be read")

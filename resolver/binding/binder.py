@@ -1,7 +1,7 @@
 """The front that is asked in time: from a thread id to a binding.
 
 Fast where the table has the answer, in a thread with a time limit where a process must be looked
-at, and never without an answer. What the answer is, `binding` decides.
+at, and never without an answer. What the answer is, `rules` decides.
 
 Concurrency: the table and all of `Binder` belong to the trio thread and change only between
 awaits. Threads run `observe` and `decide`, which read the table with single lookups (atomic under
@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from resolver.binding.observer import TIME_LIMIT, Observer, OwnEyes
-from resolver.binding.rules import Binding, Bindings, Bound, Finding, Rule, decide, findings
+from resolver.binding.rules import Binding, Bound, Finding, Rule, decide, findings
+from resolver.binding.table import Bindings
 from resolver.caller.process import Caller, Identity, identity
 from resolver.caller.procfs import (
     PROC,

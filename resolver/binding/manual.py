@@ -47,7 +47,7 @@ class Said(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hand:
+class ManualBinding:
     """One binding by hand, by user `uid`.
 
     Whom: `process`, `cgroup` or both; `within` are the cgroups that the process was in when it was
@@ -81,16 +81,16 @@ class Hand:
         return found or self.view
 
 
-class Hands:
+class ManualTable:
     """The table: immutable; looked up in as many steps as a process has ancestors and cgroups."""
 
-    def __init__(self, hands: Iterable[Hand] = (), *, numbered: int = 0) -> None:
+    def __init__(self, hands: Iterable[ManualBinding] = (), *, numbered: int = 0) -> None:
         self._hands = tuple(hands)
         self._numbered = numbered
         self._processes = {hand.process: hand for hand in self._hands if hand.process}
         self._cgroups = {hand.cgroup: hand for hand in self._hands if hand.cgroup}
 
-    def __iter__(self) -> Iterator[Hand]:
+    def __iter__(self) -> Iterator[ManualBinding]:
         return iter(self._hands)
 
     def __len__(self) -> int:
@@ -101,24 +101,24 @@ class Hands:
         """Whether a process may come under a binding by going somewhere."""
         return bool(self._cgroups)
 
-    def with_hand(self, hand: Hand) -> Hands:
+    def with_hand(self, hand: ManualBinding) -> ManualTable:
         """One more, last. It hides whatever was said of the same process or cgroup before."""
         number = self._numbered + 1
         kept = (old for old in self._hands if not _hidden(old, hand))
-        return Hands((*kept, replace(hand, number=number)), numbered=number)
+        return ManualTable((*kept, replace(hand, number=number)), numbered=number)
 
-    def without(self, numbers: Collection[int]) -> Hands:
+    def without(self, numbers: Collection[int]) -> ManualTable:
         """All but those."""
         kept = (hand for hand in self._hands if hand.number not in numbers)
-        return Hands(kept, numbered=self._numbered)
+        return ManualTable(kept, numbered=self._numbered)
 
     def living(
         self,
         is_alive: Callable[[Ancestor], bool],
         inode_of: Callable[[Cgroup], int | None],
-    ) -> Hands:
+    ) -> ManualTable:
         """Those whose process lives or whose cgroup is there; itself where that is all of them."""
-        kept: list[Hand] = []
+        kept: list[ManualBinding] = []
         for hand in self._hands:
             left = hand
             if left.process is not None and not is_alive(left.process):
@@ -129,17 +129,17 @@ class Hands:
                 kept.append(left)
         if tuple(kept) == self._hands:
             return self
-        return Hands(kept, numbered=self._numbered)
+        return ManualTable(kept, numbered=self._numbered)
 
-    def of_process(self, process: Ancestor) -> Hand | None:
+    def of_process(self, process: Ancestor) -> ManualBinding | None:
         """What was said of exactly that process last."""
         return self._processes.get(process)
 
-    def of_cgroup(self, cgroup: Cgroup) -> Hand | None:
+    def of_cgroup(self, cgroup: Cgroup) -> ManualBinding | None:
         """What was said of exactly that cgroup last."""
         return self._cgroups.get(cgroup)
 
-    def covering(self, caller: Caller) -> Hand | None:
+    def covering(self, caller: Caller) -> ManualBinding | None:
         """The innermost that covers a process and may."""
         near = self._nearest(caller)
         deep = self._deepest(caller)
@@ -160,15 +160,15 @@ class Hands:
             hand=hand.number,
         )
 
-    def _nearest(self, caller: Caller) -> Hand | None:
+    def _nearest(self, caller: Caller) -> ManualBinding | None:
         for one in _line(caller):
             hand = self._processes.get(one)
             if hand is not None and hand.reaches(caller.uid):
                 return hand
         return None
 
-    def _deepest(self, caller: Caller) -> Hand | None:
-        found: list[Hand] = []
+    def _deepest(self, caller: Caller) -> ManualBinding | None:
+        found: list[ManualBinding] = []
         for cgroup in caller.cgroups:
             for above in _upwards(cgroup):
                 hand = self._cgroups.get(above)
@@ -197,14 +197,14 @@ def _holds(outer: Cgroup | None, cgroups: Iterable[Cgroup]) -> bool:
     return any(outer == above for cgroup in cgroups for above in _upwards(cgroup))
 
 
-def _hidden(old: Hand, new: Hand) -> bool:
+def _hidden(old: ManualBinding, new: ManualBinding) -> bool:
     """Whether nothing is left that `old` could be found by."""
     same_process = old.process is None or old.process == new.process
     same_cgroup = old.cgroup is None or old.cgroup == new.cgroup
     return same_process and same_cgroup
 
 
-def _why(hand: Hand, caller: Caller) -> str:
+def _why(hand: ManualBinding, caller: Caller) -> str:
     """How it came to cover the process; the nearest way first."""
     if hand.process is not None:
         itself, *above = _line(caller)

@@ -1,4 +1,4 @@
-"""Building: what is no wheel becomes one, or becomes a tree to be packed as a layer.
+"""Building: what is no wheel becomes one.
 
 All builds run the distribution's own code, by way of uv, in uv's isolated build environment, with
 the target interpreter. A directory is built where it lies, as pip and uv do: a copy would lose
@@ -8,8 +8,6 @@ what its build may look for around it (a repository, a sibling's files). Its bac
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import re
 import shutil
@@ -20,26 +18,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from resolver.errors import PkgviewError
-from resolver.inputs import read_input
-from resolver.python.directurl import of_directory
 from resolver.python.index import uv_environment
 from resolver.python.requirements import normalised
 from resolver.python.selection import Choice, Source
 from resolver.python.uv import explanation_of, refuse_undecodable, run_child, uv_binary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from resolver.python.interpreter import Interpreter
-    from resolver.python.project import PythonProject
 
 SHOWN_LINES = 30
 """Of a failed build's output: the last ones, where the reason is."""
 
-_BUILD_FILES = ("pyproject.toml", "setup.cfg", "setup.py")
-_NOT_THE_DISTRIBUTION = frozenset({"uv_cache.json", "uv_build.json"})
 _GIT_PROTOCOLS = "file:git:http:https:ssh"
 """Not `ext`, which runs any command that an address names."""
 
@@ -80,7 +74,7 @@ async def build_wheel(  # noqa: PLR0913 - all but what and whither by name
             _refuse_missing(tree, choice)
         made = scratch / "wheel"
         arguments = ["build", "--wheel", "--no-create-gitignore", f"--out-dir={made}"]
-        await _uv(
+        await build_with_uv(
             [*arguments, f"--python={interpreter.executable}", "--", str(tree)],
             cwd=tree if tree.is_dir() else scratch,
             what=what,
@@ -89,90 +83,7 @@ async def build_wheel(  # noqa: PLR0913 - all but what and whither by name
         return _the_wheel(made, choice, into)
 
 
-async def build_editable(
-    directory: Path,
-    interpreter: Interpreter,
-    into: Path,
-    *,
-    offline: bool = False,
-    within: Path | None = None,
-) -> Path:
-    """Install `directory` editable (PEP 660) and make of it a tree in the shape of a wheel.
-
-    The result, `into`, holds `purelib/` (the `.pth` or finder, and `.dist-info`) and, where the
-    distribution brings scripts that are no entry points, `scripts/`. Scripts of entry points are
-    left out: whoever makes a view writes them, for its own interpreter. RECORD is written anew.
-    `within` is as for `build_wheel`.
-    """
-    with tempfile.TemporaryDirectory(prefix="pkgview-build-", dir=within) as name:
-        target = Path(name) / "target"
-        await _uv(
-            [
-                *("pip", "install", "--no-deps"),
-                f"--python={interpreter.executable}",
-                f"--target={target}",
-                "--link-mode=copy",
-                "--reinstall",
-                "--editable",
-                str(directory),
-            ],
-            cwd=directory,
-            what=f"cannot build {directory} for editing",
-            offline=offline,
-        )
-        await trio.to_thread.run_sync(_shape, target, into)
-    return into
-
-
-def static_editable(project: PythonProject, into: Path) -> Path:
-    """The same tree as `build_editable` makes, from what pyproject.toml says, running no code.
-
-    For use without activation, which may not build. What only the back end knows is missing:
-    dynamic metadata (a version then reads 0), generated modules, compiled ones, mapped names.
-    The code is taken to lie in `src/`, else beside pyproject.toml.
-    """
-    import tomllib  # noqa: PLC0415 - as light as project.py
-
-    table = tomllib.loads(read_input(project.root / "pyproject.toml").decode("utf-8-sig"))
-    fields = table.get("project", {})
-    name, version = project.name or normalised(project.root.name), project.version or "0"
-    stem = name.replace("-", "_")
-    code = project.root / "src" if (project.root / "src").is_dir() else project.root
-    _refuse_line_break(str(code))
-    purelib = into / "purelib"
-    info = purelib / f"{stem}-{re.sub(r'[^A-Za-z0-9.+!]+', '_', version)}.dist-info"
-    info.mkdir(parents=True)
-    (purelib / f"__editable__.{stem}.pth").write_text(f"{code}\n")
-    metadata = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
-    if project.requires_python:
-        metadata.append(f"Requires-Python: {project.requires_python}")
-    dependencies = fields.get("dependencies", [])
-    if isinstance(dependencies, list):
-        metadata += [f"Requires-Dist: {one}" for one in dependencies if isinstance(one, str)]
-    (info / "METADATA").write_text("".join(f"{_one_line(line)}\n" for line in metadata))
-    (info / "WHEEL").write_text(
-        "Wheel-Version: 1.0\nGenerator: pkgview\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    )
-    if points := "".join(_entry_points(fields)):
-        (info / "entry_points.txt").write_text(points)
-    (info / "INSTALLER").write_text("pkgview")
-    (info / "direct_url.json").write_bytes(of_directory(project.root, editable=True))
-    _write_record(purelib, info)
-    return into
-
-
-def editable_key(directory: Path, interpreter: Interpreter) -> str:
-    """What an editable build follows from: its build files' bytes and the interpreter's tag."""
-    digest = hashlib.sha256(f"editable 1\0{directory}\0{interpreter.tag}\0".encode())
-    for name in _BUILD_FILES:
-        path = directory / name
-        data = read_input(path) if path.is_file() else b""
-        digest.update(f"{name}\0{len(data)}\0".encode())
-        digest.update(data)
-    return digest.hexdigest()
-
-
-async def _uv(arguments: Sequence[str], *, cwd: Path, what: str, offline: bool) -> None:
+async def build_with_uv(arguments: Sequence[str], *, cwd: Path, what: str, offline: bool) -> None:
     """Run uv for a build; a failure shows the end of the build's own output."""
     environ = {**os.environ, **uv_environment(cwd)}
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PYTHON"):
@@ -214,11 +125,6 @@ def _refuse_missing(tree: Path, choice: Choice) -> None:
 
 def _the_wheel(made: Path, choice: Choice, into: Path) -> Path:
     """The one wheel that was built, moved to `into`; it must be the distribution that was asked."""
-    from packaging.utils import (  # noqa: PLC0415 - only after a build
-        InvalidWheelFilename,
-        parse_wheel_filename,
-    )
-
     wheels = sorted(made.glob("*.whl"))
     built = ", ".join(wheel.name for wheel in wheels) or "none"
     try:
@@ -308,87 +214,3 @@ async def _checked_out(choice: Choice, tree: Path, *, offline: bool) -> None:
 def _masked(text: str) -> str:
     """Without the passwords of addresses."""
     return re.sub(r"://[^/\s@]+@", "://****@", text)
-
-
-def _shape(target: Path, into: Path) -> None:
-    """Sort uv's `--target` directory into purelib and scripts, and write its RECORD anew."""
-    infos = list(target.glob("*.dist-info"))
-    if len(infos) != 1:
-        raise PkgviewError(
-            f"an editable build made {len(infos)} distributions, not one",
-            remedy="Tell the authors of its build back end.",
-        )
-    for unwanted in _NOT_THE_DISTRIBUTION:
-        (infos[0] / unwanted).unlink(missing_ok=True)
-    (infos[0] / "INSTALLER").write_text("pkgview")
-    (target / ".lock").unlink(missing_ok=True)
-    scripts = target / "bin"
-    into.mkdir(parents=True, exist_ok=True)
-    if scripts.is_dir():
-        generated = set(_script_names(infos[0] / "entry_points.txt"))
-        kept = [path for path in scripts.iterdir() if path.name not in generated]
-        for path in kept:
-            (into / "scripts").mkdir(exist_ok=True)
-            shutil.move(path, into / "scripts" / path.name)
-            _make_relocatable(into / "scripts" / path.name)
-        shutil.rmtree(scripts)
-    purelib = Path(shutil.move(target, into / "purelib"))
-    _write_record(purelib, purelib / infos[0].name)
-
-
-def _make_relocatable(script: Path) -> None:
-    """Give a Python script the shebang that wheels have, for the view to fill in."""
-    data = script.read_bytes()
-    first, newline, rest = data.partition(b"\n")
-    if first.startswith(b"#!") and b"python" in first:
-        script.write_bytes(b"#!python" + newline + rest)
-
-
-def _script_names(entry_points: Path) -> Iterator[str]:
-    """The names of console and GUI scripts."""
-    if not entry_points.is_file():
-        return
-    section = ""
-    for line in entry_points.read_text("utf-8").splitlines():
-        if line.startswith("["):
-            section = line.strip("[] ")
-        elif section in {"console_scripts", "gui_scripts"} and "=" in line:
-            yield line.partition("=")[0].strip()
-
-
-def _entry_points(fields: dict[str, object]) -> Iterator[str]:
-    """`[project.scripts]` and its kin as the lines of entry_points.txt."""
-    groups = {"console_scripts": fields.get("scripts"), "gui_scripts": fields.get("gui-scripts")}
-    further = fields.get("entry-points")
-    groups |= further if isinstance(further, dict) else {}
-    for group, entries in groups.items():
-        if isinstance(entries, dict) and entries:
-            yield f"[{_one_line(group)}]\n"
-            yield from (f"{_one_line(key)} = {_one_line(str(v))}\n" for key, v in entries.items())
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _refuse_line_break(path: str) -> None:
-    if "\n" in path or "\r" in path:
-        raise PkgviewError(
-            f"{path!r} cannot be used: its name has a line break",
-            remedy="Give the directory another name.",
-        )
-
-
-def _write_record(purelib: Path, info: Path) -> None:
-    """RECORD as the specification of installed projects wants it, paths relative to purelib."""
-    record = info / "RECORD"
-    record.unlink(missing_ok=True)
-    lines = []
-    for path in sorted(path for path in purelib.rglob("*") if path.is_file()):
-        data = path.read_bytes()
-        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-        name = str(path.relative_to(purelib))
-        quoted = '"' + name.replace('"', '""') + '"' if set(name) & set(',"') else name
-        lines.append(f"{quoted},sha256={digest},{len(data)}\n")
-    lines.append(f"{info.name}/RECORD,,\n")
-    record.write_text("".join(lines))

@@ -307,7 +307,7 @@ def _preferred(path: Path) -> bytes:
 
 def _versions(base: Lock, interpreter: Interpreter) -> tuple[str, ...]:
     """The versions that a lock gives this interpreter, as constraints."""
-    from resolver.python.selection import select  # noqa: PLC0415 - `--with` only
+    from resolver.python.selection import select  # noqa: PLC0415 - start-up: `--with` only
 
     chosen = select(base, interpreter)
     return tuple(f"{one.name}=={one.version}" for one in chosen if one.version is not None)

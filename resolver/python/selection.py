@@ -101,8 +101,8 @@ def select(
 
     `extras` and `groups` replace the lock's own choice (`Lock.extras`). With `no_build` each
     distribution that would have to be built is an error, all of them in one, but for the project
-    itself where it is to be installed editable: `resolver.python.build.static_editable` serves it
-    without running its code.
+    itself where it is to be installed editable: `resolver.python.editable.static_editable` serves
+    it without running its code.
     """
     chosen = _chosen(
         lock.path,

@@ -43,7 +43,7 @@ sys.path.insert(0, {root!r})
 from unionfs.daemon import process, respawn, server, supervisor
 from unionfs.view.filesystem import Filesystem
 
-lives.LONGEST_PAUSE = 0.5
+respawn.LONGEST_PAUSE = 0.5
 supervisor.UNSERVED_SECONDS = supervisor.DRAIN_SECONDS = 1.0
 
 def lies(name):
@@ -77,7 +77,7 @@ def faulty_readers(self, node):
 
 server.assemble, Filesystem.lookup = faulty_assemble, faulty_lookup
 Filesystem.cached, Filesystem.readers = faulty_cached, faulty_readers
-sys.exit(daemon.main([one for one in sys.argv[1:] if one.startswith("--")]))
+sys.exit(process.main([one for one in sys.argv[1:] if one.startswith("--")]))
 """
 
 

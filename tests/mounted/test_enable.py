@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.python.interpreter import find_interpreter
+from resolver.python.discovery import find_interpreter
 from unionfs.control.endpoint import endpoint_of
 from unionfs.environment import taught
 

@@ -55,7 +55,7 @@ def idle(held, life):
     return run(held, life)
 
 server.run = idle
-sys.exit(daemon.main([one for one in sys.argv[1:] if one.startswith("--")]))
+sys.exit(process.main([one for one in sys.argv[1:] if one.startswith("--")]))
 """
 """A daemon whose server reads nothing from the kernel, so that workers answer all."""
 

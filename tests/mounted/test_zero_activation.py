@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.python.interpreter import find_interpreter
+from resolver.python.discovery import find_interpreter
 from unionfs.control.endpoint import endpoint_of
 from unionfs.environment.wait import QUIET
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.binding.rules import Binding, Bindings, Bound, Candidate, Rule, decide
+from resolver.binding.rules import Binding, Bound, Candidate, Rule, decide
+from resolver.binding.table import Bindings
 from resolver.caller.process import Ancestor, Caller, Identity, as_view
 from resolver.caller.procfs import Image, Pid, StartTime
 from resolver.manifest import ViewId

@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resolver.binding.manual import Hand, Hands, Said
+from resolver.binding.manual import ManualBinding, ManualTable, Said
 from resolver.caller.process import Ancestor, as_view
 from resolver.caller.procfs import Absence, Cgroup, Pid, StartTime, read_stat
 from resolver.errors import PkgviewError
@@ -50,7 +50,7 @@ class ManualBindings:
         self._path = places.state / "bindings" / f"{name}.json"
         self._directories: dict[Cgroup, Path | None] = {}
         self._made: set[Cgroup] = set()
-        self.hands = Hands()
+        self.hands = ManualTable()
         self._load()
         self.prune()
 
@@ -65,7 +65,7 @@ class ManualBindings:
             hands = hands.living(lambda _: True, self._inode)
         return hands.binding(caller, view_of)
 
-    def bind(self, hand: Hand) -> Hand:
+    def bind(self, hand: ManualBinding) -> ManualBinding:
         """Keep one more; returns it with its number. `PkgviewError` where it cannot be kept."""
         self.prune()
         if len(self.hands) >= MOST_HANDS:
@@ -115,7 +115,7 @@ class ManualBindings:
 
     # On the disk
 
-    def _save(self, hands: Hands, made: set[Cgroup]) -> None:
+    def _save(self, hands: ManualTable, made: set[Cgroup]) -> None:
         """Write the file; the table in memory follows even where that fails."""
         self.hands, self._made = hands, made
         bound = {hand.cgroup for hand in hands if hand.cgroup} | made
@@ -161,10 +161,10 @@ class ManualBindings:
             logger.warning("%s is left aside: %r", self._path, error)
 
 
-def _hand(fields: dict[str, Any]) -> Hand:
+def _hand(fields: dict[str, Any]) -> ManualBinding:
     view = fields["view"]
     process = fields["process"]
-    return Hand(
+    return ManualBinding(
         uid=int(fields["uid"]),
         said=Said(fields["said"]),
         process=None if process is None else Ancestor(Pid(process[0]), StartTime(process[1])),

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command, by default the one that this process was started with; ends the process."""
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["up"]:
-        from unionfs.cli import quick  # noqa: PLC0415 - beside its condition
+        from unionfs.cli import quick  # noqa: PLC0415 - other commands do without
 
         if quick.up(given[1:]):
             sys.exit(0)

@@ -38,7 +38,7 @@ _FLAGS = ("--offline", "--frozen")
 """Options that change nothing where nothing has to be resolved or fetched."""
 
 
-class Asked:
+class Arguments:
     """What can be asked for here."""
 
     __slots__ = ("directory", "extras", "groups")
@@ -63,9 +63,9 @@ def up(arguments: Sequence[str]) -> bool:
         sys.exit(console.INTERRUPTED)
 
 
-def understood(arguments: Sequence[str]) -> Asked | None:
+def understood(arguments: Sequence[str]) -> Arguments | None:
     """What the arguments ask for; None: something that is not known here."""
-    asked = Asked()
+    asked = Arguments()
     rest = list(arguments)
     directories = []
     while rest:
@@ -88,7 +88,7 @@ def understood(arguments: Sequence[str]) -> Asked | None:
     return asked
 
 
-def _up(asked: Asked, began: float) -> bool:
+def _up(asked: Arguments, began: float) -> bool:
     found = remembered.situation(
         os.path.realpath(asked.directory), asked.extras, asked.groups, os.environ
     )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from resolver.binding.binder import FRESH
-from resolver.binding.manual import Hand, Said
+from resolver.binding.manual import ManualBinding, Said
 from resolver.caller.process import Ancestor, as_view
 from resolver.caller.procfs import (
     Absence,
@@ -97,7 +97,7 @@ class Operations:
 
         `process`: [pid, start time], or "self" for whoever asks; `cgroup`: [controllers, path];
         `entered`: the name of the cgroup that the process has made for itself; `project`, `view`,
-        `python`, `said`: as in `Hand`.
+        `python`, `said`: as in `ManualBinding`.
         """
         async with self._changing:
             hand = await trio.to_thread.run_sync(self._wanted, request)
@@ -150,7 +150,7 @@ class Operations:
 
     # In threads
 
-    def _wanted(self, request: Request) -> Hand:
+    def _wanted(self, request: Request) -> ManualBinding:
         given = request.arguments
         uid = request.peer.uid
         process = self._process_of(request) if given.get("process") else None
@@ -176,12 +176,12 @@ class Operations:
             said = Said(_text(given, "said") or Said.BIND)
         except ValueError as error:
             raise PkgviewError("it does not say which command asks") from error
-        return Hand(
+        return ManualBinding(
             uid=uid, said=said, process=process, within=within, cgroup=cgroup, inode=inode,
             project=project, view=known, python=_text(given, "python"), since=time.time(),
         )  # fmt: skip
 
-    def _taken(self, request: Request) -> tuple[Hand, ...]:
+    def _taken(self, request: Request) -> tuple[ManualBinding, ...]:
         hands, given = self._by_hand.hands, request.arguments
         if given.get("all") is True:
             return tuple(hands)
@@ -273,7 +273,7 @@ def _text(given: Mapping[str, Any], name: str) -> str | None:
 # As JSON
 
 
-def _described(hand: Hand) -> dict[str, Any]:
+def _described(hand: ManualBinding) -> dict[str, Any]:
     return {
         "pid": None if hand.process is None else hand.process.pid,
         "cgroup": None if hand.cgroup is None else hand.cgroup.path,

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -293,8 +294,6 @@ def _start(places: Places, claimed: Claim, command: Sequence[str]) -> int:
 
 def _read_until_closed(number: int, seconds: float) -> bytes | None:
     """All that comes through a pipe, None if it is still open after `seconds`."""
-    import select  # noqa: PLC0415 - only a start needs it
-
     deadline = time.monotonic() + seconds
     poll = select.poll()
     poll.register(number, select.POLLIN)

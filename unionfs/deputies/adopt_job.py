@@ -68,7 +68,7 @@ def confine() -> None:
         raise OSError(ctypes.get_errno(), "capset")
 
 
-class Handed:
+class HandedFiles:
     """Files as a deputy hands them over."""
 
     def __init__(self, end: socket.socket) -> None:
@@ -94,7 +94,7 @@ class Handed:
         raise PkgviewError(f"{what} is no regular file, or too large")
 
 
-def adopt(places: Places, view: ViewId, handed: Handed) -> None:
+def adopt(places: Places, view: ViewId, handed: HandedFiles) -> None:
     """Take it over; `PkgviewError` or `LayerError`, and then nothing of it is served."""
     with open(handed.file("", LARGEST_MANIFEST), "rb") as file:  # noqa: PTH123 - a descriptor
         manifest = Manifest.from_bytes(file.read(LARGEST_MANIFEST + 1), expected=view)
@@ -129,7 +129,7 @@ def main() -> int:
     answer = {}
     with socket.socket(fileno=os.dup(0)) as end:
         try:
-            adopt(places, ViewId(view), Handed(end))
+            adopt(places, ViewId(view), HandedFiles(end))
         except (PkgviewError, LayerError, OSError, MemoryError) as error:
             answer = {"what": str(error)}
     sys.stdout.write(json.dumps(answer) + "\n")

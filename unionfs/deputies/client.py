@@ -24,7 +24,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from resolver.binding.answers import Answer, Answered, read
+from resolver.binding.answers import Answer, AnsweredState, read
 from resolver.binding.observer import TIME_LIMIT, OwnEyes, Seen
 from resolver.caller.process import Caller, ancestors, as_view
 from resolver.caller.procfs import Absence, Account, Tid, read_cgroup, read_status
@@ -94,7 +94,7 @@ class Deputies:
             view = said.get("view") if isinstance(said, dict) else None
             return as_view(view) if isinstance(view, str) else None
 
-        return Seen(caller, Answered(answer, self._own.state, view_of))
+        return Seen(caller, AnsweredState(answer, self._own.state, view_of))
 
     def patience(self, uid: int) -> float:
         """Longer for the first of a user's: whoever is early waits instead of seeing nothing."""

@@ -40,7 +40,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resolver.binding.answers import Answer, Told, write
+from resolver.binding.answers import Answer, PathAnswer, write
 from resolver.caller.process import identity, observe
 from resolver.caller.procfs import Absence, Tid, read_environ
 from resolver.errors import PkgviewError
@@ -123,21 +123,21 @@ class Deputy:
         places = self._places(tid)
         known = self._known_at(places)
 
-        def told(path: str, ask: Callable[[str, int], Candidate | None]) -> Told:
+        def told(path: str, ask: Callable[[str, int], Candidate | None]) -> PathAnswer:
             try:
                 found = ask(path, self._uid)
             except PkgviewError:
-                return Told(unreadable=True)
+                return PathAnswer(unreadable=True)
             if found is None:
-                return Told()
+                return PathAnswer()
             if found.refused:
-                return Told(root=found.root, refused=True)
+                return PathAnswer(root=found.root, refused=True)
             view = known.view_of(found.root, seen.python) if self._is_own(places.state) else None
             if view is not None:
                 if len(self._where) >= MOST_KEPT:
                     self._where.clear()
                 self._where[view] = places
-            return Told(root=found.root, view=view)
+            return PathAnswer(root=found.root, view=view)
 
         directories = {path for path in (seen.project, seen.cwd) if path and path[0] == "/"}
         scripts = {seen.script} - {None, ""}

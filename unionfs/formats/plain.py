@@ -94,7 +94,7 @@ class _Tree:
 
 
 class ZipLayer(_Tree):
-    """The members of a Zip file that `zipcheck` finds sound, as they are.
+    """The members of a Zip file that `zip.check` finds sound, as they are.
 
     Opening reads all of it: that is what its digests cost. Raises `PkgviewError`. Threads may
     share it.

@@ -36,7 +36,7 @@ def ensure_default(places: Places, store: Store, registry: Registry) -> ViewId:
     view = default_view(places, None)
     if view is not None and _is_whole(places, store, registry, view):
         return view
-    from resolver.python.interpreter import find_interpreter  # noqa: PLC0415 - hardly ever needed
+    from resolver.python.discovery import find_interpreter  # noqa: PLC0415 - hardly ever needed
     from unionfs.formats.python.generated import bare_manifest  # noqa: PLC0415 - the same
     from unionfs.publishing.publish import publish  # noqa: PLC0415 - the same
 

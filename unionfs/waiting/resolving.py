@@ -37,7 +37,8 @@ from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from resolver.project import resolved, trust
 from resolver.project.freshness import Freshness
-from resolver.python.interpreter import find_interpreter, fits, inspect
+from resolver.python.discovery import find_interpreter, fits
+from resolver.python.interpreter import inspect
 from unionfs.control import jobs
 from unionfs.control.jobs import Job
 from unionfs.publishing.resolve_job import Snapshot, project_at, refusal, shown

@@ -23,7 +23,8 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.project import resolved
-from resolver.python.interpreter import find_interpreter, inspect
+from resolver.python.discovery import find_interpreter
+from resolver.python.interpreter import inspect
 from resolver.python.target import python_of
 from unionfs.control.endpoint import endpoint_of
 from unionfs.formats.python.generated import bare_manifest, waiting_layer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from resolver.binding.answers import LONGEST, Answer, Answered, Told, read, write
+from resolver.binding.answers import LONGEST, Answer, AnsweredState, PathAnswer, read, write
 from resolver.binding.rules import Binding, Candidate, Rule, decide
 from resolver.caller.process import MOST_SHOWN, Ancestor, Caller, Identity
 from resolver.caller.procfs import Cgroup, Image, Pid, StartTime
@@ -36,8 +36,11 @@ SEEN = Caller(
 )
 ANSWER = Answer(
     seen=SEEN,
-    directories={"/home/u/p": Told(root="/home/u/p", view=VIEW), "/home/u/\udcff": Told()},
-    scripts={"/home/u/p/run.py": Told(root="/home/u/p", view=VIEW)},
+    directories={
+        "/home/u/p": PathAnswer(root="/home/u/p", view=VIEW),
+        "/home/u/\udcff": PathAnswer(),
+    },
+    scripts={"/home/u/p/run.py": PathAnswer(root="/home/u/p", view=VIEW)},
 )
 
 
@@ -75,7 +78,7 @@ class Nothing:
 
 def decided(answer: Answer) -> Binding:
     known = Caller(identity=WHO, uid=1000)
-    state = Answered(answer, Mount(), lambda *_: None)
+    state = AnsweredState(answer, Mount(), lambda *_: None)
     return decide(answer.caller(known), state, Nothing())
 
 
@@ -89,11 +92,13 @@ def test_the_rules_hold_for_it() -> None:
     binding = decided(ANSWER)
     assert (binding.rule, binding.view, binding.project) == (Rule.SCRIPT, VIEW, "/home/u/p")
     assert decided(Answer()).view == DEFAULT
-    refused = replace(ANSWER, scripts={}, directories={"/home/u/p": Told(root="/x", refused=True)})
+    refused = replace(
+        ANSWER, scripts={}, directories={"/home/u/p": PathAnswer(root="/x", refused=True)}
+    )
     binding = decided(refused)
     assert (binding.rule, binding.view) == (Rule.DEFAULT, DEFAULT)
     assert binding.refused is not None
-    unreadable = replace(ANSWER, scripts={}, directories={"/home/u/p": Told(unreadable=True)})
+    unreadable = replace(ANSWER, scripts={}, directories={"/home/u/p": PathAnswer(unreadable=True)})
     assert (decided(unreadable).rule, decided(unreadable).view) == (Rule.CWD, None)
 
 
@@ -115,7 +120,7 @@ def test_a_view_of_another_python_is_one_more_question() -> None:
         asked.append((project, python))
         return VIEW
 
-    state = Answered(ANSWER, Mount(), ask)
+    state = AnsweredState(ANSWER, Mount(), ask)
     assert state.view_of("/home/u/p", "3.11") == VIEW
     assert asked == []
     assert state.view_of("/home/u/above", "3.12") == VIEW
@@ -140,13 +145,13 @@ def test_a_view_of_another_python_is_one_more_question() -> None:
         {"runs_from": "A" * 32},
         {"directories": None},
         {"directories": []},
-        {"directories": {"/etc": Told()._asdict()}},
+        {"directories": {"/etc": PathAnswer()._asdict()}},
         {"directories": {"/home/u/p": []}},
         {"directories": {"/home/u/p": {}}},
-        {"directories": {"/home/u/p": {**Told()._asdict(), "root": "relative"}}},
-        {"directories": {"/home/u/p": {**Told()._asdict(), "view": "x" * 32}}},
-        {"directories": {"/home/u/p": {**Told()._asdict(), "refused": 1}}},
-        {"scripts": {"/home/u/p": Told()._asdict()}},
+        {"directories": {"/home/u/p": {**PathAnswer()._asdict(), "root": "relative"}}},
+        {"directories": {"/home/u/p": {**PathAnswer()._asdict(), "view": "x" * 32}}},
+        {"directories": {"/home/u/p": {**PathAnswer()._asdict(), "refused": 1}}},
+        {"scripts": {"/home/u/p": PathAnswer()._asdict()}},
     ],
 )
 def test_what_no_honest_deputy_says_is_refused(change: dict[str, Any]) -> None:
@@ -167,8 +172,10 @@ def test_a_long_program_is_cut() -> None:
 
 
 def test_an_unreadable_project_says_nothing_of_what_is_in_it() -> None:
-    state = Answered(
-        replace(ANSWER, directories={"/home/u/p": Told(unreadable=True)}), Mount(), lambda *_: None
+    state = AnsweredState(
+        replace(ANSWER, directories={"/home/u/p": PathAnswer(unreadable=True)}),
+        Mount(),
+        lambda *_: None,
     )
     with pytest.raises(PkgviewError, match="cannot be read"):
         state.project_of("/home/u/p", 1000)

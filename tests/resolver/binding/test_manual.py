@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.binding.manual import Hand, Hands, Said
-from resolver.binding.rules import Binding, Bindings, Bound, Rule, decide
+from resolver.binding.manual import ManualBinding, ManualTable, Said
+from resolver.binding.rules import Binding, Bound, Rule, decide
+from resolver.binding.table import Bindings
 from resolver.caller.process import Ancestor, Caller, Identity
 from resolver.caller.procfs import Cgroup, Image, Pid, StartTime
 from resolver.manifest import ViewId
@@ -45,18 +46,18 @@ def caller(
     )
 
 
-def hand(**fields: Any) -> Hand:  # noqa: ANN401
-    return Hand(**{"uid": 5, "said": Said.BIND, "view": A, **fields})
+def hand(**fields: Any) -> ManualBinding:  # noqa: ANN401
+    return ManualBinding(**{"uid": 5, "said": Said.BIND, "view": A, **fields})
 
 
-def table(*hands: Hand) -> Hands:
-    made = Hands()
+def table(*hands: ManualBinding) -> ManualTable:
+    made = ManualTable()
     for one in hands:
         made = made.with_hand(one)
     return made
 
 
-def number(hands: Hands, who: Caller) -> int:
+def number(hands: ManualTable, who: Caller) -> int:
     """Which binding covers it, counted from 1; 0 for none."""
     found = hands.covering(who)
     return found.number if found else 0
@@ -128,7 +129,7 @@ def test_a_cgroup_is_covered_with_those_inside_and_no_namesake() -> None:
         ),
     ],
 )
-def test_the_innermost_holds(hands: list[Hand], who: Caller, expected: int) -> None:
+def test_the_innermost_holds(hands: list[ManualBinding], who: Caller, expected: int) -> None:
     assert number(table(*hands), who) == expected
 
 
@@ -178,7 +179,7 @@ def test_which_view_a_python_gets() -> None:
     def view_of(project: str, python: str | None) -> ViewId | None:
         return made.get((project, python))
 
-    def told(one: Hand, python: str | None) -> ViewId | None:
+    def told(one: ManualBinding, python: str | None) -> ViewId | None:
         binding = table(one).binding(caller(10, python=python), view_of)
         assert binding is not None
         assert (binding.rule, binding.project, binding.hand) == (Rule.BY_HAND, one.project, 1)
@@ -212,7 +213,7 @@ def test_it_says_by_which_way() -> None:
 class State:
     """Projects' views may change; the table is what the test makes it."""
 
-    def __init__(self, hands: Hands, view: ViewId) -> None:
+    def __init__(self, hands: ManualTable, view: ViewId) -> None:
         self.hands, self.view = hands, view
 
     def by_hand(self, who: Caller) -> Binding | None:
@@ -247,7 +248,7 @@ def test_a_running_program_keeps_the_view_of_the_same_binding() -> None:
     python = caller(10, is_interpreter=True, exe="/python", command=b"c")
     shell = caller(11)
     earlier = Bindings(lambda *_: True)
-    state = State(Hands(), A)
+    state = State(ManualTable(), A)
     assert seen(python, state, earlier).rule is Rule.DEFAULT
     bound = [hand(process=process(pid), view=None, project=SHOP) for pid in (10, 11)]
     state.hands = table(*bound)
@@ -268,7 +269,7 @@ def test_a_running_program_keeps_the_view_of_the_same_binding() -> None:
     # A binding that has ended leaves what it gave; one that was taken back does not.
     last = state.hands.of_process(process(10))
     assert last is not None
-    state.hands = Hands()
+    state.hands = ManualTable()
     assert seen(python, state, earlier).rule is Rule.EARLIER
     assert seen(python, state, earlier).view == B
     earlier.forget(last.number)
@@ -293,7 +294,7 @@ def test_the_table_is_a_list_that_is_searched(
     steps: list[tuple[dict[str, Any], int, int]], line: list[int], path: str | None
 ) -> None:
     """Against a list of all that was said last and not taken back, looked through from its end."""
-    hands, said = Hands(), list[Hand]()
+    hands, said = ManualTable(), list[ManualBinding]()
     for made, (fields, uid, taken) in enumerate(steps, start=1):
         hands = hands.with_hand(hand(uid=uid, **fields))
         new = hand(uid=uid, number=made, **fields)
@@ -304,7 +305,7 @@ def test_the_table_is_a_list_that_is_searched(
         said = [one for one in said if one.number != taken]
     who = caller(line[0], *line[1:], inside=(cgroup(path),) if path else ())
 
-    def last(**fields: Any) -> Hand | None:  # noqa: ANN401
+    def last(**fields: Any) -> ManualBinding | None:  # noqa: ANN401
         ((name, value),) = fields.items()
         found = [one for one in said if getattr(one, name) == value]
         return found[-1] if found and found[-1].uid in {0, 5} else None

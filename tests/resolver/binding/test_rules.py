@@ -18,7 +18,8 @@ import trio
 
 from resolver.binding import binder as module
 from resolver.binding.binder import Binder
-from resolver.binding.rules import Binding, Bindings, Bound, Candidate, Rule, decide
+from resolver.binding.rules import Binding, Bound, Candidate, Rule, decide
+from resolver.binding.table import Bindings
 from resolver.caller.process import Ancestor, Caller, Identity
 from resolver.caller.procfs import Image, Pid, StartTime, Tid
 from resolver.errors import PkgviewError

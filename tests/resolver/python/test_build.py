@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.python.build import build_editable, build_wheel, editable_key, static_editable
+from resolver.python.build import build_wheel
+from resolver.python.editable import build_editable, editable_key, static_editable
 from resolver.python.lock import lock
 from resolver.python.selection import Choice, Source, select
 

@@ -15,7 +15,8 @@ import pytest
 
 from resolver.errors import PkgviewError
 from resolver.python import probe
-from resolver.python.interpreter import Interpreter, find_interpreter, inspect
+from resolver.python.discovery import find_interpreter
+from resolver.python.interpreter import Interpreter, inspect
 from resolver.python.project import Origin, PythonProject, Settings
 
 if TYPE_CHECKING:

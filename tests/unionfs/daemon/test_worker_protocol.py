@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 VIEW = ViewId("a" * 32)
 
 
-class Meeting:
+class Channel:
     """The channel, and what servers are made of."""
 
     def __init__(self, theirs: socket.socket, ours: socket.socket) -> None:
@@ -48,15 +48,15 @@ class Meeting:
 
 
 @pytest.fixture
-def meeting() -> Iterator[Meeting]:
+def channel() -> Iterator[Channel]:
     kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK
     theirs, ours = socket.socketpair(socket.AF_UNIX, kind)
     with theirs, ours:
-        yield Meeting(theirs, ours)
+        yield Channel(theirs, ours)
 
 
-async def test_each_is_told_its_own(meeting: Meeting) -> None:
-    worker, server = meeting.worker(), meeting.server()
+async def test_each_is_told_its_own(channel: Channel) -> None:
+    worker, server = channel.worker(), channel.server()
 
     async def ask(tid: int) -> None:
         assert await worker(tid) == f"{tid:032}"
@@ -67,7 +67,7 @@ async def test_each_is_told_its_own(meeting: Meeting) -> None:
             async with trio.open_nursery() as asking:
                 asking.start_soon(ask, 99)  # before anybody is there
                 await trio.sleep(0.05)
-                tasks.start_soon(server.hold, meeting.leaving)
+                tasks.start_soon(server.hold, channel.leaving)
                 for tid in range(20, 520):
                     asking.start_soon(ask, tid)
             with pytest.raises(FileSystemError) as caught:
@@ -82,9 +82,9 @@ async def test_each_is_told_its_own(meeting: Meeting) -> None:
 
 
 @pytest.mark.parametrize("how", ["leaves", "dead"])
-async def test_the_next_server_is_asked(meeting: Meeting, how: str) -> None:
+async def test_the_next_server_is_asked(channel: Channel, how: str) -> None:
     """Also where the last one is dead, and its end of the connection is still open."""
-    worker, first = meeting.worker(), meeting.server()
+    worker, first = channel.worker(), channel.server()
     found: list[ViewId] = []
     told = trio.Event()
 
@@ -100,17 +100,17 @@ async def test_the_next_server_is_asked(meeting: Meeting, how: str) -> None:
             tasks.start_soon(worker.tend)
             with trio.CancelScope() as frozen:
                 async with trio.open_nursery() as dead:
-                    dead.start_soon(first.hold, meeting.leaving)
+                    dead.start_soon(first.hold, channel.leaving)
                     tasks.start_soon(ask)
                     await trio.sleep(0.1)
                     assert first.pids
                     if how == "leaves":
-                        meeting.leaving.set()
+                        channel.leaving.set()
                     else:
                         kept = socket.socket(fileno=_last_descriptor(first))
                         frozen.cancel()
             second = WorkerLinks(
-                meeting.ours, Siblings(), current=answers, look_into=meeting.opened.append
+                channel.ours, Siblings(), current=answers, look_into=channel.opened.append
             )
             tasks.start_soon(second.hold, trio.Event())
             if how == "dead":
@@ -130,27 +130,27 @@ def _last_descriptor(server: WorkerLinks) -> int:
     return end._socket.dup().detach()
 
 
-async def test_what_is_counted_and_opened(meeting: Meeting) -> None:
-    worker, other, server = meeting.worker(READ=2), meeting.worker(READ=3), meeting.server()
+async def test_what_is_counted_and_opened(channel: Channel) -> None:
+    worker, other, server = channel.worker(READ=2), channel.worker(READ=3), channel.server()
     with trio.fail_after(30):
         async with trio.open_nursery() as tasks:
             worker.opened(VIEW)
             for one in (worker, other):
                 tasks.start_soon(one.tend)
-            tasks.start_soon(server.hold, meeting.leaving)
+            tasks.start_soon(server.hold, channel.leaving)
             assert await worker(15)
             assert await other(16)
             assert await server.counted() == {"READ": 5}
             assert len(server.pids) == 2
-            assert meeting.opened == [VIEW]
+            assert channel.opened == [VIEW]
             other.opened(VIEW)
             assert await other(15)
             await trio.sleep(0.1)
-            assert meeting.opened == [VIEW, VIEW]
+            assert channel.opened == [VIEW, VIEW]
             tasks.cancel_scope.cancel()
 
 
-async def test_an_interrupt_finds_who_waits(meeting: Meeting) -> None:
+async def test_an_interrupt_finds_who_waits(channel: Channel) -> None:
     told: list[tuple[str, int]] = []
 
     def siblings(name: str, own: int) -> Siblings:
@@ -161,12 +161,12 @@ async def test_an_interrupt_finds_who_waits(meeting: Meeting) -> None:
         return Siblings(interrupt=interrupt)
 
     first, second, serving = siblings("first", 2), siblings("second", 4), siblings("server", 6)
-    workers = [meeting.worker(first), meeting.worker(second)]
+    workers = [channel.worker(first), channel.worker(second)]
     with trio.fail_after(30):
         async with trio.open_nursery() as tasks:
             for worker in workers:
                 tasks.start_soon(worker.tend)
-            tasks.start_soon(meeting.server(serving).hold, meeting.leaving)
+            tasks.start_soon(channel.server(serving).hold, channel.leaving)
             for worker in workers:
                 await worker(15)
             first.tell(4)
@@ -184,11 +184,11 @@ async def test_an_interrupt_finds_who_waits(meeting: Meeting) -> None:
 
 
 async def test_without_a_server_it_is_an_error_after_a_while(
-    meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_protocol, "ABSENT_SECONDS", 0.1)
     monkeypatch.setattr(worker_protocol, "TRIED_SECONDS", 0.1)
-    worker = meeting.worker()
+    worker = channel.worker()
     with trio.fail_after(30):
         async with trio.open_nursery() as tasks:
             tasks.start_soon(worker.tend)
@@ -196,7 +196,7 @@ async def test_without_a_server_it_is_an_error_after_a_while(
                 with pytest.raises(FileSystemError) as caught:
                     await worker(15)
                 assert caught.value.errno == errno.EIO
-            tasks.start_soon(meeting.server().hold, meeting.leaving)
+            tasks.start_soon(channel.server().hold, channel.leaving)
             await trio.sleep(0.1)
             assert await worker(15)
             tasks.cancel_scope.cancel()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.python.interpreter import Interpreter, find_interpreter
+from resolver.python.discovery import find_interpreter
 from resolver.python.project import Origin, PythonProject
 from resolver.python.selection import Choice, Source
 from unionfs.cli.progress import Display
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from resolver.manifest import LayerSpec
     from resolver.places import Places
+    from resolver.python.interpreter import Interpreter
     from tests.unionfs.conftest import WheelMaker
 
 BACKEND = """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resolver.manifest import Manifest, ViewId
-from resolver.python import interpreter
+from resolver.python import discovery, interpreter
 from resolver.python.target import python_of
 from unionfs.publishing.default import default_view, ensure_default
 from unionfs.store.local import Store
@@ -28,7 +28,7 @@ THIS = Path(sys.executable).resolve()
 def places(isolated_places: Places, monkeypatch: pytest.MonkeyPatch) -> Places:
     """Places whose default interpreter is the one that runs the tests, looked at once."""
     found = interpreter.inspect(THIS, isolated_places.state)
-    monkeypatch.setattr(interpreter, "find_interpreter", lambda *_: found)
+    monkeypatch.setattr(discovery, "find_interpreter", lambda *_: found)
     return isolated_places
 
 
@@ -73,7 +73,7 @@ def test_it_is_made_once(
     places: Places, store: Store, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     view = ensure_default(places, store, registry)
-    monkeypatch.setattr(interpreter, "find_interpreter", None)
+    monkeypatch.setattr(discovery, "find_interpreter", None)
     assert ensure_default(places, Store(places.store), registry) == view
 
 
@@ -135,10 +135,10 @@ def test_a_default_without_its_interpreter_is_replaced(
 ) -> None:
     gone = tmp_path / "python3"
     gone.symlink_to(THIS)
-    found = interpreter.find_interpreter(None, None, places.state)
+    found = discovery.find_interpreter(None, None, places.state)
     moved = replace(found, python=replace(found.python, executable=str(gone)))
     with monkeypatch.context() as patched:
-        patched.setattr(interpreter, "find_interpreter", lambda *_: moved)
+        patched.setattr(discovery, "find_interpreter", lambda *_: moved)
         old = ensure_default(places, store, registry)
         assert ensure_default(places, store, registry) == old
     gone.unlink()

@@ -17,7 +17,7 @@ import click
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from resolver.python.interpreter import find_interpreter
+from resolver.python.discovery import find_interpreter
 from unionfs.cli import console
 from unionfs.cli.asked import JSON
 from unionfs.environment import ENABLE_FILE, taught

@@ -364,7 +364,7 @@ def _view(places: Places, what: str) -> ViewId:
 
 def say_passed_over(places: Places, project: Path) -> None:
     """Name the stores that do not count, and what to do about it."""
-    from unionfs.store.ordered import Stores, remedy_for  # noqa: PLC0415 - beside its condition
+    from unionfs.store.ordered import Stores, remedy_for  # noqa: PLC0415 - `-h` does without
 
     for place in Stores(places, project).passed_over:
         console.explain(

@@ -16,7 +16,7 @@ from resolver.errors import PkgviewError
 from resolver.project import resolved
 from resolver.project.project import fingerprint
 from resolver.project.resolved import ResolvedView
-from resolver.python.interpreter import find_interpreter, is_first
+from resolver.python.discovery import find_interpreter, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
 from resolver.python.target import KIND as NAME
 from resolver.python.target import python_of

@@ -14,8 +14,9 @@ import trio
 
 from resolver.fetch.wanted import Download
 from resolver.project.package import Package
-from resolver.python.build import build_editable, build_wheel, editable_key, static_editable
+from resolver.python.build import build_wheel
 from resolver.python.directurl import direct_url
+from resolver.python.editable import build_editable, editable_key, static_editable
 from resolver.python.selection import Choice, Source
 from unionfs.formats.wheel.editable import editable_members
 from unionfs.formats.wheel.reader import open_wheel

@@ -1,0 +1,222 @@
+"""Discovery: which Python a project gets, of those that there are."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resolver.errors import PkgviewError
+from resolver.onpath import first_python, is_shims, may_run, pythons
+from resolver.python.interpreter import OLDEST, inspect, recalled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from resolver.python.interpreter import Interpreter
+    from resolver.python.project import PythonProject
+
+_SIMPLE = re.compile(r"\s*(>=|<)\s*([0-9]{1,9}(?:\.[0-9]{1,9}){0,3})\s*")
+"""A clause of requires-python such as nearly all projects have, and no others."""
+
+_REQUEST = re.compile(r"(?:cp|cpython-?|python-?)?(?P<numbers>\d+(?:\.\d+){0,2})(?P<threads>t?)")
+
+
+def find_interpreter(
+    project: PythonProject | None,
+    request: str | None,
+    state: Path,
+    *,
+    environ: Mapping[str, str] | None = None,
+) -> Interpreter:
+    """The interpreter for a project.
+
+    The first of these that is given decides: `request` (a path, a command's name, "3.12",
+    "3.12.1", "cp312", "3.13t"), `[tool.pkgview] python`, `.python-version`. Otherwise it is the
+    first on PATH, then of pyenv's, that fits `requires-python`: `python3`, then pythonX.Y from
+    the newest to the oldest.
+    """
+    env = os.environ if environ is None else environ
+    required = project.requires_python if project else None
+    for asked, origin in _asked(project, request):
+        found = _find(asked, origin, project, state, env)
+        if required and not fits(found, required):
+            raise PkgviewError(
+                f"{project.root if project else ''} needs Python {required}, and {origin} asks "
+                f"for {found.full} at {found.executable}",
+                remedy=f"Ask for a Python {required}, or change requires-python.",
+            )
+        return found
+    seen: dict[str, Interpreter] = {}
+    for path in _candidates(env):
+        try:
+            found = inspect(path, state)
+        except PkgviewError:
+            continue  # one broken or ancient Python on PATH is no reason not to use the next
+        if not required or fits(found, required):
+            return found
+        seen.setdefault(found.executable, found)
+    if not seen:
+        raise PkgviewError(
+            f"no Python {'.'.join(map(str, OLDEST))} or newer on PATH",
+            remedy="Install one, or name one with --python PATH.",
+        )
+    listed = ", ".join(f"{one.full} at {one.executable}" for one in seen.values())
+    raise PkgviewError(
+        f"{project.root if project else 'the project'} needs Python {required}; found {listed}",
+        remedy=f"Install a Python {required}, or name one with --python PATH.",
+    )
+
+
+def is_first(
+    interpreter: Interpreter, project: PythonProject, request: str | None, state: Path
+) -> bool:
+    """Whether it was chosen for being the first on PATH, and would be by any project of its kind.
+
+    So it follows from that program's file, and from what the project says.
+    """
+    asked = [name for name, _ in _asked(project, request)]
+    path = first_python(os.environ)
+    if path is None or (asked and not _REQUEST.fullmatch(asked[0])):
+        return False
+    return recalled(Path(path), state) == interpreter
+
+
+def _asked(project: PythonProject | None, request: str | None) -> Iterator[tuple[str, str]]:
+    if request:
+        yield request, "--python"
+    elif project and project.settings.python:
+        yield project.settings.python, "[tool.pkgview] python"
+    elif project and project.python_pin:
+        yield project.python_pin, ".python-version"
+
+
+def _find(
+    asked: str, origin: str, project: PythonProject | None, state: Path, env: Mapping[str, str]
+) -> Interpreter:
+    if "/" in asked:
+        base = Path.cwd() if origin == "--python" or project is None else project.directory
+        return inspect(_at_path(base / Path(asked).expanduser(), origin), state)
+    if numbers := _REQUEST.fullmatch(asked):
+        return _of_version(numbers, origin, state, env)
+    for directory in _directories(env):
+        if may_run(path := directory / asked):
+            return inspect(path, state)
+    raise PkgviewError(
+        f"{origin} names {asked}, and there is no such command on PATH",
+        remedy="Name an interpreter by its path, or a version such as 3.12.",
+    )
+
+
+def _at_path(path: Path, origin: str) -> Path:
+    """The interpreter at a path, which may be a virtual environment's or installation's root."""
+    if os.access(path, os.X_OK) and path.is_dir():
+        for inside in (path / "bin/python3", path / "bin/python"):
+            if may_run(inside):
+                return inside
+    if not os.access(path, os.F_OK) or not path.is_file():
+        raise PkgviewError(
+            f"{origin} names {path}, and there is no interpreter",
+            remedy="Name an existing interpreter.",
+        )
+    return path
+
+
+def _of_version(
+    numbers: re.Match[str], origin: str, state: Path, env: Mapping[str, str]
+) -> Interpreter:
+    wanted = _numbers(numbers["numbers"])
+    if wanted < OLDEST[: len(wanted)]:
+        raise PkgviewError(
+            f"{origin} asks for Python {numbers[0]}, too old for a view",
+            remedy=f"Use Python {'.'.join(map(str, OLDEST))} or newer.",
+        )
+    seen: dict[str, str] = {}
+    for path in _candidates(env):
+        try:
+            found = inspect(path, state)
+        except PkgviewError:
+            continue
+        matches = found.version[: len(wanted)] == wanted
+        if matches and found.free_threaded == bool(numbers["threads"]):
+            return found
+        seen[found.executable] = found.full
+    listed = ", ".join(f"{full} at {path}" for path, full in seen.items()) or "none"
+    raise PkgviewError(
+        f"{origin} asks for Python {numbers[0]}; found {listed}",
+        remedy=f"Install Python {numbers[0]}, or name one with --python PATH.",
+    )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Both "3.12" and "312" (as in cp312) are (3, 12)."""
+    if "." not in text and len(text) > 1:
+        return int(text[0]), int(text[1:])
+    return tuple(map(int, text.split(".")))
+
+
+def fits(interpreter: Interpreter, required: str) -> bool:
+    """Whether it is one of those that `requires-python` allows."""
+    clauses = [_SIMPLE.fullmatch(clause) for clause in required.split(",")]
+    simple = [clause for clause in clauses if clause]
+    if len(simple) == len(clauses) and interpreter.full[-1].isdecimal():
+        return all(_within(interpreter.version, clause) for clause in simple)
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - 10 ms
+
+    try:
+        return SpecifierSet(required).contains(interpreter.full, prereleases=True)
+    except InvalidSpecifier as error:
+        raise PkgviewError(
+            f"requires-python {required!r} is no version specifier",
+            remedy='Write it as in requires-python = ">=3.11".',
+        ) from error
+
+
+def _within(version: tuple[int, ...], clause: re.Match[str]) -> bool:
+    """What packaging says of a final release, without the 10 ms that importing it takes."""
+    bound = tuple(map(int, clause[2].split(".")))
+    while bound[-1:] == (0,):
+        bound = bound[:-1]  # 3.12.0 is 3.12, and no shorter than it
+    return version >= bound if clause[1] == ">=" else version < bound
+
+
+def _directories(env: Mapping[str, str]) -> list[Path]:
+    """PATH, absolute directories only, those of shims left out."""
+    given = env.get("PATH", os.defpath).split(os.pathsep)
+    paths = [Path(directory) for directory in given if directory.startswith("/")]
+    return list(dict.fromkeys(path for path in paths if not is_shims(path)))
+
+
+def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
+    """Interpreters to try, cheap and usual ones first."""
+    yield from map(Path, pythons(env))
+    named = re.compile(r"python3\.(\d+)t?")
+    numbered: list[tuple[int, int, Path]] = []
+    for order, directory in enumerate((*_directories(env), *_pyenv_versions(env))):
+        with suppress(OSError):
+            numbered += [
+                (-int(match[1]), order, directory / match[0])
+                for match in map(named.fullmatch, os.listdir(directory))
+                if match
+            ]
+    yield from (path for _, _, path in sorted(numbered))
+
+
+def _pyenv_roots(env: Mapping[str, str]) -> Iterator[Path]:
+    if env.get("PYENV_ROOT", "").startswith("/"):
+        yield Path(env["PYENV_ROOT"])
+    for text in env.get("PATH", "").split(os.pathsep):
+        if text.startswith("/") and is_shims(Path(text)):
+            yield Path(text).parent
+    if env.get("HOME", "").startswith("/"):
+        yield Path(env["HOME"]) / ".pyenv"
+
+
+def _pyenv_versions(env: Mapping[str, str]) -> Iterator[Path]:
+    for root in dict.fromkeys(_pyenv_roots(env)):
+        with suppress(OSError):
+            yield from (
+                root / "versions" / version / "bin" for version in os.listdir(root / "versions")
+            )
