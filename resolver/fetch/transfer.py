@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import httpx
+    import httpx2
 
     from resolver.fetch.partial import Session
     from resolver.fetch.wanted import Download
@@ -186,7 +186,7 @@ class Transfer:
         if end is not None and part.length < end:
             raise Transient("the connection was closed early")
 
-    def _begin(self, part: Part, response: httpx.Response) -> int | None:
+    def _begin(self, part: Part, response: httpx2.Response) -> int | None:
         """Make the part fit the answer; the size of the whole file, if the server tells it."""
         etag = response.headers.get("ETag", "")
         length = response.headers.get("Content-Length", "")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    import httpx
+    import httpx2
 
     from resolver.fetch.wanted import Download
 
@@ -69,7 +69,7 @@ class Transient(Exception):  # noqa: N818 - not an error yet
 class Web:
     """HTTP as fetching needs it: pooled, redirected by hand, each failure sorted once.
 
-    Redirects are followed here and not in httpx, so that every hop gets the credentials of its own
+    Redirects are followed here and not in httpx2, so that every hop gets the credentials of its own
     host and no other's.
     """
 
@@ -78,18 +78,18 @@ class Web:
         self._limit = limit
         self._patience = patience
         self._netrc: netrc.netrc | None = None
-        self._client: httpx.AsyncClient
+        self._client: httpx2.AsyncClient
 
     async def __aenter__(self) -> Self:
-        import httpx  # noqa: PLC0415 - 0.1 s, which only those pay who fetch
+        import httpx2  # noqa: PLC0415 - 0.05 s, which only those pay who fetch
 
         proxy, limit = self._settings.proxy, self._limit
         try:
-            self._client = httpx.AsyncClient(
+            self._client = httpx2.AsyncClient(
                 verify=_context(self._settings.verify),
                 proxy=proxy,
-                timeout=httpx.Timeout(self._patience.stall, connect=self._patience.connect),
-                limits=httpx.Limits(max_connections=limit, max_keepalive_connections=limit),
+                timeout=httpx2.Timeout(self._patience.stall, connect=self._patience.connect),
+                limits=httpx2.Limits(max_connections=limit, max_keepalive_connections=limit),
             )
         except (ValueError, ImportError) as error:
             which = shown(proxy) if proxy else "that the environment names (ALL_PROXY and its like)"
@@ -107,9 +107,9 @@ class Web:
     @contextlib.asynccontextmanager
     async def response(
         self, file: Download, headers: Mapping[str, str]
-    ) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[bytes]]]:
+    ) -> AsyncIterator[tuple[httpx2.Response, AsyncIterator[bytes]]]:
         """The answer to a GET (status 200, 206 or 416), and its body as it comes."""
-        import httpx  # noqa: PLC0415 - loaded by now
+        import httpx2  # noqa: PLC0415 - loaded by now
 
         try:
             response = await self._follow(file, headers)
@@ -121,19 +121,19 @@ class Web:
                     yield response, chunks
                 finally:
                     await response.aclose()
-                    # httpx nests generators. Closing the outermost would leave the others to the
+                    # httpx2 nests generators. Closing the outermost leaves the innermost to the
                     # garbage collector, so they are run to their end, which is near now.
                     with contextlib.suppress(Exception):
                         async for _ in chunks:
                             pass
             finally:
                 await response.aclose()
-        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
             raise PkgviewError(
                 f"{file.filename} cannot be fetched: {shown(file.url)} is no http or https URL",
                 remedy="Lock the project again with `pkgview lock`.",
             ) from error
-        except httpx.TransportError as error:
+        except httpx2.TransportError as error:
             why = _clause(error)
             if "CERTIFICATE_VERIFY_FAILED" in why:
                 raise PkgviewError(
@@ -143,7 +143,7 @@ class Web:
                 ) from error
             raise Transient(why) from error
 
-    async def _follow(self, file: Download, headers: Mapping[str, str]) -> httpx.Response:
+    async def _follow(self, file: Download, headers: Mapping[str, str]) -> httpx2.Response:
         url = without_userinfo(file.url)
         for hop in range(MOST_REDIRECTS):
             credentials = self._credentials(url, file, first=hop == 0)
@@ -187,7 +187,7 @@ class Web:
 
 
 def _context(verify: ssl.SSLContext | Path | None) -> ssl.SSLContext:
-    import ssl  # noqa: PLC0415 - as httpx
+    import ssl  # noqa: PLC0415 - as certifi
 
     if isinstance(verify, ssl.SSLContext):
         return verify
@@ -200,13 +200,13 @@ def _context(verify: ssl.SSLContext | Path | None) -> ssl.SSLContext:
         ) from error
     if verify is None:
         # The system's, so that an organisation's own are there; certifi's where it has none.
-        import certifi  # noqa: PLC0415 - as httpx
+        import certifi  # noqa: PLC0415 - only where files are fetched
 
         context.load_verify_locations(certifi.where())
     return context
 
 
-def _refusal(file: Download, response: httpx.Response) -> PkgviewError | Transient:
+def _refusal(file: Download, response: httpx2.Response) -> PkgviewError | Transient:
     status, host, url = response.status_code, host_of(file.url), shown(file.url)
     if status in {408, 425, 429} or status >= 500:  # noqa: PLR2004 - RFC 9110 §15.6
         wait = _retry_after(response.headers.get("Retry-After", ""))
@@ -238,7 +238,7 @@ def _retry_after(text: str) -> float:
 
 
 def _clause(error: BaseException) -> str:
-    """What went wrong, in the words of whatever caused it: httpx often has none of its own."""
+    """What went wrong, in the words of whatever caused it: httpx2 often has none of its own."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in causes:

@@ -103,7 +103,7 @@ def test_nothing_to_do_imports_nothing_that_works(shop: Site, index: Index) -> N
     said = shop.run(sys.executable, "-c", LIGHT, "up", cwd=directory)
     assert "Nothing to do" in said.stderr
     loaded = {name.partition(".")[0] for name in json.loads(said.stdout)}
-    heavy = {"httpx", "trio", "rich", "uv", "packaging", "asyncio", "ssl", "pyfuse3", "installer"}
+    heavy = {"httpx2", "trio", "rich", "uv", "packaging", "asyncio", "ssl", "pyfuse3", "installer"}
     assert not loaded & heavy
     said = shop.run(sys.executable, "-c", LIGHT, "up", "-h", cwd=directory)
     loaded = {name.partition(".")[0] for name in json.loads(said.stdout.splitlines()[-1])}

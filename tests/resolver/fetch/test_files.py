@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import http.server
 import os
+import select
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -39,6 +41,7 @@ class Server:
 
     answer: Callable[[Request], None]
     requests: list[dict[str, str]] = field(default_factory=list)
+    connections: int = 0
     port: int = 0
 
     def url(self, path: str = "pkg.whl", userinfo: str = "") -> str:
@@ -55,11 +58,32 @@ class Request(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_state: Server
 
+    def setup(self) -> None:
+        super().setup()
+        self.server_state.connections += 1
+
     def do_GET(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server_state.requests.append({"path": self.path, **headers})
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.server_state.answer(self)
+
+    do_CONNECT = do_GET  # noqa: N815 - the name that http.server looks for
+
+    def tunnel(self) -> None:
+        """Bytes to where a CONNECT wants them, and back, until one side ends."""
+        host, _, port = self.path.partition(":")
+        with socket.create_connection((host, int(port))) as there:
+            self.send_response(200)
+            self.end_headers()
+            ends = {self.connection: there, there: self.connection}
+            while True:
+                for end in select.select(list(ends), [], [])[0]:
+                    data = end.recv(1 << 16)
+                    if not data:
+                        self.close_connection = True
+                        return
+                    ends[end].sendall(data)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -109,11 +133,15 @@ class _Listener(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(answer: Callable[[Request], None]) -> Iterator[Server]:
+def serving(
+    answer: Callable[[Request], None], tls: ssl.SSLContext | None = None
+) -> Iterator[Server]:
     state = Server(answer)
     handler = type("Bound", (Request,), {"server_state": state})
     with _Listener(("127.0.0.1", 0), handler) as listener:
         state.port = listener.server_address[1]
+        if tls is not None:
+            listener.socket = tls.wrap_socket(listener.socket, server_side=True)
         thread = threading.Thread(target=listener.serve_forever, args=(0.02,))
         thread.start()
         try:
@@ -570,6 +598,59 @@ async def test_old_leftovers_are_swept(tmp_path: Path) -> None:
     assert left(tmp_path) == ["downloads/1.part"]
 
 
+async def test_one_connection_carries_file_after_file(tmp_path: Path) -> None:
+    bodies = {f"f{n}.whl": os.urandom(1000) for n in range(5)}
+    with serving(lambda request: request.whole(bodies[request.path[1:]])) as server:
+        files = [wanted(server.url(name), body, name) for name, body in bodies.items()]
+        assert await get(*files, cache=tmp_path, limit=1) == bodies
+    assert server.connections == 1
+
+
+async def test_a_proxy_gets_its_own_password_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Request.whole) as proxy:
+        at = f"http://pro:xy@127.0.0.1:{proxy.port}"
+        file = wanted("http://me:hush@files.invalid/a.whl")
+        assert await get(file, cache=tmp_path, settings=FetchSettings(proxy=at))
+        monkeypatch.setenv("HTTP_PROXY", at)
+        assert await get(file, cache=tmp_path)
+    for asked in proxy.requests:
+        assert asked["path"] == "http://files.invalid/a.whl"
+        assert asked["proxy-authorization"] == "Basic cHJvOnh5"
+        assert asked["authorization"] == "Basic bWU6aHVzaA=="
+
+
+async def test_a_proxy_sees_nothing_of_what_goes_over_tls(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with serving(Request.whole, tls=context) as server, serving(Request.tunnel) as proxy:
+        at = f"http://pro:xy@127.0.0.1:{proxy.port}"
+        file = wanted(f"https://me:hush@localhost:{server.port}/a.whl")
+        settings = FetchSettings(verify=cert, proxy=at)
+        assert await get(file, cache=tmp_path / "c", settings=settings)
+    (asked,) = proxy.requests
+    assert asked["path"] == f"localhost:{server.port}"
+    assert asked["proxy-authorization"] == "Basic cHJvOnh5"
+    assert "authorization" not in asked
+    (asked,) = server.requests
+    assert asked["authorization"] == "Basic bWU6aHVzaA=="
+    assert "proxy-authorization" not in asked
+
+
+@pytest.mark.parametrize(
+    "without", ["127.0.0.1", "127.0.0.0/8", "[::1]:80,127.0.0.1", "//,127.0.0.1"]
+)
+async def test_hosts_that_are_reached_without_the_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", without)
+    with serving(Request.whole) as server:
+        assert await get(wanted(server.url()), cache=tmp_path)
+
+
 async def test_proxy_that_cannot_be_used_is_named_without_password(tmp_path: Path) -> None:
     settings = FetchSettings(proxy="socks9://me:hush@proxy.example:1/")
     error = await refused(wanted("http://h/a.whl"), cache=tmp_path, settings=settings)
@@ -585,31 +666,41 @@ async def test_certificates_that_are_none(tmp_path: Path) -> None:
         assert name in error.what
 
 
-async def test_a_server_nobody_vouches_for(tmp_path: Path) -> None:
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(  # noqa: ASYNC221 - nothing else runs
+def certificate(directory: Path, host: str) -> tuple[Path, Path]:
+    """One that vouches for itself, and its key."""
+    key, cert = directory / f"{host}-key.pem", directory / f"{host}.pem"
+    subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-keyout", key, "-out", cert, "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost"],
+         "-nodes", "-keyout", key, "-out", cert, "-subj", f"/CN={host}",
+         "-addext", f"subjectAltName=DNS:{host}"],
         check=True, capture_output=True,
     )  # fmt: skip
+    return cert, key
+
+
+async def test_a_server_nobody_vouches_for(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path, "localhost")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
-    with _Listener(("127.0.0.1", 0), type("B", (Request,), {})) as listener:
-        state = Server(Request.whole, port=listener.server_address[1])
-        listener.RequestHandlerClass.server_state = state  # type: ignore[attr-defined]
-        listener.socket = context.wrap_socket(listener.socket, server_side=True)
-        thread = threading.Thread(target=listener.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            file = wanted(f"https://localhost:{state.port}/a.whl")
-            error = await refused(file, cache=tmp_path / "c")
-            assert "cannot be trusted" in error.what
-            trusting = FetchSettings(verify=cert)
-            assert await get(file, cache=tmp_path / "c", settings=trusting)
-        finally:
-            listener.shutdown()
-            thread.join()
+    with serving(Request.whole, tls=context) as server:
+        file = wanted(f"https://localhost:{server.port}/a.whl")
+        error = await refused(file, cache=tmp_path / "c")
+        assert "cannot be trusted" in error.what
+        trusting = FetchSettings(verify=cert)
+        assert await get(file, cache=tmp_path / "c", settings=trusting)
+
+
+async def test_a_server_that_asks_who_we_are(tmp_path: Path) -> None:
+    theirs, ours = certificate(tmp_path, "localhost"), certificate(tmp_path, "us")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ours[0])
+    context.load_cert_chain(*theirs)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with serving(Request.whole, tls=context) as server:
+        file = wanted(f"https://localhost:{server.port}/a.whl")
+        await refused(file, cache=tmp_path / "c", settings=FetchSettings(verify=theirs[0]))
+        known = ssl.create_default_context(cafile=theirs[0])
+        known.load_cert_chain(*ours)
+        assert await get(file, cache=tmp_path / "c", settings=FetchSettings(verify=known))
 
 
 CHILD = """

@@ -257,12 +257,12 @@ def test_static_editable_runs_nothing(tree: Tree, lib: Path, tmp_path: Path) -> 
 async def test_sdist_of_the_real_index(
     tree: Tree, interpreter: Interpreter, state: Path, tmp_path: Path
 ) -> None:
-    import httpx  # noqa: PLC0415 - this test alone downloads
+    import httpx2  # noqa: PLC0415 - this test alone downloads
 
     tree.write("requirements.txt", "docopt==0.6.2\n")
     (choice,) = select(await lock(tree.project(), interpreter, state=state), interpreter)
     assert choice.url is not None
-    async with httpx.AsyncClient() as client:
+    async with httpx2.AsyncClient() as client:
         data = (await client.get(choice.url)).raise_for_status().content
     assert hashlib.sha256(data).hexdigest() == dict(choice.hashes)["sha256"]
     stored = tmp_path / "by-its-hash"

