@@ -9,6 +9,7 @@ import click
 from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import DIRECTORY, JSON, KIND, projects_at
+from unionfs.kinds import PYTHON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,8 +53,11 @@ def view(
         return
     console.answer(f"project  {shown['project']}")
     console.answer(f"view     {shown['path']}")
-    for name, value in shown["target"].items():
-        console.answer(f"{name:<8} {value}")
+    if "python" in shown:
+        console.answer(f"python   {shown['python']['version']} ({shown['python']['executable']})")
+    else:
+        target = ", ".join(f"{name} {value}" for name, value in shown["target"].items())
+        console.answer(f"{shown['kind']:<8} {target}")
     console.answer("")
     console.table(
         [
@@ -102,7 +106,7 @@ def describe(places: Places, opened: OpenedView) -> dict[str, Any]:
         "view": opened.id,
         "path": str(opened.path(places)),
         "kind": opened.manifest.kind,
-        "target": dict(opened.manifest.target),
+        "python" if opened.manifest.kind == PYTHON else "target": dict(opened.manifest.target),
         "layers": layers,
         "conflicts": conflicts(opened),
     }
