@@ -43,9 +43,9 @@ class State:
 
     def by_hand(self, caller: Caller) -> Binding | None:
         del caller
+        hand, gate = self.hand, self.gate
         self.asked += 1
-        hand = self.hand
-        self.gate.wait(20)
+        gate.wait(20)
         return hand
 
     def knows(self, view: ViewId) -> bool:
@@ -137,10 +137,13 @@ async def test_nobody_is_told_what_a_look_from_before_finds(python: int, tmp_pat
         nursery.start_soon(ask, "before")
         while not state.asked:  # noqa: ASYNC110 - the look is in a thread
             await trio.sleep(0.01)
-        state.hand = by_hand(B)
+        first, state.gate, state.hand = state.gate, threading.Event(), by_hand(B)
         binder.rebind(keep=60)
         nursery.start_soon(ask, "after")
         while state.asked < 2:  # noqa: ASYNC110 - the same
+            await trio.sleep(0.01)
+        first.set()  # the other one later: once that has landed, what it found is known to all
+        while not answers:  # noqa: ASYNC110 - the same
             await trio.sleep(0.01)
         state.gate.set()
     assert answers == {"before": A, "after": B}
