@@ -1,4 +1,4 @@
-"""What the user has said once and for all: `config.toml` in the configuration directory.
+"""The user's settings: `config.toml` in the configuration directory.
 
     [[store]]                       stores that are searched after the user's own, in this order
     path = "/mnt/team/pkgview"

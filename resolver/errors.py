@@ -1,4 +1,4 @@
-"""What a user can cause, as one kind of exception.
+"""Errors that a user can cause, as one kind of exception.
 
 Every failure that is not a bug of ours is a `PkgviewError`: one sentence that names the
 thing, and one that says what to do about it. The command line prints both, without a

@@ -1,4 +1,4 @@
-"""How views and projects are named, and the least that their files say, as text.
+"""Names of views and projects, and the few facts of their files that `up` needs, as text.
 
 `pkgview up` with nothing to do imports this: it loads nothing that takes time. What is more to say
 of a manifest and of a project's record is said in `resolver.manifest` and

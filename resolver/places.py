@@ -1,4 +1,4 @@
-"""Where pkgview keeps its things: XDG directories and the mount point, and nothing else.
+"""The directories that pkgview uses: XDG directories and the mount point, and nothing else.
 
 | place | default | holds |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""What `up` made of the same bytes before, kept under what it has to read anyway.
+"""Earlier results of `up`, kept under a digest of the bytes that it has to read anyway.
 
 The view of most projects follows from a few files at fixed names, the options, and the first
 Python on PATH. So the SHA-256 of these leads, without any of them being understood, to what

@@ -1,4 +1,4 @@
-"""What an interpreter is and what it was told to run: by its file's name, and by its arguments."""
+"""Interpreters known by their file's name, and what their arguments tell them to run."""
 
 from __future__ import annotations
 

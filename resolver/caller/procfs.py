@@ -1,4 +1,4 @@
-"""What `/proc/<pid>/` says of a process: pure parsers of its bytes, and thin bounded readers.
+"""`/proc/<pid>/`, read: pure parsers of its bytes, and thin bounded readers.
 
 Format: proc(5) and `fs/proc/array.c`, `fs/proc/base.c` of the kernel. A process may end, become a
 zombie or change its credentials between any two reads, so an absence is an ordinary answer here,

@@ -1,4 +1,4 @@
-"""What is known of a project: which views it has, of which kind, for what, from which inputs.
+"""A project's record: its views, their kinds and targets, and the inputs they were made from.
 
 One JSON file a project, in `<state>/projects/`, replaced atomically. It is what makes
 `pkgview up` with nothing to do cheap, and where a binding finds a project's view.

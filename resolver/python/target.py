@@ -1,4 +1,4 @@
-"""What a view of Python's is made for: an interpreter, and where its scheme puts things."""
+"""The target of a Python view: an interpreter, and the paths of its scheme."""
 
 from __future__ import annotations
 

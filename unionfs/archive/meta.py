@@ -1,4 +1,4 @@
-"""Whose files an archive holds, and what its file is called for it."""
+"""An archive's metadata: whose files it holds, and the name that its file gets from that."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The command line: `pkgview COMMAND`.
 
-Every command lives in a module of its own that is imported when it runs and not before: the help
-texts of `pkgview -h` are in one table (`unionfs.cli.group`), so neither `pkgview -h` nor
-`pkgview up` pays for the others. What `pkgview up` mostly is, nothing to do or nothing new, does
-even without click, which takes longer than that (`unionfs.cli.quick`).
+Every command has a module of its own, which is imported only when the command runs. The help texts
+of `pkgview -h` are in one table (`unionfs.cli.group`), so neither `pkgview -h` nor `pkgview up`
+pays for the others. Mostly `pkgview up` has nothing to do or nothing new to make; then it does even
+without click, whose import takes longer than that (`unionfs.cli.quick`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How words, errors, tables and JSON reach the person (or program) that asked.
+"""Words, errors, tables and JSON for the person (or program) that asked.
 
 Answers go to stdout, everything about how they came to be to stderr. What comes from outside
 (paths, names of processes, messages of an index) may hold control characters, which a terminal

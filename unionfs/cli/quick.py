@@ -1,14 +1,14 @@
 """`pkgview up` where there is nothing to do, or nothing new: a clone of what is known already.
 
-What is remembered of the same bytes (`resolver.remembered`) is compared with what there is: the
-manifest has its digest, all archives are in the store, the project is its user's alone, the
-daemon answers and serves the view. Then a clone gets its record and its link, and it is said what
-`unionfs.cli.commands.up` would have said. Where anything is otherwise, a file that cannot be read
-or an option that is not known here included, nothing is done or said, and `unionfs.cli.commands.up`
-does it all: what it does again here does no harm.
+The earlier result for the same bytes (`resolver.remembered`) is checked: the manifest has its
+digest, all archives are in the store, the project is its user's alone, the daemon answers and
+serves the view. Then a clone gets its record and its link, and the user reads the same as from
+`unionfs.cli.commands.up`. If any check fails, a file cannot be read, or an option is not known
+here, nothing is done or said, and `unionfs.cli.commands.up` does everything; it may repeat what was
+done here without harm.
 
-Modules that take longer to import than this takes to run are not imported: see there. That is
-why sockets come from `_socket`: what `socket` adds to it takes 10 ms.
+Modules that take longer to import than this takes to run are not imported (`resolver.remembered`
+says which). So sockets come from `_socket`: `socket` itself takes 10 ms.
 """
 
 from __future__ import annotations

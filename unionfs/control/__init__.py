@@ -1,1 +1,1 @@
-"""How processes of ours talk: the control socket, and jobs of the daemon."""
+"""Talk between our own processes: the control socket, and jobs of the daemon."""

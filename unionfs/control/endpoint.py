@@ -1,4 +1,4 @@
-"""Where a daemon and the commands that look for it meet: a lock and a socket in a private place."""
+"""The place where commands find a daemon: a lock and a socket in a private directory."""
 
 from __future__ import annotations
 

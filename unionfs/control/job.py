@@ -1,8 +1,8 @@
-"""Jobs: what the daemon has done for it by a process of its own, seen from inside that process.
+"""A job, from inside: a process that does one piece of work for the daemon.
 
-So the daemon answers everybody else meanwhile, and can end it. Standard input is one line of JSON,
-the request, and stays open: where it ends, whoever wants the work done is gone, and so are we.
-Standard output is lines of JSON. `unionfs.control.jobs` starts these processes, and nobody else.
+Meanwhile the daemon answers everybody else, and it can end the job. Standard input is one line of
+JSON, the request, and stays open. When it ends, nobody wants the work any more, and the job ends.
+Standard output is lines of JSON. Only `unionfs.control.jobs` starts jobs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Jobs, seen from the daemon: processes that work for it and are ended when it ends.
+"""Jobs, from the daemon's side: processes that work for it and end with it.
 
-`unionfs.control.job` is the same from inside.
+`unionfs.control.job` is the other side.
 """
 
 from __future__ import annotations

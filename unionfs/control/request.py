@@ -6,7 +6,7 @@ may reach:
     {"op": "status"}                 ->  {"ok": true, "result": {…}}
     {"op": "nonsense"}               ->  {"ok": false, "what": "…", "remedy": "…"}
 
-What takes long may be preceded by any number of lines that say how far it is:
+Any number of lines with progress may come before the reply:
 
     {"op": "resolve", …}             ->  {"progress": {…}}
 

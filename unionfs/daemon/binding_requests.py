@@ -1,4 +1,4 @@
-"""What the daemon answers about bindings: bind, unbind, ps, explain.
+"""The daemon's answers about bindings: bind, unbind, ps, explain.
 
 Requests come from the control socket, so from the daemon's own user or root, and are still taken
 for hostile: every member is checked before it is used.

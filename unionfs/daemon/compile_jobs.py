@@ -1,10 +1,10 @@
 """Compiling in the background: views that are used get their bytecode without anybody waiting.
 
-When somebody looks into a view for the first time and some of its distributions have none, an
-job (`unionfs.publishing.precompile`) compiles them, one after another, in processes that run only
-while nobody else wants the processor, and gives the projects the view that has it. One job at a
-time; what comes meanwhile is for the next. What it could not do is tried again when somebody looks
-at the view after the next start.
+After the first look into a view, a job (`unionfs.publishing.precompile`) compiles the distributions
+without bytecode, one after another, in processes that run only while nobody else wants the
+processor. Then it gives the projects the view that has the bytecode. There is one job at a time;
+views that come meanwhile wait for the next. If a job fails, the view is tried again when somebody
+looks into it after the daemon's next start.
 
 Concurrency: belongs to the trio thread.
 """

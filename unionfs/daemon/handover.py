@@ -1,4 +1,4 @@
-"""What makes a live mount, as one process hands it to another.
+"""A live mount as a value: the descriptors and facts that one process hands to another.
 
 Whoever has the descriptors below can serve the mount, for ever: the file system is a pure function
 of node ids, so nothing else is remembered. They are inherited across execve(2) by number.

@@ -1,4 +1,4 @@
-"""What whoever serves a mount answers on the control socket: ping, serves, status, stop."""
+"""The requests that every process which serves a mount answers: ping, serves, status, stop."""
 
 from __future__ import annotations
 

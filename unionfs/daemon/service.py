@@ -1,4 +1,4 @@
-"""What a daemon serves, and how it is told apart from how it lives."""
+"""A service: the file system and the requests of one mount, whatever process serves them."""
 
 from __future__ import annotations
 

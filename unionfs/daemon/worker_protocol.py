@@ -1,4 +1,4 @@
-"""What a worker has to ask the server, and the server a worker: the connection between the two.
+"""The connection between a worker and the server: what each asks and tells the other.
 
 Each worker makes a pair of sockets and sends one end through a channel that all workers and servers
 have from the supervisor. It lies there until a server takes it. When that server ends, or is

@@ -1,4 +1,4 @@
-"""What makes a directory tree a virtual environment: the files of a view that no wheel brings.
+"""The files that make a view a virtual environment, and that no wheel brings.
 
 `skeleton` gives them as a pure function of the interpreter, `waiting` those that a view has besides
 while its project's own is being made, `taught` those that `pkgview enable` puts into a user's

@@ -1,4 +1,4 @@
-"""What `pkgview enable` teaches an interpreter; lies in its user site as `_pkgview_enable.py`.
+"""Let an installed interpreter see its project's view; in its user site as `_pkgview_enable.py`.
 
 A .pth file calls `enable` at every start of that Python, in any directory and for any program. So
 it decides by itself, in some ten microseconds, whether there is anything to ask the daemon: a

@@ -1,10 +1,10 @@
-"""What a kind of namespace has to say, so that its projects become views: the seam between kinds.
+"""The seam between kinds of namespaces: the questions that each kind answers.
 
-A kind is one package manager's namespace. What is common to all (union, view, store, publishing,
-mount, gc) asks a `Kind` which directories are its projects, and has it begin a `Making`: one view
-in the making, with all that was decided for it (which interpreter, say). A making names packages,
-reads a package file as hostile input, and puts layers together; fetching, packing, numbering and
-remembering are the same for all (`unionfs.publishing`).
+A kind is one package manager's namespace. The code that all kinds share (union, view, store,
+publishing, mount, gc) asks a `Kind` which directories are its projects, and has it begin a
+`Making`: one view in the making, with all decisions for it (which interpreter, say). A making
+names packages, reads a package file as hostile input, and puts layers in order. Fetching, packing,
+numbering and remembering are the same for all kinds (`unionfs.publishing`).
 
 A new kind is `resolver/<kind>/` (projects, locks, what this machine needs of them),
 `unionfs/formats/<kind>/` (its package files as archives, and its `kind` module), and its line in
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What the user asked for; a kind may have wishes of its own.
+    """The user's request; a kind may add wishes of its own.
 
     Unless `kept`, the view is for this one run, and the project's own stays what it was. `frozen`:
     nothing is resolved; `offline`: nothing is asked of the network.
@@ -68,16 +68,16 @@ class Making(Protocol):
         ...
 
     async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
-        """What its lock wants of this machine; the lock is made where it is missing or outdated.
+        """The packages that this machine needs of the lock, which is made if missing or outdated.
 
-        In the order in which they win where two have one file. `locking` is told of what.
+        If two have the same file the earlier wins. `locking` is told what is being locked.
         """
         ...
 
     async def build(self, package: Any, source: Path | None, within: Path) -> Path | str:  # noqa: ANN401 - one of its own
-        """Make what is `Package.built`, in the directory `within`, from the fetched `source`.
+        """Build a package (`Package.built`) in the directory `within`, from the fetched `source`.
 
-        What `add` then takes; or the name of an archive that is in the store already.
+        Returns a path for `add`, or the name of an archive that is in the store already.
         """
         ...
 
@@ -93,11 +93,11 @@ class Making(Protocol):
         ...
 
     def record(self, manifest: Manifest) -> ResolvedView:
-        """What is written down of it in the project's record."""
+        """Its entry in the project's record."""
         ...
 
     def settled(self, manifest: Manifest, record: ResolvedView) -> None:
-        """The view is there and written down: whatever saves the next one time."""
+        """Called when the view is recorded: the kind may keep something to save time later."""
         ...
 
 
@@ -116,7 +116,7 @@ class Kind(Protocol):
         ...
 
     def again(self, project: Project, view: ResolvedView, manifest: Manifest) -> Wish:
-        """What was asked for when that view was made."""
+        """The wish from which that view was made."""
         ...
 
     def roots(self, manifest: Manifest) -> Sequence[str]:
@@ -124,7 +124,7 @@ class Kind(Protocol):
         ...
 
     def describe(self, manifest: Manifest) -> str:
-        """What a view is for, for a person, such as "Python 3.11"."""
+        """A view's target in words, such as "Python 3.11"."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Which requests the running kernel can be spared, and why others not.
+"""The requests that the running kernel need not send, and why it must send others.
 
 A file system that answers OPEN with ENOSYS is never asked to open again, by anybody: the largest
 gain there is. Some kernels have a fault there, CVE-2025-68821: while a file is read ahead, memory

@@ -1,4 +1,4 @@
-"""Where several processes read from one mount: the same loop, asleep in another way.
+"""The same loop for several processes that read from one mount: they sleep in another way.
 
 Theory. Whoever sleeps in poll(2) is woken by every request, and all but one find that another has
 taken it. A descriptor that is in an epoll by EPOLLEXCLUSIVE (epoll_ctl(2), Linux 4.5) wakes one

@@ -1,14 +1,13 @@
 """A view gets its bytecode: compiled where it is missing, and shown from then on.
 
-A view never changes, so with bytecode it is another one, of the same distributions. It takes the
-place of the old one in the records of all projects that have that, and a `.venv` is pointed to it
-that pointed to the old one. Programs that run keep what they have; whatever starts afterwards gets
-the new one.
+A view never changes, so a view with bytecode is a new one, of the same distributions. It replaces
+the old one in the records of all projects that had it, and every `.venv` that led to the old one
+leads to it. Running programs keep the old one; programs that start afterwards get the new one.
 
-Called by `pkgview up --compile`, which waits for it. As `python -m unionfs.publishing.precompile`
-it is an job (`unionfs.control.job`) of `unionfs.daemon.compile_jobs`: the request is `{"places":
-{…}, "views": […]}`, and a line tells of each view when it is done, `{"view": ID, "new": ID}` or
-`{"view": ID, "what": …}`.
+`pkgview up --compile` calls it and waits. As `python -m unionfs.publishing.precompile` it is a job
+(`unionfs.control.job`) of `unionfs.daemon.compile_jobs`: the request is `{"places": {…}, "views":
+[…]}`, and each view that is done gets a line, `{"view": ID, "new": ID}` or `{"view": ID, "what":
+…}`.
 """
 
 from __future__ import annotations

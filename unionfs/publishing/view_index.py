@@ -1,4 +1,4 @@
-"""What the binding rules ask, answered from the state directory.
+"""Answers to the questions of the binding rules, from the state directory.
 
 Called from the binder's threads, several at a time: it reads files, and what it keeps it compares
 with them.
@@ -31,7 +31,7 @@ CPYTHON = re.compile(r"3\.\d{1,3}t?")
 
 
 class ViewIndex:
-    """What the binding rules ask, answered from the state directory."""
+    """Answers to the questions of the binding rules, from the state directory."""
 
     def __init__(
         self, places: Places, default: ViewId, by_hand: ManualBindings | None = None

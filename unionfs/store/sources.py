@@ -1,4 +1,4 @@
-"""Which archive a source became: a wheel, an sdist, or whatever else has a digest of its own.
+"""The archive of each source: of a wheel, an sdist, or anything else that has a digest.
 
     <root>/sources/<key>      link to `../archives/<name>`
 

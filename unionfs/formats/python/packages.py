@@ -1,4 +1,4 @@
-"""What a lock's choice becomes: a wheel as it is, or one that is built, or a tree for editing.
+"""Packages of a Python lock: a wheel as it is, one that is built, or an editable tree.
 
 Each choice is a package of the store, known under a key that says all that its archive follows
 from.

@@ -1,4 +1,4 @@
-"""RECORD: what a wheel says its files are, and what an installer says it put where.
+"""RECORD: a wheel's list of its files, and an installer's list of the files that it wrote.
 
 Format: PEP 376, the wheel specification, "recording installed projects" (packaging.python.org).
 """

@@ -1,4 +1,4 @@
-"""Where the files of a wheel go: to one of five schemes, and from there into a view.
+"""The places of a wheel's files: one of five schemes, and from there a place in a view.
 
 In an archive the schemes are the top-level directories. A view puts each where its interpreter
 has it; in every virtual environment `site-packages` is three levels deep, `bin` is `bin` and data

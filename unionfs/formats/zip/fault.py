@@ -1,4 +1,4 @@
-"""Why a Zip file cannot be trusted: faults are collected, and raised together."""
+"""Faults of a Zip file: they are collected, and raised together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a member of a Zip file may be called.
+"""Names that a member of a Zip file may have.
 
 A path is accepted only if every reader on every system takes it for the same plain relative path.
 """
