@@ -4,6 +4,9 @@ A process that is killed cannot tidy up, so each temporary is locked (flock(2), 
 directory itself) by whoever made it, and the next process that makes one there removes those
 whose lock is free. Where the file system knows no locks, those go that are older than a day.
 
+Whoever may read a file or a directory may lock it, another user too: so no lock is waited for
+without a limit (`Patience`), and who has it is said.
+
 `pkgview up` with nothing to do imports this: nothing here loads `contextlib`, `pathlib` or
 `tempfile`, which take longer than all that it has to do.
 """
@@ -27,6 +30,20 @@ ABANDONED_AFTER = 24 * 3600.0
 """Seconds after which something without a usable lock has no owner any more."""
 
 
+def make_private(directory: Name) -> None:
+    """A directory and all above it that are missing, each the user's alone, as XDG has it."""
+    if os.path.isdir(directory):
+        return
+    parent = os.path.dirname(directory)
+    if parent != directory:
+        make_private(parent)
+    try:
+        os.mkdir(directory, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(directory):
+            raise
+
+
 def write_atomically(path: Name, data: bytes) -> None:
     """Temporary file in the same directory, fsync, rename, fsync of the directory.
 
@@ -34,7 +51,7 @@ def write_atomically(path: Name, data: bytes) -> None:
     """
     parent = os.path.dirname(path)
     try:
-        os.makedirs(parent, exist_ok=True)
+        make_private(parent)
         temporary, descriptor = claim_file(parent, ".tmp-")
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -58,51 +75,148 @@ def write_atomically(path: Name, data: bytes) -> None:
         ) from error
 
 
-class Alone:
-    """`with Alone(directory)`: one process at a time; two would forget what the other wrote."""
+SAID_AFTER = 2.0
+"""Seconds of waiting for a lock after which a person is told who has it."""
 
-    def __init__(self, directory: Name) -> None:
+WAIT_LIMIT = 60.0
+"""Seconds of waiting for a lock that is held for moments: one file written, some removed."""
+
+_PAUSE = 0.05
+
+
+class Patience:
+    """Waits for one lock, of an open file or directory called `named`: told of, and not for ever.
+
+        patience = Patience(descriptor, path)
+        while not patience.locked(fcntl.LOCK_EX):
+            time.sleep(patience.pause)
+    """
+
+    def __init__(self, descriptor: int, named: Name, limit: float = WAIT_LIMIT) -> None:
+        self.pause = 0.001
+        self._descriptor = descriptor
+        self._named = named
+        self._limit = limit
+        self._began = time.monotonic()
+        self._told = False
+
+    def locked(self, how: int) -> bool:
+        """Try once. True, too, where the file system has no locks: files are replaced whole.
+
+        `PkgviewError` once the limit is over.
+        """
+        try:
+            fcntl.flock(self._descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._waited()
+            return False
+        except OSError:
+            return True
+        return True
+
+    def _waited(self) -> None:
+        waited = time.monotonic() - self._began
+        self.pause = min(2 * self.pause, _PAUSE)
+        if waited >= self._limit:
+            copied = f"{self._named}.new"
+            raise PkgviewError(
+                f"{self._named} has been locked for {waited:.0f} s by {holder(self._descriptor)}",
+                remedy="End that process. If it is another user's, put a copy in its place, which "
+                f"nobody has open: `cp -a {self._named} {copied} && mv {self._named} "
+                f"{self._named}.old && mv {copied} {self._named}`.",
+            )
+        if waited >= SAID_AFTER and not self._told:
+            self._told = True
+            import logging  # noqa: PLC0415 - only who waits pays for it
+
+            # A command shows warnings on stderr as they are; a daemon has its log there.
+            logging.getLogger(__name__).warning(
+                "pkgview: waiting for %s, which is locked by %s",
+                self._named,
+                holder(self._descriptor),
+            )
+
+
+def holder(descriptor: int) -> str:
+    """Who has locked (flock(2)) what is open here, in words, as far as proc(5) shows it."""
+    found = os.fstat(descriptor)
+    device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    try:
+        with open("/proc/locks", encoding="ascii") as lines:
+            fields = [line.split() for line in lines]
+    except (OSError, ValueError):
+        fields = []
+    pids = [int(one[4]) for one in fields if one[1:2] == ["FLOCK"] and one[5] == device]
+    for pid in pids:
+        try:
+            user = os.stat(f"/proc/{pid}").st_uid
+            with open(f"/proc/{pid}/comm", "rb") as file:
+                name = file.read().strip()
+        except OSError:
+            continue
+        # The name is that process's to choose, and goes to a terminal.
+        return f"process {pid} ({ascii(os.fsdecode(name))}) of user {user}"
+    return "a process that cannot be seen from here"
+
+
+class Alone:
+    """`with Alone(directory)`: one process at a time; two would forget what the other wrote.
+
+    `PkgviewError` if another has it for longer than any of ours would.
+    """
+
+    def __init__(self, directory: Name, limit: float = WAIT_LIMIT) -> None:
         self._directory = directory
+        self._limit = limit
         self._descriptor = -1
 
     def __enter__(self) -> None:
         try:
-            os.makedirs(self._directory, exist_ok=True)
+            make_private(self._directory)
             self._descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise PkgviewError(
                 f"cannot use {self._directory}: {error.strerror}",
                 remedy="Make it writable, or set XDG_STATE_HOME to a directory that is.",
             ) from error
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        except OSError:
-            pass  # no locks on this file system: the file is still replaced whole
-        except BaseException:
-            os.close(self._descriptor)
-            raise
+        _wait(self._descriptor, fcntl.LOCK_EX, self._directory, self._limit)
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
 
 class Held:
-    """`with Held(directory)`: together with others, while nobody is `Alone` there."""
+    """`with Held(directory)`: together with others, while nobody has it alone.
 
-    def __init__(self, directory: Name) -> None:
+    `PkgviewError` if somebody has it for longer than any of ours would.
+    """
+
+    def __init__(self, directory: Name, limit: float = WAIT_LIMIT) -> None:
         self._directory = directory
+        self._limit = limit
         self._descriptor = -1
 
     def __enter__(self) -> None:
         try:
             self._descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
         except OSError:
-            pass  # no such directory, or no locks there: then nobody is alone either
+            return  # no such directory: then nobody is alone either
+        _wait(self._descriptor, fcntl.LOCK_SH, self._directory, self._limit)
 
     def __exit__(self, *_: object) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
+
+
+def _wait(descriptor: int, how: int, named: Name, limit: float) -> None:
+    """Lock what is open; closed where that fails."""
+    patience = Patience(descriptor, named, limit)
+    try:
+        while not patience.locked(how):
+            time.sleep(patience.pause)
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def claim_file(parent: Name, prefix: str) -> tuple[str, int]:

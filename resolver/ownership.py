@@ -55,7 +55,7 @@ def faults(holding: Iterable[Name], uid: int, files: Iterable[Name] = ()) -> Ite
             continue
         if found.st_mode & stat.S_IWOTH:
             yield Fault("everybody", -1, f"everybody may write to {path}")
-        elif found.st_mode & stat.S_IWGRP and not _is_private_group(path, found.st_gid, uid):
+        elif found.st_mode & stat.S_IWGRP and not is_private_group(path, found.st_gid, uid):
             yield Fault("group", found.st_gid, f"group {found.st_gid} may write to {path}")
 
 
@@ -66,7 +66,7 @@ def parents(path: str) -> Iterator[str]:
         path = parent
 
 
-def _is_private_group(path: str, gid: int, uid: int) -> bool:
+def is_private_group(path: str, gid: int, uid: int) -> bool:
     """Whether the group is `uid`'s or root's own, has nobody else in it, and no list adds more."""
     import grp  # noqa: PLC0415 - asked only where a group may write
     import pwd  # noqa: PLC0415 - the same

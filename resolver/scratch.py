@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resolver.atomic import is_locked, sweep
+from resolver.atomic import is_locked, make_private, sweep
 from resolver.errors import PkgviewError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def scratch(parent: Path, prefix: str) -> Iterator[Path]:
 
 def claim(parent: Path, prefix: str) -> tuple[Path, int]:
     """A new directory and the descriptor whose closing gives it up; sweeps first."""
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(parent)
     sweep(parent, prefix)
     while True:
         path = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))

@@ -16,6 +16,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from resolver.atomic import make_private
 from resolver.errors import PkgviewError
 from resolver.fetch.wanted import key_of
 from resolver.scratch import claim
@@ -37,7 +38,7 @@ class Session:
     """The directory of one fetch, and the sweeping of what others left behind."""
 
     def __init__(self, downloads: Path) -> None:
-        downloads.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(downloads)
         oldest = time.time() - KEPT
         for old in downloads.iterdir():
             with contextlib.suppress(OSError):

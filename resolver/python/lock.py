@@ -16,7 +16,6 @@ are replaced in one step.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -28,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from resolver.atomic import sweep, write_atomically
+from resolver.atomic import Patience, make_private, sweep, write_atomically
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
 from resolver.naming import project_key
@@ -50,7 +49,8 @@ if TYPE_CHECKING:
 
 _TEMPORARY = "pylock.tmp-"
 _SCRATCH = ".tmp-"
-_WAIT_SECONDS = 0.05
+_WAIT_LIMIT = 600.0
+"""Seconds for which another one may resolve the same project."""
 
 
 async def lock(  # noqa: PLR0913 - the command line's options, by keyword
@@ -207,7 +207,7 @@ async def _in_state(resolution: Resolution, state: Path, *, frozen: bool) -> Pat
             remedy="Run `pkgview up` once without --frozen, or `pkgview lock`.",
         )
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private(directory)
     except OSError as error:
         raise PkgviewError(
             f"cannot make {directory}: {error.strerror}",
@@ -315,22 +315,15 @@ def _versions(base: Lock, interpreter: Interpreter) -> tuple[str, ...]:
 
 @contextlib.asynccontextmanager
 async def _only_one(directory: Path) -> AsyncIterator[None]:
-    """One process at a time in here for that directory; waiting can be cancelled.
+    """One process at a time in here for that directory; waiting can be cancelled, and ends.
 
     The directory itself is locked, so nothing is left behind and nothing can go stale.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    patience = Patience(descriptor, directory, _WAIT_LIMIT)
     try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno in {errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}:
-                    break  # no locks on this file system: replacing in one step has to do
-                if error.errno not in {errno.EAGAIN, errno.EINTR}:
-                    raise
-            await trio.sleep(_WAIT_SECONDS)
+        while not patience.locked(fcntl.LOCK_EX):
+            await trio.sleep(patience.pause)
         yield
     finally:
         os.close(descriptor)

@@ -23,6 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resolver.atomic import make_private
 from resolver.binding.manual import ManualBinding, ManualTable, Said
 from resolver.caller.process import Ancestor, as_view
 from resolver.caller.procfs import Absence, Cgroup, Pid, StartTime, read_stat
@@ -130,7 +131,7 @@ class ManualBindings:
             }
         )
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._path.parent)
             number, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".tmp-")
             try:
                 with os.fdopen(number, "w", encoding="ascii") as file:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from resolver.errors import PkgviewError
+from resolver.private import close_to_others
+from resolver.where import where
 from unionfs.cli import console
 
 if TYPE_CHECKING:
@@ -152,6 +154,16 @@ class Commands(click.Group):
             ctx.exit(console.INTERRUPTED)
 
 
+def _close_to_others() -> None:
+    """Before anything is written or waited for in them."""
+    try:
+        places = where(os.environ)
+    except PkgviewError:  # there is no home: the command says so, if it needs one
+        return
+    for sentence in close_to_others(places):
+        console.note(sentence)
+
+
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click calls it so
     if wanted and not ctx.resilient_parsing:
         from importlib.metadata import version  # noqa: PLC0415 - only where it was asked for
@@ -185,3 +197,4 @@ def main() -> None:
     pkgview keeps each package as one read-only archive and mounts, for every process, exactly
     those that its project lists.
     """
+    _close_to_others()

@@ -22,6 +22,7 @@ from resolver.atomic import Alone, Held, write_atomically
 from resolver.errors import PkgviewError
 from resolver.naming import archives_in, manifest_digest, project_key, project_record
 from resolver.ownership import faults
+from resolver.private import close_to_others
 from resolver.where import check_private, endpoint_name, where
 from unionfs.cli import console
 from unionfs.kinds import other_marks
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ANSWER_SECONDS = 2.0
-"""How long the daemon may take; whoever waits longer is better told about it by `up` itself."""
+"""How long the daemon, or a lock, may take; who waits longer is better told by `up` itself."""
 
 _LONGEST_ANSWER = 1 << 16
 _FLAGS = ("--offline", "--frozen")
@@ -98,11 +99,13 @@ def _up(asked: Arguments, began: float) -> bool:
     if any(os.path.lexists(f"{found.directory}/{mark}") for mark in other_marks()):
         return False  # there is more to be done than Python's
     places = where(os.environ)
+    for sentence in close_to_others(places):
+        console.note(sentence)
     entry = remembered.recall(places["state"], found.here)
     entry = entry or remembered.recall(places["state"], found.anywhere)
     if entry is None or not _is_plain(found.directory, places):
         return False
-    with Held(f"{places['store']}/archives"):
+    with Held(f"{places['store']}/archives", ANSWER_SECONDS):
         return _done(found, entry, places, began)
 
 
@@ -123,7 +126,7 @@ def _done(
     ):
         return False
     if before is None:
-        with Alone(os.path.dirname(record)):
+        with Alone(os.path.dirname(record), ANSWER_SECONDS):
             if _content(record) is not None:
                 return False
             write_atomically(record, wanted)

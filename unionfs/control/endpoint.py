@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resolver.atomic import make_private
 from resolver.errors import PkgviewError
 from resolver.where import check_private, endpoint_name
 
@@ -159,7 +160,7 @@ def elsewhere(places: Places, primary: Endpoint) -> Iterator[Endpoint]:
 
 def _create_private(directory: Path) -> None:
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(directory)
     except OSError as error:
         raise PkgviewError(
             f"{directory} cannot be created: {error.strerror}",

@@ -29,6 +29,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resolver.atomic import make_private
 from resolver.errors import PkgviewError
 from resolver.manifest import FORMAT
 from unionfs.control import client
@@ -320,7 +321,7 @@ def _lines_of_fuse(log: Path, offset: int) -> list[str]:
 def open_log(path: Path) -> int:
     """The log's descriptor, for appending; a full log is turned first."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size > MAX_LOG:
                 path.replace(path.with_suffix(".log.1"))

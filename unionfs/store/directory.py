@@ -8,6 +8,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from resolver.atomic import make_private
 from resolver.errors import PkgviewError
 
 if TYPE_CHECKING:
@@ -27,9 +28,13 @@ _REMEDIES = {
 
 
 def make(directory: Path, root: Path) -> None:
-    """A directory of the store at `root`, open to whom the store is: it may be a team's."""
+    """A directory of the store at `root`, open to whom the store is: it may be a team's.
+
+    A root that is missing is made its user's alone.
+    """
     if not directory.is_dir():
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private(root)
+        directory.mkdir(exist_ok=True)
         with suppress(PermissionError):  # another was faster
             directory.chmod(stat.S_IMODE(root.stat().st_mode))
 

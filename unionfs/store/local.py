@@ -53,7 +53,7 @@ _READ_ONLY = 0o444
 
 
 class Store:
-    """Archives below `root`, which need not exist until something is added.
+    """Archives below `root`, which need not exist until something is added: then it is private.
 
     Any thread may call any method. `frames` is shared by all archives opened here.
     """

@@ -93,6 +93,7 @@ def copy(stores: Stores, names: Collection[str], root: Path, progress: Progress)
         raise PkgviewError(f"{root} is your own store", remedy="Name another directory.")
     target, moved = Store(root), Moved()
     with _explained(f"cannot copy to {root}"), stores.held():
+        root.mkdir(parents=True, exist_ok=True)  # for others, as the umask has it
         for number, name in enumerate(sorted(names), 1):
             progress.copying(name, number, len(names))
             fresh = _first(stores, name, target.take)

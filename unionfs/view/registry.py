@@ -26,6 +26,7 @@ import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from resolver.atomic import make_private
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from unionfs.archive.layer import EntryNo, Kind
@@ -82,7 +83,7 @@ class Registry:
         self._db.close()
 
     def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(self.path.parent)
         # Made, and looked at, before SQLite opens it: if somebody replaces it in between, the next
         # question notices.
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,0 +1,83 @@
+"""What is the user's alone is closed to others, and nothing else is touched."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import pytest
+
+from resolver.private import OWN, close_to_others
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from resolver.places import Places
+
+
+@pytest.fixture
+def named(isolated_places: Places) -> dict[str, Path]:
+    found: dict[str, Path] = asdict(isolated_places)
+    for path in found.values():
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o755)
+    return found
+
+
+def said(named: dict[str, Path]) -> list[str]:
+    return list(close_to_others({name: os.fspath(path) for name, path in named.items()}))
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o7777
+
+
+def test_what_was_open_is_closed_and_told_once(named: dict[str, Path]) -> None:
+    sentences = said(named)
+    assert [mode(named[name]) for name in OWN] == [0o700] * len(OWN)
+    for name, sentence in zip(OWN, sentences, strict=True):
+        assert str(named[name]) in sentence
+        assert "0755" in sentence
+    assert mode(named["mount"]) == 0o755
+    assert said(named) == []
+
+
+def test_nothing_is_loosened(named: dict[str, Path]) -> None:
+    named["state"].chmod(0o500)
+    named["config"].chmod(0o550)
+    named["cache"].rmdir()
+    assert len(said(named)) == 2
+    assert mode(named["state"]) == mode(named["config"]) == 0o500
+    assert not named["cache"].exists()
+
+
+@pytest.mark.parametrize("shared", [0o777, 0o3777, 0o2775])
+def test_a_store_that_others_write_to_is_shared_on_purpose(
+    named: dict[str, Path], shared: int
+) -> None:
+    if os.geteuid() == 0:
+        os.chown(named["store"], -1, 61009)
+    named["store"].chmod(shared)
+    said(named)
+    assert mode(named["store"]) == (shared if os.geteuid() == 0 or shared & 0o002 else 0o700)
+    named["state"].chmod(0o777)
+    assert len(said(named)) == 1
+    assert mode(named["state"]) == 0o700
+
+
+def test_a_private_groups_write_permission_shares_nothing(named: dict[str, Path]) -> None:
+    """What the umask 002 gives a user who has a group to themselves."""
+    if os.geteuid() != 0:
+        pytest.skip("this user may have no group of its own")
+    named["store"].chmod(0o775)
+    said(named)
+    assert mode(named["store"]) == 0o700
+
+
+def test_what_is_anothers_is_left(named: dict[str, Path]) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give something away")
+    os.chown(named["state"], 61009, 61009)
+    assert len(said(named)) == len(OWN) - 1
+    assert mode(named["state"]) == 0o755
