@@ -49,14 +49,19 @@ def faults(holding: Iterable[Name], uid: int, files: Iterable[Name] = ()) -> Ite
         except OSError as error:
             yield Fault("unseen", -1, f"{path} cannot be examined: {error.strerror}")
             continue
-        if found.st_uid not in {uid, 0}:
-            yield Fault("owner", found.st_uid, f"{path} belongs to user {found.st_uid}")
-        if path in above and found.st_mode & stat.S_ISVTX:
-            continue
-        if found.st_mode & stat.S_IWOTH:
-            yield Fault("everybody", -1, f"everybody may write to {path}")
-        elif found.st_mode & stat.S_IWGRP and not is_private_group(path, found.st_gid, uid):
-            yield Fault("group", found.st_gid, f"group {found.st_gid} may write to {path}")
+        yield from faults_of(path, found, uid, between=path in above)
+
+
+def faults_of(path: str, found: os.stat_result, uid: int, *, between: bool) -> Iterator[Fault]:
+    """What of that one file or directory does. `between`: it may be sticky."""
+    if found.st_uid not in {uid, 0}:
+        yield Fault("owner", found.st_uid, f"{path} belongs to user {found.st_uid}")
+    if between and found.st_mode & stat.S_ISVTX:
+        return
+    if found.st_mode & stat.S_IWOTH:
+        yield Fault("everybody", -1, f"everybody may write to {path}")
+    elif found.st_mode & stat.S_IWGRP and not is_private_group(path, found.st_gid, uid):
+        yield Fault("group", found.st_gid, f"group {found.st_gid} may write to {path}")
 
 
 def parents(path: str) -> Iterator[str]:

@@ -23,6 +23,8 @@ from resolver.errors import PkgviewError
 from resolver.naming import archives_in, manifest_digest, project_key, project_record
 from resolver.ownership import faults
 from resolver.private import close_to_others
+from resolver.private import close_to_others
+from resolver.way import way_faults
 from resolver.where import check_private, endpoint_name, where
 from unionfs.cli import console
 from unionfs.kinds import other_marks
@@ -171,7 +173,8 @@ def _serves(places: dict[str, str], view: str) -> bool:
     with open("/proc/self/mountinfo", "rb") as file:
         here = b" %s " % os.fsencode(mountpoint)
         visible = [line for line in file if here in line and b" - fuse.pkgview " in line]
-    if not visible:
+    # What leads to it leads all that is run from it: `up` says what is wrong with that.
+    if not visible or any(way_faults(mount, os.geteuid(), {mountpoint})):
         return False
     runtime = places["runtime"]
     directory = os.open(runtime, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -112,6 +112,7 @@ def check_mountable(places: Places) -> None:
     """Refuse what `ensure_mounted` would refuse, before hours of downloads; touches nothing."""
     table = mounts.table()
     mountpoint = mounts.canonical(places.mount, table)
+    prerequisites.refuse_way(places.mount, [one.path for one in table])
     mount = mounts.mounted_at(mountpoint, table)
     if mount is None:
         prerequisites.preflight()
@@ -129,6 +130,7 @@ def claim(places: Places, *, patience: float = PATIENCE, shared: bool = False) -
     """Become the one who may serve `places.mount`, unless somebody serves it."""
     table = mounts.table()
     mountpoint = mounts.canonical(places.mount, table)
+    prerequisites.refuse_way(places.mount, [one.path for one in table])
     if shared:
         prerequisites.check_shareable(mountpoint)
     mount = mounts.mounted_at(mountpoint, table)

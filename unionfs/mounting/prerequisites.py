@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
+from resolver.way import way_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _CAP_SYS_ADMIN = 1 << 21
 
@@ -93,6 +94,20 @@ def _in_container() -> bool:
     )
 
 
+def refuse_way(path: Path, mounted: Iterable[Path] = ()) -> None:
+    """Refuse a mount point whose place others could take, and with it all that is run from there.
+
+    `mounted`: every mount point there is; none is touched.
+    """
+    fault = next(way_faults(os.fspath(path), os.geteuid(), {os.fspath(one) for one in mounted}), None)
+    if fault is not None:
+        raise PkgviewError(
+            f"others could put something else in the place of {path}: {fault.said}",
+            remedy="Let it be yours or root's alone (`chmod go-w`, `chown`), or name a mount point "
+            "below a directory of your own: `pkgview mount MOUNTPOINT`, or PKGVIEW_MOUNT.",
+        )
+
+
 def prepare(path: Path) -> None:
     """Make `path` (canonical, nothing mounted there) an empty directory of this user.
 
@@ -109,6 +124,7 @@ def check(path: Path) -> None:
 
     One that is missing is fine: `prepare` makes it.
     """
+    refuse_way(path)
     if not os.path.lexists(path):
         return
     with _explained(path):
