@@ -25,6 +25,7 @@ import trio
 from resolver.binding.observer import TIME_LIMIT, Observer, OwnEyes
 from resolver.binding.rules import Binding, Bound, Finding, Rule, decide, findings
 from resolver.binding.table import Bindings
+from resolver.caller.owners import Owners
 from resolver.caller.process import Caller, Identity, identity
 from resolver.caller.procfs import (
     PROC,
@@ -67,6 +68,10 @@ that nobody new of that user's is looked at."""
 MOST_HUNG_OF_ANOTHER = 32
 """The same for each other user."""
 
+MOST_WAITING_OF_ANOTHER = 512
+"""Requests of another user that wait for looks at one time. The kernel's requests have room for
+2048 that wait (`unionfs.kernel.slots`), which are everybody's."""
+
 NOBODY = -1
 """Stands for the user of a process that went before it could be told."""
 
@@ -81,6 +86,7 @@ class _Look:
     identity: Identity
     tid: Tid
     uid: int
+    owner: int
     done: trio.Event = field(default_factory=trio.Event)
     bound: Bound | None = None
     fault: OSError | None = None
@@ -125,10 +131,12 @@ class Binder:
         self._user = os.geteuid()
         self.bindings = Bindings(self._is_alive)
         self._looks: dict[Identity, _Look] = {}
+        self._owners = Owners()
         # By user, whose turn is next first: many looks at one user's processes delay no other's.
         self._pending: dict[int, deque[_Look]] = {}
         self._running = 0
         self._hung: Counter[int] = Counter()
+        self._waiting: Counter[int] = Counter()
         self._stale_before = -math.inf
         self._rebound = -math.inf
         self._explained = trio.CapacityLimiter(MOST_EXPLAINED)
@@ -151,7 +159,8 @@ class Binder:
             return known
         look = self._looks.get(who) or self._begin(who, tid)
         if look is not None and not look.hung:
-            await self._landed(look)
+            if not await self._has_waited(look):
+                return bound.again() if bound else self._default("its user has too many that wait")
             if look.fault is not None:
                 raise OSError(look.fault.errno, look.fault.strerror)
             if look.bound is not None:
@@ -246,6 +255,20 @@ class Binder:
             return bound.binding
         return None
 
+    async def _has_waited(self, look: _Look) -> bool:
+        """Wait for it; False at once where its user's requests have no more room."""
+        owner = look.owner
+        if owner != self._user and self._waiting[owner] >= MOST_WAITING_OF_ANOTHER:
+            return False
+        self._waiting[owner] += 1
+        try:
+            await self._landed(look)
+        finally:
+            self._waiting[owner] -= 1
+            if not self._waiting[owner]:
+                del self._waiting[owner]
+        return True
+
     async def _landed(self, look: _Look) -> None:
         """Wait for it, within the limit, and see that it holds up no other."""
         until = trio.current_time() + self._observer.patience(look.uid)
@@ -258,11 +281,12 @@ class Binder:
 
     def _begin(self, who: Identity, tid: Tid) -> _Look | None:
         uid = self._user_of(tid)
-        if self._is_full(uid):
+        owner = self._owners.of(uid)
+        if self._is_full(owner):
             return None  # better a wrong answer at once than one after the limit, each time
-        look = _Look(identity=who, tid=tid, uid=uid)
+        look = _Look(identity=who, tid=tid, uid=uid, owner=owner)
         self._looks[who] = look
-        self._pending.setdefault(uid, deque()).append(look)
+        self._pending.setdefault(owner, deque()).append(look)
         self._start_pending()
         return look
 
@@ -272,17 +296,17 @@ class Binder:
 
     def _next(self) -> _Look | None:
         """The next look, of each user's in turn; None where all that there are have to wait."""
-        uid = next((uid for uid in self._pending if not self._is_full(uid)), None)
-        if uid is None:
+        owner = next((owner for owner in self._pending if not self._is_full(owner)), None)
+        if owner is None:
             return None
-        looks = self._pending.pop(uid)
+        looks = self._pending.pop(owner)
         look = looks.popleft()
         if looks:
-            self._pending[uid] = looks  # behind the others
+            self._pending[owner] = looks  # behind the others
         return look
 
-    def _is_full(self, uid: int) -> bool:
-        return self._hung[uid] >= (MOST_HUNG if uid == self._user else MOST_HUNG_OF_ANOTHER)
+    def _is_full(self, owner: int) -> bool:
+        return self._hung[owner] >= (MOST_HUNG if owner == self._user else MOST_HUNG_OF_ANOTHER)
 
     def _user_of(self, tid: Tid) -> int:
         status = read_status(tid, self._root)
@@ -336,9 +360,9 @@ class Binder:
         except Exception:
             log.exception("process %d could not be bound", look.identity.tgid)
         if look.slow:
-            self._hung[look.uid] -= 1
-            if not self._hung[look.uid]:
-                del self._hung[look.uid]
+            self._hung[look.owner] -= 1
+            if not self._hung[look.owner]:
+                del self._hung[look.owner]
         else:
             self._running -= 1
         if self._looks.get(look.identity) is look:
@@ -355,7 +379,7 @@ class Binder:
         """Its thread no longer counts as one of the `MOST_LOOKS`, so others are not held up."""
         look.slow = True
         self._running -= 1
-        self._hung[look.uid] += 1
+        self._hung[look.owner] += 1
         self._start_pending()
 
     def _give_up(self, look: _Look) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -97,12 +98,14 @@ def public(pair: Pair) -> Iterator[Path]:
             pair.run(PKGVIEW, "umount", "--force", mount, cwd=cwd, environ=environ)
 
 
-def a_user(pair: Pair, directory: Path, colour: str, wheels: Path) -> User:
+def a_user(
+    pair: Pair, directory: Path, colour: str, wheels: Path, uid: int = 61003
+) -> User:
     home, project = directory / "home", directory / "project"
     for path in (home, project):
         path.mkdir()
     wheel = Index(directory=wheels).wheel(
-        "which", f"7.{UIDS.get(colour, 0)}", {"which.py": f"colour = {colour!r}\n".encode()}
+        "which", f"7.{UIDS.get(colour, uid)}", {"which.py": f"colour = {colour!r}\n".encode()}
     )
     (project / "requirements.txt").write_text(f"which @ {wheel.as_uri()}\n")
     # As root, since who the machine's other users are does not say whether they may run pkgview;
@@ -112,7 +115,7 @@ def a_user(pair: Pair, directory: Path, colour: str, wheels: Path) -> User:
         cwd=project, environ={"HOME": os.fspath(home)},
     )  # fmt: skip
     user = User(
-        uid=UIDS.get(colour, 61003), home=home, project=project, pair=pair,
+        uid=UIDS.get(colour, uid), home=home, project=project, pair=pair,
         view=json.loads(said.stdout)["view"],
     )  # fmt: skip
     user.own(home, project)
@@ -289,6 +292,66 @@ def test_a_deputy_is_its_user_for_good(public: Path, users: tuple[User, User]) -
     # Its memory and its descriptors, one of which it shares with root's daemon, are nobody's.
     assert blue.run("ls", f"/proc/{deputy}/fd").returncode != 0
     assert len(os.listdir(f"/proc/{deputy}/fd")) <= 5
+
+
+@contextlib.contextmanager
+def unanswered(directory: Path) -> Iterator[None]:
+    """Whoever goes into that directory hangs: it is a file system that nobody serves."""
+    libc, device = ctypes.CDLL(None, use_errno=True), os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={device},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
+    assert libc.mount(b"it", os.fsencode(directory), b"fuse", 0, options) == 0
+    try:
+        yield
+    finally:
+        os.close(device)
+        libc.umount2(os.fsencode(directory), 2)
+
+
+def taking_over(view: str) -> bool:
+    """Whether a process takes that view over."""
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # it may have ended meanwhile
+            command = Path(f"/proc/{name}/cmdline").read_bytes()
+            if b"unionfs.deputies.adopt_job" in command and view.encode() in command:
+                return True
+    return False
+
+
+def test_users_whose_views_hang_delay_nobody_else(
+    pair: Pair, public: Path, users: tuple[User, User], tmp_path: Path
+) -> None:
+    _, white = users
+    for above in (tmp_path, *tmp_path.parents[:-2]):
+        above.chmod(0o755)
+    hung = []
+    for number in range(4):
+        directory, wheels = tmp_path / f"user{number}", tmp_path / f"wheels{number}"
+        directory.mkdir()
+        wheels.mkdir()
+        hung.append(a_user(pair, directory, f"colour{number}", wheels, uid=61010 + number))
+    with contextlib.ExitStack() as stack:
+        waiting = []
+        for user in hung:
+            stack.enter_context(unanswered(user.home / ".local/share/pkgview/store/archives"))
+            waiting.append(
+                subprocess.Popen(
+                    user.command("readlink", public / "current"), cwd=user.project,
+                    env={**pair.environ, "HOME": os.fspath(user.home)},
+                    stdout=subprocess.PIPE, text=True,
+                )
+            )  # fmt: skip
+        deadline = time.monotonic() + 30
+        while not all(taking_over(user.view) for user in hung):
+            assert time.monotonic() < deadline
+        began = time.monotonic()
+        assert white.sees(public) == white.view
+        took = time.monotonic() - began
+        left = sum(taking_over(user.view) for user in hung)
+        sys.stdout.write(f"waited {took:.2f} s while {left} of 4 hung\n")
+        assert took < 10
+        for process in waiting:
+            said, _ = process.communicate(timeout=200)
+            assert said.startswith("views/")
 
 
 def test_a_users_hung_looks_delay_nobody_else(public: Path, users: tuple[User, User]) -> None:

@@ -23,7 +23,6 @@ from resolver.errors import PkgviewError
 from resolver.naming import archives_in, manifest_digest, project_key, project_record
 from resolver.ownership import faults
 from resolver.private import close_to_others
-from resolver.private import close_to_others
 from resolver.way import way_faults
 from resolver.where import check_private, endpoint_name, where
 from unionfs.cli import console

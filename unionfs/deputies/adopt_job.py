@@ -6,8 +6,12 @@ is handed are descriptors, never a path. Nothing counts but bytes: the manifest 
 that the view is named by, and every archive is copied first and then read whole, table and frames,
 against its name. Only then is the view published.
 
-Arguments are the places as JSON and the view's id. Standard input is the socket on which a deputy
-hands files over (`unionfs.deputies.deputy`); standard output gets one line, `{}` or `{"what": …}`.
+Arguments are the places as JSON, the view's id and its user's number. Standard input is the socket
+on which a deputy hands files over (`unionfs.deputies.deputy`); standard output gets one line, `{}`
+or `{"what": …}`.
+
+Room is everybody's, so it is measured twice: by what a file is when it is handed over, and by what
+is written, since it may grow meanwhile (`unionfs.deputies.room`).
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import ctypes
 import json
 import os
 import resource
+import signal
 import socket
 import stat
 import sys
@@ -25,6 +30,9 @@ from resolver.errors import PkgviewError
 from resolver.manifest import Manifest, ViewId
 from resolver.places import Places
 from unionfs.archive.layer import LayerError
+from unionfs.archive.meta import digest_of_name
+from unionfs.deputies.room import Measured, Room
+from unionfs.mounting import mounts
 from unionfs.publishing.publish import publish
 from unionfs.store.ordered import Stores
 from unionfs.view.registry import Registry
@@ -35,11 +43,10 @@ SECONDS = 600
 MEMORY = 4 << 30
 LARGEST_MANIFEST = 4 << 20
 LARGEST_ARCHIVE = 8 << 30
-LARGEST_VIEW = 32 << 30
-ROOM = 1 << 30
-"""Bytes that stay free in the store's file system: it is everybody's."""
+WHOLE = 150
+"""Seconds for all of it, whatever happens to the daemon, which waits for less."""
 
-PATIENCE = 20.0
+PATIENCE = 10.0
 """Seconds for one descriptor to come."""
 
 _CLONE_NEWNET = 0x40000000
@@ -58,6 +65,7 @@ def confine() -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(limit, (most, most))
+    signal.alarm(WHOLE)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.unshare(_CLONE_NEWNET)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
@@ -73,11 +81,10 @@ class HandedFiles:
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
-        self._left = LARGEST_VIEW
         end.settimeout(PATIENCE)
 
-    def file(self, name: str, largest: int) -> int:
-        """A descriptor of a regular file, to be closed; `PkgviewError` if there is none."""
+    def file(self, name: str, largest: int, room: Room) -> Measured:
+        """A regular file, to be closed; `PkgviewError` if there is none, or no room for it."""
         what = name or "the manifest"
         try:
             self._end.send(b"=" + name.encode())
@@ -86,26 +93,43 @@ class HandedFiles:
             raise PkgviewError(f"{what} was not handed over: {error}") from error
         if not descriptors:
             raise PkgviewError(f"{what} was not handed over")
-        found = os.fstat(descriptors[0])
-        if stat.S_ISREG(found.st_mode) and found.st_size <= min(largest, self._left):
-            self._left -= found.st_size
-            return descriptors[0]
-        os.close(descriptors[0])
-        raise PkgviewError(f"{what} is no regular file, or too large")
+        try:
+            refuse_own(descriptors[0], what)
+            found = os.fstat(descriptors[0])
+            if not stat.S_ISREG(found.st_mode) or found.st_size > largest:
+                raise PkgviewError(f"{what} is no regular file, or too large")
+            room.check(found.st_size, what)
+        except BaseException:
+            os.close(descriptors[0])
+            raise
+        return Measured(os.fdopen(descriptors[0], "rb"), what, found.st_size, room)
 
 
-def adopt(places: Places, view: ViewId, handed: HandedFiles) -> None:
+def refuse_own(descriptor: int, what: str) -> None:
+    """Refuse a file of a file system that its user serves, who might never answer a read.
+
+    Nothing is asked of it: the kernel says which mount it came by, proc(5). One that is not here
+    is a mount namespace's own, where any user mounts.
+    """
+    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as lines:  # noqa: PTH123 - a text of the kernel's
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    here = {mount.number: mount for mount in mounts.table()}.get(int(fields["mnt_id"]))
+    if here is None or here.owner not in {None, 0}:
+        raise PkgviewError(f"{what} lies in a file system that is its user's own")
+
+
+def adopt(places: Places, view: ViewId, handed: HandedFiles, room: Room) -> None:
     """Take it over; `PkgviewError` or `LayerError`, and then nothing of it is served."""
-    with open(handed.file("", LARGEST_MANIFEST), "rb") as file:  # noqa: PTH123 - a descriptor
+    with handed.file("", LARGEST_MANIFEST, room) as file:
         manifest = Manifest.from_bytes(file.read(LARGEST_MANIFEST + 1), expected=view)
     store = Stores(places)
-    for name in dict.fromkeys(manifest.archives):
-        if store.has(name):
-            continue
-        with open(handed.file(name, LARGEST_ARCHIVE), "rb") as file:  # noqa: PTH123 - the same
-            there = os.statvfs(_existing(places.store))
-            if there.f_bavail * there.f_frsize - os.fstat(file.fileno()).st_size < ROOM:
-                raise PkgviewError(f"there is no room for {name}")
+    strange = next((name for name in manifest.archives if digest_of_name(name) is None), None)
+    if strange is not None:
+        raise PkgviewError(f"{strange!r} is no archive's name")
+    missing = [name for name in dict.fromkeys(manifest.archives) if not store.has(name)]
+    room.note(view, missing)
+    for name in missing:
+        with handed.file(name, LARGEST_ARCHIVE, room) as file:
             store.receive(file, name)
     with store.held():
         if not all(map(store.has, manifest.archives)):
@@ -117,19 +141,15 @@ def adopt(places: Places, view: ViewId, handed: HandedFiles) -> None:
             registry.close()
 
 
-def _existing(path: Path) -> Path:
-    return next(above for above in (path, *path.parents) if above.exists())
-
-
 def main() -> int:
     """The exit status is 0 whenever a line was written."""
-    given, view = sys.argv[1:]
+    given, view, user = sys.argv[1:]
     places = Places(**{name: Path(path) for name, path in json.loads(given).items()})
     confine()
     answer = {}
     with socket.socket(fileno=os.dup(0)) as end:
         try:
-            adopt(places, ViewId(view), HandedFiles(end))
+            adopt(places, ViewId(view), HandedFiles(end), Room(places, int(user)))
         except (PkgviewError, LayerError, OSError, MemoryError) as error:
             answer = {"what": str(error)}
     sys.stdout.write(json.dumps(answer) + "\n")

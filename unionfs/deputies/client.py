@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.binding.answers import Answer, AnsweredState, read
 from resolver.binding.observer import TIME_LIMIT, OwnEyes, Seen
+from resolver.caller.owners import Owners
 from resolver.caller.process import Caller, ancestors, as_view
 from resolver.caller.procfs import Absence, Account, Tid, read_cgroup, read_status
 
@@ -41,6 +42,9 @@ START_LIMIT = 15.0
 MOST_DEPUTIES = 256
 """At a time, each a few MiB of its own; beyond that the one that began first has to go."""
 
+MOST_OF_ONE = 8
+"""The same of one user: its group or, in user namespaces, its number may be another each time."""
+
 LONGEST_ANSWER = 256 * 1024
 
 COMMAND = (sys.executable, "-P", "-m", "unionfs.deputies.deputy")
@@ -55,6 +59,7 @@ class Deputies:
 
     def __init__(self, own: OwnEyes) -> None:
         self._own = own
+        self._owners = Owners()
         self._user = os.geteuid()
         self._lock = threading.Lock()
         self._nursery: tuple[subprocess.Popen[bytes], socket.socket] | None = None
@@ -158,6 +163,10 @@ class Deputies:
         self._answered.pop(account.uid, None)
 
     def _begin(self, account: Account) -> socket.socket:
+        owner = self._owners.of(account.uid)
+        same = [one for one in self._channels if self._owners.of(one.uid) == owner]
+        if len(same) >= MOST_OF_ONE:
+            self._forget(same[0])
         while len(self._channels) >= MOST_DEPUTIES:
             self._forget(next(iter(self._channels)))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from typing import BinaryIO
 
+    from _typeshed import SupportsRead
+
     from unionfs.archive.meta import Meta
     from unionfs.archive.pack import Member
 
@@ -99,7 +101,7 @@ class Store:
             self.receive(file, name)
         return True
 
-    def receive(self, file: BinaryIO, name: str) -> None:
+    def receive(self, file: SupportsRead[bytes], name: str) -> None:
         """The same from a stream, up to its end."""
         with self._writing() as (out, temporary):
             shutil.copyfileobj(file, out, COPIED)

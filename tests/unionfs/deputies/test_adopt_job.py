@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import socket
 import subprocess
 import sys
 import threading
+import time
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from resolver.places import Places
 from resolver.project import resolved
 from resolver.python.interpreter import inspect
 from resolver.python.target import python_of
+from unionfs.deputies.adopt_job import refuse_own
 from unionfs.formats.python.generated import bare_manifest, notice_layer
 from unionfs.publishing.publish import publish
 from unionfs.store.local import Store
@@ -75,7 +80,7 @@ def taken(own: Places, theirs: Places, path_of: Callable[[str], Path | None] | N
     try:
         with end:
             said = subprocess.run(
-                [sys.executable, "-P", "-m", "unionfs.deputies.adopt_job", places, view],
+                [sys.executable, "-P", "-m", "unionfs.deputies.adopt_job", places, view, "61009"],
                 stdin=end.fileno(), capture_output=True, text=True, check=True, timeout=120,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )  # fmt: skip
@@ -160,6 +165,81 @@ def test_a_file_that_changes_while_it_is_copied_is_no_other(
         store.verify(name)
     else:
         assert nothing_in(isolated_places, view_of(theirs))
+
+
+def test_a_file_that_grows_is_copied_no_further(
+    isolated_places: Places, theirs: Places, tmp_path: Path
+) -> None:
+    name = read_manifest(theirs, view_of(theirs)).archives[0]
+    growing = tmp_path / "growing"
+    growing.write_bytes(bytes(1 << 16))
+    over = threading.Event()
+
+    def grow() -> None:
+        with growing.open("ab") as file:
+            while not over.is_set():
+                file.write(bytes(1 << 16))
+                file.flush()
+                time.sleep(0.001)
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        said = taken(isolated_places, theirs, lambda asked: growing if asked == name else None)
+    finally:
+        over.set()
+        writer.join()
+    assert said == f"{name} grew while it was copied"
+    assert not list(Store(isolated_places.store).archives.glob(".tmp*"))
+
+
+def test_what_was_taken_over_is_counted(isolated_places: Places, theirs: Places) -> None:
+    assert taken(isolated_places, theirs) == ""
+    ledger = (isolated_places.state / "adopted/61009").read_text("ascii").split()
+    view = view_of(theirs)
+    assert ledger == [view, *read_manifest(theirs, view).archives]
+
+
+def test_a_file_system_that_its_user_serves_is_not_read(tmp_path: Path) -> None:
+    """It might never answer, and who reads there cannot be ended."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount for another user")
+    libc, device = ctypes.CDLL(None, use_errno=True), os.open("/dev/fuse", os.O_RDWR)
+    for user, refused in ((61009, True), (0, False)):
+        served = tmp_path / str(user)
+        served.touch()
+        options = f"fd={device},rootmode=100000,user_id={user},group_id=0,allow_other".encode()
+        assert libc.mount(b"it", os.fsencode(served), b"fuse", 0, options) == 0
+        file = os.open(served, os.O_PATH)  # nobody serves it: all else would hang
+        try:
+            with pytest.raises(PkgviewError, match="its user's own") if refused else nullcontext():
+                refuse_own(file, "it")
+        finally:
+            os.close(file)
+            os.close(device)
+            libc.umount2(os.fsencode(served), 2)
+            device = os.open("/dev/fuse", os.O_RDWR)
+    os.close(device)
+
+
+def test_a_file_of_another_mount_namespace_is_not_read(
+    isolated_places: Places, theirs: Places
+) -> None:
+    """There any user mounts what may hang."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    name = read_manifest(theirs, view_of(theirs)).archives[0]
+    good = Store(theirs.store).path(name)
+    script = f"mount -t tmpfs none /mnt && cp {good} /mnt/it && echo up && read x"
+    with subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"up\n"
+        there = Path(f"/proc/{other.pid}/root/mnt/it")
+        said = taken(isolated_places, theirs, lambda asked: there if asked == name else None)
+        other.communicate()
+    assert said == f"{name} lies in a file system that is its user's own"
 
 
 def test_a_manifest_counts_by_its_digest(
