@@ -87,9 +87,9 @@ _PAUSE = 0.05
 class Patience:
     """Waits for one lock, of an open file or directory called `named`: told of, and not for ever.
 
-        patience = Patience(descriptor, path)
-        while not patience.locked(fcntl.LOCK_EX):
-            time.sleep(patience.pause)
+    patience = Patience(descriptor, path)
+    while not patience.locked(fcntl.LOCK_EX):
+        time.sleep(patience.pause)
     """
 
     def __init__(self, descriptor: int, named: Name, limit: float = WAIT_LIMIT) -> None:
@@ -155,7 +155,7 @@ def holder(descriptor: int) -> str:
         except OSError:
             continue
         # The name is that process's to choose, and goes to a terminal.
-        return f"process {pid} ({ascii(os.fsdecode(name))}) of user {user}"
+        return f"process {pid} ({os.fsdecode(name)!a}) of user {user}"
     return "a process that cannot be seen from here"
 
 

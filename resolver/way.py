@@ -52,7 +52,9 @@ def way_faults(path: str, uid: int, mounted: Container[str] = ()) -> Iterator[Fa
             current = here
             continue
         # A link has no mode. In a sticky directory its owner could make another of it.
-        yield from (one for one in _faults_of(here, found, uid, between=True) if one.kind == "owner")
+        yield from (
+            one for one in _faults_of(here, found, uid, between=True) if one.kind == "owner"
+        )
         links += 1
         if links > MOST_LINKS:
             yield Fault("unseen", -1, f"{path} is a loop of symbolic links")

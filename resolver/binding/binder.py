@@ -67,10 +67,8 @@ that nobody new of that user's is looked at."""
 
 MOST_HUNG_OF_ANOTHER = 32
 """The same for each other user."""
-
 MOST_WAITING_OF_ANOTHER = 512
-"""Requests of another user that wait for looks at one time. The kernel's requests have room for
-2048 that wait (`unionfs.kernel.slots`), which are everybody's."""
+"""Requests of another user that wait for looks: 2048 (`unionfs.kernel.slots`) are everybody's."""
 
 NOBODY = -1
 """Stands for the user of a process that went before it could be told."""
@@ -134,7 +132,7 @@ class Binder:
         self._owners = Owners()
         # By user, whose turn is next first: many looks at one user's processes delay no other's.
         self._pending: dict[int, deque[_Look]] = {}
-        self._running = 0
+        self._running: set[_Look] = set()
         self._hung: Counter[int] = Counter()
         self._waiting: Counter[int] = Counter()
         self._stale_before = -math.inf
@@ -257,32 +255,29 @@ class Binder:
 
     async def _has_waited(self, look: _Look) -> bool:
         """Wait for it; False at once where its user's requests have no more room."""
-        owner = look.owner
-        if owner != self._user and self._waiting[owner] >= MOST_WAITING_OF_ANOTHER:
+        if self._is_crowded(look.owner):
             return False
-        self._waiting[owner] += 1
+        self._waiting[look.owner] += 1
         try:
             await self._landed(look)
         finally:
-            self._waiting[owner] -= 1
-            if not self._waiting[owner]:
-                del self._waiting[owner]
+            self._waiting -= Counter((look.owner,))
         return True
 
     async def _landed(self, look: _Look) -> None:
         """Wait for it, within the limit, and see that it holds up no other."""
         until = trio.current_time() + self._observer.patience(look.uid)
         while not look.done.is_set() and (now := trio.current_time()) < until:
-            if not look.slow and now - look.began >= SLOW:
-                self._set_aside(look)
+            # Whoever waits sees to all of them: for some nobody waits any more.
+            for other in [one for one in self._running if now - one.began >= SLOW]:
+                self._set_aside(other)
             pause = until if look.slow else min(until, max(now, look.began) + SLOW, now + SLOW)
             with trio.move_on_at(pause):
                 await look.done.wait()
 
     def _begin(self, who: Identity, tid: Tid) -> _Look | None:
-        uid = self._user_of(tid)
-        owner = self._owners.of(uid)
-        if self._is_full(owner):
+        owner = self._owners.of(uid := self._user_of(tid))
+        if self._is_full(owner) or self._is_crowded(owner):
             return None  # better a wrong answer at once than one after the limit, each time
         look = _Look(identity=who, tid=tid, uid=uid, owner=owner)
         self._looks[who] = look
@@ -291,7 +286,7 @@ class Binder:
         return look
 
     def _start_pending(self) -> None:
-        while self._running < MOST_LOOKS and (look := self._next()) is not None:
+        while len(self._running) < MOST_LOOKS and (look := self._next()) is not None:
             self._start(look)
 
     def _next(self) -> _Look | None:
@@ -308,13 +303,16 @@ class Binder:
     def _is_full(self, owner: int) -> bool:
         return self._hung[owner] >= (MOST_HUNG if owner == self._user else MOST_HUNG_OF_ANOTHER)
 
+    def _is_crowded(self, owner: int) -> bool:
+        return owner != self._user and self._waiting[owner] >= MOST_WAITING_OF_ANOTHER
+
     def _user_of(self, tid: Tid) -> int:
         status = read_status(tid, self._root)
         return NOBODY if isinstance(status, Absence) else status.account.uid
 
     def _start(self, look: _Look) -> None:
         look.began = trio.current_time()
-        self._running += 1
+        self._running.add(look)
         token = trio.lowlevel.current_trio_token()
 
         def deliver(result: outcome.Outcome[Bound | None]) -> None:
@@ -364,7 +362,7 @@ class Binder:
             if not self._hung[look.owner]:
                 del self._hung[look.owner]
         else:
-            self._running -= 1
+            self._running.remove(look)
         if self._looks.get(look.identity) is look:
             del self._looks[look.identity]
         # A look from before something was bound by hand answers those who waited for it, no more.
@@ -378,7 +376,7 @@ class Binder:
     def _set_aside(self, look: _Look) -> None:
         """Its thread no longer counts as one of the `MOST_LOOKS`, so others are not held up."""
         look.slow = True
-        self._running -= 1
+        self._running.remove(look)
         self._hung[look.owner] += 1
         self._start_pending()
 

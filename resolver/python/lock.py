@@ -322,7 +322,7 @@ async def _only_one(directory: Path) -> AsyncIterator[None]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     patience = Patience(descriptor, directory, _WAIT_LIMIT)
     try:
-        while not patience.locked(fcntl.LOCK_EX):
+        while not patience.locked(fcntl.LOCK_EX):  # noqa: ASYNC110 - the kernel tells nobody
             await trio.sleep(patience.pause)
         yield
     finally:

@@ -24,6 +24,7 @@ import signal
 import socket
 import stat
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from resolver.errors import PkgviewError
@@ -93,15 +94,14 @@ class HandedFiles:
             raise PkgviewError(f"{what} was not handed over: {error}") from error
         if not descriptors:
             raise PkgviewError(f"{what} was not handed over")
-        try:
+        with ExitStack() as undone:
+            undone.callback(os.close, descriptors[0])
             refuse_own(descriptors[0], what)
             found = os.fstat(descriptors[0])
             if not stat.S_ISREG(found.st_mode) or found.st_size > largest:
                 raise PkgviewError(f"{what} is no regular file, or too large")
             room.check(found.st_size, what)
-        except BaseException:
-            os.close(descriptors[0])
-            raise
+            undone.pop_all()
         return Measured(os.fdopen(descriptors[0], "rb"), what, found.st_size, room)
 
 

@@ -108,7 +108,7 @@ class Measured:
         self._left = size
         self._room = room
 
-    def read(self, most: int) -> bytes:
+    def read(self, most: int = -1, /) -> bytes:
         """Up to `most` bytes, counted before anybody writes them; `PkgviewError` where it grew."""
         data = self._file.read(most)
         self._left -= len(data)

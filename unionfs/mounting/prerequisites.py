@@ -99,7 +99,9 @@ def refuse_way(path: Path, mounted: Iterable[Path] = ()) -> None:
 
     `mounted`: every mount point there is; none is touched.
     """
-    fault = next(way_faults(os.fspath(path), os.geteuid(), {os.fspath(one) for one in mounted}), None)
+    fault = next(
+        way_faults(os.fspath(path), os.geteuid(), {os.fspath(one) for one in mounted}), None
+    )
     if fault is not None:
         raise PkgviewError(
             f"others could put something else in the place of {path}: {fault.said}",

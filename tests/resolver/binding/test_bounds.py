@@ -1,10 +1,11 @@
-"""What one other user may take of root's daemon: so many requests, and numbers that are one's own."""
+"""What one other user may take of root's daemon, by whatever number."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from resolver.binding import binder as module
 from resolver.binding.binder import Binder
 from resolver.caller.owners import Owners
 from resolver.caller.procfs import Tid
-from tests.resolver.binding.test_rebind import A, DEFAULT, State
+from tests.resolver.binding.test_rebind import DEFAULT, A, State
 from tests.resolver.binding.test_rules import running
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ async def test_a_users_requests_that_wait_leave_room_for_others(
 ) -> None:
     monkeypatch.setattr(module, "MOST_WAITING_OF_ANOTHER", 20, raising=False)
     binder = Binder(strangers, mount=tmp_path / "mnt", limit=20.0)
-    at_once = []
+    at_once: list[str] = []
     with running(sys.executable, "s.py", cwd=tmp_path) as process:
 
         async def ask(answers: list[str]) -> None:
@@ -51,6 +52,10 @@ async def test_a_users_requests_that_wait_leave_room_for_others(
             with trio.fail_after(5):
                 for _ in range(50):
                     await ask(at_once)
+            # Another process of that user's is not looked at: nobody would wait for it.
+            with running(sys.executable, "s.py", cwd=tmp_path) as other:
+                assert (await binder.binding_for(Tid(other.pid))).view == DEFAULT
+            assert strangers.asked == 1
             assert late == []
             strangers.gate.set()
     assert at_once == [DEFAULT] * 50
@@ -74,3 +79,30 @@ async def test_subordinate_numbers_hang_as_one_user(
             assert (await binder.binding_for(Tid(two.pid))).view == DEFAULT
         strangers.gate.set()
         assert strangers.asked == 1
+
+
+async def test_a_look_that_nobody_waits_for_holds_up_nobody(
+    strangers: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_HUNG_OF_ANOTHER", 1)
+    monkeypatch.setattr(module, "MOST_LOOKS", 1)
+    gates: dict[int, threading.Event] = {}
+    binder = Binder(strangers, mount=tmp_path / "mnt", limit=0.3)
+    monkeypatch.setattr(
+        strangers, "by_hand", lambda who: gates[who.identity.tgid].wait(20) and None
+    )
+    with contextlib.ExitStack() as stack:
+        one, two, other = (
+            stack.enter_context(running(sys.executable, "s.py", cwd=tmp_path)) for _ in range(3)
+        )
+        gates |= {process.pid: threading.Event() for process in (one, two, other)}
+        monkeypatch.setattr(binder, "_user_of", lambda tid: 7 if tid == other.pid else 8)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(binder.binding_for, Tid(one.pid))
+            nursery.start_soon(binder.binding_for, Tid(two.pid))
+        # The second had no turn in time. It begins now, alone, and hangs.
+        gates[one.pid].set()
+        gates[other.pid].set()
+        await trio.sleep(0.1)
+        assert (await binder.binding_for(Tid(other.pid))).view == A
+        gates[two.pid].set()

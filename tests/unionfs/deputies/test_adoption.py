@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 import trio
+import trio.lowlevel
 
 from resolver.manifest import ViewId
 from unionfs.deputies import adoption as module
@@ -63,7 +64,7 @@ class Bench:
 
     async def began(self, view: str) -> int:
         with trio.fail_after(30):
-            while not self.pids(view):
+            while not self.pids(view):  # noqa: ASYNC110 - of another process
                 await trio.sleep(0.01)
         return self.pids(view)[-1]
 
@@ -168,9 +169,9 @@ async def test_one_that_cannot_be_ended_keeps_its_users_place(
         assert not await bench.adopt(1000, "b1")
         assert "cannot be ended" in caplog.text
         assert await bench.adopt(1001, "b2")
-    (process,) = bench.adoption._running.values()  # noqa: SLF001 - what is left of it
+    (process,) = bench.adoption._running.values()
     kill(process)
     await process.wait()
-    await trio.sleep(0)
+    await trio.lowlevel.checkpoint()
     monkeypatch.setattr(module, "REMEMBERED", 0.0)
     assert await bench.adopt(1000, "b1")

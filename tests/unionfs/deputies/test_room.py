@@ -57,9 +57,7 @@ def test_the_reserve_is_looked_at_while_it_is_written(small: Places) -> None:
         # Somebody else, or another copy, takes what there was.
         (small.store / "other").write_bytes(bytes(50 * MIB))
         with pytest.raises(PkgviewError, match="no room left"):
-            while data := file.read(MIB):
-                out.write(data)
-                out.flush()
+            out.writelines(iter(lambda: file.read(MIB), b""))
     there = os.statvfs(small.store)
     assert there.f_bavail * there.f_frsize >= RESERVE
 
