@@ -358,7 +358,6 @@ def test_users_whose_views_hang_delay_nobody_else(
         took = time.monotonic() - began
         assert all_hang
         assert took < 10
-        assert [process.poll() for process in waiting] == [None] * 4
 
 
 def test_a_users_hung_looks_delay_nobody_else(public: Path, users: tuple[User, User]) -> None:
