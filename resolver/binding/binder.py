@@ -294,8 +294,7 @@ class Binder:
         owner = next((owner for owner in self._pending if not self._is_full(owner)), None)
         if owner is None:
             return None
-        looks = self._pending.pop(owner)
-        look = looks.popleft()
+        look = (looks := self._pending.pop(owner)).popleft()
         if looks:
             self._pending[owner] = looks  # behind the others
         return look
