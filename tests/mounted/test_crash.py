@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from unionfs.archive.layer import LayerError
 from unionfs.mounting import mounts
+from unionfs.store.local import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from resolver.places import Places
     from tests.mounted.conftest import Index, Site
@@ -96,11 +98,20 @@ def killed_after(site: Site, directory: Path, seconds: float) -> bool:
     return process.returncode == -signal.SIGKILL
 
 
+def damage(site: Site) -> Iterator[str]:
+    """What `pkgview store verify` would find."""
+    store = Store(site.places.store)
+    for name in store.names():
+        try:
+            store.verify(name)
+        except LayerError as error:
+            yield str(error)
+
+
 def succeeds(site: Site, directory: Path) -> str:
     """`up` after whatever it was; the view that it made."""
     said = site.run(PKGVIEW, "up", "--no-mount", "--json", cwd=directory)
-    verified = site.run(PKGVIEW, "store", "verify", cwd=directory)
-    assert "every archive is what its name says" in verified.stdout
+    assert list(damage(site)) == []
     assert temporaries(site) == []
     answer = json.loads(said.stdout)
     assert os.readlink(directory / ".venv").endswith(answer["view"])
