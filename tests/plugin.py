@@ -70,9 +70,27 @@ class Turns:
                 self._held.close()
 
     @staticmethod
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_to_serializable() -> Generator[None, object, object]:
+        """Escape what no file name, log or message may say in UTF-8: xdist would end the run."""
+        return _sayable((yield))
+
+    @staticmethod
     def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         """Have those that are alone come first."""
         items.sort(key=is_alone, reverse=True)
+
+
+def _sayable(said: object) -> object:
+    """The same, in which every string is one that UTF-8 has."""
+    match said:
+        case str():
+            return said.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {_sayable(name): _sayable(value) for name, value in said.items()}
+        case list() | tuple():
+            return type(said)(map(_sayable, said))
+    return said
 
 
 def is_alone(item: pytest.Item) -> bool:

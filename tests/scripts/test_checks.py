@@ -223,6 +223,13 @@ def test_modules_run_side_by_side_and_what_is_alone_alone(real: Copy) -> None:
         assert (begin[0], begin[2], end[0], end[2]) == (end[0], "begins", begin[0], "ends")
 
 
+def test_a_report_may_hold_anything(real: Copy) -> None:
+    written(real, "import logging\n\ndef test_bad(): logging.warning('\\ud800'); assert False\n")
+    done = real.run("scripts/test")
+    assert "INTERNALERROR" not in done.stdout
+    assert "\\ud800" in done.stdout.partition("Captured log call")[2]
+
+
 def test_those_that_one_process_takes_are_there() -> None:
     assert [path for path in plugin.TOGETHER if not (REPOSITORY / path).exists()] == []
 
