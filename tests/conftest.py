@@ -33,25 +33,14 @@ if TYPE_CHECKING:
 
     from resolver.manifest import ViewId
 
+pytest_plugins = ["tests.plugin"]
+
 # Tests decide when something is compiled.
 os.environ["PKGVIEW_COMPILE"] = "0"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A job in the background of a script ignores it, and so would every program that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Leave the names of the tests that failed to `scripts/test`, which tries them once more.
-
-    Where the run was cut short (`-x`, an interrupt) it may not: the others have not been tried.
-    """
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    cache = getattr(session.config, "cache", None)  # not there with `-p no:cacheprovider`
-    if reporter is None or cache is None or session.shouldfail or session.shouldstop:
-        return
-    reports = (*reporter.stats.get("failed", ()), *reporter.stats.get("error", ()))
-    cache.set("pkgview/failed", sorted({report.nodeid for report in reports}))
 
 
 @pytest.fixture(scope="session")

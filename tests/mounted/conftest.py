@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import errno
+import fcntl
 import hashlib
 import html
 import http.server
@@ -228,7 +229,6 @@ def ordinary(fuse: None) -> Iterator[dict[str, Any]]:  # noqa: ARG001 - its refu
     if shutil.which("fusermount3") is None:
         pytest.skip("there is no fusermount3")
     device = Path("/dev/fuse")
-    before = device.stat().st_mode & 0o777
     home = Path(tempfile.mkdtemp(prefix="pkgview-"))
     os.chown(home, 65534, 65534)
     path = os.pathsep.join(
@@ -241,13 +241,17 @@ def ordinary(fuse: None) -> Iterator[dict[str, Any]]:  # noqa: ARG001 - its refu
             "PYTHONDONTWRITEBYTECODE": "1", "PKGVIEW_COMPILE": "0",
         },
     }  # fmt: skip
-    device.chmod(0o666)
-    try:
-        yield options
-    finally:
-        device.chmod(before)
-        tidy(home)
-        shutil.rmtree(home)
+    # The whole machine has one: other tests that change who may open it wait.
+    with device.open("rb", buffering=0) as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        before = device.stat().st_mode & 0o777
+        device.chmod(0o666)
+        try:
+            yield options
+        finally:
+            device.chmod(before)
+            tidy(home)
+            shutil.rmtree(home)
 
 
 # A package index of our own, so that what an index can do wrong can be tested

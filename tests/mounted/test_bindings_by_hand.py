@@ -198,7 +198,9 @@ def town(
     finally:
         made.site.pkgview("umount", "--force", cwd=nowhere)
         for directory in our_cgroups() - before:
-            cgroups.remove(cgroups.named(str(directory)))
+            # One whose first process lives may be that of a test beside these, and still empty.
+            if not Path("/proc", directory.name.split("-")[1]).exists():
+                cgroups.remove(cgroups.named(str(directory)))
 
 
 @pytest.fixture
@@ -437,15 +439,16 @@ def test_run_under_a_daemon_that_knows_no_bindings(street: Street) -> None:
         "client.ask = old\n"
         "from unionfs.cli import main; main()"
     )
-    before = our_cgroups()
+    line = f"echo $$; cat /proc/self/cgroup; readlink {street.mount}/current"
     done = street.site.run(
-        sys.executable, "-c", code, "run", "--project", street.red, "--",
-        "sh", "-c", f"cat /proc/self/cgroup; readlink {street.mount}/current", cwd=street.nowhere,
+        sys.executable, "-c", code, "run", "--project", street.red, "--", "sh", "-c", line,
+        cwd=street.nowhere,
     )  # fmt: skip
     assert "bound by its environment only: no such operation" in done.stderr
     assert "pkgview-" not in done.stdout.partition("views/")[0]
-    assert done.stdout.split()[-1] == f"views/{street.views[street.red]}"
-    assert our_cgroups() == before
+    pid, *_, view = done.stdout.split()
+    assert view == f"views/{street.views[street.red]}"
+    assert not [one for one in our_cgroups() if one.name.startswith(f"pkgview-{pid}-")]
 
 
 # pkgview bind --pid

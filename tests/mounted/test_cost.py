@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.mounted.conftest import Stage
 
-pytestmark = pytest.mark.fuse
+pytestmark = [pytest.mark.fuse, pytest.mark.alone]
 
 UNAWAITED = {"RELEASE", "RELEASEDIR", "FORGET"}
 WALKS = 40

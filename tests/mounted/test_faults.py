@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.manifest import ViewId
-from tests.mounted.test_crash import emptied, temporaries
-from unionfs.archive.layer import LayerError
+from tests.mounted.test_crash import damage, emptied, temporaries
 from unionfs.store.local import Store
 from unionfs.view import nodeid
 from unionfs.view.catalog import read_manifest
@@ -117,16 +116,6 @@ def spread(count: int) -> list[int]:
     if EVERYTHING or count <= POINTS:
         return list(range(1, count + 1))
     return [1 + number * (count - 1) // (POINTS - 1) for number in range(POINTS)]
-
-
-def damage(site: Site) -> Iterator[str]:
-    """What `pkgview store verify` would find."""
-    store = Store(site.places.store)
-    for name in store.names():
-        try:
-            store.verify(name)
-        except LayerError as error:
-            yield str(error)
 
 
 def unclear(site: Site, said: dict[str, Any]) -> Iterator[str]:

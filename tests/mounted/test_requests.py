@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from tests.mounted.conftest import Site
 
-pytestmark = pytest.mark.fuse
+pytestmark = [pytest.mark.fuse, pytest.mark.alone]
 
 MODULES = 30
 UNAWAITED = {"RELEASE", "RELEASEDIR", "FORGET", "BATCH_FORGET"}

@@ -10,7 +10,7 @@ import os
 import re
 import time
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import TYPE_CHECKING, Any
@@ -173,6 +173,13 @@ class Seen:
 
     answers: dict[str, Any]
     places: dict[str, Any]
+
+
+@pytest.fixture(scope="session")  # as what is made of it
+def large(large: Large) -> Large:
+    """What programs compile is kept, beside all environments: else each compiles all of pandas."""
+    kept = {"PYTHONPYCACHEPREFIX": os.fspath(large.home / "compiled")}
+    return replace(large, environ={**large.environ, "PYTHONDONTWRITEBYTECODE": "", **kept})
 
 
 @pytest.fixture(scope="module")

@@ -223,6 +223,7 @@ def test_twenty_at_once_are_one_resolution(ground: Ground) -> None:
     assert not [stderr for _, stderr in answers if "rror" in stderr]
 
 
+@pytest.mark.alone
 def test_everybody_else_is_served_meanwhile(ground: Ground) -> None:
     ground.heavy("beta", seconds=2.0)
     other = ground.project(name="other")

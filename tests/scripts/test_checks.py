@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import plugin
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHECKS = ("ruff", "mypy", "lint-imports", "pytest")
 CHECK = """#!/bin/sh
@@ -61,7 +63,7 @@ def test_every_check_runs_and_pytest_gets_the_arguments(copy: Copy) -> None:
         "ruff format --check .",
         "mypy ",
         "lint-imports ",
-        "pytest --durations=15 -k two words",
+        "pytest --durations=15 --numprocesses=2 -k two words",
     ]
     summary = done.stdout.strip().splitlines()
     assert summary[-1].split()[0] == "pytest"
@@ -94,7 +96,8 @@ def test_no_fuse_is_a_failure_in_continuous_integration_only(copy: Copy, ci: str
 
 PYTEST = f"""#!/bin/sh
 echo "pytest $*" >>"$LOG"
-exec {sys.executable} -m pytest -p no:xdist --override-ini=addopts= "$@"
+export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
+exec {sys.executable} -m pytest -p xdist.plugin -p pytest_timeout --override-ini=addopts= "$@"
 """
 
 UNSTEADY = """
@@ -116,11 +119,12 @@ def test_good() -> None:
 
 @pytest.fixture
 def real(copy: Copy) -> Copy:
-    """A copy with a real pytest and our conftest."""
+    """A copy with a real pytest and our plugin, and nothing else that takes time to load."""
     program = copy.root / ".venv/bin/pytest"
     program.write_text(PYTEST)
     (copy.root / "tests").mkdir()
-    shutil.copy(REPOSITORY / "tests/conftest.py", copy.root / "tests")
+    shutil.copy(REPOSITORY / "tests/plugin.py", copy.root / "tests")
+    (copy.root / "tests/conftest.py").write_text('pytest_plugins = ["tests.plugin"]')
     return copy
 
 
@@ -178,7 +182,59 @@ def test_what_failed_in_another_run_is_not_tried(real: Copy) -> None:
     assert done.returncode == 0, done.stdout
 
 
+# Side by side
+
+ALONE = """
+import os, pathlib, time
+import pytest
+
+HERE = pathlib.Path(__file__)
+pytestmark = pytest.mark.timeout(3)
+
+def note(what: str) -> None:
+    with HERE.with_name("notes").open("a") as file:
+        file.write(f"{HERE.stem} {os.environ['PYTEST_XDIST_WORKER']} {what}\\n")
+
+def test_meets_one_of_another_module() -> None:
+    note("met")
+    while HERE.with_name("notes").read_text().count("met") < 2:
+        time.sleep(0.01)
+
+@pytest.mark.alone
+@pytest.mark.parametrize("number", range(3))
+def test_alone(number: int) -> None:
+    note("begins")
+    time.sleep(1)
+    note("ends")
+"""
+
+
+def test_modules_run_side_by_side_and_what_is_alone_alone(real: Copy) -> None:
+    """One cannot pass without the other; what the others took before is not of its time."""
+    for name in ("one", "two"):
+        (real.root / f"tests/test_{name}.py").write_text(ALONE)
+    done = real.run("scripts/test")
+    assert done.returncode == 0, done.stdout
+    assert "unsteady" not in done.stdout
+    notes = [line.split() for line in (real.root / "tests/notes").read_text().splitlines()]
+    assert len(notes) == 14
+    assert len({(module, process) for module, process, _ in notes}) == 2
+    for begin, end in zip(notes[:12:2], notes[1:12:2], strict=True):
+        assert (begin[0], begin[2], end[0], end[2]) == (end[0], "begins", begin[0], "ends")
+
+
+def test_a_report_may_hold_anything(real: Copy) -> None:
+    written(real, "import logging\n\ndef test_bad(): logging.warning('\\ud800'); assert False\n")
+    done = real.run("scripts/test")
+    assert "INTERNALERROR" not in done.stdout
+    assert "\\ud800" in done.stdout.partition("Captured log call")[2]
+
+
+def test_those_that_one_process_takes_are_there() -> None:
+    assert [path for path in plugin.TOGETHER if not (REPOSITORY / path).exists()] == []
+
+
 def test_ci_runs_the_same_from_anywhere(copy: Copy) -> None:
     done = copy.run(".ci/run", "-x")
-    assert copy.called()[-1] == "pytest --durations=15 -x"
+    assert copy.called()[-1] == "pytest --durations=15 --numprocesses=2 -x"
     assert "pytest" in done.stdout

@@ -462,6 +462,8 @@ def test_pip_says_what_to_run_instead(pip_wheel: Path, tmp_path: Path) -> None:
     # Every pip with one Python, every Python with some pip, the oldest with the oldest.
     pip, pythons = PIPS.index(pip_wheel.name.split("_")[1]), interpreters()
     one = lay_out(tmp_path / "laid", pythons[pip % len(pythons)])
+    # Once, as an installation does it: none of those that follow may write what it compiles.
+    one.run(one.project / ".venv/bin/python", "-m", "compileall", "-q", str(pip_wheel / "pip"))
     shutil.copytree(pip_wheel, one.view / one.site, dirs_exist_ok=True)
     (one.view / "bin/pip").write_text(
         "import sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"

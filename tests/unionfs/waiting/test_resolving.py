@@ -119,21 +119,33 @@ def is_alive(pid: int) -> bool:
 
 
 async def test_all_who_ask_for_one_project_wait_for_one_resolution(bench: Bench) -> None:
+    everybody = bench.places.state / "everybody"
+    # It does not end before all have come, however long that takes.
     worker = f"""
-for n in range(3):
-    stage("fetching", n)
-    time.sleep(0.1)
+n = 0
+while not os.path.exists({os.fspath(everybody)!r}):
+    stage("fetching", n := 1 - n)
+    time.sleep(0.05)
+stage("fetching", 2)
+time.sleep(0.1)
 say(view={VIEW!r}, python="3.11")
 """
     one, root = bench.resolving(worker), bench.project("shop")
-    outcomes = []
+    outcomes, here = [], set()
 
-    async def ask() -> None:
-        outcomes.append(await bench.ask(one, root))
+    async def ask(number: int) -> None:
+        async def tell(progress: dict[str, Any]) -> None:
+            await bench.tell(progress)
+            here.add(number)
+            if len(here) == 50:
+                everybody.touch()
+
+        asker = Asker(python=PYTHON, executable=sys.executable, restarts=False)
+        outcomes.append(await one.view_for(root, asker, tell))
 
     async with trio.open_nursery() as nursery:
-        for _ in range(50):
-            nursery.start_soon(ask)
+        for number in range(50):
+            nursery.start_soon(ask, number)
     assert len(bench.started) == 1
     assert {outcome.view for outcome in outcomes} == {VIEW}
     assert not any(outcome.failed for outcome in outcomes)
