@@ -43,6 +43,7 @@ from unionfs.kernel import abi
 from unionfs.kernel.session import Terms
 from unionfs.kernel.siblings import Siblings
 from unionfs.kernel.slots import Slots
+from unionfs.view.nodeid import PACKINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +92,7 @@ def run(held: Handover, life: Life) -> int:
     if life.refusing:
         _refuse_whatever_waits(held.mount, slots)
     try:
-        service = assemble(held.places)
+        service = assemble(held.places, packing=PACKINGS[held.packing])
     except PkgviewError as error:
         tell(held.servers, failed={"what": error.what, "remedy": error.remedy})
         raise
