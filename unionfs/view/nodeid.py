@@ -71,6 +71,7 @@ class NodeKind(enum.IntEnum):
 
 
 _KINDS = {int(kind): kind for kind in NodeKind}
+_ARCHIVE, _OWNED, _MERGED, _PROJECT = (int(kind) for kind in NodeKind if kind)
 
 
 class Fixed(enum.IntEnum):
@@ -149,7 +150,7 @@ class Packing:
 
     def in_archive(self, archive: ArchiveNo, entry: EntryNo) -> NodeId:
         """The id of a member, the same in every view."""
-        return NodeId(NodeKind.ARCHIVE << self.kind_at | archive << self.entry_bits | entry)
+        return NodeId(_ARCHIVE << self.kind_at | archive << self.entry_bits | entry)
 
     def firsts(self, rooms: Sequence[int]) -> list[int]:
         """Each layer's first place, and the one after the last; `rooms`: entries they may have."""
@@ -159,16 +160,16 @@ class Packing:
 
     def owned(self, view: ViewNo, place: int) -> NodeId:
         """The id of a view's directory whose only owner is one layer."""
-        return NodeId(NodeKind.OWNED << self.kind_at | view << self.place_bits | place)
+        return NodeId(_OWNED << self.kind_at | view << self.place_bits | place)
 
     def merged(self, view: ViewNo, number: MergedNo) -> NodeId:
         """The id of a view's directory that is in its trie."""
         place = number if number < PYCACHES else number - PYCACHES + self.pycaches
-        return NodeId(NodeKind.MERGED << self.kind_at | view << self.place_bits | place)
+        return NodeId(_MERGED << self.kind_at | view << self.place_bits | place)
 
     def project(self, number: ProjectNo) -> NodeId:
         """The id of a link in `projects/`."""
-        return NodeId(NodeKind.PROJECT << self.kind_at | number)
+        return NodeId(_PROJECT << self.kind_at | number)
 
     # Reading
 

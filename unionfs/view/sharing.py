@@ -83,9 +83,9 @@ class Shared:
 
     def get(self, entry: EntryNo) -> Known | None:
         """By what an entry is known; None for one of the archive's own."""
-        place = bisect_right(self._firsts, entry) - 1
-        if place < 0:
+        if not self._firsts or entry < self._firsts[0]:
             return None
+        place = bisect_right(self._firsts, entry) - 1
         first, size, known = self._runs[place]
         return _after(known, entry - first) if entry < first + size else None
 

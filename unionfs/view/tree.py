@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from unionfs.archive.layer import EntryNo, Kind, LayerError
 from unionfs.bytecode.companion import MOST_COMPILED
 from unionfs.bytecode.paired import Paired
-from unionfs.view.nodeid import PACKING, ArchiveNo, LayerNo, MergedNo, NodeId, Packing, ViewNo
+from unionfs.view.nodeid import (
+    EPOCH,
+    PACKING,
+    ArchiveNo,
+    LayerNo,
+    MergedNo,
+    NodeId,
+    Packing,
+    ViewNo,
+)
 from unionfs.view.union import MERGED, Place, Stacked, Union
 
 if TYPE_CHECKING:
@@ -39,9 +48,11 @@ class Member(NamedTuple):
 
     def known(self, entry: EntryNo) -> tuple[NodeId, int]:
         """Node id and time (nanoseconds, Epoch) of a file or link."""
-        packing = self.packing
-        number, entry, time = self.shared.get(entry) or (self.number, entry, self.time)
-        return packing.in_archive(number, entry), packing.time(time)
+        number, _, time, shared, packing = self
+        known = shared.get(entry)
+        if known is not None:
+            number, entry, time = known
+        return packing.in_archive(number, entry), time if packing.timed else EPOCH
 
 
 class Found(NamedTuple):
@@ -151,9 +162,11 @@ class View:
         compiled = (
             read_from.in_companion(EntryNo(number)) if isinstance(read_from, Paired) else None
         )
-        if compiled is not None:
-            return Found(*self._companion(layer).known(compiled), entry)
-        return Found(*self.members[layer].known(EntryNo(number)), entry)
+        if compiled is None:
+            node, time = self.members[layer].known(EntryNo(number))
+        else:
+            node, time = self._companion(layer).known(compiled)
+        return Found(node, time, entry)
 
     def _companion(self, layer: LayerNo) -> Member:
         found = self._companions.get(layer)
