@@ -179,7 +179,11 @@ def test_a_live_mount_of_the_version_before_goes_on(
         newer = lock(wheels, shop, "newer", one="2", two="1")
         shop.up(newer)
         at_former = dict(seen((newer / ".venv").resolve()))
-        upgrade(shop, tmp_path)
+        assert upgrade(shop, tmp_path)["begun_before"]
+        assert dict(seen(view)) == before
+        # Once more, from this version to itself.
+        said = shop.pkgview("upgrade", cwd=shop.home)
+        assert "Until it is unmounted its files keep the inodes and times" in said.stderr
         assert dict(seen(view)) == before
         assert dict(seen((newer / ".venv").resolve())) == at_former
         # And what came after the upgrade is there as well, in the same way.

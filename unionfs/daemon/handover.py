@@ -13,7 +13,7 @@ from pathlib import Path
 
 from resolver.places import Places
 from unionfs.daemon.launch import COMMAND
-from unionfs.view.nodeid import BEFORE
+from unionfs.view.nodeid import BEFORE, PACKINGS
 
 _NAMES = {"supervisor_lock": "seat", "worker_slots": "crew", "worker_channel": "questions"}
 """Of fields, as JSON has them: the versions before this one write and read it."""
@@ -88,7 +88,10 @@ class Handover:
 
     @classmethod
     def from_json(cls, text: str) -> Handover:
-        """What `to_json` wrote; the descriptors stay with this process from now on."""
+        """What `to_json` wrote; the descriptors stay with this process from now on.
+
+        `ValueError` or `TypeError` for what this version does not know: who handed it over goes on.
+        """
         content = json.loads(text)
         places = {name: Path(path) for name, path in content.pop("places").items()}
         major, minor = content.pop("device")
@@ -97,6 +100,8 @@ class Handover:
         content["questions"] = tuple(content.get("questions", ()))
         content |= {name: content.pop(known) for name, known in _NAMES.items()}
         held = cls(places=Places(**places), device=(major, minor), **content)
+        if held.packing not in PACKINGS:
+            raise ValueError(f"node ids of packing {held.packing} are not known here")
         for number in held.descriptors:
             os.set_inheritable(number, False)  # noqa: FBT003 - positional only
         return held

@@ -43,7 +43,7 @@ from unionfs.kernel import abi
 from unionfs.kernel.session import Terms
 from unionfs.kernel.siblings import Siblings
 from unionfs.kernel.slots import Slots
-from unionfs.view.nodeid import PACKINGS
+from unionfs.view.nodeid import PACKING, PACKINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -273,6 +273,7 @@ class Server:
             "pids": [os.getpid(), *(self._workers.pids if self._workers else ())],
             "restarts": self._life.restarts,
             "upgrades": self._held.upgrades,
+            "begun_before": self._held.packing != PACKING.number,
             "pause": self._pause,
             "uptime": time.monotonic() - self._held.born,
         }

@@ -10,7 +10,8 @@ With a number goes the time at which it was given: that of all files of an archi
 directories of a view. Times only grow, whatever the clock does, and those of one distribution's
 archives by whole seconds: many programs look at no more of them.
 
-It also keeps what an archive shares with earlier ones of its distribution (`unionfs.view.sharing`).
+A row is small and stays, whatever is collected: files go on being named by an archive that is long
+gone. The registry also keeps what an archive shares with earlier ones of its distribution (`unionfs.view.sharing`).
 `copies` is the other direction: where else the members of an archive lie, should it be damaged or
 gone.
 
@@ -32,7 +33,7 @@ from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from unionfs.archive.layer import EntryNo, LayerError
 from unionfs.view import schema
-from unionfs.view.nodeid import BEFORE, PACKING, ArchiveNo, ProjectNo, ViewNo
+from unionfs.view.nodeid import BEFORE, ArchiveNo, ProjectNo, ViewNo
 from unionfs.view.schema import SECOND, STEP
 from unionfs.view.sharing import NOTHING, Known, Shared, same_members
 
@@ -119,11 +120,6 @@ class Registry:
         known = self.archive_number(archive.name)
         if known is not None:
             return known
-        if len(archive) > PACKING.most_entries:
-            raise PkgviewError(
-                f"{archive.name} has {len(archive)} members, at most {PACKING.most_entries} fit",
-                remedy="Split the distribution.",
-            )
         distribution = f"{archive.meta.kind} {archive.meta.name}"
         with self._asked(), self._transaction():
             row = self._db.execute(

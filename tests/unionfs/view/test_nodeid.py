@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unionfs.archive.table import ENTRY_LIMIT
 from unionfs.archive.layer import EntryNo
 from unionfs.view import nodeid
 from unionfs.view.nodeid import (
@@ -123,6 +124,7 @@ def test_places_are_counted_through_the_layers() -> None:
 
 
 def test_there_is_room_for_years() -> None:
+    assert PACKING.most_entries == ENTRY_LIMIT
     assert PACKING.most_archives // 2 > 365 * 50 * 1000  # a thousand a day, for fifty years
     assert PACKING.most_views // 2 > 365 * 50 * 400
     assert PACKING.most_places > 3 * 500 * 30_000  # 500 layers, 30,000 members each, and bytecode

@@ -268,20 +268,6 @@ def test_only_the_newest_are_compared(registry: Registry, store: Store) -> None:
     assert len({node_of(registry, archive, "a") for archive in versions}) == 1
 
 
-def test_an_archive_with_more_members_than_a_node_id_holds_is_refused(
-    registry: Registry, store: Store
-) -> None:
-    class Large:
-        name = "large-1"
-
-        def __len__(self) -> int:
-            return PACKING.most_entries + 1
-
-    with pytest.raises(PkgviewError, match="large-1 has 16777217 members"):
-        registry.register_archive(Large(), store.open)  # type: ignore[arg-type]
-    assert registry.archives() == []
-
-
 # Times
 
 
