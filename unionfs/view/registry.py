@@ -11,9 +11,9 @@ directories of a view. Times only grow, whatever the clock does, and those of on
 archives by whole seconds: many programs look at no more of them.
 
 A row is small and stays, whatever is collected: files go on being named by an archive that is long
-gone. The registry also keeps what an archive shares with earlier ones of its distribution (`unionfs.view.sharing`).
-`copies` is the other direction: where else the members of an archive lie, should it be damaged or
-gone.
+gone. It says, too, what its archive shares with earlier ones of the distribution
+(`unionfs.view.sharing`). `copies` is the other direction: where else the members of an archive lie,
+should it be damaged or gone.
 
 What an archive's table of contents says of its members' digests is believed here. That holds for
 archives that this user packed; `unionfs.publishing.publish` has one of another's pass
