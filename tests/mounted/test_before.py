@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from unionfs.control.rendezvous import rendezvous
 
 from unionfs.control import control
-from unionfs.control.rendezvous import rendezvous
 from unionfs.mounting import mounts
 
 if TYPE_CHECKING:

@@ -38,6 +38,7 @@ from resolver.errors import PkgviewError
 from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon.mount import assemble
 from unionfs.daemon.mount_requests import MountRequests
+from unionfs.daemon.service import SUPERVISED
 from unionfs.daemon.worker_protocol import WorkerLinks
 from unionfs.kernel import abi
 from unionfs.kernel.session import Terms
@@ -92,7 +93,7 @@ def run(held: Handover, life: Life) -> int:
     if life.refusing:
         _refuse_whatever_waits(held.mount, slots)
     try:
-        service = assemble(held.places, packing=PACKINGS[held.packing])
+        service = assemble(held.places, SUPERVISED, PACKINGS[held.packing])
     except PkgviewError as error:
         tell(held.servers, failed={"what": error.what, "remedy": error.remedy})
         raise

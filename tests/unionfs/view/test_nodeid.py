@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unionfs.archive.table import ENTRY_LIMIT
 from unionfs.archive.layer import EntryNo
+from unionfs.archive.table import ENTRY_LIMIT
 from unionfs.view import nodeid
 from unionfs.view.nodeid import (
     BEFORE,
