@@ -26,7 +26,7 @@ def held(isolated_places: Places) -> Iterator[Handover]:
         mount=descriptor,
         listener=descriptor,
         lock=descriptor,
-        seat=descriptor,
+        supervisor_lock=descriptor,
         supervisors=descriptor,
         servers=descriptor,
         packing=PACKING.number,
