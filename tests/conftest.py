@@ -22,8 +22,9 @@ from unionfs.archive.pack import Member
 from unionfs.publishing.publish import publish
 from unionfs.store.local import Store
 from unionfs.view import nodeid
+from unionfs.view.attributes import Absent
 from unionfs.view.catalog import Catalog
-from unionfs.view.filesystem import Absent, Filesystem
+from unionfs.view.filesystem import Filesystem
 from unionfs.view.nodeid import Fixed, NodeId
 from unionfs.view.registry import Registry
 

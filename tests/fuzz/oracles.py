@@ -30,7 +30,7 @@ from unionfs.formats.zip.fault import UnsoundZipError
 from unionfs.formats.zip.stream import ContentError
 from unionfs.kernel import abi
 from unionfs.kernel.protocol import Interrupt, Link, Protocol, Read
-from unionfs.view.filesystem import FileSystemError
+from unionfs.view.attributes import FileSystemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

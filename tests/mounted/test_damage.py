@@ -160,19 +160,23 @@ def test_a_flipped_bit_is_an_error_and_never_another_byte(world: World) -> None:
     assert world.verify(code=0) == {}
 
 
-def test_the_same_bytes_elsewhere_stand_in(world: World) -> None:
-    # `same.txt` lies in all three; the kernel knows it by the archive that came first.
-    paths = [world.packages(*place) for place in (("one",), ("two",))]
-    names = ["alpha", "beta"]
-    inodes = {
-        (path / name / "same.txt").stat().st_ino for path, name in zip(paths, names, strict=True)
-    }
-    assert len(inodes) == 1
-    for name in ("alpha", "both"):
-        archive = world.archive(name)
-        archive.unlink()
-    assert (paths[1] / "beta/same.txt").read_bytes() == b"the same in all of them\n"
-    assert fault(paths[1] / "beta/data.bin") is None
+def test_the_next_version_stands_in(world: World) -> None:
+    # `same.txt` is in both; the kernel knows it by the archive that came first.
+    files = {"alpha/data.bin": NOISE, "alpha/same.txt": b"the same in all of them\n"}
+    world.index.wheel("alpha", "2.0", files)
+    world.up("three", "alpha==2.0")
+    for command in ("umount", "mount"):
+        world.site.pkgview(command, cwd=world.site.home)
+    paths = [world.packages(name) / "alpha/same.txt" for name in ("one", "three")]
+    assert len({path.stat().st_ino for path in paths}) == 1
+    world.site.pkgview("umount", cwd=world.site.home)
+    world.archive("alpha-1.0").unlink()
+    world.site.pkgview("mount", cwd=world.site.home)
+    logged = world.log()
+    assert paths[1].read_bytes() == b"the same in all of them\n"
+    assert fault(world.packages("three") / "alpha/data.bin") is None
+    # Collected is not damaged: nobody is told.
+    assert world.log() == logged
 
 
 def test_a_table_of_contents_that_is_damaged(world: World) -> None:

@@ -25,7 +25,6 @@ import pytest
 from resolver.manifest import ViewId
 from tests.mounted.test_crash import damage, emptied, temporaries
 from unionfs.store.local import Store
-from unionfs.view import nodeid
 from unionfs.view.catalog import read_manifest
 from unionfs.view.registry import Registry
 
@@ -162,12 +161,12 @@ def wrong(ground: Ground, view: str, *, parts: bool = False) -> Iterator[str]:
 
 def untrue(registry: Registry, store: Store) -> Iterator[str]:
     """Files that the registry says are known as others, with other bytes."""
-    archives = {number: store.open(name) for number, name in registry.archives()}
+    archives = {number: store.open(name) for number, name, _ in registry.archives()}
     for number, archive in archives.items():
-        for entry, node in registry.aliases(number).items():
-            other, first = nodeid.archive_parts(node)
-            if archives[other].digest(first) != archive.digest(entry):
-                yield f"{archive.path_of(entry)!r} is known as other bytes"
+        for entry, copies in registry.copies(number).items():
+            for other, twin in copies:
+                if archives[other].digest(twin) != archive.digest(entry):
+                    yield f"{archive.path_of(entry)!r} is known as other bytes"
 
 
 @pytest.mark.timeout(3600)

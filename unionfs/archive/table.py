@@ -37,8 +37,8 @@ FRAME_SIZE: Final = 128 * 1024
 """Most bytes of content in one frame: the kernel's usual read-ahead, so one frame answers one
 READ."""
 
-ENTRY_LIMIT: Final = 2**28
-"""Most members of one archive: entry numbers have 28 bits in a node id."""
+ENTRY_LIMIT: Final = 2**24
+"""Most members of one archive: entry numbers have 24 bits in a node id."""
 
 PATH_LIMIT: Final = 4095
 TARGET_LIMIT: Final = 4095

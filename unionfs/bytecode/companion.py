@@ -34,6 +34,10 @@ KIND = "bytecode"
 PYCACHE = b"__pycache__"
 SOURCE = b".py"
 
+MOST_COMPILED = 2
+"""How many entries a companion has at most for each of its source: for a directory the same one
+and a `__pycache__`, for a file its bytecode."""
+
 _FORMAT = "1"
 """Raised where the same source and interpreter shall be compiled anew."""
 
@@ -100,7 +104,7 @@ def cache_tag_of(companion: Archive, source: Archive) -> str:
     tag, _, magic = reads.partition(" ")
     if companion.meta.kind != KIND or not tag or not magic:
         raise LayerError(f"{companion.name} holds no bytecode")
-    if whose != source.digest_hex:
+    if whose != source.digest_hex or len(companion) > MOST_COMPILED * len(source):
         raise LayerError(f"{companion.name} holds bytecode, but not of {source.name}")
     return tag
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from resolver.places import Places
 from unionfs.daemon.launch import COMMAND
+from unionfs.view.nodeid import BEFORE, PACKINGS
 
 _NAMES = {"supervisor_lock": "seat", "worker_slots": "crew", "worker_channel": "questions"}
 """Of fields, as JSON has them: the versions before this one write and read it."""
@@ -30,6 +31,7 @@ class Handover:
     the same for the mount's life. `worker_channel`: the two ends of the channel through which
     workers and servers find each other; nothing where there are no workers.
     `holding`: the lock and the socket are still this mount's. `born`: on the monotonic clock.
+    `packing`: the number of that of its node ids; a version that knows of none began with `BEFORE`.
     """
 
     places: Places
@@ -49,6 +51,7 @@ class Handover:
     holding: bool = True
     background: bool = True
     born: float = 0.0
+    packing: int = BEFORE.number
 
     def command(self, executable: str = COMMAND[0]) -> list[str]:
         """How a supervisor is started that goes on with the mount; `descriptors` must stay open."""
@@ -74,15 +77,21 @@ class Handover:
         content["places"] = {
             place.name: os.fspath(getattr(self.places, place.name)) for place in fields(Places)
         }
-        # Where there are no workers a version goes on that knows of none.
+        # Where there are no workers a version goes on that knows of none; and one that knows of no
+        # packing, where it knows the node ids. Where it does not it fails, and this one goes on.
         known = {
             name: it for name, it in content.items() if it or name not in {"crew", "questions"}
         }
+        if self.packing == BEFORE.number:
+            del known["packing"]
         return json.dumps(known)
 
     @classmethod
     def from_json(cls, text: str) -> Handover:
-        """What `to_json` wrote; the descriptors stay with this process from now on."""
+        """What `to_json` wrote; the descriptors stay with this process from now on.
+
+        `ValueError` or `TypeError` for what this version does not know: who handed it over goes on.
+        """
         content = json.loads(text)
         places = {name: Path(path) for name, path in content.pop("places").items()}
         major, minor = content.pop("device")
@@ -91,6 +100,8 @@ class Handover:
         content["questions"] = tuple(content.get("questions", ()))
         content |= {name: content.pop(known) for name, known in _NAMES.items()}
         held = cls(places=Places(**places), device=(major, minor), **content)
+        if held.packing not in PACKINGS:
+            raise ValueError(f"node ids of packing {held.packing} are not known here")
         for number in held.descriptors:
             os.set_inheritable(number, False)  # noqa: FBT003 - positional only
         return held

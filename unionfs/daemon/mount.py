@@ -28,6 +28,7 @@ from unionfs.publishing.default import ensure_default
 from unionfs.store.ordered import Stores
 from unionfs.view.catalog import Catalog
 from unionfs.view.filesystem import Filesystem
+from unionfs.view.nodeid import PACKING
 from unionfs.view.registry import Registry
 from unionfs.waiting.current import Current
 from unionfs.waiting.resolving import Resolving
@@ -38,13 +39,14 @@ if TYPE_CHECKING:
     from unionfs.daemon.service import Answer
     from unionfs.daemon.worker_protocol import ServerLink
     from unionfs.kernel.gains import Gain
+    from unionfs.view.nodeid import Packing
 
 
-def build_filesystem(places: Places) -> tuple[Filesystem, Current]:
+def build_filesystem(places: Places, packing: Packing = PACKING) -> tuple[Filesystem, Current]:
     """Everything a transport serves at `places.mount`, and who decides what `current` is."""
     store = Stores(places)
     registry = Registry(places.state / "registry.sqlite3")
-    catalog = Catalog(places, store, registry)
+    catalog = Catalog(places, store, registry, packing)
     current = Current(catalog, ensure_default(places, store, registry))
     filesystem = Filesystem(catalog, current, uid=os.getuid(), gid=os.getgid())
     return filesystem, current
@@ -79,17 +81,18 @@ def chosen_workers(transport: str, before: int = 1) -> int:
     return number
 
 
-def assemble_worker(places: Places, server: ServerLink) -> Answer:
+def assemble_worker(places: Places, server: ServerLink, packing: Packing) -> Answer:
     """What a worker serves: the same file system, but for `current`, which it asks the server."""
-    catalog = Catalog(places, Stores(places), Registry(places.state / "registry.sqlite3"))
+    registry = Registry(places.state / "registry.sqlite3")
+    catalog = Catalog(places, Stores(places), registry, packing)
     catalog.opened = server.opened
     filesystem = Filesystem(catalog, server, uid=os.getuid(), gid=os.getgid())
     return partial(devfuse.answer, filesystem)
 
 
-def assemble(places: Places, transport: str = SUPERVISED) -> Service:
-    """What pkgview really serves."""
-    filesystem, current = build_filesystem(places)
+def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PACKING) -> Service:
+    """What pkgview really serves; `packing` is that of a mount which was begun before."""
+    filesystem, current = build_filesystem(places, packing)
     gained: dict[str, Gain] = {}
     catalog, binder = filesystem.catalog, current.binder
     operations = Operations(binder, current.by_hand, current.known)

@@ -38,11 +38,13 @@ from resolver.errors import PkgviewError
 from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon.mount import assemble
 from unionfs.daemon.mount_requests import MountRequests
+from unionfs.daemon.service import SUPERVISED
 from unionfs.daemon.worker_protocol import WorkerLinks
 from unionfs.kernel import abi
 from unionfs.kernel.session import Terms
 from unionfs.kernel.siblings import Siblings
 from unionfs.kernel.slots import Slots
+from unionfs.view.nodeid import PACKING, PACKINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +93,7 @@ def run(held: Handover, life: Life) -> int:
     if life.refusing:
         _refuse_whatever_waits(held.mount, slots)
     try:
-        service = assemble(held.places)
+        service = assemble(held.places, SUPERVISED, PACKINGS[held.packing])
     except PkgviewError as error:
         tell(held.servers, failed={"what": error.what, "remedy": error.remedy})
         raise
@@ -272,6 +274,7 @@ class Server:
             "pids": [os.getpid(), *(self._workers.pids if self._workers else ())],
             "restarts": self._life.restarts,
             "upgrades": self._held.upgrades,
+            "begun_before": self._held.packing != PACKING.number,
             "pause": self._pause,
             "uptime": time.monotonic() - self._held.born,
         }

@@ -15,6 +15,7 @@ from unionfs.daemon.service import SUPERVISED
 from unionfs.daemon.supervisor import Supervisor
 from unionfs.kernel import session, slots
 from unionfs.mounting import mounts
+from unionfs.view.nodeid import PACKING
 
 if TYPE_CHECKING:
     from resolver.places import Places
@@ -67,6 +68,7 @@ def mount(
         worker_channel=tuple(end.detach() for end in server.channel()) if workers > 1 else (),
         background=background,
         born=time.monotonic(),
+        packing=PACKING.number,
     )
     logger.info("mounted %s", claimed.mountpoint)
     Supervisor(held, announce).run()

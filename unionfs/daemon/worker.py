@@ -26,6 +26,7 @@ from unionfs.daemon.server import begin, heed_signals, tell
 from unionfs.daemon.worker_protocol import ServerLink
 from unionfs.kernel.session import Terms
 from unionfs.kernel.siblings import Siblings
+from unionfs.view.nodeid import PACKINGS
 
 if TYPE_CHECKING:
     from unionfs.daemon.handover import Handover
@@ -55,7 +56,7 @@ class _Worker:
 
     async def run(self) -> int:
         """Until the mount is gone, or all is answered after SIGUSR2."""
-        answer = assemble_worker(self._held.places, self._server)
+        answer = assemble_worker(self._held.places, self._server, PACKINGS[self._held.packing])
         async with trio.open_nursery() as nursery:
             await nursery.start(heed_signals, self._server.turn, self._draining.set)
             nursery.start_soon(self._heed_supervisor)

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from resolver.manifest import ViewId
-from unionfs.view.filesystem import FileSystemError
+from unionfs.view.attributes import FileSystemError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

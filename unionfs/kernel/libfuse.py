@@ -18,14 +18,7 @@ import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, InodeT, RequestContext
 
-from unionfs.view.filesystem import (
-    FOREVER,
-    TIMESTAMP,
-    Absent,
-    Attributes,
-    Filesystem,
-    FileSystemError,
-)
+from unionfs.view.attributes import FOREVER, Absent, Attributes, FileSystemError
 from unionfs.view.nodeid import NodeId
 
 if TYPE_CHECKING:
@@ -34,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyfuse3 import FileNameT, FlagT, ReaddirToken, StatvfsData
+
+    from unionfs.view.filesystem import Filesystem
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +169,7 @@ class Transport(pyfuse3.Operations):
         entry.st_size = found.size
         entry.st_blksize = 131072
         entry.st_blocks = (found.size + 511) // 512
-        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = TIMESTAMP * 1_000_000_000
+        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = found.time
         return entry
 
 

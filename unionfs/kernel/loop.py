@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from unionfs.kernel.protocol import Interrupt, Link, Protocol, Read, done, failed
-from unionfs.view.filesystem import FileSystemError
+from unionfs.view.attributes import FileSystemError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

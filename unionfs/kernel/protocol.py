@@ -28,14 +28,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from unionfs.kernel import abi
 from unionfs.kernel.abi import Opcode
-from unionfs.view.filesystem import NAME_LIMIT, TIMESTAMP, Absent, FileSystemError
+from unionfs.view.attributes import Absent, FileSystemError
+from unionfs.view.filesystem import NAME_LIMIT
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Sequence
 
     from unionfs.kernel.gains import Gain
-    from unionfs.view.filesystem import Attributes, Filesystem
+    from unionfs.view.attributes import Attributes
+    from unionfs.view.filesystem import Filesystem
     from unionfs.view.nodeid import NodeId
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,9 @@ grow. It takes a reply without a byte as the end of a whole listing and keeps th
 
 BLOCK: Final = 131_072
 """`st_blksize`: what programs read at a time; one frame of an archive."""
+
+SECOND: Final = 1_000_000_000
+"""Nanoseconds."""
 
 _BODY = abi.IN_HEADER.size
 _ATTR_OUT = struct.Struct(abi.ATTR_OUT_HEAD.format + abi.ATTR.format[1:])
@@ -217,9 +222,10 @@ class Protocol:
     def _attr(self, found: Attributes) -> tuple[int, ...]:
         """The fields of fuse_attr."""
         size = found.size
+        seconds, rest = divmod(found.time, SECOND)
         return (
             *(found.node, size, (size + 511) // 512),
-            *(TIMESTAMP, TIMESTAMP, TIMESTAMP, 0, 0, 0),
+            *(seconds, seconds, seconds, rest, rest, rest),
             *(found.mode, 1, *self._owner, 0, BLOCK, 0),
         )
 
@@ -232,11 +238,12 @@ class Protocol:
         size = len(name)
         keep = int(found.keep)
         node, length, mode = found.node, found.size, found.mode
+        seconds, rest = divmod(found.time, SECOND)
         uid, gid = self._owner
         # Every name in every directory goes through here: `_entry`, spelled out.
         return _DIRENTPLUS.pack(
             node, 0, keep, keep, 0, 0,
-            node, length, (length + 511) // 512, TIMESTAMP, TIMESTAMP, TIMESTAMP, 0, 0, 0,
+            node, length, (length + 511) // 512, seconds, seconds, seconds, rest, rest, rest,
             mode, 1, uid, gid, 0, BLOCK, 0,
             node, place, size, mode >> 12,
         ) + name + bytes(-size & 7)  # fmt: skip

@@ -14,7 +14,8 @@ from resolver.errors import PkgviewError
 from unionfs.archive.layer import LayerError
 from unionfs.bytecode.companion import KIND, check
 from unionfs.view.catalog import manifest_path, used_until_now
-from unionfs.view.tree import MOST_LAYERS
+from unionfs.view.nodeid import PACKING
+from unionfs.view.tree import room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,16 +32,13 @@ def publish(places: Places, manifest: Manifest, store: Store, registry: Registry
 
     To be called with the store held (`Store.held`) since it was known that all archives are there.
     """
-    if len(manifest.layers) > MOST_LAYERS:
-        raise PkgviewError(
-            f"a view of {len(manifest.layers)} layers is too large: at most {MOST_LAYERS}",
-            remedy="List fewer distributions, or split the project.",
-        )
+    known = registry.registered(manifest.archives)
     for layer in manifest.layers:
-        if registry.archive_number(layer.archive) is None:
-            registry.register_archive(_source(store, layer.archive))
-        if layer.bytecode and registry.archive_number(layer.bytecode) is None:
-            registry.register_archive(_companion(store, layer))
+        if layer.archive not in known:
+            registry.register_archive(_source(store, layer.archive), store.open)
+        if layer.bytecode and layer.bytecode not in known:
+            registry.register_archive(_companion(store, layer), store.open)
+    _must_fit(manifest, registry)
     view = manifest.id
     data = manifest.to_bytes()
     path = manifest_path(places, view)
@@ -51,6 +49,20 @@ def publish(places: Places, manifest: Manifest, store: Store, registry: Registry
         write_atomically(path, data)
     registry.register_view(view)
     return view
+
+
+def _must_fit(manifest: Manifest, registry: Registry) -> None:
+    known = registry.registered(layer.archive for layer in manifest.layers)
+    places = sum(
+        room(known[layer.archive].entries, compiled=bool(layer.bytecode))
+        for layer in manifest.layers
+    )
+    if places > PACKING.most_places:
+        raise PkgviewError(
+            f"a view of {len(manifest.layers)} distributions with so many files is too large: "
+            f"they take {places} numbers, at most {PACKING.most_places}",
+            remedy="List fewer distributions, or split the project.",
+        )
 
 
 def _source(store: Store, name: str) -> Archive:

@@ -2,9 +2,10 @@
 
 Everything lies on disk (registry, manifests, store) where other processes add to it; nothing has
 to be announced to a running daemon. What is found is kept: a view and an archive never change,
-and their numbers must go on meaning what they meant when the kernel was told about them, even if
-somebody replaces the registry under a live mount. What is not found, or damaged, is looked for
-again each time: it may have been mended.
+and their numbers and times must go on meaning what they meant when the kernel was told about them,
+even if somebody replaces the registry under a live mount. What is not found, or damaged, is looked
+for again each time: it may have been mended. Only an archive that was collected is not, as long as
+other archives have what is asked for.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from typing import TYPE_CHECKING
 from resolver.manifest import Manifest, ViewId
 from resolver.project import resolved
 from unionfs.archive.layer import LayerError
-from unionfs.view import nodeid
-from unionfs.view.nodeid import NodeKind
+from unionfs.view.nodeid import PACKING, NodeKind
 from unionfs.view.tree import Member, View
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from unionfs.archive.layer import EntryNo
     from unionfs.archive.reader import Archive
     from unionfs.store.local import Store
-    from unionfs.view.nodeid import ArchiveNo, NodeId, ProjectNo, ViewNo
-    from unionfs.view.registry import Numbered, Registry
+    from unionfs.view.nodeid import ArchiveNo, NodeId, Packing, ProjectNo, ViewNo
+    from unionfs.view.registry import Registered, Registry
 
 logger = logging.getLogger(__name__)
 
@@ -67,21 +67,27 @@ def used_until_now(places: Places, view: ViewId) -> bool:
 class Catalog:
     """Reads registry, manifests and store. One thread only; small reads of local files.
 
-    `opened` is told of each view that is looked into for the first time.
+    `packing` is the mount's. `opened` is told of each view that is looked into for the first time.
 
     `LayerError` where something is damaged or missing, `PkgviewError` where the registry or the
     store cannot be used at all.
     """
 
-    def __init__(self, places: Places, store: Store, registry: Registry) -> None:
+    def __init__(
+        self, places: Places, store: Store, registry: Registry, packing: Packing = PACKING
+    ) -> None:
         self.places = places
         self.store = store
         self.registry = registry
+        self.packing = packing
         self._members: dict[ArchiveNo, Member] = {}
+        self._gone: dict[ArchiveNo, dict[EntryNo, list[tuple[ArchiveNo, EntryNo]]]] = {}
         self._views: dict[ViewNo, View] = {}
         # What the kernel may have been told: never forgotten, never changed.
         self._numbers: dict[ViewId, ViewNo] = {}
         self._ids: dict[ViewNo, ViewId] = {}
+        self._archive_times: dict[ArchiveNo, int] = {}
+        self._view_times: dict[ViewNo, int] = {}
         self.opened: Callable[[ViewId, Manifest], None] = lambda *_: None
 
     @property
@@ -95,59 +101,97 @@ class Catalog:
         """A registered archive; None for a number that was never given."""
         found = self._members.get(number)
         if found is None:
-            name = self.registry.archive_name(number)
-            if name is None:
-                return None
-            found = Member(number, self.store.open(name), self.registry.aliases(number))
-            self._members[number] = found
+            known = self.registry.archive(number)
+            return None if known is None else self._member(known)
         return found
 
+    def _member(self, known: Registered) -> Member:
+        found = self._members.get(known.number)
+        if found is None:
+            archive = self.store.open(known.name)
+            time = self._archive_times.setdefault(known.number, known.time)
+            found = Member(known.number, archive, time, known.shared, self.packing)
+            self._members[known.number] = found
+        return found
+
+    def archive_time(self, number: ArchiveNo) -> int:
+        """The time of all that an archive has; `IndexError` for a number that was never given."""
+        time = self._archive_times.get(number)
+        if time is None:
+            known = self.registry.archive(number)
+            if known is None:
+                raise IndexError(number)
+            time = self._archive_times[number] = known.time
+        return self.packing.time(time)
+
     def holder_at_hand(self, node: NodeId) -> tuple[Archive, EntryNo] | None:
-        """The archive that an ARCHIVE node is named by, if it is open already."""
-        if nodeid.kind(node) is not NodeKind.ARCHIVE:
+        """The archive that an ARCHIVE node is named by, or one in its stead, if it is open."""
+        if self.packing.kind(node) is not NodeKind.ARCHIVE:
             return None
-        number, entry = nodeid.archive_parts(node)
+        number, entry = self.packing.archive_parts(node)
         member = self._members.get(number)
-        return None if member is None else (member.archive, entry)
+        if member is not None:
+            return member.archive, entry
+        if number in self._gone:
+            for other, there in self._gone[number].get(entry, ()):
+                member = self._members.get(other)
+                if member is not None:
+                    return member.archive, there
+        return None
 
     def holders(self, node: NodeId) -> Iterator[tuple[Archive, EntryNo]]:
         """Every archive that has an ARCHIVE node's file or link, the one it is named by first.
 
         The others brought the same bytes later; they are looked for only if somebody wants more
-        than the first. One that cannot be opened is passed over and logged; where no other stands
-        in for it, `LayerError` says what is wrong.
+        than the first, or that one is gone. One that is damaged is passed over and logged; where no
+        other stands in for it, `LayerError` says what is wrong.
         """
-        faults: list[LayerError] = []
-        for number, entry in self._candidates(node):
+        faults: list[tuple[ArchiveNo, LayerError]] = []
+        for number, entry in self._candidates(*self.packing.archive_parts(node)):
             try:
                 member = self.member(number)
             except LayerError as error:
-                faults.append(error)
+                faults.append((number, error))
                 continue
             if member is not None:
-                while faults:
-                    logger.error("%s", faults.pop())
+                for other, fault in faults:
+                    if self._is_stored(other):
+                        logger.error("%s", fault)
+                faults.clear()
                 yield member.archive, entry
         if faults:
-            raise faults[0]
+            raise faults[0][1]
 
-    def _candidates(self, node: NodeId) -> Iterator[tuple[ArchiveNo, EntryNo]]:
-        yield nodeid.archive_parts(node)
-        yield from self.registry.copies(node)
+    def _candidates(self, number: ArchiveNo, entry: EntryNo) -> Iterator[tuple[ArchiveNo, EntryNo]]:
+        """Where an entry may lie; one after the other is asked for until one will do."""
+        if number in self._gone:
+            yield from self._gone[number].get(entry, ())
+            self._gone.pop(number, None)  # it may be back, or in still another
+        yield number, entry
+        copies = self.registry.copies(number)
+        if not self._is_stored(number):
+            self._gone[number] = copies
+        yield from copies.get(entry, ())
+
+    def _is_stored(self, number: ArchiveNo) -> bool:
+        known = self.registry.archive(number)
+        return known is not None and self.store.has(known.name)
 
     def packages(self) -> list[tuple[bytes, ArchiveNo]]:
         """`<name>-<version>-<hash>` of every registered archive that is in the store."""
         there = set(self.store.names())
-        return [
-            (short, number)
-            for number, name in self.registry.archives()
-            if name in there and (short := _short(name))
-        ]
+        found = []
+        for number, name, time in self.registry.archives():
+            short = _short(name) if name in there else None
+            if short is not None:
+                self._archive_times.setdefault(number, time)
+                found.append((short, number))
+        return found
 
     def package(self, short: bytes) -> ArchiveNo | None:
         """The archive of that short name; None where there is none."""
         digest = short.rpartition(b"-")[2].decode("ascii", "replace")
-        for number, name in self.registry.archives():
+        for number, name, _ in self.registry.archives():
             if digest in name and _short(name) == short and self.store.has(name):
                 return number
         return None
@@ -166,15 +210,29 @@ class Catalog:
             number = self.registry.view_number(view)
             if number is not None:
                 self._remember(number, view)
+                self.view_time(number)
         return number
+
+    def view_time(self, number: ViewNo) -> int:
+        """The time of a view's directories; `IndexError` for a number that was never given."""
+        time = self._view_times.get(number)
+        if time is None:
+            known = self.registry.view(number)
+            if known is None:
+                raise IndexError(number)
+            time = self._view_times[number] = known[1]
+        return self.packing.time(time)
 
     def view_numbered(self, number: ViewNo) -> View | None:
         """The view of that number, opened; None for a number that was never given."""
         found = self._views.get(number)
         if found is None:
-            view = self._ids.get(number) or self.registry.view_id(number)
+            view = self._ids.get(number)
             if view is None:
-                return None
+                known = self.registry.view(number)
+                if known is None:
+                    return None
+                view = known[0]
             found = self._load(number, view)
             self._remember(number, view)
             self._views[number] = found
@@ -189,16 +247,22 @@ class Catalog:
     def views(self) -> list[tuple[ViewNo, ViewId]]:
         """All views, in the order of their numbers."""
         found = []
-        for number, view in self.registry.views():
+        for number, view, time in self.registry.views():
             try:
                 self._remember(number, view)
             except LayerError as error:
                 logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
             else:
+                self._view_times.setdefault(number, time)
                 found.append((number, view))
         return found
 
     def _remember(self, number: ViewNo, view: ViewId) -> None:
+        if number > self.packing.most_views:
+            raise LayerError(
+                f"view {view} has number {number}, and this mount, which an earlier version began, "
+                f"can name {self.packing.most_views}: unmount (`pkgview umount`) and mount again"
+            )
         known = self._ids.setdefault(number, view)
         if known != view or self._numbers.setdefault(view, number) != number:
             raise LayerError(
@@ -213,25 +277,27 @@ class Catalog:
         except OSError as error:
             raise LayerError(f"view {view}: cannot read its manifest: {error}") from error
         names = [layer.archive for layer in manifest.layers]
-        numbered = self.registry.numbered(names)
+        registered = self.registry.registered(names)
         return View(
             number,
             manifest,
-            [self._member_named(view, name, numbered) for name in names],
-            lambda name: self._member_named(view, name, self.registry.numbered([name])),
+            [self._member_named(view, name, registered) for name in names],
+            lambda name: self._member_named(view, name, self.registry.registered([name])),
+            time=self.view_time(number),
+            packing=self.packing,
         )
 
-    def _member_named(self, view: ViewId, name: str, numbered: Mapping[str, Numbered]) -> Member:
+    def _member_named(
+        self, view: ViewId, name: str, registered: Mapping[str, Registered]
+    ) -> Member:
         """One of a view's archives."""
-        if name not in numbered:
+        if name not in registered:
             raise LayerError(f"view {view}: its archive {name} is not registered")
-        archive, aliases = numbered[name]
-        member = self._members.get(archive)
-        if member is None:
-            member = self._members[archive] = Member(archive, self.store.open(name), aliases)
+        known = registered[name]
+        member = self._member(known)
         if member.archive.name != name:
             raise LayerError(
-                f"archive {name} has number {archive}, which this mount knows as "
+                f"archive {name} has number {known.number}, which this mount knows as "
                 f"{member.archive.name}: the registry was replaced under a live mount; "
                 "unmount (`pkgview umount`) and mount again"
             )

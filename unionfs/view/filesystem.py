@@ -2,14 +2,8 @@
 
 A transport asks with the numbers the kernel gave it and gets attributes, names, links and bytes,
 or a `FileSystemError` with the errno to answer. Nothing is remembered from one request to the
-next, so it does not matter which process answered the last one. The directory is small enough
-to show whole:
-
-    current -> views/<id>                  differs by caller: asked again on every path walk
-    bin lib lib64 include share site-packages pyvenv.cfg -> current/…
-    views/<id>/                            immutable: kept by the kernel for ever
-    projects/<name>-<hash> -> ../views/<id>
-    packages/<name>-<version>-<hash>/      one archive each, immutable
+next, so it does not matter which process answered the last one. What the mount shows above views
+and archives is in `unionfs.view.top`.
 
 Per-caller decisions are made in `current` and nowhere else; the caller is no argument of
 anything but its `readlink`.
@@ -25,29 +19,22 @@ import errno
 import logging
 import stat
 from collections import OrderedDict
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
-from resolver.manifest import ViewId
-from unionfs.archive.layer import ROOT, Entry, EntryNo, Kind, LayerError
-from unionfs.view import nodeid
-from unionfs.view.nodeid import (
-    ArchiveNo,
-    Fixed,
-    LayerNo,
-    MergedNo,
-    NodeId,
-    NodeKind,
-    ProjectNo,
-    ViewNo,
-)
+from unionfs.archive.layer import EntryNo, Kind, LayerError
+from unionfs.view import attributes, nodeid
+from unionfs.view.attributes import FOREVER, Absent, Attributes, FileSystemError
+from unionfs.view.nodeid import Fixed, MergedNo, NodeId, NodeKind
+from unionfs.view.top import GROWING, TO_CURRENT, Top
+from unionfs.view.tree import Found
 from unionfs.view.union import MERGED, Place
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from resolver.manifest import ViewId
     from unionfs.archive.reader import Archive
     from unionfs.view.catalog import Catalog
     from unionfs.view.tree import Member, View
@@ -57,67 +44,8 @@ logger = logging.getLogger(__name__)
 NAME_LIMIT = 255
 """Bytes of the longest name; the kernel lets 1024 through."""
 
-FOREVER = 1e9
-"""Seconds (thirty years) that the kernel keeps what never changes."""
-
-BRIEFLY = 1.0
-"""Seconds that the kernel keeps names which other commands add or move."""
-
-TIMESTAMP = 315_532_800
-"""Modification time of everything, seconds: 1980-01-01, as in every archive."""
-
 LISTINGS_KEPT = 32
 """Directory listings kept while the kernel pages through them."""
-
-_TO_CURRENT: dict[int, bytes] = {
-    Fixed.BIN: b"bin",
-    Fixed.LIB: b"lib",
-    Fixed.LIB64: b"lib64",
-    Fixed.INCLUDE: b"include",
-    Fixed.SHARE: b"share",
-    Fixed.PYVENV_CFG: b"pyvenv.cfg",
-    Fixed.SITE_PACKAGES: b"site-packages",
-}
-
-_ROOT_NAMES = {
-    b"current": Fixed.CURRENT,
-    b"views": Fixed.VIEWS,
-    b"projects": Fixed.PROJECTS,
-    b"packages": Fixed.PACKAGES,
-    **{name: Fixed(node) for node, name in _TO_CURRENT.items()},
-}
-
-_VIEW_ID_SIZE = 32
-_GROWING = frozenset(map(nodeid.fixed, (Fixed.VIEWS, Fixed.PROJECTS, Fixed.PACKAGES)))
-_DIRECTORIES = (Fixed.ROOT, Fixed.VIEWS, Fixed.PROJECTS, Fixed.PACKAGES)
-
-
-class FileSystemError(Exception):
-    """The errno with which a request is answered."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(errno.errorcode.get(number, str(number)))
-        self.errno = number
-
-
-class Attributes(NamedTuple):
-    """What the kernel is told of a node: size in bytes, `mode` with its type, `keep` in seconds.
-
-    `keep` is how long the kernel may keep the *name* under which the node was found; the
-    attributes themselves never change, but for those of links that move.
-    """
-
-    node: NodeId
-    mode: int
-    size: int
-    keep: float = FOREVER
-
-
-@dataclass(frozen=True, slots=True)
-class Absent:
-    """A name that is not there, and how long the kernel may go on believing so."""
-
-    keep: float
 
 
 class Filesystem:
@@ -129,6 +57,8 @@ class Filesystem:
         self.catalog = catalog
         self.uid = uid
         self.gid = gid
+        self._packing = catalog.packing
+        self._top = Top(catalog)
         self._current = current
         self._listings: OrderedDict[NodeId, Sequence[tuple[bytes, Attributes]]] = OrderedDict()
 
@@ -139,17 +69,17 @@ class Filesystem:
         if len(name) > NAME_LIMIT:
             raise FileSystemError(errno.ENAMETOOLONG)
         with _as_errno:
-            match nodeid.kind(parent):
+            match self._packing.kind(parent):
                 case NodeKind.MERGED | NodeKind.OWNED:
                     view, place = self._in_view(parent)
                     child = view.union.lookup(place, name)
-                    return Absent(FOREVER) if child is None else _in_union(view, child)
+                    return Absent(FOREVER) if child is None else attributes.of(view.found(child))
                 case NodeKind.ARCHIVE:
                     member, directory = self._in_archive(parent)
                     entry = member.archive.lookup(directory, name)
-                    return Absent(FOREVER) if entry is None else _in_package(member, entry)
+                    return Absent(FOREVER) if entry is None else self._in_package(member, entry)
                 case NodeKind.FIXED:
-                    return self._lookup_fixed(parent, name)
+                    return self._top.lookup(parent, name)
                 case _:
                     self._must_be_directory(parent)
                     raise FileSystemError(errno.ENOENT)
@@ -157,17 +87,19 @@ class Filesystem:
     def getattr(self, node: NodeId) -> Attributes:
         """The attributes of a node."""
         with _as_errno:
-            match nodeid.kind(node):
+            match self._packing.kind(node):
                 case NodeKind.MERGED | NodeKind.OWNED:
-                    self._in_view(node)
-                    return _directory(node)
+                    return attributes.directory(node, self._in_view(node)[0].time)
                 case NodeKind.ARCHIVE:
                     archive, entry = self._first_holder(node)
-                    return _attributes(node, archive.entry(entry))
+                    number, _ = self._packing.archive_parts(node)
+                    time = self.catalog.archive_time(number)
+                    return attributes.of(Found(node, time, archive.entry(entry)))
                 case NodeKind.PROJECT:
-                    return _link(node, len(self._project_target(node)), BRIEFLY)
+                    self._top.project_target(node)
+                    return self._top.project(self._packing.project_part(node))
                 case NodeKind.FIXED:
-                    return self._fixed(node)
+                    return self._top.attributes(node)
                 case _:
                     raise FileSystemError(errno.ENOENT)
 
@@ -197,7 +129,7 @@ class Filesystem:
 
     def grows(self, node: NodeId) -> bool:
         """Whether a directory's listing may be another one tomorrow."""
-        return node in _GROWING
+        return node in GROWING
 
     def open(self, node: NodeId) -> None:
         """Refuse what cannot be read: ELOOP and EISDIR as on any file system."""
@@ -219,15 +151,15 @@ class Filesystem:
     def readlink(self, node: NodeId) -> bytes:
         """The target of any other link."""
         with _as_errno:
-            match nodeid.kind(node):
+            match self._packing.kind(node):
                 case NodeKind.ARCHIVE:
                     archive, entry = self._first_holder(node)
                     if archive.entry(entry).kind is Kind.SYMLINK:
                         return archive.target(entry)
                 case NodeKind.PROJECT:
-                    return self._project_target(node)
-                case NodeKind.FIXED if node in _TO_CURRENT:
-                    return b"current/" + _TO_CURRENT[node]
+                    return self._top.project_target(node)
+                case NodeKind.FIXED if node in TO_CURRENT:
+                    return b"current/" + TO_CURRENT[node]
                 case _:
                     self.getattr(node)
             raise FileSystemError(errno.EINVAL)
@@ -258,20 +190,20 @@ class Filesystem:
 
     def _in_view(self, node: NodeId) -> tuple[View, Place]:
         """The directory that a MERGED or OWNED node names."""
-        if nodeid.kind(node) is NodeKind.MERGED:
-            number, merged = nodeid.merged_parts(node)
-            place = Place(MERGED, merged)
-        else:
-            number, layer, entry = nodeid.owned_parts(node)
-            place = Place(LayerNo(layer), entry)
+        packing = self._packing
+        merged = packing.kind(node) is NodeKind.MERGED
+        number, at = packing.merged_parts(node) if merged else packing.owned_parts(node)
         view = self.catalog.view_numbered(number)
-        if view is None or view.union.entry(place).kind is not Kind.DIRECTORY:
+        if view is None:
+            raise FileSystemError(errno.ENOENT)
+        place = Place(MERGED, MergedNo(at)) if merged else view.owned(at)
+        if view.union.entry(place).kind is not Kind.DIRECTORY:
             raise FileSystemError(errno.ENOENT)
         return view, place
 
     def _in_archive(self, node: NodeId) -> tuple[Member, EntryNo]:
         """The directory that an ARCHIVE node names."""
-        number, entry = nodeid.archive_parts(node)
+        number, entry = self._packing.archive_parts(node)
         member = self.catalog.member(number)
         if member is None:
             raise FileSystemError(errno.ENOENT)
@@ -281,7 +213,7 @@ class Filesystem:
 
     def _holders(self, node: NodeId) -> Iterator[tuple[Archive, EntryNo]]:
         """The archives that have what an ARCHIVE node names; at least one."""
-        if nodeid.kind(node) is not NodeKind.ARCHIVE:
+        if self._packing.kind(node) is not NodeKind.ARCHIVE:
             self.getattr(node)
             raise FileSystemError(errno.EINVAL)
         number = 0
@@ -295,124 +227,31 @@ class Filesystem:
         return self.catalog.holder_at_hand(node) or next(self._holders(node))
 
     def _listing(self, node: NodeId) -> Sequence[tuple[bytes, Attributes]]:
-        match nodeid.kind(node):
+        match self._packing.kind(node):
             case NodeKind.MERGED | NodeKind.OWNED:
                 view, place = self._in_view(node)
-                return [
-                    (name, _attributes(node, entry)) for name, node, entry in view.listing(place)
-                ]
+                return [(name, attributes.of(found)) for name, found in view.listing(place)]
             case NodeKind.ARCHIVE:
                 member, directory = self._in_archive(node)
                 return [
-                    (name, _in_package(member, entry))
+                    (name, self._in_package(member, entry))
                     for name, entry, _ in member.archive.children(directory)
                 ]
             case _:
                 self._must_be_directory(node)
-                return list(self._list_fixed(Fixed(node)))
-
-    # The mount's own directories
-
-    def _lookup_fixed(self, parent: NodeId, name: bytes) -> Attributes | Absent:
-        self._must_be_directory(parent)
-        text = name.decode("utf-8", "replace")
-        match Fixed(parent):
-            case Fixed.ROOT:
-                node = _ROOT_NAMES.get(name)
-                return Absent(FOREVER) if node is None else self._fixed(nodeid.fixed(node))
-            case Fixed.VIEWS:
-                view = self.catalog.view_number(ViewId(text))
-                return Absent(0) if view is None else _view(view)
-            case Fixed.PROJECTS:
-                project = self.catalog.project_number(text)
-                return Absent(0) if project is None else _project(project)
-            case _:
-                archive = self.catalog.package(name)
-                return Absent(0) if archive is None else _package(archive)
-
-    def _list_fixed(self, node: Fixed) -> Iterator[tuple[bytes, Attributes]]:
-        """In an order in which what is new comes last: a page goes on where the last one ended.
-
-        Nothing that is listed is opened, so one that is damaged hides none of its neighbours.
-        """
-        match node:
-            case Fixed.ROOT:
-                for name, child in _ROOT_NAMES.items():
-                    yield name, self._fixed(nodeid.fixed(child))
-            case Fixed.VIEWS:
-                for view, view_id in self.catalog.views():
-                    yield view_id.encode(), _view(view)
-            case Fixed.PROJECTS:
-                for project, key in self.catalog.projects():
-                    yield key.encode(), _project(project)
-            case _:
-                for short, archive in self.catalog.packages():
-                    yield short, _package(archive)
-
-    def _fixed(self, node: NodeId) -> Attributes:
-        try:
-            fixed = Fixed(node)
-        except ValueError:
-            raise FileSystemError(errno.ENOENT) from None
-        if fixed in _DIRECTORIES:
-            return _directory(node)
-        if fixed is Fixed.CURRENT:
-            return _link(node, len("views/") + _VIEW_ID_SIZE, FOREVER)
-        return _link(node, len("current/") + len(_TO_CURRENT[fixed]), FOREVER)
-
-    def _project_target(self, node: NodeId) -> bytes:
-        view = self.catalog.project_view(nodeid.project_part(node))
-        if view is None:
-            raise FileSystemError(errno.ENOENT)
-        return b"../views/" + view.encode()
+                return list(self._top.listing(Fixed(node)))
 
     def _must_be_directory(self, node: NodeId) -> None:
         if not stat.S_ISDIR(self.getattr(node).mode):
             raise FileSystemError(errno.ENOTDIR)
 
-
-def _in_union(view: View, place: Place) -> Attributes:
-    return _attributes(*view.found(place))
-
-
-def _in_package(member: Member, entry: EntryNo) -> Attributes:
-    """An archive's entry as `packages/` shows it."""
-    found = member.archive.entry(entry)
-    if found.kind is Kind.DIRECTORY:
-        return _directory(nodeid.in_archive(member.number, entry))
-    return _attributes(member.node(entry), found)
-
-
-def _view(number: ViewNo) -> Attributes:
-    return _directory(nodeid.merged(number, MergedNo(0)))
-
-
-def _project(number: ProjectNo) -> Attributes:
-    return _link(nodeid.project(number), len("../views/") + _VIEW_ID_SIZE, BRIEFLY)
-
-
-def _package(number: ArchiveNo) -> Attributes:
-    return _directory(nodeid.in_archive(number, ROOT))
-
-
-def _attributes(node: NodeId, entry: Entry) -> Attributes:
-    match entry.kind:
-        case Kind.DIRECTORY:
-            return _directory(node)
-        case Kind.SYMLINK:
-            return _link(node, entry.size, FOREVER)
-        case _:
-            return Attributes(
-                node, stat.S_IFREG | (0o755 if entry.executable else 0o644), entry.size
-            )
-
-
-def _directory(node: NodeId) -> Attributes:
-    return Attributes(node, stat.S_IFDIR | 0o755, 0)
-
-
-def _link(node: NodeId, size: int, keep: float) -> Attributes:
-    return Attributes(node, stat.S_IFLNK | 0o777, size, keep)
+    def _in_package(self, member: Member, entry: EntryNo) -> Attributes:
+        """An archive's entry as `packages/` shows it."""
+        found = member.archive.entry(entry)
+        if found.kind is Kind.DIRECTORY:
+            node = self._packing.in_archive(member.number, entry)
+            return attributes.directory(node, self._packing.time(member.time))
+        return attributes.of(Found(*member.known(entry), found))
 
 
 def _must_be_file(archive: Archive, entry: EntryNo) -> None:

@@ -1,32 +1,45 @@
-"""Node ids: 63 bits that say what they name, so that no inode table is needed.
+"""Node ids: 53 bits that say what they name, so that no inode table is needed.
 
-| bits 60-62 | below |
+| bits 50-52 | below |
 |---|---|
 | FIXED | a number of `Fixed`; 1 is the root, as `FUSE_ROOT_ID` demands |
-| ARCHIVE | archive number (24 bits), entry (32): any file or link, anything in `packages/` |
-| OWNED | view number (20), layer (12), entry (28): a view's directory that one layer owns |
-| MERGED | view number (20), number in the view's union (40): a directory of several layers |
-| PROJECT | project number (60): a link in `projects/` |
+| ARCHIVE | archive number (26 bits), entry (24): any file or link, anything in `packages/` |
+| OWNED | view number (24), place (26): a view's directory that one layer owns |
+| MERGED | view number (24), number in the view's union (26): a directory of several layers |
+| PROJECT | project number (50): a link in `projects/` |
+
+The place of an OWNED directory counts through the layers, one after the other, each having as many
+places as it may have entries: that takes fewer bits than a layer and an entry would.
 
 Any process that holds the registry and the store can answer for any node id, whoever handed it
 out: a crashed or upgraded server needs nothing from its predecessor, `forget` has nothing to do,
 and memory does not grow with the files that were looked at. Files are named by archive, not by
 view, so the kernel keeps one set of pages for all views; directories are named by view, because
-the kernel allows a directory one name. Bit 63 stays 0: some programs keep `st_ino` signed.
+the kernel allows a directory one name. 53 bits, because programs keep `st_ino` in a double:
+JavaScript has no other numbers.
 
 Decoding takes every bit: one thing has one node id, and a number that we never handed out decodes
 to an archive, view or entry that does not exist, never to another's.
 
-Why no hash of the content as node id: 63 bits of it could be forged, and a forged file would be
-served from another file's pages. Numbers are handed out by the registry, one for each content.
+A mount keeps the `Packing` that it began with: the kernel remembers its numbers. `BEFORE` is the
+one of mounts that an earlier version began. All their ids but the fixed ones are above `PACKING`'s,
+and their files keep the time that they had then.
+
+Why no hash of the content as node id: that could be forged, and a forged file would be served from
+another file's pages. Numbers are handed out by the registry.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import NewType
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final, NewType
 
 from unionfs.archive.layer import EntryNo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NodeId = NewType("NodeId", int)
 ArchiveNo = NewType("ArchiveNo", int)
@@ -35,15 +48,16 @@ ProjectNo = NewType("ProjectNo", int)
 MergedNo = NewType("MergedNo", int)
 LayerNo = NewType("LayerNo", int)
 
-MAX_ARCHIVE = (1 << 24) - 1
-MAX_VIEW = (1 << 20) - 1
-MAX_LAYER = (1 << 12) - 1
-MAX_OWNED_ENTRY = (1 << 28) - 1
-MAX_MERGED = (1 << 40) - 1
-MAX_PROJECT = (1 << 60) - 1
+PYCACHES: Final = 1 << 39
+"""Added to the number of a directory that several layers share: that of its `__pycache__`."""
 
-_KIND_SHIFT = 60
-_BELOW = (1 << _KIND_SHIFT) - 1
+DAY: Final = 86_400 * 1_000_000_000
+
+EPOCH: Final = 315_532_800 * 1_000_000_000
+"""1980-01-01 (UTC), nanoseconds: the time of every member in an archive."""
+
+EARLIEST: Final = EPOCH + DAY
+"""The time of what has no better one: 1980, the first year of a zip, has begun everywhere."""
 
 
 class NodeKind(enum.IntEnum):
@@ -57,10 +71,11 @@ class NodeKind(enum.IntEnum):
 
 
 _KINDS = {int(kind): kind for kind in NodeKind}
+_ARCHIVE, _OWNED, _MERGED, _PROJECT = (int(kind) for kind in NodeKind if kind)
 
 
 class Fixed(enum.IntEnum):
-    """Nodes that every mount has."""
+    """Nodes that every mount has, under these numbers in every packing."""
 
     ROOT = 1
     CURRENT = 2
@@ -81,50 +96,116 @@ def fixed(node: Fixed) -> NodeId:
     return NodeId(int(node))
 
 
-def in_archive(archive: ArchiveNo, entry: EntryNo) -> NodeId:
-    """The id of a member, the same in every view."""
-    return NodeId(NodeKind.ARCHIVE << _KIND_SHIFT | archive << 32 | entry)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """What lies where in a node id, by numbers of bits; `kind_at`: where the kind begins.
+
+    `pycaches` is what stands for `PYCACHES`. `layer_at`: where the layer begins in a place; None
+    where places are counted through all layers. `number` is what a mount's keeper calls it.
+    """
+
+    number: int
+    kind_at: int
+    entry_bits: int
+    place_bits: int
+    pycaches: int
+    layer_at: int | None = None
+    timed: bool = True
+
+    @property
+    def most_archives(self) -> int:
+        """The largest archive number."""
+        return (1 << self.kind_at - self.entry_bits) - 1
+
+    @property
+    def most_views(self) -> int:
+        """The largest view number."""
+        return (1 << self.kind_at - self.place_bits) - 1
+
+    @property
+    def most_projects(self) -> int:
+        """The largest project number."""
+        return (1 << self.kind_at) - 1
+
+    @property
+    def most_entries(self) -> int:
+        """How many entries an archive may have."""
+        return 1 << self.entry_bits
+
+    @property
+    def most_places(self) -> int:
+        """How many places a view may have."""
+        return 1 << self.place_bits
+
+    def time(self, known_since: int) -> int:
+        """What the kernel is told of when a registered thing became what it is."""
+        return known_since if self.timed else EPOCH
+
+    @property
+    def beginning(self) -> int:
+        """What it is told of everything else."""
+        return EARLIEST if self.timed else EPOCH
+
+    # Making
+
+    def in_archive(self, archive: ArchiveNo, entry: EntryNo) -> NodeId:
+        """The id of a member, the same in every view."""
+        return NodeId(_ARCHIVE << self.kind_at | archive << self.entry_bits | entry)
+
+    def firsts(self, rooms: Sequence[int]) -> list[int]:
+        """Each layer's first place, and the one after the last; `rooms`: entries they may have."""
+        if self.layer_at is not None:
+            return [layer << self.layer_at for layer in range(len(rooms) + 1)]
+        return list(accumulate(rooms, initial=0))
+
+    def owned(self, view: ViewNo, place: int) -> NodeId:
+        """The id of a view's directory whose only owner is one layer."""
+        return NodeId(_OWNED << self.kind_at | view << self.place_bits | place)
+
+    def merged(self, view: ViewNo, number: MergedNo) -> NodeId:
+        """The id of a view's directory that is in its trie."""
+        place = number if number < PYCACHES else number - PYCACHES + self.pycaches
+        return NodeId(_MERGED << self.kind_at | view << self.place_bits | place)
+
+    def project(self, number: ProjectNo) -> NodeId:
+        """The id of a link in `projects/`."""
+        return NodeId(_PROJECT << self.kind_at | number)
+
+    # Reading
+
+    def kind(self, node: NodeId) -> NodeKind | None:
+        """What the node is; None for a number that we never hand out."""
+        return _KINDS.get(node >> self.kind_at)
+
+    def archive_parts(self, node: NodeId) -> tuple[ArchiveNo, EntryNo]:
+        """Archive and entry of an ARCHIVE node."""
+        below = node & (1 << self.kind_at) - 1
+        return ArchiveNo(below >> self.entry_bits), EntryNo(below & (1 << self.entry_bits) - 1)
+
+    def owned_parts(self, node: NodeId) -> tuple[ViewNo, int]:
+        """View and place of an OWNED node."""
+        below = node & (1 << self.kind_at) - 1
+        return ViewNo(below >> self.place_bits), below & (1 << self.place_bits) - 1
+
+    def merged_parts(self, node: NodeId) -> tuple[ViewNo, MergedNo]:
+        """View and number of a MERGED node."""
+        view, place = self.owned_parts(node)
+        beyond = place - self.pycaches
+        return view, MergedNo(place if beyond < 0 else beyond + PYCACHES)
+
+    def project_part(self, node: NodeId) -> ProjectNo:
+        """The number of a PROJECT node."""
+        return ProjectNo(node & (1 << self.kind_at) - 1)
 
 
-def owned(view: ViewNo, layer: LayerNo, entry: EntryNo) -> NodeId:
-    """The id of a view's directory whose only owner is one layer."""
-    return NodeId(NodeKind.OWNED << _KIND_SHIFT | view << 40 | layer << 28 | entry)
-
-
-def merged(view: ViewNo, number: MergedNo) -> NodeId:
-    """The id of a view's directory that is in its trie."""
-    return NodeId(NodeKind.MERGED << _KIND_SHIFT | view << 40 | number)
-
-
-def project(number: ProjectNo) -> NodeId:
-    """The id of a link in `projects/`."""
-    return NodeId(NodeKind.PROJECT << _KIND_SHIFT | number)
-
-
-def kind(node: NodeId) -> NodeKind | None:
-    """What the node is; None for a number that we never hand out."""
-    return _KINDS.get(node >> _KIND_SHIFT)
-
-
-def archive_parts(node: NodeId) -> tuple[ArchiveNo, EntryNo]:
-    """Archive and entry of an ARCHIVE node."""
-    return ArchiveNo((node & _BELOW) >> 32), EntryNo(node & 0xFFFFFFFF)
-
-
-def owned_parts(node: NodeId) -> tuple[ViewNo, LayerNo, EntryNo]:
-    """View, layer and entry of an OWNED node."""
-    return (
-        ViewNo(node >> 40 & MAX_VIEW),
-        LayerNo(node >> 28 & MAX_LAYER),
-        EntryNo(node & MAX_OWNED_ENTRY),
-    )
-
-
-def merged_parts(node: NodeId) -> tuple[ViewNo, MergedNo]:
-    """View and number of a MERGED node."""
-    return ViewNo(node >> 40 & MAX_VIEW), MergedNo(node & MAX_MERGED)
-
-
-def project_part(node: NodeId) -> ProjectNo:
-    """The number of a PROJECT node."""
-    return ProjectNo(node & _BELOW)
+PACKING: Final = Packing(number=2, kind_at=50, entry_bits=24, place_bits=26, pycaches=1 << 25)
+BEFORE: Final = Packing(
+    number=1,
+    kind_at=60,
+    entry_bits=32,
+    place_bits=40,
+    pycaches=PYCACHES,
+    layer_at=28,
+    timed=False,
+)
+PACKINGS: Final = {packing.number: packing for packing in (PACKING, BEFORE)}

@@ -6,11 +6,14 @@ numbers are never reused, not even after a removal. Each registry begins to coun
 somebody removes the file and the next command makes a new one, a mount that remembers numbers of
 the old one meets, all but certainly, none of them again with another meaning.
 
-It also decides under which node id equal files are known: the first archive that is registered
-with a content gives that content its node id; an archive that brings it again gets an *alias*.
-Aliases are few (empty `__init__.py`, licences), so a server keeps those of the archives in use,
-and the table of all contents stays on disk, needed only when an archive is new. `copies` is the
-other direction: where else the bytes of a node lie, should its own archive be damaged or gone.
+With a number goes the time at which it was given: that of all files of an archive, and of all
+directories of a view. Times only grow, whatever the clock does, and those of one distribution's
+archives by whole seconds: many programs look at no more of them.
+
+A row is small and stays, whatever is collected: files go on being named by an archive that is long
+gone. It says, too, what its archive shares with earlier ones of the distribution
+(`unionfs.view.sharing`). `copies` is the other direction: where else the members of an archive lie,
+should it be damaged or gone.
 
 What an archive's table of contents says of its members' digests is believed here. That holds for
 archives that this user packed; `unionfs.publishing.publish` has one of another's pass
@@ -21,7 +24,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,12 +31,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from resolver.atomic import make_private
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
-from unionfs.archive.layer import EntryNo, Kind
-from unionfs.view import nodeid
-from unionfs.view.nodeid import ArchiveNo, NodeId, ProjectNo, ViewNo
+from unionfs.archive.layer import EntryNo, LayerError
+from unionfs.view import schema
+from unionfs.view.nodeid import BEFORE, ArchiveNo, ProjectNo, ViewNo
+from unionfs.view.schema import SECOND, STEP
+from unionfs.view.sharing import NOTHING, Known, Shared, same_members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from unionfs.archive.reader import Archive
@@ -42,31 +46,22 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that is registering; it takes a few tenths at most."""
 
-VERSION = 2
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS archives(number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE);
-CREATE TABLE IF NOT EXISTS views(number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE);
-CREATE TABLE IF NOT EXISTS projects(number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE);
-CREATE TABLE IF NOT EXISTS contents(content BLOB PRIMARY KEY, node INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS aliases(
-    archive INTEGER, entry INTEGER, node INTEGER NOT NULL, PRIMARY KEY(archive, entry)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS aliases_by_node ON aliases(node)
-"""
-
-_LIMITS = {
-    "archives": nodeid.MAX_ARCHIVE,
-    "views": nodeid.MAX_VIEW,
-    "projects": nodeid.MAX_PROJECT,
-}
+COMPARED = 8
+"""With how many earlier archives of its distribution a new one is compared, the newest first: it
+differs least from those, and opening one takes a millisecond."""
 
 
-class Numbered(NamedTuple):
-    """An archive's number, and the node ids that its contents already had elsewhere."""
+class Registered(NamedTuple):
+    """An archive that has a number, since `time` (nanoseconds, Epoch).
 
-    archive: ArchiveNo
-    aliases: dict[EntryNo, NodeId]
+    `entries` is 0 for one that an earlier version registered.
+    """
+
+    number: ArchiveNo
+    name: str
+    time: int
+    entries: int
+    shared: Shared
 
 
 class Registry:
@@ -95,34 +90,13 @@ class Registry:
         # home directory on a network file system does not have.
         self._db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
         try:
-            if self._version() != VERSION:
+            if schema.version(self._db, self.path) != schema.VERSION:
                 with self._transaction():
-                    self._make_tables()
+                    schema.bring_up_to_date(self._db, self.path)
         except BaseException:
             self._db.close()
             raise
         self._file = (status.st_dev, status.st_ino)
-
-    def _version(self) -> int:
-        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-        if version > VERSION:
-            raise PkgviewError(
-                f"the registry {self.path} has format {version}, this pkgview reads {VERSION}",
-                remedy="Use the pkgview that wrote it, or a newer one.",
-            )
-        return version
-
-    def _make_tables(self) -> None:
-        """Inside a transaction, so another process may have been first."""
-        version = self._version()
-        for statement in _SCHEMA.split(";\n"):
-            self._db.execute(statement)
-        if not version:
-            self._db.executemany(
-                "INSERT INTO sqlite_sequence(name, seq) VALUES (?, ?)",
-                [(table, random.randrange(limit // 2)) for table, limit in _LIMITS.items()],  # noqa: S311 - against accidents
-            )
-        self._db.execute(f"PRAGMA user_version = {VERSION}")
 
     def _follow(self) -> None:
         """Go on with the file that is there, should it be another than the one that was opened."""
@@ -136,116 +110,148 @@ class Registry:
 
     # Archives
 
-    def register_archive(self, archive: Archive) -> ArchiveNo:
-        """The archive's number; a new one decides the node ids of its contents."""
+    def register_archive(
+        self, archive: Archive, open_archive: Callable[[str], Archive]
+    ) -> ArchiveNo:
+        """The archive's number, a new one if it has none.
+
+        `open_archive` gives earlier ones of its distribution by name, or `LayerError`.
+        """
         known = self.archive_number(archive.name)
         if known is not None:
             return known
+        distribution = f"{archive.meta.kind} {archive.meta.name}"
         with self._asked(), self._transaction():
             row = self._db.execute(
                 "SELECT number FROM archives WHERE name = ?", (archive.name,)
             ).fetchone()
             if row is not None:
                 return ArchiveNo(row[0])
-            cursor = self._db.execute("INSERT INTO archives(name) VALUES (?)", (archive.name,))
-            number = ArchiveNo(self._within(cursor.lastrowid, "archives"))
-            self._db.execute(
-                "CREATE TEMP TABLE IF NOT EXISTS fresh(entry INTEGER, content BLOB, node INTEGER)"
+            shared = self._shared(archive, distribution, open_archive)
+            moment = max(
+                schema.now(),
+                self._latest("archives") + STEP,
+                self._latest("archives WHERE distribution = ?", distribution) + SECOND,
             )
-            self._db.execute("DELETE FROM fresh")
-            self._db.executemany("INSERT INTO fresh VALUES (?, ?, ?)", _contents(archive, number))
-            self._db.execute(
-                "INSERT OR IGNORE INTO contents SELECT content, node FROM fresh ORDER BY entry"
+            cursor = self._db.execute(
+                "INSERT INTO archives(name, time, distribution, entries, shared) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (archive.name, moment, distribution, len(archive), shared.to_json()),
             )
-            self._db.execute(
-                "INSERT INTO aliases SELECT ?, fresh.entry, contents.node FROM fresh "
-                "JOIN contents USING (content) WHERE contents.node <> fresh.node",
-                (number,),
-            )
-            self._db.execute("DELETE FROM fresh")
-        return number
+            return ArchiveNo(self._within(cursor.lastrowid, "archives"))
+
+    def _shared(
+        self, archive: Archive, distribution: str, open_archive: Callable[[str], Archive]
+    ) -> Shared:
+        """What a new archive has in common with earlier ones; inside a transaction."""
+        earlier = self._db.execute(
+            f"{_REGISTERED} WHERE distribution = ? ORDER BY number DESC LIMIT ?",
+            (distribution, COMPARED),
+        ).fetchall()
+        found: dict[EntryNo, Known] = {}
+        for one in map(_registered, reversed(earlier)):
+            try:
+                other = open_archive(one.name)
+            except LayerError:
+                continue  # collected, or damaged: who reads it is told
+            for entry, twin in same_members(archive, other):
+                found.setdefault(entry, one.shared.get(twin) or Known(one.number, twin, one.time))
+        return Shared.of(found)
 
     def archive_number(self, name: str) -> ArchiveNo | None:
         """The number of a registered archive."""
         number = self._one("SELECT number FROM archives WHERE name = ?", name)
         return None if number is None else ArchiveNo(number)
 
-    def archive_name(self, number: ArchiveNo) -> str | None:
-        """The file name of a registered archive."""
+    def archive(self, number: ArchiveNo) -> Registered | None:
+        """The archive of that number."""
         with self._asked():
-            row = self._db.execute(
-                "SELECT name FROM archives WHERE number = ?", (number,)
-            ).fetchone()
-        return None if row is None else str(row[0])
+            row = self._db.execute(f"{_REGISTERED} WHERE number = ?", (number,)).fetchone()
+        return None if row is None else _registered(row)
 
-    def archives(self) -> list[tuple[ArchiveNo, str]]:
-        """All archives, in the order of their numbers."""
-        with self._asked():
-            return self._db.execute("SELECT number, name FROM archives ORDER BY number").fetchall()
-
-    def aliases(self, number: ArchiveNo) -> dict[EntryNo, NodeId]:
-        """Entries of an archive whose content already has a node id elsewhere."""
-        with self._asked():
-            return dict(
-                self._db.execute("SELECT entry, node FROM aliases WHERE archive = ?", (number,))
-            )
-
-    def numbered(self, names: Iterable[str]) -> dict[str, Numbered]:
-        """Numbers and `aliases` of those of the archives that are registered.
-
-        Two questions for all, however many: a view of 500 layers asks before its first answer.
-        """
-        with self._asked():
-            found: dict[str, Numbered] = {}
-            aliases: dict[ArchiveNo, dict[EntryNo, NodeId]] = {}
-            wanted = json.dumps(list(names))
-            for name, number in self._db.execute(
-                "SELECT name, number FROM archives WHERE name IN (SELECT value FROM json_each(?))",
-                (wanted,),
-            ):
-                found[name] = Numbered(number, aliases.setdefault(number, {}))
-            for number, entry, node in self._db.execute(
-                "SELECT archive, entry, node FROM aliases "
-                "WHERE archive IN (SELECT value FROM json_each(?))",
-                (json.dumps(list(aliases)),),
-            ):
-                aliases[number][entry] = node
-        return found
-
-    def copies(self, node: NodeId) -> list[tuple[ArchiveNo, EntryNo]]:
-        """Where else the content of a file or link lies, besides the archive its node id names."""
+    def archives(self) -> list[tuple[ArchiveNo, str, int]]:
+        """Number, name and time of all archives, in the order of their numbers."""
         with self._asked():
             return self._db.execute(
-                "SELECT archive, entry FROM aliases WHERE node = ? ORDER BY archive, entry",
-                (node,),
+                "SELECT number, name, time FROM archives ORDER BY number"
             ).fetchall()
+
+    def registered(self, names: Iterable[str]) -> dict[str, Registered]:
+        """Those of the archives that are registered.
+
+        One question for all, however many: a view of 500 layers asks before its first answer.
+        """
+        with self._asked():
+            rows = self._db.execute(
+                f"{_REGISTERED} WHERE name IN (SELECT value FROM json_each(?))",  # noqa: S608 - our own words
+                (json.dumps(list(names)),),
+            ).fetchall()
+        return {one.name: one for one in map(_registered, rows)}
+
+    def copies(self, number: ArchiveNo) -> dict[EntryNo, list[tuple[ArchiveNo, EntryNo]]]:
+        """Where else the members of an archive lie that others are known by."""
+        found: dict[EntryNo, list[tuple[ArchiveNo, EntryNo]]] = {}
+        first = BEFORE.in_archive(number, EntryNo(0))
+        with self._asked():
+            others = self._db.execute(
+                "SELECT number, shared FROM archives WHERE shared <> '' AND distribution = "
+                "(SELECT distribution FROM archives WHERE number = ?) ORDER BY number",
+                (number,),
+            ).fetchall()
+            aliases = self._db.execute(
+                "SELECT node, archive, entry FROM aliases WHERE node BETWEEN ? AND ? "
+                "ORDER BY archive, entry",
+                (first, first + BEFORE.most_entries - 1),
+            ).fetchall()
+        for other, shared in others:
+            for entry, its_entry in Shared.from_json(shared).known_by(number):
+                found.setdefault(entry, []).append((other, its_entry))
+        for node, other, its_entry in aliases:
+            found.setdefault(BEFORE.archive_parts(node)[1], []).append((other, its_entry))
+        return found
 
     # Views and projects
 
     def register_view(self, view: ViewId) -> ViewNo:
         """The view's number, a new one if it has none."""
-        return ViewNo(self._number_of("views", "id", view, self.view_number(view)))
+        known = self.view_number(view)
+        if known is not None:
+            return known
+        with self._asked(), self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO views(id, time) VALUES (?, ?)",
+                (view, max(schema.now(), self._latest("views") + STEP)),
+            )
+            row = self._db.execute("SELECT number FROM views WHERE id = ?", (view,)).fetchone()
+            return ViewNo(self._within(row[0], "views"))
 
     def view_number(self, view: ViewId) -> ViewNo | None:
         """The number of a registered view."""
         number = self._one("SELECT number FROM views WHERE id = ?", view)
         return None if number is None else ViewNo(number)
 
-    def view_id(self, number: ViewNo) -> ViewId | None:
-        """The id of a registered view."""
+    def view(self, number: ViewNo) -> tuple[ViewId, int] | None:
+        """Id and time of the view of that number."""
         with self._asked():
-            row = self._db.execute("SELECT id FROM views WHERE number = ?", (number,)).fetchone()
-        return None if row is None else ViewId(row[0])
+            row = self._db.execute(
+                "SELECT id, time FROM views WHERE number = ?", (number,)
+            ).fetchone()
+        return None if row is None else (ViewId(row[0]), int(row[1]))
 
-    def views(self) -> list[tuple[ViewNo, ViewId]]:
-        """All views, in the order of their numbers."""
+    def views(self) -> list[tuple[ViewNo, ViewId, int]]:
+        """Number, id and time of all views, in the order of their numbers."""
         with self._asked():
-            return self._db.execute("SELECT number, id FROM views ORDER BY number").fetchall()
+            return self._db.execute("SELECT number, id, time FROM views ORDER BY number").fetchall()
 
     def register_project(self, key: str) -> ProjectNo:
         """The number of a project's link, a new one if it has none."""
         known = self._one("SELECT number FROM projects WHERE key = ?", key)
-        return ProjectNo(self._number_of("projects", "key", key, known))
+        if known is not None:
+            return ProjectNo(known)
+        with self._asked(), self._transaction():
+            self._db.execute("INSERT OR IGNORE INTO projects(key) VALUES (?)", (key,))
+            row = self._db.execute("SELECT number FROM projects WHERE key = ?", (key,)).fetchone()
+            return ProjectNo(self._within(row[0], "projects"))
 
     def project_key(self, number: ProjectNo) -> str | None:
         """The name of a project's link."""
@@ -257,17 +263,11 @@ class Registry:
 
     # Below
 
-    def _number_of(self, table: str, column: str, value: str, known: int | None) -> int:
-        if known is not None:
-            return known
-        with self._asked(), self._transaction():
-            # Table and column are this module's own words.
-            self._db.execute(f"INSERT OR IGNORE INTO {table}({column}) VALUES (?)", (value,))  # noqa: S608
-            row = self._db.execute(
-                f"SELECT number FROM {table} WHERE {column} = ?",  # noqa: S608
-                (value,),
-            ).fetchone()
-            return self._within(row[0], table)
+    def _latest(self, rows: str, *values: str) -> int:
+        """The time of the one registered last; inside a transaction."""
+        query = f"SELECT time FROM {rows} ORDER BY number DESC LIMIT 1"  # noqa: S608 - our own words
+        found = self._db.execute(query, values).fetchone()
+        return int(found[0]) if found else 0
 
     def _one(self, query: str, value: str) -> int | None:
         with self._asked():
@@ -275,10 +275,10 @@ class Registry:
         return None if row is None else int(row[0])
 
     def _within(self, number: int | None, table: str) -> int:
-        if number is None or number > _LIMITS[table]:
+        if number is None or number > schema.LIMITS[table]:
             raise PkgviewError(
                 f"the registry {self.path} has no numbers left for {table} "
-                f"(limit {_LIMITS[table]})",
+                f"(limit {schema.LIMITS[table]})",
                 remedy="Unmount (`pkgview umount`), remove that file, and run `pkgview up` again.",
             )
         return number
@@ -319,12 +319,11 @@ class Registry:
             ) from error
 
 
-def _contents(archive: Archive, number: ArchiveNo) -> Iterator[tuple[int, bytes, int]]:
-    """(entry, content, node) of every file and link; the content says what `stat` says, too."""
-    for index in range(len(archive)):
-        entry = EntryNo(index)
-        found = archive.entry(entry)
-        if found.kind is Kind.DIRECTORY:
-            continue
-        flags = bytes((found.kind, found.executable))
-        yield index, archive.digest(entry) + flags, nodeid.in_archive(number, entry)
+_REGISTERED = "SELECT number, name, time, entries, shared FROM archives"
+
+
+def _registered(row: tuple[ArchiveNo, str, int, int, str]) -> Registered:
+    number, name, moment, entries, shared = row
+    return Registered(
+        number, name, moment, entries, Shared.from_json(shared) if shared else NOTHING
+    )

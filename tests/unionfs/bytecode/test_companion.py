@@ -437,4 +437,4 @@ def _tagged(files: dict[str, str], tag: str) -> list[Member]:
 
 
 def _nodes(view: View) -> dict[bytes, int]:
-    return {path: view.node(place) for path, place in view.union.walk()}
+    return {path: view.found(place).node for path, place in view.union.walk()}

@@ -14,7 +14,7 @@ from resolver.manifest import ViewId
 from unionfs.daemon import worker_protocol
 from unionfs.daemon.worker_protocol import ServerLink, WorkerLinks
 from unionfs.kernel.siblings import Siblings
-from unionfs.view.filesystem import FileSystemError
+from unionfs.view.attributes import FileSystemError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

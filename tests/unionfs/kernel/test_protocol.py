@@ -13,7 +13,7 @@ from unionfs.kernel import abi
 from unionfs.kernel.abi import Opcode
 from unionfs.kernel.gains import Gain
 from unionfs.kernel.protocol import END_UNKEPT, Interrupt, Link, Protocol, Read
-from unionfs.view.filesystem import FOREVER
+from unionfs.view.attributes import FOREVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,8 +16,8 @@ from unionfs.publishing import publish as module
 from unionfs.publishing.publish import publish
 from unionfs.store.local import Store
 from unionfs.view.catalog import Catalog, manifest_path
+from unionfs.view.nodeid import PACKING
 from unionfs.view.registry import Registry
-from unionfs.view.tree import MOST_LAYERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,13 +146,18 @@ def test_a_missing_archive_is_said(
     assert registry.views() == []
 
 
-def test_too_many_layers_are_refused(
+def test_more_files_than_have_numbers_are_refused(
     isolated_places: Places, store: Store, registry: Registry
 ) -> None:
-    name = archive(store, "one")
-    with pytest.raises(PkgviewError, match="4097 layers is too large"):
-        publish(isolated_places, manifest(*[name] * (MOST_LAYERS + 1)), store, registry)
-    assert registry.views() == []
+    one, two = archive(store, "one"), archive(store, "two")
+    published = publish(isolated_places, manifest(one, two), store, registry)
+    with sqlite3.connect(registry.path) as db:
+        db.execute("UPDATE archives SET entries = ?", (PACKING.most_places // 2,))
+    assert publish(isolated_places, manifest(one, two), store, registry) == published
+    before = registry.views()
+    with pytest.raises(PkgviewError, match="a view of 3 distributions with so many files"):
+        publish(isolated_places, manifest(one, two, archive(store, "three")), store, registry)
+    assert registry.views() == before
 
 
 def test_where_the_manifest_cannot_be_written(

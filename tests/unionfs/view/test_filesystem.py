@@ -5,7 +5,9 @@ import errno
 import io
 import itertools
 import random
+import sqlite3
 import stat
+import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,16 +26,10 @@ from unionfs.archive.pack import Member
 from unionfs.publishing.publish import publish
 from unionfs.store.local import Store
 from unionfs.view import nodeid
+from unionfs.view.attributes import BRIEFLY, FOREVER, Absent, Attributes, FileSystemError
 from unionfs.view.catalog import Catalog, manifest_path
-from unionfs.view.filesystem import (
-    BRIEFLY,
-    FOREVER,
-    Absent,
-    Attributes,
-    Filesystem,
-    FileSystemError,
-)
-from unionfs.view.nodeid import ArchiveNo, Fixed, NodeId, NodeKind
+from unionfs.view.filesystem import Filesystem
+from unionfs.view.nodeid import BEFORE, PACKING, ArchiveNo, Fixed, NodeId, NodeKind, Packing
 from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
@@ -88,12 +84,12 @@ def members(tree: Tree, path: bytes = b"data") -> Iterator[Member]:
 class World:
     """A store, a registry, and the file system of a daemon that runs meanwhile."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, packing: Packing = PACKING) -> None:
         self.places = Places.from_environ({"HOME": str(root)})
         self.store = Store(self.places.store)
         self.registry = Registry(self.places.state / "registry.sqlite3")
         # A store of its own: what is opened here is not yet opened there.
-        self.catalog = Catalog(self.places, Store(self.places.store), self.registry)
+        self.catalog = Catalog(self.places, Store(self.places.store), self.registry, packing)
         self.filesystem = Filesystem(self.catalog, self._current, uid=1, gid=2)
         self.bound = ViewId("0" * 32)
         self.asked: list[int] = []
@@ -281,15 +277,16 @@ def test_what_is_absent_in_a_view_is_so_for_ever(world: World) -> None:
 
 def test_a_package_is_its_archive(world: World) -> None:
     tree = Tree({b"x": file(b"1"), b"y": Tree({b"z": link(b"../x"), b"e": file(b"1")})})
+    other = Tree({b"x": file(b"1"), b"e": file(b"1")})
     world.publish(world.archive(tree))
-    world.publish(world.archive(Tree({b"e": file(b"1")})))
+    world.publish(world.archive(other))
     listed = world.filesystem.listdir(world.walk("packages"))
     shown = [world.tree(attributes.node) for _, attributes in listed]
-    assert shown == [Tree({b"data": tree}), Tree({b"data": Tree({b"e": file(b"1")})})]
-    name = listed[1][0].decode()
-    assert world.walk(f"packages/{name}/data/e") == world.walk(
-        f"packages/{listed[0][0].decode()}/data/x"
-    )
+    assert shown == [Tree({b"data": tree}), Tree({b"data": other})]
+    old, new = (f"packages/{name.decode()}/data" for name, _ in listed)
+    assert world.walk(f"{new}/x") == world.walk(f"{old}/x")
+    paths = (f"{old}/x", f"{old}/y/e", f"{old}/y", f"{new}/e", new, old)
+    assert len(set(map(world.walk, paths))) == len(paths)
 
 
 def test_a_project_leads_to_its_view(world: World) -> None:
@@ -309,17 +306,96 @@ def test_a_project_leads_to_its_view(world: World) -> None:
     assert refused(lambda: world.filesystem.getattr(found.node)) == "ENOENT"
 
 
-def test_equal_files_are_one_node_in_views_and_packages(world: World) -> None:
-    one = world.view(Tree({b"a": file(b"same"), b"b": Tree({b"c": file(b"same")})}))
-    two = world.view(Tree({b"d": file(b"same"), b"e": file(b"same", executable=True)}))
-    nodes = [
-        attributes.node
-        for parent in (one, two)
-        for name, attributes in world.filesystem.listdir(parent)
-        if name in b"ad"
-    ]
-    assert len(set(nodes)) == 1
-    assert world.filesystem.lookup(two, b"e") != world.filesystem.lookup(two, b"d")
+def test_one_member_is_one_node_in_views_and_packages(world: World) -> None:
+    name = world.archive(Tree({b"a": file(b"same"), b"b": file(b"same")}))
+    views = [world.publish(name), world.publish(name, world.archive(Tree({b"c": file(b"same")})))]
+    ((package, _), *_) = world.filesystem.listdir(world.walk("packages"))
+    places = [*(f"views/{view}" for view in views), f"packages/{package.decode()}/data"]
+    assert len({world.walk(f"{place}/a") for place in places}) == 1
+    assert len({world.walk(f"{places[1]}/{name}") for name in "abc"}) == 3
+
+
+def test_the_next_version_shares_what_is_at_the_same_path(world: World) -> None:
+    old = world.view(
+        Tree({
+            b"d": Tree({b"a": file(b"1"), b"b": file(b"2"), b"c": file(b"3")}),
+            b"l": link(b"d"), b"m": link(b"d"), b"p": file(b"4"),
+        })
+    )  # fmt: skip
+    new = world.view(
+        Tree({
+            b"d": Tree({b"a": file(b"1"), b"aa": file(b"2"), b"b": file(b"x"), b"c": file(b"3")}),
+            b"l": link(b"d"), b"m": link(b"e"), b"p": file(b"4", executable=True),
+        })
+    )  # fmt: skip
+    before, after = (dict(everything(world, view)) for view in (old, new))
+    assert {path for path in after if before.get(path) == after[path]} == {b"d/a", b"d/c", b"l"}
+    assert len({found.node for found in after.values()}) == len(after)
+    changed = after.keys() - {b"d/a", b"d/c", b"l"}
+    assert {after[path].time for path in changed - {b"d"}} == {after[b"p"].time}
+    assert after[b"p"].time > before[b"p"].time
+    assert after[b"d"].time > before[b"d"].time
+
+
+def everything(world: World, node: NodeId, path: bytes = b"") -> Iterator[tuple[bytes, Attributes]]:
+    for name, found in world.filesystem.listdir(node):
+        below = path + b"/" + name if path else name
+        yield below, found
+        if stat.S_ISDIR(found.mode):
+            yield from everything(world, found.node, below)
+
+
+def test_every_path_below_a_view_is_a_node_of_its_own(world: World) -> None:
+    empty: dict[bytes, Tree | Leaf] = {b"1": file(b""), b"x": Tree({b"2": file(b"")})}
+    view = world.view(Tree({b"a": Tree(empty)}), Tree({b"b": Tree(empty)}), Tree({b"c": file(b"")}))
+    nodes = [found.node for _, found in everything(world, view)]
+    assert len(set(nodes)) == len(nodes)
+    assert max(nodes) < 1 << 53
+
+
+def test_times_are_the_same_for_every_server(world: World) -> None:
+    began = time.time_ns()
+    view = world.view(Tree({b"a": Tree({b"b": file(b"1")}), b"l": link(b"a")}))
+    found = dict(everything(world, view))
+    assert len({one.time for one in found.values()}) == 2
+    assert found[b"a"].time == world.filesystem.getattr(view).time
+    assert all(began - 1_000_000 < one.time <= time.time_ns() + 2_000_000 for one in found.values())
+    fresh = World(world.places.state.parents[2])
+    assert dict(everything(fresh, view)) == found
+    assert fresh.filesystem.getattr(found[b"a/b"].node) == found[b"a/b"]
+    fresh.registry.close()
+    (_, package), *_ = world.filesystem.listdir(world.walk("packages"))
+    below = dict(everything(world, package.node))
+    assert {one.time for one in below.values()} == {found[b"a/b"].time, package.time}
+
+
+def test_what_has_no_time_has_the_earliest(world: World) -> None:
+    root = world.filesystem.getattr(ROOT)
+    assert {one.time for _, one in world.filesystem.listdir(ROOT)} == {root.time}
+    assert root.time == nodeid.EARLIEST
+    assert time.gmtime(root.time // 10**9)[:3] == (1980, 1, 2)
+
+
+def test_a_mount_that_was_begun_before_keeps_numbers_and_times(tmp_path: Path) -> None:
+    world = World(tmp_path, BEFORE)
+    with sqlite3.connect(world.registry.path) as db:
+        db.execute("UPDATE sqlite_sequence SET seq = 4711")
+    trees = [Tree({b"a": Tree({b"b": file(b"1"), b"n%d" % n: Tree({b"x": link(b"b")})})})
+             for n in range(2)]  # fmt: skip
+    view = world.view(*trees)
+    assert world.tree(view) == union_model(trees)
+    found = dict(everything(world, ROOT))
+    found |= dict(everything(world, view))
+    assert {one.time for one in found.values()} == {nodeid.EPOCH}
+    assert all(one.node >> 60 or one.node <= max(Fixed) for one in found.values())
+    number = BEFORE.merged_parts(view)[0]
+    assert number == world.registry.views()[0][0]
+    assert BEFORE.owned_parts(found[b"a/n1"].node) == (number, 1 << 28 | 4)
+    (first, *_) = world.registry.archives()
+    assert BEFORE.archive_parts(found[b"a/b"].node)[0] == first[0]
+    with pytest.raises(FileSystemError):
+        world.filesystem.getattr(PACKING.merged(number, nodeid.MergedNo(0)))
+    world.registry.close()
 
 
 def test_what_is_new_comes_last_in_a_listing(world: World) -> None:
@@ -451,7 +527,7 @@ def test_hostile_numbers_and_names_get_an_errno(
 
 def test_numbers_near_to_real_ones_get_an_errno(populated: World) -> None:
     known = set(known_nodes(populated))
-    assert {nodeid.kind(node) for node in known} == set(NodeKind)
+    assert {PACKING.kind(node) for node in known} == set(NodeKind)
     seeded = random.Random(20251123)  # noqa: S311 - repeatable
     near = {NodeId(node ^ 1 << bit) for node in known for bit in range(64)} | {
         NodeId(max(node + seeded.randrange(-40, 40), 0)) for node in known for _ in range(10)
@@ -469,9 +545,9 @@ def test_numbers_near_to_real_ones_get_an_errno(populated: World) -> None:
 def test_a_number_that_nobody_gave_names_nothing(populated: World) -> None:
     known = set(known_nodes(populated))
     for node in known:
-        if nodeid.kind(node) is NodeKind.FIXED:
+        if PACKING.kind(node) is NodeKind.FIXED:
             continue
-        for bit in (56, 59, 63):
+        for bit in (45, 49, 53, 63):
             other = NodeId(node | 1 << bit)
             if other not in known:
                 assert refused(partial(populated.filesystem.getattr, other)) == "ENOENT"
@@ -479,12 +555,15 @@ def test_a_number_that_nobody_gave_names_nothing(populated: World) -> None:
     (owned,) = [
         node
         for node in known
-        if nodeid.kind(node) is NodeKind.OWNED and populated.tree(node) == Tree({b"e": file(b"1")})
+        if PACKING.kind(node) is NodeKind.OWNED and populated.tree(node) == Tree({b"e": file(b"1")})
     ]
-    view, layer, entry = nodeid.owned_parts(owned)
-    file_entry = populated.catalog.view_numbered(view).members[layer].archive.lookup(entry, b"e")  # type: ignore[union-attr]
+    number, at = PACKING.owned_parts(owned)
+    view = populated.catalog.view_numbered(number)
+    assert view is not None
+    layer, entry = view.owned(at)
+    file_entry = view.members[layer].archive.lookup(EntryNo(entry), b"e")
     assert file_entry is not None
-    node = nodeid.owned(view, layer, file_entry)
+    node = PACKING.owned(number, at + file_entry - entry)
     assert refused(lambda: populated.filesystem.getattr(node)) == "ENOENT"
 
 
@@ -546,31 +625,62 @@ def test_another_archive_stands_in_for_a_damaged_one(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     one = world.archive(Tree({b"a": file(b"same"), b"l": link(b"a"), b"own": file(b"mine")}))
-    two = world.archive(Tree({b"b": file(b"same"), b"m": link(b"a")}))
+    two = world.archive(Tree({b"a": file(b"same"), b"l": link(b"a")}))
     views = [world.publish(name) for name in (one, two)]
     mine = world.walk(f"views/{views[0]}/own")
-    shared = world.walk(f"views/{views[1]}/b")
-    shared_link = world.walk(f"views/{views[1]}/m")
+    shared = world.walk(f"views/{views[1]}/a")
     assert shared == world.walk(f"views/{views[0]}/a")
     flip(world.store.path(one), 20)
     assert refused(lambda: world.read(mine)) == "EIO"
     caplog.clear()
     assert world.read(shared) == b"same"
     assert one in caplog.text
-    # Nor does a server that never saw the first one whole.
+    fresh = World(world.places.state.parents[2])
+    flip(world.store.path(one), -1)
+    caplog.clear()
+    assert fresh.tree(shared) == file(b"same")
+    assert one in caplog.text
+    fresh.registry.close()
+
+
+def test_a_collected_archive_costs_nobody_anything(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, three = (
+        world.archive(Tree({b"a": file(b"same"), b"l": link(b"a"), b"own": file(b"%d" % number)}))
+        for number in range(3)
+    )
+    views = [world.publish(name) for name in (one, two, three)]
+    mine = world.walk(f"views/{views[0]}/own")
+    time = world.attributes(f"views/{views[0]}/a").time
     world.store.path(one).unlink()
     fresh = World(world.places.state.parents[2])
-    assert fresh.tree(shared) == file(b"same")
-    assert fresh.tree(shared_link) == link(b"a")
-    assert fresh.tree(fresh.walk(f"views/{views[1]}")) == Tree(
-        {b"b": file(b"same"), b"m": link(b"a")}
-    )
+    view = fresh.walk(f"views/{views[1]}")
+    found = dict(everything(fresh, view))
+    caplog.clear()
+    assert fresh.tree(view) == Tree({b"a": file(b"same"), b"l": link(b"a"), b"own": file(b"1")})
+    assert found[b"a"] == fresh.filesystem.getattr(found[b"a"].node)
+    assert found[b"a"].time == time < found[b"own"].time
+    assert caplog.text == ""
+    # From now on nobody is asked: it is as if the other archive were the one that is named.
+    with monkeypatch.context() as patch:
+        patch.setattr(fresh.catalog, "registry", None)
+        patch.setattr(fresh.catalog, "store", None)
+        assert fresh.tree(found[b"a"].node) == file(b"same")
+        assert fresh.tree(found[b"l"].node) == link(b"a")
     assert refused(lambda: fresh.filesystem.getattr(mine)) == "EIO"
-    fresh.registry.close()
+    assert one in caplog.text
+    # Where that one is collected as well, still another is found; and in the end none.
     world.store.path(two).unlink()
-    fresh = World(world.places.state.parents[2])
-    assert refused(lambda: fresh.read(shared)) == "EIO"
-    fresh.registry.close()
+    later = World(world.places.state.parents[2])
+    caplog.clear()
+    assert later.tree(found[b"a"].node) == file(b"same")
+    assert caplog.text == ""
+    world.store.path(three).unlink()
+    last = World(world.places.state.parents[2])
+    assert refused(lambda: last.read(found[b"a"].node)) == "EIO"
+    for made in (fresh, later, last):
+        made.registry.close()
 
 
 def test_a_lost_registry_is_eio_for_what_is_new_only(world: World) -> None:
@@ -601,7 +711,7 @@ def test_entries_that_do_not_exist_are_enoent(world: World) -> None:
     world.publish(name)
     number = world.registry.archive_number(name)
     assert number is not None
-    for entry in (3, 1000, (1 << 32) - 1):
-        node = nodeid.in_archive(number, EntryNo(entry))
+    for entry in (3, 1000, (1 << 24) - 1):
+        node = PACKING.in_archive(number, EntryNo(entry))
         assert refused(partial(world.filesystem.getattr, node)) == "ENOENT"
         assert refused(partial(world.filesystem.cached, node, 0, 1)) == "ENOENT"

@@ -7,20 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unionfs.archive.layer import EntryNo
+from unionfs.archive.table import ENTRY_LIMIT
 from unionfs.view import nodeid
 from unionfs.view.nodeid import (
-    MAX_ARCHIVE,
-    MAX_LAYER,
-    MAX_MERGED,
-    MAX_OWNED_ENTRY,
-    MAX_PROJECT,
-    MAX_VIEW,
+    BEFORE,
+    PACKING,
+    PYCACHES,
     ArchiveNo,
     Fixed,
-    LayerNo,
     MergedNo,
     NodeId,
     NodeKind,
+    Packing,
     ProjectNo,
     ViewNo,
 )
@@ -28,73 +26,108 @@ from unionfs.view.nodeid import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-archives = st.integers(1, MAX_ARCHIVE).map(ArchiveNo)
-entries = st.integers(0, (1 << 32) - 1).map(EntryNo)
-views = st.integers(1, MAX_VIEW).map(ViewNo)
-layers = st.integers(0, MAX_LAYER).map(LayerNo)
-owned_entries = st.integers(0, MAX_OWNED_ENTRY).map(EntryNo)
-merged = st.integers(0, MAX_MERGED).map(MergedNo)
-projects = st.integers(1, MAX_PROJECT).map(ProjectNo)
+packings = st.sampled_from([PACKING, BEFORE])
+numbers = st.data()
+LARGEST = {PACKING: 1 << 53, BEFORE: 1 << 63}
 
 
-def check(node: NodeId, kind: NodeKind) -> None:
-    assert nodeid.kind(node) is kind
-    assert 0 < node < 1 << 63
+def upto(limit: int) -> st.SearchStrategy[int]:
+    return st.integers(0, limit) | st.sampled_from([0, limit])
 
 
-@given(archives, entries)
-def test_members_of_archives_round_trip(archive: ArchiveNo, entry: EntryNo) -> None:
-    node = nodeid.in_archive(archive, entry)
-    check(node, NodeKind.ARCHIVE)
-    assert nodeid.archive_parts(node) == (archive, entry)
+def check(packing: Packing, node: NodeId, kind: NodeKind) -> None:
+    assert packing.kind(node) is kind
+    assert 0 < node < LARGEST[packing]
 
 
-@given(views, layers, owned_entries)
-def test_owned_directories_round_trip(view: ViewNo, layer: LayerNo, entry: EntryNo) -> None:
-    node = nodeid.owned(view, layer, entry)
-    check(node, NodeKind.OWNED)
-    assert nodeid.owned_parts(node) == (view, layer, entry)
+@given(packings, numbers)
+def test_members_of_archives_round_trip(packing: Packing, data: st.DataObject) -> None:
+    archive = ArchiveNo(data.draw(upto(packing.most_archives)))
+    entry = EntryNo(data.draw(upto(packing.most_entries - 1)))
+    node = packing.in_archive(archive, entry)
+    check(packing, node, NodeKind.ARCHIVE)
+    assert packing.archive_parts(node) == (archive, entry)
 
 
-@given(views, merged)
-def test_merged_directories_round_trip(view: ViewNo, number: MergedNo) -> None:
-    node = nodeid.merged(view, number)
-    check(node, NodeKind.MERGED)
-    assert nodeid.merged_parts(node) == (view, number)
+@given(packings, numbers)
+def test_owned_directories_round_trip(packing: Packing, data: st.DataObject) -> None:
+    view = ViewNo(data.draw(upto(packing.most_views)))
+    place = data.draw(upto(packing.most_places - 1))
+    node = packing.owned(view, place)
+    check(packing, node, NodeKind.OWNED)
+    assert packing.owned_parts(node) == (view, place)
 
 
-@given(projects)
-def test_projects_round_trip(number: ProjectNo) -> None:
-    node = nodeid.project(number)
-    check(node, NodeKind.PROJECT)
-    assert nodeid.project_part(node) == number
+@given(packing=packings, data=numbers, beside=st.booleans())
+def test_merged_directories_round_trip(
+    packing: Packing, data: st.DataObject, *, beside: bool
+) -> None:
+    view = ViewNo(data.draw(upto(packing.most_views)))
+    number = MergedNo(data.draw(upto(packing.pycaches - 1)) + beside * PYCACHES)
+    node = packing.merged(view, number)
+    check(packing, node, NodeKind.MERGED)
+    assert packing.merged_parts(node) == (view, number)
 
 
+@given(packings, numbers)
+def test_projects_round_trip(packing: Packing, data: st.DataObject) -> None:
+    number = ProjectNo(data.draw(upto(packing.most_projects)))
+    node = packing.project(number)
+    check(packing, node, NodeKind.PROJECT)
+    assert packing.project_part(node) == number
+
+
+@pytest.mark.parametrize("packing", [PACKING, BEFORE])
 @pytest.mark.parametrize("node", Fixed)
-def test_fixed_nodes_round_trip(node: Fixed) -> None:
-    check(nodeid.fixed(node), NodeKind.FIXED)
+def test_fixed_nodes_round_trip(packing: Packing, node: Fixed) -> None:
+    check(packing, nodeid.fixed(node), NodeKind.FIXED)
     assert Fixed(nodeid.fixed(node)) is node
 
 
-ENCODED_AGAIN: dict[NodeKind, Callable[[NodeId], NodeId]] = {
-    NodeKind.ARCHIVE: lambda node: nodeid.in_archive(*nodeid.archive_parts(node)),
-    NodeKind.OWNED: lambda node: nodeid.owned(*nodeid.owned_parts(node)),
-    NodeKind.MERGED: lambda node: nodeid.merged(*nodeid.merged_parts(node)),
-    NodeKind.PROJECT: lambda node: nodeid.project(nodeid.project_part(node)),
+AGAIN: dict[NodeKind, Callable[[Packing, NodeId], NodeId]] = {
+    NodeKind.ARCHIVE: lambda packing, node: packing.in_archive(*packing.archive_parts(node)),
+    NodeKind.OWNED: lambda packing, node: packing.owned(*packing.owned_parts(node)),
+    NodeKind.MERGED: lambda packing, node: packing.merged(*packing.merged_parts(node)),
+    NodeKind.PROJECT: lambda packing, node: packing.project(packing.project_part(node)),
 }
 
 
-@given(st.sampled_from(list(ENCODED_AGAIN)), st.integers(0, (1 << 60) - 1))
-def test_no_bit_of_a_number_is_ignored(kind: NodeKind, below: int) -> None:
-    node = NodeId(kind << 60 | below)
-    assert ENCODED_AGAIN[kind](node) == node
+@given(packings, st.sampled_from(list(AGAIN)), numbers)
+def test_no_bit_of_a_number_is_ignored(
+    packing: Packing, kind: NodeKind, data: st.DataObject
+) -> None:
+    node = NodeId(kind << packing.kind_at | data.draw(upto((1 << packing.kind_at) - 1)))
+    assert AGAIN[kind](packing, node) == node
 
 
-@given(st.integers(0, (1 << 64) - 1).map(NodeId))
-def test_what_is_no_node_id_is_of_no_kind(node: NodeId) -> None:
-    kind = nodeid.kind(node)
-    assert (kind is None) == (node >> 60 > max(NodeKind))
-    assert kind is None or kind == node >> 60
+@given(packings, st.integers(0, (1 << 64) - 1).map(NodeId))
+def test_what_is_no_node_id_is_of_no_kind(packing: Packing, node: NodeId) -> None:
+    kind = packing.kind(node)
+    assert (kind is None) == (node >> packing.kind_at > max(NodeKind))
+    assert kind is None or kind == node >> packing.kind_at
+
+
+@given(numbers)
+def test_no_mounts_numbers_are_anothers(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(list(AGAIN)))
+    node = NodeId(kind << BEFORE.kind_at | data.draw(upto((1 << BEFORE.kind_at) - 1)))
+    assert PACKING.kind(node) is None
+    node = NodeId(kind << PACKING.kind_at | data.draw(upto((1 << PACKING.kind_at) - 1)))
+    assert BEFORE.kind(node) is NodeKind.FIXED
+    assert node > max(Fixed)
+
+
+def test_places_are_counted_through_the_layers() -> None:
+    assert PACKING.firsts([3, 1, 5]) == [0, 3, 4, 9]
+    assert PACKING.firsts([]) == [0]
+    assert BEFORE.firsts([3, 1, 5]) == [0, 1 << 28, 2 << 28, 3 << 28]
+
+
+def test_there_is_room_for_years() -> None:
+    assert PACKING.most_entries == ENTRY_LIMIT
+    assert PACKING.most_archives // 2 > 365 * 50 * 1000  # a thousand a day, for fifty years
+    assert PACKING.most_views // 2 > 365 * 50 * 400
+    assert PACKING.most_places > 3 * 500 * 30_000  # 500 layers, 30,000 members each, and bytecode
 
 
 def test_numbers_that_kernels_may_remember_do_not_change() -> None:
@@ -103,7 +136,13 @@ def test_numbers_that_kernels_may_remember_do_not_change() -> None:
         "ROOT": 1, "CURRENT": 2, "VIEWS": 3, "PROJECTS": 4, "PACKAGES": 5, "BIN": 6, "LIB": 7,
         "INCLUDE": 8, "SHARE": 9, "PYVENV_CFG": 10, "SITE_PACKAGES": 11, "LIB64": 12,
     }  # fmt: skip
-    assert nodeid.in_archive(ArchiveNo(1), EntryNo(2)) == 0x1000_0001_0000_0002
-    assert nodeid.owned(ViewNo(1), LayerNo(2), EntryNo(3)) == 0x2000_0100_2000_0003
-    assert nodeid.merged(ViewNo(1), MergedNo(2)) == 0x3000_0100_0000_0002
-    assert nodeid.project(ProjectNo(1)) == 0x4000_0000_0000_0001
+    assert BEFORE.in_archive(ArchiveNo(1), EntryNo(2)) == 0x1000_0001_0000_0002
+    assert BEFORE.owned(ViewNo(1), BEFORE.firsts([9, 9, 9])[2] + 3) == 0x2000_0100_2000_0003
+    assert BEFORE.merged(ViewNo(1), MergedNo(2)) == 0x3000_0100_0000_0002
+    assert BEFORE.merged(ViewNo(1), MergedNo(PYCACHES + 2)) == 0x3000_0180_0000_0002
+    assert BEFORE.project(ProjectNo(1)) == 0x4000_0000_0000_0001
+    assert PACKING.in_archive(ArchiveNo(1), EntryNo(2)) == 0x04_0000_0100_0002
+    assert PACKING.owned(ViewNo(1), 3) == 0x08_0000_0400_0003
+    assert PACKING.merged(ViewNo(1), MergedNo(2)) == 0x0C_0000_0400_0002
+    assert PACKING.merged(ViewNo(1), MergedNo(PYCACHES + 2)) == 0x0C_0000_0600_0002
+    assert PACKING.project(ProjectNo(1)) == 0x10_0000_0000_0001

@@ -4,6 +4,7 @@ import io
 import sqlite3
 import subprocess
 import sys
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,11 @@ from unionfs.archive.layer import EntryNo, Kind
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
 from unionfs.store.local import Store
-from unionfs.view import nodeid
-from unionfs.view.nodeid import ArchiveNo, NodeId, NodeKind
-from unionfs.view.registry import VERSION, Registry
+from unionfs.view import nodeid, schema
+from unionfs.view.nodeid import BEFORE, PACKING, ArchiveNo, NodeId
+from unionfs.view.registry import COMPARED, Registry
+from unionfs.view.schema import SECOND, STEP, VERSION
+from unionfs.view.sharing import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,8 +61,10 @@ def registry(path: Path) -> Iterator[Registry]:
     opened.close()
 
 
-def packed(store: Store, *members: Member) -> Archive:
-    meta = Meta(kind="distribution", name="demo", version="1", stem="demo-1")
+def packed(
+    store: Store, *members: Member, name: str = "demo", kind: str = "distribution"
+) -> Archive:
+    meta = Meta(kind=kind, name=name, version="1", stem=f"{name}-1")
     return store.open(store.add(members, meta))
 
 
@@ -68,7 +73,10 @@ def node_of(registry: Registry, archive: Archive, name: str) -> NodeId:
     entry = archive.find(name.encode())
     assert number is not None
     assert entry is not None
-    return registry.aliases(number).get(entry) or nodeid.in_archive(number, entry)
+    found = registry.archive(number)
+    assert found is not None
+    known = found.shared.get(entry)
+    return PACKING.in_archive(*known[:2]) if known else PACKING.in_archive(number, entry)
 
 
 # Numbers
@@ -76,25 +84,25 @@ def node_of(registry: Registry, archive: Archive, name: str) -> NodeId:
 
 def test_a_number_is_given_once(registry: Registry, store: Store, path: Path) -> None:
     archive = packed(store, file("a", b"a"))
-    number = registry.register_archive(archive)
-    assert registry.register_archive(archive) == number
-    assert registry.archive_name(number) == archive.name
+    number = registry.register_archive(archive, store.open)
+    assert registry.register_archive(archive, store.open) == number
+    assert registry.archive(number) == (number, archive.name, registry.archives()[0][2], 2, NOTHING)
     assert registry.register_view(view(1)) == registry.register_view(view(1))
     assert registry.register_project("p-0123456789") == registry.register_project("p-0123456789")
     again = Registry(path)
     assert again.archive_number(archive.name) == number
-    assert again.archives() == [(number, archive.name)]
-    assert again.views() == [(again.view_number(view(1)), view(1))]
+    assert [found[:2] for found in again.archives()] == [(number, archive.name)]
+    assert [found[:2] for found in again.views()] == [(again.view_number(view(1)), view(1))]
     again.close()
 
 
 def test_what_has_no_number(registry: Registry) -> None:
     assert registry.archive_number("demo") is None
-    assert registry.archive_name(ArchiveNo(1)) is None
+    assert registry.archive(ArchiveNo(1)) is None
     assert registry.view_number(view(1)) is None
-    assert registry.view_id(nodeid.ViewNo(1)) is None
+    assert registry.view(nodeid.ViewNo(1)) is None
     assert registry.project_key(nodeid.ProjectNo(1)) is None
-    assert registry.copies(NodeId(1)) == []
+    assert registry.copies(ArchiveNo(1)) == {}
 
 
 def test_numbers_are_never_used_again(registry: Registry, path: Path) -> None:
@@ -113,11 +121,11 @@ def test_registries_begin_at_different_numbers(tmp_path: Path) -> None:
         firsts.add(registry.register_view(view(0)))
         registry.close()
     assert len(firsts) > 1
-    assert all(0 < first <= nodeid.MAX_VIEW // 2 + 1 for first in firsts)
+    assert all(0 < first <= PACKING.most_views // 2 + 1 for first in firsts)
 
 
 @pytest.mark.parametrize(
-    ("table", "limit"), [("views", nodeid.MAX_VIEW), ("archives", nodeid.MAX_ARCHIVE)]
+    ("table", "limit"), [("views", PACKING.most_views), ("archives", PACKING.most_archives)]
 )
 def test_no_number_passes_what_a_node_id_holds(
     registry: Registry, store: Store, path: Path, table: str, limit: int
@@ -129,7 +137,7 @@ def test_no_number_passes_what_a_node_id_holds(
     def register(number: int) -> int:
         if table == "views":
             return registry.register_view(view(number))
-        return registry.register_archive(packed(store, file("a", b"%d" % number)))
+        return registry.register_archive(packed(store, file("a", b"%d" % number)), store.open)
 
     assert register(1) == limit
     for _ in range(2):
@@ -146,7 +154,7 @@ from unionfs.view.registry import Registry
 from unionfs.store.local import Store
 registry, store = Registry(Path(sys.argv[1])), Store(Path(sys.argv[2]))
 for name in store.names():
-    print(name, registry.register_archive(store.open(name)))
+    print(name, registry.register_archive(store.open(name), store.open))
 for number in range(30):
     print(number, registry.register_view(ViewId(f"{number:032x}")))
 """
@@ -175,59 +183,127 @@ def test_a_process_killed_amid_a_change_changes_nothing(registry: Registry, path
         "os.kill(os.getpid(), 9)\n"
     )
     subprocess.run([sys.executable, "-c", program, path], check=False)
-    assert registry.views() == [(registry.view_number(view(1)), view(1))]
+    assert [found[:2] for found in registry.views()] == [(registry.view_number(view(1)), view(1))]
     registry.register_view(view(2))
 
 
-# Contents
+# What versions share
 
 
-def test_equal_files_have_one_node_id(registry: Registry, store: Store) -> None:
-    one = packed(store, file("a", b"same"), file("b", b"same"), file("c", b"other"))
-    two = packed(store, file("x", b"same"), file("y", b"new"))
-    numbers = [registry.register_archive(archive) for archive in (one, two)]
-    same = node_of(registry, one, "a")
-    assert nodeid.archive_parts(same)[0] == numbers[0]
-    assert node_of(registry, one, "b") == node_of(registry, two, "x") == same
-    assert len({same, node_of(registry, one, "c"), node_of(registry, two, "y")}) == 3
-    assert nodeid.archive_parts(node_of(registry, two, "y"))[0] == numbers[1]
-    assert registry.copies(same) == [
-        (numbers[0], one.find(b"b")),
-        (numbers[1], two.find(b"x")),
-    ]
-    assert registry.copies(node_of(registry, two, "y")) == []
-
-
-def test_what_stat_tells_apart_has_its_own_node_id(registry: Registry, store: Store) -> None:
-    archive = packed(
-        store,
-        file("plain", b"target"),
-        file("program", b"target", executable=True),
-        link("link", "target"),
-        link("another", "target"),
+def test_a_file_is_known_by_the_first_version_that_has_it(registry: Registry, store: Store) -> None:
+    one = packed(store, file("a", b"1"), file("b/x", b"2"), file("c", b"3"))
+    two = packed(store, file("a", b"1"), file("b/x", b"2"), file("b/y", b"2"), file("c", b"!"))
+    three = packed(store, file("b/y", b"2"), file("c", b"3"), file("d", b"1"))
+    numbers = [registry.register_archive(archive, store.open) for archive in (one, two, three)]
+    first, second, third = (
+        {n: node_of(registry, archive, n) for n in "abcd" if archive.find(n.encode())}
+        for archive in (one, two, three)
     )
-    number = registry.register_archive(archive)
-    nodes = [node_of(registry, archive, name) for name in ("plain", "program", "link")]
-    assert len(set(nodes)) == 3
-    assert node_of(registry, archive, "another") in nodes  # entries are sorted: it came first
-    assert set(registry.aliases(number)) == {archive.find(b"link")}
+    assert second["a"] == first["a"]
+    assert node_of(registry, two, "b/x") == node_of(registry, one, "b/x")
+    assert node_of(registry, three, "b/y") == node_of(registry, two, "b/y")
+    assert third["c"] == first["c"] != second["c"]
+    assert PACKING.archive_parts(third["d"])[0] == numbers[2]
+    copies = registry.copies(numbers[0])
+    assert copies == {
+        one.find(b"a"): [(numbers[1], two.find(b"a"))],
+        one.find(b"b/x"): [(numbers[1], two.find(b"b/x"))],
+        one.find(b"c"): [(numbers[2], three.find(b"c"))],
+    }
+    times = {number: moment for number, _, moment in registry.archives()}
+    known = registry.registered([three.name])[three.name].shared.get(three.find(b"c") or EntryNo(0))
+    assert known == (numbers[0], one.find(b"c"), times[numbers[0]])
 
 
-def test_directories_have_no_content(registry: Registry, store: Store) -> None:
-    archive = packed(store, file("a/x", b""), file("b/x", b""))
-    number = registry.register_archive(archive)
-    assert set(registry.aliases(number)) == {archive.find(b"b/x")}
-    assert all(nodeid.kind(node) is NodeKind.ARCHIVE for node in registry.aliases(number).values())
+def test_what_stat_tells_apart_is_not_shared(registry: Registry, store: Store) -> None:
+    old = packed(store, file("a", b"x"), file("b", b"x"), link("c", "x"), file("d/e", b"x"))
+    new = packed(
+        store, file("a", b"x", executable=True), link("b", "x"), file("c", b"x"), file("d", b"x")
+    )
+    for archive in (old, new):
+        registry.register_archive(archive, store.open)
+    assert not registry.registered([new.name])[new.name].shared.to_json()
 
 
-def test_the_first_to_be_registered_keeps_its_numbers(registry: Registry, store: Store) -> None:
-    one, two = packed(store, file("a", b"1")), packed(store, file("b", b"1"), file("c", b"2"))
-    registry.register_archive(two)
-    registry.register_archive(one)
-    assert node_of(registry, one, "a") == node_of(registry, two, "b")
-    assert registry.aliases(ArchiveNo(registry.archive_number(two.name) or 0)) == {}
-    assert {type(entry) for entry in registry.aliases(registry.register_archive(one))} == {int}
-    assert EntryNo(1) in registry.aliases(registry.register_archive(one))
+def test_nothing_is_shared_within_an_archive_or_with_another_distribution(
+    registry: Registry, store: Store
+) -> None:
+    archives = [
+        packed(store, file("a", b"same"), file("b", b"same")),
+        packed(store, file("a", b"same"), file("b", b"same"), name="other"),
+        packed(store, file("a", b"same"), file("b", b"same"), kind="skeleton"),
+    ]
+    for archive in archives:
+        registry.register_archive(archive, store.open)
+    nodes = {node_of(registry, archive, name) for archive in archives for name in "ab"}
+    assert len(nodes) == 6
+
+
+def test_what_cannot_be_opened_any_more_is_passed_over(registry: Registry, store: Store) -> None:
+    versions = [packed(store, file("a", b"same"), file("b", b"%d" % n)) for n in range(3)]
+    for archive in versions[:2]:
+        registry.register_archive(archive, store.open)
+    for archive in versions[:2]:
+        store.set_aside(archive.name)
+    fresh = Store(store.root)
+    registry.register_archive(fresh.open(versions[2].name), fresh.open)
+    assert node_of(registry, versions[1], "a") == node_of(registry, versions[0], "a")
+    assert node_of(registry, versions[2], "a") != node_of(registry, versions[0], "a")
+
+
+def test_only_the_newest_are_compared(registry: Registry, store: Store) -> None:
+    opened = []
+
+    def note(name: str) -> Archive:
+        opened.append(name)
+        return store.open(name)
+
+    versions = [
+        packed(store, file("a", b"same"), file("b", b"%d" % n)) for n in range(COMPARED + 2)
+    ]
+    for archive in versions[:-1]:
+        registry.register_archive(archive, store.open)
+    registry.register_archive(versions[-1], note)
+    assert opened == [archive.name for archive in versions[1:-1]]
+    assert len({node_of(registry, archive, "a") for archive in versions}) == 1
+
+
+# Times
+
+
+def test_times_grow_whatever_the_clock_does(
+    registry: Registry, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1_700_000_000 * SECOND + 123_456_789]
+    monkeypatch.setattr(time, "time_ns", lambda: clock[0])
+    versions = [packed(store, file("a", b"%d" % n)) for n in range(4)]
+    others = [packed(store, file("a", b"%d" % n), name=f"other{n}") for n in range(4)]
+    for archive in (*versions[:2], *others[:2]):
+        registry.register_archive(archive, store.open)
+    clock[0] -= 86_400 * SECOND
+    for archive in (*versions[2:], *others[2:]):
+        registry.register_archive(archive, store.open)
+    times = {name: moment for _, name, moment in registry.archives()}
+    assert times[versions[0].name] == 1_700_000_000 * SECOND + 123_456_000
+    assert list(times.values()) == sorted(set(times.values()))
+    of_one = [times[archive.name] // SECOND for archive in versions]
+    assert len(set(of_one)) == len(of_one)
+    # Nobody's clock tells less apart: a float of seconds, as Python's importers keep it.
+    assert len({moment / SECOND for moment in times.values()}) == len(times)
+    views = [registry.register_view(view(number)) for number in range(3)]
+    moments = [moment for _, _, moment in registry.views()]
+    assert moments == [clock[0] // STEP * STEP + n * STEP for n in range(len(views))]
+    clock[0] = -5
+    registry.register_archive(packed(store, file("a", b"late"), name="late"), store.open)
+    assert registry.archives()[-1][2] > max(times.values())
+
+
+def test_a_clock_that_was_never_set_is_of_1980(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1000)
+    registry.register_view(view(1))
+    assert registry.views()[0][2] == nodeid.EARLIEST
 
 
 # What can happen to the file
@@ -237,12 +313,12 @@ def test_a_registry_that_was_removed_is_begun_again(
     registry: Registry, store: Store, path: Path
 ) -> None:
     archive = packed(store, file("a", b""))
-    registry.register_archive(archive)
+    registry.register_archive(archive, store.open)
     path.unlink()
     assert registry.archive_number(archive.name) is None
     assert path.exists()
     other = Registry(path)
-    number = other.register_archive(archive)
+    number = other.register_archive(archive, store.open)
     other.close()
     assert registry.archive_number(archive.name) == number
 
@@ -255,7 +331,7 @@ def test_a_registry_that_was_replaced_is_followed(
     number = other.register_view(view(2))
     other.close()
     (tmp_path / "other.sqlite3").replace(path)
-    assert registry.views() == [(number, view(2))]
+    assert [found[:2] for found in registry.views()] == [(number, view(2))]
 
 
 def test_after_a_damaged_one_a_good_one_is_followed(registry: Registry, path: Path) -> None:
@@ -281,18 +357,22 @@ def test_damage_is_named(registry: Registry, path: Path) -> None:
 
 
 def test_a_full_disk_leaves_it_as_it_was(registry: Registry, store: Store) -> None:
-    known = registry.register_view(view(1))
     pages = registry._db.execute("PRAGMA page_count").fetchone()[0]
     registry._db.execute(f"PRAGMA max_page_count = {pages}")
-    many = packed(store, *(file(f"{number}", b"%d" % number) for number in range(2000)))
+
+    def fill() -> None:
+        for number in range(10_000):
+            registry.register_archive(packed(store, file("a", b"%d" % number)), store.open)
+
     for _ in range(2):
         with pytest.raises(PkgviewError, match="full") as caught:
-            registry.register_archive(many)
+            fill()
         assert "make room" in caught.value.remedy
-    assert registry.archives() == []
-    assert registry.view_number(view(1)) == known
+    before = registry.archives()
     registry._db.execute("PRAGMA max_page_count = 100000")
-    assert registry.archive_name(registry.register_archive(many)) == many.name
+    number = registry.register_archive(packed(store, file("a", b"new")), store.open)
+    assert [*before, registry.archives()[-1]] == registry.archives()
+    assert number == before[-1][0] + 1
 
 
 def test_a_commit_that_fails_leaves_no_transaction_open(registry: Registry) -> None:
@@ -326,20 +406,52 @@ def test_a_newer_format_is_refused(path: Path) -> None:
         Registry(path)
 
 
-def test_the_first_format_is_brought_up_to_date(path: Path, store: Store) -> None:
-    registry = Registry(path)
-    one, two = packed(store, file("a", b"")), packed(store, file("b", b""))
-    number = registry.register_archive(one)
-    registry.close()
+BEFORE_3 = """
+CREATE TABLE archives(number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE);
+CREATE TABLE views(number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE);
+CREATE TABLE projects(number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE);
+CREATE TABLE contents(content BLOB PRIMARY KEY, node INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE aliases(
+    archive INTEGER, entry INTEGER, node INTEGER NOT NULL, PRIMARY KEY(archive, entry)
+) WITHOUT ROWID;
+"""
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_earlier_formats_are_brought_up_to_date(path: Path, store: Store, version: int) -> None:
+    one, two = (packed(store, file("a", b"same"), file("b", b"%d" % n)) for n in range(2))
+    path.parent.mkdir(parents=True)
     with sqlite3.connect(path) as db:
-        db.execute("DROP INDEX aliases_by_node")
-        db.execute("PRAGMA user_version = 1")
+        db.executescript(BEFORE_3)
+        if version == 2:
+            db.execute("CREATE INDEX aliases_by_node ON aliases(node)")
+        for number, archive in ((70, one), (71, two)):
+            db.execute("INSERT INTO archives VALUES (?, ?)", (number, archive.name))
+            db.execute("INSERT INTO views VALUES (?, ?)", (number, view(number)))
+        same = BEFORE.in_archive(ArchiveNo(70), EntryNo(1))
+        db.execute("INSERT INTO aliases VALUES (71, 1, ?)", (same,))
+        db.execute("INSERT INTO contents VALUES (X'00', ?)", (same,))
+        db.execute("INSERT INTO projects VALUES (3, 'p-0123456789')")
+        db.execute(f"PRAGMA user_version = {version}")
     db.close()
+    began = schema.now()
     registry = Registry(path)
-    assert registry.archive_number(one.name) == number
-    assert registry.register_archive(two) == number + 1
-    assert len(registry.copies(node_of(registry, one, "a"))) == 1
+    assert [found[:2] for found in registry.archives()] == [(70, one.name), (71, two.name)]
+    for table in (registry.archives(), registry.views()):
+        first, second = (found[2] for found in table)
+        assert began - 2 * SECOND <= first == second - SECOND <= schema.now()
+    # A kernel may still ask for what it was told then.
+    assert registry.copies(ArchiveNo(70)) == {1: [(71, 1)]}
+    assert registry.project_key(nodeid.ProjectNo(3)) == "p-0123456789"
+    # But new mounts tell the two apart, and what comes now shares with neither.
+    assert not registry.registered([two.name])[two.name].shared.to_json()
+    three = packed(store, file("a", b"same"), file("b", b"3"))
+    assert registry.register_archive(three, store.open) == 72
+    assert registry.archives()[-1][2] >= began
     registry.close()
+    again = Registry(path)
+    assert len(again.archives()) == 3
+    again.close()
 
 
 def test_where_it_cannot_be(path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ from unionfs.archive.layer import Kind, LayerError
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member as Packed
 from unionfs.store.local import Store
-from unionfs.view import nodeid
-from unionfs.view.nodeid import LayerNo, NodeId, NodeKind, ViewNo
+from unionfs.view.nodeid import BEFORE, EPOCH, PACKING, LayerNo, NodeId, NodeKind, Packing, ViewNo
 from unionfs.view.registry import Registry
-from unionfs.view.tree import MOST_LAYERS, Member, View, grafted
+from unionfs.view.sharing import NOTHING
+from unionfs.view.tree import Member, View, grafted
+from unionfs.view.union import ROOT_PLACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,19 +50,20 @@ def layer(store: Store, registry: Registry, name: str, files: dict[str, bytes]) 
     ]
     meta = Meta(kind="distribution", name=name, version="1", stem=f"{name}-1")
     archive = store.open(store.add(members, meta))
-    number = registry.register_archive(archive)
-    return Member(number, archive, registry.aliases(number))
+    number = registry.register_archive(archive, store.open)
+    return Member(number, archive, number, NOTHING)
 
 
-def view(number: int, *members: Member) -> View:
+def view(number: int, *members: Member, packing: Packing = PACKING) -> View:
     layers = tuple(PYTHON.layer(member.archive.name) for member in members)
     by_name = {member.archive.name: member for member in members}
     manifest = PYTHON.manifest(layers)
-    return View(ViewNo(number), manifest, members, by_name.__getitem__)
+    named = by_name.__getitem__
+    return View(ViewNo(number), manifest, members, named, time=number, packing=packing)
 
 
 def nodes(of: View) -> dict[str, NodeId]:
-    return {path.decode(): of.node(place) for path, place in of.union.walk()}
+    return {path.decode(): of.found(place).node for path, place in of.union.walk()}
 
 
 def test_schemes_go_where_the_manifest_says(store: Store, registry: Registry) -> None:
@@ -79,47 +82,66 @@ def test_every_directory_of_every_view_has_a_node_id_of_its_own(
     two = layer(store, registry, "two", {"purelib/ns/two/a.py": b"3", "data/etc/x/y": b"4"})
     views = [view(1, one, two), view(2, one, two), view(3, one)]
     directories = [
-        each.node(place)
+        each.found(place).node
         for each in views
         for _, place in each.union.walk()
         if each.union.entry(place).kind is Kind.DIRECTORY
     ]
     assert len(directories) == len(set(directories))
-    assert {nodeid.kind(node) for node in directories} == {NodeKind.OWNED, NodeKind.MERGED}
+    assert {PACKING.kind(node) for node in directories} == {NodeKind.OWNED, NodeKind.MERGED}
 
 
 def test_shared_directories_are_merged_and_others_owned(store: Store, registry: Registry) -> None:
     one = layer(store, registry, "one", {"purelib/ns/one/a.py": b"1"})
     two = layer(store, registry, "two", {"purelib/ns/two/a.py": b"2"})
     found = nodes(view(7, one, two))
-    assert nodeid.kind(found[f"{SITE}/ns"]) is NodeKind.MERGED
-    assert nodeid.merged_parts(found[f"{SITE}/ns"])[0] == 7
-    assert nodeid.owned_parts(found[f"{SITE}/ns/two"]) == (
-        7,
-        LayerNo(1),
-        two.archive.find(b"purelib/ns/two"),
-    )
+    assert PACKING.kind(found[f"{SITE}/ns"]) is NodeKind.MERGED
+    assert PACKING.merged_parts(found[f"{SITE}/ns"])[0] == 7
+    of, place = PACKING.owned_parts(found[f"{SITE}/ns/two"])
+    assert of == 7
+    assert view(7, one, two).owned(place) == (LayerNo(1), two.archive.find(b"purelib/ns/two"))
 
 
-def test_a_file_is_one_node_in_all_views(store: Store, registry: Registry) -> None:
+def test_a_file_is_one_node_in_all_views_and_none_is_another(
+    store: Store, registry: Registry
+) -> None:
     one = layer(store, registry, "one", {"purelib/one/__init__.py": b"", "purelib/one/x.py": b"x"})
     two = layer(store, registry, "two", {"purelib/two/__init__.py": b"", "purelib/two/y.py": b"x"})
     first, second = nodes(view(1, one, two)), nodes(view(2, two))
-    empty = first[f"{SITE}/one/__init__.py"]
-    assert first[f"{SITE}/two/__init__.py"] == second[f"{SITE}/two/__init__.py"] == empty
-    assert second[f"{SITE}/two/y.py"] == first[f"{SITE}/one/x.py"]
+    assert len(set(first.values())) == len(first)
+    for name in ("__init__.py", "y.py"):
+        assert first[f"{SITE}/two/{name}"] == second[f"{SITE}/two/{name}"]
     entry = one.archive.find(b"purelib/one/__init__.py")
     assert entry is not None
-    assert empty == nodeid.in_archive(one.number, entry)
+    assert first[f"{SITE}/one/__init__.py"] == PACKING.in_archive(one.number, entry)
 
 
-def test_a_view_with_more_layers_than_a_node_id_holds_is_refused(
+def test_files_have_their_archives_time_and_directories_the_views(
     store: Store, registry: Registry
 ) -> None:
+    one = layer(store, registry, "one", {"purelib/ns/one/a.py": b"1"})
+    two = layer(store, registry, "two", {"purelib/ns/two/a.py": b"2"})
+    for packing, times in ((PACKING, (7, one.number, two.number)), (BEFORE, (EPOCH,) * 3)):
+        members = [member._replace(packing=packing) for member in (one, two)]
+        of = view(7, *members, packing=packing)
+        found = {path.decode(): of.found(place) for path, place in of.union.walk()}
+        assert times == tuple(
+            found[f"{SITE}/ns{path}"].time for path in ("", "/one/a.py", "/two/a.py")
+        )
+        listed = dict(of.listing(of.union.resolve(f"{SITE}/ns".encode()) or ROOT_PLACE))
+        assert listed == {name: found[f"{SITE}/ns/{name.decode()}"] for name in (b"one", b"two")}
+
+
+@pytest.mark.parametrize("packing", [PACKING, BEFORE])
+def test_a_view_with_more_files_than_there_are_numbers_is_refused(
+    store: Store, registry: Registry, packing: Packing
+) -> None:
     member = layer(store, registry, "demo", {"purelib/a.py": b""})
-    view(1, *[member] * MOST_LAYERS)
-    with pytest.raises(LayerError, match="4097 layers"):
-        view(1, *[member] * (MOST_LAYERS + 1))
+    few = replace(packing, place_bits=packing.layer_at + 2 if packing.layer_at else 4)
+    most = 4 if packing.layer_at else 16 // len(member.archive)
+    view(1, *[member] * most, packing=few)
+    with pytest.raises(LayerError, match="more files than this mount can number"):
+        view(1, *[member] * (most + 1), packing=few)
 
 
 def test_places_may_be_any_bytes() -> None:

@@ -46,6 +46,11 @@ def upgrade(mountpoint: Path | None, *, as_json: bool) -> None:
             f"{after['mountpoint']} is served by pkgview {after['version']} "
             f"(was {before['version']})."
         )
+        if after.get("begun_before"):
+            console.note(
+                "Until it is unmounted its files keep the inodes and times that the version "
+                "before gave them:\n  `pkgview umount` and `pkgview mount` when nothing uses it."
+            )
 
 
 def upgraded(

@@ -1,0 +1,120 @@
+"""Which members of an archive are known by an earlier one: what successive versions share.
+
+Most files of a distribution are the same in its next version. Where the path in the archive, the
+bytes and the mode are, both have one inode, so the kernel keeps one set of pages. Nothing else is
+shared: a program takes two paths of one inode for one file, so two distributions that bring the
+same library would be one library to the loader, and two empty files one file to `cp`.
+
+What is shared is found by comparing tables of contents, once, when an archive is new, and is kept
+as *runs*: of what an archive shares most lies together, in the same order as in the earlier one.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from typing import TYPE_CHECKING, NamedTuple
+
+from unionfs.archive.layer import ROOT, EntryNo, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from unionfs.archive.reader import Archive
+    from unionfs.view.nodeid import ArchiveNo
+
+
+class Known(NamedTuple):
+    """By which archive's entry a file or link is known, and since when: nanoseconds (Epoch)."""
+
+    archive: ArchiveNo
+    entry: EntryNo
+    time: int
+
+
+class _Run(NamedTuple):
+    """From entry `first` on, `size` entries are known as those from `known` on."""
+
+    first: int
+    size: int
+    known: Known
+
+
+class Shared:
+    """What one archive shares with earlier ones; immutable."""
+
+    __slots__ = ("_firsts", "_runs")
+
+    def __init__(self, runs: Iterable[_Run] = ()) -> None:
+        self._runs = sorted(runs)
+        self._firsts = [run.first for run in self._runs]
+
+    @classmethod
+    def of(cls, entries: Mapping[EntryNo, Known]) -> Shared:
+        """The same, entry by entry."""
+        runs: list[_Run] = []
+        for entry, known in sorted(entries.items()):
+            if runs:
+                first, size, before = runs[-1]
+                if entry == first + size and known == _after(before, size):
+                    runs[-1] = _Run(first, size + 1, before)
+                    continue
+            runs.append(_Run(entry, 1, known))
+        return cls(runs)
+
+    @classmethod
+    def from_json(cls, text: str) -> Shared:
+        """What `to_json` wrote."""
+        return cls(
+            _Run(first, size, Known(archive, entry, time))
+            for archive, time, runs in json.loads(text)
+            for first, size, entry in runs
+        )
+
+    def to_json(self) -> str:
+        """`[[archive, time, [[first, size, known first], ...]], ...]`, "" for nothing."""
+        by_archive: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+        for first, size, known in self._runs:
+            runs = by_archive.setdefault((known.archive, known.time), [])
+            runs.append((first, size, known.entry))
+        if not by_archive:
+            return ""
+        return json.dumps([[*key, runs] for key, runs in by_archive.items()], separators=(",", ":"))
+
+    def get(self, entry: EntryNo) -> Known | None:
+        """By what an entry is known; None for one of the archive's own."""
+        if not self._firsts or entry < self._firsts[0]:
+            return None
+        place = bisect_right(self._firsts, entry) - 1
+        first, size, known = self._runs[place]
+        return _after(known, entry - first) if entry < first + size else None
+
+    def known_by(self, archive: ArchiveNo) -> Iterator[tuple[EntryNo, EntryNo]]:
+        """(entry of that archive, own entry) of all that is known by that archive."""
+        for first, size, known in self._runs:
+            if known.archive == archive:
+                for step in range(size):
+                    yield EntryNo(known.entry + step), EntryNo(first + step)
+
+
+NOTHING = Shared()
+
+
+def _after(known: Known, steps: int) -> Known:
+    return Known(known.archive, EntryNo(known.entry + steps), known.time)
+
+
+def same_members(one: Archive, other: Archive) -> Iterator[tuple[EntryNo, EntryNo]]:
+    """The files and links that two archives have at one path, with equal bytes and mode."""
+    pending = [(ROOT, ROOT)]
+    while pending:
+        here, there = pending.pop()
+        listed = {name: (number, entry) for name, number, entry in other.children(there)}
+        for name, number, entry in one.children(here):
+            twin, its_entry = listed.get(name, (None, None))
+            if twin is None or its_entry != entry:
+                continue
+            if entry.kind is Kind.DIRECTORY:
+                pending.append((number, twin))
+            elif one.digest(number) == other.digest(twin):
+                yield number, twin
