@@ -98,10 +98,14 @@ def is_alone(item: pytest.Item) -> bool:
     return item.get_closest_marker("alone") is not None
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest takes note of its temporary directory
 def pytest_configure(config: pytest.Config) -> None:
     """Take turns where there are others."""
     if hasattr(config, "workerinput"):
         config.pluginmanager.register(Turns())
+        # Sockets lie below, of at most 107 bytes: ten more for `popen-gw0` are too many.
+        given = Path(config.option.basetemp)
+        config.option.basetemp = os.fspath(given.with_name(given.name.removeprefix("popen-gw")))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -191,6 +191,10 @@ import pytest
 HERE = pathlib.Path(__file__)
 pytestmark = pytest.mark.timeout(3)
 
+def test_a_directory_is_hardly_deeper_than_elsewhere(tmp_path: pathlib.Path) -> None:
+    assert tmp_path.parents[1].name.startswith("pytest-")
+    assert len(tmp_path.parent.name) == 1
+
 def note(what: str) -> None:
     with HERE.with_name("notes").open("a") as file:
         file.write(f"{HERE.stem} {os.environ['PYTEST_XDIST_WORKER']} {what}\\n")
