@@ -84,6 +84,7 @@ def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Proje
 
     Of a script: the one that it is, or those of its directory.
     """
+    here = absolute(path)
     try:
         is_file = path.is_file()
         path.lstat()
@@ -94,7 +95,7 @@ def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Proje
         ) from error
     except OSError as error:
         raise PkgviewError(
-            f"{error.filename or absolute(path)} cannot be looked at: {error.strerror}",
+            f"{error.filename or here} cannot be looked at: {error.strerror}",
             remedy="Name a project that you may read.",
         ) from error
     if not found:
@@ -109,7 +110,6 @@ def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Proje
 
 def project_at(path: Path) -> PythonProject:
     """The project of Python's that a directory belongs to, or that a script is or belongs to."""
-    absolute(path)
     ((_, project),) = projects_at(path, ["python"])
     if not isinstance(project, PythonProject):
         raise TypeError(f"{project} is no project of Python's")
@@ -124,7 +124,6 @@ def trusted_projects_at(
     Whoever may write to them could otherwise have us run what they like. `trust` is for a user who
     knows better, e.g. root in a container that a directory of the host's is bound into.
     """
-    absolute(path)
     found = projects_at(path, among)
     for _, project in found:
         _refuse_untrusted(project, trust=trust)
