@@ -25,6 +25,10 @@ PYTHON = "python"
 
 _VIEW = re.compile(r"[0-9a-f]{32}")
 
+FORMAT = 1
+"""Of a view's part of a record. Those before it do not say (0), and may hold archives that the
+store took by a project's word: they are made anew."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedView:
@@ -33,7 +37,7 @@ class ResolvedView:
     `fingerprint` is that of all it follows from; `inputs` that of the project's inputs alone ("":
     not known), which tells whether they have changed since; `extras` and `groups` are those that
     were asked for besides. `unbuilt`: the project itself is in it as its files say, because nothing
-    could be built.
+    could be built. `format`: what was known of its archives when it was made.
     """
 
     kind: str
@@ -44,6 +48,7 @@ class ResolvedView:
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     unbuilt: bool = False
+    format: int = FORMAT
 
     def __post_init__(self) -> None:
         """`ValueError` for what no `up` has written: the fields come from a file."""
@@ -51,7 +56,8 @@ class ResolvedView:
             *(self.kind, self.variant, self.view, self.fingerprint, self.inputs),
             *(*self.extras, *self.groups),
         )
-        if not all(isinstance(text, str) for text in fields) or not _VIEW.fullmatch(self.view):
+        texts = all(isinstance(text, str) for text in fields) and type(self.format) is int
+        if not texts or not _VIEW.fullmatch(self.view):
             raise ValueError(f"{fields} is no view of a project")
 
 
@@ -110,10 +116,16 @@ def load_key(projects: Path, key: str) -> Resolved | None:
     return Resolved(root=root, views=views) if isinstance(root, str) else None
 
 
-def _view(*, extras: Sequence[str] = (), groups: Sequence[str] = (), **fields: Any) -> ResolvedView:  # noqa: ANN401 - from a file
+def _view(
+    *,
+    extras: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    format: int = 0,  # noqa: A002 - the field's name
+    **fields: Any,  # noqa: ANN401 - from a file
+) -> ResolvedView:
     if "python" in fields:  # as it was written before there were other kinds
         fields = {"kind": PYTHON, "variant": fields.pop("python"), **fields}
-    return ResolvedView(extras=tuple(extras), groups=tuple(groups), **fields)
+    return ResolvedView(extras=tuple(extras), groups=tuple(groups), format=format, **fields)
 
 
 def save(projects: Path, resolved: Resolved) -> None:

@@ -82,7 +82,7 @@ def requirement_files(start: Path) -> RequirementFiles:
                 remedy="Create that file, or take the line out.",
             )
         files.append(named.path)
-        for number, line in _logical_lines(read_text(named.path)):
+        for number, line in logical_lines(read_text(named.path)):
             if (further := _named_file(line, f"{named.path}, line {number}", named)) is not None:
                 waiting.append(further)
                 continue
@@ -132,7 +132,7 @@ def _pins(line: str) -> tuple[str, frozenset[str]]:
     return normalised(name[1]), pins
 
 
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, continuations joined, comments and empty lines left out."""
     pending, first = "", 0
     for number, raw in enumerate(text.splitlines(), 1):

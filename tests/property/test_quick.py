@@ -334,7 +334,7 @@ def test_a_clone_gets_the_view_that_has_its_bytecode_meanwhile(
 def test_what_leads_to_a_view_goes_with_it(tmp_path: Path) -> None:
     state = str(tmp_path)
     for key, view in (("a" * 64, "1" * 32), ("b" * 64, "2" * 32)):
-        entry = remembered.Entry(view, "/usr/bin/python3", "1 distribution", "{}")
+        entry = remembered.Entry(view, "/usr/bin/python3", "1 distribution", "{}", "[]")
         remembered.remember(state, [key], entry)
     directory = tmp_path / "remembered"
     (directory / ("c" * 64)).write_text("damaged")

@@ -98,7 +98,8 @@ def make_view(places: Places, kind: Kind, wish: Wish, progress: Progress) -> Mad
     import trio  # noqa: PLC0415 - nothing to do needs none of this
 
     making = kind.making(places, wish)
-    store = Stores(places, wish.project.directory)
+    # What a project brings counts where its user has asked for its view, not where somebody looks.
+    store = Stores(places, None if wish.no_build else wish.project.directory)
     for attempt in count(1):
         with single_failure():
             layers = trio.run(_layers, places, making, wish, store, progress)

@@ -17,7 +17,7 @@ from unionfs.cli.commands import bundle
 if TYPE_CHECKING:
     from resolver.manifest import ViewId
     from unionfs.store.ordered import Place
-    from unionfs.upkeep.verify import Outcome
+    from unionfs.upkeep.verify import Outcome, Unproved
 
 
 @click.group(
@@ -96,6 +96,9 @@ def verify(context: click.Context, *, repair: bool, everywhere: bool, as_json: b
     What is damaged is named, and the exit status is 1. With --repair it is moved to
     archives/damaged and had again: from another store, or fetched as `pkgview up` does it in the
     projects that need it.
+
+    So is what earlier versions recorded without saying where they had it from: --repair drops it,
+    and makes the views anew that were made by it.
     """
     from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
     from unionfs.store.ordered import Stores  # noqa: PLC0415 - the same
@@ -110,6 +113,10 @@ def verify(context: click.Context, *, repair: bool, everywhere: bool, as_json: b
         for other in stores.others if everywhere else ():
             faults = verifying.damaged(other, display)
             elsewhere += [(str(other.root), name, said) for name, said in faults.items()]
+        former = verifying.unproved(places, stores.own)
+        proved: dict[str, Outcome] = {}
+        if repair and any(former):
+            proved = verifying.prove(places, stores.own, display)
         if repair and found:
             outcome = verifying.repair(places, stores, list(found), display)
     count = len(stores.own.names())
@@ -127,19 +134,48 @@ def verify(context: click.Context, *, repair: bool, everywhere: bool, as_json: b
                     {"store": root, "archive": name, "damage": said}
                     for root, name, said in sorted(elsewhere)
                 ],
+                "unproved": {
+                    "records": former.records,
+                    "projects": [
+                        {"project": root}
+                        | ({"repair": proved[root]._asdict()} if root in proved else {})
+                        for root in former.projects
+                    ],
+                },
             }
         )
     else:
         _say_damage(found, outcome)
+        if any(former):
+            _say_unproved(former, proved, repaired=repair)
         for root, name, said in elsewhere:
             console.explain(
                 f"{name} in {root} is damaged: {said}",
                 f"Tell whoever keeps that store, or run `pkgview store remove {root}`.",
             )
-        if not found and not elsewhere:
+        if not found and not elsewhere and not any(former):
             console.answer(f"every archive is what its name says ({count})")
-    if elsewhere or not all(name in outcome and outcome[name].settled for name in found):
+    mended = all(name in outcome and outcome[name].settled for name in found)
+    believed = not any(former) or (repair and all(one.settled for one in proved.values()))
+    if elsewhere or not mended or not believed:
         context.exit(1)
+
+
+def _say_unproved(former: Unproved, proved: dict[str, Outcome], *, repaired: bool) -> None:
+    named = "".join(
+        f"\n  {root}" + (f": {proved[root].said}" if root in proved else "")
+        for root in former.projects
+    )
+    said = (
+        f"{former.records} records of earlier versions do not say where they are from, and may be "
+        f"a project's word; so may be the views of {len(former.projects)} projects{named}"
+    )
+    if not repaired:
+        console.explain(said, "Run `pkgview store verify --repair`: it makes them anew.")
+    elif all(one.settled for one in proved.values()):
+        console.explain(said, "They are dropped, and the views are made again.")
+    else:
+        console.explain(said, "They are dropped; run `pkgview up` where a view is not made again.")
 
 
 def _say_damage(found: dict[str, str], outcome: dict[str, Outcome]) -> None:
