@@ -66,6 +66,9 @@ _LISTS = (
 
 _INDEX_KEYS = ("index-url", "extra-index-url")
 
+_PLACES = ("git", "url", "path", "workspace")
+"""Keys of a source (`[tool.uv.sources]`) that lead away from indexes."""
+
 _HARMLESS_KEYS = frozenset(
     (
         *(*_LISTS, "index", *_INDEX_KEYS, "sources", "pip", "exclude-dependencies"),
@@ -75,7 +78,7 @@ _HARMLESS_KEYS = frozenset(
         *("no-build-package", "no-binary-package", "link-mode", "compile-bytecode", "add-bounds"),
         *("python-preference", "python-downloads", "offline", "preview", "preview-features"),
         *("concurrent-downloads", "concurrent-builds", "concurrent-installs", "build-backend"),
-        *("universal", "strict", "upgrade", "generate-hashes", "python-version", "output-file"),
+        *("universal", "strict", "upgrade", "generate-hashes", "python-version"),
         *(
             "annotation-style",
             "no-annotate",
@@ -83,7 +86,18 @@ _HARMLESS_KEYS = frozenset(
             "custom-compile-command",
             "emit-index-url",
         ),
-        *("no-deps", "extra", "all-extras", "group", "no-strip-extras", "no-strip-markers"),
+        *(
+            "no-index",
+            "publish-url",
+            "check-url",
+            "trusted-publishing",
+            "no-deps",
+            "extra",
+            "all-extras",
+            "group",
+            "no-strip-extras",
+            "no-strip-markers",
+        ),
     )
 )
 """Settings of uv that change neither where packages come from nor what is run. Those with a meaning
@@ -100,8 +114,7 @@ def own_choices(project: PythonProject, indexes: frozenset[str]) -> frozenset[st
     wanted = _Wanted(indexes | EVERYBODYS)
     for path in project.inputs:
         text = read_text(path)
-        if path.name != Origin.UV:
-            wanted.variables(text)
+        wanted.variables(text)
         _input(project, path, text, wanted)
     if project.origin is Origin.REQUIREMENTS:
         for path in requirement_files(project.root / Origin.REQUIREMENTS).files:
@@ -282,20 +295,15 @@ def _option(line: str) -> tuple[str, str]:
 
 
 def _uv_tables(project: PythonProject) -> Iterator[dict[str, Any]]:
-    """Settings of uv that do not come from its user: as uv looks for them, and the workspace's."""
-    own = project.directory
-    homes = [own, *(path.parent for path in project.inputs if path.name == Origin.UV)]
-    nearest = next((one for one in (own, *own.parents) if _has_settings(one)), own)
-    for directory in dict.fromkeys((*homes, nearest)):
+    """Settings of uv that do not come from its user or root.
+
+    uv takes them from the nearest directory upwards that has some, and sources and indexes from
+    the workspace's. Which that is need not be found out: what lies above may be of the same clone.
+    """
+    for directory in (project.directory, *project.directory.parents):
         for name in ("uv.toml", "pyproject.toml"):
             document = _toml_at(directory / name)
             yield document if name == "uv.toml" else _table(_table(document, "tool"), "uv")
-
-
-def _has_settings(directory: Path) -> bool:
-    if (directory / "uv.toml").is_file():
-        return True
-    return "uv" in _table(_toml_at(directory / "pyproject.toml"), "tool")
 
 
 def _toml_at(path: Path) -> dict[str, Any]:
@@ -317,9 +325,11 @@ def _settings(table: Mapping[str, Any], wanted: _Wanted) -> None:
             wanted.index(url)
     for name, value in _table(table, "sources").items():
         for source in _tables(value) or ([value] if isinstance(value, dict) else []):
-            where = next((source[k] for k in ("git", "url", "path") if k in source), None)
+            where = next(
+                (source[k] for k in ("git", "url", "path", "workspace") if k in source), None
+            )
             if where is not None:
-                wanted.place(normalised(name), str(where))
+                wanted.place(normalised(name), "the workspace" if where is True else str(where))
     if "pip" in table:
         _settings(_table(table, "pip"), wanted)
 

@@ -82,6 +82,24 @@ def test_a_clones_word_of_a_wheel_is_for_that_clone_only(shop: Site, evil: Path)
     assert shop.run(again / ".venv/bin/python", "-c", SAY, cwd=again).stdout == "1.0\n"
 
 
+@pytest.mark.parametrize("way", ["up", "program"])
+def test_another_clone_in_its_place_has_said_nothing(shop: Site, evil: Path, way: str) -> None:
+    shop.pkgview("lock", "--python", shop.python, cwd=evil)
+    for _ in range(2):
+        shop.pkgview("up", "--no-link", cwd=evil)
+    python = shop.places.mount / "bin/python"
+    assert shop.run(python, "-c", SAY, cwd=evil).stdout == "false\n"
+    (evil / ".pkgview").rename(shop.home / "aside")
+    honest = shop.home / "honest"
+    shutil.copytree(evil, honest)
+    shutil.rmtree(evil)
+    honest.rename(evil)
+    (evil / "test.py").write_text(SAY)
+    if way == "up":
+        shop.pkgview("up", "--no-link", cwd=evil)
+    assert shop.run(python, "test.py", cwd=evil).stdout == "1.0\n"
+
+
 def test_a_clone_that_is_only_looked_at_brings_nothing(shop: Site, evil: Path) -> None:
     shop.pkgview("mount", cwd=shop.home)
     script = evil / "test.py"

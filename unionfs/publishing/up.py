@@ -64,6 +64,8 @@ def known_view(places: Places, kind: Kind, wish: Wish) -> Made | None:
     found = record.exactly(making.variant, kind.name)
     if found is None or found.fingerprint != making.fingerprint:
         return None
+    if found.word_of and found.word_of != resolved.identity_text(wish.project.directory):
+        return None
     manifest = whole_manifest(places, found.view)
     if manifest is None:
         return None

@@ -236,8 +236,8 @@ class Resolving:
         last = record.exactly(python)
         if (
             last is not None
-            and last.format == resolved.FORMAT
             and last.inputs in {"", inputs}
+            and not self._freshness.is_stale(project, last)
             and whole_manifest(self._places, last.view) is not None
         ):
             return Outcome(view=last.view, python=python)

@@ -51,7 +51,7 @@ def pyproject(more: str = "", dependencies: str = '"requests>=2"') -> str:
             'dev = ["pytest", {include-group = "x"}]\n[build-system]\nrequires = ["evil @ x:"]\n'
             '[tool.uv]\ndev-dependencies = ["ruff"]\nexclude-newer = "2026-01-01"\n'
             '[[tool.uv.index]]\nname = "m"\nurl = "https://MINE.example/team/simple"\n'
-            '[tool.uv.sources]\nb = { workspace = true }\n[tool.uv.workspace]\nmembers = ["b"]\n'
+            '[tool.uv.workspace]\nmembers = ["b"]\n'
         ), ".python-version": "3.12\n"},
         {"pyproject.toml": pyproject(), "uv.lock": "version = 1\n[[package]]\nname = 'requests'\n"
          "source = { registry = 'https://pypi.org/simple' }\n"
@@ -122,17 +122,23 @@ def test_variables_of_the_environment(tmp_path: Path) -> None:
         ({"pyproject.toml": pyproject(
             '[[tool.uv.index]]\nname = "corp"\nurl = "https://evil.example"\n'
             '[tool.uv.sources]\nA_b = [{ git = "https://x/y" }, { path = "../p" }]\n'
+            'c = { workspace = true }\n'
             '[tool.uv]\nkeyring-provider = "subprocess"\nfind-links = ["w"]\n'
             'extra-index-url = ["https://evil.example/2"]\n'
             '[tool.uv.pip]\nindex-url = "https://evil.example/3"\nallow-insecure-host = ["x"]\n')},
          {'use the index https://evil.example with what your environment has for "corp"',
-          "take a-b from https://x/y", "take a-b from ../p", "set uv's keyring-provider",
+          "take c from the workspace", "take a-b from https://x/y", "take a-b from ../p",
+          "set uv's keyring-provider",
           "set uv's find-links", "set uv's allow-insecure-host",
           "use the index https://evil.example/2", "use the index https://evil.example/3"}),
         ({"requirements.txt": "a\n", "uv.toml": 'index-url = "https://evil.example/1"\n'},
          {"use the index https://evil.example/1"}),
         ({"requirements.txt": "a\n", "../uv.toml": 'index-url = "https://evil.example/1"\n'},
          {"use the index https://evil.example/1"}),
+        ({"pyproject.toml": pyproject("[tool.uv]\npackage = true\n"), "../pyproject.toml":
+          '[tool.uv.sources]\na = { url = "https://x/a.whl" }\n'
+          '[tool.uv.workspace]\nmembers = ["*"]'},
+         {"take a from https://x/a.whl"}),
         ({"requirements.txt": "a\n", ".python-version": "bin/python\n"},
          {"run the Python at bin/python"}),
         ({"pylock.toml": "[[packages]]\nname = 'a'\nwheels = [{ path = 'w/a.whl' }]\n"

@@ -172,6 +172,7 @@ class PythonMaking:
             extras=wish.extras,
             groups=wish.groups,
             unbuilt=wish.no_build and wish.project.package,
+            word_of=resolved.identity_text(wish.project.directory) if self._of_project else "",
         )
 
     def settled(self, manifest: Manifest, record: ResolvedView) -> None:
