@@ -32,7 +32,7 @@ LONGEST = 4096
 _TEXTS = ("exe", "python", "script", "module", "cwd", "view", "project")
 """Fields of `Caller` that a deputy may fill, besides `program`, `command` and `runs_from`."""
 
-_FLAGS = ("is_interpreter", "runs_script", "imports_here", "started_here")
+_FLAGS = ("is_interpreter", "runs_script", "imports_here", "started_here", "by_path")
 
 DIGEST = 16
 

@@ -290,7 +290,7 @@ def _cwd(caller: Caller, state: BindingState) -> Finding:
     Where a program was started says little about whose code it wants. An interpreter with a script
     imports from the script's place, as Python itself has it, and its directory says nothing. All
     others get what is around them if their user has said yes to that; without a yes only who was
-    started as the mount's own Python, and imports from its working directory anyway.
+    started as the mount's own Python, by its path, and imports from its working directory anyway.
     """
     if caller.cwd is None:
         return Finding(rule=Rule.CWD, said="its working directory cannot be seen, or is a view's")
@@ -304,7 +304,7 @@ def _project(rule: Rule, caller: Caller, state: BindingState, path: str, why: st
     if caller.uid is None:
         return Finding(rule=rule, said="its user is not known")
     ask = state.script_project if rule is Rule.SCRIPT else state.project_of
-    here = caller.started_here and caller.imports_here
+    here = caller.started_here and caller.by_path and caller.imports_here
     try:
         found = ask(path, caller.uid)
     except PkgviewError as error:

@@ -84,8 +84,9 @@ class Caller:
     program this process is. `command` is a digest of its arguments, `program` their beginning for
     people to read, or the executable. `runs_script`: an interpreter was given one outside of the
     mount, whether or not it could be found; `imports_here`: it imports from its working directory,
-    by Python's own rules; `started_here`: it was started as a program in the mount. `images` tells
-    which programs its ancestors are now, one by one; it is empty where that is not known.
+    by Python's own rules; `started_here`: it was started as a program in the mount, and `by_path`:
+    by a path, so that nobody's PATH chose it. `images` tells which programs its ancestors are now,
+    one by one; it is empty where that is not known.
     """
 
     identity: Identity
@@ -101,6 +102,7 @@ class Caller:
     runs_script: bool = False
     imports_here: bool = False
     started_here: bool = False
+    by_path: bool = False
     cwd: str | None = None
     view: str | None = None
     project: str | None = None
@@ -197,6 +199,7 @@ def observe(
         runs_script=runs_script,
         imports_here=imports_here,
         started_here=bool(started),
+        by_path=bool(argv) and b"/" in argv[0],
         cwd=there.outside(cwd) if cwd else None,
         view=variables.get("PKGVIEW_VIEW"),
         project=variables.get("PKGVIEW_PROJECT"),

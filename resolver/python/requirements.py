@@ -78,7 +78,7 @@ def requirement_files(start: Path) -> RequirementFiles:
             )
         if named.place and not named.path.exists():
             raise PkgviewError(
-                f"{named.place} names {named.path}, which does not exist",
+                f"{named.place} names {named.said}, which does not exist",
                 remedy="Create that file, or take the line out.",
             )
         files.append(named.path)
@@ -104,23 +104,28 @@ def requirement_files(start: Path) -> RequirementFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Named:
-    """A file to read, where it was named ("" for the first), and whether as a constraint."""
+    """A file to read, where it was named ("" for the first), and whether as a constraint.
+
+    `said` is how: with what the environment has in it, a path may be nothing to show.
+    """
 
     path: Path
     place: str
     constraint: bool
+    said: str = ""
 
 
 def _named_file(line: str, place: str, by: _Named) -> _Named | None:
     option = _FILE_OPTION.match(line)
     if option is None:
         return None
-    target = _expanded(option[1].strip().strip("\"'"), place)
+    said = option[1].strip().strip("\"'")
+    target = _expanded(said, place)
     if "://" in target and not target.startswith("file://"):
         return None
     constraint = by.constraint or line.startswith(("-c", "--c"))
     path = _joined(by.path.parent, target)
-    return _Named(path=path, place=place, constraint=constraint)
+    return _Named(path=path, place=place, constraint=constraint, said=said)
 
 
 def _pins(line: str) -> tuple[str, frozenset[str]]:

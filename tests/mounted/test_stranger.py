@@ -218,6 +218,17 @@ def test_a_lookup_runs_no_program_that_a_clone_names(
         assert marker.exists()
 
 
+def test_what_cannot_be_read_tells_nothing_of_the_daemons_environment(shop: Site) -> None:
+    clone = project(shop, "clone", "-r ${SECRET}/more.txt\n")
+    (clone / "test.py").write_text("print('on')\n")
+    command = Path(sys.executable).with_name("pkgview")
+    shop.run(command, "mount", cwd=shop.home, environ={"SECRET": "hidden-1"})
+    ended = shop.run(shop.places.mount / "bin/python", "test.py", cwd=clone)
+    assert "${SECRET}/more.txt" in ended.stderr
+    assert "hidden" not in ended.stderr
+    assert "hidden" not in shop.run(command, "ps", "--json", cwd=shop.home).stdout
+
+
 # What standing in a clone does
 
 STARTED = b"import os, sys; os.environ.get('MARK') and open(os.environ['MARK'], 'a').write('x')\n"
@@ -286,13 +297,24 @@ def test_a_command_that_is_typed_in_a_clone_is_not_the_clones(
     assert "test.py" in shop.run("sh", "-c", "ls", cwd=clone, environ=path).stdout
 
 
-def test_an_isolated_python_is_told_what_to_say(shop: Site, clone: Path) -> None:
+def test_a_python_of_the_mount_is_told_what_to_say(shop: Site, clone: Path, tmp_path: Path) -> None:
+    """Where Python itself does not import from the directory; and where PATH chose which Python."""
     shop.pkgview("mount", cwd=shop.home)
-    python = shop.places.mount / "bin/python"
-    for option in ("-I", "-P"):
-        ended = shop.run(python, option, "-c", "print('on')", cwd=clone)
+    environ = {
+        "PATH": f"{shop.places.mount}/bin:{shop.environ['PATH']}",
+        "MARK": str(tmp_path / "marker"),
+    }
+    python = str(shop.places.mount / "bin/python")
+    for command in (
+        [python, "-I", "-c"], [python, "-P", "-c"], ["/usr/bin/env", "python3", "-c"],
+    ):  # fmt: skip
+        ended = shop.run(*command, "print('on')", cwd=clone, environ=environ)
         assert ended.stdout == "on\n"
         assert ended.stderr.count(f"`pkgview trust {clone}`") == 1
+        assert not (tmp_path / "marker").exists()
+    shop.pkgview("trust", cwd=clone)
+    shop.run("/usr/bin/env", "python3", "-c", "pass", cwd=clone, environ=environ)
+    assert (tmp_path / "marker").exists()
 
 
 # What a clone chooses itself

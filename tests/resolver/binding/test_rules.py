@@ -145,7 +145,9 @@ def test_what_a_directory_decides() -> None:
         # A shell, an editor, what a shell is about to start
         (program(cwd="/a"), False, True, False),
         # The mount's own Python, which imports from where it is, and one that was told not to
-        (python(imports_here=True, **ours), True, True, False),
+        (python(imports_here=True, by_path=True, **ours), True, True, False),
+        # The same, found on PATH: who looked for a Python need not have meant this one
+        (python(imports_here=True, **ours), False, True, True),
         (python(**ours), False, True, True),
         # Any other
         (python(cwd="/a", imports_here=True), False, True, False),

@@ -186,6 +186,7 @@ def test_who_imports_from_its_directory(project: Path, mount: frozenset[str]) ->
         assert caller.imports_here is does, (words, environ)
         assert not caller.runs_script
         assert not caller.started_here
+        assert caller.by_path
     for script in ("s.py", "/dev/stdin"):
         one = subprocess.Popen([sys.executable, script], cwd=project, stdin=subprocess.PIPE)
         try:
