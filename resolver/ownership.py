@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import struct
 import sys
 
 TYPE_CHECKING = False
@@ -19,8 +18,10 @@ if TYPE_CHECKING:
     Name = str | Path
 
 
-_GENERATION = 2 << 30 | struct.calcsize("l") << 16 | ord("v") << 8 | 1
-"""FS_IOC_GETVERSION (ioctl_fs(2), linux/fs.h)."""
+_LONG = 8 if sys.maxsize > 1 << 32 else 4
+
+_GENERATION = 2 << 30 | _LONG << 16 | ord("v") << 8 | 1
+"""FS_IOC_GETVERSION: `_IOR('v', 1, long)` (ioctl_fs(2), linux/fs.h)."""
 
 
 class Fault:
@@ -77,7 +78,7 @@ def identity(directory: Name) -> tuple[int, int, int]:
     The generation is 0 where the file system has none or the directory cannot be opened.
     """
     found = os.stat(directory)
-    generation = bytearray(struct.calcsize("l"))
+    generation = bytearray(_LONG)
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

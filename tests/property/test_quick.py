@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from resolver import remembered
 from resolver.manifest import ViewId
 from resolver.naming import manifest_digest
+from resolver.ownership import identity
 from resolver.places import Places
 from unionfs.cli import group, quick
 from unionfs.daemon import launch
@@ -68,6 +70,12 @@ class World:
     def restore(self, where: str = "first") -> None:
         shutil.rmtree(self.root)
         copied(self._kept / where, self.root)
+        for path in (self.places.state / "trusted").glob("*.json"):
+            # A copy is another directory, which nobody has said yes to.
+            kept = json.loads(path.read_text())
+            if Path(kept["root"]).exists():
+                kept["directory"] = identity(kept["root"])
+                path.write_text(json.dumps(kept))
 
     def files(self) -> dict[str, object]:
         """All there is, as far as a user or the next `up` sees it."""
@@ -78,6 +86,11 @@ class World:
                 continue
             if path.is_symlink():
                 found[name] = os.readlink(path)
+            elif path.is_file() and path.parent.name == "trusted":
+                kept = json.loads(path.read_text())
+                there = Path(kept["root"]).exists()
+                right = there and kept["directory"] == [*identity(kept["root"])]
+                found[name] = {**kept, "directory": right}
             elif path.is_file():
                 found[name] = path.read_bytes()
             else:
