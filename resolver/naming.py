@@ -1,8 +1,8 @@
 """Names of views and projects, and the few facts of their files that `up` needs, as text.
 
 `pkgview up` with nothing to do imports this: it loads nothing that takes time. What is more to say
-of a manifest and of a project's record is said in `resolver.manifest` and
-`resolver.project.resolved`.
+of a manifest and of a project's record is said in `resolver.manifest`,
+`resolver.project.resolved` and `resolver.project.trust`.
 """
 
 from __future__ import annotations
@@ -41,3 +41,14 @@ def project_key(root: str) -> str:
 def project_record(root: str, views: Iterable[str]) -> bytes:
     """A project's file: its root and each of its views, all of them in JSON already."""
     return f'{{"root": {root}, "views": [{", ".join(views)}]}}'.encode()
+
+
+def trust_record(
+    root: str, directory: tuple[int, int, int], faults: str, choices: str, *, agreed: bool = True
+) -> bytes:
+    """What a user said of a project: root, faults and choices in JSON already."""
+    numbers = ", ".join(map(str, directory))
+    return (
+        f'{{"root": {root}, "directory": [{numbers}], "faults": {faults}, "choices": {choices}, '
+        f'"agreed": {"true" if agreed else "false"}}}'
+    ).encode()

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Name = str | Path
+
+
+_LONG = 8 if sys.maxsize > 1 << 32 else 4
+
+_GENERATION = 2 << 30 | _LONG << 16 | ord("v") << 8 | 1
+"""FS_IOC_GETVERSION: `_IOR('v', 1, long)` (ioctl_fs(2), linux/fs.h)."""
 
 
 class Fault:
@@ -62,6 +70,25 @@ def faults_of(path: str, found: os.stat_result, uid: int, *, between: bool) -> I
         yield Fault("everybody", -1, f"everybody may write to {path}")
     elif found.st_mode & stat.S_IWGRP and not is_private_group(path, found.st_gid, uid):
         yield Fault("group", found.st_gid, f"group {found.st_gid} may write to {path}")
+
+
+def identity(directory: Name) -> tuple[int, int, int]:
+    """What tells a directory from another one that takes its place: inode, its generation, owner.
+
+    The generation is 0 where the file system has none or the directory cannot be opened.
+    """
+    found = os.stat(directory)
+    generation = bytearray(_LONG)
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(descriptor, _GENERATION, generation)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        pass  # tmpfs and NFS, for two
+    # Linux writes an int there, whatever the number says (fs/ioctl.c of each file system).
+    return found.st_ino, int.from_bytes(generation[:4], sys.byteorder), found.st_uid
 
 
 def parents(path: str) -> Iterator[str]:

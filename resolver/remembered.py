@@ -7,8 +7,9 @@ user has used before, or with nothing to do, reads, hashes and compares, and imp
 It is never a second opinion: only `up` itself writes here (`unionfs.publishing.up`), and where
 anything is not as simple as this nothing is written.
 
-    <state>/remembered/<key>       four lines: view, interpreter, what a person is told, and the
-                                   view's part of a project's record (`resolver.project.resolved`)
+    <state>/remembered/<key>       five lines: view, interpreter, what a person is told, the view's
+                                   part of a project's record (`resolver.project.resolved`), and
+                                   what was agreed to when it was made (`resolver.project.trust`)
 
 Two keys lead to a view: one with the project's place, and one without it where the view is the
 same at every place (a lock, and nothing that is built or lies in the project). Whoever reads an
@@ -33,7 +34,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-FORMAT = "view 3"
+FORMAT = "view 4"
 """Part of every key and fingerprint: raised where the same bytes shall give another view."""
 
 MOST_KEPT = 2000
@@ -48,7 +49,7 @@ READ = (*MARKS, ".python-version", "setup.py", "setup.cfg")
 
 _HEX = frozenset("0123456789abcdef")
 _KEY_SIZE = 32
-_LINES = 4
+_LINES = 5
 
 
 class Situation:
@@ -69,16 +70,17 @@ class Situation:
 class Entry:
     """What `up` came to: the view, its interpreter's path, "3 distributions, Python 3.11".
 
-    `made` is the view as a project's record has it, in JSON.
+    `made` is the view as a project's record has it, `choices` what was agreed to, both in JSON.
     """
 
-    __slots__ = ("executable", "made", "said", "view")
+    __slots__ = ("choices", "executable", "made", "said", "view")
 
-    def __init__(self, view: str, executable: str, said: str, made: str) -> None:
+    def __init__(self, view: str, executable: str, said: str, made: str, choices: str) -> None:
         self.view = view
         self.executable = executable
         self.said = said
         self.made = made
+        self.choices = choices
 
 
 def situation(
@@ -129,7 +131,7 @@ def recall(state: str, key: str) -> Entry | None:
 
 def remember(state: str, keys: Iterable[str], entry: Entry) -> None:
     """Keep an entry under each of these keys; `PkgviewError` where that cannot be written."""
-    lines = (entry.view, entry.executable, entry.said, entry.made, "")
+    lines = (entry.view, entry.executable, entry.said, entry.made, entry.choices, "")
     if any("\n" in line for line in lines):
         return  # a path with a line's end in it
     data = "\n".join(lines).encode("utf-8", "surrogateescape")
@@ -140,7 +142,8 @@ def remember(state: str, keys: Iterable[str], entry: Entry) -> None:
             os.unlink(os.path.join(directory, name))
     for key in keys:
         found = recall(state, key)
-        if found is None or (found.view, found.made) != (entry.view, entry.made):
+        made = (entry.view, entry.made, entry.choices)
+        if found is None or (found.view, found.made, found.choices) != made:
             write_atomically(os.path.join(directory, key), data)
 
 
@@ -150,7 +153,7 @@ def replace(state: str, old: str, new: str) -> None:
         entry = recall(state, key)
         if entry is not None and entry.view == old:
             made = entry.made.replace(old, new)
-            remember(state, [key], Entry(new, entry.executable, entry.said, made))
+            remember(state, [key], Entry(new, entry.executable, entry.said, made, entry.choices))
 
 
 def forget(state: str, views: Collection[str]) -> None:

@@ -32,6 +32,8 @@ LONGEST = 4096
 _TEXTS = ("exe", "python", "script", "module", "cwd", "view", "project")
 """Fields of `Caller` that a deputy may fill, besides `program`, `command` and `runs_from`."""
 
+_FLAGS = ("is_interpreter", "runs_script", "imports_here", "started_here", "by_path")
+
 DIGEST = 16
 
 
@@ -39,13 +41,14 @@ class PathAnswer(NamedTuple):
     """Where a path leads: `root` is the project's, None where there is none.
 
     `refused`: its user may not act on it; `unreadable`: it cannot be understood. Why, only that
-    user is told, by `pkgview up`.
+    user is told, by `pkgview up`. `agreed`: that user has said yes to it.
     """
 
     root: str | None = None
     view: ViewId | None = None
     refused: bool = False
     unreadable: bool = False
+    agreed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,7 @@ def write(answer: Answer) -> dict[str, Any]:
         return {}
     return {
         **{name: getattr(seen, name) for name in _TEXTS},
-        "is_interpreter": seen.is_interpreter,
+        **{name: getattr(seen, name) for name in _FLAGS},
         "program": seen.program,
         "command": seen.command.hex(),
         "runs_from": seen.runs_from,
@@ -97,12 +100,12 @@ def read(said: object, who: Identity) -> Answer:
         raise ValueError("command is no digest")
     seen = Caller(
         identity=who,
-        is_interpreter=_flag(said, "is_interpreter"),
         command=command,
         program=(_text(said, "program") or "")[:MOST_SHOWN],
         runs_from=_view(said, "runs_from"),
     )
     seen = replace(seen, **{name: _text(said, name) for name in _TEXTS})  # type: ignore[arg-type]
+    seen = replace(seen, **{name: _flag(said, name) for name in _FLAGS})  # type: ignore[arg-type]
     paths = {seen.cwd, seen.project} - {None}
     return Answer(
         seen=seen,
@@ -128,6 +131,7 @@ def _told(said: object) -> PathAnswer:
         view=_view(said, "view"),
         refused=_flag(said, "refused"),
         unreadable=_flag(said, "unreadable"),
+        agreed=_flag(said, "agreed"),
     )
 
 
@@ -205,4 +209,5 @@ def _candidate(told: PathAnswer | None) -> Candidate | None:
         if told is not None and told.unreadable:
             raise PkgviewError("it belongs to a project that cannot be read")
         return None
-    return Candidate(told.root, "its user may not act on it" if told.refused else "")
+    refused = "its user may not act on it" if told.refused else ""
+    return Candidate(told.root, refused, agreed=told.agreed)

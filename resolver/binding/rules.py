@@ -76,11 +76,13 @@ class Candidate(NamedTuple):
     """A project that a path belongs to; `refused` says why it must not count ("" if it may).
 
     `told`: whether its program is told so. `root` is the path itself where nothing was looked at.
+    `agreed`: its user has said yes to it once (`resolver.project.trust`).
     """
 
     root: str
     refused: str = ""
     told: bool = True
+    agreed: bool = True
 
 
 class BindingState(Protocol):
@@ -283,9 +285,17 @@ def _script(caller: Caller, state: BindingState) -> Finding:
 
 
 def _cwd(caller: Caller, state: BindingState) -> Finding:
-    """Rule 5: the project of the directory it is in."""
+    """Rule 5: the project of the directory it is in.
+
+    Where a program was started says little about whose code it wants. An interpreter with a script
+    imports from the script's place, as Python itself has it, and its directory says nothing. All
+    others get what is around them if their user has said yes to that; without a yes only who was
+    started as the mount's own Python, by its path, and imports from its working directory anyway.
+    """
     if caller.cwd is None:
         return Finding(rule=Rule.CWD, said="its working directory cannot be seen, or is a view's")
+    if caller.runs_script:
+        return Finding(rule=Rule.CWD, said="it runs a script, whose place counts instead")
     return _project(Rule.CWD, caller, state, caller.cwd, "its working directory")
 
 
@@ -294,6 +304,7 @@ def _project(rule: Rule, caller: Caller, state: BindingState, path: str, why: st
     if caller.uid is None:
         return Finding(rule=rule, said="its user is not known")
     ask = state.script_project if rule is Rule.SCRIPT else state.project_of
+    here = caller.started_here and caller.by_path and caller.imports_here
     try:
         found = ask(path, caller.uid)
     except PkgviewError as error:
@@ -304,6 +315,9 @@ def _project(rule: Rule, caller: Caller, state: BindingState, path: str, why: st
     if found.refused:
         note = f"{found.root} was passed over: {found.refused}"
         return Finding(rule=rule, skipped=(note,), refused=found if found.told else None)
+    if rule is Rule.CWD and not found.agreed and not here:
+        note = f"{found.root} was passed over: its user has not said yes to it"
+        return Finding(rule=rule, skipped=(note,), refused=found if caller.started_here else None)
     view = state.view_of(found.root, caller.python)
     binding = Binding(rule=rule, view=view, project=found.root, why=f"{why}: {_shown(path)}")
     return Finding(rule=rule, binding=binding)

@@ -46,14 +46,19 @@ class Runs(enum.Enum):
 
 
 class Command(NamedTuple):
-    """The script's path, the module's name or the code; b"" for the others."""
+    """The script's path, the module's name or the code; b"" for the others.
+
+    `safe_path`: it was told (-P, -I) not to import from where it is.
+    """
 
     kind: Runs
     value: bytes = b""
+    safe_path: bool = False
 
 
 # Python/getopt.c and Python/initconfig.c, the same from 3.11 to 3.14.
 _FLAGS = frozenset(b"bBdEiIOPqRsStuvx")
+_SAFE = frozenset(b"IP")
 _WITH_ARGUMENT = frozenset(b"WX")
 _CHECKS = ([b"default"], [b"always"], [b"never"])
 
@@ -63,7 +68,7 @@ def parse_command(argv: Sequence[bytes]) -> Command:  # noqa: C901, PLR0911, PLR
 
     NOTHING where Python only prints (-h, -V) or refuses the command line.
     """
-    at = 1
+    at, safe = 1, False
     while at < len(argv):
         word = argv[at]
         if word in (b"", b"-") or not word.startswith(b"-"):
@@ -77,6 +82,7 @@ def parse_command(argv: Sequence[bytes]) -> Command:  # noqa: C901, PLR0911, PLR
         while rest:
             option, rest = rest[0], rest[1:]
             if option in _FLAGS:
+                safe = safe or option in _SAFE
                 continue
             if option == ord("-"):  # also in the middle of a word: -B-check-hash-based-pycs
                 if rest != b"check-hash-based-pycs" or [*argv[at : at + 1]] not in _CHECKS:
@@ -91,10 +97,10 @@ def parse_command(argv: Sequence[bytes]) -> Command:  # noqa: C901, PLR0911, PLR
                 rest = argv[at]
                 at += 1
             if option == ord("c"):
-                return Command(Runs.CODE, rest)
+                return Command(Runs.CODE, rest, safe)
             if option == ord("m"):
-                return Command(Runs.MODULE, rest)
+                return Command(Runs.MODULE, rest, safe)
             break
     if at >= len(argv) or argv[at] == b"-":
-        return Command(Runs.STDIN)
-    return Command(Runs.SCRIPT, argv[at]) if argv[at] else Command(Runs.NOTHING)
+        return Command(Runs.STDIN, b"", safe)
+    return Command(Runs.SCRIPT, argv[at], safe) if argv[at] else Command(Runs.NOTHING)

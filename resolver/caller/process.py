@@ -55,7 +55,7 @@ MOST_PATH_ENTRIES = 64
 MOST_SHOWN = 160
 """Bytes of a command line that are kept for people to read."""
 
-_WANTED = frozenset((b"PKGVIEW_PROJECT", b"PKGVIEW_VIEW", b"PATH", b"PWD"))
+_WANTED = frozenset((b"PKGVIEW_PROJECT", b"PKGVIEW_VIEW", b"PATH", b"PWD", b"PYTHONSAFEPATH"))
 
 
 class Ancestor(NamedTuple):
@@ -82,8 +82,11 @@ class Caller:
     links, outside of the mount, and as this daemon sees them. `view` is PKGVIEW_VIEW, and `project`
     PKGVIEW_PROJECT, both as given. `runs_from` is the view whose interpreter, console script or
     program this process is. `command` is a digest of its arguments, `program` their beginning for
-    people to read, or the executable. `images` tells which programs its ancestors are
-    now, one by one; it is empty where that is not known.
+    people to read, or the executable. `runs_script`: an interpreter was given one outside of the
+    mount, whether or not it could be found; `imports_here`: it imports from its working directory,
+    by Python's own rules; `started_here`: it was started as a program in the mount, and `by_path`:
+    by a path, so that nobody's PATH chose it. `images` tells which programs its ancestors are now,
+    one by one; it is empty where that is not known.
     """
 
     identity: Identity
@@ -96,6 +99,10 @@ class Caller:
     command: bytes = b""
     program: str = ""
     runs_from: ViewId | None = None
+    runs_script: bool = False
+    imports_here: bool = False
+    started_here: bool = False
+    by_path: bool = False
     cwd: str | None = None
     view: str | None = None
     project: str | None = None
@@ -160,12 +167,24 @@ def observe(
     bases = tuple(base for base in (cwd, variables.get("PWD", "")) if base and base[0] == "/")
     script: Followed | None = None
     module: str | None = None
+    runs_script = imports_here = False
     if interpreter and not borrowed:
         command = parse_command(argv)
+        isolated = command.safe_path or bool(variables.get("PYTHONSAFEPATH"))
+        imports_here = command.kind is not Runs.SCRIPT and not isolated
         if command.kind is Runs.SCRIPT:
             script = there.follow_first(os.fsdecode(command.value), bases)
+            # A command of the mount's has no place of its own: it is whoever's `current` shows it.
+            runs_script = not isinstance(script, Inside)
         elif command.kind is Runs.MODULE:
             module = os.fsdecode(command.value)
+    started = (
+        ()
+        if borrowed
+        else _started(
+            exe, argv if interpreter else (), bases, variables.get("PATH", ""), there, script
+        )
+    )
     return Caller(
         identity=who,
         uid=status.account.uid if status else None,
@@ -176,11 +195,11 @@ def observe(
         module=module,
         command=hashlib.blake2b(b"\0".join(argv), digest_size=16).digest() if argv else b"",
         program=os.fsdecode(b" ".join(argv)[:MOST_SHOWN]) or exe or "",
-        runs_from=None
-        if borrowed
-        else _runs_from(
-            exe, argv if interpreter else (), bases, variables.get("PATH", ""), there, script
-        ),
+        runs_from=next((inside.view for inside in started if inside.view), None),
+        runs_script=runs_script,
+        imports_here=imports_here,
+        started_here=bool(started),
+        by_path=bool(argv) and b"/" in argv[0],
         cwd=there.outside(cwd) if cwd else None,
         view=variables.get("PKGVIEW_VIEW"),
         project=variables.get("PKGVIEW_PROJECT"),
@@ -332,22 +351,20 @@ class _Paths:
         return os.path.samestat(ours, theirs)
 
 
-def _runs_from(  # noqa: PLR0913, PLR0917 - what it says, all read by its one caller
+def _started(  # noqa: PLR0913, PLR0917 - what it says, all read by its one caller
     exe: str | None,
     argv: Sequence[bytes],
     bases: Sequence[str],
     search: str,
     there: _Paths,
     script: Followed | None,
-) -> ViewId | None:
-    """The view that a program was started from: by its executable, its `python`, or its script.
+) -> tuple[Inside, ...]:
+    """Where in the mount a program was started: by its executable, its `python`, or its script.
 
     A view's `python` is a link, so the kernel shows the real one as executable, and only
     `argv[0]` still says which name was used; a bare name is looked up on PATH, as Python does.
     """
-    if isinstance(script, Inside) and script.view:
-        return script.view
-    candidates: list[Followed | None] = []
+    candidates: list[Followed | None] = [script]
     if exe:
         candidates.append(there.inside(exe))
     if argv and b"/" in argv[0]:
@@ -359,9 +376,7 @@ def _runs_from(  # noqa: PLR0913, PLR0917 - what it says, all read by its one ca
             if found:
                 candidates.append(found)
                 break
-    return next(
-        (where.view for where in candidates if isinstance(where, Inside) and where.view), None
-    )
+    return tuple(where for where in candidates if isinstance(where, Inside))
 
 
 @functools.cache

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from resolver.project.project import fingerprint
+from resolver.project.resolved import FORMAT, identity_text
 
 if TYPE_CHECKING:
     from resolver.project.project import Project
@@ -48,9 +49,15 @@ class Freshness:
     def is_stale(self, project: Project, view: ResolvedView) -> bool:
         """Whether the project's inputs are others than those that its view was made from.
 
-        False where it is not known what the view was made from. `PkgviewError` where an input
-        cannot be read.
+        False where it is not known what the view was made from. Views of earlier versions count as
+        such: what their archives came from was not kept; and so do those that believe a store which
+        another directory at this place has brought. `PkgviewError` where an input cannot be
+        read.
         """
+        if view.format != FORMAT or (
+            view.word_of and view.word_of != identity_text(project.directory)
+        ):
+            return True
         return bool(view.inputs) and view.inputs != self.fingerprint(project)
 
     def fingerprint(self, project: Project) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.atomic import write_atomically
 from resolver.naming import project_key, project_record
+from resolver.ownership import identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,10 @@ PYTHON = "python"
 
 _VIEW = re.compile(r"[0-9a-f]{32}")
 
+FORMAT = 1
+"""Of a view's part of a record. Those before it do not say (0), and may hold archives that the
+store took by a project's word: they are made anew."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedView:
@@ -33,7 +38,9 @@ class ResolvedView:
     `fingerprint` is that of all it follows from; `inputs` that of the project's inputs alone ("":
     not known), which tells whether they have changed since; `extras` and `groups` are those that
     were asked for besides. `unbuilt`: the project itself is in it as its files say, because nothing
-    could be built.
+    could be built. `format`: what was known of its archives when it was made. `word_of`
+    says which directory's own store is believed in it ("": none), as `identity_text` does: another
+    one in its place has said nothing of the kind.
     """
 
     kind: str
@@ -44,15 +51,26 @@ class ResolvedView:
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     unbuilt: bool = False
+    format: int = FORMAT
+    word_of: str = ""
 
     def __post_init__(self) -> None:
         """`ValueError` for what no `up` has written: the fields come from a file."""
         fields = (
-            *(self.kind, self.variant, self.view, self.fingerprint, self.inputs),
+            *(self.kind, self.variant, self.view, self.fingerprint, self.inputs, self.word_of),
             *(*self.extras, *self.groups),
         )
-        if not all(isinstance(text, str) for text in fields) or not _VIEW.fullmatch(self.view):
+        texts = all(isinstance(text, str) for text in fields) and type(self.format) is int
+        if not texts or not _VIEW.fullmatch(self.view):
             raise ValueError(f"{fields} is no view of a project")
+
+
+def identity_text(directory: Path) -> str:
+    """Which directory that is now (`ownership.identity`), "" where there is none any more."""
+    try:
+        return " ".join(map(str, identity(directory)))
+    except OSError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +128,16 @@ def load_key(projects: Path, key: str) -> Resolved | None:
     return Resolved(root=root, views=views) if isinstance(root, str) else None
 
 
-def _view(*, extras: Sequence[str] = (), groups: Sequence[str] = (), **fields: Any) -> ResolvedView:  # noqa: ANN401 - from a file
+def _view(
+    *,
+    extras: Sequence[str] = (),
+    groups: Sequence[str] = (),
+    format: int = 0,  # noqa: A002 - the field's name
+    **fields: Any,  # noqa: ANN401 - from a file
+) -> ResolvedView:
     if "python" in fields:  # as it was written before there were other kinds
         fields = {"kind": PYTHON, "variant": fields.pop("python"), **fields}
-    return ResolvedView(extras=tuple(extras), groups=tuple(groups), **fields)
+    return ResolvedView(extras=tuple(extras), groups=tuple(groups), format=format, **fields)
 
 
 def save(projects: Path, resolved: Resolved) -> None:

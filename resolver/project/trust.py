@@ -1,25 +1,39 @@
-"""Projects that a user trusts although they are not the user's alone.
+"""What a user has said of projects: that one may be used, and what it may do by its own choosing.
 
-`trust_faults` says what speaks against a project: files of other users, or that others may write
-to. Such a project never counts by itself; `pkgview trust` writes down that it may, with what is
-known of it then. Two things end that: it is not the same directory any more, or *more* speaks
-against it than then (another owner, a directory that everybody may write to). What was
-known is the kind of fault and who, not the file: a shared checkout gets new files all the time.
+A directory that somebody cloned is a stranger's, though its files belong to the user. Two things
+are asked of it, and each is said once, by `pkgview trust`, or by any command that is for that
+project (`up`, `run`, `shell`, `lock`, `bind`), since who types it means it:
 
-Kept in `<state>/trusted.json`, which only its user can write, so it says something about that
-user's processes and nobody else's.
+* **Whose files are they.** `trust_faults` says what speaks against a project: files of other users,
+  or that others may write to. Such a project never counts by itself; only `pkgview trust` writes
+  down that it may. Two things end that: it is not the same directory any more, or *more* speaks
+  against it than then. What was known is the kind of fault and who, not the file: a shared
+  checkout gets new files all the time.
+* **Whose idea was it** (`is_agreed`, `not_agreed`). Before a yes, a project's directory decides
+  nothing for a program that merely starts in it, and nothing is done that the project has chosen
+  itself (`resolver.python.choices`). What was agreed to is that list: when it grows, the question
+  comes again.
+
+Kept as `<state>/trusted/<project>.json`, which only its user can write, so it says something about
+that user's processes and nobody else's. A directory is known by its inode, the inode's generation
+(numbers come round again at once where something is removed) and its owner. Not by its device: on
+btrfs, on NFS and behind LVM that is another number after the next boot.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from resolver.atomic import Alone, write_atomically
 from resolver.errors import PkgviewError
-from resolver.project.project import trust_faults
+from resolver.naming import project_key, trust_record
+from resolver.ownership import identity
+from resolver.project import resolved
+from resolver.project.project import fingerprint, trust_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,38 +42,40 @@ if TYPE_CHECKING:
     from resolver.ownership import Fault
     from resolver.project.project import Project
 
-FORMAT = 1
-
 _FORGIVABLE = frozenset({"owner", "group", "everybody"})
 """What cannot even be looked at is nothing that anybody could have agreed to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trusted:
-    """One project that may be used: which directory it was, and what spoke against it.
+    """What was said of one project: which directory it was, and what of it is known and agreed to.
 
-    `root` is the project's, a directory or a script; `device`, `inode` and `owner` are those of its
-    directory. `faults` are (kind, who), as in `Fault`.
+    `root` is the project's, a directory or a script; `directory` is its directory's `identity`.
+    `faults` are (kind, who), as in `Fault`, `choices` as in `own_choices`. Not `agreed`: it was
+    taken back, or is from a version that asked for the faults only.
     """
 
     root: str
-    device: int
-    inode: int
-    owner: int
-    faults: frozenset[tuple[str, int]]
+    directory: tuple[int, int, int]
+    faults: frozenset[tuple[str, int]] = frozenset()
+    choices: frozenset[str] = frozenset()
+    agreed: bool = True
 
     def __post_init__(self) -> None:
-        """`TypeError` for what `allow` has not written: the fields come from a file."""
-        numbers = (self.device, self.inode, self.owner, *(who for _, who in self.faults))
-        texts = (self.root, *(kind for kind, _ in self.faults))
-        if not all(type(number) is int for number in numbers) or not all(
-            isinstance(text, str) for text in texts
+        """`TypeError` for what was never written: the fields come from a file."""
+        numbers = (*self.directory, *(who for _, who in self.faults))
+        texts = (self.root, *(kind for kind, _ in self.faults), *self.choices)
+        right = len(self.directory) == 3 and type(self.agreed) is bool  # noqa: PLR2004 - as declared
+        if (
+            not right
+            or not all(type(number) is int for number in numbers)
+            or not all(isinstance(text, str) for text in texts)
         ):
             raise TypeError(f"{self} is no trusted project")
 
 
 def problem(project: Project, uid: int, state: Path) -> str | None:
-    """Why a process of user `uid` must not act on this project, or None.
+    """Why a process of user `uid` must not act on this project, or None: whose files they are.
 
     `state` is that of this process's user, whose word counts for this user's processes only.
     """
@@ -68,8 +84,8 @@ def problem(project: Project, uid: int, state: Path) -> str | None:
         return None
     if uid != os.geteuid():
         return faults[0].said
-    trusted = load(state).get(str(project.root))
-    if trusted is None:
+    trusted = of(str(project.root), state)
+    if trusted is None or not trusted.faults:
         return faults[0].said
     return objection(project, trusted, faults)
 
@@ -77,15 +93,15 @@ def problem(project: Project, uid: int, state: Path) -> str | None:
 def objection(project: Project, trusted: Trusted, faults: Iterable[Fault]) -> str | None:
     """Why what was said of a project once does not hold any more, or None."""
     try:
-        found = project.directory.stat()
+        found = identity(project.directory)
     except OSError as error:
         return f"{project.directory} cannot be examined: {error.strerror}"
-    if found.st_uid != trusted.owner:
+    if found[2] != trusted.directory[2]:
         return (
-            f"{project.directory} belonged to user {trusted.owner} when it was trusted, "
-            f"now to user {found.st_uid}"
+            f"{project.directory} belonged to user {trusted.directory[2]} when it was trusted, "
+            f"now to user {found[2]}"
         )
-    if (found.st_dev, found.st_ino) != (trusted.device, trusted.inode):
+    if found != trusted.directory:
         return f"{project.directory} is not the directory any more that was trusted"
     known = trusted.faults
     # A group is no more than everybody.
@@ -98,8 +114,68 @@ def objection(project: Project, trusted: Trusted, faults: Iterable[Fault]) -> st
     return next(worse, None)
 
 
-def allow(project: Project, uid: int, state: Path) -> Trusted | None:
-    """Trust a project from now on; None where nothing speaks against it, and nothing is kept.
+def is_agreed(project: Project, state: Path) -> bool:
+    """Whether the user of that state has said yes to what is at this place now."""
+    return _agreed(project, state) is not None
+
+
+def not_agreed(project: Project, state: Path, choices: frozenset[str]) -> frozenset[str]:
+    """Those of a project's own choices that its user has not said yes to."""
+    if not choices:
+        return choices
+    trusted = _agreed(project, state)
+    if trusted is None:
+        return choices
+    if trusted is _OF_BEFORE:
+        # By what it was when the user last had its view made.
+        record = resolved.load(state / "projects", str(project.root))
+        now = fingerprint(project)
+        return frozenset() if any(view.inputs == now for view in record.views) else choices
+    return choices - trusted.choices
+
+
+def _agreed(project: Project, state: Path) -> Trusted | None:
+    root = str(project.root)
+    trusted = of(root, state)
+    if trusted is not None:
+        try:
+            same = identity(project.directory) == trusted.directory
+        except OSError:
+            return None
+        return trusted if same and trusted.agreed else None
+    # Whoever ran `up` before there was this question has answered it.
+    record = resolved.load(state / "projects", root)
+    return _OF_BEFORE if any(view.format == 0 for view in record.views) else None
+
+
+_OF_BEFORE = Trusted(root="", directory=(0, 0, 0))
+"""Stands for a word that was given before words were kept."""
+
+
+def agreed_choices(project: Project, state: Path) -> frozenset[str]:
+    """What its user has said yes to."""
+    trusted = _agreed(project, state)
+    return frozenset() if trusted is None else trusted.choices
+
+
+def agree(project: Project, state: Path, choices: frozenset[str]) -> Trusted:
+    """Say yes to a project and to these choices; what was said of its faults stays as it is.
+
+    `PkgviewError` where it cannot be written down, `OSError` where the directory is gone.
+    """
+    root = str(project.root)
+    given = Trusted(root=root, directory=identity(project.directory), choices=choices)
+    with Alone(state):
+        before = of(root, state)
+        if before is not None and before.directory == given.directory:
+            given = replace(given, faults=before.faults)
+        if given != before:
+            _save(state, given)
+    return given
+
+
+def allow(project: Project, uid: int, state: Path, choices: frozenset[str]) -> Trusted:
+    """Say yes to a project, to these choices, and to what speaks against it now.
 
     `PkgviewError` where it cannot be examined or written down.
     """
@@ -107,51 +183,106 @@ def allow(project: Project, uid: int, state: Path) -> Trusted | None:
     unseen = next((fault for fault in faults if fault.kind not in _FORGIVABLE), None)
     if unseen is not None:
         raise PkgviewError(unseen.said, remedy="Trust only what you can look at.")
-    if not faults:
-        return None
-    found = project.directory.stat()
     trusted = Trusted(
         root=str(project.root),
-        device=found.st_dev,
-        inode=found.st_ino,
-        owner=found.st_uid,
+        directory=identity(project.directory),
         faults=frozenset((fault.kind, fault.who) for fault in faults),
+        choices=choices,
     )
     with Alone(state):
-        _save(state, {**load(state), trusted.root: trusted})
+        _save(state, trusted)
     return trusted
 
 
 def revoke(root: str, state: Path) -> bool:
-    """Trust a project no longer; whether it was."""
+    """Take back what was said of a project; whether anything was.
+
+    That it was taken back is kept: a view that an earlier version made would count as a yes.
+    """
     with Alone(state):
-        known = load(state)
-        if root not in known:
+        known = of(root, state)
+        before = any(one.format == 0 for one in resolved.load(state / "projects", root).views)
+        if known is None and not before:
             return False
-        del known[root]
-        _save(state, known)
+        if known is not None and not known.agreed and not known.faults:
+            return False
+        _save(state, Trusted(root=root, directory=(0, 0, 0), agreed=False))
     return True
 
 
 def load(state: Path) -> dict[str, Trusted]:
-    """All that is trusted, by root. A damaged file trusts nobody, and is written anew."""
+    """All that something was said of, by root. A damaged file says nothing."""
+    found = (_read(path) for path in sorted((state / "trusted").glob("*.json")))
+    kept = {one.root: one for one in found if one is not None}
+    return {
+        root: one for root, one in (_of_former(state) | kept).items() if one.agreed or one.faults
+    }
+
+
+def of(root: str, state: Path) -> Trusted | None:
+    """What was said of the project at `root`; a few microseconds where nothing was."""
+    path = state / "trusted" / f"{project_key(root)}.json"
+    found = _read(path)
+    if found is None and not os.path.lexists(path):
+        return _of_former(state).get(root)
+    return found if found is not None and found.root == root else None
+
+
+def _read(path: Path) -> Trusted | None:
     try:
-        fields = json.loads((state / "trusted.json").read_bytes())
-        if fields["format"] != FORMAT:
-            return {}
-        found = map(_read, fields["projects"])
-        return {one.root: one for one in found}
+        with open(path, "rb") as file:  # noqa: PTH123 - as programs start, and twice as fast
+            fields: dict[str, Any] = json.loads(file.read())
+        return Trusted(
+            root=fields["root"],
+            directory=tuple(fields["directory"]),
+            faults=frozenset((kind, who) for kind, who in fields["faults"]),
+            choices=frozenset(fields["choices"]),
+            agreed=fields["agreed"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _of_former(state: Path) -> dict[str, Trusted]:
+    """What earlier versions kept in one file. They knew devices, and no generations."""
+    try:
+        data = (state / "trusted.json").read_bytes()
+    except OSError:
+        return {}
+    try:
+        projects = json.loads(data)["projects"]
+        found = {}
+        for fields in projects:
+            root = fields["root"]
+            found[root] = Trusted(
+                root=root,
+                directory=(fields["inode"], _generation(root), fields["owner"]),
+                faults=frozenset((kind, who) for kind, who in fields["faults"]),
+            )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
+    return found
 
 
-def _read(entry: Any) -> Trusted:  # noqa: ANN401 - from a file
-    fields = dict(entry)
-    faults = frozenset((kind, who) for kind, who in fields.pop("faults"))
-    return Trusted(faults=faults, **fields)
+def _generation(root: str) -> int:
+    for directory in (root, os.path.dirname(root)):  # noqa: PTH120 - a script's is its directory's
+        with suppress(OSError):
+            if os.path.isdir(directory):  # noqa: PTH112 - the same
+                return identity(directory)[1]
+    return 0
 
 
-def _save(state: Path, known: dict[str, Trusted]) -> None:
-    projects = [{**asdict(one), "faults": sorted(one.faults)} for one in known.values()]
-    data = json.dumps({"format": FORMAT, "projects": projects}, indent=1).encode()
-    write_atomically(state / "trusted.json", data)
+def _save(state: Path, one: Trusted) -> None:
+    data = trust_record(
+        json.dumps(one.root),
+        one.directory,
+        json.dumps(sorted(one.faults)),
+        choices_json(one.choices),
+        agreed=one.agreed,
+    )
+    write_atomically(state / "trusted" / f"{project_key(one.root)}.json", data)
+
+
+def choices_json(choices: Iterable[str]) -> str:
+    """As they stand in the file, on one line."""
+    return json.dumps(sorted(choices))

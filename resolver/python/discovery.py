@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
-from resolver.onpath import first_python, is_shims, may_run, pythons
+from resolver.onpath import first_python, may_run, pythons
+from resolver.python.installed import (
+    directories,
+    named_installation,
+    pyenv_versions,
+    without_projects,
+)
 from resolver.python.interpreter import OLDEST, inspect, recalled
 
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ def find_interpreter(
     state: Path,
     *,
     environ: Mapping[str, str] | None = None,
+    lookup: bool = False,
 ) -> Interpreter:
     """The interpreter for a project.
 
@@ -37,10 +44,17 @@ def find_interpreter(
     "3.12.1", "cp312", "3.13t"), `[tool.pkgview] python`, `.python-version`. Otherwise it is the
     first on PATH, then of pyenv's, that fits `requires-python`: `python3`, then pythonX.Y from
     the newest to the oldest.
+
+    With `lookup` nobody has asked for it: whatever the project's files say, only Pythons are run
+    that its user or root has installed (`resolver.python.installed`), outside of all projects.
     """
     env = os.environ if environ is None else environ
+    if lookup:
+        env = without_projects(env, project)
     required = project.requires_python if project else None
-    for asked, origin in _asked(project, request):
+    for said, origin in _asked(project, request):
+        by_project = lookup and not request
+        asked = named_installation(said, origin, project, env) if by_project else said
         found = _find(asked, origin, project, state, env)
         if required and not fits(found, required):
             raise PkgviewError(
@@ -101,7 +115,7 @@ def _find(
         return inspect(_at_path(base / Path(asked).expanduser(), origin), state)
     if numbers := _REQUEST.fullmatch(asked):
         return _of_version(numbers, origin, state, env)
-    for directory in _directories(env):
+    for directory in directories(env):
         if may_run(path := directory / asked):
             return inspect(path, state)
     raise PkgviewError(
@@ -182,19 +196,12 @@ def _within(version: tuple[int, ...], clause: re.Match[str]) -> bool:
     return version >= bound if clause[1] == ">=" else version < bound
 
 
-def _directories(env: Mapping[str, str]) -> list[Path]:
-    """PATH, absolute directories only, those of shims left out."""
-    given = env.get("PATH", os.defpath).split(os.pathsep)
-    paths = [Path(directory) for directory in given if directory.startswith("/")]
-    return list(dict.fromkeys(path for path in paths if not is_shims(path)))
-
-
 def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
     """Interpreters to try, cheap and usual ones first."""
     yield from map(Path, pythons(env))
     named = re.compile(r"python3\.(\d+)t?")
     numbered: list[tuple[int, int, Path]] = []
-    for order, directory in enumerate((*_directories(env), *_pyenv_versions(env))):
+    for order, directory in enumerate((*directories(env), *pyenv_versions(env))):
         with suppress(OSError):
             numbered += [
                 (-int(match[1]), order, directory / match[0])
@@ -202,21 +209,3 @@ def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
                 if match
             ]
     yield from (path for _, _, path in sorted(numbered))
-
-
-def _pyenv_roots(env: Mapping[str, str]) -> Iterator[Path]:
-    if env.get("PYENV_ROOT", "").startswith("/"):
-        yield Path(env["PYENV_ROOT"])
-    for text in env.get("PATH", "").split(os.pathsep):
-        if text.startswith("/") and is_shims(Path(text)):
-            yield Path(text).parent
-    if env.get("HOME", "").startswith("/"):
-        yield Path(env["HOME"]) / ".pyenv"
-
-
-def _pyenv_versions(env: Mapping[str, str]) -> Iterator[Path]:
-    for root in dict.fromkeys(_pyenv_roots(env)):
-        with suppress(OSError):
-            yield from (
-                root / "versions" / version / "bin" for version in os.listdir(root / "versions")
-            )

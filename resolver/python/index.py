@@ -117,6 +117,32 @@ def uv_environment(
     return added
 
 
+def user_indexes(environ: Mapping[str, str] | None = None) -> frozenset[str]:
+    """Below which addresses the packages of the user's own indexes lie.
+
+    The files of an index are beside it or below: `https://host/repository/` for
+    `https://host/repository/simple`. By what the user and root have set, not what a project says.
+    """
+    env = dict(os.environ if environ is None else environ)
+    env |= uv_environment(None, env)
+    found = set()
+    for index in _named_indexes(env, None):
+        url = index.get("url")
+        if isinstance(url, str) and "://" in url:
+            scheme, _, rest = url.partition("://")
+            host, slash, path = rest.partition("/")
+            above = path.rstrip("/").rpartition("/")[0]
+            place = f"{scheme.lower()}://{host.rpartition('@')[2].lower()}/"
+            found.add(f"{place}{above}/" if slash and above else place)
+    return frozenset(found)
+
+
+def user_index_names(environ: Mapping[str, str]) -> frozenset[str]:
+    """The names that the user's and root's own settings give to indexes."""
+    named = (index.get("name") for index in _named_indexes(environ, None))
+    return frozenset(name for name in named if isinstance(name, str))
+
+
 def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """What pip is set to, as `pip config list` merges them: long option names to their text.
 
@@ -152,21 +178,8 @@ def download_settings(
     """What our own downloads need, from the same sources that uv gets."""
     env = dict(os.environ if environ is None else environ)
     env |= uv_environment(directory, env)
-    named: list[dict[str, Any]] = []
-    for table in _uv_tables(env, directory):
-        indexes = table.get("index", [])
-        named += [one for one in indexes if isinstance(one, dict)] if _is_list(indexes) else []
-        for key in ("index-url", "extra-index-url"):
-            value = table.get(key, [])
-            texts = value if _is_list(value) else [value]
-            named += [{"url": text} for text in texts if isinstance(text, str)]
-    for variable in _UV_INDEX_VARIABLES[:4]:
-        for word in env.get(variable, "").split():
-            name, equals, url = word.partition("=")
-            known = bool(equals) and "/" not in name
-            named.append({"name": name, "url": url} if known else {"url": word})
     credentials: dict[str, Credential] = {}
-    for index in named:
+    for index in _named_indexes(env, directory):
         credentials |= _index_credential(index, env)
     bundle, directories, client = map(env.get, ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"))
     no_proxy = env.get("NO_PROXY") or env.get("no_proxy") or ""
@@ -181,6 +194,24 @@ def download_settings(
         insecure_hosts=frozenset(env.get("UV_INSECURE_HOST", "").replace(",", " ").split()),
         timeout=float(_seconds(env.get("UV_HTTP_TIMEOUT", "")) or 60),
     )
+
+
+def _named_indexes(env: Mapping[str, str], directory: Path | None) -> list[dict[str, Any]]:
+    """Every index that the settings name, `url` and perhaps `name`, uv's tables first."""
+    named: list[dict[str, Any]] = []
+    for table in _uv_tables(env, directory):
+        indexes = table.get("index", [])
+        named += [one for one in indexes if isinstance(one, dict)] if _is_list(indexes) else []
+        for key in ("index-url", "extra-index-url"):
+            value = table.get(key, [])
+            texts = value if _is_list(value) else [value]
+            named += [{"url": text} for text in texts if isinstance(text, str)]
+    for variable in _UV_INDEX_VARIABLES[:4]:
+        for word in env.get(variable, "").split():
+            name, equals, url = word.partition("=")
+            known = bool(equals) and "/" not in name
+            named.append({"name": name, "url": url} if known else {"url": word})
+    return named
 
 
 def _pip_files(env: Mapping[str, str]) -> Iterator[Path]:

@@ -78,11 +78,11 @@ def requirement_files(start: Path) -> RequirementFiles:
             )
         if named.place and not named.path.exists():
             raise PkgviewError(
-                f"{named.place} names {named.path}, which does not exist",
+                f"{named.place} names {named.said}, which does not exist",
                 remedy="Create that file, or take the line out.",
             )
         files.append(named.path)
-        for number, line in _logical_lines(read_text(named.path)):
+        for number, line in logical_lines(read_text(named.path)):
             if (further := _named_file(line, f"{named.path}, line {number}", named)) is not None:
                 waiting.append(further)
                 continue
@@ -104,23 +104,28 @@ def requirement_files(start: Path) -> RequirementFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Named:
-    """A file to read, where it was named ("" for the first), and whether as a constraint."""
+    """A file to read, where it was named ("" for the first), and whether as a constraint.
+
+    `said` is how: with what the environment has in it, a path may be nothing to show.
+    """
 
     path: Path
     place: str
     constraint: bool
+    said: str = ""
 
 
 def _named_file(line: str, place: str, by: _Named) -> _Named | None:
     option = _FILE_OPTION.match(line)
     if option is None:
         return None
-    target = _expanded(option[1].strip().strip("\"'"), place)
+    said = option[1].strip().strip("\"'")
+    target = _expanded(said, place)
     if "://" in target and not target.startswith("file://"):
         return None
     constraint = by.constraint or line.startswith(("-c", "--c"))
     path = _joined(by.path.parent, target)
-    return _Named(path=path, place=place, constraint=constraint)
+    return _Named(path=path, place=place, constraint=constraint, said=said)
 
 
 def _pins(line: str) -> tuple[str, frozenset[str]]:
@@ -132,7 +137,7 @@ def _pins(line: str) -> tuple[str, frozenset[str]]:
     return normalised(name[1]), pins
 
 
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, continuations joined, comments and empty lines left out."""
     pending, first = "", 0
     for number, raw in enumerate(text.splitlines(), 1):

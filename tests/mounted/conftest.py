@@ -146,8 +146,9 @@ if __name__ == "__main__":
 import pytest  # noqa: E402 - the daemon above does without
 
 from resolver.manifest import ViewId  # noqa: E402 - the same
-from resolver.project import resolved  # noqa: E402 - the same
+from resolver.project import resolved, trust  # noqa: E402 - the same
 from resolver.python.interpreter import Interpreter, inspect  # noqa: E402 - the same
+from resolver.python.project import find_project  # noqa: E402 - the same
 from resolver.python.uv import uv_binary  # noqa: E402 - the same
 from unionfs.control.endpoint import endpoint_of  # noqa: E402 - the same
 from unionfs.formats.python.generated import notice_layer, skeleton_layer  # noqa: E402 - the same
@@ -752,6 +753,9 @@ class Stage:
             kind="python", variant=python or self.python, view=ViewId(view), fingerprint=view
         )
         resolved.save(projects, record.with_view(made))
+        found = find_project(project)
+        assert found is not None
+        trust.agree(found, self.places.state, frozenset())
         self.ask("refresh")
 
     def ask(self, operation: str, **arguments: object) -> Any:  # noqa: ANN401 - as wide as JSON
@@ -770,10 +774,17 @@ class Stage:
         return Asker(connection=connection)
 
     def command(self, program: str | Path | None = None) -> list[str]:
-        """How an asker is started: the compiled one, or the Python that is given, or a script."""
+        """How an asker is started: the compiled one, or the script that is given.
+
+        `script` itself, which belongs to no project, is run without being one: a script that lies
+        elsewhere gets nothing from where it starts.
+        """
         first = [os.fspath(self.asker)]
         if program is not None:
-            first = [os.fspath(self.interpreter.python.executable), "-S", "-I", os.fspath(program)]
+            python = [os.fspath(self.interpreter.python.executable), "-S", "-I"]
+            code = f"exec(compile(open({os.fspath(program)!r}).read(), 'asker', 'exec'))"
+            is_script = os.fspath(program) != os.fspath(self.script)
+            first = [*python, *([os.fspath(program)] if is_script else ["-c", code])]
         return [*first, os.fspath(self.places.mount), self.listener.getsockname()]
 
     def start(

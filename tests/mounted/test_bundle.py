@@ -60,13 +60,13 @@ def test_another_home_goes_offline(shop: Site, elsewhere: Site, index: Index, wa
     if way == "export":
         file = shop.home / "bundle.tar"
         sent = counted(shop, "export", file, directory, cwd=shop.home)
-        assert sent["archives"] == 2  # alpha and the environment's own
+        assert sent["archives"] == 1  # what an environment has of its own is made by each store
         got = counted(elsewhere, "import", file, cwd=elsewhere.home)
         assert got == sent
-        assert counted(elsewhere, "import", file, cwd=elsewhere.home)["kept"] == 2
+        assert counted(elsewhere, "import", file, cwd=elsewhere.home)["kept"] == 1
         assert not [*Store(elsewhere.places.store).archives.glob("beta-*")]
     else:
-        assert counted(shop, "copy", directory / ".pkgview", ".", cwd=directory)["archives"] == 2
+        assert counted(shop, "copy", directory / ".pkgview", ".", cwd=directory)["archives"] == 1
     shutil.copytree(directory, taken, symlinks=True, ignore=shutil.ignore_patterns(".venv"))
     index.asked.clear()
     answer = elsewhere.up(taken, "--offline")
@@ -101,4 +101,6 @@ def test_through_a_pipe(shop: Site, elsewhere: Site, index: Index) -> None:
     command = 'pkgview=$1; "$pkgview" store export - | HOME=$2 "$pkgview" store import -'
     pkgview = Path(sys.executable).with_name("pkgview")
     shop.run("sh", "-ec", command, "sh", pkgview, elsewhere.home, cwd=shop.home)
-    assert Store(elsewhere.places.store).names() == Store(shop.places.store).names()
+    (name,) = Store(elsewhere.places.store).names()
+    assert name in Store(shop.places.store).names()
+    assert name.startswith("alpha")

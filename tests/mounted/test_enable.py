@@ -91,6 +91,7 @@ def enabled(shop: Site, index: Index, version: str) -> Ground:
     shop.pkgview("enable", "--python", found.executable, cwd=shop.home)
     project = shop.project("project")
     (project / "requirements.txt").write_text("alpha\n")
+    shop.pkgview("trust", cwd=project)
     return Ground(site=shop, index=index, python=found.executable, version=version, project=project)
 
 
@@ -182,6 +183,7 @@ def test_a_script_with_an_inline_block(one: Ground) -> None:
 def test_what_cannot_be_resolved_runs_as_ever(one: Ground) -> None:
     directory = one.site.project("broken")
     (directory / "requirements.txt").write_text("nosuchthing\n")
+    one.site.pkgview("trust", cwd=directory)
     ended = one.run("-c", TELL, cwd=directory)
     seen = json.loads(ended.stdout)
     assert ended.stderr.count("nosuchthing was not found") == 1
@@ -196,6 +198,7 @@ def test_a_python_that_the_project_does_not_want(one: Ground) -> None:
     (directory / "pyproject.toml").write_text(
         '[project]\nname = "newer"\nversion = "1"\nrequires-python = ">=3.12"\n'
     )
+    one.site.pkgview("trust", cwd=directory)
     ended = one.run("-c", "print('on')", cwd=directory)
     assert ended.stdout == "on\n"
     assert "needs Python >=3.12, and this is 3.11" in ended.stderr
@@ -302,6 +305,7 @@ def test_the_line_for_a_shell(shop: Site, index: Index, shell: str) -> None:
     index.wheel("tool", files={"tool.py": code}, scripts=["tool = tool:main"])
     project = shop.project("project")
     (project / "requirements.txt").write_text("tool\n")
+    shop.pkgview("trust", cwd=project)
     command = Path(sys.executable).with_name("pkgview")
     line = shop.run(
         command, "enable", "--shell", cwd=shop.home, environ={"SHELL": f"/bin/{shell}"}

@@ -124,6 +124,11 @@ def a_user(pair: Pair, directory: Path, colour: str, wheels: Path, uid: int = 61
         view=json.loads(said.stdout)["view"],
     )  # fmt: skip
     user.own(home, project)
+    # What was said yes to was root's directory, and is theirs as well from here on.
+    for said_yes in (home / ".local/state/pkgview/trusted").iterdir():
+        kept = json.loads(said_yes.read_text())
+        kept["directory"][2] = user.uid
+        said_yes.write_text(json.dumps(kept))
     return user
 
 

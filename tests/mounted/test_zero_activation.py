@@ -203,6 +203,7 @@ def test_the_project_itself_is_there_and_none_of_its_code_was_run(ground: Ground
     (directory / "backend.py").write_text("open('ran', 'w')\n")
     (directory / "setup.py").write_text("open('ran', 'w')\n")
     (directory / "package.py").write_text("def main(): print('main')\n")
+    ground.site.pkgview("trust", cwd=directory)
     code = "import package, alpha, importlib.metadata as m; print(m.version('package'))"
     ended = ground.run("-c", code, cwd=directory, PYTHONSAFEPATH="1")
     assert ended.stdout == "3.1\n"
@@ -485,6 +486,7 @@ def test_commands_and_running_programs_meanwhile(ground: Ground) -> None:
     ground.index.wheel("tool", files={"tool.py": b"def main():\n    import alpha\n"
                        b"    print(alpha.version)\n"}, scripts=["tool = tool:main"])  # fmt: skip
     directory = ground.project("alpha\ntool\n")
+    ground.site.pkgview("trust", cwd=directory)
     assert ground.run("-m", "tool", cwd=directory).stdout == ""
     command = ground.site.places.mount / "bin/tool"
     code = """
@@ -552,7 +554,7 @@ def test_a_project_that_others_may_write_to(ground: Ground) -> None:
     ended = ground.run("-c", SAY, cwd=directory)
     assert ended.stdout == "1.0\n"
     assert json.loads(ground.site.pkgview("trust", "--list", "--json", cwd=directory).stdout) == [
-        {"project": str(directory), "objection": None}
+        {"project": str(directory), "objection": None, "choices": []}
     ]
     if os.geteuid() == 0:
         # Worse than what was agreed to.
@@ -566,7 +568,8 @@ def test_a_project_that_others_may_write_to(ground: Ground) -> None:
     refused = ground.site.pkgview("trust", "--revoke", cwd=directory, code=1)
     assert "is not trusted" in refused.stderr
     directory.chmod(0o755)
-    assert "yours alone" in ground.site.pkgview("trust", cwd=directory).stderr
+    said = ground.site.pkgview("trust", cwd=directory).stderr
+    assert said == f"{directory} is trusted from now on.\n"
 
 
 def test_an_asker_is_not_believed(ground: Ground) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from resolver import remembered
 from resolver.manifest import ViewId
 from resolver.naming import manifest_digest
+from resolver.ownership import identity
 from resolver.places import Places
 from unionfs.cli import group, quick
 from unionfs.daemon import launch
@@ -68,6 +70,12 @@ class World:
     def restore(self, where: str = "first") -> None:
         shutil.rmtree(self.root)
         copied(self._kept / where, self.root)
+        for path in (self.places.state / "trusted").glob("*.json"):
+            # A copy is another directory, which nobody has said yes to.
+            kept = json.loads(path.read_text())
+            if Path(kept["root"]).exists():
+                kept["directory"] = identity(kept["root"])
+                path.write_text(json.dumps(kept))
 
     def files(self) -> dict[str, object]:
         """All there is, as far as a user or the next `up` sees it."""
@@ -78,6 +86,11 @@ class World:
                 continue
             if path.is_symlink():
                 found[name] = os.readlink(path)
+            elif path.is_file() and path.parent.name == "trusted":
+                kept = json.loads(path.read_text())
+                there = Path(kept["root"]).exists()
+                right = there and kept["directory"] == [*identity(kept["root"])]
+                found[name] = {**kept, "directory": right}
             elif path.is_file():
                 found[name] = path.read_bytes()
             else:
@@ -334,7 +347,7 @@ def test_a_clone_gets_the_view_that_has_its_bytecode_meanwhile(
 def test_what_leads_to_a_view_goes_with_it(tmp_path: Path) -> None:
     state = str(tmp_path)
     for key, view in (("a" * 64, "1" * 32), ("b" * 64, "2" * 32)):
-        entry = remembered.Entry(view, "/usr/bin/python3", "1 distribution", "{}")
+        entry = remembered.Entry(view, "/usr/bin/python3", "1 distribution", "{}", "[]")
         remembered.remember(state, [key], entry)
     directory = tmp_path / "remembered"
     (directory / ("c" * 64)).write_text("damaged")

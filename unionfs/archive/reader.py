@@ -129,6 +129,11 @@ class Archive:
     def __repr__(self) -> str:
         return f"<Archive {self.name}>"
 
+    @property
+    def path(self) -> str:
+        """The file that it is read from, absolute."""
+        return self._file[0]
+
     def __len__(self) -> int:
         """The number of entries, the root included."""
         return self.contents.entry_count

@@ -11,7 +11,7 @@ import click
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from resolver.project.trust import problem
+from resolver.project import trust as trusting
 from resolver.python.project import PythonProject
 from unionfs.cli import console
 from unionfs.formats.kind import projects_at as found_projects
@@ -161,6 +161,17 @@ def _marks(among: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
+def agree(project: Project, state: Path) -> None:
+    """Who asks for a project by a command of its own says yes to it, and to what it chooses."""
+    trusting.agree(project, state, choices_of(project))
+
+
+def choices_of(project: Project) -> frozenset[str]:
+    """All that it chooses itself, as a project of whichever kinds it is."""
+    found = found_projects(project.root)
+    return frozenset().union(*(kind.choices(one, users=frozenset()) for kind, one in found))
+
+
 def say_untrusted(project: Project) -> None:
     """Say what --trust does not change: who is asked about at the mount decides for itself."""
     why = _problem(project)
@@ -173,4 +184,4 @@ def say_untrusted(project: Project) -> None:
 
 def _problem(project: Project) -> str | None:
     """Why it does not count, unless the user said before that it may."""
-    return problem(project, os.geteuid(), Places.from_environ().state)
+    return trusting.problem(project, os.geteuid(), Places.from_environ().state)

@@ -36,7 +36,7 @@ COMMANDS = {
     "unbind": ("bind:unbind", "Take a binding by hand back."),
     "enable": ("enable:enable", "Let an installed Python see its project's view."),
     "disable": ("enable:disable", "Undo enable."),
-    "trust": ("trust:trust", "Use a project that others own or may write to."),
+    "trust": ("trust:trust", "Say yes to a project: a clone, or one that others may write to."),
     "store": ("store:store", "Show the archives that are kept, verify, add stores."),
     "gc": ("gc:gc", "Remove archives and views that nothing needs."),
     "mount": ("mount:mount", "Mount, unless it is mounted; mend a stale mount."),

@@ -20,8 +20,14 @@ import time
 from resolver import remembered
 from resolver.atomic import Alone, Held, write_atomically
 from resolver.errors import PkgviewError
-from resolver.naming import archives_in, manifest_digest, project_key, project_record
-from resolver.ownership import faults
+from resolver.naming import (
+    archives_in,
+    manifest_digest,
+    project_key,
+    project_record,
+    trust_record,
+)
+from resolver.ownership import faults, identity
 from resolver.private import close_to_others
 from resolver.way import way_faults
 from resolver.where import check_private, endpoint_name, where
@@ -114,13 +120,18 @@ def _done(
     found: remembered.Situation, entry: remembered.Entry, places: dict[str, str], began: float
 ) -> bool:
     """With the store held, so that nothing is collected between looking and writing down."""
-    record = f"{places['state']}/projects/{project_key(found.directory)}.json"
+    key = project_key(found.directory)
+    record = f"{places['state']}/projects/{key}.json"
     wanted = project_record(f'"{found.directory}"', [entry.made])
     before = _content(record)
+    said = f"{places['state']}/trusted/{key}.json"
+    agreed = trust_record(f'"{found.directory}"', identity(found.directory), "[]", entry.choices)
+    known = _content(said)
     link, target = f"{found.directory}/.venv", f"{places['mount']}/views/{entry.view}"
     linked = os.path.lexists(link)
     if (
         before not in {None, wanted}
+        or known not in {None, agreed}
         or (linked and os.readlink(link) != target)
         or not _is_whole(places, entry)
         or not _serves(places, entry.view)
@@ -131,6 +142,11 @@ def _done(
             if _content(record) is not None:
                 return False
             write_atomically(record, wanted)
+    if known is None:
+        with Alone(places["state"]):
+            if _content(said) is not None:
+                return False
+            write_atomically(said, agreed)
     if not linked:
         os.symlink(target, link)
         console.note(linked_at(link))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
 END_SECONDS = 2.0
 """Seconds that a job has to tidy up when it is ended."""
@@ -30,11 +30,17 @@ def command(module: str) -> tuple[str, ...]:
 
 
 class Job:
-    """One process: `messages` until there are none, then `returncode`; a context that ends it."""
+    """One process: `messages` until there are none, then `returncode`; a context that ends it.
 
-    def __init__(self, command: Sequence[str], request: dict[str, Any]) -> None:
+    `environ` is all that it, and what it starts, gets to know of ours.
+    """
+
+    def __init__(
+        self, command: Sequence[str], request: dict[str, Any], environ: Mapping[str, str]
+    ) -> None:
         self._command = command
         self._request = request
+        self._environ = environ
 
     async def __aenter__(self) -> Self:
         self._process = await trio.lowlevel.open_process(
@@ -43,7 +49,7 @@ class Job:
             stdout=subprocess.PIPE,
             cwd="/",
             # Found as we are, however we were: the daemon has forgotten its own PYTHONPATH.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**self._environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             start_new_session=True,
         )
         return self

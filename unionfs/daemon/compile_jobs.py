@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from resolver.python.environment import for_project
 from unionfs.control import jobs
 from unionfs.control.jobs import Job
 from unionfs.kinds import PYTHON
@@ -80,7 +81,8 @@ class CompileJobs:
     async def _compile(self) -> None:
         places = {name: os.fspath(path) for name, path in asdict(self._places).items()}
         request = {"places": places, "views": self._under_way}
-        async with Job(self._command, request) as job:
+        environ = for_project(os.environ, frozenset())
+        async with Job(self._command, request, environ) as job:
             logger.info("compiling for %d views, pid %d", len(self._under_way), job.pid)
             async for message in job.messages(PATIENCE):
                 if "new" in message:

@@ -137,7 +137,7 @@ class Deputy:
                 if len(self._where) >= MOST_KEPT:
                     self._where.clear()
                 self._where[view] = places
-            return PathAnswer(root=found.root, view=view)
+            return PathAnswer(root=found.root, view=view, agreed=found.agreed)
 
         directories = {path for path in (seen.project, seen.cwd) if path and path[0] == "/"}
         scripts = {seen.script} - {None, ""}

@@ -59,11 +59,11 @@ def _is_concerned() -> bool:
         return True
     first = (getattr(sys, "argv", None) or [""])[0]
     if first not in _NO_SCRIPT:
+        # An installed tool keeps its own packages, wherever it is started.
         if _is_inside(os.path.abspath(first)):
             return True
         script = os.path.realpath(first)
-        if _in_project(script) or _has_block(script):
-            return True
+        return _in_project(script) or _has_block(script) or _is_anybody_bound()
     try:
         here = os.getcwd()
     except OSError:

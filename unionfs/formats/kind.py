@@ -39,7 +39,9 @@ class Wish:
     """The user's request; a kind may add wishes of its own.
 
     Unless `kept`, the view is for this one run, and the project's own stays what it was. `frozen`:
-    nothing is resolved; `offline`: nothing is asked of the network.
+    nothing is resolved; `offline`: nothing is asked of the network. With `no_build` nobody has
+    asked for it by a command: no code of any distribution is run, and a store that the project
+    brings does not count.
     """
 
     project: Project
@@ -47,6 +49,7 @@ class Wish:
     offline: bool = False
     frozen: bool = False
     kept: bool = True
+    no_build: bool = False
 
 
 class Making(Protocol):
@@ -109,6 +112,14 @@ class Kind(Protocol):
 
     def project_at(self, directory: Path) -> Project | None:
         """The project whose root is exactly that directory, or that is that file."""
+        ...
+
+    def choices(self, project: Project, *, users: frozenset[str]) -> frozenset[str]:
+        """What it wants to do by its own choosing, each as an infinitive that a person can judge.
+
+        That is all that leads away from packages of where its user takes them from anyway, which
+        the addresses `users` say; whatever the kind does not understand is among it.
+        """
         ...
 
     def making(self, places: Places, wish: Any) -> Making:  # noqa: ANN401 - its own kind of `Wish`

@@ -6,6 +6,7 @@ that `bin/python` below a mount always works.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,14 +34,23 @@ def default_view(places: Places, python: str | None) -> ViewId | None:
 
 def ensure_default(places: Places, store: Store, registry: Registry) -> ViewId:
     """The default view, made anew where there is none or something that it needs is gone."""
-    view = default_view(places, None)
-    if view is not None and _is_whole(places, store, registry, view):
-        return view
+    known = resolved.load(places.state / "default", _ROOT).view_for(None)
+    if (
+        known is not None
+        and known.format == resolved.FORMAT
+        and _is_whole(places, store, registry, known.view)
+    ):
+        return known.view
     from resolver.python.discovery import find_interpreter  # noqa: PLC0415 - hardly ever needed
+    from resolver.python.interpreter import inspect  # noqa: PLC0415 - the same
     from unionfs.formats.python.generated import bare_manifest  # noqa: PLC0415 - the same
     from unionfs.publishing.publish import publish  # noqa: PLC0415 - the same
 
-    interpreter = find_interpreter(None, None, places.state)
+    try:
+        # For all programs there are: not what happened to be on PATH in some project.
+        interpreter = find_interpreter(None, None, places.state, lookup=True)
+    except PkgviewError:
+        interpreter = inspect(Path(sys.executable), places.state)
     with store.held():
         view = publish(places, bare_manifest(store, interpreter), store, registry)
         record = resolved.Resolved(root=_ROOT).with_view(

@@ -88,12 +88,14 @@ def _companion(store: Store, layer: LayerSpec) -> Archive:
 def _opened(store: Store, name: str) -> Archive:
     """The archive, whose own word counts from now on.
 
-    What this user packed is what it says. Another's could claim the content of other files for its
-    own, so it is read whole. Once is enough: its name says every byte.
+    What this user's own store holds was packed or read whole as it came. Any other could claim the
+    content of other files for its own, so it is read whole, whoever owns it: whose the file is does
+    not say who made it. Once is enough: its name says every byte.
     """
     try:
         archive = store.open(name)
-        if archive.owner != os.geteuid():
+        own = archive.owner == os.geteuid() and archive.path == os.path.abspath(store.path(name))  # noqa: PTH100 - as text
+        if not own:
             archive.verify()
         return archive  # noqa: TRY300 - it is what is tried
     except LayerError as error:

@@ -7,8 +7,9 @@ A job (`unionfs.control.job`) of `unionfs.waiting.resolving`. The request is `{"
     {"view": ID, "python": "3.11"}      or      {"what": …, "remedy": …}
 
 Nothing of the project is run: no sdist is built for its metadata or for itself, no build back end
-is called for the project, no setup.py is read as a program (`PythonWish.no_build`). What needs that
-is an error which names `pkgview up`, where a person says that it may.
+is called for the project, no setup.py is read as a program (`Wish.no_build`). What needs that is an
+error which names `pkgview up`, where a person says that it may. Nor is anything done that the
+project has chosen itself and its user has not said yes to (`resolver.python.choices`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
+from resolver.project import trust
+from resolver.python.choices import own_choices, python_choices
+from resolver.python.discovery import find_interpreter
+from resolver.python.index import user_indexes
 from resolver.python.project import find_project, project_of_script
 from resolver.python.target import python_of
 from unionfs.control.job import begin, write
@@ -30,12 +35,16 @@ from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing.up import make_view
 
 if TYPE_CHECKING:
+    from resolver.python.interpreter import Interpreter
     from resolver.python.project import PythonProject
 
 logger = logging.getLogger(__name__)
 
 PACE = 0.1
 """Seconds between two lines about the same thing: what a terminal can show and an eye can read."""
+
+MOST_NAMED = 8
+"""Choices of a project's own that an error names one by one."""
 
 LONGEST = 8000
 """Characters of an explanation. uv's can be long; the first part says what it is about."""
@@ -127,6 +136,29 @@ def project_at(root: Path) -> PythonProject:
     return found
 
 
+def check_choices(project: PythonProject, state: Path) -> None:
+    """`PkgviewError` where it has chosen what its user has not said yes to, and names that."""
+    wanted = own_choices(project, user_indexes())
+    new = sorted(trust.not_agreed(project, state, wanted))
+    if new:
+        named = "".join(f"\n  {one}" for one in new[:MOST_NAMED])
+        more = f"\n  and {len(new) - MOST_NAMED} more" if len(new) > MOST_NAMED else ""
+        raise PkgviewError(
+            f"{project.root} wants what you have not said yes to, to{named}{more}",
+            remedy=f"If it may: `pkgview trust {shlex.quote(str(project.root))}`.",
+        )
+
+
+def wanted_interpreter(project: PythonProject, state: Path) -> Interpreter:
+    """The Python that a project wants, for somebody who only looks: none of its own is run.
+
+    Unless its user has said yes to that one.
+    """
+    wanted = python_choices(project)
+    said = bool(wanted) and not trust.not_agreed(project, state, wanted)
+    return find_interpreter(project, None, state, lookup=not said)
+
+
 def refusal(error: PkgviewError, root: Path) -> dict[str, str]:
     """A failure as it is told to programs that wait: with the command that can do more."""
     command = f"pkgview up {shlex.quote(str(root))}"
@@ -142,8 +174,10 @@ def resolve(request: dict[str, Any], output: int) -> dict[str, Any]:
     root = Path(request["root"])
     places = Places(**{name: Path(path) for name, path in request["places"].items()})
     try:
+        project = project_at(root)
+        check_choices(project, places.state)
         wish = PythonWish(
-            project=project_at(root),
+            project=project,
             python=request["executable"],
             extras=tuple(request["extras"]),
             groups=tuple(request["groups"]),

@@ -64,6 +64,8 @@ def known_view(places: Places, kind: Kind, wish: Wish) -> Made | None:
     found = record.exactly(making.variant, kind.name)
     if found is None or found.fingerprint != making.fingerprint:
         return None
+    if found.word_of and found.word_of != resolved.identity_text(wish.project.directory):
+        return None
     manifest = whole_manifest(places, found.view)
     if manifest is None:
         return None
@@ -98,7 +100,8 @@ def make_view(places: Places, kind: Kind, wish: Wish, progress: Progress) -> Mad
     import trio  # noqa: PLC0415 - nothing to do needs none of this
 
     making = kind.making(places, wish)
-    store = Stores(places, wish.project.directory)
+    # What a project brings counts where its user has asked for its view, not where somebody looks.
+    store = Stores(places, None if wish.no_build else wish.project.directory)
     for attempt in count(1):
         with single_failure():
             layers = trio.run(_layers, places, making, wish, store, progress)

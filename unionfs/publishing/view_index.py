@@ -55,7 +55,12 @@ class ViewIndex:
         try:
             if uid != os.geteuid():
                 return _of_another(directory, uid)
-            return self._candidate(find_project(Path(directory)), uid)
+            found = find_project(Path(directory))
+            candidate = self._candidate(found, uid)
+            # Asked here only, since it takes 40 µs: who runs a project's script means it.
+            if found is None or candidate is None:
+                return None
+            return candidate._replace(agreed=trust.is_agreed(found, self._places.state))
         except OSError:
             return None  # on a file system that has died, or in a directory of somebody else's
 

@@ -3,7 +3,8 @@
     <root>/archives/<stem>.<digest>.tar.zst     read-only, named by content, never changed
     <root>/archives/damaged/                    archives that were found damaged
     <root>/archives/.tmp-<random>               being written; locked by whoever writes it
-    <root>/sources/<key>                        link to the archive that a wheel or sdist became
+    <root>/derived/<key>                        link to the archive that a wheel or sdist became
+    <root>/imported/<key>                       the same by the word of another store
     <root>/users/<uid>-<hash>                   what each user of a shared store needs
 
 Writing is: temporary file beside its destination, fsync, rename, fsync of the directory. Two
@@ -37,7 +38,7 @@ from unionfs.archive.meta import digest_of_name
 from unionfs.archive.pack import pack
 from unionfs.archive.reader import Archive
 from unionfs.store.directory import TEMPORARY_PREFIX, explained, make, sync
-from unionfs.store.sources import Sources
+from unionfs.store.sources import DERIVED, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -64,7 +65,7 @@ class Store:
         self.root = root
         self.frames = FrameCache() if frames is None else frames
         self.archives = root / "archives"
-        self.sources = root / "sources"
+        self.derived = root / DERIVED
         self._links = Sources(root)
         self._lock = threading.Lock()
         # Weak: an archive stays open while a view holds it, and no longer.
@@ -287,15 +288,14 @@ class Store:
 
     # -- sources ---------------------------------------------------------------------------------
 
-    def record_source(self, key: str, archive: str) -> None:
-        """Remember that `key` ("sha256-<hex of a wheel>") became that archive."""
+    def record_source(self, key: str, archive: str, origin: str = DERIVED) -> None:
+        """Remember that `key` ("sha256-<hex of a wheel>") became that archive, and who says so."""
         self.path(archive)
-        self._links.record(key, archive)
+        self._links.record(key, archive, origin)
 
     def archive_of(self, key: str) -> str | None:
         """The archive that `key` became; None if that is not known or it is not here any more."""
-        name = self._links.archive_of(key)
-        return name if name is not None and self.has(name) else None
+        return next(filter(self.has, self._links.archives_of(key)), None)
 
     def known_sources(self) -> dict[str, str]:
         """Every source that became an archive which is here, and that archive."""
@@ -305,6 +305,14 @@ class Store:
     def forget_sources(self) -> None:
         """Remove what says of a source that it became an archive which is not here any more."""
         self._links.forget_lost()
+
+    def former_sources(self) -> int:
+        """How many records of earlier versions there are: these are not believed."""
+        return self._links.former()
+
+    def drop_former_sources(self) -> None:
+        """Remove these."""
+        self._links.drop_former()
 
     # -- writing ---------------------------------------------------------------------------------
 

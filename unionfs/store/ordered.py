@@ -6,13 +6,21 @@ frame by frame if need be.
 
 **Whose archives are believed.** A name is the digest of all that an archive holds, so bytes need
 no trust. Two things do. That an archive's own table tells the truth about its members: whatever
-did not come from this user is read whole before it is used first (`unionfs.publishing.publish`).
-And that a wheel *became* that archive, which no digest says: a store's word for it counts if nobody
-but this user and root may write there, or if the user has said that whoever may is believed
-(`shared`). A store that does not count is passed over, and told by `up` and `pkgview store list`.
+was not packed here is read whole before it is used first (`unionfs.publishing.publish`). And that a
+wheel *became* that archive, which no digest says. Whose word for it counts:
 
-A project may bring a store, `.pkgview/` beside its files. What is taken from there is copied
-into the user's own first: whoever serves a view knows nothing of projects.
+* the user's own store: what was made here, and what the user imported;
+* a store that the user added, or root (a system store), if nobody but this user and root may write
+  there, or if the user has said that whoever may is believed (`shared`). Nothing of it is recorded
+  in the user's own: when it is removed, its word is gone;
+* **a project's**, `.pkgview/` beside its files, for that project alone. Who owns those files says
+  nothing of who made up their content: they came with a clone. So the archives that it brings
+  are copied into the user's own store, whose serving daemon knows nothing of projects, and are not
+  recorded as what the lock's hash became: to every other project they are unknown.
+
+What nobody could prove and everybody would run, skeletons and bytecode, is made here (`MADE_HERE`):
+no other store is asked for it. A store that does not count is passed over, and told by `up` and
+`pkgview store list`.
 
 The configuration is read again when its file is another one: a store that is added counts at once
 for a daemon that runs. Any thread may call any method.
@@ -28,6 +36,7 @@ from typing import TYPE_CHECKING, Final
 from resolver import config
 from resolver.ownership import faults
 from unionfs.store.local import Store
+from unionfs.store.sources import ORIGINS, is_made_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,13 +64,18 @@ class Place:
 
 
 class Stores(Store):
-    """The user's own store with the others behind it."""
+    """The user's own store with the others behind it.
+
+    `project` is the directory whose own store counts, too: where its user has asked for its view.
+    """
 
     def __init__(self, places: Places, project: Path | None = None) -> None:
         super().__init__(places.store)
         self.own = Store(places.store, self.frames)
         self._places = places
         self._project = project
+        self.of_project: set[str] = set()
+        """The archives that were taken by the project's word."""
         self._config: tuple[int, ...] | None = None
         self._found: tuple[Place, ...] = ()
         self._others: tuple[Store, ...] = ()
@@ -74,7 +88,10 @@ class Stores(Store):
 
     def archive_of(self, key: str) -> str | None:
         """The archive that `key` became, by the first store that knows and has it."""
-        found = super().archive_of(key) or self._taken(key)
+        found = super().archive_of(key)
+        if found is not None or is_made_here(key):
+            return found
+        found = self._taken(key)
         if found is not None:
             return found
         known = (other.archive_of(key) for other in self.others)
@@ -128,7 +145,7 @@ class Stores(Store):
             name = store.archive_of(key)
             if name is not None:
                 self.take(store.path(name), name)
-                self.record_source(key, name)
+                self.of_project.add(name)
             return name
         return None
 
@@ -157,8 +174,7 @@ def problem(root: Path, *, shared: bool = False) -> str:
     if shared:
         return ""
     holding = {real, real / "archives"}
-    if (real / "sources").exists():
-        holding.add(real / "sources")
+    holding.update(real / origin for origin in ORIGINS if (real / origin).exists())
     fault = next(faults(holding, os.geteuid()), None)
     return "" if fault is None else fault.said
 

@@ -1,14 +1,19 @@
 """The archive of each source: of a wheel, an sdist, or anything else that has a digest.
 
-    <root>/sources/<key>      link to `../archives/<name>`
+    <root>/derived/<key>       link to `../archives/<name>`: made here, from the file of that key
+    <root>/imported/<key>      the same by the word of somebody whom the user wants believed
 
-A link says no more than that: whether the archive is there is the store's to say.
+A link says no more than that: whether the archive is there is the store's to say. Where it lies
+says **where its word is from**. Records of earlier versions, in `sources`, do not say, and a
+project may have put them there: they count for nothing (`unionfs.upkeep.verify` finds and drops
+them).
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -18,10 +23,24 @@ from resolver.errors import PkgviewError
 from unionfs.store.directory import TEMPORARY_PREFIX, explained, make, sync
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 LINK_PREFIX: Final = "../archives/"
 """What a source's link begins with; the archive's name follows."""
+
+DERIVED: Final = "derived"
+IMPORTED: Final = "imported"
+ORIGINS: Final = (DERIVED, IMPORTED)
+"""The folders of records, the one that counts first first."""
+
+FORMER: Final = "sources"
+"""Where versions before these kept all records alike."""
+
+MADE_HERE: Final = ("made-", "bytecode-")
+"""What keys begin with of things that no package file is the source of: skeletons, notices,
+bytecode. Nobody could prove them, and anybody's would run in every program, so a store believes
+its own only."""
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,199}")
 
@@ -31,13 +50,12 @@ class Sources:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._directory = root / "sources"
 
-    def record(self, key: str, archive: str) -> None:
-        """Have `key` lead to that archive."""
-        link, target = self._link(key), LINK_PREFIX + archive
-        with explained(self._directory):
-            make(self._directory, self._root)
+    def record(self, key: str, archive: str, origin: str) -> None:
+        """Have `key` lead to that archive, by that word."""
+        link, target = self._link(key, origin), LINK_PREFIX + archive
+        with explained(link.parent):
+            make(link.parent, self._root)
             try:
                 # Nearly always there is none yet; making it is one step that leaves nothing.
                 link.symlink_to(target)
@@ -45,33 +63,46 @@ class Sources:
                 if os.readlink(link) == target:
                     return
                 self._replace(link, target)
-            sync(self._directory)
+            sync(link.parent)
 
-    def archive_of(self, key: str) -> str | None:
-        """What `key` leads to; None if that is not known."""
-        try:
-            return os.readlink(self._link(key)).removeprefix(LINK_PREFIX)
-        except OSError:
-            return None
+    def archives_of(self, key: str) -> Iterator[str]:
+        """What `key` leads to, by the better word first; none where that is not known."""
+        for origin in ORIGINS:
+            with suppress(OSError):
+                yield os.readlink(self._link(key, origin)).removeprefix(LINK_PREFIX)
 
-    def known(self) -> list[str]:
+    def known(self) -> set[str]:
         """All that are known; none where there is no store. `OSError` else."""
-        try:
-            return [key for key in os.listdir(self._directory) if is_source_key(key)]
-        except FileNotFoundError:
-            return []
+        found: set[str] = set()
+        for origin in ORIGINS:
+            with suppress(FileNotFoundError):
+                found.update(filter(is_source_key, os.listdir(self._root / origin)))
+        return found
 
     def forget_lost(self) -> None:
         """Remove the links to archives that are not there any more."""
-        self._sweep()
-        with suppress(OSError):
-            for key in self.known():
-                if not self._link(key).exists():
-                    self._link(key).unlink()
+        for origin in ORIGINS:
+            self._sweep(self._root / origin)
+            with suppress(OSError):
+                for key in os.listdir(self._root / origin):
+                    if is_source_key(key) and not self._link(key, origin).exists():
+                        self._link(key, origin).unlink()
+
+    def former(self) -> int:
+        """How many records of earlier versions there are, which do not say where they are from."""
+        try:
+            return len(os.listdir(self._root / FORMER))
+        except OSError:
+            return 0
+
+    def drop_former(self) -> None:
+        """Remove these."""
+        with explained(self._root / FORMER), suppress(FileNotFoundError):
+            shutil.rmtree(self._root / FORMER)
 
     def _replace(self, link: Path, target: str) -> None:
-        self._sweep()
-        temporary = self._directory / f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}"
+        self._sweep(link.parent)
+        temporary = link.parent / f"{TEMPORARY_PREFIX}{os.urandom(8).hex()}"
         try:
             temporary.symlink_to(target)
             temporary.replace(link)
@@ -80,19 +111,24 @@ class Sources:
                 temporary.unlink(missing_ok=True)
             raise
 
-    def _sweep(self) -> None:
+    def _sweep(self, directory: Path) -> None:
         """Remove what killed processes left. A link cannot be locked: the age alone decides."""
-        for left in self._directory.glob(f"{TEMPORARY_PREFIX}*"):
+        for left in directory.glob(f"{TEMPORARY_PREFIX}*"):
             with suppress(OSError):
                 if time.time() - left.lstat().st_mtime > ABANDONED_AFTER:
                     left.unlink()
 
-    def _link(self, key: str) -> Path:
+    def _link(self, key: str, origin: str) -> Path:
         if not is_source_key(key):
             raise PkgviewError(f"{key!r} cannot name the source of an archive")
-        return self._directory / key
+        return self._root / origin / key
 
 
 def is_source_key(key: str) -> bool:
     """Whether that can name the source of an archive."""
     return _KEY.fullmatch(key) is not None
+
+
+def is_made_here(key: str) -> bool:
+    """Whether it is the key of something that only its own store's word counts for."""
+    return key.startswith(MADE_HERE)

@@ -1,13 +1,14 @@
 """Archives on their way to another store: copied to a directory, or as one tar stream.
 
 A bundle is an uncompressed tar in GNU format: `archives/NAME` as regular files, then
-`sources/KEY` as links to `../archives/NAME`, both sorted, without times and owners, so equal
+`imported/KEY` as links to `../archives/NAME`, both sorted, without times and owners, so equal
 archives make equal bundles. It is read here header by header and no more is accepted than what is
 written: whoever sends one may be anybody. Each archive is verified before it is in place, and what
 sources became is recorded last, when the whole of the stream has been seen.
 
 A source that is known already, and whose archive is there, stays as it is: nobody's bundle
-changes what a wheel became here.
+changes what a wheel became here. What comes is recorded as imported: by the word of whom the user
+imports from. Skeletons and bytecode do not travel, since nobody takes another's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from unionfs.archive.layer import LayerError
 from unionfs.archive.meta import digest_of_name
 from unionfs.archive.reader import Archive
 from unionfs.store.local import COPIED, Store
-from unionfs.store.sources import LINK_PREFIX, is_source_key
+from unionfs.store.sources import FORMER, IMPORTED, LINK_PREFIX, is_made_here, is_source_key
 from unionfs.upkeep.references import read_references
 
 if TYPE_CHECKING:
@@ -75,16 +76,24 @@ class Moved:
 
 
 def needed(places: Places, projects: Iterable[str]) -> set[str]:
-    """What the views of these projects need, bytecode included. Roots, as they are recorded."""
+    """The distributions of these projects' views. Roots, as they are recorded."""
     needs = read_references(places)
     found: set[str] = set()
     for root in projects:
         project = needs.projects.get(root)
-        archives = needs.archives_of(project) if project is not None else set()
+        archives = needs.distributions_of(project) if project is not None else set()
         if not archives:
             raise PkgviewError(f"{root} has no view", remedy="Run `pkgview up` there first.")
         found |= archives
     return found
+
+
+def carried(store: Store) -> list[str]:
+    """All archives of a store but those that every store makes for itself."""
+    sources = store.known_sources()
+    others = {name for key, name in sources.items() if not is_made_here(key)}
+    made = {name for key, name in sources.items() if is_made_here(key)} - others
+    return [name for name in store.names() if name not in made]
 
 
 def copy(stores: Stores, names: Collection[str], root: Path, progress: Progress) -> Moved:
@@ -117,7 +126,7 @@ def export(stores: Stores, names: Collection[str], out: BinaryIO, progress: Prog
             out.write(bytes(-size % _BLOCK))
             moved.count(size, fresh=True)
         for key, name in sorted(_sources(stores, names).items()):
-            out.write(_header(f"sources/{key}", link=LINK_PREFIX + name))
+            out.write(_header(f"{IMPORTED}/{key}", link=LINK_PREFIX + name))
             moved.sources += 1
         out.write(bytes(2 * _BLOCK))
         out.flush()
@@ -148,11 +157,16 @@ def import_(store: Store, file: BinaryIO, progress: Progress) -> Moved:
                 _exactly(file, -size % _BLOCK)
                 moved.count(size, fresh=fresh)
             elif (
-                folder == "sources" and member.issym() and not size and is_source_key(name)
+                folder == IMPORTED and member.issym() and not size and is_source_key(name)
+                and not is_made_here(name)
                 and member.linkname == LINK_PREFIX + target and digest_of_name(target)
                 and name not in sources
             ):  # fmt: skip
                 sources[name] = target
+            elif folder == FORMER:
+                raise _refused(
+                    member.name, "its pkgview did not know yet where it had it from: export it anew"
+                )
             else:
                 raise _refused(member.name, "`pkgview store export` does not write such a member")
         moved.sources = _record(store, sources)
@@ -179,7 +193,8 @@ def _sources(stores: Stores, names: Collection[str]) -> dict[str, str]:
     """What became these archives, by the first store that knows."""
     found: dict[str, str] = {}
     for store in (stores.own, *stores.others):
-        found = {k: name for k, name in store.known_sources().items() if name in names} | found
+        known = store.known_sources()
+        found = {k: n for k, n in known.items() if n in names and not is_made_here(k)} | found
     return found
 
 
@@ -187,7 +202,7 @@ def _record(store: Store, sources: Mapping[str, str]) -> int:
     """Record those that are new and whose archive is there."""
     new = {k: name for k, name in sources.items() if not store.archive_of(k) and store.has(name)}
     for key, name in new.items():
-        store.record_source(key, name)
+        store.record_source(key, name, IMPORTED)
     return len(new)
 
 

@@ -40,6 +40,11 @@ class References:
         found = (self.manifests.get(view.view) for view in project.views)
         return {name for manifest in found if manifest for name in manifest.archives}
 
+    def distributions_of(self, project: Resolved) -> set[str]:
+        """The same without what any store makes for itself: skeletons and bytecode."""
+        found = (self.manifests.get(view.view) for view in project.views)
+        return {layer.archive for one in found if one for layer in one.layers if layer.name}
+
     def projects_of(self, archive: str) -> Iterator[Resolved]:
         """Projects one of whose views needs the archive."""
         for project in self.projects.values():

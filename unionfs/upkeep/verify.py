@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from resolver.errors import PkgviewError
 from resolver.project import trust
+from resolver.project.resolved import FORMAT
 from unionfs.archive.layer import LayerError
 from unionfs.formats.kind import kind_named
 from unionfs.publishing.precompile import precompile
@@ -52,6 +53,23 @@ def damaged(store: Store, progress: Progress) -> dict[str, str]:
     return found
 
 
+class Unproved(NamedTuple):
+    """What earlier versions left that may be some project's word, and nothing tells whether it is.
+
+    `records` of what wheels became, and the roots of `projects` with a view that was made by these.
+    """
+
+    records: int
+    projects: tuple[str, ...]
+
+
+def unproved(places: Places, store: Store) -> Unproved:
+    """What there is of it; none of it is believed, but programs may still have such a view."""
+    projects = read_references(places).projects.values()
+    former = (one.root for one in projects if any(view.format != FORMAT for view in one.views))
+    return Unproved(store.former_sources(), tuple(sorted(former)))
+
+
 class Outcome(NamedTuple):
     """How a repair went: whether there is nothing left to do, and what was done, in words."""
 
@@ -80,6 +98,25 @@ def repair(
             outcome[name] = Outcome(settled=False, said=reasons[name])
         else:
             outcome[name] = Outcome(settled=True, said="no project needs it")
+    return outcome
+
+
+def prove(places: Places, store: Store, progress: MakingProgress) -> dict[str, Outcome]:
+    """Drop these records, and make the views anew from package files; how that went, by project."""
+    store.drop_former_sources()
+    outcome: dict[str, Outcome] = {}
+    needs = read_references(places)
+    for root in unproved(places, store).projects:
+        project = needs.projects[root]
+        for view in project.views:
+            manifest = needs.manifests.get(view.view)
+            if manifest is None or view.format == FORMAT:
+                continue
+            try:
+                _made_again(places, project, view, manifest, progress)
+            except PkgviewError as error:
+                outcome[root] = Outcome(settled=False, said=error.what)
+        outcome.setdefault(root, Outcome(settled=True, said="made again"))
     return outcome
 
 

@@ -37,11 +37,18 @@ from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from resolver.project import resolved, trust
 from resolver.project.freshness import Freshness
-from resolver.python.discovery import find_interpreter, fits
+from resolver.python.discovery import fits
+from resolver.python.environment import for_project
 from resolver.python.interpreter import inspect
 from unionfs.control import jobs
 from unionfs.control.jobs import Job
-from unionfs.publishing.resolve_job import Snapshot, project_at, refusal, shown
+from unionfs.publishing.resolve_job import (
+    Snapshot,
+    project_at,
+    refusal,
+    shown,
+    wanted_interpreter,
+)
 from unionfs.publishing.up import whole_manifest
 
 if TYPE_CHECKING:
@@ -102,7 +109,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What a resolution needs to know; `last` is the project's view for that Python until now."""
+    """What a resolution needs to know; `last` is the project's view for that Python until now.
+
+    `agreed` is what its user has said yes to.
+    """
 
     root: str
     interpreter: Interpreter
@@ -110,6 +120,7 @@ class Prepared:
     last: ViewId | None
     extras: tuple[str, ...]
     groups: tuple[str, ...]
+    agreed: frozenset[str] = frozenset()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -133,7 +144,7 @@ class _Resolution:
 
 
 class _Failure(NamedTuple):
-    inputs: str
+    of: tuple[str, frozenset[str]]
     outcome: Outcome
     since: float
 
@@ -200,7 +211,7 @@ class Resolving:
         failure = self._failures.get(found.key)
         if failure is not None:
             age = trio.current_time() - failure.since
-            if failure.inputs == found.inputs and age < REMEMBERED:
+            if failure.of == (found.inputs, found.agreed) and age < REMEMBERED:
                 return failure.outcome
             del self._failures[found.key]
         resolution = self._running.get(found.key)
@@ -226,6 +237,7 @@ class Resolving:
         if (
             last is not None
             and last.inputs in {"", inputs}
+            and not self._freshness.is_stale(project, last)
             and whole_manifest(self._places, last.view) is not None
         ):
             return Outcome(view=last.view, python=python)
@@ -238,17 +250,18 @@ class Resolving:
             last=last.view if last else None,
             extras=like.extras if like else (),
             groups=like.groups if like else (),
+            agreed=trust.agreed_choices(project, self._places.state),
         )
 
     def _interpreter(self, project: PythonProject, asker: Asker) -> Interpreter:
         """The asker's own, unless it would as well start in another one that the project wants."""
         state = self._places.state
         if asker.restarts and (project.settings.python or project.python_pin):
-            return find_interpreter(project, None, state)
+            return wanted_interpreter(project, state)
         own = inspect(Path(asker.executable), state)
         if project.requires_python and not fits(own, project.requires_python):
             if asker.restarts:
-                return find_interpreter(project, None, state)
+                return wanted_interpreter(project, state)
             raise PkgviewError(
                 f"{project.root} needs Python {project.requires_python}, and this is {own.full} "
                 f"({own.executable})",
@@ -289,7 +302,8 @@ class Resolving:
             outcome = Outcome(view=prepared.last, python=python, **answer)
             if len(self._failures) >= MOST_REMEMBERED:
                 del self._failures[next(iter(self._failures))]
-            self._failures[prepared.key] = _Failure(prepared.inputs, outcome, trio.current_time())
+            of = (prepared.inputs, prepared.agreed)
+            self._failures[prepared.key] = _Failure(of, outcome, trio.current_time())
         del self._running[prepared.key]
         self._binder.refresh()
         resolution.outcome = outcome
@@ -307,7 +321,8 @@ class Resolving:
         }
         last: dict[str, Any] = {}
         try:
-            async with Job(self._command, request) as job:
+            environ = for_project(os.environ, prepared.agreed)
+            async with Job(self._command, request, environ) as job:
                 logger.info("resolving %s for Python %s, pid %d", *prepared.key, job.pid)
                 async for message in job.messages(SILENT):
                     last = message
@@ -334,7 +349,16 @@ def untrusted(root: str, problem: str) -> PkgviewError:
     )
 
 
+def unknown(root: str) -> PkgviewError:
+    """Why a project does not count for who only starts in it, and the command that changes it."""
+    return PkgviewError(
+        f"{root} is not used, because you have not said yes to it",
+        remedy=f"If what it lists may run in programs that start there: `pkgview trust "
+        f"{shlex.quote(root)}`.",
+    )
+
+
 def refused_notice(refused: Candidate) -> str:
     """The same as a program is told it that would have used it."""
-    error = untrusted(refused.root, refused.refused)
+    error = untrusted(refused.root, refused.refused) if refused.refused else unknown(refused.root)
     return f"pkgview: {shown(error.what)}\n  {shown(error.remedy)}\n"

@@ -23,13 +23,12 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.project import resolved
-from resolver.python.discovery import find_interpreter
 from resolver.python.interpreter import inspect
 from resolver.python.target import python_of
 from unionfs.control.endpoint import endpoint_of
 from unionfs.formats.python.generated import bare_manifest, waiting_layer
 from unionfs.publishing.publish import publish
-from unionfs.publishing.resolve_job import project_at
+from unionfs.publishing.resolve_job import project_at, wanted_interpreter
 from unionfs.publishing.up import whole_manifest
 from unionfs.publishing.view_index import CPYTHON
 from unionfs.view.catalog import read_manifest
@@ -116,7 +115,7 @@ class Waiting:
             if question.executable is not None:
                 return bare_manifest(self._store, inspect(Path(question.executable), state))
             project = project_at(Path(question.root))
-            return bare_manifest(self._store, find_interpreter(project, None, state))
+            return bare_manifest(self._store, wanted_interpreter(project, state))
         except PkgviewError as error:
             # No Python that the project wants: the one that there is will be told so.
             logger.info("%s: %s", question.root, error.what)

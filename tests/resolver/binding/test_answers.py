@@ -31,13 +31,15 @@ SEEN = Caller(
     script="/home/u/p/run.py",
     command=b"c" * 16,
     program="python run.py",
+    runs_script=True,
+    started_here=True,
     cwd="/home/u/p",
     project="/home/u/\udcff",
 )
 ANSWER = Answer(
     seen=SEEN,
     directories={
-        "/home/u/p": PathAnswer(root="/home/u/p", view=VIEW),
+        "/home/u/p": PathAnswer(root="/home/u/p", view=VIEW, agreed=True),
         "/home/u/\udcff": PathAnswer(),
     },
     scripts={"/home/u/p/run.py": PathAnswer(root="/home/u/p", view=VIEW)},
@@ -95,10 +97,17 @@ def test_the_rules_hold_for_it() -> None:
     refused = replace(
         ANSWER, scripts={}, directories={"/home/u/p": PathAnswer(root="/x", refused=True)}
     )
+    refused = replace(refused, seen=replace(SEEN, runs_script=False))
     binding = decided(refused)
     assert (binding.rule, binding.view) == (Rule.DEFAULT, DEFAULT)
     assert binding.refused is not None
-    unreadable = replace(ANSWER, scripts={}, directories={"/home/u/p": PathAnswer(unreadable=True)})
+    shell = replace(SEEN, script=None, is_interpreter=False, runs_script=False)
+    for agreed, rule in ((True, Rule.CWD), (False, Rule.DEFAULT)):
+        told = {"/home/u/p": PathAnswer(root="/home/u/p", view=VIEW, agreed=agreed)}
+        assert decided(replace(ANSWER, seen=shell, scripts={}, directories=told)).rule is rule
+    unreadable = replace(
+        ANSWER, seen=shell, scripts={}, directories={"/home/u/p": PathAnswer(unreadable=True)}
+    )
     assert (decided(unreadable).rule, decided(unreadable).view) == (Rule.CWD, None)
 
 

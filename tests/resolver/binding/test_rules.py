@@ -39,6 +39,7 @@ class ViewIndex:
 
     projects: dict[str, ViewId | None] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
     scripts: dict[str, ViewId] = field(default_factory=dict)
     versions: dict[tuple[str, str], ViewId] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
@@ -61,7 +62,8 @@ class ViewIndex:
             if root in self.broken:
                 raise PkgviewError(f"{root}/pyproject.toml: no TOML")
             if root in self.projects:
-                return Candidate(root, self.refused.get(root, ""))
+                refused = self.refused.get(root, "")
+                return Candidate(root, refused, agreed=root not in self.unknown)
         return None
 
     def script_project(self, script: str, uid: int) -> Candidate | None:
@@ -133,6 +135,37 @@ def test_each_rule_yields_to_the_one_before() -> None:
     caller = replace(caller, cwd="/")
     assert rule(caller, before[1]) == (Rule.ANCESTOR, C)
     assert rule(caller) == (Rule.DEFAULT, DEFAULT)
+
+
+def test_what_a_directory_decides() -> None:
+    """Before its user has said yes to a project, and after; for each kind of program."""
+    state = ViewIndex(projects=dict(STATE), unknown={"/a"})
+    ours: dict[str, Any] = {"cwd": "/a", "started_here": True}
+    cases = (
+        # A shell, an editor, what a shell is about to start
+        (program(cwd="/a"), False, True, False),
+        # The mount's own Python, which imports from where it is, and one that was told not to
+        (python(imports_here=True, by_path=True, **ours), True, True, False),
+        # The same, found on PATH: who looked for a Python need not have meant this one
+        (python(imports_here=True, **ours), False, True, True),
+        (python(**ours), False, True, True),
+        # Any other
+        (python(cwd="/a", imports_here=True), False, True, False),
+        (python(cwd="/a"), False, True, False),
+        # One with a script, wherever that is; it has no project, or cannot be found
+        (python(script="/usr/bin/tool", runs_script=True, **ours), False, False, False),
+        (python(runs_script=True, **ours), False, False, False),
+    )
+    for caller, before, after, told in cases:
+        found = decide(caller, state, table())
+        assert (found.rule is Rule.CWD) is before, caller
+        assert (found.refused is not None) is told
+        assert "has not said yes" in found.why or before or caller.runs_script
+        known = replace(caller, cwd="/b")
+        assert (decide(known, state, table()).rule is Rule.CWD) is after, caller
+    # Who runs its script, or names it, means it.
+    for caller in (python(script="/a/s.py", runs_script=True), python(project="/a")):
+        assert decide(caller, state, table()).view == A
 
 
 def test_an_interpreter_keeps_its_view_and_a_shell_does_not() -> None:

@@ -166,6 +166,39 @@ def test_scripts_modules_code_and_stdin(project: Path, mount: frozenset[str]) ->
         interactive.communicate()
 
 
+def test_who_imports_from_its_directory(project: Path, mount: frozenset[str]) -> None:
+    """As `sys.path[0]` has it, which Python alone decides."""
+    code = "import sys; print('' in sys.path or sys.path[0] == %r, flush=True); sys.stdin.read()"
+    (project / "m.py").write_text(code % str(project))
+    plain = ["-c", code % str(project)]
+    for words, environ in (
+        (plain, {}), (["-m", "m"], {}), (["-P", *plain], {}), (["-I", *plain], {}),
+        (plain, {"PYTHONSAFEPATH": "1"}), (plain, {"PYTHONSAFEPATH": ""}),
+    ):  # fmt: skip
+        with subprocess.Popen(
+            [sys.executable, *words], cwd=project, env=environ, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            does = process.stdout.readline() == "True\n"
+            caller = seen(process.pid, mount)
+            process.communicate("")
+        assert caller.imports_here is does, (words, environ)
+        assert not caller.runs_script
+        assert not caller.started_here
+        assert caller.by_path
+    for script in ("s.py", "/dev/stdin"):
+        one = subprocess.Popen([sys.executable, script], cwd=project, stdin=subprocess.PIPE)
+        try:
+            while not (caller := seen(one.pid, mount)).command:
+                time.sleep(0.01)  # execve has not laid its arguments out yet
+            assert caller.runs_script
+            assert not caller.imports_here
+        finally:
+            one.kill()
+            one.communicate()
+
+
 def test_zipapp_directory_link_and_shebang(project: Path, mount: frozenset[str]) -> None:
     (project / "app").mkdir()
     (project / "app/__main__.py").write_text(WAIT)

@@ -2,22 +2,28 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
+from resolver.ownership import identity
 from resolver.project import trust
-from resolver.project.project import trust_faults
+from resolver.project.project import fingerprint, trust_faults
+from resolver.project.resolved import Resolved, ResolvedView, save
 from resolver.python.project import find_project, project_of_script
 
 if TYPE_CHECKING:
     from resolver.python.project import PythonProject
 
 UID = os.geteuid()
+NOTHING: frozenset[str] = frozenset()
 
 
 @pytest.fixture
@@ -42,17 +48,17 @@ def open_to_all(project: PythonProject) -> None:
     project.root.chmod(0o777)
 
 
-def test_what_is_ours_alone_needs_no_trust(project: PythonProject, state: Path) -> None:
+def test_what_is_ours_alone_is_still_to_be_said_yes_to(project: PythonProject, state: Path) -> None:
     assert trust.problem(project, UID, state) is None
-    assert trust.allow(project, UID, state) is None
-    assert not (state / "trusted.json").exists()
+    assert not trust.is_agreed(project, state)
+    assert trust.allow(project, UID, state, NOTHING).faults == frozenset()
+    assert trust.is_agreed(project, state)
 
 
 def test_it_counts_once_it_is_allowed(project: PythonProject, state: Path) -> None:
     open_to_all(project)
     assert "everybody may write" in (trust.problem(project, UID, state) or "")
-    given = trust.allow(project, UID, state)
-    assert given is not None
+    given = trust.allow(project, UID, state, NOTHING)
     assert given.root == str(project.root)
     assert trust.problem(project, UID, state) is None
     assert trust.load(state) == {given.root: given}
@@ -63,13 +69,13 @@ def test_it_counts_once_it_is_allowed(project: PythonProject, state: Path) -> No
 
 def test_another_user_is_not_bound_by_it(project: PythonProject, state: Path) -> None:
     open_to_all(project)
-    trust.allow(project, UID, state)
+    trust.allow(project, UID, state, NOTHING)
     assert trust.problem(project, UID + 1, state) is not None
 
 
 def test_more_of_the_same_is_nothing_new(project: PythonProject, state: Path) -> None:
     open_to_all(project)
-    trust.allow(project, UID, state)
+    trust.allow(project, UID, state, NOTHING)
     (project.root / "requirements.txt").write_text("-r more.txt\n")
     (project.root / "more.txt").write_text("")
     (project.root / "more.txt").chmod(0o666)
@@ -82,7 +88,7 @@ def test_more_of_the_same_is_nothing_new(project: PythonProject, state: Path) ->
 def test_less_is_not_worse(project: PythonProject, state: Path) -> None:
     open_to_all(project)
     (project.root / "requirements.txt").chmod(0o666)
-    trust.allow(project, UID, state)
+    trust.allow(project, UID, state, NOTHING)
     project.root.chmod(0o755)
     assert trust.problem(project, UID, state) is None
 
@@ -92,7 +98,7 @@ def test_everybody_is_more_than_a_group(project: PythonProject, state: Path) -> 
         pytest.skip("only root can give a file to any group")
     os.chown(project.root, -1, 12345)
     project.root.chmod(0o775)
-    trust.allow(project, UID, state)
+    trust.allow(project, UID, state, NOTHING)
     assert trust.problem(project, UID, state) is None
     open_to_all(project)
     assert "everybody may write" in (trust.problem(project, UID, state) or "")
@@ -105,7 +111,7 @@ def test_another_owner_is_asked_about_again(project: PythonProject, state: Path)
     if UID != 0:
         pytest.skip("only root can give a file away")
     open_to_all(project)
-    trust.allow(project, UID, state)
+    trust.allow(project, UID, state, NOTHING)
     os.chown(project.root / "requirements.txt", 65534, -1)
     assert "belongs to user 65534" in (trust.problem(project, UID, state) or "")
     os.chown(project.root / "requirements.txt", UID, -1)
@@ -113,13 +119,13 @@ def test_another_owner_is_asked_about_again(project: PythonProject, state: Path)
     problem = trust.problem(project, UID, state) or ""
     assert f"belonged to user {UID} when it was trusted, now to user 65534" in problem
     # Said again, it counts again.
-    trust.allow(project, UID, state)
+    trust.allow(project, UID, state, NOTHING)
     assert trust.problem(project, UID, state) is None
 
 
 def test_another_directory_in_its_place(project: PythonProject, state: Path) -> None:
     open_to_all(project)
-    trust.allow(project, UID, state)
+    trust.allow(project, UID, state, NOTHING)
     project.root.rename(project.root.with_name("aside"))
     project.root.mkdir()
     (project.root / "requirements.txt").write_text("")
@@ -136,7 +142,7 @@ def test_a_script_is_trusted_by_itself(tmp_path: Path, state: Path) -> None:
     one, two = (project_of_script(directory / name) for name in ("one.py", "two.py"))
     assert one is not None
     assert two is not None
-    trust.allow(one, UID, state)
+    trust.allow(one, UID, state, NOTHING)
     # As editors save.
     (directory / "new").write_text((directory / "one.py").read_text())
     (directory / "new").rename(directory / "one.py")
@@ -147,32 +153,136 @@ def test_a_script_is_trusted_by_itself(tmp_path: Path, state: Path) -> None:
 def test_what_cannot_be_examined_cannot_be_trusted(project: PythonProject, state: Path) -> None:
     (project.root / "requirements.txt").unlink()
     with pytest.raises(PkgviewError, match="cannot be examined"):
-        trust.allow(project, UID, state)
+        trust.allow(project, UID, state, NOTHING)
     assert [fault.kind for fault in trust_faults(project, UID)] == ["unseen"]
 
 
-ENTRY = {"root": "/p", "device": 1, "inode": 2, "owner": 3, "faults": [["everybody", -1]]}
+ENTRY = {
+    "root": "/p", "directory": [1, 2, 3], "faults": [["everybody", -1]], "choices": [],
+    "agreed": True,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        "", "{", "[]", "null", '{"format": 1}', '{"format": 2, "projects": []}',
-        '{"format": 1, "projects": {}}', '{"format": 1, "projects": [1]}', "[" * 100000,
-        *(json.dumps({"format": 1, "projects": [{**ENTRY, **change}]}) for change in (
-            {"root": 1}, {"owner": "0"}, {"inode": None}, {"faults": ["everybody"]},
-            {"faults": [["owner", "0"]]}, {"faults": [[1, 1]]}, {"faults": [[[], 1]]}, {"more": 1},
+        "", "{", "[]", "null", "[" * 100000,
+        *(json.dumps({**ENTRY, **change}) for change in (
+            {"root": 1}, {"root": "/elsewhere"}, {"directory": ["0", 1, 2]}, {"directory": [1, 2]},
+            {"directory": None}, {"faults": ["everybody"]}, {"faults": [["owner", "0"]]},
+            {"faults": [[1, 1]]}, {"faults": [[[], 1]]}, {"choices": [1]}, {"agreed": 1},
         )),
     ],
 )  # fmt: skip
 def test_a_damaged_file_trusts_nobody(project: PythonProject, state: Path, content: str) -> None:
     open_to_all(project)
-    state.mkdir()
-    (state / "trusted.json").write_text(content)
-    assert trust.load(state) == {}
+    trust.allow(project, UID, state, NOTHING)
+    (kept,) = (state / "trusted").iterdir()
+    kept.write_text(content.replace('"/p"', json.dumps(str(project.root))))
+    assert not trust.is_agreed(project, state)
     assert trust.problem(project, UID, state) is not None
-    trust.allow(project, UID, state)
+    trust.allow(project, UID, state, NOTHING)
     assert trust.problem(project, UID, state) is None
+
+
+def test_what_an_earlier_version_kept(project: PythonProject, state: Path) -> None:
+    """It kept all projects in one file, and knew neither choices nor generations."""
+    open_to_all(project)
+    found = project.root.stat()
+    entry = {
+        "root": str(project.root), "device": found.st_dev, "inode": found.st_ino,
+        "owner": found.st_uid, "faults": [["everybody", -1]],
+    }  # fmt: skip
+    gone = {**entry, "root": "/nowhere/at/all"}
+    state.mkdir()
+    (state / "trusted.json").write_text(json.dumps({"format": 1, "projects": [gone, entry]}))
+    assert trust.problem(project, UID, state) is None
+    assert trust.is_agreed(project, state)
+    assert trust.not_agreed(project, state, frozenset({"this"})) == {"this"}
+    assert str(project.root) in trust.load(state)
+    assert trust.revoke(str(project.root), state)
+    assert trust.problem(project, UID, state) is not None
+    assert str(project.root) not in trust.load(state)
+
+
+# Whose idea it was
+
+ONE, TWO = frozenset({"do this"}), frozenset({"do this", "do that"})
+
+
+def test_more_choices_are_asked_about_again(project: PythonProject, state: Path) -> None:
+    assert trust.not_agreed(project, state, NOTHING) == NOTHING
+    assert trust.not_agreed(project, state, ONE) == ONE
+    trust.agree(project, state, ONE)
+    assert trust.is_agreed(project, state)
+    assert trust.not_agreed(project, state, ONE) == NOTHING
+    assert trust.not_agreed(project, state, TWO) == {"do that"}
+    trust.agree(project, state, TWO)
+    assert trust.not_agreed(project, state, ONE) == NOTHING
+    assert trust.agreed_choices(project, state) == TWO
+
+
+def test_a_yes_forgives_no_faults_and_keeps_those_that_were(
+    project: PythonProject, state: Path
+) -> None:
+    open_to_all(project)
+    trust.agree(project, state, NOTHING)
+    assert trust.problem(project, UID, state) is not None
+    trust.allow(project, UID, state, NOTHING)
+    trust.agree(project, state, ONE)
+    assert trust.problem(project, UID, state) is None
+
+
+def test_another_clone_in_its_place(project: PythonProject, state: Path) -> None:
+    trust.agree(project, state, ONE)
+    project.root.rename(project.root.with_name("aside"))
+    project.root.mkdir()
+    (project.root / "requirements.txt").write_text("")
+    assert not trust.is_agreed(project, state)
+    assert trust.not_agreed(project, state, ONE) == ONE
+
+
+def test_a_number_that_comes_round_again(project: PythonProject, state: Path) -> None:
+    """File systems give a removed directory's inode to the next one that is made."""
+    trust.agree(project, state, NOTHING)
+    inode, generation, _ = identity(project.root)
+    for _ in range(200):
+        shutil.rmtree(project.root)
+        project.root.mkdir()
+        if identity(project.root)[0] == inode:
+            break
+    else:
+        pytest.skip("here they do not")
+    if not generation:
+        pytest.skip("here inodes have no generation")
+    (project.root / "requirements.txt").write_text("")
+    assert not trust.is_agreed(project, state)
+
+
+def test_whoever_ran_up_before_there_was_a_question(project: PythonProject, state: Path) -> None:
+    view = ResolvedView(
+        kind="python",
+        variant="3.11",
+        view=ViewId("0" * 32),
+        fingerprint="",
+        inputs=fingerprint(project),
+        format=0,
+    )
+    root = str(project.root)
+    save(state / "projects", Resolved(root=root, views=(view,)))
+    assert trust.is_agreed(project, state)
+    assert trust.not_agreed(project, state, ONE) == NOTHING
+    # For what it was.
+    (project.root / "requirements.txt").write_text("more\n")
+    assert trust.is_agreed(project, state)
+    assert trust.not_agreed(project, state, ONE) == ONE
+    # A view of this version was made for somebody who looked.
+    save(state / "projects", Resolved(root=root, views=(replace(view, format=1),)))
+    assert not trust.is_agreed(project, state)
+    save(state / "projects", Resolved(root=root, views=(view,)))
+    assert trust.revoke(root, state)
+    assert not trust.is_agreed(project, state)
+    assert not trust.revoke(root, state)
 
 
 def test_two_at_once_both_count(tmp_path: Path, state: Path) -> None:
@@ -183,7 +293,8 @@ def test_two_at_once_both_count(tmp_path: Path, state: Path) -> None:
     code = (
         "import sys, os; from pathlib import Path; from resolver.project import trust\n"
         "from resolver.python.project import find_project\n"
-        "trust.allow(find_project(Path(sys.argv[1])), os.geteuid(), Path(sys.argv[2]))\n"
+        "found, state = find_project(Path(sys.argv[1])), Path(sys.argv[2])\n"
+        "trust.allow(found, os.geteuid(), state, frozenset())\n"
     )
     running = [
         subprocess.Popen([sys.executable, "-c", code, tmp_path / name, state]) for name in "abcdef"
@@ -196,4 +307,4 @@ def test_a_state_that_cannot_be_written(project: PythonProject, tmp_path: Path) 
     open_to_all(project)
     (tmp_path / "file").write_text("")
     with pytest.raises(PkgviewError, match="cannot use"):
-        trust.allow(project, UID, tmp_path / "file/state")
+        trust.allow(project, UID, tmp_path / "file/state", NOTHING)

@@ -109,7 +109,7 @@ def test_a_view_is_taken_over(isolated_places: Places, theirs: Places) -> None:
     for name in read_manifest(isolated_places, view).archives:
         store.verify(name)
         # Only this user's own packing says what a source became.
-        assert not (store.sources).exists()
+        assert not (store.derived).exists()
     assert not [path for path in store.archives.iterdir() if path.name.startswith(".tmp")]
 
 

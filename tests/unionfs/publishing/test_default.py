@@ -28,7 +28,7 @@ THIS = Path(sys.executable).resolve()
 def places(isolated_places: Places, monkeypatch: pytest.MonkeyPatch) -> Places:
     """Places whose default interpreter is the one that runs the tests, looked at once."""
     found = interpreter.inspect(THIS, isolated_places.state)
-    monkeypatch.setattr(discovery, "find_interpreter", lambda *_: found)
+    monkeypatch.setattr(discovery, "find_interpreter", lambda *_, **__: found)
     return isolated_places
 
 
@@ -138,7 +138,7 @@ def test_a_default_without_its_interpreter_is_replaced(
     found = discovery.find_interpreter(None, None, places.state)
     moved = replace(found, python=replace(found.python, executable=str(gone)))
     with monkeypatch.context() as patched:
-        patched.setattr(discovery, "find_interpreter", lambda *_: moved)
+        patched.setattr(discovery, "find_interpreter", lambda *_, **__: moved)
         old = ensure_default(places, store, registry)
         assert ensure_default(places, store, registry) == old
     gone.unlink()

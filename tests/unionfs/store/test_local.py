@@ -48,7 +48,7 @@ def tree(number: int = 0) -> list[Member]:
 def temporaries(store: Store) -> list[str]:
     return [
         name
-        for directory in (store.archives, store.sources)
+        for directory in (store.archives, store.derived)
         if directory.is_dir()
         for name in os.listdir(directory)
         if name.startswith(".tmp-")
@@ -159,7 +159,7 @@ def test_sources(store: Store) -> None:
     one, two = store.add(tree(1), META), store.add(tree(2), META)
     store.record_source(KEY, one)
     assert store.archive_of(KEY) == one
-    assert (store.sources / KEY).resolve() == store.path(one)
+    assert (store.derived / KEY).resolve() == store.path(one)
     store.record_source(KEY, two)
     assert store.archive_of(KEY) == two
     store.set_aside(two)
@@ -169,7 +169,7 @@ def test_sources(store: Store) -> None:
 
 def test_a_source_that_points_elsewhere_is_not_known(store: Store, tmp_path: Path) -> None:
     store.record_source(KEY, store.add(tree(), META))
-    link = store.sources / KEY
+    link = store.derived / KEY
     for target in (str(tmp_path), "../../../etc/passwd", "../archives/.."):
         link.unlink()
         link.symlink_to(target)
@@ -348,7 +348,7 @@ def test_killed_at_any_moment_it_holds_whole_archives_or_nothing(store: Store) -
         left_over += len(temporaries(store))
         for name in store.names():
             store.verify(name)
-        for key in os.listdir(store.sources) if store.sources.is_dir() else ():
+        for key in os.listdir(store.derived) if store.derived.is_dir() else ():
             with suppress(PkgviewError):
                 assert store.archive_of(key) is not None
     assert left_over, "no kill hit a write: the test shows nothing"

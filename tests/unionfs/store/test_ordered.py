@@ -77,14 +77,14 @@ def added(places: Places, *roots: Path, shared: bool = False) -> Stores:
 def test_the_first_that_has_it_gives_it(isolated_places: Places, tmp_path: Path) -> None:
     _, name = filled(tmp_path / "one")
     _, other = filled(tmp_path / "two", b"second")
-    _, last = filled(tmp_path / "system", b"third", "made-3")
+    _, last = filled(tmp_path / "system", b"third", "built-3")
     stores = added(isolated_places, tmp_path / "one", tmp_path / "two")
     assert [place.rank for place in stores.order] == ["user", "added", "added", "system"]
     assert stores.passed_over == ()
     assert stores.archive_of(KEY) == name
     assert content(stores, name) == NOISE
     assert (content(stores, other), content(stores, last)) == (b"second", b"third")
-    assert stores.archive_of("made-3") == last
+    assert stores.archive_of("built-3") == last
     assert not isolated_places.store.exists()
     # The user's own comes first, and is the one that is written.
     _, own = filled(isolated_places.store, b"own")
@@ -143,7 +143,7 @@ def test_a_store_of_another_user_or_open_to_others_is_passed_over(
     root = tmp_path / "theirs"
     store, name = filled(root)
     stores = added(isolated_places, root)
-    for path in (root, store.archives, store.sources):
+    for path in (root, store.archives, store.derived):
         path.chmod(0o1777)
         (place,) = Stores(isolated_places).passed_over
         assert place.problem == f"everybody may write to {path}"
@@ -182,13 +182,44 @@ def test_a_project_brings_a_store(isolated_places: Places, tmp_path: Path) -> No
     assert stores.archive_of(KEY) == name
     shutil.rmtree(project)
     stores.own.verify(name)
-    assert Stores(isolated_places).archive_of(KEY) == name
+    # To everybody else it is unknown what the lock's hash became.
+    assert stores.of_project == {name}
+    assert Stores(isolated_places).archive_of(KEY) is None
+    assert not stores.own.derived.exists()
     # What is damaged there is named, and not taken.
-    brought, name = filled(project / ".pkgview", b"other" * 1000, "made-2")
+    brought, name = filled(project / ".pkgview", b"other" * 1000, "built-2")
     flip(brought.path(name), 40)
     with pytest.raises(LayerError, match=name):
-        stores.archive_of("made-2")
+        stores.archive_of("built-2")
     assert os.listdir(isolated_places.store / "archives") == [Stores(isolated_places).names()[0]]
+
+
+@pytest.mark.parametrize("key", ["made-1", "bytecode-1"])
+def test_what_is_made_here_is_taken_from_nobody(
+    isolated_places: Places, tmp_path: Path, key: str
+) -> None:
+    for root in ("project/.pkgview", "team", "system"):
+        filled(tmp_path / root, key=key)
+    added(isolated_places, tmp_path / "team")
+    stores = Stores(isolated_places, tmp_path / "project")
+    assert len(stores.order) == 4
+    assert stores.passed_over == ()
+    assert stores.archive_of(key) is None
+    _, own = filled(isolated_places.store, b"own", key)
+    assert stores.archive_of(key) == own
+
+
+def test_records_of_earlier_versions_count_nowhere(isolated_places: Places, tmp_path: Path) -> None:
+    for root in (isolated_places.store, tmp_path / "project/.pkgview", tmp_path / "system"):
+        store, _ = filled(root)
+        store.derived.rename(root / "sources")
+    stores = Stores(isolated_places, tmp_path / "project")
+    assert stores.archive_of(KEY) is None
+    assert stores.known_sources() == {}
+    assert stores.former_sources() == 1
+    stores.drop_former_sources()
+    assert stores.former_sources() == 0
+    assert len(stores.names()) == 1
 
 
 def test_what_is_taken_is_verified_whole(isolated_places: Places, tmp_path: Path) -> None:
@@ -213,13 +244,11 @@ def test_what_is_taken_is_verified_whole(isolated_places: Places, tmp_path: Path
     assert os.listdir(own.archives) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_an_archive_of_another_user_is_read_whole_before_it_counts(
+def test_an_archive_of_another_store_is_read_whole_before_it_counts(
     isolated_places: Places, tmp_path: Path
 ) -> None:
-    """Once: an open that believes the table would not notice a frame that is wrong."""
+    """Once, whoever owns it: an open that believes the table notices no frame that is wrong."""
     theirs, name = filled(tmp_path / "theirs")
-    os.chown(theirs.path(name), 12345, -1)
     whole = theirs.path(name).read_bytes()
     stores = added(isolated_places, tmp_path / "theirs")
     registry = Registry(isolated_places.state / "registry.sqlite3")
@@ -267,4 +296,4 @@ def test_a_store_of_a_team_is_open_to_whom_its_root_is(tmp_path: Path) -> None:
     root.mkdir()
     root.chmod(0o3777)
     store, _ = filled(root)
-    assert {path.stat().st_mode & 0o7777 for path in (store.archives, store.sources)} == {0o3777}
+    assert {path.stat().st_mode & 0o7777 for path in (store.archives, store.derived)} == {0o3777}

@@ -105,7 +105,7 @@ def test_a_bundle_is_the_same_store(stores: Stores, target: Store) -> None:
     data = exported(stores)
     assert data == exported(stores)
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        assert [m.name.split("/")[0] for m in tar] == ["archives"] * 2 + ["sources"] * 2
+        assert [m.name.split("/")[0] for m in tar] == ["archives"] * 2 + ["imported"] * 2
         assert tar.getmembers()[-1].linkname.startswith("../archives/demo-1.0")
     assert imported(target, data).archives == 2
     assert_equal(target, stores.own)
@@ -127,11 +127,11 @@ def test_a_part_and_what_another_store_has(
     stores: Stores, isolated_places: Places, target: Store, tmp_path: Path
 ) -> None:
     other = Store(tmp_path / "other")
-    name = add(other, "made-1", b"third")
+    name = add(other, "built-1", b"third")
     config.add_store(isolated_places, ConfiguredStore(path=str(other.root)))
     assert bundle.copy(stores, [name], target.root, QUIET).archives == 1
     assert target.names() == [name]
-    assert target.known_sources() == {"made-1": name}
+    assert target.known_sources() == {"built-1": name}
 
 
 def test_what_a_source_became_here_stays(stores: Stores, target: Store) -> None:
@@ -142,10 +142,10 @@ def test_what_a_source_became_here_stays(stores: Stores, target: Store) -> None:
 
 
 def test_a_source_of_nothing_is_not_recorded(stores: Stores, target: Store) -> None:
-    link = tarfile.TarInfo(f"sources/{KEY}")
+    link = tarfile.TarInfo(f"imported/{KEY}")
     link.type, link.linkname = tarfile.SYMTYPE, f"../archives/{stores.own.names()[0]}"
     assert imported(target, tar(link)) == Moved()
-    assert not target.sources.exists()
+    assert not target.derived.exists()
 
 
 def test_damaged_ones_do_not_travel(stores: Stores, target: Store) -> None:
@@ -206,14 +206,14 @@ def member(
         member("archives/" + NAME, size=-512),
         member("archives", tarfile.DIRTYPE),
         member("users/0-0123456789abcdef"),
-        member("sources/" + NEW),
-        member("sources/" + NEW, tarfile.LNKTYPE, "../archives/" + NAME),
-        member("sources/" + NEW, tarfile.SYMTYPE, "/etc/passwd"),
-        member("sources/" + NEW, tarfile.SYMTYPE, "../archives/../../x"),
-        member("sources/" + NEW, tarfile.SYMTYPE, NAME),
-        member("sources/..", tarfile.SYMTYPE, "../archives/" + NAME),
-        member("sources/a/b", tarfile.SYMTYPE, "../archives/" + NAME),
-        member("sources/" + NEW, tarfile.SYMTYPE, "../archives/" + NAME, size=512),
+        member("imported/" + NEW),
+        member("imported/" + NEW, tarfile.LNKTYPE, "../archives/" + NAME),
+        member("imported/" + NEW, tarfile.SYMTYPE, "/etc/passwd"),
+        member("imported/" + NEW, tarfile.SYMTYPE, "../archives/../../x"),
+        member("imported/" + NEW, tarfile.SYMTYPE, NAME),
+        member("imported/..", tarfile.SYMTYPE, "../archives/" + NAME),
+        member("imported/a/b", tarfile.SYMTYPE, "../archives/" + NAME),
+        member("imported/" + NEW, tarfile.SYMTYPE, "../archives/" + NAME, size=512),
         member("readme"),
         member("archives/\udcff\x1b[31m" + NAME),
         member("x" * 500),
@@ -243,7 +243,7 @@ def twice(name: str) -> bytes:
         (tar(member("archives/" + NAME, size=1 << 30)), "ends within"),
         (tar(member("archives/" + NAME, size=4096)), "a."),
         (tar(member("archives/" + NAME)), "a."),
-        (twice("sources/" + KEY), "is refused"),
+        (twice("imported/" + KEY), "is refused"),
         (tar(member("x", tarfile.GNUTYPE_LONGNAME, size=1 << 40)), "too long"),
         (tar(member("x", tarfile.GNUTYPE_LONGLINK, size=0)), "too long"),
         (tar(*[member("x", tarfile.GNUTYPE_LONGNAME, size=5)] * 2), "too long"),
@@ -280,10 +280,29 @@ def test_cut_off_anywhere(stores: Stores, target: Store) -> None:
     assert_equal(target, stores.own)
 
 
+@pytest.mark.parametrize("key", ["made-1", "bytecode-1"])
+def test_what_every_store_makes_itself_does_not_travel(
+    stores: Stores, target: Store, key: str
+) -> None:
+    name = add(stores.own, key, b"own")
+    assert name not in bundle.carried(stores.own)
+    assert exported(stores).count(key.encode()) == 0
+    link = member(f"imported/{key}", tarfile.SYMTYPE, "../archives/" + NAME)
+    with pytest.raises(PkgviewError, match="is refused"):
+        imported(target, link.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    assert target.known_sources() == {}
+
+
+def test_a_bundle_of_an_earlier_version(target: Store) -> None:
+    link = member(f"sources/{KEY}", tarfile.SYMTYPE, "../archives/" + NAME)
+    with pytest.raises(PkgviewError, match="export it anew"):
+        imported(target, link.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+
+
 def test_too_many_members(target: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle, "MOST_MEMBERS", 1)
     link = [
-        member(f"sources/{key}", tarfile.SYMTYPE, "../archives/" + NAME) for key in (KEY, OTHER)
+        member(f"imported/{key}", tarfile.SYMTYPE, "../archives/" + NAME) for key in (KEY, OTHER)
     ]
     with pytest.raises(PkgviewError, match="too many"):
         imported(target, tar(*link))

@@ -112,12 +112,12 @@ def import_(file: Path, *, as_json: bool) -> None:
 def _wanted(projects: Collection[Path]) -> tuple[Stores, Collection[str]]:
     """All that is in the user's own store, or what these projects' views need."""
     from unionfs.store.ordered import Stores  # noqa: PLC0415 - the same
-    from unionfs.upkeep.bundle import needed  # noqa: PLC0415 - `-h` does without
+    from unionfs.upkeep.bundle import carried, needed  # noqa: PLC0415 - `-h` does without
 
     places = Places.from_environ()
     stores = Stores(places)
     if not projects:
-        return stores, stores.own.names()
+        return stores, carried(stores.own)
     return stores, needed(places, [str(project_at(path).root) for path in projects])
 
 

@@ -15,6 +15,7 @@ from unionfs.cli.asked import (
     OFFLINE,
     PYTHON,
     TRUST,
+    agree,
     trusted_project_at,
 )
 
@@ -58,6 +59,7 @@ def lock(  # noqa: PLR0913 - one parameter an option
 
     places = Places.from_environ()
     project = trusted_project_at(directory, trust=trust)
+    agree(project, places.state)
     interpreter = find_interpreter(project, python, places.state)
     with Display() as display, single_failure():
         display.locking(str(project.root))

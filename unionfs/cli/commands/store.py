@@ -12,12 +12,11 @@ from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import JSON
-from unionfs.cli.commands import bundle
+from unionfs.cli.commands import bundle, verify
 
 if TYPE_CHECKING:
     from resolver.manifest import ViewId
     from unionfs.store.ordered import Place
-    from unionfs.upkeep.verify import Outcome
 
 
 @click.group(
@@ -69,91 +68,13 @@ def store(context: click.Context, *, as_json: bool) -> None:
     console.answer(f"{len(sizes)} archives, {console.size(sum(sizes.values()))} in {places.store}")
 
 
-for command in (bundle.copy, bundle.export, bundle.import_):
+for command in (verify.verify, bundle.copy, bundle.export, bundle.import_):
     store.add_command(command)
 
 
 def short(name: str) -> str:
     """An archive's name without its digest."""
     return name.rsplit(".", 3)[0]
-
-
-@store.command(
-    epilog="""\b
-Examples:
-  pkgview store verify
-  pkgview store verify --repair          set damaged ones aside and fetch them again
-  pkgview store verify --all             the other stores, too
-"""
-)
-@click.option("--repair", is_flag=True, help="Set damaged archives aside and have them again.")
-@click.option("--all", "everywhere", is_flag=True, help="Read the other stores, too.")
-@JSON
-@click.pass_context
-def verify(context: click.Context, *, repair: bool, everywhere: bool, as_json: bool) -> None:
-    """Read every byte of every archive and compare it with the archive's name.
-
-    What is damaged is named, and the exit status is 1. With --repair it is moved to
-    archives/damaged and had again: from another store, or fetched as `pkgview up` does it in the
-    projects that need it.
-    """
-    from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
-    from unionfs.store.ordered import Stores  # noqa: PLC0415 - the same
-    from unionfs.upkeep import verify as verifying  # noqa: PLC0415 - `-h` does without
-
-    places = Places.from_environ()
-    stores = Stores(places)
-    outcome: dict[str, Outcome] = {}
-    elsewhere: list[tuple[str, str, str]] = []
-    with Display(quiet=as_json) as display:
-        found = verifying.damaged(stores.own, display)
-        for other in stores.others if everywhere else ():
-            faults = verifying.damaged(other, display)
-            elsewhere += [(str(other.root), name, said) for name, said in faults.items()]
-        if repair and found:
-            outcome = verifying.repair(places, stores, list(found), display)
-    count = len(stores.own.names())
-    if as_json:
-        console.as_json(
-            {
-                "path": str(places.store),
-                "archives": count,
-                "damaged": [
-                    {"store": str(places.store), "archive": name, "damage": said}
-                    | ({"repair": outcome[name]._asdict()} if name in outcome else {})
-                    for name, said in sorted(found.items())
-                ]
-                + [
-                    {"store": root, "archive": name, "damage": said}
-                    for root, name, said in sorted(elsewhere)
-                ],
-            }
-        )
-    else:
-        _say_damage(found, outcome)
-        for root, name, said in elsewhere:
-            console.explain(
-                f"{name} in {root} is damaged: {said}",
-                f"Tell whoever keeps that store, or run `pkgview store remove {root}`.",
-            )
-        if not found and not elsewhere:
-            console.answer(f"every archive is what its name says ({count})")
-    if elsewhere or not all(name in outcome and outcome[name].settled for name in found):
-        context.exit(1)
-
-
-def _say_damage(found: dict[str, str], outcome: dict[str, Outcome]) -> None:
-    for name, damage in found.items():
-        if name not in outcome:
-            console.explain(f"{name} is damaged: {damage}", "Run `pkgview store verify --repair`.")
-            continue
-        settled, said = outcome[name]
-        console.explain(
-            f"{name} was damaged and is set aside: {damage}",
-            f"{said[:1].upper()}{said[1:]}."
-            if settled
-            else f"It could not be had again: {said}\nMend that and run `pkgview up` there.",
-        )
 
 
 @store.command(

@@ -13,7 +13,7 @@ from resolver.places import Places
 from resolver.project import trust as trusting
 from resolver.project.project import trust_faults
 from unionfs.cli import console
-from unionfs.cli.asked import DIRECTORY, JSON, absolute, project_at
+from unionfs.cli.asked import DIRECTORY, JSON, absolute, choices_of, project_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 @click.command(
     epilog="""\b
 Examples:
-  pkgview trust /srv/shared/project      its files may choose what my programs import
+  pkgview trust                          the project here may do what it wants to
+  pkgview trust /srv/shared/project
   pkgview trust --list
   pkgview trust --revoke /srv/shared/project
 """
@@ -34,11 +35,15 @@ Examples:
 @click.option("--list", "listed", is_flag=True, help="Show what is trusted, and what became of it.")
 @JSON
 def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None:
-    """Use a project that others own or may write to.
+    """Say yes to a project: a clone, or one that others own or may write to.
 
-    What such a project lists decides which code runs in your programs, so it counts only if you say
-    so. What is wrong with it now is written down: where it gets worse (another owner, write access
-    for more people, another directory in its place) you are asked again.
+    What a project lists decides which code runs in your programs. Until you say yes, it counts only
+    for its own scripts, and does nothing that it has chosen itself: another index, an address, a
+    Python of its own. `up`, `run`, `shell`, `lock` and `bind` say yes to it, too.
+
+    What it wants, and what speaks against it now, is written down: where that grows (another
+    index, another owner, write access for more people, another directory in its place) you are
+    asked again.
     """
     places = Places.from_environ()
     if listed:
@@ -55,15 +60,16 @@ def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None
         return
     project = project_at(directory)
     uid = os.geteuid()
-    given = trusting.allow(project, uid, places.state)
+    given = trusting.allow(project, uid, places.state, choices_of(project))
     _tell_daemon(places)
     root = str(project.root)
-    if given is None:
-        _answer(as_json, root, trusted=True, said=[f"{root} is yours alone: it counts anyway."])
-        return
     faults = [fault.said for fault in trust_faults(project, uid)]
-    said = [f"{root} is trusted from now on, although", *(f"  {fault}" for fault in faults)]
-    _answer(as_json, root, trusted=True, said=said, faults=faults)
+    said = [f"{root} is trusted from now on" + (", although" if faults else ".")]
+    said += [f"  {fault}" for fault in faults]
+    if given.choices:
+        said += ["It may", *(f"  {choice}" for choice in sorted(given.choices))]
+    more: dict[str, object] = {"faults": faults, "choices": sorted(given.choices)}
+    _answer(as_json, root, trusted=True, said=said, more=more)
 
 
 def _root(directory: Path, places: Places) -> str:
@@ -80,23 +86,32 @@ def _answer(
     *,
     trusted: bool,
     said: list[str],
-    faults: Iterable[str] = (),
+    more: dict[str, object] | None = None,
 ) -> None:
     if as_json:
-        console.as_json({"project": root, "trusted": trusted, "faults": list(faults)})
+        told: dict[str, object] = {"project": root, "trusted": trusted, "faults": [], "choices": []}
+        console.as_json(told | (more or {}))
     else:
         for line in said:
             console.note(line)
 
 
 def _show(known: Iterable[Trusted], *, as_json: bool) -> None:
-    rows = [(one.root, _objection(one)) for one in sorted(known, key=lambda one: one.root)]
+    rows = [(one, _objection(one)) for one in sorted(known, key=lambda one: one.root)]
     if as_json:
-        console.as_json([{"project": root, "objection": why or None} for root, why in rows])
-    elif rows:
-        console.table([(root, why or "counts") for root, why in rows])
-    else:
-        console.note("Nothing is trusted that others own or may write to.")
+        console.as_json(
+            [
+                {"project": one.root, "objection": why or None, "choices": sorted(one.choices)}
+                for one, why in rows
+            ]
+        )
+        return
+    for one, why in rows:
+        console.answer(f"{one.root}: {why or 'counts'}")
+        for choice in sorted(one.choices):
+            console.answer(f"  may {choice}")
+    if not rows:
+        console.note("Nothing is trusted.")
 
 
 def _objection(one: Trusted) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from resolver.places import Places
+from resolver.project.trust import is_agreed
 from resolver.python.target import python_of
 from unionfs.cli import console, quick
 from unionfs.cli.asked import (
@@ -22,6 +23,7 @@ from unionfs.cli.asked import (
     OFFLINE,
     TRUST,
     absolute,
+    agree,
     projects_at,
     say_untrusted,
     trusted_projects_at,
@@ -212,6 +214,8 @@ def _hold_size(places: Places) -> None:
 def ensured(places: Places, kind: Kind, wish: Wish, *, quiet: bool) -> tuple[Made, Display | None]:
     """The view, made if it has to be; and the display of what that took, None if nothing."""
     known = known_view(places, kind, wish)
+    if known is None or not is_agreed(wish.project, places.state):
+        agree(wish.project, places.state)
     if known is not None:
         return known, None
     from unionfs.cli.progress import Display  # noqa: PLC0415 - nothing to do draws nothing

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver import remembered
 from resolver.errors import PkgviewError
-from resolver.project import resolved
+from resolver.project import resolved, trust
 from resolver.project.project import fingerprint
 from resolver.project.resolved import ResolvedView
 from resolver.python.discovery import find_interpreter, is_first
@@ -47,8 +47,8 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY
 class PythonWish(Wish):
     """What the user asked for, of a project of Python's.
 
-    `requirements` are added for this one run. With `no_build` no code of any distribution is run:
-    what would need that is an error, and the project itself is taken as its files say.
+    `requirements` are added for this one run. With `no_build` the project itself is taken as its
+    files say, and what would have to be built is an error.
     """
 
     project: PythonProject
@@ -56,7 +56,6 @@ class PythonWish(Wish):
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
-    no_build: bool = False
 
     def fingerprint(self, interpreter: Interpreter) -> str:
         """Equal as long as the same view would come out, newer releases aside."""
@@ -92,6 +91,7 @@ class PythonMaking:
         self.fingerprint = None if wish.requirements else wish.fingerprint(self._interpreter)
         self._inputs = ""
         self._choices: tuple[Choice, ...] | None = None
+        self._of_project = False
 
     def settings(self) -> FetchSettings:
         """Those that pip and uv users have."""
@@ -155,6 +155,7 @@ class PythonMaking:
         from unionfs.bytecode.companion import with_companions  # noqa: PLC0415 - as above
         from unionfs.formats.python.generated import skeleton_layer  # noqa: PLC0415 - the same
 
+        self._of_project = bool(store.of_project)
         own = skeleton_layer(store, self._interpreter)
         manifest = self._interpreter.python.manifest([own, *layers])
         return with_companions(manifest, self._interpreter, store.archive_of)
@@ -171,6 +172,7 @@ class PythonMaking:
             extras=wish.extras,
             groups=wish.groups,
             unbuilt=wish.no_build and wish.project.package,
+            word_of=resolved.identity_text(wish.project.directory) if self._of_project else "",
         )
 
     def settled(self, manifest: Manifest, record: ResolvedView) -> None:
@@ -185,21 +187,29 @@ class PythonMaking:
             interpreter, wish.project, wish.python, state
         ):
             return
-        said = described(manifest)
+        agreed = trust.of(str(wish.project.root), state)
+        if agreed is None:
+            return  # who finds it there has nothing to say yes to
+        choices = trust.choices_json(agreed.choices)
         entry = remembered.Entry(
-            record.view, interpreter.executable, said, resolved.to_json(record)
+            record.view,
+            interpreter.executable,
+            described(manifest),
+            resolved.to_json(record),
+            choices,
         )
         keys = (now.here, now.anywhere) if self._is_same_anywhere() else (now.here,)
         with suppress(PkgviewError):  # it only saves time
             remembered.remember(str(state), keys, entry)
 
     def _is_same_anywhere(self) -> bool:
-        """Whether the view is the same wherever the project lies."""
+        """Whether the view is the same wherever the project lies, by anybody's word but its own."""
         project = self._wish.project
         return (
             self._choices is not None
             and project.origin in {Origin.PYLOCK, Origin.UV}
             and not project.package
+            and not self._of_project
             and all(choice.path is None for choice in self._choices)
         )
 
@@ -230,16 +240,20 @@ class _Python:
         found = project_of_script(directory)
         return found if found is not None and found.root == directory else None
 
+    def choices(self, project: Project, *, users: frozenset[str]) -> frozenset[str]:
+        """Other indexes, addresses, paths, variables and settings of uv."""
+        from resolver.python.choices import own_choices  # noqa: PLC0415 - nothing to do needs none
+
+        return own_choices(_python(project), users)
+
     def making(self, places: Places, wish: PythonWish) -> PythonMaking:
         """A view for the project's interpreter, or the one that was asked for."""
         return PythonMaking(places, wish)
 
     def again(self, project: Project, view: ResolvedView, manifest: Manifest) -> PythonWish:
         """The same Python, extras and groups."""
-        if not isinstance(project, PythonProject):
-            raise TypeError(f"{project} is no project of Python's")
         return PythonWish(
-            project=project,
+            project=_python(project),
             python=python_of(manifest).executable,
             extras=view.extras,
             groups=view.groups,
@@ -257,6 +271,12 @@ class _Python:
 
 
 KIND = _Python()
+
+
+def _python(project: Project) -> PythonProject:
+    if not isinstance(project, PythonProject):
+        raise TypeError(f"{project} is no project of Python's")
+    return project
 
 
 def _situation(wish: PythonWish) -> remembered.Situation | None:

@@ -1,0 +1,70 @@
+"""Which variables of the daemon's environment a resolution for somebody's project gets to know.
+
+What a project lists decides where requests go and what is put into addresses, and uv, git and ssh
+hand their environment on. So a resolution that nobody has asked for by a command knows only what is
+listed here: where things are, how the network is reached, and which indexes are the user's own. A
+password for an index by its name (`UV_INDEX_<NAME>_PASSWORD`) is among them if the user's own
+settings give that name its address; by a project's settings it goes to wherever the project says.
+
+Beyond that there is what the user has said yes to for this project (`resolver.python.choices`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from resolver.python.choices import index_names, variable_choice
+from resolver.python.index import user_index_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_KEPT = frozenset(
+    (
+        # Who and where
+        *("HOME", "USER", "LOGNAME", "PATH", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LD_LIBRARY_PATH"),
+        *("PYENV_ROOT", "PYENV_VERSION", "NETRC"),
+        # How the network is reached
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"),
+        *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+        *("PIP_CERT", "PIP_CLIENT_CERT", "PIP_PROXY", "PIP_TRUSTED_HOST"),
+        *("PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT"),
+        *("UV_INSECURE_HOST", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS", "UV_HTTP_TIMEOUT"),
+        *("UV_HTTP_RETRIES", "UV_REQUEST_TIMEOUT", "UV_CONCURRENT_DOWNLOADS", "UV_OFFLINE"),
+        # Which indexes
+        *("PIP_CONFIG_FILE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"),
+        *("PIP_NO_INDEX", "PIP_KEYRING_PROVIDER"),
+        *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"),
+        *("UV_NO_INDEX", "UV_INDEX_STRATEGY", "UV_KEYRING_PROVIDER"),
+        # How it resolves
+        *("UV_CONFIG_FILE", "UV_NO_CONFIG", "UV_CACHE_DIR", "UV_NO_CACHE", "UV_LINK_MODE"),
+        *("UV_EXCLUDE_NEWER", "UV_PRERELEASE", "UV_RESOLUTION", "UV_CONSTRAINT", "UV_OVERRIDE"),
+        *("UV_PYTHON_INSTALL_DIR",),
+    )
+)
+_PREFIXES = ("LC_", "XDG_", "PKGVIEW_")
+_PROXIES = frozenset(("http_proxy", "https_proxy", "all_proxy", "no_proxy"))
+_OF_SSH = frozenset(("SSH_AUTH_SOCK", "GIT_SSH", "GIT_SSH_COMMAND"))
+"""What git needs where packages come from repositories, which are among a project's choices."""
+
+_OF_INDEX = re.compile(r"UV_INDEX_(.+)_(?:USERNAME|PASSWORD)")
+
+
+def for_project(environ: Mapping[str, str], agreed: frozenset[str]) -> dict[str, str]:
+    """The variables that a resolution gets whose user has said yes to these choices."""
+    named = {_as_variable(name) for name in (*user_index_names(environ), *index_names(agreed))}
+
+    def is_known(name: str) -> bool:
+        if name in _KEPT or name.startswith(_PREFIXES) or name.lower() in _PROXIES:
+            return True
+        if (of := _OF_INDEX.fullmatch(name)) is not None and of[1] in named:
+            return True
+        return variable_choice(name) in agreed or (name in _OF_SSH and bool(agreed))
+
+    return {name: value for name, value in environ.items() if is_known(name)}
+
+
+def _as_variable(name: str) -> str:
+    """As uv writes an index's name in a variable's."""
+    return "".join(one if one.isalnum() else "_" for one in name.upper())

@@ -1,0 +1,128 @@
+"""Where Pythons are installed: the directories of PATH, and pyenv's.
+
+And which of them count where somebody only *looks* at a project: then no program may be run that
+the project chose, by a path in one of its files or by a directory of its own that has come to be
+on PATH (an activated environment, a tool that sets PATH as one enters a directory). What counts is
+what the user or root has installed, outside of all projects.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resolver.errors import PkgviewError
+from resolver.onpath import is_shims, may_run
+from resolver.ownership import parents
+from resolver.remembered import MARKS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from resolver.python.project import PythonProject
+
+SYSTEM = ("/usr", "/bin", "/opt", "/nix/store", "/snap")
+"""Where root installs Pythons, beside PATH."""
+
+_COMMAND = re.compile(r"(?:python|pypy)[0-9.]*t?")
+"""What the file of a Python is called, which a project may ask PATH for."""
+
+
+def directories(env: Mapping[str, str]) -> list[Path]:
+    """PATH, absolute directories only, those of shims left out."""
+    given = env.get("PATH", os.defpath).split(os.pathsep)
+    paths = [Path(directory) for directory in given if directory.startswith("/")]
+    return list(dict.fromkeys(path for path in paths if not is_shims(path)))
+
+
+def pyenv_versions(env: Mapping[str, str]) -> Iterator[Path]:
+    """The directories of programs of all that pyenv has installed."""
+    for root in dict.fromkeys(_pyenv_roots(env)):
+        with suppress(OSError):
+            yield from (
+                root / "versions" / version / "bin" for version in os.listdir(root / "versions")
+            )
+
+
+def _pyenv_roots(env: Mapping[str, str]) -> Iterator[Path]:
+    if env.get("PYENV_ROOT", "").startswith("/"):
+        yield Path(env["PYENV_ROOT"])
+    for text in env.get("PATH", "").split(os.pathsep):
+        if text.startswith("/") and is_shims(Path(text)):
+            yield Path(text).parent
+    if env.get("HOME", "").startswith("/"):
+        yield Path(env["HOME"]) / ".pyenv"
+
+
+def without_projects(env: Mapping[str, str], project: PythonProject | None) -> dict[str, str]:
+    """The environment without what leads into that project, or into any other."""
+    given = env.get("PATH", os.defpath).split(os.pathsep)
+    kept = [one for one in given if one.startswith("/") and not _is_of_project(one, env, project)]
+    found = {**env, "PATH": os.pathsep.join(kept)}
+    if _is_of_project(env.get("PYENV_ROOT", "/"), env, project):
+        del found["PYENV_ROOT"]
+    return found
+
+
+def named_installation(
+    asked: str, origin: str, project: PythonProject | None, env: Mapping[str, str]
+) -> str:
+    """What a project asks for, as it may be looked up: a version, a Python's name, or its path.
+
+    `env` is one `without_projects`. A path is followed to its end first, so an environment of the
+    project's stands for the installation that it was made from, and its own files (`pyvenv.cfg`)
+    are not read by what is run. `PkgviewError` where that is none that the user or root installed.
+    """
+    base = Path("/") if project is None else project.directory
+    if "/" not in asked:
+        if any(letter.isalpha() for letter in asked) and not _is_name(asked):
+            raise _refused(asked, origin, base)
+        return asked
+    path = base / Path(asked).expanduser()
+    inside = (path, path / "bin/python3", path / "bin/python")
+    real = next((os.path.realpath(one) for one in inside if may_run(one)), "")
+    places = [*map(Path, SYSTEM), *directories(env), *pyenv_versions(env)]
+    known = any(Path(real).is_relative_to(os.path.realpath(place)) for place in places)
+    named = _COMMAND.fullmatch(os.path.basename(real))  # noqa: PTH119 - as text
+    if not (real and known and named) or _is_of_project(real, env, project):
+        raise _refused(asked, origin, base)
+    return real
+
+
+def _is_name(asked: str) -> bool:
+    """Whether that is a Python's, or a version in one of the ways to write it, as "cp312"."""
+    return bool(
+        _COMMAND.fullmatch(asked) or re.fullmatch(r"(?:cp|cpython-?|python-)?[\d.]+t?", asked)
+    )
+
+
+def _refused(asked: str, origin: str, directory: Path) -> PkgviewError:
+    return PkgviewError(
+        f"{origin} in {directory} names {asked}, which is no Python that you or root installed",
+        remedy=f"If it may be run: `pkgview trust {shlex.quote(str(directory))}`.",
+    )
+
+
+def _is_of_project(path: str, env: Mapping[str, str], project: PythonProject | None) -> bool:
+    """Whether it lies in that project's tree, or below what looks like any other's.
+
+    A home directory with a requirements.txt in it is no clone: what lies there is its user's.
+    """
+    if not path.startswith("/"):
+        return False
+    real = os.path.realpath(path)
+    above = (real, *parents(real))
+    if project is not None and os.fspath(project.directory) in above:
+        return True
+    home = os.path.realpath(env.get("HOME") or "/")
+    of_user = {home, *parents(home)}
+    return any(
+        os.path.isfile(f"{one}/{mark}")  # noqa: PTH113 - as text
+        for one in above
+        if one not in of_user
+        for mark in MARKS
+    )

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from resolver.python.choices import (
+    LONGEST,
+    belongs,
+    index_choice,
+    index_names,
+    own_choices,
+    python_choices,
+)
+from resolver.python.project import find_project, project_of_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MINE = frozenset({"https://mine.example/team/"})
+PYPI = "https://files.pythonhosted.org/packages/a"
+
+
+def chosen(root: Path, files: dict[str, str]) -> set[str]:
+    for name, text in files.items():
+        path = root / "clone" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    found = find_project(root / "clone")
+    assert found is not None
+    return set(own_choices(found, MINE))
+
+
+def pyproject(more: str = "", dependencies: str = '"requests>=2"') -> str:
+    return f'[project]\nname = "it"\nversion = "1"\ndependencies = [{dependencies}]\n{more}'
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"requirements.txt": "requests\nFlask[async, dotenv] >=2.0,!=2.1 ; python_version < '3.9'\n"
+         "# http://comment\n--pre\n--require-hashes\n"
+         "six==1.* --hash=sha256:00\\\n  --hash=sha256:11\n"
+         "-r more.txt\n-c ./more.txt\na (>1)\n--no-binary :all:\nx===1.0+local\n",
+         "setup.py": "print('not read as one')\n", ".python-version": "3.12\n",
+         "more.txt": "numpy\n"},
+        {"requirements.txt": "-i https://mine.example/team/simple\nalpha\n"
+         "--extra-index-url=https://pypi.org/simple/\n"},
+        {"pyproject.toml": pyproject(
+            '[project.optional-dependencies]\nx = ["rich ~= 13"]\n[dependency-groups]\n'
+            'dev = ["pytest", {include-group = "x"}]\n[build-system]\nrequires = ["evil @ x:"]\n'
+            '[tool.uv]\ndev-dependencies = ["ruff"]\nexclude-newer = "2026-01-01"\n'
+            '[[tool.uv.index]]\nname = "m"\nurl = "https://MINE.example/team/simple"\n'
+            '[tool.uv.workspace]\nmembers = ["b"]\n'
+        ), ".python-version": "3.12\n"},
+        {"pyproject.toml": pyproject(), "uv.lock": "version = 1\n[[package]]\nname = 'requests'\n"
+         "source = { registry = 'https://pypi.org/simple' }\n"
+         f"sdist = {{ url = '{PYPI}.tar.gz' }}\nwheels = [{{ url = '{PYPI}.whl' }}]\n"
+         "[[package]]\nname = 'it'\nsource = { editable = '.' }\n"},
+        {"pylock.toml": "[[packages]]\nname = 'a'\nindex = 'http://any'\n"
+         f"wheels = [{{ url = '{PYPI}.whl' }}]\n"
+         "[[packages]]\nname = 'it'\ndirectory = { path = '.', editable = true }\n"},
+        {"pyproject.toml": "[project", "requirements.txt": "requests"},
+    ],
+)  # fmt: skip
+def test_what_is_no_choice(tmp_path: Path, files: dict[str, str]) -> None:
+    if files.get("pyproject.toml") == "[project":
+        (tmp_path / "clone").mkdir()
+        files = {"requirements.txt": "requests"}
+    assert chosen(tmp_path, files) == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "phrase"),
+    [
+        ("-i https://evil.example/simple", "use the index https://evil.example/simple"),
+        ("--index-url=https://u:p@evil.example/simple", "use the index https://evil.example/simple"),
+        ("-ihttps://evil.example/simple", "use the index https://evil.example/simple"),
+        ("--extra-index-url https://mine.example/other", "use the index https://mine.example/other"),
+        ("-i https://mine.example/team/../evil", "use the index https://mine.example/team/../evil"),
+        ("-i https://mine.example.evil/team/", "use the index https://mine.example.evil/team/"),
+        ("-f ./wheels", "use the option -f ./wheels"),
+        ("--find-links=https://x", "use the option --find-links=https://x"),
+        ("--trusted-host x", "use the option --trusted-host x"),
+        ("-e .", "use the option -e ."),
+        ("--unheard-of", "use the option --unheard-of"),
+        ("-r https://x/y.txt", "read requirements from https://x/y.txt"),
+        ("./a", "take a package by the address or path ./a"),
+        ("a-1.0-py3-none-any.whl", "take a package by the address or path a-1.0-py3-none-any.whl"),
+        ("sub/a.zip", "take a package by the address or path sub/a.zip"),
+        ("a @ https://u:p@x/a.whl", "take a package by the address or path a @ https://x/a.whl"),
+        ("a@git+ssh://git@x/y ; python_version > '3'",
+         "take a package by the address or path a@git+ssh://x/y ; python_version > '3'"),
+        ("git+https://x/y#egg=a", "take a package by the address or path git+https://x/y#egg=a"),
+        ("file:///x", "take a package by the address or path file:///x"),
+    ],
+)  # fmt: skip
+def test_lines_of_a_requirements_file(tmp_path: Path, line: str, phrase: str) -> None:
+    assert chosen(tmp_path, {"requirements.txt": f"requests\n{line}\n"}) == {phrase}
+    more = {"requirements.txt": "-r sub/more.txt\n", "sub/more.txt": f"{line}\n"}
+    assert phrase in chosen(tmp_path, more)
+
+
+def test_variables_of_the_environment(tmp_path: Path) -> None:
+    files = {"requirements.txt": "-c sub/c.txt\na @ https://x/${PROJECT_ROOT}/${TOKEN}\n",
+             "sub/c.txt": "b @ https://${other}/\n"}  # fmt: skip
+    found = chosen(tmp_path, files)
+    for name in ("TOKEN", "other"):
+        assert f"put the variable {name} of your environment into addresses" in found
+    assert not any("PROJECT_ROOT of" in one for one in found)
+
+
+@pytest.mark.parametrize(
+    ("files", "phrases"),
+    [
+        ({"pyproject.toml": pyproject(dependencies='"a @ https://x/a.whl"')},
+         {"take a package by the address or path a @ https://x/a.whl"}),
+        ({"pyproject.toml": pyproject('[dependency-groups]\ndev = ["./a"]')},
+         {"take a package by the address or path ./a"}),
+        ({"pyproject.toml": pyproject('[tool.uv]\noverride-dependencies = ["a @ file:///a"]')},
+         {"take a package by the address or path a @ file:///a"}),
+        ({"pyproject.toml": pyproject(
+            '[[tool.uv.index]]\nname = "corp"\nurl = "https://evil.example"\n'
+            '[tool.uv.sources]\nA_b = [{ git = "https://x/y" }, { path = "../p" }]\n'
+            'c = { workspace = true }\n'
+            '[tool.uv]\nkeyring-provider = "subprocess"\nfind-links = ["w"]\n'
+            'extra-index-url = ["https://evil.example/2"]\n'
+            '[tool.uv.pip]\nindex-url = "https://evil.example/3"\nallow-insecure-host = ["x"]\n')},
+         {'use the index https://evil.example with what your environment has for "corp"',
+          "take c from the workspace", "take a-b from https://x/y", "take a-b from ../p",
+          "set uv's keyring-provider",
+          "set uv's find-links", "set uv's allow-insecure-host",
+          "use the index https://evil.example/2", "use the index https://evil.example/3"}),
+        ({"requirements.txt": "a\n", "uv.toml": 'index-url = "https://evil.example/1"\n'},
+         {"use the index https://evil.example/1"}),
+        ({"requirements.txt": "a\n", "../uv.toml": 'index-url = "https://evil.example/1"\n'},
+         {"use the index https://evil.example/1"}),
+        ({"pyproject.toml": pyproject("[tool.uv]\npackage = true\n"), "../pyproject.toml":
+          '[tool.uv.sources]\na = { url = "https://x/a.whl" }\n'
+          '[tool.uv.workspace]\nmembers = ["*"]'},
+         {"take a from https://x/a.whl"}),
+        ({"requirements.txt": "a\n", ".python-version": "bin/python\n"},
+         {"run the Python at bin/python"}),
+        ({"pylock.toml": "[[packages]]\nname = 'a'\nwheels = [{ path = 'w/a.whl' }]\n"
+          "[[packages]]\nname = 'b'\nvcs = { url = 'https://u:p@x/y' }\n"
+          "[[packages]]\nname = 'c'\ndirectory = { path = '..' }\n"
+          "[[packages]]\nname = 'd'\narchive = { url = 'https://x/d.zip' }\n"
+          "[[packages]]\nname = 'e'\nsdist = { url = 'http://127.0.0.1:1/e' }\n"
+          "[[packages]]\nname = 'f'\nwheels = [{ url = 'https://u@files.pythonhosted.org/f' }]\n"},
+         {"take a from w/a.whl", "take b from https://x/y", "take c from ..",
+          "take d from https://x/d.zip", "fetch packages from http://127.0.0.1:1",
+          "fetch packages from https://files.pythonhosted.org"}),
+        ({"pyproject.toml": pyproject(), "uv.lock": "[[package]]\nname = 'a'\n"
+          "source = { registry = 'https://evil.example/s' }\nwheels = [{ url = 'https://x/a' }]\n"
+          "[[package]]\nname = 'b'\nsource = { git = 'https://x/y?rev=1' }\n"
+          "[[package]]\nname = 'c'\nsource = { editable = 'c' }\n"},
+         {"use the index https://evil.example/s", "fetch packages from https://x",
+          "take b from https://x/y?rev=1", "take c from c"}),
+    ],
+)  # fmt: skip
+def test_what_is_one(tmp_path: Path, files: dict[str, str], phrases: set[str]) -> None:
+    assert chosen(tmp_path, files) == phrases
+
+
+def test_a_script(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        '# /// script\n# dependencies = ["a @ https://x/a.whl", "b"]\n# [tool.uv]\n'
+        '# index-url = "https://evil.example/"\n# ///\n'
+    )
+    found = project_of_script(script)
+    assert found is not None
+    assert own_choices(found, MINE) == {
+        "take a package by the address or path a @ https://x/a.whl",
+        "use the index https://evil.example/",
+    }
+
+
+def test_a_phrase_is_fit_for_a_terminal_and_says_all(tmp_path: Path) -> None:
+    long = "x" * 500
+    first = chosen(tmp_path, {"requirements.txt": f"https://{long}1\n./\x1b[2Jy\n"})
+    second = chosen(tmp_path, {"requirements.txt": f"https://{long}2\n"})
+    assert len(first | second) == 3
+    assert all(one.isprintable() and len(one) < LONGEST + 30 for one in first | second)
+
+
+def test_a_python_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(pyproject('[tool.pkgview]\npython = "./bin/python"'))
+    found = find_project(tmp_path)
+    assert found is not None
+    assert python_choices(found) == {"run the Python at ./bin/python"} == own_choices(found, MINE)
+
+
+def test_names_of_indexes() -> None:
+    choices = [index_choice("https://x", "corp"), index_choice("https://y"), "set uv's x"]
+    assert index_names(choices) == {"corp"}
+
+
+@pytest.mark.parametrize(
+    ("url", "does"),
+    [
+        ("https://mine.example/team/a.whl", True),
+        ("HTTPS://MINE.example/team/a.whl", True),
+        ("https://mine.example/teams/a.whl", False),
+        ("http://mine.example/team/a.whl", False),
+        ("https://mine.example:444/team/a.whl", False),
+        ("https://mine.example@evil.example/team/a.whl", False),
+        ("https://u:p@mine.example/team/a.whl", False),
+        ("https://mine.example/team/../a.whl", False),
+        ("https://mine.example/team/%2E%2e/a.whl", False),
+        ("https://mine.example/team/..\\a.whl", False),
+        ("https://[", False),
+        ("", False),
+    ],
+)
+def test_whether_an_address_is_the_users(url: str, does: bool) -> None:  # noqa: FBT001 - of a table
+    assert belongs(url, MINE) is does

@@ -1,0 +1,128 @@
+"""`pkgview store verify`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from resolver.places import Places
+from unionfs.cli import console
+from unionfs.cli.asked import JSON
+
+if TYPE_CHECKING:
+    from unionfs.upkeep.verify import Outcome, Unproved
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview store verify
+  pkgview store verify --repair          set damaged ones aside and fetch them again
+  pkgview store verify --all             the other stores, too
+"""
+)
+@click.option("--repair", is_flag=True, help="Set damaged archives aside and have them again.")
+@click.option("--all", "everywhere", is_flag=True, help="Read the other stores, too.")
+@JSON
+@click.pass_context
+def verify(context: click.Context, *, repair: bool, everywhere: bool, as_json: bool) -> None:
+    """Read every byte of every archive and compare it with the archive's name.
+
+    What is damaged is named, and the exit status is 1. With --repair it is moved to
+    archives/damaged and had again: from another store, or fetched as `pkgview up` does it in the
+    projects that need it.
+
+    So is what earlier versions recorded without saying where they had it from: --repair drops it,
+    and makes the views anew that were made by it.
+    """
+    from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
+    from unionfs.store.ordered import Stores  # noqa: PLC0415 - the same
+    from unionfs.upkeep import verify as verifying  # noqa: PLC0415 - `-h` does without
+
+    places = Places.from_environ()
+    stores = Stores(places)
+    outcome: dict[str, Outcome] = {}
+    elsewhere: list[tuple[str, str, str]] = []
+    with Display(quiet=as_json) as display:
+        found = verifying.damaged(stores.own, display)
+        for other in stores.others if everywhere else ():
+            faults = verifying.damaged(other, display)
+            elsewhere += [(str(other.root), name, said) for name, said in faults.items()]
+        former = verifying.unproved(places, stores.own)
+        proved: dict[str, Outcome] = {}
+        if repair and any(former):
+            proved = verifying.prove(places, stores.own, display)
+        if repair and found:
+            outcome = verifying.repair(places, stores, list(found), display)
+    count = len(stores.own.names())
+    if as_json:
+        console.as_json(
+            {
+                "path": str(places.store),
+                "archives": count,
+                "damaged": [
+                    {"store": str(places.store), "archive": name, "damage": said}
+                    | ({"repair": outcome[name]._asdict()} if name in outcome else {})
+                    for name, said in sorted(found.items())
+                ]
+                + [
+                    {"store": root, "archive": name, "damage": said}
+                    for root, name, said in sorted(elsewhere)
+                ],
+                "unproved": {
+                    "records": former.records,
+                    "projects": [
+                        {"project": root}
+                        | ({"repair": proved[root]._asdict()} if root in proved else {})
+                        for root in former.projects
+                    ],
+                },
+            }
+        )
+    else:
+        _say_damage(found, outcome)
+        if any(former):
+            _say_unproved(former, proved, repaired=repair)
+        for root, name, said in elsewhere:
+            console.explain(
+                f"{name} in {root} is damaged: {said}",
+                f"Tell whoever keeps that store, or run `pkgview store remove {root}`.",
+            )
+        if not found and not elsewhere and not any(former):
+            console.answer(f"every archive is what its name says ({count})")
+    mended = all(name in outcome and outcome[name].settled for name in found)
+    believed = not any(former) or (repair and all(one.settled for one in proved.values()))
+    if elsewhere or not mended or not believed:
+        context.exit(1)
+
+
+def _say_unproved(former: Unproved, proved: dict[str, Outcome], *, repaired: bool) -> None:
+    named = "".join(
+        f"\n  {root}" + (f": {proved[root].said}" if root in proved else "")
+        for root in former.projects
+    )
+    said = (
+        f"{former.records} records of earlier versions do not say where they are from, and may be "
+        f"a project's word; so may be the views of {len(former.projects)} projects{named}"
+    )
+    if not repaired:
+        console.explain(said, "Run `pkgview store verify --repair`: it makes them anew.")
+    elif all(one.settled for one in proved.values()):
+        console.explain(said, "They are dropped, and the views are made again.")
+    else:
+        console.explain(said, "They are dropped; run `pkgview up` where a view is not made again.")
+
+
+def _say_damage(found: dict[str, str], outcome: dict[str, Outcome]) -> None:
+    for name, damage in found.items():
+        if name not in outcome:
+            console.explain(f"{name} is damaged: {damage}", "Run `pkgview store verify --repair`.")
+            continue
+        settled, said = outcome[name]
+        console.explain(
+            f"{name} was damaged and is set aside: {damage}",
+            f"{said[:1].upper()}{said[1:]}."
+            if settled
+            else f"It could not be had again: {said}\nMend that and run `pkgview up` there.",
+        )
