@@ -21,7 +21,7 @@ from unionfs.cli.group import main
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FOLDERS = ("resolver", "unionfs", "tests", "scripts", "docs")
+FOLDERS = ("resolver", "unionfs", "tests", "scripts", "docs", "findings")
 
 EXAMPLES = {"NAME.py", "activate_this.py", "app.py", "other.py", "script.py", "setup.py", "test.py",
             "x.py"}  # fmt: skip
