@@ -56,6 +56,8 @@ async def build_wheel(  # noqa: PLR0913 - all but what and whither by name
     what = f"cannot build {choice.name} {choice.version or ''}".rstrip()
     with tempfile.TemporaryDirectory(prefix="pkgview-build-", dir=within) as name:
         scratch = Path(name)
+        # Build back ends leave out what a .gitignore says, of whatever work tree lies above TMPDIR.
+        (scratch / ".git").touch()
         if choice.kind is Source.VCS:
             tree = scratch / "tree"
             await _checked_out(choice, tree, offline=offline)

@@ -10,7 +10,7 @@ import enum
 import os
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
@@ -156,7 +156,7 @@ def _refuse_builds(chosen: Iterable[Choice], project: PythonProject) -> None:
 def _chosen(
     path: Path, interpreter: Interpreter, extras: Collection[str], groups: Collection[str]
 ) -> list[Choice]:
-    pylock = _read(path)
+    pylock = _highest_builds_first(_read(path))
     tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
     # A mapping of the same keys; `Environment` is packaging's name for its shape.
     environment = cast("Environment", dict(interpreter.environment))
@@ -199,6 +199,27 @@ def _read(path: Path) -> Pylock:
         raise PkgviewError(
             f"{path} is not valid TOML: {error}", remedy="Write it anew with `pkgview lock`."
         ) from error
+
+
+def _highest_builds_first(pylock: Pylock) -> Pylock:
+    """With each package's wheels by their build number, as pip and uv choose them at an index.
+
+    Of wheels that differ in nothing else `Pylock.select` (packaging 26.4) takes the first, and uv
+    writes them in ascending order: it would be the oldest build.
+    """
+
+    def build(wheel: PackageWheel) -> tuple[()] | tuple[int, str]:
+        return parse_wheel_filename(wheel.filename)[2]
+
+    return replace(
+        pylock,
+        packages=[
+            replace(package, wheels=sorted(package.wheels, key=build, reverse=True))
+            if package.wheels and len(package.wheels) > 1
+            else package
+            for package in pylock.packages
+        ],
+    )
 
 
 def _refused(

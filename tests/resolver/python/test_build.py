@@ -28,11 +28,14 @@ def _wheel(directory, editable):
     if os.path.exists("broken"):
         raise SystemExit("\\n".join(f"line {n}" for n in range(100)))
     name = "lib-1-py3-none-any.whl"
+    work_tree = os.getcwd()  # as back ends look for what is ignored
+    while not os.path.exists(os.path.join(work_tree, ".git")) and work_tree != "/":
+        work_tree = os.path.dirname(work_tree)
     with zipfile.ZipFile(os.path.join(directory, name), "w") as file:
         if editable:
             file.writestr("__editable__.lib.pth", os.getcwd() + "\\n")
         else:
-            file.writestr("lib.py", "x = 1\\n")
+            file.writestr("lib.py", f"work_tree = {work_tree!r}\\n")
         file.writestr("lib-1.data/scripts/old-tool", "#!python\\nprint(1)\\n")
         info = "lib-1.dist-info/"
         file.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: lib\\nVersion: 1\\n")
@@ -124,8 +127,10 @@ async def test_archive_with_a_subdirectory(
     choice = Choice(
         name="lib", version="1", kind=Source.ARCHIVE, filename=name, subdirectory="deep"
     )
-    wheel = await build_wheel(choice, stored, interpreter, tmp_path / "out")
-    assert wheel.is_file()
+    (tmp_path / ".git").mkdir()
+    wheel = await build_wheel(choice, stored, interpreter, tmp_path / "out", within=tmp_path)
+    with zipfile.ZipFile(wheel) as file:
+        assert f"'{tmp_path}/pkgview-build-" in file.read("lib.py").decode()
     missing = Choice(
         name="lib", version="1", kind=Source.ARCHIVE, filename=name, subdirectory="nope"
     )

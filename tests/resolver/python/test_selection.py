@@ -56,6 +56,12 @@ def test_order_and_fields_of_the_lock(tmp_path: Path, interpreter: Interpreter) 
     assert (second.name, second.kind, second.version) == ("alpha", Source.SDIST, "1")
 
 
+def test_of_several_builds_the_highest(tmp_path: Path, interpreter: Interpreter) -> None:
+    text = package("demo", wheels("demo", "py3-none-any", "2-py3-none-any", "10-py3-none-any"))
+    (choice,) = select(written(tmp_path, text), interpreter)
+    assert choice.filename == "demo-1-10-py3-none-any.whl"
+
+
 def test_best_wheel_and_sdist_where_none_fits(tmp_path: Path, interpreter: Interpreter) -> None:
     best = f"cp{interpreter.minor.replace('.', '')}-abi3-manylinux_2_5_x86_64"
     if best not in interpreter.tags:
