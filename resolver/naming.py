@@ -8,9 +8,18 @@ of a manifest and of a project's record is said in `resolver.manifest`,
 from __future__ import annotations
 
 import os
-from hashlib import sha256
+import sys
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hashlib import sha256 as sha256  # noqa: PLC0414 - others have it from here
+else:
+    # Python's own SHA-256. `hashlib` loads OpenSSL for the same digest, which takes 2 ms.
+    try:
+        sha256 = __import__("_sha2" if sys.version_info >= (3, 12) else "_sha256").sha256
+    except ImportError:  # a Python that was built without it
+        from hashlib import sha256
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

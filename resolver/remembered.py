@@ -17,16 +17,16 @@ entry checks all that it names; what is damaged, old or gone counts as absent.
 
 Everything here is on the way of a start that takes some 30 ms, half of it Python's own. So it
 works on text, and loads none of `re`, `json`, `pathlib`, `dataclasses` and `typing`: 5 to 20 ms
-each. (`hashlib` takes 2.)
+each, nor `hashlib`, which takes 2.
 """
 
 from __future__ import annotations
 
 import os
-from hashlib import sha256
 
 from resolver.atomic import write_atomically
 from resolver.inputs import read_input
+from resolver.naming import sha256
 from resolver.onpath import first_python
 from resolver.ownership import parents
 

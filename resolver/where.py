@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import stat
-from hashlib import sha256
 
 from resolver.errors import PkgviewError
+from resolver.naming import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
