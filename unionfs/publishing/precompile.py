@@ -33,9 +33,9 @@ from unionfs.kinds import PYTHON, link_of
 from unionfs.publishing import link
 from unionfs.publishing.publish import publish
 from unionfs.store.ordered import Stores
-from unionfs.view.catalog import used_until_now
 from unionfs.view.opened import load_manifest
 from unionfs.view.registry import Registry
+from unionfs.view.used import used_until_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable

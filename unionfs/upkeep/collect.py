@@ -28,6 +28,7 @@ from resolver import remembered
 from resolver.atomic import Alone, sweep
 from resolver.errors import PkgviewError
 from resolver.fetch.partial import SESSION
+from resolver.manifest import ViewId
 from unionfs.bytecode.compiling import WITHIN
 from unionfs.publishing.assemble import BUILD
 from unionfs.publishing.default import default_view
@@ -37,12 +38,12 @@ from unionfs.upkeep.inuse import survey
 from unionfs.upkeep.pins import pinned
 from unionfs.upkeep.references import manifest_ids, read_references
 from unionfs.view.catalog import manifest_path
+from unionfs.view.used import last_use, used_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from resolver.manifest import ViewId
     from resolver.places import Places
     from unionfs.upkeep.inuse import Survey
     from unionfs.upkeep.references import References
@@ -92,7 +93,7 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
     store = Store(places.store)
     needs = read_references(places)
     gone = {view.view: record.root for record in needs.gone.values() for view in record.views}
-    kept_views = _needed_views(places, needs, seen, gone, now)
+    kept_views = _needed_views(places, needs, seen, gone)
     unneeded = {view for view in manifest_ids(places) if view not in kept_views}
     names = {name for view in kept_views & needs.manifests.keys()
              for name in needs.manifests[view].archives}  # fmt: skip
@@ -145,31 +146,30 @@ def collect(places: Places, limits: Limits, *, patience: float = 60.0) -> Plan |
 
 
 def _needed_views(
-    places: Places, needs: References, seen: Survey, gone: Mapping[ViewId, str], now: float
+    places: Places, needs: References, seen: Survey, gone: Mapping[ViewId, str]
 ) -> set[ViewId]:
     found = {view.view for project in needs.projects.values() for view in project.views}
     found |= pinned(places)
     default = default_view(places, None)
     if default is not None:
         found.add(default)
+    left = set()
     for view in manifest_ids(places):
-        if view in seen.named or (
-            view not in found and _may_be_used(places, view, seen, gone, now)
-        ):
+        if view in seen.named or (view not in found and _may_be_used(places, view, seen, gone)):
             found.add(view)
-    return found
+        elif view not in found:
+            left.add(view)
+    return found | seen.held(left)
 
 
-def _may_be_used(
-    places: Places, view: ViewId, seen: Survey, gone: Mapping[ViewId, str], now: float
-) -> bool:
+def _may_be_used(places: Places, view: ViewId, seen: Survey, gone: Mapping[ViewId, str]) -> bool:
     """Whether it is on its way to a program, or with one that says nothing."""
     root = gone.get(view)
     if root is not None:
         return any(program.came_through([root]) for program in seen.programs)
-    last = _modified(manifest_path(places, view))
-    return now - last < ON_ITS_WAY or any(
-        program.started <= last and program.came_through([os.fspath(places.mount)])
+    last = last_use(places, view)
+    return last.within(ON_ITS_WAY) or any(
+        last.may_follow(program.started) and program.came_through([os.fspath(places.mount)])
         for program in seen.programs
     )
 
@@ -194,6 +194,7 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
     """Remove what can be; what others own in a shared store stays."""
     for view in found.views:
         manifest_path(places, view).unlink(missing_ok=True)
+        used_path(places, view).unlink(missing_ok=True)
     remembered.forget(os.fspath(places.state), found.views)
     if found.records:
         with Alone(places.state / "projects"):
@@ -221,6 +222,9 @@ def _sweep(places: Places, store: Store) -> None:
         sweep(directory, TEMPORARY_PREFIX)
     for name, prefix in (("downloads", SESSION), ("builds", BUILD), ("bytecode", WITHIN)):
         sweep(places.cache / name, prefix)
+    for path in _files(places.state / "used"):
+        if not manifest_path(places, ViewId(path.name)).exists():
+            path.unlink(missing_ok=True)
     with suppress(OSError):
         for path in _files(store.archives / "damaged"):
             if time.time() - path.lstat().st_mtime > DAMAGED_KEPT:

@@ -10,9 +10,7 @@ other archives have what is asked for.
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -50,18 +48,6 @@ def manifest_path(places: Places, view: ViewId) -> Path:
 def read_manifest(places: Places, view: ViewId) -> Manifest:
     """A view's manifest, checked against its id; `OSError` where it cannot be read."""
     return Manifest.from_bytes(manifest_path(places, view).read_bytes(), expected=view)
-
-
-def used_until_now(places: Places, view: ViewId) -> bool:
-    """Let the manifest's time of modification say when its view was somebody's last.
-
-    False where there is no such manifest (any more).
-    """
-    try:
-        os.utime(manifest_path(places, view))
-    except OSError as error:
-        return error.errno != errno.ENOENT
-    return True
 
 
 class Catalog:
