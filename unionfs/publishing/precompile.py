@@ -85,8 +85,8 @@ def _replace(places: Places, old: ViewId, new: ViewId) -> None:
             resolved.save(projects, replace(record, views=views))
             used_until_now(places, old)
         linked = Path(record.root) / link_of(PYTHON)
-        if link.is_linked(linked, places.mount, old):
-            link.link(linked, places.mount, new, force=False)
+        if link.is_linked(linked, places, old):
+            link.link(linked, places, new, force=False)
     with suppress(PkgviewError):  # it only saves time
         remembered.replace(str(places.state), old, new)
 
