@@ -26,6 +26,7 @@ import os
 from hashlib import sha256
 
 from resolver.atomic import write_atomically
+from resolver.buildenv import build_variables, uv_files
 from resolver.inputs import read_input
 from resolver.onpath import first_python
 from resolver.ownership import parents
@@ -105,6 +106,10 @@ def situation(
 
     for part in (python, f"{status.st_size} {status.st_mtime_ns}", *extras, "", *groups):
         add(os.fsencode(part))
+    for variable in build_variables(environ):
+        add(os.fsencode(variable))
+    for path in uv_files(environ):
+        add(read_input(path))
     files = []
     for name in READ:
         path = os.path.join(root, name)

@@ -18,6 +18,7 @@ from resolver.inputs import read_input
 from resolver.python.build import build_with_uv
 from resolver.python.directurl import of_directory
 from resolver.python.requirements import normalised
+from resolver.python.uvsettings import build_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,8 +101,9 @@ def static_editable(project: PythonProject, into: Path) -> Path:
 
 
 def editable_key(directory: Path, interpreter: Interpreter) -> str:
-    """What an editable build follows from: its build files' bytes and the interpreter's tag."""
-    digest = hashlib.sha256(f"editable 1\0{directory}\0{interpreter.tag}\0".encode())
+    """What an editable build follows from: its build files, the interpreter's tag, settings."""
+    settings = build_settings(directory)
+    digest = hashlib.sha256(f"editable 1\0{directory}\0{interpreter.tag}\0{settings}".encode())
     for name in _BUILD_FILES:
         path = directory / name
         data = read_input(path) if path.is_file() else b""
