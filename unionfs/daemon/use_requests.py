@@ -19,8 +19,8 @@ from resolver.manifest import ViewId
 from unionfs.kernel.holding import is_held
 from unionfs.kernel.session import descriptors_of
 from unionfs.view import nodeid
+from unionfs.view.attributes import Attributes
 from unionfs.view.catalog import VIEW_ID
-from unionfs.view.filesystem import Attributes
 from unionfs.view.nodeid import Fixed
 
 if TYPE_CHECKING:

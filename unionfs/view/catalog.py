@@ -1,11 +1,12 @@
 """The catalog: what this process knows of archives, views and projects, read when it is asked for.
 
 Everything lies on disk (registry, manifests, store) where other processes add to it; nothing has
-to be announced to a running daemon. What is found is kept: a view and an archive never change,
-and their numbers and times must go on meaning what they meant when the kernel was told about them,
-even if somebody replaces the registry under a live mount. What is not found, or damaged, is looked
-for again each time: it may have been mended. Only an archive that was collected is not, as long as
-other archives have what is asked for.
+to be announced to a running daemon. Opened views and archives are kept as long as there is room,
+and opened again when they are asked for; both never change. Their *numbers and times* are kept for
+ever: they must go on meaning what they meant when the kernel was told about them, even if somebody
+replaces the registry under a live mount. What is not found, or damaged, is looked for again each
+time: it may have been mended. Only an archive that was collected is not, as long as other archives
+have what is asked for.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from resolver.manifest import Manifest, ViewId
 from resolver.project import resolved
 from unionfs.archive.layer import LayerError
+from unionfs.view.kept import Kept
 from unionfs.view.nodeid import PACKING, NodeKind
 from unionfs.view.tree import Member, View
 
@@ -40,6 +42,18 @@ _ARCHIVE = re.compile(
 )
 
 
+ROOM_FOR_VIEWS = 48 << 20
+"""Bytes of opened views with their archives, as `_size_of_view` counts: what several share counts
+for each. A view of 114 distributions with 20,254 files has 2.5 MB, and takes 20 ms to open."""
+
+ROOM_FOR_ARCHIVES = 16 << 20
+"""The same of archives that are asked for by themselves: files by their node ids, `packages`."""
+
+ARCHIVE_BYTES, RUN_BYTES, LAYER_BYTES, NAME_BYTES = 2700, 250, 2048, 200
+"""What opening takes beside tables of contents, measured with tracemalloc: an archive, a run of
+members that it shares; a layer of a view, a name in a directory that several share."""
+
+
 def manifest_path(places: Places, view: ViewId) -> Path:
     """Where a view's manifest lies."""
     return places.state / "manifests" / f"{view}.json"
@@ -48,6 +62,9 @@ def manifest_path(places: Places, view: ViewId) -> Path:
 def read_manifest(places: Places, view: ViewId) -> Manifest:
     """A view's manifest, checked against its id; `OSError` where it cannot be read."""
     return Manifest.from_bytes(manifest_path(places, view).read_bytes(), expected=view)
+
+
+_Copies = dict["EntryNo", list[tuple["ArchiveNo", "EntryNo"]]]
 
 
 class Catalog:
@@ -66,10 +83,12 @@ class Catalog:
         self.store = store
         self.registry = registry
         self.packing = packing
-        self._members: dict[ArchiveNo, Member] = {}
-        self._gone: dict[ArchiveNo, dict[EntryNo, list[tuple[ArchiveNo, EntryNo]]]] = {}
-        self._views: dict[ViewNo, View] = {}
+        self._members: Kept[ArchiveNo, Member] = Kept(ROOM_FOR_ARCHIVES)
+        self._gone: Kept[ArchiveNo, _Copies] = Kept(ROOM_FOR_ARCHIVES)
+        self._views: Kept[ViewNo, View] = Kept(ROOM_FOR_VIEWS)
+        self._looked_into: set[ViewNo] = set()
         # What the kernel may have been told: never forgotten, never changed.
+        self._names: dict[ArchiveNo, str] = {}
         self._numbers: dict[ViewId, ViewNo] = {}
         self._ids: dict[ViewNo, ViewId] = {}
         self._archive_times: dict[ArchiveNo, int] = {}
@@ -79,7 +98,12 @@ class Catalog:
     @property
     def loaded_views(self) -> int:
         """How many views have been looked into since the start."""
-        return len(self._views)
+        return len(self._looked_into)
+
+    @property
+    def kept(self) -> int:
+        """Bytes of what is open, roughly."""
+        return self._views.size + self._members.size
 
     # Archives
 
@@ -92,12 +116,19 @@ class Catalog:
         return found
 
     def _member(self, known: Registered) -> Member:
+        before = self._names.setdefault(known.number, known.name)
+        if before != known.name:
+            raise LayerError(
+                f"archive {known.name} has number {known.number}, which this mount knows as "
+                f"{before}: the registry was replaced under a live mount; "
+                "unmount (`pkgview umount`) and mount again"
+            )
         found = self._members.get(known.number)
         if found is None:
             archive = self.store.open(known.name)
             time = self._archive_times.setdefault(known.number, known.time)
             found = Member(known.number, archive, time, known.shared, self.packing)
-            self._members[known.number] = found
+            self._members.put(known.number, found, _size_of(found))
         return found
 
     def archive_time(self, number: ArchiveNo) -> int:
@@ -118,11 +149,10 @@ class Catalog:
         member = self._members.get(number)
         if member is not None:
             return member.archive, entry
-        if number in self._gone:
-            for other, there in self._gone[number].get(entry, ()):
-                member = self._members.get(other)
-                if member is not None:
-                    return member.archive, there
+        for other, there in (self._gone.get(number) or {}).get(entry, ()):
+            member = self._members.get(other)
+            if member is not None:
+                return member.archive, there
         return None
 
     def holders(self, node: NodeId) -> Iterator[tuple[Archive, EntryNo]]:
@@ -150,13 +180,13 @@ class Catalog:
 
     def _candidates(self, number: ArchiveNo, entry: EntryNo) -> Iterator[tuple[ArchiveNo, EntryNo]]:
         """Where an entry may lie; one after the other is asked for until one will do."""
-        if number in self._gone:
-            yield from self._gone[number].get(entry, ())
-            self._gone.pop(number, None)  # it may be back, or in still another
+        if (gone := self._gone.get(number)) is not None:
+            yield from gone.get(entry, ())
+            self._gone.drop(number)  # it may be back, or in still another
         yield number, entry
         copies = self.registry.copies(number)
         if not self._is_stored(number):
-            self._gone[number] = copies
+            self._gone.put(number, copies, NAME_BYTES * len(copies))
         yield from copies.get(entry, ())
 
     def _is_stored(self, number: ArchiveNo) -> bool:
@@ -221,8 +251,10 @@ class Catalog:
                 view = known[0]
             found = self._load(number, view)
             self._remember(number, view)
-            self._views[number] = found
-            self.opened(view, found.manifest)
+            self._views.put(number, found, _size_of_view(found))
+            if number not in self._looked_into:
+                self._looked_into.add(number)
+                self.opened(view, found.manifest)
         return found
 
     def view(self, view: ViewId) -> View | None:
@@ -279,15 +311,7 @@ class Catalog:
         """One of a view's archives."""
         if name not in registered:
             raise LayerError(f"view {view}: its archive {name} is not registered")
-        known = registered[name]
-        member = self._member(known)
-        if member.archive.name != name:
-            raise LayerError(
-                f"archive {name} has number {known.number}, which this mount knows as "
-                f"{member.archive.name}: the registry was replaced under a live mount; "
-                "unmount (`pkgview umount`) and mount again"
-            )
-        return member
+        return self._member(registered[name])
 
     # Projects
 
@@ -314,6 +338,17 @@ class Catalog:
         project = resolved.load_key(self.places.state / "projects", key)
         newest = None if project is None else project.newest
         return None if newest is None else newest.view
+
+
+def _size_of(member: Member) -> int:
+    return ARCHIVE_BYTES + member.archive.contents.size + RUN_BYTES * len(member.shared)
+
+
+def _size_of_view(view: View) -> int:
+    """With its companions, which are opened later and are about as large as what they compile."""
+    own = LAYER_BYTES * len(view.members) + NAME_BYTES * view.union.merged_names
+    specs = zip(view.manifest.layers, view.members, strict=True)
+    return own + sum(_size_of(member) * (2 if spec.bytecode else 1) for spec, member in specs)
 
 
 def _short(archive: str) -> bytes | None:
