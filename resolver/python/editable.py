@@ -7,6 +7,7 @@ import hashlib
 import re
 import shutil
 import tempfile
+import time
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,9 @@ from resolver.errors import PkgviewError
 from resolver.inputs import read_input
 from resolver.python.build import build_with_uv
 from resolver.python.directurl import of_directory
+from resolver.python.index import uv_environment
 from resolver.python.requirements import normalised
+from resolver.python.uvcache import forget_editable
 from resolver.python.uvsettings import build_settings
 
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ async def build_editable(
     `within` is as for `build_wheel`.
     """
     with tempfile.TemporaryDirectory(prefix="pkgview-build-", dir=within) as name:
-        target = Path(name) / "target"
+        target, began = Path(name) / "target", time.time()
         await build_with_uv(
             [
                 *("pip", "install", "--no-deps"),
@@ -61,6 +64,7 @@ async def build_editable(
             what=f"cannot build {directory} for editing",
             offline=offline,
         )
+        await forget_editable(began, cwd=directory, added=uv_environment(directory))
         await trio.to_thread.run_sync(_shape, target, into)
     return into
 
