@@ -55,10 +55,11 @@ def manifest(*archives: str) -> Manifest:
 
 
 def files(places: Places) -> dict[Path, bytes]:
+    """Without moments."""
     return {
         path: path.read_bytes()
         for path in places.state.rglob("*")
-        if path.is_file() and path.name != "registry.sqlite3-journal"
+        if path.is_file() and path.name != "registry.sqlite3-journal" and path.parent.name != "used"
     }
 
 
