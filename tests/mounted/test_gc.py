@@ -308,6 +308,18 @@ def test_each_witness_alone_keeps_a_view(stocked: Site, running: list[Late]) -> 
     assert kept(stocked) == set()
 
 
+def test_an_archive_that_somebody_looks_at_stays(stocked: Site, running: list[Late]) -> None:
+    directory = project(stocked, "one", "alpha")
+    stocked.up(directory)
+    shutil.rmtree(directory)
+    (path,) = (stocked.places.mount / "packages").glob("alpha-*")
+    look = ("/bin/sh", "-c", "echo ready; read line; cat purelib/alpha.py")
+    running.append(Late(stocked, path, *look))
+    assert gc(stocked)["archives"] == []
+    assert "version = '1.0'" in running.pop().goes_on()
+    assert len(gc(stocked)["archives"]) == 1
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 def test_a_view_that_is_bound_elsewhere_stays(stocked: Site) -> None:
     directory = project(stocked, "one", "alpha")

@@ -29,6 +29,7 @@ from resolver.atomic import Alone, sweep
 from resolver.errors import PkgviewError
 from resolver.fetch.partial import SESSION
 from resolver.manifest import ViewId
+from unionfs.archive.meta import digest_of_name
 from unionfs.bytecode.compiling import WITHIN
 from unionfs.publishing.assemble import BUILD
 from unionfs.publishing.default import default_view
@@ -103,6 +104,7 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
         for name in needs.manifests[view].archives:
             used[name] = max(used.get(name, 0.0), _modified(manifest_path(places, view)))
     sizes = store.sizes()
+    needed |= {name for name in sizes if _digits(name) in seen.named}
     removable: dict[str, float] = {}
     for name in sizes.keys() - needed:
         added = _modified(store.path(name))
@@ -172,6 +174,11 @@ def _may_be_used(places: Places, view: ViewId, seen: Survey, gone: Mapping[ViewI
         last.may_follow(program.started) and program.came_through([os.fspath(places.mount)])
         for program in seen.programs
     )
+
+
+def _digits(archive: str) -> str:
+    """What an archive is told by in `packages/`."""
+    return (digest_of_name(archive) or b"").hex()[:12]
 
 
 def _within(

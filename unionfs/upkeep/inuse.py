@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from resolver.manifest import ViewId
     from resolver.places import Places
 
-_ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+_ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])|/packages/[^/\0\n]*-([0-9a-f]{12})\b")
+"""A view's id; or the digits that an archive has in `packages/`, whoever looks at it there."""
+
 _INTERPRETER = re.compile(r"(python|pypy)[\d.]*[a-z]*( \(deleted\))?")
 _MAPPED = re.compile(
     rb"/(lib)?(python|pypy)[\d.]*[a-z]*(\.so[\d.]*)?( \(deleted\))?$", re.MULTILINE
@@ -78,7 +80,10 @@ class Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """`named`: 32 digits that somebody has, views and others; `programs`: who says nothing.
+    """What programs have.
+
+    `named`: digits, 32 of views and others, 12 of archives in `packages/`. `programs`: who says
+    nothing.
 
     `daemons`: where those are reached that can ask the kernel.
     """
@@ -295,7 +300,7 @@ def _open_files(base: str) -> dict[str, str]:
 
 
 def _ids(text: bytes) -> set[str]:
-    return {found.decode() for found in _ID.findall(text)}
+    return {(found[1] or found[0]).decode() for found in _ID.finditer(text)}
 
 
 def _read(path: str) -> bytes:
