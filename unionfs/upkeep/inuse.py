@@ -194,7 +194,7 @@ def _endpoints(places: Places) -> Iterator[Endpoint]:
 def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterator[Program]:
     base = f"/proc/{pid}"
     try:
-        foreign = os.stat(base).st_uid != os.geteuid() != 0  # noqa: PTH116 - thousands of them
+        foreign = os.stat(base).st_uid != os.geteuid()  # noqa: PTH116 - thousands of them
     except OSError:
         return
     namespace = _link(f"{base}/ns/mnt")
@@ -213,10 +213,12 @@ def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterato
         named.update(_ids(content))
     if _OURS.search(cmdline) or not cmdline:  # a kernel's thread has no arguments
         return
+    if foreign and not let_in:
+        return  # nobody else, not even root, is let into a user's own mount
     readable = bool(exe or maps)
     if not readable:
         # The system's own init is one that nobody may look at; it uses no view.
-        if pid != 1 and (let_in or not foreign):
+        if pid != 1:
             yield Program(pid=pid, started=_started(stat, cmdline), places=None)
     elif (
         _INTERPRETER.fullmatch(exe.rpartition("/")[2]) or _MAPPED.search(maps)
