@@ -211,20 +211,21 @@ def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterato
         named.update(_ids(os.fsencode(text)))
     for content in (cmdline, environ, maps):
         named.update(_ids(content))
-    if _OURS.search(cmdline) or not cmdline:  # a kernel's thread has no arguments
+    # A kernel's thread has no arguments; and nobody else, not even root, is let into a user's mount.
+    if not cmdline or _OURS.search(cmdline) or (foreign and not let_in):
         return
-    if foreign and not let_in:
-        return  # nobody else, not even root, is let into a user's own mount
-    readable = bool(exe or maps)
-    if not readable:
-        # The system's own init is one that nobody may look at; it uses no view.
-        if pid != 1:
-            yield Program(pid=pid, started=_started(stat, cmdline), places=None)
-    elif (
-        _INTERPRETER.fullmatch(exe.rpartition("/")[2]) or _MAPPED.search(maps)
-    ) and not _is_pinned(base, files):
-        found = _environments(cwd, cmdline, environ, maps)
-        yield Program(pid=pid, started=_started(stat, cmdline), places=found)
+    if not (exe or maps):
+        places = None
+    elif _is_interpreter(exe, maps) and not _is_pinned(base, files):
+        places = _environments(cwd, cmdline, environ, maps)
+    else:
+        return
+    if places is not None or pid != 1:  # the system's own init, which nobody may look at, uses none
+        yield Program(pid=pid, started=_started(stat, cmdline), places=places)
+
+
+def _is_interpreter(exe: str, maps: bytes) -> bool:
+    return bool(_INTERPRETER.fullmatch(exe.rpartition("/")[2]) or _MAPPED.search(maps))
 
 
 def _is_pinned(base: str, files: Mapping[str, str]) -> bool:
