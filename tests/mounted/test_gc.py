@@ -119,6 +119,26 @@ def test_what_no_project_needs_goes_and_all_else_stays(stocked: Site) -> None:
     assert stocked.up(project(stocked, "one", "alpha", "beta"))["fetched"] == 1
 
 
+def test_a_view_that_is_gone_is_not_there_and_comes_back_whole(stocked: Site) -> None:
+    directory = project(stocked, "one", "alpha")
+    view = stocked.up(directory)["view"]
+    views = stocked.places.mount / "views"
+    seen = {path.name for path in (views / view).rglob("*")}
+    shutil.rmtree(directory)
+    assert gc(stocked)["views"] == [view]
+    with pytest.raises(FileNotFoundError):
+        (views / view).stat()
+    assert view not in os.listdir(views)
+    assert stocked.run("find", views, cwd=stocked.home).stderr == ""
+    directory = project(stocked, "one", "alpha")
+    assert stocked.up(directory)["view"] == view
+    assert {path.name for path in (views / view).rglob("*")} == seen
+    assert (
+        stocked.run(directory / ".venv/bin/python", "-c", "import alpha", cwd=directory).stderr
+        == ""
+    )
+
+
 def test_what_killed_processes_left_goes(stocked: Site) -> None:
     stocked.up(project(stocked, "one", "alpha"))
     state, cache, store = stocked.places.state, stocked.places.cache, stocked.places.store

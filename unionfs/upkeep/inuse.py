@@ -211,7 +211,7 @@ def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterato
         named.update(_ids(os.fsencode(text)))
     for content in (cmdline, environ, maps):
         named.update(_ids(content))
-    # A kernel's thread has no arguments; and nobody else, not even root, is let into a user's mount.
+    # A kernel's thread has no arguments; and nobody else, not even root, may enter a user's mount.
     if not cmdline or _OURS.search(cmdline) or (foreign and not let_in):
         return
     if not (exe or maps):

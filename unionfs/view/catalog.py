@@ -6,12 +6,14 @@ and opened again when they are asked for; both never change. Their *numbers and 
 ever: they must go on meaning what they meant when the kernel was told about them, even if somebody
 replaces the registry under a live mount. What is not found, or damaged, is looked for again each
 time: it may have been mended. Only an archive that was collected is not, as long as other archives
-have what is asked for.
+have what is asked for. A view is there as long as its manifest is, which goes first when it is
+collected; whoever still has a number of it is told that there is no such thing.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -83,6 +85,7 @@ class Catalog:
         self.store = store
         self.registry = registry
         self.packing = packing
+        self._manifests = os.fspath(places.state / "manifests")
         self._members: Kept[ArchiveNo, Member] = Kept(ROOM_FOR_ARCHIVES)
         self._gone: Kept[ArchiveNo, _Copies] = Kept(ROOM_FOR_ARCHIVES)
         self._views: Kept[ViewNo, View] = Kept(ROOM_FOR_VIEWS)
@@ -224,9 +227,14 @@ class Catalog:
             if not VIEW_ID.fullmatch(view):
                 return None
             number = self.registry.view_number(view)
-            if number is not None:
-                self._remember(number, view)
-                self.view_time(number)
+            if number is None:
+                return None
+            self._remember(number, view)
+            self.view_time(number)
+        if not os.access(f"{self._manifests}/{view}.json", os.F_OK):
+            # Collected. Should it be made again it gets another number.
+            del self._numbers[view]
+            return None
         return number
 
     def view_time(self, number: ViewNo) -> int:
@@ -250,6 +258,8 @@ class Catalog:
                     return None
                 view = known[0]
             found = self._load(number, view)
+            if found is None:
+                return None
             self._remember(number, view)
             self._views.put(number, found, _size_of_view(found))
             if number not in self._looked_into:
@@ -263,9 +273,11 @@ class Catalog:
         return None if number is None else self.view_numbered(number)
 
     def views(self) -> list[tuple[ViewNo, ViewId]]:
-        """All views, in the order of their numbers."""
-        found = []
+        """All views that there are, in the order of their numbers."""
+        found, there = [], set(_listed(self._manifests))
         for number, view, time in self.registry.views():
+            if f"{view}.json" not in there:
+                continue
             try:
                 self._remember(number, view)
             except LayerError as error:
@@ -281,17 +293,19 @@ class Catalog:
                 f"view {view} has number {number}, and this mount, which an earlier version began, "
                 f"can name {self.packing.most_views}: unmount (`pkgview umount`) and mount again"
             )
-        known = self._ids.setdefault(number, view)
-        if known != view or self._numbers.setdefault(view, number) != number:
+        if self._ids.setdefault(number, view) != view:
             raise LayerError(
                 f"view {view} has number {number}, which does not fit what this mount knows: "
                 "the registry was replaced under a live mount; unmount (`pkgview umount`) and "
                 "mount again"
             )
+        self._numbers[view] = number
 
-    def _load(self, number: ViewNo, view: ViewId) -> View:
+    def _load(self, number: ViewNo, view: ViewId) -> View | None:
         try:
             manifest = read_manifest(self.places, view)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise LayerError(f"view {view}: cannot read its manifest: {error}") from error
         names = [layer.archive for layer in manifest.layers]
@@ -338,6 +352,13 @@ class Catalog:
         project = resolved.load_key(self.places.state / "projects", key)
         newest = None if project is None else project.newest
         return None if newest is None else newest.view
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
 
 
 def _size_of(member: Member) -> int:
