@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from unionfs.control.endpoint import endpoint_of
 from unionfs.upkeep import collect
 from unionfs.upkeep.collect import ON_ITS_WAY
 from unionfs.upkeep.inuse import survey
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,6 +132,10 @@ def test_a_view_that_is_gone_is_not_there_and_comes_back_whole(stocked: Site) ->
         (views / view).stat()
     assert view not in os.listdir(views)
     assert stocked.run("find", views, cwd=stocked.home).stderr == ""
+    with closing(Registry(stocked.places.state / "registry.sqlite3")) as registry:
+        assert registry.view_number(ViewId(view)) is None or registry.views()[-1][1] == view
+        assert len(registry.views()) <= 2
+        assert len(registry.archives()) <= 3
     directory = project(stocked, "one", "alpha")
     assert stocked.up(directory)["view"] == view
     assert {path.name for path in (views / view).rglob("*")} == seen

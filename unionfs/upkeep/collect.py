@@ -39,6 +39,7 @@ from unionfs.upkeep.inuse import survey
 from unionfs.upkeep.pins import pinned
 from unionfs.upkeep.references import manifest_ids, read_references
 from unionfs.view.catalog import manifest_path
+from unionfs.view.registry import Registry
 from unionfs.view.used import last_use, used_path
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
                 shutil.rmtree(places.state / "locks" / path.stem, ignore_errors=True)
     removed = {name: size for name, size in found.archives.items() if store.remove(name)}
     store.forget_sources()
+    _forget_numbers(places, store)
     store.claim(places.state, found.needed_names, whole=True)
     return Plan(
         views=found.views,
@@ -220,6 +222,23 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
         needed=found.needed,
         needed_names=found.needed_names,
     )
+
+
+def _forget_numbers(places: Places, store: Store) -> None:
+    """Of archives that are not here and that no view needs; of views and projects that are gone."""
+    path = places.state / "registry.sqlite3"
+    if not path.exists():
+        return
+    needs = read_references(places)
+    registry = Registry(path)
+    try:
+        registry.forget(
+            archives={*store.names(), *needs.views_of()},
+            views=manifest_ids(places),
+            projects=[file.stem for file in (places.state / "projects").glob("*.json")],
+        )
+    finally:
+        registry.close()
 
 
 def _sweep(places: Places, store: Store) -> None:
