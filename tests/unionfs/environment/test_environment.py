@@ -412,9 +412,12 @@ def test_a_running_program_holds_its_view_where_that_is_in_nobodys_way(laid: Lai
     held = "[os.readlink('/proc/self/fd/255'), os.get_inheritable(255), os.open('/', os.O_RDONLY)]"
     for program in (laid.project / ".venv/bin/python", laid.mount / "bin/python"):
         assert laid.ask(program, held) == [str(laid.view), False, 3]
-    taken = f"exec 255</dev/null; exec {laid.project}/.venv/bin/python -c '{{}}'"
-    others = "import os; print([os.readlink(f'/proc/self/fd/{n}') for n in (3, 255)])"
-    done = laid.run("/bin/bash", "-c", taken.format(others.replace("'", '"')))
+    others = (
+        "import os; print([os.path.realpath(f'/proc/self/fd/{n}') for n in range(3, 256)"
+        " if os.path.exists(f'/proc/self/fd/{n}')])"
+    )
+    taken = """exec 255</dev/null; exec "$0" -c "$1" """
+    done = laid.run("/bin/bash", "-c", taken, str(laid.project / ".venv/bin/python"), others)
     assert done.stdout.strip() == str([str(laid.view), "/dev/null"]), done.stderr
 
 
