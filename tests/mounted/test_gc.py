@@ -56,8 +56,8 @@ def age(shop: Site) -> None:
     passed = ON_ITS_WAY + 60
     before = time.time() - passed
     for path in (shop.places.state / "used").iterdir():
-        boot, seconds = path.read_text().split()
-        path.write_text(f"{boot} {float(seconds) - passed}\n")
+        boot, made, last = path.read_text().split()
+        path.write_text(f"{boot} {float(made) - passed} {float(last) - passed}\n")
     for place in (shop.places.state / "manifests", shop.places.store / "archives"):
         for path in place.iterdir():
             os.utime(path, (before, before))

@@ -44,9 +44,10 @@ def publish(places: Places, manifest: Manifest, store: Store, registry: Registry
     data = manifest.to_bytes()
     path = manifest_path(places, view)
     store.claim(places.state, manifest.archives)
+    new = not path.exists()
     if not _holds(path, data):
         write_atomically(path, data)
-    used_until_now(places, view)
+    used_until_now(places, view, new=new)
     registry.register_view(view)
     return view
 

@@ -35,7 +35,7 @@ from unionfs.publishing.assemble import BUILD
 from unionfs.publishing.default import default_view
 from unionfs.store.directory import TEMPORARY_PREFIX
 from unionfs.store.local import Store
-from unionfs.upkeep.inuse import survey
+from unionfs.upkeep.inuse import TICKS, survey
 from unionfs.upkeep.pins import pinned
 from unionfs.upkeep.references import manifest_ids, read_references
 from unionfs.view.catalog import manifest_path
@@ -167,13 +167,14 @@ def _needed_views(
 
 def _may_be_used(places: Places, view: ViewId, seen: Survey, gone: Mapping[ViewId, str]) -> bool:
     """Whether it is on its way to a program, or with one that says nothing."""
-    root = gone.get(view)
+    root, last = gone.get(view), last_use(places, view)
+    # A tick may have begun just before the view was made in it.
+    since = [program for program in seen.programs if program.itself + 2 / TICKS >= last.made]
     if root is not None:
-        return any(program.came_through([root]) for program in seen.programs)
-    last = last_use(places, view)
+        return any(program.came_through([root]) for program in since)
     return last.within(ON_ITS_WAY) or any(
         last.may_follow(program.started) and program.came_through([os.fspath(places.mount)])
-        for program in seen.programs
+        for program in since
     )
 
 

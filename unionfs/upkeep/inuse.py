@@ -54,20 +54,26 @@ PATIENCE = 10.0
 ASKED_AT_ONCE = 512
 """Views that a daemon is asked about in one request, which may have 64 KiB."""
 
+TICKS = os.sysconf("SC_CLK_TCK")
+"""In a second, as /proc counts the starts of processes."""
+
 LONGEST = 1 << 22
 """Bytes read of one file of /proc."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """An interpreter. `started` is seconds since boot, 0 where it outlived who started it.
+    """An interpreter.
 
+    `started` is seconds since boot, 0 where it outlived who started it; `itself` is when this very
+    process began, which may be a fork of what started.
     `places` are its working directory and the environments in which it may have been started; None
     where that cannot be known.
     """
 
     pid: int
     started: float
+    itself: float
     places: frozenset[str] | None
 
     def came_through(self, roots: Iterable[str]) -> bool:
@@ -157,15 +163,20 @@ def as_json(seen: Survey) -> dict[str, Any]:
     return {
         "named": sorted(seen.named),
         "programs": [
-            [one.pid, one.started, None if one.places is None else sorted(one.places)]
+            [one.pid, one.started, one.itself, None if one.places is None else sorted(one.places)]
             for one in seen.programs
         ],
     }
 
 
 def _from_json(said: list[Any]) -> Program:
-    pid, started, places = said
-    return Program(pid=pid, started=started, places=None if places is None else frozenset(places))
+    pid, started, itself, places = said
+    return Program(
+        pid=pid,
+        started=started,
+        itself=itself,
+        places=None if places is None else frozenset(places),
+    )
 
 
 def _ask(endpoint: Endpoint, operation: str, **arguments: object) -> Mapping[str, Any] | None:
@@ -221,7 +232,8 @@ def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterato
     else:
         return
     if places is not None or pid != 1:  # the system's own init, which nobody may look at, uses none
-        yield Program(pid=pid, started=_started(stat, cmdline), places=places)
+        began = stat.start_time / TICKS
+        yield Program(pid=pid, started=_started(stat, cmdline), itself=began, places=places)
 
 
 def _is_interpreter(exe: str, maps: bytes) -> bool:
@@ -253,7 +265,9 @@ def _environments(cwd: str, cmdline: bytes, environ: bytes, maps: bytes) -> froz
     first = os.fsdecode(cmdline.partition(b"\0")[0])
     paths = os.fsdecode(variables.get(b"PATH", b"")).split(":")
     mapped = {os.fsdecode(match) for match in _SITE.findall(maps)}
-    if not mapped and not (_was_started_as(first) if "/" in first else _all_absolute(paths)):
+    if not mapped and not (
+        _was_started_as(first, cwd) if "/" in first else _is_found(first, paths)
+    ):
         return None
     tokens = {first, *paths}
     tokens.update(os.fsdecode(variables.get(name, b"")) for name in (b"VIRTUAL_ENV", b"_"))
@@ -269,16 +283,25 @@ def _environments(cwd: str, cmdline: bytes, environ: bytes, maps: bytes) -> froz
     return frozenset(found)
 
 
-def _was_started_as(path: str) -> bool:
-    """Whether an interpreter's first argument says where it was, whatever it did since."""
-    return path.startswith("/") and (
-        _INTERPRETER.fullmatch(path.rpartition("/")[2]) is not None or os.path.lexists(path)
-    )
+def _was_started_as(path: str, cwd: str) -> bool:
+    """Whether an interpreter's first argument says where it was.
+
+    A relative path does as long as it leads somewhere: who goes to another directory finds there,
+    all but certainly, nothing under it.
+    """
+    if path.startswith("/") and _INTERPRETER.fullmatch(path.rpartition("/")[2]):
+        return True
+    return os.path.lexists(os.path.join(cwd, path))  # noqa: PTH118 - strings
 
 
-def _all_absolute(paths: Iterable[str]) -> bool:
-    """Whether PATH is known, and leads to the same places from everywhere."""
-    return all(path.startswith("/") for path in paths)
+def _is_found(name: str, paths: Iterable[str]) -> bool:
+    """Whether PATH leads to that name, and does so from everywhere."""
+    for path in paths:
+        if not path.startswith("/"):
+            return False
+        if os.path.lexists(f"{path}/{name}"):
+            return True
+    return False
 
 
 def _started(stat: Stat, cmdline: bytes) -> float:
@@ -290,7 +313,7 @@ def _started(stat: Stat, cmdline: bytes) -> float:
         if _read(f"/proc/{stat.ppid}/cmdline") != cmdline:
             break
         stat = above
-    return stat.start_time / os.sysconf("SC_CLK_TCK")
+    return stat.start_time / TICKS
 
 
 def _open_files(base: str) -> dict[str, str]:

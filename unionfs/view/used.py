@@ -1,10 +1,10 @@
 """When a view was somebody's last, by a clock that nobody sets.
 
-`<state>/used/<view>` holds the id of the boot and the seconds since then (CLOCK_BOOTTIME,
-clock_gettime(2)), which are what `/proc` counts the starts of programs by. The time of day may be
-set at any moment, so it decides only where there is nothing better: for what was used before this
-boot, or on another machine with the same home. The manifest's time of modification says it, too,
-for people's limits of days.
+`<state>/used/<view>` holds the id of the boot, and in seconds since then (CLOCK_BOOTTIME,
+clock_gettime(2)) when the view was made, 0 for before, and when it was used last. That is what
+`/proc` counts the starts of programs by. The time of day may be set at any moment, so it decides
+only where there is nothing better: for what was used before this boot, or on another machine with
+the same home. The manifest's time of modification says it, too, for people's limits of days.
 
 One small file for each view, replaced in place: one that is torn, missing or of another version
 says nothing, and then the view counts as one that any program may use.
@@ -32,9 +32,12 @@ if TYPE_CHECKING:
 class LastUse:
     """`boot`: seconds since this boot; None if it was not in this one, or is not known at all.
 
+    `made`: when the view was, in the same way; 0 if not in this boot, or if that is not known.
+
     `wall`: seconds since 1970, 0 where there is no manifest. `known`: the file says something.
     """
 
+    made: float
     boot: float | None
     wall: float
     known: bool
@@ -53,8 +56,8 @@ class LastUse:
         return not self.known or booted + started <= self.wall
 
 
-def used_until_now(places: Places, view: ViewId) -> bool:
-    """Write down that a view is somebody's now, or was until now.
+def used_until_now(places: Places, view: ViewId, *, new: bool = False) -> bool:
+    """Write down that a view is somebody's now, or was until now. `new`: it was made just now.
 
     False where there is no such view (any more).
     """
@@ -63,7 +66,9 @@ def used_until_now(places: Places, view: ViewId) -> bool:
     except OSError as error:
         if error.errno == errno.ENOENT:
             return False
-    said = f"{_boot()} {time.clock_gettime(time.CLOCK_BOOTTIME):.2f}\n"
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    made = now if new else last_use(places, view).made
+    said = f"{_boot()} {made:.2f} {now:.2f}\n"
     path = used_path(places, view)
     with suppress(OSError):  # on a full disk the time of modification has to do
         path.parent.mkdir(exist_ok=True)
@@ -78,11 +83,13 @@ def last_use(places: Places, view: ViewId) -> LastUse:
     except OSError:
         wall = 0.0
     try:
-        boot, seconds = used_path(places, view).read_text("ascii").split()
-        found = float(seconds)
+        boot, *moments = used_path(places, view).read_text("ascii").split()
+        made, found = map(float, moments)
     except (OSError, ValueError):
-        return LastUse(boot=None, wall=wall, known=False)
-    return LastUse(boot=found if boot == _boot() else None, wall=wall, known=True)
+        return LastUse(made=0.0, boot=None, wall=wall, known=False)
+    if boot != _boot():
+        return LastUse(made=0.0, boot=None, wall=wall, known=True)
+    return LastUse(made=made, boot=found, wall=wall, known=True)
 
 
 def used_path(places: Places, view: ViewId) -> Path:
