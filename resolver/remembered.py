@@ -25,6 +25,7 @@ from __future__ import annotations
 import os
 
 from resolver.atomic import write_atomically
+from resolver.buildenv import build_variables, uv_files
 from resolver.inputs import read_input
 from resolver.naming import sha256
 from resolver.onpath import first_python
@@ -105,6 +106,10 @@ def situation(
 
     for part in (python, f"{status.st_size} {status.st_mtime_ns}", *extras, "", *groups):
         add(os.fsencode(part))
+    for variable in build_variables(environ):
+        add(os.fsencode(variable))
+    for path in uv_files(environ):
+        add(read_input(path))
     files = []
     for name in READ:
         path = os.path.join(root, name)

@@ -7,6 +7,7 @@ import hashlib
 import re
 import shutil
 import tempfile
+import time
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,10 @@ from resolver.errors import PkgviewError
 from resolver.inputs import read_input
 from resolver.python.build import build_with_uv
 from resolver.python.directurl import of_directory
+from resolver.python.index import uv_environment
 from resolver.python.requirements import normalised
+from resolver.python.uvcache import forget_editable
+from resolver.python.uvsettings import build_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +49,7 @@ async def build_editable(
     `within` is as for `build_wheel`.
     """
     with tempfile.TemporaryDirectory(prefix="pkgview-build-", dir=within) as name:
-        target = Path(name) / "target"
+        target, began = Path(name) / "target", time.time()
         await build_with_uv(
             [
                 *("pip", "install", "--no-deps"),
@@ -60,6 +64,7 @@ async def build_editable(
             what=f"cannot build {directory} for editing",
             offline=offline,
         )
+        await forget_editable(began, cwd=directory, added=uv_environment(directory))
         await trio.to_thread.run_sync(_shape, target, into)
     return into
 
@@ -100,8 +105,9 @@ def static_editable(project: PythonProject, into: Path) -> Path:
 
 
 def editable_key(directory: Path, interpreter: Interpreter) -> str:
-    """What an editable build follows from: its build files' bytes and the interpreter's tag."""
-    digest = hashlib.sha256(f"editable 1\0{directory}\0{interpreter.tag}\0".encode())
+    """What an editable build follows from: its build files, the interpreter's tag, settings."""
+    settings = build_settings(directory)
+    digest = hashlib.sha256(f"editable 1\0{directory}\0{interpreter.tag}\0{settings}".encode())
     for name in _BUILD_FILES:
         path = directory / name
         data = read_input(path) if path.is_file() else b""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import configparser
 import netrc
 import os
-import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
+from resolver.python.uvsettings import TRUE, table_of, uv_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +37,6 @@ _UV_INDEX_VARIABLES = (
 _UV_INDEX_KEYS = ("index", "index-url", "extra-index-url", "find-links", "no-index")
 _CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-_TRUE = {"1", "true", "yes", "on", "y", "t"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +198,7 @@ def download_settings(
 def _named_indexes(env: Mapping[str, str], directory: Path | None) -> list[dict[str, Any]]:
     """Every index that the settings name, `url` and perhaps `name`, uv's tables first."""
     named: list[dict[str, Any]] = []
-    for table in _uv_tables(env, directory):
+    for table in uv_tables(env, directory):
         indexes = table.get("index", [])
         named += [one for one in indexes if isinstance(one, dict)] if _is_list(indexes) else []
         for key in ("index-url", "extra-index-url"):
@@ -244,7 +243,7 @@ def _index_variables(pip: Mapping[str, str]) -> dict[str, str]:
     # pip passes over places that do not exist; uv refuses to start.
     if links := [link for link in pip.get("find-links", "").split() if _exists(link)]:
         added["UV_FIND_LINKS"] = ",".join(links)
-    if pip.get("no-index", "").lower() in _TRUE:
+    if pip.get("no-index", "").lower() in TRUE:
         added["UV_NO_INDEX"] = "1"
     return added
 
@@ -293,46 +292,14 @@ def _proxies(env: Mapping[str, str]) -> dict[str, str]:
 def _uv_has_indexes(env: Mapping[str, str], directory: Path | None) -> bool:
     if any(env.get(name) for name in _UV_INDEX_VARIABLES):
         return True
-    tables = list(_uv_tables(env, directory))
+    tables = list(uv_tables(env, directory))
     return any(
-        key in table or key in _table(table, "pip") for table in tables for key in _UV_INDEX_KEYS
+        key in table or key in table_of(table, "pip") for table in tables for key in _UV_INDEX_KEYS
     )
-
-
-def _uv_tables(env: Mapping[str, str], directory: Path | None) -> Iterator[dict[str, Any]]:
-    """Settings of uv: system, user, then the nearest of the project's."""
-    home = Path(env.get("HOME") or Path.home())
-    if named := env.get("UV_CONFIG_FILE"):
-        yield _read_toml(Path(named))
-        return
-    if env.get("UV_NO_CONFIG", "").lower() not in _TRUE:
-        yield _read_toml(Path("/etc/uv/uv.toml"))
-        yield _read_toml(Path(env.get("XDG_CONFIG_HOME") or home / ".config", "uv/uv.toml"))
-        for parent in (directory, *directory.parents) if directory else ():
-            if (parent / "uv.toml").is_file():
-                yield _read_toml(parent / "uv.toml")
-                return
-            uv = _table(_table(_read_toml(parent / "pyproject.toml"), "tool"), "uv")
-            if uv:
-                yield uv
-                return
-
-
-def _table(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = parent.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 def _is_list(value: object) -> bool:
     return isinstance(value, list)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    """Its contents; {} where there is none or uv itself will have to complain of it."""
-    with suppress(OSError, PkgviewError, tomllib.TOMLDecodeError, RecursionError):
-        if path.is_file():
-            return tomllib.loads(read_text(path))
-    return {}
 
 
 def _index_credential(index: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Credential]:

@@ -20,6 +20,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,7 @@ from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
 from resolver.python.resolution import Resolution, absolute_requirement, lowest_python, uv_arguments
 from resolver.python.uv import run_uv
+from resolver.python.uvcache import forget_locked
 from resolver.scratch import scratch
 
 if TYPE_CHECKING:
@@ -266,15 +268,17 @@ async def _made(resolution: Resolution, output: Path, preferred: bytes) -> bytes
         try:
             if preferred and not resolution.upgrade:
                 output.write_bytes(preferred)  # noqa: ASYNC240 - a small file
+            added, began = uv_environment(project.directory), time.time()
             await run_uv(
                 uv_arguments(resolution, output, constraints),
                 cwd=project.directory,
-                added=uv_environment(project.directory),
+                added=added,
                 offline=resolution.offline,
                 stdin="".join(f"{one}\n" for one in resolution.with_requirements).encode(),
                 doing=f"cannot resolve {project.root}",
             )
             data = read_input(output)
+            await forget_locked(data, began, cwd=project.directory, added=added)
         finally:
             for temporary in (output, constraints):
                 temporary.unlink(missing_ok=True)

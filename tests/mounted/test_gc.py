@@ -9,14 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from resolver.manifest import ViewId
 from unionfs.control.endpoint import endpoint_of
 from unionfs.upkeep import collect
 from unionfs.upkeep.collect import ON_ITS_WAY
+from unionfs.upkeep.inuse import survey
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +53,11 @@ def gc(shop: Site, *options: str) -> dict[str, Any]:
 
 def age(shop: Site) -> None:
     """As if a while had passed since anything was written down."""
-    before = time.time() - ON_ITS_WAY - 60
+    passed = ON_ITS_WAY + 60
+    before = time.time() - passed
+    for path in (shop.places.state / "used").iterdir():
+        boot, made, last = path.read_text().split()
+        path.write_text(f"{boot} {float(made) - passed} {float(last) - passed}\n")
     for place in (shop.places.state / "manifests", shop.places.store / "archives"):
         for path in place.iterdir():
             os.utime(path, (before, before))
@@ -113,6 +121,30 @@ def test_what_no_project_needs_goes_and_all_else_stays(stocked: Site) -> None:
     assert stocked.up(project(stocked, "one", "alpha", "beta"))["fetched"] == 1
 
 
+def test_a_view_that_is_gone_is_not_there_and_comes_back_whole(stocked: Site) -> None:
+    directory = project(stocked, "one", "alpha")
+    view = stocked.up(directory)["view"]
+    views = stocked.places.mount / "views"
+    seen = {path.name for path in (views / view).rglob("*")}
+    shutil.rmtree(directory)
+    assert gc(stocked)["views"] == [view]
+    with pytest.raises(FileNotFoundError):
+        (views / view).stat()
+    assert view not in os.listdir(views)
+    assert stocked.run("find", views, cwd=stocked.home).stderr == ""
+    with closing(Registry(stocked.places.state / "registry.sqlite3")) as registry:
+        assert registry.view_number(ViewId(view)) is None or registry.views()[-1][1] == view
+        assert len(registry.views()) <= 2
+        assert len(registry.archives()) <= 3
+    directory = project(stocked, "one", "alpha")
+    assert stocked.up(directory)["view"] == view
+    assert {path.name for path in (views / view).rglob("*")} == seen
+    assert (
+        stocked.run(directory / ".venv/bin/python", "-c", "import alpha", cwd=directory).stderr
+        == ""
+    )
+
+
 def test_what_killed_processes_left_goes(stocked: Site) -> None:
     stocked.up(project(stocked, "one", "alpha"))
     state, cache, store = stocked.places.state, stocked.places.cache, stocked.places.store
@@ -173,6 +205,112 @@ def test_a_program_keeps_the_view_that_its_project_had(
     assert kept(stocked) == {"beta"}
 
 
+QUIET = """
+import ctypes, os, sys
+os.chdir('/')
+for what in sys.argv[1:]:
+    if what == 'closed':
+        os.closerange(3, 1024)
+    if what == 'written over':
+        ends = open('/proc/self/stat').read().rpartition(')')[2].split()
+        start, end = int(ends[45]), int(ends[48])
+        ctypes.memset(start, 0, end - start)
+        ctypes.memmove(start, b'a title', 7)
+print('ready', flush=True)
+input()
+import alpha
+print(alpha.version)
+"""
+
+
+IMPATIENT = """
+from resolver.places import Places
+from unionfs.upkeep import collect
+collect.ON_ITS_WAY = 0.0
+print(*collect.collect(Places.from_environ(), collect.Limits()).views)
+"""
+"""A collector to which nothing is on its way any more."""
+
+
+def replaced(shop: Site, directory: Path) -> None:
+    """The project gets another view."""
+    (directory / "requirements.txt").write_text("beta\n")
+    shop.up(directory)
+
+
+def collected(shop: Site, *within: str) -> list[str]:
+    """The views that such a collector takes."""
+    return shop.run(*within, sys.executable, "-c", IMPATIENT, cwd=shop.home).stdout.split()
+
+
+@pytest.mark.parametrize("what", [(), ("closed",), ("closed", "written over")], ids=repr)
+def test_a_program_that_says_next_to_nothing_keeps_its_view(
+    stocked: Site, running: list[Late], what: tuple[str, ...]
+) -> None:
+    """A server that went to / after it was started by a relative path; nothing of it is open."""
+    directory = project(stocked, "one", "alpha")
+    first = stocked.up(directory)["view"]
+    (directory / "server.py").write_text(QUIET)
+    running.append(Late(stocked, directory, ".venv/bin/python", "server.py", *what))
+    assert running[0].said == "ready\n"
+    replaced(stocked, directory)
+    assert collected(stocked) == []
+    assert running[0].goes_on() == "1.0\n"
+    assert collected(stocked) == [first]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a pid namespace of one's own needs root")
+@pytest.mark.parametrize("what", [(), ("closed",)], ids=repr)
+def test_programs_outside_of_the_collector_s_pid_namespace(
+    stocked: Site, running: list[Late], what: tuple[str, ...]
+) -> None:
+    directory = project(stocked, "one", "alpha")
+    first = stocked.up(directory)["view"]
+    (directory / "server.py").write_text(QUIET)
+    running.append(Late(stocked, directory, ".venv/bin/python", "server.py", *what))
+    replaced(stocked, directory)
+    inside = ("unshare", "--pid", "--fork", "--mount-proc")
+    assert collected(stocked, *inside) == []
+    assert running[0].goes_on() == "1.0\n"
+    assert collected(stocked, *inside) == [first]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces of one's own need root")
+def test_whom_no_proc_shows_the_kernel_knows(stocked: Site, running: list[Late]) -> None:
+    directory = project(stocked, "one", "alpha")
+    view = ViewId(stocked.up(directory)["view"])
+    path = stocked.places.mount / "views" / view
+    kernel = survey(stocked.places)
+    for command, cwd in (
+        (("/bin/sh", "-c", "echo ready; read line; /bin/pwd"), path / "lib"),
+        (("/bin/sh", "-c", f"exec 3<{path}/pyvenv.cfg; echo ready; read line"), "/"),
+        (("unshare", "-m", "/bin/sh", "-c",
+          f"mount --bind {path}/lib /mnt; echo ready; read line; ls /mnt"), "/"),
+        ((path / "bin/python", "-c", LATE.format(name="alpha")), "/"),
+    ):  # fmt: skip
+        running.append(Late(stocked, Path(cwd), *command))
+        assert running[-1].said == "ready\n"
+        assert kernel.held([view]) == {view}
+        said = running.pop().goes_on()
+        assert said.strip() in {f"{path}/lib", "", os.listdir(path / "lib")[0], "1.0"}
+        assert kernel.held([view]) == set()
+    assert stocked.run(path / "bin/python", "-c", "import alpha", cwd=stocked.home).stderr == ""
+
+
+def test_a_clock_that_is_set_makes_nothing_old(
+    stocked: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = project(stocked, "one", "alpha")
+    stocked.up(directory)
+    (directory / "requirements.txt").write_text("beta\n")
+    stocked.up(directory)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 7200)
+    found = collect.collect(stocked.places, collect.Limits())
+    assert found is not None
+    assert found.views == ()
+
+
 def test_each_witness_alone_keeps_a_view(stocked: Site, running: list[Late]) -> None:
     directory = project(stocked, "one", "alpha")
     view = stocked.up(directory)["view"]
@@ -194,6 +332,18 @@ def test_each_witness_alone_keeps_a_view(stocked: Site, running: list[Late]) -> 
         running.pop().goes_on()
     assert gc(stocked)["views"] == [view]
     assert kept(stocked) == set()
+
+
+def test_an_archive_that_somebody_looks_at_stays(stocked: Site, running: list[Late]) -> None:
+    directory = project(stocked, "one", "alpha")
+    stocked.up(directory)
+    shutil.rmtree(directory)
+    (path,) = (stocked.places.mount / "packages").glob("alpha-*")
+    look = ("/bin/sh", "-c", "echo ready; read line; cat purelib/alpha.py")
+    running.append(Late(stocked, path, *look))
+    assert gc(stocked)["archives"] == []
+    assert "version = '1.0'" in running.pop().goes_on()
+    assert len(gc(stocked)["archives"]) == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")

@@ -84,6 +84,8 @@ class World:
             name = str(path.relative_to(self.root))
             if name.startswith("home/.local/state/pkgview/registry"):
                 continue
+            if name.startswith("home/.local/state/pkgview/used/"):
+                continue  # a moment
             if path.is_symlink():
                 found[name] = os.readlink(path)
             elif path.is_file() and path.parent.name == "trusted":

@@ -68,6 +68,7 @@ class Contents:
         "entry_count",
         "frame_count",
         "meta",
+        "size",
         "stream_size",
     )
 
@@ -75,6 +76,8 @@ class Contents:
     frame_count: int
     stream_size: int
     content_size: int
+    size: int
+    """Bytes of the table itself."""
     _names_size: int
 
     def __init__(self, data: bytes, label: str, digest: bytes) -> None:
@@ -111,6 +114,7 @@ class Contents:
         if meta_at + meta_size != len(data):
             self._fail("does not have the size that its header says")
         self._frame_starts = _numbers(data[starts_at : self._digests_at])
+        self.size = len(data)
         self.meta = self._parse_meta(data[meta_at:])
         _, length, kind, _, _, _, parent = ATTRIBUTES.unpack_from(data, HEADER.size)
         if kind != Kind.DIRECTORY or length or parent:

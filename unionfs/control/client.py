@@ -25,7 +25,19 @@ ASK_SECONDS = 5.0
 """How long a command waits for the daemon unless it says otherwise."""
 
 REPEATABLE = frozenset(
-    {"ping", "status", "serves", "refresh", "resolve", "ps", "explain", "bind", "upgrade"}
+    {
+        "ping",
+        "status",
+        "serves",
+        "refresh",
+        "resolve",
+        "ps",
+        "explain",
+        "bind",
+        "upgrade",
+        "held",
+        "survey",
+    }
 )
 """Operations that change nothing, or nothing more when they are done twice."""
 

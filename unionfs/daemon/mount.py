@@ -23,6 +23,7 @@ from unionfs.daemon.service import (
     WORKERS_VARIABLE,
     Service,
 )
+from unionfs.daemon.use_requests import UseRequests
 from unionfs.kernel import devfuse, libfuse
 from unionfs.publishing.default import ensure_default
 from unionfs.store.ordered import Stores
@@ -129,7 +130,12 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
     return Service(
         transport=transport,
         gauges=gauges,
-        operations={"refresh": refresh, "resolve": resolving.answer, **operations.table},
+        operations={
+            "refresh": refresh,
+            "resolve": resolving.answer,
+            **operations.table,
+            **UseRequests(filesystem).table,
+        },
         knows=knows,
         alongside=(operations.tend, background.tend, current.tend),
         serve=None if transport == SUPERVISED else partial(libfuse.serve, filesystem),

@@ -6,6 +6,10 @@ daemon about on every walk. Once, at start, this module replaces such paths by t
 itself, `<mount>/views/<id>/…`. From then on no import walks a link, and the program keeps
 the view it began with.
 
+It also *holds* the view, as any program holds a directory that it uses: by an open descriptor.
+So the kernel knows that somebody uses it, whatever the program does to its working directory,
+arguments and environment, and in whichever namespace it runs; `pkgview gc` asks the kernel.
+
 What is pinned:
 
 * `sys.path`, always, and the `__path__` of packages that earlier .pth files have made;
@@ -24,6 +28,12 @@ second time has added. The .pth file has the last name in its directory, so that
 import os
 import sys
 
+HELD = 255
+"""The descriptor's number, which shells use for the like: 3 is what others expect to get first.
+Where it is taken, another will do."""
+
+_held = -1
+
 
 def pin() -> None:
     """Pin `sys.path` and, behind the magic link, the prefix; quietly nothing where that fails."""
@@ -32,6 +42,7 @@ def pin() -> None:
         # One file of the view's own root tells where the root really is: in the mount, every
         # name of an environment is a link of its own.
         root = os.path.dirname(os.path.realpath(prefix + "/pyvenv.cfg"))
+        _hold(root)
         if root != prefix and os.path.isfile(root + "/pyvenv.cfg"):
             _pin_paths(prefix, root)
             if os.path.islink(prefix + "/current") or (
@@ -47,6 +58,23 @@ def pin() -> None:
     except Exception:
         if sys.flags.verbose:
             raise
+
+
+def _hold(root: str) -> None:
+    """Keep a descriptor of the view for as long as this program runs; its children get none."""
+    global _held  # noqa: PLW0603 - once a process
+    if _held >= 0:
+        return
+    _held = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fstat(HELD)
+    except OSError:
+        try:
+            os.dup2(_held, HELD, inheritable=False)
+        except OSError:  # beyond what this program may have open
+            return
+        os.close(_held)
+        _held = HELD
 
 
 def _pin_paths(prefix: str, root: str) -> None:

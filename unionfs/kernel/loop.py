@@ -18,7 +18,9 @@ Rules:
 
 errno of the descriptor, by name: EAGAIN, nothing to read; ENODEV, unmounted or aborted: the end;
 ENOENT on reading, a request that was taken back meanwhile; EINTR, read again. On writing: ENOENT,
-the request was answered before, or its caller is gone; ENODEV, EPERM, unmounted.
+the request was answered before, or its caller is gone; ENODEV, EPERM, unmounted. Whatever else it
+is, the kernel has no memory for the reply (ENOMEM) or takes it for malformed (EINVAL), the caller
+still waits: the reply is tried again for `AGAIN_SECONDS`, then EIO is, until it is taken.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from unionfs.kernel import abi
 from unionfs.kernel.protocol import Interrupt, Link, Protocol, Read, done, failed
 from unionfs.view.attributes import FileSystemError
 
@@ -64,6 +67,12 @@ GRACE: Final = 0.5
 """Seconds that a request goes on after its caller was interrupted: a signal that does not end the
 caller (SIGCHLD, SIGWINCH) should not make its system call fail."""
 
+AGAIN: Final = 0.02
+"""Seconds before a reply is tried again that the kernel did not take."""
+
+AGAIN_SECONDS: Final = 2.0
+"""How long the same reply is tried; the one that says EIO needs much less memory."""
+
 _GONE: Final = frozenset({errno.ENOENT, errno.ENODEV, errno.EPERM})
 
 
@@ -78,6 +87,7 @@ class Loop:
         self._descriptor = descriptor
         self._slots = slots
         self._waiting: dict[int, trio.CancelScope] = {}
+        self._tasks: trio.Nursery | None = None
         self._emptied = trio.Event()
         self._brisk = False
         self._readers = trio.CapacityLimiter(READERS)
@@ -87,6 +97,7 @@ class Loop:
     async def run(self, draining: trio.Event | None = None) -> None:
         """Answer until unmounted; or, once `draining` is set, until all that was read is."""
         async with trio.open_nursery() as tasks:
+            self._tasks = tasks
             for slot in self._slots.in_flight():
                 self._answer(slot, tasks)
             reading = trio.CancelScope()
@@ -207,14 +218,31 @@ class Loop:
         raise FileSystemError(errno.EIO)
 
     def _reply(self, slot: int, reply: Reply | None) -> None:
-        if reply is not None:
-            try:
-                os.writev(self._descriptor, reply)
-            except OSError as error:
-                if error.errno not in _GONE:
-                    logger.error("the kernel refused a reply: %s", error.strerror)  # noqa: TRY400 - says it all
+        if reply is None or (refused := self._refused(reply)) is None or self._tasks is None:
+            self._slots.empty(slot)
+            self._emptied.set()
+        else:
+            logger.error("the kernel refused a reply: %s", refused.strerror)
+            self._tasks.start_soon(self._reply_again, slot, reply)
+
+    async def _reply_again(self, slot: int, reply: Reply) -> None:
+        """Until the kernel takes it; the request lies in its slot meanwhile."""
+        _, _, unique = abi.OUT_HEADER.unpack_from(reply[0])
+        until = trio.current_time() + AGAIN_SECONDS
+        while self._refused(reply) is not None:
+            await trio.sleep(AGAIN)
+            if trio.current_time() > until:
+                reply = failed(unique, errno.EIO)
         self._slots.empty(slot)
         self._emptied.set()
+
+    def _refused(self, reply: Reply) -> OSError | None:
+        """Why a caller still waits after his reply was written."""
+        try:
+            os.writev(self._descriptor, reply)
+        except OSError as error:
+            return None if error.errno in _GONE else error
+        return None
 
 
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:

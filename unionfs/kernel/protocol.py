@@ -22,14 +22,15 @@ from __future__ import annotations
 import errno
 import logging
 import struct
+from array import array
 from bisect import bisect_right
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from unionfs.kernel import abi
 from unionfs.kernel.abi import Opcode
 from unionfs.view.attributes import Absent, FileSystemError
 from unionfs.view.filesystem import NAME_LIMIT
+from unionfs.view.kept import Kept
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LISTINGS_KEPT: Final = 32
-"""Directories whose READDIRPLUS payload is kept while the kernel pages through it."""
+LISTINGS_ROOM: Final = 8 << 20
+"""Bytes of listings that are kept while the kernel pages through them: 200 a name. A larger one is
+kept alone, and until its last page: the kernel keeps it then."""
 
 END_UNKEPT: Final = bytes(8)
 """The end of a listing that the kernel must not keep: the views, projects and packages, which
@@ -108,7 +110,7 @@ class Protocol:
         self._filesystem = filesystem
         self._shared = shared
         self._requests = requests
-        self._listings: OrderedDict[tuple[NodeId, bool], _Listing] = OrderedDict()
+        self._listings: Kept[tuple[NodeId, bool], _Listing] = Kept(LISTINGS_ROOM)
         self._owner = (filesystem.uid, filesystem.gid)
         handlers: dict[Opcode, Callable[[int, NodeId, memoryview], Answer]] = {
             Opcode.LOOKUP: self._lookup,
@@ -212,10 +214,11 @@ class Protocol:
             listing = _Listing(
                 self._filesystem.listing(node), self._direntplus if plus else _dirent
             )
-            self._listings[key] = listing
-            if len(self._listings) > LISTINGS_KEPT:
-                self._listings.popitem(last=False)
-        return done(unique, listing.page(offset, size) or (END_UNKEPT if grows else b""))
+            self._listings.put(key, listing, listing.size)
+        page = listing.page(offset, size)
+        if not page and listing.size > LISTINGS_ROOM:
+            self._listings.drop(key)
+        return done(unique, page or (END_UNKEPT if grows else b""))
 
     # Structures
 
@@ -255,22 +258,20 @@ _ENTRY_FIELDS = 22
 class _Listing:
     """All of a directory as the kernel reads it, and where each entry ends."""
 
-    __slots__ = ("_ends", "_payload")
+    __slots__ = ("_ends", "_payload", "size")
 
     def __init__(
         self,
         names: Sequence[tuple[bytes, Attributes]],
         encode: Callable[[bytes, Attributes, int], bytes],
     ) -> None:
-        ends, end = [0], 0
-        parts = []
+        payload, ends = bytearray(), array("Q", (0,))
         for place, (name, found) in enumerate(names, 1):
-            part = encode(name, found, place)
-            end += len(part)
-            parts.append(part)
-            ends.append(end)
-        self._payload = b"".join(parts)
+            payload += encode(name, found, place)
+            ends.append(len(payload))
+        self._payload = payload
         self._ends = ends
+        self.size = len(payload) + len(ends) * ends.itemsize
 
     def page(self, offset: int, size: int) -> bytes:
         """Whole entries of at most `size` bytes, from the `offset`th; b"" at the end."""
@@ -279,11 +280,11 @@ class _Listing:
             return b""
         start = ends[offset]
         if len(self._payload) - start <= size:
-            return self._payload[start:]
+            return bytes(self._payload[start:])
         last = bisect_right(ends, start + size, offset) - 1
         if last == offset:
             raise FileSystemError(errno.EINVAL)  # no room for one entry, getdents(2)
-        return self._payload[start : ends[last]]
+        return bytes(self._payload[start : ends[last]])
 
 
 def _dirent(name: bytes, found: Attributes, place: int) -> bytes:

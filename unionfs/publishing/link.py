@@ -1,7 +1,8 @@
 """A project's link to its view (`.venv`), made and taken away without losing anything.
 
-A link that points into the mount is ours to move. Anything else is the user's: it is left alone
-unless they insist, and then it is set aside, not removed.
+A link that points into the mount, or into one that this user had elsewhere, is ours to move.
+Anything else is the user's, however much it looks like one of ours: it is left alone unless they
+insist, and then it is set aside, not removed.
 """
 
 from __future__ import annotations
@@ -12,20 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
-from unionfs.view.catalog import VIEW_ID
+from unionfs.mounting import known
 
 if TYPE_CHECKING:
     from resolver.manifest import ViewId
+    from resolver.places import Places
 
 
-def target(mount: Path, view: ViewId) -> str:
+def target(places: Places, view: ViewId) -> str:
     """What a project's link points to."""
-    return str(mount / "views" / view)
+    return str(places.mount / "views" / view)
 
 
-def refuse_foreign(path: Path, mount: Path, *, force: bool) -> None:
+def refuse_foreign(path: Path, places: Places, *, force: bool) -> None:
     """Say early, before anything is fetched, that what is at `path` is not ours to replace."""
-    if force or not os.path.lexists(path) or is_ours(path, mount):
+    if force or not os.path.lexists(path) or is_ours(path, places):
         return
     raise PkgviewError(
         f"{path} is there already and is not pkgview's",
@@ -34,7 +36,7 @@ def refuse_foreign(path: Path, mount: Path, *, force: bool) -> None:
     )
 
 
-def link(path: Path, mount: Path, view: ViewId, *, force: bool) -> Path | None:
+def link(path: Path, places: Places, view: ViewId, *, force: bool) -> Path | None:
     """Point the link at `path` to a view; returns where what was there was set aside to.
 
     Never follows the link: what it points to may be a mount whose daemon is gone. Two processes
@@ -42,12 +44,13 @@ def link(path: Path, mount: Path, view: ViewId, *, force: bool) -> Path | None:
     """
     aside = None
     try:
-        refuse_foreign(path, mount, force=force)
-        if os.path.lexists(path) and not is_ours(path, mount):
+        refuse_foreign(path, places, force=force)
+        if os.path.lexists(path) and not is_ours(path, places):
             aside = _free_name(path)
             path.rename(aside)
+        known.remember(places)
         try:
-            _point(path, target(mount, view))
+            _point(path, target(places, view))
         except BaseException:
             if aside is not None and not os.path.lexists(path):
                 aside.rename(path)
@@ -87,19 +90,19 @@ def _point(path: Path, wanted: str) -> None:
             return
 
 
-def is_linked(path: Path, mount: Path, view: ViewId) -> bool:
+def is_linked(path: Path, places: Places, view: ViewId) -> bool:
     """Whether the link already points to that view."""
     try:
-        return os.readlink(path) == target(mount, view)
+        return os.readlink(path) == target(places, view)
     except OSError:
         return False
 
 
-def unlink(path: Path, mount: Path) -> bool:
+def unlink(path: Path, places: Places) -> bool:
     """Take a project's link away; False if there was none. What is no such link is left alone."""
     if not os.path.lexists(path):
         return False
-    if not is_ours(path, mount):
+    if not is_ours(path, places):
         raise PkgviewError(
             f"{path} is not a link to a view, so it is left alone",
             remedy="Remove it yourself if it is not needed any more.",
@@ -116,16 +119,13 @@ def unlink(path: Path, mount: Path) -> bool:
     return True
 
 
-def is_ours(path: Path, mount: Path) -> bool:
+def is_ours(path: Path, places: Places) -> bool:
     """Whether it is a link to some view, of this mount or of one that was elsewhere before."""
     try:
-        leads_to = Path(os.readlink(path))
+        views = Path(os.readlink(path)).parent
     except OSError:
         return False
-    views = leads_to.parent
-    return views == mount / "views" or (
-        views.name == "views" and VIEW_ID.fullmatch(leads_to.name) is not None
-    )
+    return views.name == "views" and os.fspath(views.parent) in known.mountpoints(places)
 
 
 def _free_name(path: Path) -> Path:

@@ -33,9 +33,9 @@ from unionfs.kinds import PYTHON, link_of
 from unionfs.publishing import link
 from unionfs.publishing.publish import publish
 from unionfs.store.ordered import Stores
-from unionfs.view.catalog import used_until_now
 from unionfs.view.opened import load_manifest
 from unionfs.view.registry import Registry
+from unionfs.view.used import used_until_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,8 +85,8 @@ def _replace(places: Places, old: ViewId, new: ViewId) -> None:
             resolved.save(projects, replace(record, views=views))
             used_until_now(places, old)
         linked = Path(record.root) / link_of(PYTHON)
-        if link.is_linked(linked, places.mount, old):
-            link.link(linked, places.mount, new, force=False)
+        if link.is_linked(linked, places, old):
+            link.link(linked, places, new, force=False)
     with suppress(PkgviewError):  # it only saves time
         remembered.replace(str(places.state), old, new)
 

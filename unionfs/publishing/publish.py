@@ -13,9 +13,10 @@ from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
 from unionfs.archive.layer import LayerError
 from unionfs.bytecode.companion import KIND, check
-from unionfs.view.catalog import manifest_path, used_until_now
+from unionfs.view.catalog import manifest_path
 from unionfs.view.nodeid import PACKING
 from unionfs.view.tree import room
+from unionfs.view.used import used_until_now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,10 +44,10 @@ def publish(places: Places, manifest: Manifest, store: Store, registry: Registry
     data = manifest.to_bytes()
     path = manifest_path(places, view)
     store.claim(places.state, manifest.archives)
-    if _holds(path, data):
-        used_until_now(places, view)
-    else:
+    new = not path.exists()
+    if not _holds(path, data):
         write_atomically(path, data)
+    used_until_now(places, view, new=new)
     registry.register_view(view)
     return view
 

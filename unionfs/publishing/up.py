@@ -17,8 +17,9 @@ from resolver.errors import PkgviewError
 from resolver.project import resolved
 from unionfs.formats.kind import described
 from unionfs.store.ordered import Stores
-from unionfs.view.catalog import read_manifest, used_until_now
+from unionfs.view.catalog import read_manifest
 from unionfs.view.registry import Registry
+from unionfs.view.used import used_until_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

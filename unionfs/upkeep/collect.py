@@ -28,21 +28,24 @@ from resolver import remembered
 from resolver.atomic import Alone, sweep
 from resolver.errors import PkgviewError
 from resolver.fetch.partial import SESSION
+from resolver.manifest import ViewId
+from unionfs.archive.meta import digest_of_name
 from unionfs.bytecode.compiling import WITHIN
 from unionfs.publishing.assemble import BUILD
 from unionfs.publishing.default import default_view
 from unionfs.store.directory import TEMPORARY_PREFIX
 from unionfs.store.local import Store
-from unionfs.upkeep.inuse import survey
+from unionfs.upkeep.inuse import TICKS, survey
 from unionfs.upkeep.pins import pinned
 from unionfs.upkeep.references import manifest_ids, read_references
 from unionfs.view.catalog import manifest_path
+from unionfs.view.registry import Registry
+from unionfs.view.used import last_use, used_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from resolver.manifest import ViewId
     from resolver.places import Places
     from unionfs.upkeep.inuse import Survey
     from unionfs.upkeep.references import References
@@ -92,7 +95,7 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
     store = Store(places.store)
     needs = read_references(places)
     gone = {view.view: record.root for record in needs.gone.values() for view in record.views}
-    kept_views = _needed_views(places, needs, seen, gone, now)
+    kept_views = _needed_views(places, needs, seen, gone)
     unneeded = {view for view in manifest_ids(places) if view not in kept_views}
     names = {name for view in kept_views & needs.manifests.keys()
              for name in needs.manifests[view].archives}  # fmt: skip
@@ -102,6 +105,7 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
         for name in needs.manifests[view].archives:
             used[name] = max(used.get(name, 0.0), _modified(manifest_path(places, view)))
     sizes = store.sizes()
+    needed |= {name for name in sizes if _digits(name) in seen.named}
     removable: dict[str, float] = {}
     for name in sizes.keys() - needed:
         added = _modified(store.path(name))
@@ -145,33 +149,38 @@ def collect(places: Places, limits: Limits, *, patience: float = 60.0) -> Plan |
 
 
 def _needed_views(
-    places: Places, needs: References, seen: Survey, gone: Mapping[ViewId, str], now: float
+    places: Places, needs: References, seen: Survey, gone: Mapping[ViewId, str]
 ) -> set[ViewId]:
     found = {view.view for project in needs.projects.values() for view in project.views}
     found |= pinned(places)
     default = default_view(places, None)
     if default is not None:
         found.add(default)
+    left = set()
     for view in manifest_ids(places):
-        if view in seen.named or (
-            view not in found and _may_be_used(places, view, seen, gone, now)
-        ):
+        if view in seen.named or (view not in found and _may_be_used(places, view, seen, gone)):
             found.add(view)
-    return found
+        elif view not in found:
+            left.add(view)
+    return found | seen.held(left)
 
 
-def _may_be_used(
-    places: Places, view: ViewId, seen: Survey, gone: Mapping[ViewId, str], now: float
-) -> bool:
+def _may_be_used(places: Places, view: ViewId, seen: Survey, gone: Mapping[ViewId, str]) -> bool:
     """Whether it is on its way to a program, or with one that says nothing."""
-    root = gone.get(view)
+    root, last = gone.get(view), last_use(places, view)
+    # A tick may have begun just before the view was made in it.
+    since = [program for program in seen.programs if program.itself + 2 / TICKS >= last.made]
     if root is not None:
-        return any(program.came_through([root]) for program in seen.programs)
-    last = _modified(manifest_path(places, view))
-    return now - last < ON_ITS_WAY or any(
-        program.started <= last and program.came_through([os.fspath(places.mount)])
-        for program in seen.programs
+        return any(program.came_through([root]) for program in since)
+    return last.within(ON_ITS_WAY) or any(
+        last.may_follow(program.started) and program.came_through([os.fspath(places.mount)])
+        for program in since
     )
+
+
+def _digits(archive: str) -> str:
+    """What an archive is told by in `packages/`."""
+    return (digest_of_name(archive) or b"").hex()[:12]
 
 
 def _within(
@@ -194,6 +203,7 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
     """Remove what can be; what others own in a shared store stays."""
     for view in found.views:
         manifest_path(places, view).unlink(missing_ok=True)
+        used_path(places, view).unlink(missing_ok=True)
     remembered.forget(os.fspath(places.state), found.views)
     if found.records:
         with Alone(places.state / "projects"):
@@ -203,6 +213,7 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
                 shutil.rmtree(places.state / "locks" / path.stem, ignore_errors=True)
     removed = {name: size for name, size in found.archives.items() if store.remove(name)}
     store.forget_sources()
+    _forget_numbers(places, store)
     store.claim(places.state, found.needed_names, whole=True)
     return Plan(
         views=found.views,
@@ -214,6 +225,23 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
     )
 
 
+def _forget_numbers(places: Places, store: Store) -> None:
+    """Of archives that are not here and that no view needs; of views and projects that are gone."""
+    path = places.state / "registry.sqlite3"
+    if not path.exists():
+        return
+    needs = read_references(places)
+    registry = Registry(path)
+    try:
+        registry.forget(
+            archives={*store.names(), *needs.views_of()},
+            views=manifest_ids(places),
+            projects=[file.stem for file in (places.state / "projects").glob("*.json")],
+        )
+    finally:
+        registry.close()
+
+
 def _sweep(places: Places, store: Store) -> None:
     """What processes that died have left, and what was damaged long ago."""
     of_state = (path for path in _files(places.state) if path.is_dir())
@@ -221,6 +249,9 @@ def _sweep(places: Places, store: Store) -> None:
         sweep(directory, TEMPORARY_PREFIX)
     for name, prefix in (("downloads", SESSION), ("builds", BUILD), ("bytecode", WITHIN)):
         sweep(places.cache / name, prefix)
+    for path in _files(places.state / "used"):
+        if not manifest_path(places, ViewId(path.name)).exists():
+            path.unlink(missing_ok=True)
     with suppress(OSError):
         for path in _files(store.archives / "damaged"):
             if time.time() - path.lstat().st_mtime > DAMAGED_KEPT:

@@ -1,11 +1,16 @@
-"""Which views programs use now, as far as the system tells.
+"""Which views programs use now, as far as anybody can tell.
 
-Three witnesses. **Daemons** know who is bound to which view. **/proc** names views: in mounts (a
-container that one is bound into), open files, working directories, programs, their arguments and
-environments. And there are **interpreters** that say nothing: one that was started through a
-project's `.venv` has pinned itself to what that led to then, and reads from there whenever it
-likes. Of such a one is known when it was started and through which environment, so what was
-a project's view *then* may be what it uses.
+Five witnesses. **Daemons** know who is bound to which view. **/proc** names views: in mounts (a
+container that one is bound into), open files, working directories, programs, what they have
+mapped, their arguments and environments. An **interpreter** that pinned itself holds its view by a
+descriptor (`unionfs.environment.pin`), so it names it, too. And there are interpreters that say
+nothing: without `site`, or with all descriptors closed. Of such a one is known when it was started
+and through which environment, so what was a project's view *then* may be what it uses.
+
+What /proc does not show, in other namespaces or for want of rights, **the kernel** knows: whoever
+works in a view, has a file of it open or mapped, or pinned itself, holds the view's directory
+(`unionfs.kernel.holding`). It is asked, by way of the daemon, about those views only that nothing
+else speaks for. And a daemon that sees other processes than we do looks at them for us.
 
 Where something cannot be read, it counts as in use: to keep too much is no harm.
 """
@@ -14,9 +19,9 @@ from __future__ import annotations
 
 import os
 import re
-import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resolver.caller.procfs import Absence, Stat, read_stat
 from resolver.errors import PkgviewError
@@ -25,19 +30,32 @@ from unionfs.control.endpoint import DaemonAbsentError, Endpoint, elsewhere, end
 from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from resolver.manifest import ViewId
     from resolver.places import Places
 
-_ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
+_ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])|/packages/[^/\0\n]*-([0-9a-f]{12})\b")
+"""A view's id; or the digits that an archive has in `packages/`, whoever looks at it there."""
+
 _INTERPRETER = re.compile(r"(python|pypy)[\d.]*[a-z]*( \(deleted\))?")
 _MAPPED = re.compile(
     rb"/(lib)?(python|pypy)[\d.]*[a-z]*(\.so[\d.]*)?( \(deleted\))?$", re.MULTILINE
 )
+_SITE = re.compile(
+    rb"(/[^\n]*)/lib(?:64)?/(?:python|pypy)[\d.]*t?/(?:site|dist)-packages/", re.MULTILINE
+)
+_VIEW = re.compile(r"/views/[0-9a-f]{32}( \(deleted\))?$")
 _OURS = re.compile(rb"\0-m\0unionfs\.")
 
 PATIENCE = 10.0
 """Seconds that a daemon may take to say who is bound."""
+
+ASKED_AT_ONCE = 512
+"""Views that a daemon is asked about in one request, which may have 64 KiB."""
+
+TICKS = os.sysconf("SC_CLK_TCK")
+"""In a second, as /proc counts the starts of processes."""
 
 LONGEST = 1 << 22
 """Bytes read of one file of /proc."""
@@ -45,14 +63,17 @@ LONGEST = 1 << 22
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """An interpreter. `started` is seconds since 1970, 0 where it outlived who started it.
+    """An interpreter.
 
+    `started` is seconds since boot, 0 where it outlived who started it; `itself` is when this very
+    process began, which may be a fork of what started.
     `places` are its working directory and the environments in which it may have been started; None
-    where that cannot be read.
+    where that cannot be known.
     """
 
     pid: int
     started: float
+    itself: float
     places: frozenset[str] | None
 
     def came_through(self, roots: Iterable[str]) -> bool:
@@ -65,40 +86,110 @@ class Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """`named`: 32 digits that somebody has, views and others; `programs`: who says nothing."""
+    """What programs have.
+
+    `named`: digits, 32 of views and others, 12 of archives in `packages/`. `programs`: who says
+    nothing.
+
+    `daemons`: where those are reached that can ask the kernel.
+    """
 
     named: frozenset[str]
     programs: tuple[Program, ...]
+    daemons: tuple[Endpoint, ...] = ()
+
+    def held(self, views: Collection[ViewId]) -> set[ViewId]:
+        """Those of the views that the kernel says somebody holds.
+
+        `PkgviewError` where a daemon runs and does not say.
+        """
+        found: set[ViewId] = set()
+        for endpoint in self.daemons:
+            left = sorted(views)
+            while left:
+                asked, left = left[:ASKED_AT_ONCE], left[ASKED_AT_ONCE:]
+                said = _ask(endpoint, "held", views=asked)
+                if said is None:
+                    break
+                for view in said["views"]:
+                    found.add(view)
+                    # The question took its name from the directory: have it found again, or who
+                    # works there would not know where he is.
+                    with suppress(OSError):
+                        os.stat(os.path.join(said["mountpoint"], "views", view))  # noqa: PTH116, PTH118 - strings
+        return found
+
+
+NOTHING = Survey(named=frozenset(), programs=())
 
 
 def survey(places: Places) -> Survey:
     """Look once. `PkgviewError` where a daemon runs and does not say who is bound."""
+    here = look_around()
+    named, programs = set(here.named), list(here.programs)
+    daemons = tuple(_endpoints(places))
+    for endpoint in daemons:
+        said = _ask(endpoint, "ps")
+        if said is None:
+            continue
+        named.update(str(one["view"]) for one in (*said["processes"], *said["by_hand"]))
+        there = _ask(endpoint, "survey", pid_namespace=pid_namespace())
+        if there is not None:
+            named.update(there["named"])
+            programs += [_from_json(one) for one in there["programs"]]
+    return Survey(named=frozenset(named), programs=tuple(programs), daemons=daemons)
+
+
+def look_around() -> Survey:
+    """What the /proc of this process shows."""
     named: set[str] = set()
     programs: list[Program] = []
     seen: set[str] = set()
-    own = set(_ask_daemons(places, named)) | {os.getpid()}
     let_in = any(mount.ours and mount.shared for mount in mounts.table())
-    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-        if pid not in own:
-            programs += _look(pid, named, seen, let_in=let_in)
+    own = _link("/proc/self")  # os.getpid() is another one where /proc is of a namespace above
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and name != own:
+            programs += _look(int(name), named, seen, let_in=let_in)
     return Survey(named=frozenset(named), programs=tuple(programs))
 
 
-def _ask_daemons(places: Places, named: set[str]) -> Iterator[int]:
-    """Add what the daemons of this user know; their pids."""
-    for endpoint in _endpoints(places):
-        pid = endpoint.pid()
-        if pid is not None:
-            yield pid
-        try:
-            said = client.ask(endpoint, "ps", seconds=PATIENCE)
-        except DaemonAbsentError:
-            continue
-        except PkgviewError as error:
-            raise PkgviewError(
-                f"it cannot be known who uses which view: {error.what}", remedy=error.remedy
-            ) from error
-        named.update(str(one["view"]) for one in (*said["processes"], *said["by_hand"]))
+def pid_namespace() -> str:
+    """Which processes this one sees."""
+    return _link("/proc/self/ns/pid")
+
+
+def as_json(seen: Survey) -> dict[str, Any]:
+    """For who asks a daemon."""
+    return {
+        "named": sorted(seen.named),
+        "programs": [
+            [one.pid, one.started, one.itself, None if one.places is None else sorted(one.places)]
+            for one in seen.programs
+        ],
+    }
+
+
+def _from_json(said: list[Any]) -> Program:
+    pid, started, itself, places = said
+    return Program(
+        pid=pid,
+        started=started,
+        itself=itself,
+        places=None if places is None else frozenset(places),
+    )
+
+
+def _ask(endpoint: Endpoint, operation: str, **arguments: object) -> Mapping[str, Any] | None:
+    """What a daemon answers; None where it has ended."""
+    try:
+        said: Mapping[str, Any] = client.ask(endpoint, operation, seconds=PATIENCE, **arguments)
+    except DaemonAbsentError:
+        return None
+    except PkgviewError as error:
+        raise PkgviewError(
+            f"it cannot be known who uses which view: {error.what}", remedy=error.remedy
+        ) from error
+    return said
 
 
 def _endpoints(places: Places) -> Iterator[Endpoint]:
@@ -114,7 +205,7 @@ def _endpoints(places: Places) -> Iterator[Endpoint]:
 def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterator[Program]:
     base = f"/proc/{pid}"
     try:
-        foreign = os.stat(base).st_uid != os.geteuid() != 0  # noqa: PTH116 - thousands of them
+        foreign = os.stat(base).st_uid != os.geteuid()  # noqa: PTH116 - thousands of them
     except OSError:
         return
     namespace = _link(f"{base}/ns/mnt")
@@ -126,37 +217,91 @@ def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterato
         return
     exe, cwd = _link(f"{base}/exe"), _link(f"{base}/cwd")
     cmdline, environ, maps = (_read(f"{base}/{name}") for name in ("cmdline", "environ", "maps"))
-    for text in (os.fsencode(exe), os.fsencode(cwd), cmdline, environ, maps, _open_files(base)):
-        named.update(_ids(text))
-    if _OURS.search(cmdline) or not cmdline:  # a kernel's thread has no arguments
+    files = _open_files(base)
+    for text in (exe, cwd, *files.values()):
+        named.update(_ids(os.fsencode(text)))
+    for content in (cmdline, environ, maps):
+        named.update(_ids(content))
+    # A kernel's thread has no arguments; and nobody else, not even root, may enter a user's mount.
+    if not cmdline or _OURS.search(cmdline) or (foreign and not let_in):
         return
-    readable = bool(exe or maps)
-    if not readable:
-        # The system's own init is one that nobody may look at; it uses no view.
-        if pid != 1 and (let_in or not foreign):
-            yield Program(pid=pid, started=_started(stat, cmdline), places=None)
-    elif _INTERPRETER.fullmatch(exe.rpartition("/")[2]) or _MAPPED.search(maps):
-        known = bool(environ) or os.access(f"{base}/environ", os.R_OK)
-        found = frozenset(_environments(cwd, cmdline, environ)) if known else None
-        yield Program(pid=pid, started=_started(stat, cmdline), places=found)
+    if not (exe or maps):
+        places = None
+    elif _is_interpreter(exe, maps) and not _is_pinned(base, files):
+        places = _environments(cwd, cmdline, environ, maps)
+    else:
+        return
+    if places is not None or pid != 1:  # the system's own init, which nobody may look at, uses none
+        began = stat.start_time / TICKS
+        yield Program(pid=pid, started=_started(stat, cmdline), itself=began, places=places)
 
 
-def _environments(cwd: str, cmdline: bytes, environ: bytes) -> Iterator[str]:
-    """The working directory, and what has a `bin` that the interpreter may have been found in."""
-    yield cwd
-    tokens = {os.fsdecode(cmdline.partition(b"\0")[0])}
-    for entry in environ.split(b"\0"):
-        name, _, value = entry.partition(b"=")
-        if name in {b"PATH", b"VIRTUAL_ENV", b"_"}:
-            tokens.update(os.fsdecode(value).split(":"))
+def _is_interpreter(exe: str, maps: bytes) -> bool:
+    return bool(_INTERPRETER.fullmatch(exe.rpartition("/")[2]) or _MAPPED.search(maps))
+
+
+def _is_pinned(base: str, files: Mapping[str, str]) -> bool:
+    """Whether an interpreter holds the view that it pinned itself to, and so has said which."""
+    return any(
+        _VIEW.search(path) and _is_path(_read(f"{base}/fdinfo/{number}"))
+        for number, path in files.items()
+    )
+
+
+def _is_path(fdinfo: bytes) -> bool:
+    """Whether a descriptor was made with O_PATH, as nobody does by chance; proc(5)."""
+    found = re.search(rb"^flags:\s*0([0-7]+)$", fdinfo, re.MULTILINE)
+    return found is not None and bool(int(found[1], 8) & os.O_PATH)
+
+
+def _environments(cwd: str, cmdline: bytes, environ: bytes, maps: bytes) -> frozenset[str] | None:
+    """The working directory, and what has a `bin` that the interpreter may have been found in.
+
+    None where that may be any: a path that was relative to a directory which nobody knows any more,
+    or arguments and environment that the program has written over (setproctitle). But whoever has
+    mapped something of a site-packages was found in that environment.
+    """
+    variables = dict(entry.partition(b"=")[::2] for entry in environ.split(b"\0"))
+    first = os.fsdecode(cmdline.partition(b"\0")[0])
+    paths = os.fsdecode(variables.get(b"PATH", b"")).split(":")
+    mapped = {os.fsdecode(match) for match in _SITE.findall(maps)}
+    if not mapped and not (
+        _was_started_as(first, cwd) if "/" in first else _is_found(first, paths)
+    ):
+        return None
+    tokens = {first, *paths}
+    tokens.update(os.fsdecode(variables.get(name, b"")) for name in (b"VIRTUAL_ENV", b"_"))
+    found = {cwd, *mapped}
     for token in tokens:
         directory, slash, last = token.rstrip("/").rpartition("/")
         if not slash:
             continue
         for prefix in (token, directory if last == "bin" else directory.rpartition("/")[0]):
             place = os.path.normpath(os.path.join(cwd, prefix))  # noqa: PTH118 - strings
-            yield place
-            yield os.path.join(os.path.dirname(place), _link(place))  # noqa: PTH118, PTH120 - the same
+            found.add(place)
+            found.add(os.path.join(os.path.dirname(place), _link(place)))  # noqa: PTH118, PTH120 - the same
+    return frozenset(found)
+
+
+def _was_started_as(path: str, cwd: str) -> bool:
+    """Whether an interpreter's first argument says where it was.
+
+    A relative path does as long as it leads somewhere: who goes to another directory finds there,
+    all but certainly, nothing under it.
+    """
+    if path.startswith("/") and _INTERPRETER.fullmatch(path.rpartition("/")[2]):
+        return True
+    return os.path.lexists(os.path.join(cwd, path))  # noqa: PTH118 - strings
+
+
+def _is_found(name: str, paths: Iterable[str]) -> bool:
+    """Whether PATH leads to that name, and does so from everywhere."""
+    for path in paths:
+        if not path.startswith("/"):
+            return False
+        if os.path.lexists(f"{path}/{name}"):
+            return True
+    return False
 
 
 def _started(stat: Stat, cmdline: bytes) -> float:
@@ -168,20 +313,20 @@ def _started(stat: Stat, cmdline: bytes) -> float:
         if _read(f"/proc/{stat.ppid}/cmdline") != cmdline:
             break
         stat = above
-    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return booted + stat.start_time / os.sysconf("SC_CLK_TCK")
+    return stat.start_time / TICKS
 
 
-def _open_files(base: str) -> bytes:
+def _open_files(base: str) -> dict[str, str]:
+    """What each descriptor of a process is, by its number."""
     try:
         numbers = os.listdir(f"{base}/fd")
     except OSError:
-        return b""
-    return b"\n".join(os.fsencode(_link(f"{base}/fd/{number}")) for number in numbers)
+        return {}
+    return {number: _link(f"{base}/fd/{number}") for number in numbers}
 
 
 def _ids(text: bytes) -> set[str]:
-    return {found.decode() for found in _ID.findall(text)}
+    return {(found[1] or found[0]).decode() for found in _ID.finditer(text)}
 
 
 def _read(path: str) -> bytes:

@@ -1,16 +1,17 @@
 """The catalog: what this process knows of archives, views and projects, read when it is asked for.
 
 Everything lies on disk (registry, manifests, store) where other processes add to it; nothing has
-to be announced to a running daemon. What is found is kept: a view and an archive never change,
-and their numbers and times must go on meaning what they meant when the kernel was told about them,
-even if somebody replaces the registry under a live mount. What is not found, or damaged, is looked
-for again each time: it may have been mended. Only an archive that was collected is not, as long as
-other archives have what is asked for.
+to be announced to a running daemon. Opened views and archives are kept as long as there is room,
+and opened again when they are asked for; both never change. Their *numbers and times* are kept for
+ever: they must go on meaning what they meant when the kernel was told about them, even if somebody
+replaces the registry under a live mount. What is not found, or damaged, is looked for again each
+time: it may have been mended. Only an archive that was collected is not, as long as other archives
+have what is asked for. A view is there as long as its manifest is, which goes first when it is
+collected; whoever still has a number of it is told that there is no such thing.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from resolver.manifest import Manifest, ViewId
 from resolver.project import resolved
 from unionfs.archive.layer import LayerError
+from unionfs.view.kept import Kept
 from unionfs.view.nodeid import PACKING, NodeKind
 from unionfs.view.tree import Member, View
 
@@ -42,6 +44,18 @@ _ARCHIVE = re.compile(
 )
 
 
+ROOM_FOR_VIEWS = 48 << 20
+"""Bytes of opened views with their archives, as `_size_of_view` counts: what several share counts
+for each. A view of 114 distributions with 20,254 files has 2.5 MB, and takes 20 ms to open."""
+
+ROOM_FOR_ARCHIVES = 16 << 20
+"""The same of archives that are asked for by themselves: files by their node ids, `packages`."""
+
+ARCHIVE_BYTES, RUN_BYTES, LAYER_BYTES, NAME_BYTES = 2700, 250, 2048, 200
+"""What opening takes beside tables of contents, measured with tracemalloc: an archive, a run of
+members that it shares; a layer of a view, a name in a directory that several share."""
+
+
 def manifest_path(places: Places, view: ViewId) -> Path:
     """Where a view's manifest lies."""
     return places.state / "manifests" / f"{view}.json"
@@ -52,16 +66,7 @@ def read_manifest(places: Places, view: ViewId) -> Manifest:
     return Manifest.from_bytes(manifest_path(places, view).read_bytes(), expected=view)
 
 
-def used_until_now(places: Places, view: ViewId) -> bool:
-    """Let the manifest's time of modification say when its view was somebody's last.
-
-    False where there is no such manifest (any more).
-    """
-    try:
-        os.utime(manifest_path(places, view))
-    except OSError as error:
-        return error.errno != errno.ENOENT
-    return True
+_Copies = dict["EntryNo", list[tuple["ArchiveNo", "EntryNo"]]]
 
 
 class Catalog:
@@ -80,10 +85,13 @@ class Catalog:
         self.store = store
         self.registry = registry
         self.packing = packing
-        self._members: dict[ArchiveNo, Member] = {}
-        self._gone: dict[ArchiveNo, dict[EntryNo, list[tuple[ArchiveNo, EntryNo]]]] = {}
-        self._views: dict[ViewNo, View] = {}
+        self._manifests = os.fspath(places.state / "manifests")
+        self._members: Kept[ArchiveNo, Member] = Kept(ROOM_FOR_ARCHIVES)
+        self._gone: Kept[ArchiveNo, _Copies] = Kept(ROOM_FOR_ARCHIVES)
+        self._views: Kept[ViewNo, View] = Kept(ROOM_FOR_VIEWS)
+        self._looked_into: set[ViewNo] = set()
         # What the kernel may have been told: never forgotten, never changed.
+        self._names: dict[ArchiveNo, str] = {}
         self._numbers: dict[ViewId, ViewNo] = {}
         self._ids: dict[ViewNo, ViewId] = {}
         self._archive_times: dict[ArchiveNo, int] = {}
@@ -93,7 +101,12 @@ class Catalog:
     @property
     def loaded_views(self) -> int:
         """How many views have been looked into since the start."""
-        return len(self._views)
+        return len(self._looked_into)
+
+    @property
+    def kept(self) -> int:
+        """Bytes of what is open, roughly."""
+        return self._views.size + self._members.size
 
     # Archives
 
@@ -106,12 +119,19 @@ class Catalog:
         return found
 
     def _member(self, known: Registered) -> Member:
+        before = self._names.setdefault(known.number, known.name)
+        if before != known.name:
+            raise LayerError(
+                f"archive {known.name} has number {known.number}, which this mount knows as "
+                f"{before}: the registry was replaced under a live mount; "
+                "unmount (`pkgview umount`) and mount again"
+            )
         found = self._members.get(known.number)
         if found is None:
             archive = self.store.open(known.name)
             time = self._archive_times.setdefault(known.number, known.time)
             found = Member(known.number, archive, time, known.shared, self.packing)
-            self._members[known.number] = found
+            self._members.put(known.number, found, _size_of(found))
         return found
 
     def archive_time(self, number: ArchiveNo) -> int:
@@ -132,11 +152,10 @@ class Catalog:
         member = self._members.get(number)
         if member is not None:
             return member.archive, entry
-        if number in self._gone:
-            for other, there in self._gone[number].get(entry, ()):
-                member = self._members.get(other)
-                if member is not None:
-                    return member.archive, there
+        for other, there in (self._gone.get(number) or {}).get(entry, ()):
+            member = self._members.get(other)
+            if member is not None:
+                return member.archive, there
         return None
 
     def holders(self, node: NodeId) -> Iterator[tuple[Archive, EntryNo]]:
@@ -164,13 +183,13 @@ class Catalog:
 
     def _candidates(self, number: ArchiveNo, entry: EntryNo) -> Iterator[tuple[ArchiveNo, EntryNo]]:
         """Where an entry may lie; one after the other is asked for until one will do."""
-        if number in self._gone:
-            yield from self._gone[number].get(entry, ())
-            self._gone.pop(number, None)  # it may be back, or in still another
+        if (gone := self._gone.get(number)) is not None:
+            yield from gone.get(entry, ())
+            self._gone.drop(number)  # it may be back, or in still another
         yield number, entry
         copies = self.registry.copies(number)
         if not self._is_stored(number):
-            self._gone[number] = copies
+            self._gone.put(number, copies, NAME_BYTES * len(copies))
         yield from copies.get(entry, ())
 
     def _is_stored(self, number: ArchiveNo) -> bool:
@@ -208,9 +227,14 @@ class Catalog:
             if not VIEW_ID.fullmatch(view):
                 return None
             number = self.registry.view_number(view)
-            if number is not None:
-                self._remember(number, view)
-                self.view_time(number)
+            if number is None:
+                return None
+            self._remember(number, view)
+            self.view_time(number)
+        if not os.access(f"{self._manifests}/{view}.json", os.F_OK):
+            # Collected. Should it be made again it gets another number.
+            del self._numbers[view]
+            return None
         return number
 
     def view_time(self, number: ViewNo) -> int:
@@ -234,9 +258,13 @@ class Catalog:
                     return None
                 view = known[0]
             found = self._load(number, view)
+            if found is None:
+                return None
             self._remember(number, view)
-            self._views[number] = found
-            self.opened(view, found.manifest)
+            self._views.put(number, found, _size_of_view(found))
+            if number not in self._looked_into:
+                self._looked_into.add(number)
+                self.opened(view, found.manifest)
         return found
 
     def view(self, view: ViewId) -> View | None:
@@ -245,9 +273,11 @@ class Catalog:
         return None if number is None else self.view_numbered(number)
 
     def views(self) -> list[tuple[ViewNo, ViewId]]:
-        """All views, in the order of their numbers."""
-        found = []
+        """All views that there are, in the order of their numbers."""
+        found, there = [], set(_listed(self._manifests))
         for number, view, time in self.registry.views():
+            if f"{view}.json" not in there:
+                continue
             try:
                 self._remember(number, view)
             except LayerError as error:
@@ -263,17 +293,19 @@ class Catalog:
                 f"view {view} has number {number}, and this mount, which an earlier version began, "
                 f"can name {self.packing.most_views}: unmount (`pkgview umount`) and mount again"
             )
-        known = self._ids.setdefault(number, view)
-        if known != view or self._numbers.setdefault(view, number) != number:
+        if self._ids.setdefault(number, view) != view:
             raise LayerError(
                 f"view {view} has number {number}, which does not fit what this mount knows: "
                 "the registry was replaced under a live mount; unmount (`pkgview umount`) and "
                 "mount again"
             )
+        self._numbers[view] = number
 
-    def _load(self, number: ViewNo, view: ViewId) -> View:
+    def _load(self, number: ViewNo, view: ViewId) -> View | None:
         try:
             manifest = read_manifest(self.places, view)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise LayerError(f"view {view}: cannot read its manifest: {error}") from error
         names = [layer.archive for layer in manifest.layers]
@@ -293,15 +325,7 @@ class Catalog:
         """One of a view's archives."""
         if name not in registered:
             raise LayerError(f"view {view}: its archive {name} is not registered")
-        known = registered[name]
-        member = self._member(known)
-        if member.archive.name != name:
-            raise LayerError(
-                f"archive {name} has number {known.number}, which this mount knows as "
-                f"{member.archive.name}: the registry was replaced under a live mount; "
-                "unmount (`pkgview umount`) and mount again"
-            )
-        return member
+        return self._member(registered[name])
 
     # Projects
 
@@ -328,6 +352,24 @@ class Catalog:
         project = resolved.load_key(self.places.state / "projects", key)
         newest = None if project is None else project.newest
         return None if newest is None else newest.view
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
+
+
+def _size_of(member: Member) -> int:
+    return ARCHIVE_BYTES + member.archive.contents.size + RUN_BYTES * len(member.shared)
+
+
+def _size_of_view(view: View) -> int:
+    """With its companions, which are opened later and are about as large as what they compile."""
+    own = LAYER_BYTES * len(view.members) + NAME_BYTES * view.union.merged_names
+    specs = zip(view.manifest.layers, view.members, strict=True)
+    return own + sum(_size_of(member) * (2 if spec.bytecode else 1) for spec, member in specs)
 
 
 def _short(archive: str) -> bytes | None:

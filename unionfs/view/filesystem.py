@@ -18,7 +18,6 @@ from __future__ import annotations
 import errno
 import logging
 import stat
-from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from resolver.errors import PkgviewError
 from unionfs.archive.layer import EntryNo, Kind, LayerError
 from unionfs.view import attributes, nodeid
 from unionfs.view.attributes import FOREVER, Absent, Attributes, FileSystemError
+from unionfs.view.kept import Kept
 from unionfs.view.nodeid import Fixed, MergedNo, NodeId, NodeKind
 from unionfs.view.top import GROWING, TO_CURRENT, Top
 from unionfs.view.tree import Found
@@ -44,8 +44,8 @@ logger = logging.getLogger(__name__)
 NAME_LIMIT = 255
 """Bytes of the longest name; the kernel lets 1024 through."""
 
-LISTINGS_KEPT = 32
-"""Directory listings kept while the kernel pages through them."""
+LISTINGS_ROOM, LISTED_BYTES = 8 << 20, 300
+"""Bytes of directory listings that are kept while the kernel pages through them, and of a name."""
 
 
 class Filesystem:
@@ -60,7 +60,7 @@ class Filesystem:
         self._packing = catalog.packing
         self._top = Top(catalog)
         self._current = current
-        self._listings: OrderedDict[NodeId, Sequence[tuple[bytes, Attributes]]] = OrderedDict()
+        self._listings: Kept[NodeId, Sequence[tuple[bytes, Attributes]]] = Kept(LISTINGS_ROOM)
 
     # What may be asked
 
@@ -111,9 +111,8 @@ class Filesystem:
         """
         found = self._listings.get(node)
         if found is None:
-            found = self._listings[node] = self.listing(node)
-            while len(self._listings) > LISTINGS_KEPT:
-                self._listings.popitem(last=False)
+            found = self.listing(node)
+            self._listings.put(node, found, LISTED_BYTES * len(found))
         return found
 
     def listing(self, node: NodeId) -> Sequence[tuple[bytes, Attributes]]:
@@ -125,7 +124,7 @@ class Filesystem:
         """Begin a listing: one that may have grown is read anew."""
         self._must_be_directory(node)
         if self.grows(node):
-            self._listings.pop(node, None)
+            self._listings.drop(node)
 
     def grows(self, node: NodeId) -> bool:
         """Whether a directory's listing may be another one tomorrow."""

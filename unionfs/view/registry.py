@@ -38,7 +38,7 @@ from unionfs.view.schema import SECOND, STEP
 from unionfs.view.sharing import NOTHING, Known, Shared, same_members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     from unionfs.archive.reader import Archive
@@ -49,6 +49,10 @@ BUSY_TIMEOUT = 30.0
 COMPARED = 8
 """With how many earlier archives of its distribution a new one is compared, the newest first: it
 differs least from those, and opening one takes a millisecond."""
+
+
+MOST_FREE = 4
+"""The part of the file, one in so many pages, that may be free before the file is written anew."""
 
 
 class Registered(NamedTuple):
@@ -260,6 +264,59 @@ class Registry:
                 "SELECT key FROM projects WHERE number = ?", (number,)
             ).fetchone()
         return None if row is None else str(row[0])
+
+    # Forgetting
+
+    def forget(
+        self, *, archives: Collection[str], views: Collection[ViewId], projects: Collection[str]
+    ) -> None:
+        """Remove the rows of all but these, and give the room back to the file system.
+
+        Numbers are not given again, so who still knows one of what is gone finds nothing under it.
+        An archive that is gone stays as long as a remaining one has members which are known by it:
+        without it nobody would find them there. So does what was registered last: the next ones
+        get a later time.
+        """
+        with self._asked():
+            with self._transaction():
+                self._forget_archives(frozenset(archives))
+                for table, column, kept in (("views", "id", views), ("projects", "key", projects)):
+                    self._db.execute(
+                        f"DELETE FROM {table} "  # noqa: S608 - our own words
+                        f"WHERE {column} NOT IN (SELECT value FROM json_each(?)) "
+                        f"AND number < (SELECT max(number) FROM {table})",
+                        (json.dumps(list(kept)),),
+                    )
+            self._shrink()
+
+    def _forget_archives(self, kept: frozenset[str]) -> None:
+        rows = self._db.execute(
+            "SELECT number, name, shared FROM archives ORDER BY number"
+        ).fetchall()
+        staying = {number for number, name, _ in rows if name in kept}
+        needed = staying | {number for number, _, _ in rows[-1:]}
+        for number, _, shared in rows:
+            if number in staying and shared:
+                needed |= Shared.from_json(shared).archives()
+        for number, node in self._db.execute("SELECT archive, node FROM aliases"):
+            if number in staying:
+                needed.add(BEFORE.archive_parts(node)[0])
+        gone = json.dumps([number for number, _, _ in rows if number not in needed])
+        for table, column in (("aliases", "archive"), ("archives", "number")):
+            self._db.execute(
+                f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))",  # noqa: S608 - the same
+                (gone,),
+            )
+
+    def _shrink(self) -> None:
+        """Give back what is free, if that is much; where somebody is at it, another time."""
+        pages, free = (
+            int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_count", "freelist_count")
+        )
+        if free > pages // MOST_FREE:
+            with suppress(sqlite3.OperationalError):
+                self._db.execute("VACUUM")
 
     # Below
 

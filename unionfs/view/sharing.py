@@ -81,6 +81,14 @@ class Shared:
             return ""
         return json.dumps([[*key, runs] for key, runs in by_archive.items()], separators=(",", ":"))
 
+    def archives(self) -> set[ArchiveNo]:
+        """Those by which members are known."""
+        return {run.known.archive for run in self._runs}
+
+    def __len__(self) -> int:
+        """How many runs there are."""
+        return len(self._runs)
+
     def get(self, entry: EntryNo) -> Known | None:
         """By what an entry is known; None for one of the archive's own."""
         if not self._firsts or entry < self._firsts[0]:

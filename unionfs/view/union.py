@@ -181,6 +181,11 @@ class Union:
         return [source for source in found if isinstance(source, Place)]
 
     @property
+    def merged_names(self) -> int:
+        """How many names they have."""
+        return sum(len(one.children) for one in self._trie)
+
+    @property
     def merged_directories(self) -> int:
         """How many directories the trie holds."""
         return len(self._trie)

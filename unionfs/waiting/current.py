@@ -26,8 +26,9 @@ from unionfs.deputies.client import Deputies
 from unionfs.formats.python.generated import notice_layer
 from unionfs.publishing.publish import publish
 from unionfs.publishing.view_index import ViewIndex
-from unionfs.view.catalog import read_manifest, used_until_now
+from unionfs.view.catalog import read_manifest
 from unionfs.view.registry import Registry
+from unionfs.view.used import used_until_now
 from unionfs.waiting.resolving import refused_notice
 from unionfs.waiting.views import Waiting
 

@@ -197,6 +197,16 @@ class TestGit:
         assert "secret" not in str(caught.value)
 
 
+async def test_uv_keeps_nothing_of_an_editable_build(
+    lib: Path, interpreter: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "uv-cache"
+    monkeypatch.setenv("UV_CACHE_DIR", str(cache))
+    await build_editable(lib, interpreter, tmp_path / "into")
+    assert not list(cache.glob("archive-v*/*"))
+    assert not list(cache.rglob("*.whl"))
+
+
 def check_record(purelib: Path) -> list[str]:
     (record,) = purelib.glob("*.dist-info/RECORD")
     names = []

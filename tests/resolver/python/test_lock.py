@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,6 +63,54 @@ async def test_pyproject_with_extras_and_groups(
         with pytest.raises(PkgviewError, match="nope") as caught:
             await locked(tree, interpreter, state, **options)
         assert "pyproject.toml defines" in caught.value.remedy
+
+
+@pytest.mark.parametrize("named", ["wheel", "find-links", "sdist"])
+async def test_uv_keeps_no_copy_of_a_local_file(  # noqa: PLR0913, PLR0917 - fixtures
+    tree: Tree,
+    index: Simple,
+    interpreter: Interpreter,
+    state: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    named: str,
+) -> None:
+    """What a user's own uv had there before stays."""
+    cache = tmp_path / "uv-cache"
+    monkeypatch.setenv("UV_CACHE_DIR", str(cache))
+
+    def kept() -> set[str]:
+        return {path.name for path in cache.rglob("*.py") if "interpreter" not in str(path)}
+
+    for name in ("before", "base"):
+        index.wheel(name, "1")
+    files = tmp_path / "files"
+    files.mkdir()
+    for name in ("before", "base"):
+        (wheel,) = index.root.glob(f"{name}/*.whl")
+        wheel.rename(files / wheel.name)
+    before = files / "before-1-py3-none-any.whl"
+    target = ("--target", str(tmp_path / "t"))
+    await trio.run_process([uv_binary(), "pip", "install", "-q", *target, str(before)])
+    assert kept() == {"before.py"}
+    if named == "sdist":
+        packed = files / "base-1.tar.gz"
+        texts = {"PKG-INFO": "Metadata-Version: 2.2\nName: base\nVersion: 1\n", "base.py": "",
+                 "pyproject.toml": '[project]\nname = "base"\nversion = "1"\n'}  # fmt: skip
+        with tarfile.open(packed, "w:gz") as tar:
+            for path, text in texts.items():
+                member = tarfile.TarInfo(f"base-1/{path}")
+                member.size = len(text)
+                tar.addfile(member, io.BytesIO(text.encode()))
+        line = f"base @ {packed.as_uri()}"
+    elif named == "wheel":
+        line = f"base @ {(files / 'base-1-py3-none-any.whl').as_uri()}"
+    else:
+        line = f"--find-links {files}\nbase"
+    tree.write("requirements.txt", f"{line}\nbefore @ {before.as_uri()}\n")
+    found = await locked(tree, interpreter, state)
+    assert found == {"base": "1", "before": "1"}
+    assert kept() == {"before.py"}
 
 
 async def test_valid_lock_is_not_made_again(

@@ -408,6 +408,19 @@ def test_a_console_script_looks_into_the_view(laid: Laid) -> None:
     assert done.stdout.strip() == str(laid.view / "bin")
 
 
+def test_a_running_program_holds_its_view_where_that_is_in_nobodys_way(laid: Laid) -> None:
+    held = "[os.readlink('/proc/self/fd/255'), os.get_inheritable(255), os.open('/', os.O_RDONLY)]"
+    for program in (laid.project / ".venv/bin/python", laid.mount / "bin/python"):
+        assert laid.ask(program, held) == [str(laid.view), False, 3]
+    others = (
+        "import os; print([os.path.realpath(f'/proc/self/fd/{n}') for n in range(3, 256)"
+        " if os.path.exists(f'/proc/self/fd/{n}')])"
+    )
+    taken = """exec 255</dev/null; exec "$0" -c "$1" """
+    done = laid.run("/bin/bash", "-c", taken, str(laid.project / ".venv/bin/python"), others)
+    assert done.stdout.strip() == str([str(laid.view), "/dev/null"]), done.stderr
+
+
 def test_nothing_new_is_imported(one: Laid) -> None:
     shell = "sorted(m for m in sys.modules if not m.startswith('_pkgview'))"
     bare = [str(one.interpreter.executable), "-I"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from unionfs.kernel import abi, devfuse, loop
 from unionfs.kernel.abi import Init, Opcode
@@ -127,6 +129,35 @@ async def test_an_answer_in_time_beats_the_interrupt(
         assert (await kernel.receive())[0] == 4
         gate.opened.set()
         assert (await kernel.receive())[:2] == (2, 0)
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.0], ids=["soon", "never"])
+async def test_a_reply_that_the_kernel_does_not_take_is_not_the_last(
+    kernel: Kernel, served: Served, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """It had no memory for it; with "never" it only takes what is small."""
+    written, until = os.writev, trio.current_time() + seconds
+
+    def write(descriptor: int, parts: list[bytes]) -> int:
+        small = sum(map(len, parts)) == abi.OUT_HEADER.size
+        if (
+            descriptor == kernel.device
+            and not small
+            and (trio.current_time() < until or not seconds)
+        ):
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return written(descriptor, parts)
+
+    monkeypatch.setattr(os, "writev", write)
+    monkeypatch.setattr(loop, "AGAIN_SECONDS", 0.5)
+    async with trio.open_nursery() as tasks:
+        tasks.start_soon(kernel.serve, served.filesystem, kernel.slots)
+        await kernel.send(Opcode.READLINK, served.node("lib"), unique=2)
+        answer = await kernel.receive()
+        assert answer == ((2, 0, b"current/lib") if seconds else (2, errno.EIO, b""))
+        await wait_all_tasks_blocked()
+        assert kernel.slots.in_flight() == []
         tasks.cancel_scope.cancel()
 
 

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import errno
+import io
 import stat
+import tracemalloc
 from collections import Counter
 from typing import TYPE_CHECKING
+from unittest.mock import AsyncMock
 
 import pytest
 
-from unionfs.kernel import abi
+from unionfs.archive.layer import EntryNo
+from unionfs.archive.meta import Meta
+from unionfs.archive.pack import Member
+from unionfs.kernel import abi, protocol
 from unionfs.kernel.abi import Opcode
 from unionfs.kernel.gains import Gain
 from unionfs.kernel.protocol import END_UNKEPT, Interrupt, Link, Protocol, Read
-from unionfs.view.attributes import FOREVER
+from unionfs.store.local import Store
+from unionfs.view.attributes import FOREVER, Attributes
+from unionfs.view.catalog import Catalog
+from unionfs.view.filesystem import Filesystem
+from unionfs.view.nodeid import PACKING, NodeId
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from resolver.places import Places
     from tests.conftest import Served
     from unionfs.kernel.protocol import Answer
 
@@ -28,10 +40,10 @@ READ_IN_REST = bytes(20)
 class Kernel:
     """Asks one protocol."""
 
-    def __init__(self, served: Served, *, refuse: bool = True) -> None:
+    def __init__(self, filesystem: Filesystem, *, refuse: bool = True) -> None:
         gain = Gain(on=refuse, why="")
         self.requests: Counter[str] = Counter()
-        self.protocol = Protocol(served.filesystem, self.requests, opens=gain, opendirs=gain)
+        self.protocol = Protocol(filesystem, self.requests, opens=gain, opendirs=gain)
 
     def ask(self, opcode: int, node: int, body: bytes = b"", *, pid: int = 7) -> Answer:
         size = abi.IN_HEADER.size + len(body)
@@ -64,7 +76,7 @@ class Kernel:
 
 @pytest.fixture
 def kernel(served: Served) -> Kernel:
-    return Kernel(served)
+    return Kernel(served.filesystem)
 
 
 def entry_of(payload: bytes) -> tuple[int, int, int, tuple[int, ...]]:
@@ -141,6 +153,54 @@ def test_what_would_take_long_is_left_to_who_drives_this(kernel: Kernel, served:
     assert kernel.reply(Opcode.READ, node, body) == served.files["large"]
 
 
+def test_listings_have_room_for_some(
+    isolated_places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few large directories, and one that is larger than what there is room for."""
+    monkeypatch.setattr(protocol, "LISTINGS_ROOM", 1 << 20)
+    store = Store(isolated_places.store)
+    members = [
+        Member(path=f"purelib/{name}/f{number:07}.py".encode(), size=0, open=io.BytesIO)
+        for name, count in (*((f"some{one}", 2000) for one in range(8)), ("many", 8000))
+        for number in range(count)
+    ]
+    store.add(members, Meta(kind="distribution", name="much", version="1", stem="much-1"))
+    registry = Registry(isolated_places.state / "registry.sqlite3")
+    (name,) = store.names()
+    number = registry.register_archive(store.open(name), store.open)
+    files = Filesystem(Catalog(isolated_places, store, registry), AsyncMock(), uid=1, gid=2)
+    asked = Kernel(files)
+    top = PACKING.in_archive(number, EntryNo(0))
+
+    def node(parent: int, name: str) -> int:
+        found = files.lookup(NodeId(parent), name.encode())
+        assert isinstance(found, Attributes)
+        return found.node
+
+    def listed(directory: int, *, to_the_end: bool = True) -> int:
+        offset = 0
+        while page := asked.read(Opcode.READDIRPLUS, directory, offset, 1 << 16):
+            offset = list(entries_plus(page))[-1][2]
+            if not to_the_end:
+                break
+        return offset
+
+    site = node(top, "purelib")
+    directories = [node(site, f"some{one}") for one in range(8)]
+    many = node(site, "many")
+    tracemalloc.start()
+    try:
+        for directory in directories:
+            assert listed(directory) == 2000
+        assert tracemalloc.get_traced_memory()[0] < 1.5 * (1 << 20)
+        assert listed(many, to_the_end=False) < 8000
+        assert listed(many) == 8000
+        assert tracemalloc.get_traced_memory()[0] < 0.5 * (1 << 20)
+    finally:
+        tracemalloc.stop()
+        registry.close()
+
+
 @pytest.mark.parametrize("size", [200, 4096, 1 << 20])
 @pytest.mark.parametrize("plus", [True, False])
 def test_a_listing_page_by_page(kernel: Kernel, served: Served, size: int, *, plus: bool) -> None:
@@ -194,7 +254,7 @@ def test_a_directory_that_grows_has_an_end_that_is_not_kept(kernel: Kernel, serv
 
 
 def test_what_is_refused_once_is_not_asked_again(served: Served) -> None:
-    refusing, answering = Kernel(served), Kernel(served, refuse=False)
+    refusing, answering = Kernel(served.filesystem), Kernel(served.filesystem, refuse=False)
     view = served.node(f"views/{served.view}")
     for opcode in ("OPEN", "OPENDIR", "FLUSH", "ACCESS", "GETXATTR", "LISTXATTR", "IOCTL", "STATX",
                    "LSEEK", "FSYNC", "POLL", "BMAP", "SYNCFS"):  # fmt: skip

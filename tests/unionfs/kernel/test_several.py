@@ -17,6 +17,7 @@ from unionfs.kernel.abi import Opcode
 from unionfs.kernel.gains import Gain
 from unionfs.kernel.protocol import Protocol
 from unionfs.kernel.siblings import Siblings
+from unionfs.view.catalog import manifest_path
 
 if TYPE_CHECKING:
     from tests.conftest import Served
@@ -122,5 +123,6 @@ def test_pages_of_a_directory_that_grows_are_never_older_than_the_first(served: 
 
     before = len(served.filesystem.catalog.views())
     assert page(0)
+    manifest_path(served.filesystem.catalog.places, ViewId("f" * 32)).touch()
     registry.register_view(ViewId("f" * 32))
     assert b"f" * 32 in page(before)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from resolver.buildenv import build_variables
 from resolver.errors import PkgviewError
 from resolver.python.discovery import find_interpreter
 from resolver.python.project import Origin, PythonProject
@@ -23,7 +26,6 @@ from unionfs.store.ordered import Stores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from resolver.manifest import LayerSpec
     from resolver.places import Places
@@ -153,6 +155,52 @@ async def test_two_distributions_of_one_source_archive(
     assert len({layer.archive for layer in layers}) == 2
     assert not list((isolated_places.cache / "builds").iterdir())
     assert await assembled(choices, means, interpreter) == layers
+
+
+@pytest.fixture
+def bare_environ(monkeypatch: pytest.MonkeyPatch, isolated_places: Places) -> None:  # noqa: ARG001 - HOME
+    """Nothing that a build would follow from."""
+    for variable in build_variables(os.environ):
+        monkeypatch.delenv(variable.partition("=")[0])
+
+
+@pytest.mark.usefixtures("bare_environ")
+def test_what_is_built_follows_from_the_settings_of_compilers_and_back_ends(
+    interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def keys() -> tuple[str | None, ...]:
+        sha256 = (("sha256", "0" * 64),)
+        found = (
+            Choice(name="demo", version="1.0", kind=Source.SDIST, filename="x.tar.gz",
+                   hashes=sha256),
+            Choice(name="demo", version=None, kind=Source.VCS, commit="1" * 40, url="git+x"),
+            Choice(name="demo", version=None, kind=Source.DIRECTORY, path=tmp_path, editable=True),
+        )  # fmt: skip
+        return tuple(source_key(choice, interpreter) for choice in found)
+
+    before = keys()
+    seen = {before}
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("CFLAGS", "")
+    assert keys() == before
+    for name, value in (
+        ("CFLAGS", "-O0"), ("CFLAGS", "-O3"), ("CC", "clang"), ("LDFLAGS", "-s"),
+        ("CMAKE_ARGS", "-DX=1"), ("RUSTFLAGS", "-g"), ("SETUPTOOLS_SCM_PRETEND_VERSION", "2"),
+        ("UV_BUILD_CONSTRAINT", str(tmp_path / "constraints")),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+        assert all(len({one[place] for one in (*seen, keys())}) == len(seen) + 1
+                   for place in range(3))  # fmt: skip
+        seen.add(keys())
+    (tmp_path / "constraints").write_text("setuptools<80")
+    assert keys() not in seen
+    seen.add(keys())
+    settings = Path(os.environ["XDG_CONFIG_HOME"], "uv/uv.toml")
+    settings.parent.mkdir(parents=True)
+    settings.write_text('index-url = "https://example.org/simple"\n')
+    assert keys() in seen
+    settings.write_text('config-settings = { "--build-option" = "--fast" }\n')
+    assert keys() not in seen
 
 
 def test_what_the_store_remembers(interpreter: Interpreter, tmp_path: Path) -> None:

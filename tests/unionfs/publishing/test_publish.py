@@ -55,10 +55,11 @@ def manifest(*archives: str) -> Manifest:
 
 
 def files(places: Places) -> dict[Path, bytes]:
+    """Without moments."""
     return {
         path: path.read_bytes()
         for path in places.state.rglob("*")
-        if path.is_file() and path.name != "registry.sqlite3-journal"
+        if path.is_file() and path.name != "registry.sqlite3-journal" and path.parent.name != "used"
     }
 
 
@@ -79,10 +80,10 @@ def test_again_changes_nothing(isolated_places: Places, store: Store, registry: 
     wanted = manifest(archive(store, "one"))
     publish(isolated_places, wanted, store, registry)
     before = files(isolated_places)
-    stat = manifest_path(isolated_places, wanted.id).stat()
+    file = manifest_path(isolated_places, wanted.id).stat().st_ino
     publish(isolated_places, wanted, store, registry)
     assert files(isolated_places) == before
-    assert manifest_path(isolated_places, wanted.id).stat() == stat
+    assert manifest_path(isolated_places, wanted.id).stat().st_ino == file
 
 
 def test_a_damaged_manifest_is_written_anew(

@@ -615,9 +615,13 @@ def test_listings_name_what_is_damaged_beside_the_rest(world: World) -> None:
     names = [world.archive(Tree({b"a": file(b"%d" % number)})) for number in range(3)]
     views = [world.publish(name) for name in names]
     flip(world.store.path(names[1]), -1)
-    manifest_path(world.places, views[2]).unlink()
+    manifest_path(world.places, views[2]).write_bytes(b"")
     for directory in ("views", "packages"):
         assert len(world.filesystem.listdir(world.walk(directory))) == 3
+    manifest_path(world.places, views[2]).unlink()
+    world.filesystem.opendir(world.walk("views"))
+    assert len(world.filesystem.listdir(world.walk("views"))) == 2
+    assert world.filesystem.lookup(world.walk("views"), views[2].encode()) == Absent(0)
     assert world.tree(world.walk(f"views/{views[0]}")) == Tree({b"a": file(b"0")})
 
 

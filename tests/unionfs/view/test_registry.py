@@ -105,6 +105,47 @@ def test_what_has_no_number(registry: Registry) -> None:
     assert registry.copies(ArchiveNo(1)) == {}
 
 
+def test_what_is_forgotten_is_unknown_and_its_number_not_given_again(
+    registry: Registry, store: Store, path: Path
+) -> None:
+    archives = [packed(store, file("a", b"%d" % number)) for number in range(60)]
+    numbers = [registry.register_archive(archive, store.open) for archive in archives]
+    views = [registry.register_view(view(number)) for number in range(500)]
+    projects = [registry.register_project(f"p{number}-0123456789") for number in range(500)]
+    times = [time for *_, time in registry.archives()]
+    size = path.stat().st_size
+    keep = {archives[number].name for number in (3, 5)}
+    registry.forget(archives=keep, views=[view(7)], projects=["p9-0123456789"])
+    # What was registered last stays, for the sake of the times to come.
+    assert [name for _, name, _ in registry.archives()] == [archives[n].name for n in (3, 5, 59)]
+    assert [number for number, *_ in registry.views()] == [views[7], views[-1]]
+    assert registry.archive(numbers[4]) is None
+    assert registry.view(views[8]) is None
+    assert registry.project_key(projects[8]) is None
+    assert registry.project_key(projects[9]) == "p9-0123456789"
+    assert path.stat().st_size < size / 2
+    assert registry.register_view(view(8)) > views[-1]
+    assert registry.register_project("p8-0123456789") > projects[-1]
+    assert registry.register_archive(archives[4], store.open) > numbers[-1]
+    assert registry.archives()[-1][2] > max(times)
+
+
+def test_what_others_are_known_by_is_not_forgotten(registry: Registry, store: Store) -> None:
+    old, new, other = (
+        packed(store, file("a", b"same"), file("b", data), name=name)
+        for name, data in (("demo", b"1"), ("demo", b"2"), ("other", b"3"))
+    )
+    for archive in (old, new, other):
+        registry.register_archive(archive, store.open)
+    node, number = node_of(registry, new, "a"), registry.archive_number(old.name)
+    assert node == node_of(registry, old, "a")
+    registry.forget(archives=[new.name, other.name], views=[], projects=[])
+    assert registry.archive_number(old.name) == number
+    assert node_of(registry, new, "a") == node
+    registry.forget(archives=[other.name], views=[], projects=[])
+    assert [name for _, name, _ in registry.archives()] == [other.name]
+
+
 def test_numbers_are_never_used_again(registry: Registry, path: Path) -> None:
     numbers = [registry.register_view(view(number)) for number in range(3)]
     assert numbers == list(range(numbers[0], numbers[0] + 3))

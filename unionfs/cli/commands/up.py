@@ -184,7 +184,7 @@ def _refuse_foreign(
     for kind, project in projects:
         path = _link_at(kind, project)
         if path is not None:
-            link.refuse_foreign(path, places.mount, force=force)
+            link.refuse_foreign(path, places, force=force)
 
 
 def _say_concerns(places: Places, project: Project, *, trust: bool, made: bool) -> None:
@@ -266,8 +266,8 @@ def _link(places: Places, one: Done, *, force: bool) -> None:
     path = _link_at(one.kind, one.project)
     if path is None:
         return
-    first = not link.is_ours(path, places.mount)
-    aside = link.link(path, places.mount, one.made.view, force=force)
+    first = not link.is_ours(path, places)
+    aside = link.link(path, places, one.made.view, force=force)
     if aside is not None:
         console.note(f"What was at {path.name} is now at {aside}.")
     if first:
@@ -289,7 +289,7 @@ def down(directory: Path, *, kinds: tuple[str, ...]) -> None:
     root = absolute(directory)
     names = sorted(map(link_of, kinds)) if kinds else sorted(links())
     # What is linked may be a project no longer, or one whose files are broken.
-    if not any(link.is_ours(root / name, places.mount) for name in names):
+    if not any(link.is_ours(root / name, places) for name in names):
         project = projects_at(directory, kinds)[0][1]
         if project.root != project.directory:
             console.note(f"{project.root} is a script: it has no .venv of its own.")
@@ -297,7 +297,7 @@ def down(directory: Path, *, kinds: tuple[str, ...]) -> None:
         root = project.root
         names = [link_of(kind.name) for kind, _ in projects_at(directory, kinds)]
     for name in names:
-        if link.unlink(root / name, places.mount):
+        if link.unlink(root / name, places):
             console.note(f"Removed {root / name}.")
         else:
             console.note(f"{root} has no {name}.")

@@ -20,6 +20,7 @@ from resolver.python.discovery import find_interpreter, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
 from resolver.python.target import KIND as NAME
 from resolver.python.target import python_of
+from resolver.python.uvsettings import build_settings
 from resolver.remembered import FORMAT
 from unionfs.formats.kind import Wish, described
 from unionfs.view.catalog import read_manifest
@@ -61,6 +62,7 @@ class PythonWish(Wish):
         """Equal as long as the same view would come out, newer releases aside."""
         # The project itself is the one thing that comes out differently if nothing is built.
         unbuilt = ("unbuilt",) if self.no_build and self.project.package else ()
+        settings = "" if self.no_build else build_settings(self.project.directory)
         return fingerprint(
             self.project,
             FORMAT,
@@ -69,6 +71,7 @@ class PythonWish(Wish):
             "\0".join(self.extras),
             "\0".join(self.groups),
             *unbuilt,
+            *([settings] if settings else []),
         )
 
 

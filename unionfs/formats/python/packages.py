@@ -18,6 +18,7 @@ from resolver.python.build import build_wheel
 from resolver.python.directurl import direct_url
 from resolver.python.editable import build_editable, editable_key, static_editable
 from resolver.python.selection import Choice, Source
+from resolver.python.uvsettings import build_settings
 from unionfs.formats.wheel.editable import editable_members
 from unionfs.formats.wheel.reader import open_wheel
 
@@ -109,7 +110,8 @@ def add(store: Store, package: PythonPackage, path: Path) -> str:
 def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
     """Under which key the store remembers what a choice became; None if it has to be made anew.
 
-    A wheel is known by its own hash. What is built depends on the interpreter, too. What no index
+    A wheel is known by its own hash. What is built depends on the interpreter, too, and on settings
+    for compilers and back ends (`resolver.buildenv`). What no index
     offered says where it is from, so that is a part of its key. A directory has no version that
     could be compared; the project's fingerprint says when to build it again.
     """
@@ -134,9 +136,9 @@ def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
 
 
 def _built_key(choice: Choice, interpreter: Interpreter, *parts: str) -> str:
-    digest = hashlib.sha256(
-        "\0".join((*parts, choice.subdirectory or "", interpreter.tag)).encode()
-    )
+    what = (*parts, choice.subdirectory or "", interpreter.tag)
+    settings = build_settings(None)  # what is built elsewhere is built far from any project
+    digest = hashlib.sha256("\0".join((*what, settings) if settings else what).encode())
     return f"built-{digest.hexdigest()}"
 
 

@@ -1,0 +1,57 @@
+"""What of the environment changes what a build makes.
+
+A build runs others' code, which may read any variable; that all of them count would mean to build
+everything again in every shell. So those count which tools read by convention, for whatever they
+build; what one distribution alone reads by a name of its own does not.
+
+* compilers and what is around them: GNU make's implicit variables, setuptools'
+  (`_distutils/sysconfig.py`), gcc(1)'s own, pkg-config's, Fortran's;
+* back ends: CMake and scikit-build-core, meson, maturin, cargo and rustc, Cython, hatchling,
+  setuptools and setuptools-scm, numpy's; SOURCE_DATE_EPOCH for all;
+* uv's, as far as they decide what a build is made with: `uv build --help`.
+
+On the way of a start that has next to nothing to do: loads nothing.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLES = frozenset({
+    "AR", "ARFLAGS", "ARCHFLAGS", "AS", "BLAS", "CC", "CC_LD", "CFLAGS", "CPATH", "CPP",
+    "CPPFLAGS", "CPLUS_INCLUDE_PATH", "CXX", "CXXFLAGS", "CXX_LD", "C_INCLUDE_PATH",
+    "DIST_EXTRA_CONFIG", "DISTUTILS_USE_SDK", "F77", "F90", "FC", "FCFLAGS", "FFLAGS",
+    "GCC_EXEC_PREFIX", "LAPACK", "LD", "LDCXXSHARED", "LDFLAGS", "LDLIBS", "LDSHARED",
+    "LD_RUN_PATH", "LIBRARY_PATH", "NM", "OPT", "PKG_CONFIG", "RANLIB", "RUSTC", "RUSTC_WRAPPER",
+    "RUSTDOCFLAGS", "RUSTFLAGS", "RUSTUP_TOOLCHAIN", "SOURCE_DATE_EPOCH", "STRIP",
+    "UV_BUILD_CONSTRAINT", "UV_EXCLUDE_NEWER", "UV_NO_BUILD_ISOLATION", "UV_NO_SOURCES",
+    "UV_NO_SOURCES_PACKAGE", "UV_PRERELEASE", "UV_RESOLUTION", "_PYTHON_HOST_PLATFORM",
+})  # fmt: skip
+
+PREFIXES = (
+    "CARGO_BUILD_", "CARGO_PROFILE_", "CARGO_TARGET_", "CMAKE_", "CYTHON_", "HATCH_", "MATURIN_",
+    "MESON_", "NPY_", "PKG_CONFIG_", "PYO3_", "SETUPTOOLS_", "SKBUILD_",
+)  # fmt: skip
+
+
+def build_variables(environ: Mapping[str, str]) -> list[str]:
+    """`NAME=value` of those that are set, sorted; empty ones are as good as absent."""
+    return sorted(
+        f"{name}={value}"
+        for name, value in environ.items()
+        if value and (name in VARIABLES or name.startswith(PREFIXES))
+    )
+
+
+def uv_files(environ: Mapping[str, str]) -> list[str]:
+    """The system's and the user's files with settings of uv that are there, the last one first."""
+    if named := environ.get("UV_CONFIG_FILE"):
+        return [named]
+    if environ.get("UV_NO_CONFIG"):
+        return []
+    home = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
+    return [path for path in (f"{home}/uv/uv.toml", "/etc/uv/uv.toml") if os.path.isfile(path)]
