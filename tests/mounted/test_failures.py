@@ -40,7 +40,7 @@ WHOLE = (
     ".local/state/pkgview/interpreters/",
     ".local/state/pkgview/locks/",
     ".local/share/pkgview/store/archives/",
-    ".local/share/pkgview/store/sources/",
+    ".local/share/pkgview/store/derived/",
 )
 
 

@@ -150,12 +150,12 @@ def test_what_killed_processes_left_goes(stocked: Site) -> None:
     state, cache, store = stocked.places.state, stocked.places.cache, stocked.places.store
     left = [
         *(state / name / ".tmp-1" for name in ("", "interpreters", "manifests", "remembered")),
-        *(store / name / ".tmp-1" for name in ("archives", "sources", "users")),
+        *(store / name / ".tmp-1" for name in ("archives", "derived", "users")),
         *(cache / name for name in ("downloads/fetch-1", "builds/build-1", "bytecode/compile-1")),
     ]
     for path in left:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.parent.name == "sources":  # a link cannot be locked: its age counts
+        if path.parent.name == "derived":  # a link cannot be locked: its age counts
             path.symlink_to("../archives/alpha")
             os.utime(path, (1, 1), follow_symlinks=False)
         elif path.is_relative_to(cache):
