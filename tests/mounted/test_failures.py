@@ -39,8 +39,9 @@ OTHERS = (".cache/uv/", ".local/share/uv/", "tmp/uv-")
 WHOLE = (
     ".local/state/pkgview/interpreters/",
     ".local/state/pkgview/locks/",
+    ".local/state/pkgview/trusted/",
     ".local/share/pkgview/store/archives/",
-    ".local/share/pkgview/store/sources/",
+    ".local/share/pkgview/store/derived/",
 )
 
 
@@ -48,7 +49,7 @@ def written(site: Site) -> dict[str, bytes]:
     """All that a failed command may not have changed, by path.
 
     What is left out is true whatever failed: what interpreters said of themselves, locks that were
-    made whole, uv's cache, and bytes that are resumed.
+    made whole, that the project was said yes to, uv's cache, and bytes that are resumed.
     """
     kept = {}
     for directory, _, names in os.walk(site.home):
