@@ -26,7 +26,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from resolver.atomic import Alone, write_atomically
 from resolver.errors import PkgviewError
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
     from resolver.ownership import Fault
     from resolver.project.project import Project
+
+STORE: Final = "have its own store say what its packages became"
+"""The one choice that a command for a project says no yes to: only `pkgview trust` does. No digest
+proves it, so without that word the packages are had from where the lock says, and derived again."""
 
 _FORGIVABLE = frozenset({"owner", "group", "everybody"})
 """What cannot even be looked at is nothing that anybody could have agreed to."""
@@ -158,8 +162,13 @@ def agreed_choices(project: Project, state: Path) -> frozenset[str]:
     return frozenset() if trusted is None else trusted.choices
 
 
+def believes_store(project: Project, state: Path) -> bool:
+    """Whether its user has said that the word of the project's own store counts."""
+    return STORE in agreed_choices(project, state)
+
+
 def agree(project: Project, state: Path, choices: frozenset[str]) -> Trusted:
-    """Say yes to a project and to these choices; what was said of its faults stays as it is.
+    """Say yes to a project and to these choices; of its faults and its store it stays as it was.
 
     `PkgviewError` where it cannot be written down, `OSError` where the directory is gone.
     """
@@ -168,7 +177,8 @@ def agree(project: Project, state: Path, choices: frozenset[str]) -> Trusted:
     with Alone(state):
         before = of(root, state)
         if before is not None and before.directory == given.directory:
-            given = replace(given, faults=before.faults)
+            kept = before.choices & {STORE}
+            given = replace(given, faults=before.faults, choices=choices | kept)
         if given != before:
             _save(state, given)
     return given

@@ -69,6 +69,8 @@ def test_another_home_goes_offline(shop: Site, elsewhere: Site, index: Index, wa
         assert counted(shop, "copy", directory / ".pkgview", ".", cwd=directory)["archives"] == 1
     shutil.copytree(directory, taken, symlinks=True, ignore=shutil.ignore_patterns(".venv"))
     index.asked.clear()
+    if way == "copy":  # who brought it is believed by the user's word only
+        elsewhere.pkgview("trust", cwd=taken)
     answer = elsewhere.up(taken, "--offline")
     assert answer["fetched"] == 0
     assert not index.asked

@@ -67,7 +67,15 @@ def evil(shop: Site, index: Index) -> Path:
 
 def test_a_clones_word_of_a_wheel_is_for_that_clone_only(shop: Site, evil: Path) -> None:
     honest = project(shop, "honest")
+    # Not by a command for it either: its packages are derived again.
+    said = shop.pkgview("up", "--python", shop.python, cwd=evil).stderr
+    assert f"{evil}/.pkgview is passed over: it came with the project" in said
+    assert f"`pkgview trust {evil}`" in said
+    assert shop.run(evil / ".venv/bin/python", "-c", SAY, cwd=evil).stdout == "1.0\n"
+    shutil.rmtree(shop.places.store)
+    shop.pkgview("trust", cwd=evil)
     shop.up(evil)
+    assert shop.run(evil / ".venv/bin/python", "-c", SAY, cwd=evil).stdout == "false\n"
     shop.up(honest)
     assert shop.run(honest / ".venv/bin/python", "-c", SAY, cwd=honest).stdout == "1.0\n"
     # Nor by what is remembered of the same bytes: another clone of it, without its store.
@@ -85,6 +93,7 @@ def test_a_clones_word_of_a_wheel_is_for_that_clone_only(shop: Site, evil: Path)
 @pytest.mark.parametrize("way", ["up", "program"])
 def test_another_clone_in_its_place_has_said_nothing(shop: Site, evil: Path, way: str) -> None:
     shop.pkgview("lock", "--python", shop.python, cwd=evil)
+    shop.pkgview("trust", cwd=evil)
     for _ in range(2):
         shop.pkgview("up", "--no-link", cwd=evil)
     python = shop.places.mount / "bin/python"

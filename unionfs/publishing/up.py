@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from resolver.atomic import Alone
 from resolver.errors import PkgviewError
 from resolver.project import resolved
+from resolver.project.trust import believes_store
 from unionfs.formats.kind import described
 from unionfs.store.ordered import Stores
 from unionfs.view.catalog import read_manifest
@@ -101,8 +102,9 @@ def make_view(places: Places, kind: Kind, wish: Wish, progress: Progress) -> Mad
     import trio  # noqa: PLC0415 - nothing to do needs none of this
 
     making = kind.making(places, wish)
-    # What a project brings counts where its user has asked for its view, not where somebody looks.
-    store = Stores(places, None if wish.no_build else wish.project.directory)
+    # A store that a project brings counts by its user's word, and not where somebody only looks.
+    brought = None if wish.no_build else wish.project.directory
+    store = Stores(places, brought, believed=believes_store(wish.project, places.state))
     for attempt in count(1):
         with single_failure():
             layers = trio.run(_layers, places, making, wish, store, progress)

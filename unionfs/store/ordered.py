@@ -13,10 +13,12 @@ wheel *became* that archive, which no digest says. Whose word for it counts:
 * a store that the user added, or root (a system store), if nobody but this user and root may write
   there, or if the user has said that whoever may is believed (`shared`). Nothing of it is recorded
   in the user's own: when it is removed, its word is gone;
-* **a project's**, `.pkgview/` beside its files, for that project alone. Who owns those files says
-  nothing of who made up their content: they came with a clone. So the archives that it brings
-  are copied into the user's own store, whose serving daemon knows nothing of projects, and are not
-  recorded as what the lock's hash became: to every other project they are unknown.
+* **a project's**, `.pkgview/` beside its files, for that project alone, and only if its user has
+  said so (`pkgview trust`). Who owns those files says nothing of who made up their content: they
+  came with a clone, and without that word each package is derived again from the file that the
+  lock names. The archives that it brings are copied into the user's own store, whose serving
+  daemon knows nothing of projects, and are not recorded as what the lock's hash became: to every
+  other project they are unknown.
 
 What nobody could prove and everybody would run, skeletons and bytecode, is made here (`MADE_HERE`):
 no other store is asked for it. A store that does not count is passed over, and told by `up` and
@@ -29,6 +31,7 @@ for a daemon that runs. Any thread may call any method.
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -50,6 +53,10 @@ PROJECT: Final = ".pkgview"
 """The directory of a project that is a store."""
 
 
+UNPROVED: Final = "it came with the project, and proves nothing of what it says"
+"""Why a project's store is passed over unless its user has said that it is believed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """One of the stores. `rank` is "project", "user", "added" or "system".
@@ -66,14 +73,18 @@ class Place:
 class Stores(Store):
     """The user's own store with the others behind it.
 
-    `project` is the directory whose own store counts, too: where its user has asked for its view.
+    `project` is a directory that may bring a store of its own, for a view that its user has asked
+    for; it counts only if it is `believed`: its user has said so.
     """
 
-    def __init__(self, places: Places, project: Path | None = None) -> None:
+    def __init__(
+        self, places: Places, project: Path | None = None, *, believed: bool = False
+    ) -> None:
         super().__init__(places.store)
         self.own = Store(places.store, self.frames)
         self._places = places
         self._project = project
+        self._believed = believed
         self.of_project: set[str] = set()
         """The archives that were taken by the project's word."""
         self._config: tuple[int, ...] | None = None
@@ -134,7 +145,8 @@ class Stores(Store):
         if self._project is not None:
             root = self._project / PROJECT
             if (root / "archives").is_dir():
-                yield Place(root=root, rank="project", problem=problem(root))
+                unproved = "" if self._believed else UNPROVED
+                yield Place(root=root, rank="project", problem=problem(root) or unproved)
 
     def _taken(self, key: str) -> str | None:
         """The same from the project's store, copied into the user's own."""
@@ -181,6 +193,11 @@ def problem(root: Path, *, shared: bool = False) -> str:
 
 def remedy_for(place: Place) -> str:
     """What to do about a store that is passed over."""
+    if place.problem == UNPROVED:
+        return (
+            f"Its packages are had from where the lock says. If you believe whoever made it: "
+            f"`pkgview trust {shlex.quote(str(place.root.parent))}`."
+        )
     if place.rank != "added":
         return f"Let it be root's or yours alone, or remove it: {place.root}."
     if "read" in place.problem:

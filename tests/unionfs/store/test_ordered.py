@@ -177,7 +177,12 @@ def test_a_store_that_is_gone_is_passed_over_until_it_is_back(
 def test_a_project_brings_a_store(isolated_places: Places, tmp_path: Path) -> None:
     project = tmp_path / "project"
     brought, name = filled(project / ".pkgview")
-    stores = Stores(isolated_places, project)
+    doubted = Stores(isolated_places, project)
+    assert doubted.archive_of(KEY) is None
+    (place,) = doubted.passed_over
+    assert f"`pkgview trust {project}`" in remedy_for(place)
+    assert not list(isolated_places.store.glob("archives/*"))
+    stores = Stores(isolated_places, project, believed=True)
     assert [place.rank for place in stores.order] == ["project", "user"]
     assert stores.archive_of(KEY) == name
     shutil.rmtree(project)
@@ -201,7 +206,7 @@ def test_what_is_made_here_is_taken_from_nobody(
     for root in ("project/.pkgview", "team", "system"):
         filled(tmp_path / root, key=key)
     added(isolated_places, tmp_path / "team")
-    stores = Stores(isolated_places, tmp_path / "project")
+    stores = Stores(isolated_places, tmp_path / "project", believed=True)
     assert len(stores.order) == 4
     assert stores.passed_over == ()
     assert stores.archive_of(key) is None
@@ -213,7 +218,7 @@ def test_records_of_earlier_versions_count_nowhere(isolated_places: Places, tmp_
     for root in (isolated_places.store, tmp_path / "project/.pkgview", tmp_path / "system"):
         store, _ = filled(root)
         store.derived.rename(root / "sources")
-    stores = Stores(isolated_places, tmp_path / "project")
+    stores = Stores(isolated_places, tmp_path / "project", believed=True)
     assert stores.archive_of(KEY) is None
     assert stores.known_sources() == {}
     assert stores.former_sources() == 1

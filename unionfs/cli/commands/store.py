@@ -10,12 +10,14 @@ import click
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
+from resolver.project.trust import believes_store
 from unionfs.cli import console
 from unionfs.cli.asked import JSON
 from unionfs.cli.commands import bundle, verify
 
 if TYPE_CHECKING:
     from resolver.manifest import ViewId
+    from resolver.project.project import Project
     from unionfs.store.ordered import Place
 
 
@@ -283,11 +285,12 @@ def _view(places: Places, what: str) -> ViewId:
     return ViewId(what)
 
 
-def say_passed_over(places: Places, project: Path) -> None:
+def say_passed_over(places: Places, project: Project) -> None:
     """Name the stores that do not count, and what to do about it."""
     from unionfs.store.ordered import Stores, remedy_for  # noqa: PLC0415 - `-h` does without
 
-    for place in Stores(places, project).passed_over:
+    believed = believes_store(project, places.state)
+    for place in Stores(places, project.directory, believed=believed).passed_over:
         console.explain(
             f"the store {place.root} is passed over: {place.problem}", remedy_for(place)
         )

@@ -14,11 +14,13 @@ from resolver.project import trust as trusting
 from resolver.project.project import trust_faults
 from unionfs.cli import console
 from unionfs.cli.asked import DIRECTORY, JSON, absolute, choices_of, project_at
+from unionfs.store.ordered import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from resolver.project.trust import Trusted
+    from resolver.python.project import PythonProject
 
 
 @click.command(
@@ -60,7 +62,8 @@ def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None
         return
     project = project_at(directory)
     uid = os.geteuid()
-    given = trusting.allow(project, uid, places.state, choices_of(project))
+    choices = choices_of(project) | _of_store(project)
+    given = trusting.allow(project, uid, places.state, choices)
     _tell_daemon(places)
     root = str(project.root)
     faults = [fault.said for fault in trust_faults(project, uid)]
@@ -70,6 +73,12 @@ def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None
         said += ["It may", *(f"  {choice}" for choice in sorted(given.choices))]
     more: dict[str, object] = {"faults": faults, "choices": sorted(given.choices)}
     _answer(as_json, root, trusted=True, said=said, more=more)
+
+
+def _of_store(project: PythonProject) -> frozenset[str]:
+    """What a store of its own adds to what it chooses."""
+    brings = (project.directory / PROJECT / "archives").is_dir()
+    return frozenset({trusting.STORE} if brings else ())
 
 
 def _root(directory: Path, places: Places) -> str:

@@ -194,7 +194,7 @@ def _say_concerns(places: Places, project: Project, *, trust: bool, made: bool) 
     if made:
         from unionfs.cli.commands.store import say_passed_over  # noqa: PLC0415 - nothing to do: no word
 
-        say_passed_over(places, project.directory)
+        say_passed_over(places, project)
         _hold_size(places)
 
 

@@ -193,7 +193,8 @@ class PythonMaking:
         agreed = trust.of(str(wish.project.root), state)
         if agreed is None:
             return  # who finds it there has nothing to say yes to
-        choices = trust.choices_json(agreed.choices)
+        # Without what only `pkgview trust` says: who finds this has said no such thing.
+        choices = trust.choices_json(agreed.choices - {trust.STORE})
         entry = remembered.Entry(
             record.view,
             interpreter.executable,
