@@ -224,9 +224,11 @@ def explained(stderr: str, *, code: int, doing: str, offline: bool) -> PkgviewEr
             name = signal.Signals(-code).name
             return PkgviewError(f"{doing}: uv was ended by {name}", remedy="Run the command again.")
     explanation = explanation_of(stderr) or f"uv exited with code {code} and said nothing"
-    fitting = (remedy for pattern, remedy in _REMEDIES if re.search(pattern, explanation))
+    # uv breaks its lines where they get long, which a long path in them decides.
+    words = " ".join(explanation.split())
+    fitting = (remedy for pattern, remedy in _REMEDIES if re.search(pattern, words))
     remedy = next(fitting, "")
-    if offline and re.search(r"No solution found|not found|no versions? of", explanation):
+    if offline and re.search(r"No solution found|not found|no versions? of", words):
         remedy = "Without the network only what uv has seen before is known: try without --offline."
     return PkgviewError(f"{doing}: {explanation}", remedy=remedy)
 

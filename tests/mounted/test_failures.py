@@ -430,10 +430,10 @@ def test_a_full_disk(shop: Site, index: Index, place: str, size: str) -> None:
     index.wheel("alpha", files={"alpha.py": os.urandom(1 << 20)})
     directory = listing(shop)
     full = shop.home / place
-    full.mkdir(parents=True, exist_ok=True)
+    full.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = shop.home / "kept"
     shutil.copytree(directory, kept)
-    script = f"mount -t tmpfs -o size={size},mode=755 none {full}; cd {directory}"
+    script = f"mount -t tmpfs -o size={size},mode=700 none {full}; cd {directory}"
     if place == "project":
         # A tmpfs of 0 has no limit; one of a page is full with the requirements in it.
         script = f"mount -t tmpfs -o size=4k,mode=755 none {full}; cp {kept}/* {full}; cd {full}"

@@ -42,6 +42,13 @@ def test_each_failure_has_its_remedy(text: str, remedy: str) -> None:
     assert remedy in error.remedy
 
 
+def test_lines_are_broken_anywhere() -> None:
+    text = (
+        "error: Because the requested Python version (>=3.11) does not satisfy\n    Python>=4 and …"
+    )
+    assert "--python" in explained(text, code=1, doing="x", offline=False).remedy
+
+
 def test_without_network_an_unknown_name_may_just_not_be_here() -> None:
     error = explained(f"error: {CASES[0][0]}", code=1, doing="x", offline=True)
     assert "without --offline" in error.remedy
