@@ -24,7 +24,7 @@ from resolver.errors import PkgviewError
 from resolver.python.index import uv_environment
 from resolver.python.requirements import normalised
 from resolver.python.selection import Choice, Source
-from resolver.python.uv import explanation_of, refuse_undecodable, run_child, uv_binary
+from resolver.python.uv.run import explanation_of, refuse_undecodable, run_child, uv_binary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

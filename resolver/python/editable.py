@@ -20,8 +20,8 @@ from resolver.python.build import build_with_uv
 from resolver.python.directurl import of_directory
 from resolver.python.index import uv_environment
 from resolver.python.requirements import normalised
-from resolver.python.uvcache import forget_editable
-from resolver.python.uvsettings import build_settings
+from resolver.python.uv.cache import forget_editable
+from resolver.python.uv.settings import build_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

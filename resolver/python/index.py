@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
-from resolver.python.uvsettings import TRUE, table_of, uv_tables
+from resolver.python.uv.settings import TRUE, table_of, uv_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -39,8 +39,8 @@ from resolver.python.pins import narrowed
 from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
 from resolver.python.resolution import Resolution, absolute_requirement, lowest_python, uv_arguments
-from resolver.python.uv import run_uv
-from resolver.python.uvcache import forget_locked
+from resolver.python.uv.cache import forget_locked
+from resolver.python.uv.run import run_uv
 from resolver.scratch import scratch
 
 if TYPE_CHECKING:

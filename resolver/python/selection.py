@@ -9,8 +9,7 @@ from __future__ import annotations
 import enum
 import os
 import re
-import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
@@ -24,14 +23,12 @@ from packaging.pylock import (
     PackageWheel,
     Pylock,
     PylockSelectError,
-    PylockUnsupportedVersionError,
-    PylockValidationError,
 )
 from packaging.tags import Tag
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from resolver.errors import PkgviewError
-from resolver.inputs import read_text
+from resolver.python.pylock import read_pylock
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -156,7 +153,7 @@ def _refuse_builds(chosen: Iterable[Choice], project: PythonProject) -> None:
 def _chosen(
     path: Path, interpreter: Interpreter, extras: Collection[str], groups: Collection[str]
 ) -> list[Choice]:
-    pylock = _highest_builds_first(_read(path))
+    pylock = read_pylock(path, interpreter, extras, groups)
     tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
     # A mapping of the same keys; `Environment` is packaging's name for its shape.
     environment = cast("Environment", dict(interpreter.environment))
@@ -180,46 +177,6 @@ def _chosen(
     except PylockSelectError as error:
         raise _refused(path, pylock, interpreter, error) from error
     return [_choice(path, package, source) for package, source in selected]
-
-
-def _read(path: Path) -> Pylock:
-    try:
-        return Pylock.from_dict(tomllib.loads(read_text(path)))
-    except PylockUnsupportedVersionError as error:
-        raise PkgviewError(
-            f"{path}: {error}", remedy="Install a newer pkgview, or lock again with this one."
-        ) from error
-    except PylockValidationError as error:
-        version = "is not supported" in str(error)
-        raise PkgviewError(
-            f"{path} is no valid lock (PEP 751): {error}",
-            remedy="Install a newer pkgview." if version else "Write it anew with `pkgview lock`.",
-        ) from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PkgviewError(
-            f"{path} is not valid TOML: {error}", remedy="Write it anew with `pkgview lock`."
-        ) from error
-
-
-def _highest_builds_first(pylock: Pylock) -> Pylock:
-    """With each package's wheels by their build number, as pip and uv choose them at an index.
-
-    Of wheels that differ in nothing else `Pylock.select` (packaging 26.4) takes the first, and uv
-    writes them in ascending order: it would be the oldest build.
-    """
-
-    def build(wheel: PackageWheel) -> tuple[()] | tuple[int, str]:
-        return parse_wheel_filename(wheel.filename)[2]
-
-    return replace(
-        pylock,
-        packages=[
-            replace(package, wheels=sorted(package.wheels, key=build, reverse=True))
-            if package.wheels and len(package.wheels) > 1
-            else package
-            for package in pylock.packages
-        ],
-    )
 
 
 def _refused(

@@ -149,7 +149,7 @@ from resolver.manifest import ViewId  # noqa: E402 - the same
 from resolver.project import resolved, trust  # noqa: E402 - the same
 from resolver.python.interpreter import Interpreter, inspect  # noqa: E402 - the same
 from resolver.python.project import find_project  # noqa: E402 - the same
-from resolver.python.uv import uv_binary  # noqa: E402 - the same
+from resolver.python.uv.run import uv_binary  # noqa: E402 - the same
 from unionfs.control.endpoint import endpoint_of  # noqa: E402 - the same
 from unionfs.formats.python.generated import notice_layer, skeleton_layer  # noqa: E402 - the same
 from unionfs.publishing.publish import publish  # noqa: E402 - the same

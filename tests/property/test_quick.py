@@ -243,6 +243,21 @@ ARGUMENTS: list[list[str]] = [
 ]
 
 
+SCRIPT = "# /// script\n# dependencies = []\n# ///\n"
+
+
+@pytest.mark.parametrize("name", ["script.py", "plain.py", "nothing", "pylock.toml"])
+def test_what_is_no_directory_is_left_to_the_whole_command(
+    world: World, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    world.restore()
+    (world.here / "script.py").write_text(SCRIPT)
+    (world.here / "plain.py").touch()
+    assert not quick.up([str(world.here / name)])
+    assert quick.up([str(world.here)])
+    assert capsys.readouterr().err.startswith("Nothing to do")
+
+
 @settings(
     max_examples=60,
     deadline=None,

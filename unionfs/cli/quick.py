@@ -97,6 +97,8 @@ def understood(arguments: Sequence[str]) -> Arguments | None:
 
 
 def _up(asked: Arguments, began: float) -> bool:
+    if not os.path.isdir(asked.directory):
+        return False  # a script, or nothing at all
     found = remembered.situation(
         os.path.realpath(asked.directory), asked.extras, asked.groups, os.environ
     )

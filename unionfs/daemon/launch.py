@@ -34,7 +34,7 @@ from resolver.errors import PkgviewError
 from resolver.manifest import FORMAT
 from unionfs.control import client
 from unionfs.control.endpoint import DaemonAbsentError, elsewhere, endpoint_of
-from unionfs.mounting import known, mounts, prerequisites, unmounting
+from unionfs.mounting import mountpoints, mounts, prerequisites, unmounting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,7 +142,7 @@ def claim(places: Places, *, patience: float = PATIENCE, shared: bool = False) -
         live = running(places, endpoint)
         if live is None and (lock := endpoint.acquire()) is not None:
             with contextlib.suppress(PkgviewError):  # a full disk keeps nobody from mounting
-                known.remember(places)
+                mountpoints.remember(places)
             return _prepare(mountpoint, endpoint, lock, shared=shared)
         if live is not None:
             mounted = _greet(live, mountpoint, deadline - time.monotonic())

@@ -53,7 +53,10 @@ class Wish:
 
 
 class Making(Protocol):
-    """One view in the making. Methods are called once each, in this order, but for `read`, `build`.
+    """One view in the making. For a view that is there already only `settled` is called.
+
+    Else first `packages`, then `settings`, `build` and `add` as each package needs them, then
+    `manifest`; all of that again if archives were collected meanwhile. At last `record`, `settled`.
 
     `variant`: which of a project's views it is, of those of its kind ("3.11"; "" where there is
     only one). `fingerprint`: equal as long as the same view would come out, newer releases aside;

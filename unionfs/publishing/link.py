@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
-from unionfs.mounting import known
+from unionfs.mounting import mountpoints
 
 if TYPE_CHECKING:
     from resolver.manifest import ViewId
@@ -48,7 +48,7 @@ def link(path: Path, places: Places, view: ViewId, *, force: bool) -> Path | Non
         if os.path.lexists(path) and not is_ours(path, places):
             aside = _free_name(path)
             path.rename(aside)
-        known.remember(places)
+        mountpoints.remember(places)
         try:
             _point(path, target(places, view))
         except BaseException:
@@ -125,7 +125,7 @@ def is_ours(path: Path, places: Places) -> bool:
         views = Path(os.readlink(path)).parent
     except OSError:
         return False
-    return views.name == "views" and os.fspath(views.parent) in known.mountpoints(places)
+    return views.name == "views" and os.fspath(views.parent) in mountpoints.mountpoints(places)
 
 
 def _free_name(path: Path) -> Path:

@@ -16,7 +16,7 @@ from resolver.python.index import uv_environment
 from resolver.python.lock import lock, write_lock
 from resolver.python.project import find_project, project_of_script
 from resolver.python.selection import select
-from resolver.python.uv import run_uv, uv_binary
+from resolver.python.uv.run import run_uv, uv_binary
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -56,6 +56,25 @@ def test_order_and_fields_of_the_lock(tmp_path: Path, interpreter: Interpreter) 
     assert (second.name, second.kind, second.version) == ("alpha", Source.SDIST, "1")
 
 
+def test_what_has_no_file_counts_only_where_it_is_wanted(
+    tmp_path: Path, interpreter: Interpreter
+) -> None:
+    elsewhere = package("cffi", "marker = \"os_name == 'nt'\"")
+    text = package("demo", wheels("demo", "py3-none-any"))
+    assert [one.name for one in select(written(tmp_path, elsewhere + text), interpreter)] == [
+        "demo"
+    ]
+    for wanted in (package("cffi"), package("cffi", "marker = \"os_name != 'nt'\"")):
+        with pytest.raises(PkgviewError, match="cffi 1 has no file for this Python") as caught:
+            select(written(tmp_path, wanted + text), interpreter)
+        assert "lock" not in caught.value.remedy
+    of_an_extra = package("cffi", "marker = \"'fast' in extras\"")
+    lock = dataclasses.replace(written(tmp_path, 'extras = ["fast"]\n' + of_an_extra + text))
+    assert len(select(lock, interpreter)) == 1
+    with pytest.raises(PkgviewError, match="cffi 1 has no file"):
+        select(dataclasses.replace(lock, extras=("fast",)), interpreter)
+
+
 def test_of_several_builds_the_highest(tmp_path: Path, interpreter: Interpreter) -> None:
     text = package("demo", wheels("demo", "py3-none-any", "2-py3-none-any", "10-py3-none-any"))
     (choice,) = select(written(tmp_path, text), interpreter)
@@ -102,7 +121,7 @@ def test_marker_of_another_platform_is_passed_over(
         ("packages = 3\n", "no valid lock"),
         ("", "no valid lock"),
         ("[[packages\n", "not valid TOML"),
-        (package("a"), "no valid lock"),
+        (package("a"), "a 1 has no file"),
         (package("A_b", sdist("a")), "normalized"),
         ("environments = [\"sys_platform == 'win32'\"]\npackages = []\n", "does not fit"),
         (package("a", wheels("a", "py3-none-any")) * 2, "ambiguous"),

@@ -10,7 +10,7 @@ import pytest
 
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
-from unionfs.mounting import known
+from unionfs.mounting import mountpoints
 from unionfs.publishing import link
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def test_a_link_into_a_mount_that_moved_is_ours(project: Path, places: Places, b
     if by == "link":
         link.link(project / ".venv", before, OTHER, force=False)
     else:
-        known.remember(before)
+        mountpoints.remember(before)
         (project / ".venv").symlink_to(f"/home/me/.pkgview/views/{OTHER}")
     assert link.link(project / ".venv", places, VIEW, force=False) is None
     assert link.is_linked(project / ".venv", places, VIEW)

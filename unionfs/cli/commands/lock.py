@@ -16,6 +16,7 @@ from unionfs.cli.asked import (
     PYTHON,
     TRUST,
     agree,
+    project_at,
     trusted_project_at,
 )
 
@@ -74,4 +75,6 @@ def lock(  # noqa: PLR0913 - one parameter an option
                 offline=offline,
             )
         )
+    # What it says is the user's own doing, and is what the project chooses from now on.
+    agree(project_at(path.parent), places.state)
     console.note(f"Wrote {path}.")

@@ -20,7 +20,7 @@ from resolver.python.discovery import find_interpreter, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
 from resolver.python.target import KIND as NAME
 from resolver.python.target import python_of
-from resolver.python.uvsettings import build_settings
+from resolver.python.uv.settings import build_settings
 from resolver.remembered import FORMAT
 from unionfs.formats.kind import Wish, described
 from unionfs.view.catalog import read_manifest

@@ -18,7 +18,7 @@ from resolver.python.build import build_wheel
 from resolver.python.directurl import direct_url
 from resolver.python.editable import build_editable, editable_key, static_editable
 from resolver.python.selection import Choice, Source
-from resolver.python.uvsettings import build_settings
+from resolver.python.uv.settings import build_settings
 from unionfs.formats.wheel.editable import editable_members
 from unionfs.formats.wheel.reader import open_wheel
 

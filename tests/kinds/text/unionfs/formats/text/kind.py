@@ -67,6 +67,9 @@ class _Text:
     def project_at(self, directory: Path) -> Project | None:
         return text.project_at(directory)
 
+    def choices(self, project: Project, *, users: frozenset[str]) -> frozenset[str]:
+        return frozenset()
+
     def making(self, places: Places, wish: Wish) -> TextMaking:
         return TextMaking(wish)
 

@@ -26,7 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resolver.python.uv import run_uv
+from resolver.python.uv.run import run_uv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from resolver.errors import PkgviewError
-from resolver.python.uv import explained, explanation_of, run_child, run_uv
+from resolver.python.uv.run import explained, explanation_of, run_child, run_uv
 
 CASES = [
     (
