@@ -4,7 +4,7 @@ The view of most projects follows from a few files at fixed names, the options, 
 Python on PATH. So the SHA-256 of these leads, without any of them being understood, to what
 `up` came to when it did understand them: `pkgview up` of a fresh clone whose lock anybody of this
 user has used before, or with nothing to do, reads, hashes and compares, and imports nothing else.
-It is never a second opinion: only `up` itself writes here (`unionfs.publishing.up`), and where
+It is never a second opinion: only `up` itself writes here (`unionfs.formats.python.kind`), and where
 anything is not as simple as this nothing is written.
 
     <state>/remembered/<key>       five lines: view, interpreter, what a person is told, the view's
@@ -43,7 +43,7 @@ MOST_KEPT = 2000
 
 LOCKS = ("pylock.toml", "uv.lock")
 MARKS = (*LOCKS, "pyproject.toml", "requirements.txt")
-"""What makes a directory a project, or may: `resolver.project.project`."""
+"""The files that make a directory a project of Python's, or may: `unionfs.kinds` has them, too."""
 
 READ = (*MARKS, ".python-version", "setup.py", "setup.cfg")
 """All that is looked at; a project with other inputs is not remembered."""

@@ -20,9 +20,7 @@ import trio
 
 from resolver.atomic import sweep
 from resolver.fetch.files import fetch, forget
-from resolver.fetch.transfer import Fetched
 from resolver.fetch.transfer import Progress as FetchProgress
-from resolver.fetch.wanted import Download
 from resolver.manifest import LayerSpec
 from resolver.scratch import scratch
 
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from resolver.fetch.transfer import Fetched
     from resolver.fetch.wanted import Download
     from resolver.places import Places
     from resolver.project.package import Package
@@ -40,7 +39,7 @@ PACKERS = 2
 """Packages packed at a time. Inflating, hashing, compressing run outside the interpreter lock."""
 
 BUILD = "build-"
-"""What the names of directories begin with in which something is built."""
+"""Prefix of the names of build directories."""
 
 BUILDERS = 2
 """Builds at a time; each is a compiler's worth of processes."""
@@ -168,6 +167,7 @@ class _Work:
                 means.progress.building(package.name)
                 built = await means.making.build(package, source, here)
             if isinstance(built, str):
+                means.progress.made(package.name)
                 self.found[number] = built
             else:
                 await self._add(number, built)
