@@ -138,7 +138,7 @@ def check_grafts(grafts: Grafts) -> None:
         if "\0" in path or {"", ".", ".."} & set(names):
             raise PkgviewError(
                 f"{directory} would go to {path!r}, which is no place in a view",
-                remedy="Make the view for another target, such as another interpreter with --python.",
+                remedy="Make the view for another target, e.g. another interpreter (--python).",
             )
 
 

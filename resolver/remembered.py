@@ -4,8 +4,8 @@ The view of most projects follows from a few files at fixed names, the options, 
 Python on PATH. So the SHA-256 of these leads, without any of them being understood, to what
 `up` came to when it did understand them: `pkgview up` of a fresh clone whose lock anybody of this
 user has used before, or with nothing to do, reads, hashes and compares, and imports nothing else.
-It is never a second opinion: only `up` itself writes here (`unionfs.formats.python.kind`), and where
-anything is not as simple as this nothing is written.
+It is never a second opinion: only `up` itself writes here (`unionfs.formats.python.kind`), and
+where anything is not as simple as this nothing is written.
 
     <state>/remembered/<key>       five lines: view, interpreter, what a person is told, the view's
                                    part of a project's record (`resolver.project.resolved`), and
