@@ -103,9 +103,12 @@ def refuse_way(path: Path, mounted: Iterable[Path] = ()) -> None:
         way_faults(os.fspath(path), os.geteuid(), {os.fspath(one) for one in mounted}), None
     )
     if fault is not None:
+        by_sudo = os.geteuid() == 0 and fault.kind == "owner"
         raise PkgviewError(
             f"others could put something else in the place of {path}: {fault.said}",
-            remedy="Let it be yours or root's alone (`chmod go-w`, `chown`), or name a mount point "
+            remedy="Run it as that user, without sudo."
+            if by_sudo
+            else "Let it be yours or root's alone (`chmod go-w`, `chown`), or name a mount point "
             "below a directory of your own: `pkgview mount MOUNTPOINT`, or PKGVIEW_MOUNT.",
         )
 
