@@ -173,11 +173,12 @@ def commands(world: World, number: int) -> tuple[list[str | Path], Path, dict[st
     style = ("spawn", "fork", "execute", "path", "cwd")[number // len(PROJECTS) % 5]
     environ = {"PYTHONPATH": os.fspath(world.mount / "site-packages")} if style == "path" else {}
     python = world.site.python if style == "path" else world.mount / "bin/python"
-    # By the working directory, the script being nobody's; or by the script, in another's directory.
+    # By the working directory, there being no script; or by the script, in another's directory.
     by_directory = style in {"cwd", "path"}
-    script = world.worker if by_directory else own / "worker.py"
+    run = f"exec(open({os.fspath(world.worker)!r}).read())"
+    script = ["-c", run] if by_directory else [own / "worker.py"]
     arguments = (world.mount, str(project + 1), elsewhere, f"{neighbour}_only", style)
-    return [python, script, *map(str, arguments)], own if by_directory else elsewhere, environ
+    return [python, *script, *map(str, arguments)], own if by_directory else elsewhere, environ
 
 
 def test_fifty_processes_of_three_projects_at_once(three: World) -> None:

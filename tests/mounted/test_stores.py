@@ -157,6 +157,7 @@ def test_a_project_brings_what_it_needs(shop: Site, index: Index, team: Path) ->
     directory = project(shop, "carried", "alpha")
     shutil.move(team, directory / ".pkgview")
     before = len(index.asked)
+    shop.pkgview("trust", cwd=directory)  # nothing but its user's word proves what it says
     assert shop.up(directory)["fetched"] == 0
     assert not [path for path in index.asked[before:] if path.endswith(".whl")]
     (directory / ".pkgview").rename(shop.home / "elsewhere")
