@@ -15,6 +15,7 @@ for the way of a program that starts.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,13 @@ _INDEX_KEYS = ("index-url", "extra-index-url")
 _PLACES = ("git", "url", "path", "workspace")
 """Keys of a source (`[tool.uv.sources]`) that lead away from indexes."""
 
+_HASHES = re.compile(r"(?:\s+--hash[=\s]\s*\w+:\w+)+\s*$")
+
+_ODD = re.compile(r"[^\S \t\r\n]|[\x00-\x08\x0e-\x1f\x7f-\x9f]|\r(?!\n)|(?m:#.*\\\r?$)")
+"""What ends or joins lines of a requirements file for some readers, and for others does not."""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_./-]+")
+
 _HARMLESS_KEYS = frozenset(
     (
         *(*_LISTS, "index", *_INDEX_KEYS, "sources", "pip", "exclude-dependencies"),
@@ -79,25 +87,9 @@ _HARMLESS_KEYS = frozenset(
         *("python-preference", "python-downloads", "offline", "preview", "preview-features"),
         *("concurrent-downloads", "concurrent-builds", "concurrent-installs", "build-backend"),
         *("universal", "strict", "upgrade", "generate-hashes", "python-version"),
-        *(
-            "annotation-style",
-            "no-annotate",
-            "no-header",
-            "custom-compile-command",
-            "emit-index-url",
-        ),
-        *(
-            "no-index",
-            "publish-url",
-            "check-url",
-            "trusted-publishing",
-            "no-deps",
-            "extra",
-            "all-extras",
-            "group",
-            "no-strip-extras",
-            "no-strip-markers",
-        ),
+        *("annotation-style", "no-annotate", "no-header", "custom-compile-command"),
+        *("emit-index-url", "no-index", "publish-url", "check-url", "trusted-publishing"),
+        *("no-deps", "extra", "all-extras", "group", "no-strip-extras", "no-strip-markers"),
     )
 )
 """Settings of uv that change neither where packages come from nor what is run. Those with a meaning
@@ -107,9 +99,9 @@ that is looked at here are among them."""
 def own_choices(project: PythonProject, indexes: frozenset[str]) -> frozenset[str]:
     """What it wants to do by its own choosing, each as an infinitive; empty for most projects.
 
-    `indexes` are the prefixes of addresses that belong to the user's own indexes. Files that are no
-    valid TOML choose nothing: whoever acts on them stops there. `OSError` and `PkgviewError` where
-    an input cannot be read.
+    `indexes` are the prefixes of addresses that belong to the user's own indexes. Whatever is not
+    understood here, and uv might understand (TOML of a later version, several options on a line),
+    is a choice by itself. `OSError` and `PkgviewError` where an input cannot be read.
     """
     wanted = _Wanted(indexes | EVERYBODYS)
     for path in project.inputs:
@@ -118,8 +110,8 @@ def own_choices(project: PythonProject, indexes: frozenset[str]) -> frozenset[st
         _input(project, path, text, wanted)
     if project.origin is Origin.REQUIREMENTS:
         for path in requirement_files(project.root / Origin.REQUIREMENTS).files:
-            _requirement_file(read_text(path), wanted)
-    for table in _uv_tables(project):
+            _requirement_file(path, read_text(path), wanted)
+    for table in _uv_tables(project, wanted):
         _settings(table, wanted)
     return frozenset(wanted.found) | python_choices(project)
 
@@ -195,6 +187,10 @@ class _Wanted:
                 host = url
             self.add(f"fetch packages from {host}")
 
+    def unread(self, path: Path) -> None:
+        """A file of which uv may understand more than is understood here."""
+        self.add(f"follow {path}, which pkgview cannot read")
+
     def place(self, name: str, what: str) -> None:
         self.add(f"take {name} from {_without_credentials(what)}")
 
@@ -212,18 +208,20 @@ def _without_credentials(text: str) -> str:
     return re.sub(r"://[^/\s@]+@", "://", text)
 
 
-def _parsed(project: PythonProject, path: Path, text: str) -> dict[str, Any]:
+def _parsed(project: PythonProject, path: Path, text: str, wanted: _Wanted) -> dict[str, Any]:
     if project.origin is Origin.SCRIPT:
         text = inline_block(text, path) or ""
     elif path.suffix not in {".toml", ".lock"}:
         return {}
-    return _toml(text)
+    return _toml(text, path, wanted)
 
 
-def _toml(text: str) -> dict[str, Any]:
+def _toml(text: str, path: Path, wanted: _Wanted) -> dict[str, Any]:
+    """Of what is no TOML 1.0 uv, which reads 1.1, may take more than nothing."""
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError):
+        wanted.unread(path)
         return {}
 
 
@@ -245,13 +243,13 @@ def _texts_in(value: object) -> list[str]:
 
 def _input(project: PythonProject, path: Path, text: str, wanted: _Wanted) -> None:
     """One of the files that decide its packages."""
-    document = _parsed(project, path, text)
+    document = _parsed(project, path, text, wanted)
     match project.origin:
         case Origin.PYLOCK if path.name == Origin.PYLOCK:
             _pylock(document, project, wanted)
         case Origin.UV if path.name == Origin.UV:
             _uv_lock(document, wanted)
-        case Origin.PYPROJECT | Origin.UV if path.name == Origin.PYPROJECT:
+        case Origin.PYPROJECT | Origin.UV | Origin.REQUIREMENTS if path.name == Origin.PYPROJECT:
             _requirements_of(document, wanted)
         case Origin.SCRIPT:
             wanted.requirements(_texts_in(document.get("dependencies")))
@@ -270,20 +268,39 @@ def _requirements_of(document: Mapping[str, Any], wanted: _Wanted) -> None:
         wanted.requirements(_texts_in(value))
 
 
-def _requirement_file(text: str, wanted: _Wanted) -> None:
+def _requirement_file(path: Path, text: str, wanted: _Wanted) -> None:
+    if _ODD.search(text):
+        wanted.unread(path)
     for _, line in logical_lines(text):
-        plain = re.split(r"\s--hash[=\s]", line)[0].strip()
-        if not plain.startswith("-"):
-            wanted.requirements([plain])
+        plain = _HASHES.sub("", line).strip()
+        if plain.startswith("-"):
+            _option_line(path, plain, wanted)
             continue
-        option, value = _option(plain)
-        if option in _INDEX_OPTIONS:
-            wanted.index(value)
-        elif option in _FILE_OPTIONS:
-            if "://" in value and not value.startswith("file://"):
-                wanted.add(f"read requirements from {_without_credentials(value)}")
-        elif option not in _HARMLESS_OPTIONS:
-            wanted.add(f"use the option {_without_credentials(plain)}")
+        wanted.requirements([plain])
+        if re.search(r"\s-", plain):
+            wanted.add(f"use the line {_without_credentials(plain)}")
+
+
+def _option_line(path: Path, line: str, wanted: _Wanted) -> None:
+    option, value = _option(line)
+    if re.search(r"\s", value):  # more than one option, for some readers
+        wanted.add(f"use the line {_without_credentials(line)}")
+    if option in _INDEX_OPTIONS:
+        wanted.index(value)
+    elif option in _FILE_OPTIONS:
+        if "://" in value and not value.startswith("file://"):
+            wanted.add(f"read requirements from {_without_credentials(value)}")
+        elif not _is_plain(path, value):
+            wanted.add(f"use the line {_without_credentials(line)}")
+    elif option not in _HARMLESS_OPTIONS:
+        wanted.add(f"use the option {_without_credentials(line)}")
+
+
+def _is_plain(path: Path, value: str) -> bool:
+    """Whether a file's name is read alike by everybody, and leads through no link."""
+    directory = os.path.realpath(path.parent)
+    named = os.path.join(directory, value)  # noqa: PTH118 - as it is written
+    return bool(_PLAIN_NAME.fullmatch(value)) and os.path.realpath(named) == os.path.normpath(named)
 
 
 def _option(line: str) -> tuple[str, str]:
@@ -294,7 +311,7 @@ def _option(line: str) -> tuple[str, str]:
     return option, value.strip().strip("\"'")
 
 
-def _uv_tables(project: PythonProject) -> Iterator[dict[str, Any]]:
+def _uv_tables(project: PythonProject, wanted: _Wanted) -> Iterator[dict[str, Any]]:
     """Settings of uv that do not come from its user or root.
 
     uv takes them from the nearest directory upwards that has some, and sources and indexes from
@@ -302,12 +319,16 @@ def _uv_tables(project: PythonProject) -> Iterator[dict[str, Any]]:
     """
     for directory in (project.directory, *project.directory.parents):
         for name in ("uv.toml", "pyproject.toml"):
-            document = _toml_at(directory / name)
+            document = _toml_at(directory / name, wanted)
             yield document if name == "uv.toml" else _table(_table(document, "tool"), "uv")
 
 
-def _toml_at(path: Path) -> dict[str, Any]:
-    return _toml(read_text(path)) if path.is_file() else {}
+def _toml_at(path: Path, wanted: _Wanted) -> dict[str, Any]:
+    if path.is_file():
+        return _toml(read_text(path), path, wanted)
+    if os.path.lexists(path):
+        wanted.unread(path)  # a pipe, say, which uv would wait for
+    return {}
 
 
 def _settings(table: Mapping[str, Any], wanted: _Wanted) -> None:
@@ -363,7 +384,8 @@ def _uv_lock(document: Mapping[str, Any], wanted: _Wanted) -> None:
 
 
 def _file(file: Mapping[str, Any], name: str, wanted: _Wanted) -> None:
+    # A lock may give both, and the path is taken where there is such a file.
     if "url" in file:
         wanted.address(str(file["url"]))
-    elif "path" in file:
+    if "path" in file:
         wanted.place(name, str(file["path"]))
