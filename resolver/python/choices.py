@@ -346,9 +346,7 @@ def _settings(table: Mapping[str, Any], wanted: _Wanted) -> None:
             wanted.index(url)
     for name, value in _table(table, "sources").items():
         for source in _tables(value) or ([value] if isinstance(value, dict) else []):
-            where = next(
-                (source[k] for k in ("git", "url", "path", "workspace") if k in source), None
-            )
+            where = next((source[key] for key in _PLACES if key in source), None)
             if where is not None:
                 wanted.place(normalised(name), "the workspace" if where is True else str(where))
     if "pip" in table:

@@ -290,12 +290,13 @@ def down(directory: Path, *, kinds: tuple[str, ...]) -> None:
     names = sorted(map(link_of, kinds)) if kinds else sorted(links())
     # What is linked may be a project no longer, or one whose files are broken.
     if not any(link.is_ours(root / name, places) for name in names):
-        project = projects_at(directory, kinds)[0][1]
+        found = projects_at(directory, kinds)
+        project = found[0][1]
         if project.root != project.directory:
             console.note(f"{project.root} is a script: it has no .venv of its own.")
             return
         root = project.root
-        names = [link_of(kind.name) for kind, _ in projects_at(directory, kinds)]
+        names = [link_of(kind.name) for kind, _ in found]
     for name in names:
         if link.unlink(root / name, places):
             console.note(f"Removed {root / name}.")
