@@ -81,6 +81,9 @@ SAID_AFTER = 2.0
 WAIT_LIMIT = 60.0
 """Seconds of waiting for a lock that is held for moments: one file written, some removed."""
 
+TIMEOUT_VARIABLE = "PKGVIEW_LOCK_TIMEOUT"
+"""The same, by the environment: what a slow network file system may need."""
+
 _PAUSE = 0.05
 
 
@@ -92,11 +95,11 @@ class Patience:
         time.sleep(patience.pause)
     """
 
-    def __init__(self, descriptor: int, named: Name, limit: float = WAIT_LIMIT) -> None:
+    def __init__(self, descriptor: int, named: Name, limit: float | None = None) -> None:
         self.pause = 0.001
         self._descriptor = descriptor
         self._named = named
-        self._limit = limit
+        self._limit = _wait_limit() if limit is None else limit
         self._began = time.monotonic()
         self._told = False
 
@@ -137,6 +140,14 @@ class Patience:
             )
 
 
+def _wait_limit() -> float:
+    try:
+        asked = float(os.environ.get(TIMEOUT_VARIABLE, ""))
+    except ValueError:
+        return WAIT_LIMIT
+    return asked if asked >= 0 else WAIT_LIMIT  # false for "nan", too
+
+
 def holder(descriptor: int) -> str:
     """Who has locked (flock(2)) what is open here, in words, as far as proc(5) shows it."""
     found = os.fstat(descriptor)
@@ -165,7 +176,7 @@ class Alone:
     `PkgviewError` if another has it for longer than any of ours would.
     """
 
-    def __init__(self, directory: Name, limit: float = WAIT_LIMIT) -> None:
+    def __init__(self, directory: Name, limit: float | None = None) -> None:
         self._directory = directory
         self._limit = limit
         self._descriptor = -1
@@ -191,7 +202,7 @@ class Held:
     `PkgviewError` if somebody has it for longer than any of ours would.
     """
 
-    def __init__(self, directory: Name, limit: float = WAIT_LIMIT) -> None:
+    def __init__(self, directory: Name, limit: float | None = None) -> None:
         self._directory = directory
         self._limit = limit
         self._descriptor = -1
@@ -208,7 +219,7 @@ class Held:
             os.close(self._descriptor)
 
 
-def _wait(descriptor: int, how: int, named: Name, limit: float) -> None:
+def _wait(descriptor: int, how: int, named: Name, limit: float | None) -> None:
     """Lock what is open; closed where that fails."""
     patience = Patience(descriptor, named, limit)
     try:

@@ -1,6 +1,6 @@
 """Many `pkgview up` at once, by two users who write one store: docs/store.md, "Several users".
 
-With `PKGVIEW_TEST_ALL=1` two hundred of them, else twenty.
+With `PKGVIEW_TEST_ALL=1` two hundred of them, else twelve.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.fuse
 
-COUNT = 200 if os.environ.get("PKGVIEW_TEST_ALL") == "1" else 20
+COUNT = 200 if os.environ.get("PKGVIEW_TEST_ALL") == "1" else 12
 PATIENCE = 200.0 + 3 * COUNT
 """Seconds after which one waits for ever."""
 

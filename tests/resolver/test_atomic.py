@@ -78,6 +78,17 @@ def test_another_user_is_named(directory: Path) -> None:
         Alone(directory, 0.0).__enter__()
 
 
+@pytest.mark.parametrize("asked", ["0.2", "soon", "-1", "nan"])
+def test_how_long_is_the_users_to_say(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setenv(atomic.TIMEOUT_VARIABLE, asked)
+    monkeypatch.setattr(atomic, "WAIT_LIMIT", 0.6)
+    wanted = "locked for 0 s" if asked == "0.2" else "locked for 1 s"
+    with another(directory), pytest.raises(PkgviewError, match=wanted):
+        Alone(directory).__enter__()
+
+
 def test_who_waits_says_so_once(
     directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

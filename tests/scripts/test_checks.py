@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,9 @@ import pytest
 from tests import plugin
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PROCESSES = min(2 * len(os.sched_getaffinity(0)), 8)
+"""Of tests at once."""
+
 CHECKS = ("ruff", "mypy", "lint-imports", "pytest")
 CHECK = """#!/bin/sh
 echo "$(basename "$0") $*" >>"$LOG"
@@ -63,7 +67,7 @@ def test_every_check_runs_and_pytest_gets_the_arguments(copy: Copy) -> None:
         "ruff format --check .",
         "mypy ",
         "lint-imports ",
-        "pytest --durations=15 --numprocesses=2 -k two words",
+        f"pytest --durations=15 --numprocesses={PROCESSES} -k two words",
     ]
     summary = done.stdout.strip().splitlines()
     assert summary[-1].split()[0] == "pytest"
@@ -240,5 +244,5 @@ def test_those_that_one_process_takes_are_there() -> None:
 
 def test_ci_runs_the_same_from_anywhere(copy: Copy) -> None:
     done = copy.run(".ci/run", "-x")
-    assert copy.called()[-1] == "pytest --durations=15 --numprocesses=2 -x"
+    assert copy.called()[-1] == f"pytest --durations=15 --numprocesses={PROCESSES} -x"
     assert "pytest" in done.stdout

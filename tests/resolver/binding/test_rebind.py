@@ -70,20 +70,18 @@ def by_hand(view: ViewId, number: int = 1) -> Binding:
     return Binding(rule=Rule.BY_HAND, view=view, project=None, why="w", hand=number)
 
 
-@contextlib.contextmanager
-def running(*command: str) -> Iterator[int]:
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+@pytest.fixture
+def python() -> Iterator[int]:
+    """A running interpreter, past its own start: one that still begins is looked at anew."""
+    with subprocess.Popen(
+        [sys.executable, "-c", "input('up\\n')"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         try:
+            assert process.stdout
+            assert process.stdout.readline() == b"up\n"
             yield process.pid
         finally:
             process.kill()
-
-
-@pytest.fixture
-def python() -> Iterator[int]:
-    """A running interpreter."""
-    with running(sys.executable, "-c", "input()") as pid:
-        yield pid
 
 
 async def test_a_running_program_is_looked_at_again_once(python: int, tmp_path: Path) -> None:
