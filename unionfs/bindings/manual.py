@@ -14,7 +14,6 @@ Concurrency: `binding` may be called from any thread. All else is called by one 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.atomic import make_private
 from resolver.binding.manual import ManualBinding, ManualTable, Said
+from resolver.boot import boot_id
 from resolver.caller.process import Ancestor, as_view
 from resolver.caller.procfs import Absence, Cgroup, Pid, StartTime, read_stat
 from resolver.errors import PkgviewError
@@ -125,7 +125,7 @@ class ManualBindings:
         }
         content = json.dumps(
             {
-                "boot": _boot(),
+                "boot": boot_id(),
                 "hands": [asdict(hand) for hand in hands],
                 "made": [asdict(cgroup) for cgroup in made],
             }
@@ -151,7 +151,7 @@ class ManualBindings:
         """What the last daemon of this mount knew, if it was since this boot."""
         try:
             kept = json.loads(self._path.read_bytes())
-            if kept["boot"] != _boot():
+            if kept["boot"] != boot_id():
                 return
             self._made = {_cgroup(one) for one in kept["made"]}
             for fields in kept["hands"]:
@@ -186,10 +186,3 @@ def _cgroup(fields: dict[str, Any]) -> Cgroup:
 def _is_alive(process: Ancestor) -> bool:
     stat = read_stat(process.pid)
     return not isinstance(stat, Absence) and stat.start_time == process.start_time and not stat.dead
-
-
-def _boot() -> str:
-    """The kernel's name for this boot, random(4)."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    return ""

@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from resolver.boot import shift
 from resolver.caller.procfs import Absence, Stat, read_stat
 from resolver.errors import PkgviewError
 from unionfs.control import client
@@ -232,7 +233,7 @@ def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterato
     else:
         return
     if places is not None or pid != 1:  # the system's own init, which nobody may look at, uses none
-        began = stat.start_time / TICKS
+        began = stat.start_time / TICKS - shift()
         yield Program(pid=pid, started=_started(stat, cmdline), itself=began, places=places)
 
 
@@ -313,7 +314,7 @@ def _started(stat: Stat, cmdline: bytes) -> float:
         if _read(f"/proc/{stat.ppid}/cmdline") != cmdline:
             break
         stat = above
-    return stat.start_time / TICKS
+    return stat.start_time / TICKS - shift()
 
 
 def _open_files(base: str) -> dict[str, str]:

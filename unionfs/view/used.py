@@ -17,13 +17,14 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resolver.boot import boot_id, since_boot
 from unionfs.view.catalog import manifest_path
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from resolver.manifest import ViewId
     from resolver.places import Places
 
@@ -45,14 +46,14 @@ class LastUse:
     def within(self, seconds: float) -> bool:
         """Whether it may be no longer ago than that."""
         if self.boot is not None:
-            return time.clock_gettime(time.CLOCK_BOOTTIME) - self.boot < seconds
+            return since_boot() - self.boot < seconds
         return time.time() - self.wall < seconds
 
     def may_follow(self, started: float) -> bool:
         """Whether it may be later than what started so many seconds after this boot."""
         if self.boot is not None:
             return started <= self.boot
-        booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        booted = time.time() - since_boot()
         return not self.known or booted + started <= self.wall
 
 
@@ -66,9 +67,9 @@ def used_until_now(places: Places, view: ViewId, *, new: bool = False) -> bool:
     except OSError as error:
         if error.errno == errno.ENOENT:
             return False
-    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    now = since_boot()
     made = now if new else last_use(places, view).made
-    said = f"{_boot()} {made:.2f} {now:.2f}\n"
+    said = f"{boot_id()} {made:.2f} {now:.2f}\n"
     path = used_path(places, view)
     with suppress(OSError):  # on a full disk the time of modification has to do
         path.parent.mkdir(exist_ok=True)
@@ -87,7 +88,7 @@ def last_use(places: Places, view: ViewId) -> LastUse:
         made, found = map(float, moments)
     except (OSError, ValueError):
         return LastUse(made=0.0, boot=None, wall=wall, known=False)
-    if boot != _boot():
+    if boot != boot_id():
         return LastUse(made=0.0, boot=None, wall=wall, known=True)
     return LastUse(made=made, boot=found, wall=wall, known=True)
 
@@ -95,11 +96,3 @@ def last_use(places: Places, view: ViewId) -> LastUse:
 def used_path(places: Places, view: ViewId) -> Path:
     """Where it is written down."""
     return places.state / "used" / view
-
-
-@cache
-def _boot() -> str:
-    """The id of this boot; the machine's name where /proc does not say."""
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    return os.uname().nodename or "?"

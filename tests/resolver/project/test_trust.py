@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from resolver import ownership
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from resolver.ownership import identity
@@ -245,7 +246,7 @@ def test_another_clone_in_its_place(project: PythonProject, state: Path) -> None
 def test_a_number_that_comes_round_again(project: PythonProject, state: Path) -> None:
     """File systems give a removed directory's inode to the next one that is made."""
     trust.agree(project, state, NOTHING)
-    inode, generation, _ = identity(project.root)
+    inode = identity(project.root)[0]
     for _ in range(200):
         shutil.rmtree(project.root)
         project.root.mkdir()
@@ -253,10 +254,55 @@ def test_a_number_that_comes_round_again(project: PythonProject, state: Path) ->
             break
     else:
         pytest.skip("here they do not")
-    if not generation:
-        pytest.skip("here inodes have no generation")
     (project.root / "requirements.txt").write_text("")
     assert not trust.is_agreed(project, state)
+
+
+REMOUNT = """
+import sys
+from pathlib import Path
+from resolver.ownership import identity
+place = Path(sys.argv[1])
+(place / "clone").mkdir()
+print(*identity(place / "clone"))
+"""
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "overlay"])
+def test_a_file_system_without_generations(tmp_path: Path, kind: str) -> None:
+    """A new mount counts from the beginning; what is removed leaves its number to the next one."""
+    options = ""
+    for name in ("lower", "upper", "work", "place"):
+        (tmp_path / name).mkdir()
+    if kind == "overlay":
+        names = ("lower", "upper", "work")
+        options = "-o " + ",".join(f"{name}dir={tmp_path / name}" for name in names)
+    once = f'mount -t {kind} {options} none "$1" && "$2" -c "$3" "$1" && rmdir "$1/clone"'
+    script = f'{once} && umount "$1" && {once}'
+    said = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script, "sh", tmp_path / "place", sys.executable, REMOUNT],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if said.returncode:
+        pytest.skip(f"nothing can be mounted here: {said.stderr}")
+    one, other = (line.split() for line in said.stdout.splitlines())
+    assert one != other
+    if kind == "tmpfs":
+        assert one[0] == other[0]  # their numbers are the same
+
+
+def test_where_nothing_says_when_it_was_made_it_is_another_one_after_a_boot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proc = Path("/proc/self")  # has neither generations nor times of making
+    before = identity(proc)
+    assert before[1]
+    assert identity(proc)[1] == before[1]
+    monkeypatch.setattr(ownership, "boot_id", lambda: "another")
+    assert identity(proc)[1] != before[1]
 
 
 def test_whoever_ran_up_before_there_was_a_question(project: PythonProject, state: Path) -> None:
