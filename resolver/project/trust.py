@@ -220,6 +220,24 @@ def revoke(root: str, state: Path) -> bool:
     return True
 
 
+def forget_gone(state: Path) -> None:
+    """Remove what was said of projects that are gone, with all that is known of them.
+
+    What was taken back stays as long as a record of theirs does, which could count as a yes.
+    """
+    with Alone(state):
+        for path in list((state / "trusted").glob("*.json")):
+            known = _read(path)
+            if known is None or os.path.lexists(state / "projects" / path.name):
+                continue
+            try:
+                os.lstat(known.root)
+            except (FileNotFoundError, NotADirectoryError):
+                path.unlink(missing_ok=True)
+            except OSError:
+                pass  # who knows
+
+
 def load(state: Path) -> dict[str, Trusted]:
     """All that something was said of, by root. A damaged file says nothing."""
     found = (_read(path) for path in sorted((state / "trusted").glob("*.json")))

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import pytest
 
 from resolver.manifest import ViewId
 from unionfs.control.endpoint import endpoint_of
+from unionfs.store.arrival import ATTRIBUTE
 from unionfs.upkeep import collect
 from unionfs.upkeep.collect import ON_ITS_WAY
 from unionfs.upkeep.inuse import survey
@@ -60,7 +61,15 @@ def age(shop: Site) -> None:
         path.write_text(f"{boot} {float(made) - passed} {float(last) - passed}\n")
     for place in (shop.places.state / "manifests", shop.places.store / "archives"):
         for path in place.iterdir():
-            os.utime(path, (before, before))
+            came(path, before)
+
+
+def came(path: Path, when: float) -> None:
+    """As if an archive or a manifest were from that time."""
+    path.chmod(0o644)
+    with suppress(OSError):  # then the time of modification counts
+        os.removexattr(path, ATTRIBUTE)
+    os.utime(path, (when, when))
 
 
 @pytest.fixture
@@ -112,7 +121,8 @@ def test_what_no_project_needs_goes_and_all_else_stays(stocked: Site) -> None:
     assert kept(stocked) == {"beta", "gamma"}
     # Nor is anything left of how it was resolved, and what led to its view.
     state = stocked.places.state
-    assert [path.name.rpartition("-")[0] for path in (state / "locks").iterdir()] == ["two"]
+    for kind in ("locks", "trusted"):
+        assert [path.name.rpartition("-")[0] for path in (state / kind).iterdir()] == ["two"]
     assert gc(stocked)["views"] == []
     stocked.pkgview("store", "verify", cwd=two)
     python = two / ".venv/bin/python"
@@ -225,6 +235,7 @@ print(alpha.version)
 
 IMPATIENT = """
 from resolver.places import Places
+from unionfs.store.arrival import ATTRIBUTE
 from unionfs.upkeep import collect
 collect.ON_ITS_WAY = 0.0
 print(*collect.collect(Places.from_environ(), collect.Limits()).views)
@@ -374,10 +385,10 @@ def test_pins_and_limits(stocked: Site) -> None:
         shutil.rmtree(stocked.home / name)
     for name, days in (("alpha", 20), ("beta", 10)):
         (path,) = (stocked.places.store / "archives").glob(f"{name}-*")
-        os.utime(path, (time.time() - days * 86400,) * 2)
+        came(path, time.time() - days * 86400)
         for manifest in (stocked.places.state / "manifests").iterdir():
             if path.name in manifest.read_text():
-                os.utime(manifest, (time.time() - days * 86400,) * 2)
+                came(manifest, time.time() - days * 86400)
     assert gc(stocked, "--max-age", "30d")["archives"] == []
     assert gc(stocked, "--max-size", "1 GB")["archives"] == []
     total = json.loads(stocked.pkgview("store", "--json", cwd=stocked.home).stdout)["size"]

@@ -37,6 +37,7 @@ from unionfs.archive.layer import LayerError
 from unionfs.archive.meta import digest_of_name
 from unionfs.archive.pack import pack
 from unionfs.archive.reader import Archive
+from unionfs.store import arrival
 from unionfs.store.directory import TEMPORARY_PREFIX, explained, make, sync
 from unionfs.store.sources import DERIVED, Sources
 
@@ -90,6 +91,7 @@ class Store:
         `LayerError` if that file is not what its name says.
         """
         if self.keeps(name):
+            arrival.mark_again(self.path(name))
             return False
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
         try:
@@ -336,10 +338,12 @@ class Store:
         It is still locked: nobody takes it for abandoned before it has its name.
         """
         out.flush()
+        arrival.mark(out.fileno())
         os.fchmod(out.fileno(), _READ_ONLY)
         os.fsync(out.fileno())
         path = self.path(name)
         if path.exists() and self._is_whole(path, temporary):
+            arrival.mark_again(path)
             return
         temporary.replace(path)
         sync(self.archives)

@@ -26,6 +26,7 @@ from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import LayerError
 from unionfs.archive.meta import digest_of_name
 from unionfs.archive.reader import Archive
+from unionfs.store import arrival
 from unionfs.store.local import COPIED, Store
 from unionfs.store.sources import FORMER, IMPORTED, LINK_PREFIX, is_made_here, is_source_key
 from unionfs.upkeep.references import read_references
@@ -152,6 +153,8 @@ def import_(store: Store, file: BinaryIO, progress: Progress) -> Moved:
                 fresh = not store.keeps(name)
                 if fresh:
                     store.receive(part, name)
+                else:
+                    arrival.mark_again(store.path(name))
                 while part.read(COPIED):
                     pass
                 _exactly(file, -size % _BLOCK)

@@ -29,10 +29,12 @@ from resolver.atomic import Alone, sweep
 from resolver.errors import PkgviewError
 from resolver.fetch.partial import SESSION
 from resolver.manifest import ViewId
+from resolver.project import trust
 from unionfs.archive.meta import digest_of_name
 from unionfs.bytecode.compiling import WITHIN
 from unionfs.publishing.assemble import BUILD
 from unionfs.publishing.default import default_view
+from unionfs.store import arrival
 from unionfs.store.directory import TEMPORARY_PREFIX
 from unionfs.store.local import Store
 from unionfs.upkeep.inuse import TICKS, survey
@@ -108,9 +110,9 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
     needed |= {name for name in sizes if _digits(name) in seen.named}
     removable: dict[str, float] = {}
     for name in sizes.keys() - needed:
-        added = _modified(store.path(name))
-        if name in used or now - added > ON_ITS_WAY:
-            removable[name] = max(added, used.get(name, 0.0))
+        path = store.path(name)
+        if name in used or arrival.age(path) > ON_ITS_WAY:
+            removable[name] = max(_modified(path), used.get(name, 0.0))
     archives = _within(sizes, removable, limits, now)
     views = tuple(sorted(
         view for view in unneeded
@@ -145,6 +147,7 @@ def collect(places: Places, limits: Limits, *, patience: float = 60.0) -> Plan |
         found = plan(places, seen, limits)
         done = _carried_out(places, store, found)
     _sweep(places, store)
+    trust.forget_gone(places.state)
     return done
 
 

@@ -354,3 +354,16 @@ def test_a_state_that_cannot_be_written(project: PythonProject, tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(PkgviewError, match="cannot use"):
         trust.allow(project, UID, tmp_path / "file/state", NOTHING)
+
+
+def test_of_what_is_gone_nothing_is_kept(project: PythonProject, state: Path) -> None:
+    trust.agree(project, state, ONE)
+    trust.forget_gone(state)
+    assert trust.is_agreed(project, state)
+    project.root.rename(project.root.with_name("aside"))
+    save(state / "projects", Resolved(root=str(project.root), views=()))
+    trust.forget_gone(state)
+    assert trust.load(state)
+    shutil.rmtree(state / "projects")
+    trust.forget_gone(state)
+    assert not list((state / "trusted").iterdir())

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -18,11 +19,12 @@ from resolver.errors import PkgviewError
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
 from unionfs.cli.progress import Display
+from unionfs.store import arrival
 from unionfs.store import ordered as stores_module
 from unionfs.store.directory import TEMPORARY_PREFIX
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores
-from unionfs.upkeep import bundle
+from unionfs.upkeep import bundle, collect
 from unionfs.upkeep.bundle import Moved
 
 if TYPE_CHECKING:
@@ -350,3 +352,21 @@ def test_killed_half_way(stores: Stores, target: Store) -> None:
     assert target.known_sources() == {}
     imported(target, data)
     assert_equal(target, stores.own)
+
+
+def test_what_was_imported_may_be_on_its_way_whatever_the_clock_says(
+    stores: Stores, isolated_places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New or here for long: no view needs it yet."""
+    data = exported(stores)
+    known, new = stores.own.names()
+    stores.own.remove(new)
+    now, passed = time.time, time.clock_gettime(time.CLOCK_BOOTTIME)
+    monkeypatch.setattr(time, "time", lambda: now() + 7200)
+    for later, gone in ((700.0, set()), (1400.0, {known, new})):
+        monkeypatch.setattr(arrival, "since_boot", lambda later=later: passed + later)
+        if not gone:
+            imported(stores.own, data)
+        found = collect.collect(isolated_places, collect.Limits())
+        assert found is not None
+        assert set(found.archives) == gone
