@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from resolver.python.choices import index_names, variable_choice
-from resolver.python.index import user_index_names
+from resolver.python.choices.phrases import index_names, variable_choice, variable_part
+from resolver.python.index import user_named_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ _OF_INDEX = re.compile(r"UV_INDEX_(.+)_(?:USERNAME|PASSWORD)")
 
 def for_project(environ: Mapping[str, str], agreed: frozenset[str]) -> dict[str, str]:
     """The variables that a resolution gets whose user has said yes to these choices."""
-    named = {_as_variable(name) for name in (*user_index_names(environ), *index_names(agreed))}
+    named = {variable_part(name) for name in (*user_named_indexes(environ), *index_names(agreed))}
 
     def is_known(name: str) -> bool:
         if name in _KEPT or name.startswith(_PREFIXES) or name.lower() in _PROXIES:
@@ -63,8 +63,3 @@ def for_project(environ: Mapping[str, str], agreed: frozenset[str]) -> dict[str,
         return variable_choice(name) in agreed or (name in _OF_SSH and bool(agreed))
 
     return {name: value for name, value in environ.items() if is_known(name)}
-
-
-def _as_variable(name: str) -> str:
-    """As uv writes an index's name in a variable's."""
-    return "".join(one if one.isalnum() else "_" for one in name.upper())

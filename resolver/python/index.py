@@ -136,10 +136,11 @@ def user_indexes(environ: Mapping[str, str] | None = None) -> frozenset[str]:
     return frozenset(found)
 
 
-def user_index_names(environ: Mapping[str, str]) -> frozenset[str]:
-    """The names that the user's and root's own settings give to indexes."""
-    named = (index.get("name") for index in _named_indexes(environ, None))
-    return frozenset(name for name in named if isinstance(name, str))
+def user_named_indexes(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The address of each index to which the user's and root's own settings give a name."""
+    env = os.environ if environ is None else environ
+    named = ((index.get("name"), index.get("url")) for index in _named_indexes(env, None))
+    return {name: str(url) for name, url in named if isinstance(name, str)}
 
 
 def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:

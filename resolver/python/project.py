@@ -144,7 +144,8 @@ def inline_block(text: str, script: Path) -> str | None:
         )
     if not blocks:
         return None
-    content = blocks[0]["content"].splitlines()
+    # Nothing else ends a line for uv: a comment would end for us alone.
+    content = blocks[0]["content"].removesuffix("\n").split("\n")
     return "\n".join(line.removeprefix("# ") if line != "#" else "" for line in content) + "\n"
 
 

@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from resolver.errors import PkgviewError
 from resolver.places import Places
 from resolver.project import trust
-from resolver.python.choices import own_choices, python_choices
+from resolver.python.choices.own import own_choices, python_choices
+from resolver.python.choices.phrases import variable_part
 from resolver.python.discovery import find_interpreter
-from resolver.python.index import user_indexes
+from resolver.python.index import user_indexes, user_named_indexes
 from resolver.python.project import find_project, project_of_script
 from resolver.python.target import python_of
 from unionfs.control.job import begin, write
@@ -138,7 +139,8 @@ def project_at(root: Path) -> PythonProject:
 
 def check_choices(project: PythonProject, state: Path) -> None:
     """`PkgviewError` where it has chosen what its user has not said yes to, and names that."""
-    wanted = own_choices(project, user_indexes())
+    indexes = {variable_part(name): url for name, url in user_named_indexes().items()}
+    wanted = own_choices(project, user_indexes(), indexes)
     new = sorted(trust.not_agreed(project, state, wanted))
     if new:
         named = "".join(f"\n  {one}" for one in new[:MOST_NAMED])

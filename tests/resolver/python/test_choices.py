@@ -5,14 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.python.choices import (
-    LONGEST,
-    belongs,
-    index_choice,
-    index_names,
-    own_choices,
-    python_choices,
-)
+from resolver.python.choices.own import own_choices, python_choices
+from resolver.python.choices.phrases import LONGEST, belongs, index_choice, index_names
 from resolver.python.project import find_project, project_of_script
 
 if TYPE_CHECKING:
@@ -29,7 +23,7 @@ def chosen(root: Path, files: dict[str, str]) -> set[str]:
         path.write_text(text)
     found = find_project(root / "clone")
     assert found is not None
-    return set(own_choices(found, MINE))
+    return set(own_choices(found, MINE, {"CORP": "https://mine.example/team/corp"}))
 
 
 def pyproject(more: str = "", dependencies: str = '"requests>=2"') -> str:
@@ -119,6 +113,18 @@ def test_lines_of_a_requirements_file(tmp_path: Path, line: str, phrase: str) ->
         {"requirements.txt": "a\n", "pyproject.toml": '[dependency-groups]\ndev = ["e @ http://x/e.whl"]\n'},
         {"pylock.toml": "[[packages]]\nname = 'a'\n[[packages.wheels]]\n"
          f"url = '{PYPI}.whl'\npath = 'a.whl'\n"},
+        # uv's other name for packages, and what a later version may call them.
+        *({"pyproject.toml": pyproject(), "uv.lock": f"version = 1\n[[{key}]]\nname = 'a'\n"
+           "source = { registry = 'https://evil.example/s' }\nwheels = [{ url = 'http://x/a' }]\n"}
+          for key in ("distribution", "file")),
+        {"pyproject.toml": pyproject(), "uv.lock": "version = 1\n[[package]]\nname = 'a'\n"
+         "zips = [{ url = 'http://x/a' }]\n"},
+        *({"requirements.txt": "a\n", "uv.toml": line + "\n"} for line in (
+            'index = ["http://x"]', 'index = "http://x"', "override-dependencies = [{a = 1}]",
+            'constraint-dependencies = "a"', "[sources]\na = 'http://x'",
+            "[sources]\na = {repository = 'http://x'}",
+            "[pip]\ngroup = ['sub/pyproject.toml:dev']", "[workspace]\nmembers = ['**']",
+        )),
     ],
 )  # fmt: skip
 def test_what_another_reader_may_understand_is_one(tmp_path: Path, files: dict[str, str]) -> None:
@@ -134,6 +140,46 @@ def test_what_leads_elsewhere_or_never_ends_is_one(tmp_path: Path) -> None:
     assert not chosen(tmp_path, {"requirements.txt": "-r b.txt\n"})
     os.mkfifo(tmp_path / "clone/uv.toml")
     assert chosen(tmp_path, {"requirements.txt": "a\n"})
+
+
+def test_what_source_trees_ask_for(tmp_path: Path) -> None:
+    """Also where a tree leads to the next one, and where a workspace has it as a member."""
+    place = '[tool.uv.sources]\nb = { path = "../b" }\n'
+    evil = pyproject(
+        '[tool.uv.sources]\nx = { git = "https://x/${TOKEN}" }\n', '"y @ https://x/y.whl"'
+    )
+    found = chosen(
+        tmp_path,
+        {"pyproject.toml": pyproject('[tool.uv.sources]\na = { path = "a" }\n'),
+         "a/pyproject.toml": pyproject(place), "b/pyproject.toml": evil},
+    )  # fmt: skip
+    more = {
+        "take x from https://x/${TOKEN}", "take a package by the address or path y @ https://x/y.whl",
+        "put the variable TOKEN of your environment into addresses",
+    }  # fmt: skip
+    assert found == {"take a from a", "take b from ../b"} | more
+    found = chosen(
+        tmp_path, {"pyproject.toml": pyproject('[tool.uv.workspace]\nmembers = ["[b]"]\n')}
+    )
+    assert found == more
+
+
+def test_a_name_that_is_another_index_s(tmp_path: Path) -> None:
+    """It would get that one's password."""
+    index = '[[index]]\nname = "{}"\nurl = "{}"\n'
+    for name, url, asked in (
+        ("corp", "https://mine.example/team/corp/", False),
+        ("pypi", "https://pypi.org/simple", False),
+        ("Corp", "https://pypi.org/simple", True),
+        ("corp", "https://mine.example/team/other", True),
+    ):
+        files = {"requirements.txt": "a\n", "uv.toml": index.format(name, url)}
+        found = chosen(tmp_path, files)
+        assert found == ({index_choice(url, name)} if asked else set())
+        # Who says yes without looking whose they are says it to that, too.
+        project = find_project(tmp_path / "clone")
+        assert project is not None
+        assert found <= own_choices(project, frozenset())
 
 
 def test_variables_of_the_environment(tmp_path: Path) -> None:
@@ -195,6 +241,18 @@ def test_variables_of_the_environment(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_is_one(tmp_path: Path, files: dict[str, str], phrases: set[str]) -> None:
     assert chosen(tmp_path, files) == phrases
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\x85"])
+def test_a_line_of_a_script_ends_for_all_readers_alike(tmp_path: Path, end: str) -> None:
+    """Else a table that only we see hides what follows it."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f'# /// script\n# # a{end}[hidden]\n# dependencies = ["a @ https://x/a.whl"]\n# ///\n'
+    )
+    found = project_of_script(script)
+    assert found is not None
+    assert own_choices(found, MINE)
 
 
 def test_a_script(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.python.choices import index_choice, variable_choice
+from resolver.python.choices.phrases import index_choice, variable_choice
 from resolver.python.environment import for_project
 
 if TYPE_CHECKING:

@@ -246,7 +246,7 @@ class _Python:
 
     def choices(self, project: Project, *, users: frozenset[str]) -> frozenset[str]:
         """Other indexes, addresses, paths, variables and settings of uv."""
-        from resolver.python.choices import own_choices  # noqa: PLC0415 - nothing to do needs none
+        from resolver.python.choices.own import own_choices  # noqa: PLC0415 - nothing to do needs none
 
         return own_choices(_python(project), users)
 

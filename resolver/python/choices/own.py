@@ -1,0 +1,210 @@
+"""What a project asks for by its own choosing, beyond packages of the indexes its user uses anyway.
+
+A lock or a list of requirements that names packages of these indexes chooses nothing that its
+user has not chosen. All else does: another index, an address, a file, a Python by its path, a
+variable of the environment, a setting of uv. None of that happens without activation until the user
+has said yes to it (`resolver.project.trust`), so each is a phrase that a person can judge, and that
+is equal to itself the next time.
+
+What is allowed without a word is listed here; whatever is not understood counts as a choice.
+
+Reads a project's files, its lock among them (a large one takes a tenth of a second to parse): not
+for the way of a program that starts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from resolver.inputs import read_text
+from resolver.python.choices.phrases import (
+    EVERYBODYS,
+    Wanted,
+    phrase,
+    without_credentials,
+)
+from resolver.python.choices.settings import (
+    requirements_of,
+    settings,
+    settings_around,
+    table_in,
+    tables_in,
+    texts_in,
+    toml,
+)
+from resolver.python.project import Origin, inline_block
+from resolver.python.requirements import logical_lines, requirement_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from resolver.python.project import PythonProject
+
+_HARMLESS_OPTIONS = frozenset(
+    ("--pre", "--prefer-binary", "--require-hashes", "--only-binary", "--no-binary", "--no-index")
+)
+_FILE_OPTIONS = frozenset(("-r", "-c", "--requirement", "--constraint"))
+_INDEX_OPTIONS = frozenset(("-i", "--index-url", "--extra-index-url"))
+
+_HASHES = re.compile(r"(?:\s+--hash[=\s]\s*\w+:\w+)+\s*$")
+
+_ODD = re.compile(r"[^\S \t\r\n]|[\x00-\x08\x0e-\x1f\x7f-\x9f]|\r(?!\n)|(?m:#.*\\\r?$)")
+"""What ends or joins lines of a requirements file for some readers, and for others does not."""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_./-]+")
+
+_LOCK_KEYS = frozenset(
+    (
+        *("version", "revision", "requires-python", "resolution-markers", "supported-markers"),
+        *("required-markers", "conflicts", "options", "manifest", "package"),
+    )
+)
+"""Of a uv.lock. uv has other names for some, e.g. `distribution` for `package`."""
+
+_PACKAGE_KEYS = frozenset(
+    (
+        *("name", "version", "source", "resolution-markers", "dependencies", "sdist", "wheels"),
+        *("optional-dependencies", "dev-dependencies", "dependency-groups", "metadata"),
+    )
+)
+"""Of a package there."""
+
+
+def own_choices(
+    project: PythonProject, indexes: frozenset[str], named: Mapping[str, str] | None = None
+) -> frozenset[str]:
+    """What it wants to do by its own choosing, each as an infinitive; empty for most projects.
+
+    `indexes` are the prefixes of addresses that belong to the user's own indexes, `named` the
+    addresses of those that have a name, by `variable_part` of it. (None: not known; what depends on
+    it is listed.) Whatever is not understood here, and uv might understand (TOML of a later
+    version, several options on a line), is a choice by itself. `OSError` and `PkgviewError` where
+    an input cannot be read.
+    """
+    wanted = Wanted(indexes | EVERYBODYS, named)
+    for path in project.inputs:
+        text = read_text(path)
+        wanted.variables(text)
+        _input(project, path, text, wanted)
+    if project.origin is Origin.REQUIREMENTS:
+        for path in requirement_files(project.root / Origin.REQUIREMENTS).files:
+            _requirement_file(path, read_text(path), wanted)
+    settings_around(project.directory, wanted)
+    return frozenset(wanted.found) | python_choices(project)
+
+
+def python_choices(project: PythonProject) -> frozenset[str]:
+    """The phrase for a Python that it names by its path, if it does."""
+    asked = (project.settings.python, project.python_pin)
+    return frozenset(phrase(f"run the Python at {one}") for one in asked if one and "/" in one)
+
+
+def _parsed(project: PythonProject, path: Path, text: str, wanted: Wanted) -> dict[str, Any]:
+    if project.origin is Origin.SCRIPT:
+        text = inline_block(text, path) or ""
+    elif path.suffix not in {".toml", ".lock"}:
+        return {}
+    return toml(text, path, wanted)
+
+
+def _input(project: PythonProject, path: Path, text: str, wanted: Wanted) -> None:
+    """One of the files that decide its packages."""
+    document = _parsed(project, path, text, wanted)
+    match project.origin:
+        case Origin.PYLOCK if path.name == Origin.PYLOCK:
+            _pylock(document, project, wanted)
+        case Origin.UV if path.name == Origin.UV:
+            _uv_lock(document, wanted)
+        case Origin.PYPROJECT | Origin.UV | Origin.REQUIREMENTS if path.name == Origin.PYPROJECT:
+            requirements_of(document, wanted)
+        case Origin.SCRIPT:
+            wanted.requirements(texts_in(document.get("dependencies")))
+            settings(table_in(table_in(document, "tool"), "uv"), wanted, project.directory)
+        case _:
+            pass
+
+
+def _requirement_file(path: Path, text: str, wanted: Wanted) -> None:
+    if _ODD.search(text):
+        wanted.unread(path)
+    for _, line in logical_lines(text):
+        plain = _HASHES.sub("", line).strip()
+        if plain.startswith("-"):
+            _option_line(path, plain, wanted)
+            continue
+        wanted.requirements([plain])
+        if re.search(r"\s-", plain):
+            wanted.add(f"use the line {without_credentials(plain)}")
+
+
+def _option_line(path: Path, line: str, wanted: Wanted) -> None:
+    option, value = _option(line)
+    if re.search(r"\s", value):  # more than one option, for some readers
+        wanted.add(f"use the line {without_credentials(line)}")
+    if option in _INDEX_OPTIONS:
+        wanted.index(value)
+    elif option in _FILE_OPTIONS:
+        if "://" in value and not value.startswith("file://"):
+            wanted.add(f"read requirements from {without_credentials(value)}")
+        elif not _is_plain(path, value):
+            wanted.add(f"use the line {without_credentials(line)}")
+    elif option not in _HARMLESS_OPTIONS:
+        wanted.add(f"use the option {without_credentials(line)}")
+
+
+def _is_plain(path: Path, value: str) -> bool:
+    """Whether a file's name is read alike by everybody, and leads through no link."""
+    directory = os.path.realpath(path.parent)
+    named = os.path.join(directory, value)  # noqa: PTH118 - as it is written
+    return bool(_PLAIN_NAME.fullmatch(value)) and os.path.realpath(named) == os.path.normpath(named)
+
+
+def _option(line: str) -> tuple[str, str]:
+    """Both "--index-url=X" and "-i X" and "-iX"."""
+    option, _, value = re.sub(r"[=\s]+", " ", line, count=1).partition(" ")
+    if not option.startswith("--") and len(option) > 2:  # noqa: PLR2004 - a letter, and its value
+        option, value = option[:2], option[2:] + (f" {value}" if value else "")
+    return option, value.strip().strip("\"'")
+
+
+def _pylock(document: Mapping[str, Any], project: PythonProject, wanted: Wanted) -> None:
+    for package in tables_in(document.get("packages")):
+        name = str(package.get("name"))
+        for file in (*tables_in(package.get("wheels")), table_in(package, "sdist")):
+            _file(file, name, wanted)
+        for key in ("archive", "vcs", "directory"):
+            source = table_in(package, key)
+            if not source:
+                continue
+            path = source.get("path")
+            itself = key == "directory" and isinstance(path, str)
+            if itself and (project.directory / str(path)).resolve() == project.directory:
+                continue
+            wanted.place(name, str(source.get("url") or path))
+
+
+def _uv_lock(document: Mapping[str, Any], wanted: Wanted) -> None:
+    for key in sorted(document.keys() - _LOCK_KEYS):
+        wanted.add(f"have {key} in its uv.lock, which pkgview does not know")
+    for package in tables_in(document.get("package")):
+        name = str(package.get("name"))
+        for key in sorted(package.keys() - _PACKAGE_KEYS):
+            wanted.add(f"have {key} of {name} in its uv.lock, which pkgview does not know")
+        for kind, where in table_in(package, "source").items():
+            if kind == "registry":
+                wanted.index(str(where))
+            elif where != "." and kind != "subdirectory":
+                wanted.place(name, str(where))
+        for file in (*tables_in(package.get("wheels")), table_in(package, "sdist")):
+            _file(file, name, wanted)
+
+
+def _file(file: Mapping[str, Any], name: str, wanted: Wanted) -> None:
+    # A lock may give both, and the path is taken where there is such a file.
+    if "url" in file:
+        wanted.address(str(file["url"]))
+    if "path" in file:
+        wanted.place(name, str(file["path"]))

@@ -1,0 +1,138 @@
+"""What a project wants, as phrases that a person can judge.
+
+Each is equal to itself the next time: what was said yes to is kept as these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+EVERYBODYS = frozenset({"https://pypi.org/", "https://files.pythonhosted.org/"})
+"""Below which everybody's packages are: the index that pip and uv use unless told otherwise."""
+
+LONGEST = 160
+"""Characters of a phrase; what is longer is cut, and ends in a digest of the whole."""
+
+_PLAIN = re.compile(
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[A-Za-z0-9._,\s-]*\])?"
+    r"\s*\(?(?:\s*,?\s*(?:===?|~=|!=|<=?|>=?)\s*[A-Za-z0-9.*+!_-]+)*\s*\)?"
+)
+"""A requirement by name and version (PEP 508), without its marker."""
+
+_NAMED = re.compile(r' with what your environment has for "([^"]*)"$')
+"""How the phrase for an index ends that has a name."""
+
+_FILE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.\w+)$", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$\{([^}\s]*)\}")
+_OWN_VARIABLE = "PROJECT_ROOT"
+"""uv's name for the directory that it runs in."""
+
+
+def variable_choice(name: str) -> str:
+    """The phrase for a variable of the environment."""
+    return phrase(f"put the variable {name} of your environment into addresses")
+
+
+def index_choice(url: str, name: str = "") -> str:
+    """The phrase for an index; a name is what uv looks its password up by."""
+    said = f"use the index {without_credentials(url)}"
+    return phrase(f'{said} with what your environment has for "{name}"' if name else said)
+
+
+def variable_part(name: str) -> str:
+    """As uv writes an index's name in a variable's."""
+    return "".join(one if one.isalnum() else "_" for one in name.upper())
+
+
+def belongs(url: str, prefixes: Iterable[str]) -> bool:
+    """Whether an address lies below one of these, and says nothing besides."""
+    try:
+        parts = urlsplit(url)
+        odd = parts.username or parts.password or "%2e" in url.lower() or "\\" in url
+        if odd or ".." in parts.path.split("/") or not parts.hostname:
+            return False
+        plain = parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower()).geturl()
+    except ValueError:
+        return False
+    return any(plain.startswith(prefix) for prefix in prefixes)
+
+
+def index_names(choices: Iterable[str]) -> frozenset[str]:
+    """The names of indexes among these phrases."""
+    found = (_NAMED.search(choice) for choice in choices)
+    return frozenset(match[1] for match in found if match)
+
+
+class Wanted:
+    """The phrases so far."""
+
+    def __init__(self, prefixes: frozenset[str], named: Mapping[str, str] | None) -> None:
+        self.found: set[str] = set()
+        self.trees: set[Path] = set()
+        self._prefixes = prefixes
+        self._named = named
+
+    def add(self, text: str) -> None:
+        """One in words of its own."""
+        self.found.add(phrase(text))
+
+    def variables(self, text: str) -> None:
+        """Those of the environment that a file's text names."""
+        for name in _VARIABLE.findall(text):
+            if name != _OWN_VARIABLE:
+                self.found.add(variable_choice(name))
+
+    def requirements(self, texts: Iterable[str]) -> None:
+        """Requirements (PEP 508), of which those by name and version are nothing to ask about."""
+        for text in texts:
+            plain = _PLAIN.fullmatch(text.partition(";")[0].strip())
+            if plain is None or _FILE.search(plain["name"]):
+                self.add(f"take a package by the address or path {without_credentials(text)}")
+
+    def index(self, url: str, name: str = "") -> None:
+        """By its name it gets the password of the user's own index that is called so."""
+        place = url.rstrip("/")
+        known = self._named if self._named is None else self._named.get(variable_part(name), place)
+        borrowed = bool(name) and (known is None or known.rstrip("/") != place)
+        if borrowed or not belongs(f"{place}/", self._prefixes):
+            self.found.add(index_choice(url, name))
+
+    def address(self, url: str) -> None:
+        """Where a lock says that a file is. By host: a lock has hundreds."""
+        if not belongs(url, self._prefixes):
+            try:
+                parts = urlsplit(url)
+                host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+            except ValueError:
+                host = url
+            self.add(f"fetch packages from {host}")
+
+    def unread(self, path: Path) -> None:
+        """A file of which uv may understand more than is understood here."""
+        self.add(f"follow {path}, which pkgview cannot read")
+
+    def place(self, name: str, what: str) -> None:
+        """A package that is not from an index."""
+        self.add(f"take {name} from {without_credentials(what)}")
+
+
+def phrase(text: str) -> str:
+    """What can be shown, and is not longer than `LONGEST` by much."""
+    shown = text if text.isprintable() else ascii(text)
+    if len(shown) <= LONGEST:
+        return shown
+    return (
+        f"{shown[:LONGEST]}… ({hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]})"
+    )
+
+
+def without_credentials(text: str) -> str:
+    """An address, or a text with some, without users and passwords."""
+    return re.sub(r"://[^/\s@]+@", "://", text)

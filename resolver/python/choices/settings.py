@@ -1,0 +1,184 @@
+"""What a project chooses by settings of uv, and by the source trees to which they lead.
+
+Of settings those count that are not known to be harmless, in whichever file uv may look for them.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resolver.inputs import read_text
+from resolver.python.requirements import normalised
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from resolver.python.choices.phrases import Wanted
+
+_LISTS = (
+    "dev-dependencies",
+    "constraint-dependencies",
+    "override-dependencies",
+    "build-constraint-dependencies",
+)
+"""Keys of `[tool.uv]` that hold requirements."""
+
+_INDEX_KEYS = ("index-url", "extra-index-url")
+
+_PLACES = ("git", "url", "path", "workspace")
+"""Keys of a source (`[tool.uv.sources]`) that lead away from indexes."""
+
+_HARMLESS_KEYS = frozenset(
+    (
+        *(*_LISTS, "index", *_INDEX_KEYS, "sources", "pip", "exclude-dependencies"),
+        *("package", "managed", "workspace", "default-groups", "dependency-groups", "conflicts"),
+        *("environments", "required-environments", "required-version", "resolution", "prerelease"),
+        *("exclude-newer", "exclude-newer-package", "fork-strategy", "no-build", "no-binary"),
+        *("no-build-package", "no-binary-package", "link-mode", "compile-bytecode", "add-bounds"),
+        *("python-preference", "python-downloads", "offline", "preview", "preview-features"),
+        *("concurrent-downloads", "concurrent-builds", "concurrent-installs", "build-backend"),
+        *("universal", "strict", "upgrade", "generate-hashes", "python-version"),
+        *("annotation-style", "no-annotate", "no-header", "custom-compile-command"),
+        *("emit-index-url", "no-index", "publish-url", "check-url", "trusted-publishing"),
+        *("no-deps", "extra", "all-extras", "no-strip-extras", "no-strip-markers"),
+    )
+)
+"""Settings of uv that change neither where packages come from nor what is run. Those with a meaning
+that is looked at here are among them."""
+
+
+MOST_TREES = 200
+"""Local source trees, of one project, that are looked into."""
+
+
+def toml(text: str, path: Path, wanted: Wanted) -> dict[str, Any]:
+    """Of what is no TOML 1.0 uv, which reads 1.1, may take more than nothing."""
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        wanted.unread(path)
+        return {}
+
+
+def table_in(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A table within a table; {} for anything else."""
+    value = parent.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def tables_in(value: object) -> list[dict[str, Any]]:
+    """Those in a list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def texts_in(value: object) -> list[str]:
+    """The texts of a list; of a table (PEP 735's groups, extras), those of its lists."""
+    if isinstance(value, dict):
+        return [text for one in value.values() for text in texts_in(one)]
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def requirements_of(document: Mapping[str, Any], wanted: Wanted) -> None:
+    """Those that a pyproject.toml lists."""
+    project = table_in(document, "project")
+    for value in (
+        project.get("dependencies"),
+        project.get("optional-dependencies"),
+        document.get("dependency-groups"),
+    ):
+        wanted.requirements(texts_in(value))
+
+
+def settings_around(directory: Path, wanted: Wanted) -> None:
+    """Settings of uv that do not come from its user or root.
+
+    uv takes them from the nearest directory upwards that has some, and sources and indexes from
+    the workspace's. Which that is need not be found out: what lies above may be of the same clone.
+    """
+    for place in (directory, *directory.parents):
+        settings(_toml_at(place / "uv.toml", wanted), wanted, place)
+        document = _toml_at(place / "pyproject.toml", wanted)
+        settings(table_in(table_in(document, "tool"), "uv"), wanted, place)
+
+
+def _tree(directory: Path, wanted: Wanted) -> None:
+    """What a source tree asks for that is taken from a path: its requirements count like others."""
+    place = directory / "pyproject.toml"
+    if directory in wanted.trees or not os.path.lexists(place):
+        return
+    if len(wanted.trees) >= MOST_TREES:
+        wanted.unread(place)
+        return
+    wanted.trees.add(directory)
+    document = _toml_at(place, wanted)
+    if document:
+        wanted.variables(read_text(place))
+    requirements_of(document, wanted)
+    settings(table_in(table_in(document, "tool"), "uv"), wanted, directory)
+
+
+def _toml_at(path: Path, wanted: Wanted) -> dict[str, Any]:
+    if path.is_file():
+        return toml(read_text(path), path, wanted)
+    if os.path.lexists(path):
+        wanted.unread(path)  # a pipe, say, which uv would wait for
+    return {}
+
+
+def settings(table: Mapping[str, Any], wanted: Wanted, directory: Path) -> None:
+    """uv's, as they stand in a file of that directory."""
+    for key in sorted(table.keys() - _HARMLESS_KEYS):
+        wanted.add(f"set uv's {key}")
+    for key in _LISTS:
+        value = table.get(key, [])
+        wanted.requirements(texts_in(value))
+        if not isinstance(value, list) or len(texts_in(value)) != len(value):
+            wanted.add(f"set uv's {key}")
+    _indexes(table, wanted)
+    for name, value in table_in(table, "sources").items():
+        for source in tables_in(value) or [value]:
+            _source(normalised(name), source, wanted, directory)
+    for pattern in texts_in(table_in(table, "workspace").get("members")):
+        _members(directory, pattern, wanted)
+    if "pip" in table:
+        settings(table_in(table, "pip"), wanted, directory)
+
+
+def _indexes(table: Mapping[str, Any], wanted: Wanted) -> None:
+    indexes = table.get("index", [])
+    if not isinstance(indexes, list) or len(tables_in(indexes)) != len(indexes):
+        wanted.add("set uv's index")
+    for index in tables_in(indexes):
+        named = index.get("name")
+        wanted.index(str(index.get("url")), named if isinstance(named, str) else "")
+    for key in _INDEX_KEYS:
+        value = table.get(key)
+        for url in [value] if isinstance(value, str) else texts_in(value):
+            wanted.index(url)
+
+
+def _source(name: str, source: object, wanted: Wanted, directory: Path) -> None:
+    """Where one package comes from, by `[tool.uv.sources]`."""
+    found = source if isinstance(source, dict) else {}
+    where = next((found[key] for key in _PLACES if key in found), None)
+    if where is not None:
+        wanted.place(name, "the workspace" if where is True else str(where))
+    elif "index" not in found:
+        wanted.add(f"take {name} from a place that pkgview does not know")
+    if isinstance(path := found.get("path"), str) and "\0" not in path:
+        _tree(Path(os.path.normpath(directory / path)), wanted)
+
+
+def _members(directory: Path, pattern: str, wanted: Wanted) -> None:
+    """Those of a workspace, whose requirements are taken with them."""
+    if "**" in pattern or os.path.isabs(pattern) or "\0" in pattern:  # noqa: PTH117 - text
+        wanted.add(f"have the members {pattern} in its workspace")
+        return
+    for number, member in enumerate(directory.glob(pattern) if pattern else ()):
+        if number >= MOST_TREES:
+            wanted.unread(member)
+            return
+        _tree(Path(os.path.normpath(member)), wanted)
