@@ -7,8 +7,7 @@ somebody removes the file and the next command makes a new one, a mount that rem
 the old one meets, all but certainly, none of them again with another meaning.
 
 With a number goes the time at which it was given: that of all files of an archive, and of all
-directories of a view. Times only grow, whatever the clock does, and those of one distribution's
-archives by whole seconds: many programs look at no more of them.
+directories of a view (`unionfs.view.moments`).
 
 A row is small and stays, whatever is collected: files go on being named by an archive that is long
 gone. It says, too, what its archive shares with earlier ones of the distribution
@@ -33,8 +32,9 @@ from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from unionfs.archive.layer import EntryNo, LayerError
 from unionfs.view import schema
+from unionfs.view.moments import Moments
 from unionfs.view.nodeid import BEFORE, ArchiveNo, ProjectNo, ViewNo
-from unionfs.view.schema import SECOND, STEP
+from unionfs.view.schema import STEP
 from unionfs.view.sharing import NOTHING, Known, Shared, same_members
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class Registry:
         # The rollback journal, not the write-ahead log: that needs shared memory, which a
         # home directory on a network file system does not have.
         self._db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
+        self._moments = Moments(self._db)
         try:
             if schema.version(self._db, self.path) != schema.VERSION:
                 with self._transaction():
@@ -132,11 +133,7 @@ class Registry:
             if row is not None:
                 return ArchiveNo(row[0])
             shared = self._shared(archive, distribution, open_archive)
-            moment = max(
-                schema.now(),
-                self._latest("archives") + STEP,
-                self._latest("archives WHERE distribution = ?", distribution) + SECOND,
-            )
+            moment = self._moments.of(archive, distribution, open_archive)
             cursor = self._db.execute(
                 "INSERT INTO archives(name, time, distribution, entries, shared) "
                 "VALUES (?, ?, ?, ?, ?)",
@@ -224,7 +221,7 @@ class Registry:
         with self._asked(), self._transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO views(id, time) VALUES (?, ?)",
-                (view, max(schema.now(), self._latest("views") + STEP)),
+                (view, max(schema.now(), self._latest_view() + STEP)),
             )
             row = self._db.execute("SELECT number FROM views WHERE id = ?", (view,)).fetchone()
             return ViewNo(self._within(row[0], "views"))
@@ -274,7 +271,7 @@ class Registry:
 
         Numbers are not given again, so who still knows one of what is gone finds nothing under it.
         An archive that is gone stays as long as a remaining one has members which are known by it:
-        without it nobody would find them there. So does what was registered last: the next ones
+        without it nobody would find them there. So does what was registered last: later views
         get a later time.
         """
         with self._asked():
@@ -320,10 +317,10 @@ class Registry:
 
     # Below
 
-    def _latest(self, rows: str, *values: str) -> int:
+    def _latest_view(self) -> int:
         """The time of the one registered last; inside a transaction."""
-        query = f"SELECT time FROM {rows} ORDER BY number DESC LIMIT 1"  # noqa: S608 - our own words
-        found = self._db.execute(query, values).fetchone()
+        query = "SELECT time FROM views ORDER BY number DESC LIMIT 1"
+        found = self._db.execute(query).fetchone()
         return int(found[0]) if found else 0
 
     def _one(self, query: str, value: str) -> int | None:

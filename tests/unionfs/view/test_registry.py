@@ -312,31 +312,69 @@ def test_only_the_newest_are_compared(registry: Registry, store: Store) -> None:
 # Times
 
 
-def test_times_grow_whatever_the_clock_does(
+def times_of(registry: Registry) -> dict[str, int]:
+    return {name: moment for _, name, moment in registry.archives()}
+
+
+def test_times_of_versions_grow_whatever_the_clock_does(
     registry: Registry, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [1_700_000_000 * SECOND + 123_456_789]
     monkeypatch.setattr(time, "time_ns", lambda: clock[0])
-    versions = [packed(store, file("a", b"%d" % n)) for n in range(4)]
-    others = [packed(store, file("a", b"%d" % n), name=f"other{n}") for n in range(4)]
+    versions = [packed(store, file("lib/a", b"%d" % n)) for n in range(4)]
+    others = [packed(store, file(f"lib/{n}", b"%d" % n), name=f"other{n}") for n in range(4)]
     for archive in (*versions[:2], *others[:2]):
         registry.register_archive(archive, store.open)
     clock[0] -= 86_400 * SECOND
     for archive in (*versions[2:], *others[2:]):
         registry.register_archive(archive, store.open)
-    times = {name: moment for _, name, moment in registry.archives()}
+    times = times_of(registry)
     assert times[versions[0].name] == 1_700_000_000 * SECOND + 123_456_000
-    assert list(times.values()) == sorted(set(times.values()))
     of_one = [times[archive.name] // SECOND for archive in versions]
-    assert len(set(of_one)) == len(of_one)
+    assert of_one == sorted(set(of_one))
+    # What nothing came before is not from the future.
+    assert [times[other.name] // SECOND for other in others] == [
+        *([1_700_000_000] * 2), *([1_700_000_000 - 86_400] * 2),
+    ]  # fmt: skip
     # Nobody's clock tells less apart: a float of seconds, as Python's importers keep it.
     assert len({moment / SECOND for moment in times.values()}) == len(times)
     views = [registry.register_view(view(number)) for number in range(3)]
     moments = [moment for _, _, moment in registry.views()]
     assert moments == [clock[0] // STEP * STEP + n * STEP for n in range(len(views))]
-    clock[0] = -5
-    registry.register_archive(packed(store, file("a", b"late"), name="late"), store.open)
-    assert registry.archives()[-1][2] > max(times.values())
+
+
+def test_what_stands_at_one_path_never_has_the_same_second(
+    registry: Registry, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever distribution brings it, and from whichever directory of its archive."""
+    began = 1_700_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: began * SECOND + 5)
+    trees = {
+        "one": [file("purelib/both/a", b"1")],
+        "two": [file("purelib/both/a", b"2")],
+        "three": [file("platlib/both/a", b"3"), file("platlib/both/b", b"3")],
+        "link": [link("purelib/both", "elsewhere")],
+        "same": [file("platlib/both/a", b"1")],
+        "beside": [file("purelib/both/c", b"4")],
+    }
+    archives = {name: packed(store, *tree, name=name) for name, tree in trees.items()}
+    for archive in archives.values():
+        registry.register_archive(archive, store.open)
+    times = times_of(registry)
+    seconds = {name: times[archive.name] // SECOND - began for name, archive in archives.items()}
+    # None of them is from the future.
+    assert seconds == {"one": 0, "two": -1, "three": -2, "link": -3, "same": 0, "beside": 0}
+    # A later version is later, though every second up to now is taken.
+    later = packed(store, file("purelib/both/a", b"5"), name="three")
+    registry.register_archive(later, store.open)
+    assert times_of(registry)[later.name] // SECOND - began == 1
+    # Of what is gone nobody knows what stood where.
+    store.remove(archives["beside"].name)
+    fresh = Registry(registry.path)
+    another = packed(store, file("purelib/other", b""), name="another")
+    fresh.register_archive(another, store.open)
+    fresh.close()
+    assert times_of(registry)[another.name] // SECOND - began == -1
 
 
 def test_a_clock_that_was_never_set_is_of_1980(
@@ -398,6 +436,7 @@ def test_damage_is_named(registry: Registry, path: Path) -> None:
 
 
 def test_a_full_disk_leaves_it_as_it_was(registry: Registry, store: Store) -> None:
+    registry.register_archive(packed(store, file("a", b"first")), store.open)
     pages = registry._db.execute("PRAGMA page_count").fetchone()[0]
     registry._db.execute(f"PRAGMA max_page_count = {pages}")
 

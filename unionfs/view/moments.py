@@ -1,0 +1,154 @@
+"""Which time an archive gets: that of all its files which no earlier one has.
+
+Many programs look at whole seconds and sizes alone: rsync, make, bytecode that is kept elsewhere.
+So what may stand at one path of a view, with other bytes, never has the same second: not the
+versions of one distribution, nor two distributions that bring the same path, of which a project may
+prefer the one today and the other tomorrow. All others that are first seen within a second share
+it, as an installer's files do.
+
+Later versions have later times, or `make` and `cp -u` would pass over them. Where that leaves a
+choice, it is the latest second that is over or now: a file from the future is one that `make` warns
+of. It leaves none where two versions of a distribution are first seen within one second, and where
+the clock was set back since: then the next free second it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from unionfs.archive.layer import ROOT, Kind, LayerError
+from unionfs.view.nodeid import EARLIEST
+from unionfs.view.schema import SECOND, STEP, now
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator
+
+    from unionfs.archive.layer import EntryNo
+    from unionfs.archive.reader import Archive
+
+    OpenArchive = Callable[[str], Archive]
+
+BACK: Final = 60
+"""Seconds before now that are tried."""
+
+_MOST_KEPT: Final = 2 * BACK
+"""Seconds of which it is remembered what stands where."""
+
+
+class Moments:
+    """Times for new archives of one registry, inside a transaction of it."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._seconds: dict[int, _Second] = {}
+
+    def of(self, archive: Archive, distribution: str, open_archive: OpenArchive) -> int:
+        """The time of an archive: nanoseconds since the Epoch, in whole steps, nobody else's."""
+        # Earlier versions of the registry go on with it, so its format stays.
+        self._db.execute("CREATE INDEX IF NOT EXISTS archives_by_time ON archives(time)")
+        (latest,) = self._db.execute(
+            "SELECT coalesce(max(time), 0) FROM archives WHERE distribution = ?", (distribution,)
+        ).fetchone()
+        moment = max(now(), (latest // SECOND + 1) * SECOND)
+        first = max(latest // SECOND + 1, moment // SECOND - BACK, EARLIEST // SECOND)
+        candidates = self._candidates(moment, first)
+        while True:
+            candidate = next(candidates)
+            second = self._second(candidate // SECOND, open_archive)
+            if not second.takes(archive, open_archive):
+                continue
+            while candidate in second.times:
+                candidate += STEP
+            return candidate
+
+    def _candidates(self, moment: int, first: int) -> Iterator[int]:
+        yield moment
+        for second in range(moment // SECOND - 1, first - 1, -1):
+            yield second * SECOND
+        while True:
+            moment = (moment // SECOND + 1) * SECOND
+            yield moment
+
+    def _second(self, number: int, open_archive: OpenArchive) -> _Second:
+        """What is registered for a second by now."""
+        if number not in self._seconds and len(self._seconds) >= _MOST_KEPT:
+            self._seconds.clear()
+        second = self._seconds.setdefault(number, _Second())
+        rows = self._db.execute(
+            "SELECT number, name, time FROM archives WHERE time >= ? AND time < ? AND number > ? "
+            "ORDER BY number",
+            (number * SECOND, (number + 1) * SECOND, second.last),
+        ).fetchall()
+        for row, name, time in rows:
+            second.last = row
+            second.times.add(time)
+            if name not in second.names:
+                try:
+                    second.takes(open_archive(name), open_archive)
+                except LayerError:
+                    second.unknown = True
+        return second
+
+
+class _Place(NamedTuple):
+    """What stands at a path: a file or link by its digest, a directory by who has it.
+
+    `entry` is None for a directory of several, or one that has been looked into.
+    """
+
+    kind: Kind
+    digest: bytes
+    archive: str
+    entry: EntryNo | None
+
+
+class _Second:
+    """All that archives of one second have, as one tree; none of them clashes with another.
+
+    Which of an archive's top directories lies where in a view is the kind's affair, and several go
+    to one place: so those are all taken for one. A directory that only one archive has is not
+    looked into: nearly all are.
+    """
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.times: set[int] = set()
+        self.names: set[str] = set()
+        self.unknown = False  # what one of them has: it was collected, or is damaged
+        self._places: dict[bytes, _Place] = {}
+
+    def takes(self, archive: Archive, open_archive: OpenArchive) -> bool:
+        """Whether an archive has nothing else at a path than the others; then it is one of them."""
+        if self.unknown:
+            return False
+        added: dict[bytes, _Place] = {}
+        tops = [n for _, n, entry in archive.children(ROOT) if entry.kind is Kind.DIRECTORY]
+        pending = [(b"", number) for number in tops]
+        while pending:
+            above, directory = pending.pop()
+            for path, place in _children(archive, above, directory):
+                found = added.get(path) or self._places.get(path)
+                if found is None:
+                    added[path] = place
+                elif (found.kind, found.digest) != (place.kind, place.digest):
+                    return False
+                elif place.kind is Kind.DIRECTORY and place.entry is not None:
+                    if found.entry is not None:
+                        try:
+                            other = archive if path in added else open_archive(found.archive)
+                        except LayerError:
+                            return False
+                        added |= dict(_children(other, path, found.entry))
+                        added[path] = found._replace(entry=None)
+                    pending.append((path, place.entry))
+        self._places |= added
+        self.names.add(archive.name)
+        return True
+
+
+def _children(archive: Archive, above: bytes, directory: EntryNo) -> Iterator[tuple[bytes, _Place]]:
+    for name, number, entry in archive.children(directory):
+        is_directory = entry.kind is Kind.DIRECTORY
+        digest = b"" if is_directory else archive.digest(number)
+        yield b"%b/%b" % (above, name), _Place(entry.kind, digest, archive.name, number)
