@@ -86,12 +86,19 @@ def late(shop: Site, directory: Path, *command: str | Path, name: str = "alpha")
 class Late:
     """A program that runs, and reads later."""
 
-    def __init__(self, shop: Site, directory: Path, *command: str | Path) -> None:
+    def __init__(
+        self, shop: Site, directory: Path, *command: str | Path, path: Path | None = None
+    ) -> None:
         self.process = subprocess.Popen(
             command, cwd=directory, env=shop.environ, text=True, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert self.process.stdout
+        assert self.process.stdin
+        if path is not None:
+            (packages,) = path.glob(".venv/lib/python*/site-packages")
+            self.process.stdin.write(f"{packages}\n")
+            self.process.stdin.flush()
         self.said = self.process.stdout.readline()
 
     def goes_on(self) -> str:
@@ -235,7 +242,6 @@ print(alpha.version)
 
 IMPATIENT = """
 from resolver.places import Places
-from unionfs.store.arrival import ATTRIBUTE
 from unionfs.upkeep import collect
 collect.ON_ITS_WAY = 0.0
 print(*collect.collect(Places.from_environ(), collect.Limits()).views)
@@ -268,6 +274,41 @@ def test_a_program_that_says_next_to_nothing_keeps_its_view(
     assert collected(stocked) == []
     assert running[0].goes_on() == "1.0\n"
     assert collected(stocked) == [first]
+
+
+INSIDE = """
+import os, sys
+path = os.path.realpath(sys.stdin.readline().strip())
+os.chdir('/')
+os.closerange(3, 1024)
+print('ready', flush=True)
+input()
+sys.path.append(path)
+import alpha
+print(alpha.version)
+"""
+
+
+def test_a_program_that_has_python_inside_keeps_its_view(
+    stocked: Site, running: list[Late]
+) -> None:
+    """It is no interpreter by its name, and says nothing; or only its variables lead to a view."""
+    directory = project(stocked, "one", "alpha")
+    view = stocked.up(directory)["view"]
+    server = stocked.home / "server"
+    shutil.copy(os.path.realpath(sys.executable), server)
+    home = ["env", "-i", f"PYTHONHOME={sys.base_prefix}", f"LD_LIBRARY_PATH={sys.base_prefix}/lib"]
+    if "libpython" in stocked.run("ldd", server, cwd=stocked.home).stdout:
+        running.append(Late(stocked, stocked.home, *home, server, "-Sc", INSIDE, path=directory))
+    for variable in (f"VIRTUAL_ENV={directory}/.venv", f"PATH={directory}/.venv/bin:/usr/bin"):
+        shell = ("/bin/sh", "-c", "cd /; echo ready; read line; echo 1.0")
+        running.append(Late(stocked, stocked.home, "env", "-i", variable, *shell))
+    assert [program.said for program in running] == ["ready\n"] * len(running)
+    replaced(stocked, directory)
+    while running:
+        assert collected(stocked) == []
+        assert running.pop().goes_on() == "1.0\n"
+    assert collected(stocked) == [view]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a pid namespace of one's own needs root")

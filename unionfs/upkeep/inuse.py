@@ -4,8 +4,9 @@ Five witnesses. **Daemons** know who is bound to which view. **/proc** names vie
 container that one is bound into), open files, working directories, programs, what they have
 mapped, their arguments and environments. An **interpreter** that pinned itself holds its view by a
 descriptor (`unionfs.environment.pin`), so it names it, too. And there are interpreters that say
-nothing: without `site`, or with all descriptors closed. Of such a one is known when it was started
-and through which environment, so what was a project's view *then* may be what it uses.
+nothing: without `site`, or with all descriptors closed, or inside of another program. Of such a one
+is known when it was started and through which environment, so what was a project's view *then* may
+be what it uses.
 
 What /proc does not show, in other namespaces or for want of rights, **the kernel** knows: whoever
 works in a view, has a file of it open or mapped, or pinned itself, holds the view's directory
@@ -46,6 +47,7 @@ _MAPPED = re.compile(
 _SITE = re.compile(
     rb"(/[^\n]*)/lib(?:64)?/(?:python|pypy)[\d.]*t?/(?:site|dist)-packages/", re.MULTILINE
 )
+_OF_ENVIRONMENT = (b"VIRTUAL_ENV", b"PYTHONHOME")
 _VIEW = re.compile(r"/views/[0-9a-f]{32}( \(deleted\))?$")
 _OURS = re.compile(rb"\0-m\0unionfs\.")
 
@@ -226,19 +228,14 @@ def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterato
     # A kernel's thread has no arguments; and nobody else, not even root, may enter a user's mount.
     if not cmdline or _OURS.search(cmdline) or (foreign and not let_in):
         return
-    if not (exe or maps):
-        places = None
-    elif _is_interpreter(exe, maps) and not _is_pinned(base, files):
-        places = _environments(cwd, cmdline, environ, maps)
-    else:
+    if _is_pinned(base, files):
+        return
+    places = _environments(exe, cwd, cmdline, environ, maps) if exe or maps else None
+    if places == frozenset():
         return
     if places is not None or pid != 1:  # the system's own init, which nobody may look at, uses none
         began = stat.start_time / TICKS - shift()
         yield Program(pid=pid, started=_started(stat, cmdline), itself=began, places=places)
-
-
-def _is_interpreter(exe: str, maps: bytes) -> bool:
-    return bool(_INTERPRETER.fullmatch(exe.rpartition("/")[2]) or _MAPPED.search(maps))
 
 
 def _is_pinned(base: str, files: Mapping[str, str]) -> bool:
@@ -255,24 +252,48 @@ def _is_path(fdinfo: bytes) -> bool:
     return found is not None and bool(int(found[1], 8) & os.O_PATH)
 
 
-def _environments(cwd: str, cmdline: bytes, environ: bytes, maps: bytes) -> frozenset[str] | None:
+def _environments(
+    exe: str, cwd: str, cmdline: bytes, environ: bytes, maps: bytes
+) -> frozenset[str] | None:
     """The working directory, and what has a `bin` that the interpreter may have been found in.
 
     None where that may be any: a path that was relative to a directory which nobody knows any more,
-    or arguments and environment that the program has written over (setproctitle). But whoever has
-    mapped something of a site-packages was found in that environment.
+    or arguments and environment that the program has written over (setproctitle). Nor does it say
+    anything how a program was started that is no interpreter itself, but has one inside. But
+    whoever has mapped something of a site-packages was found in that environment.
+
+    Of what looks like no interpreter, only what its variables say: often nothing.
     """
     variables = dict(entry.partition(b"=")[::2] for entry in environ.split(b"\0"))
+    itself = bool(_INTERPRETER.fullmatch(exe.rpartition("/")[2]))
+    if not itself and not _MAPPED.search(maps):
+        return _left_in(cwd, variables)
     first = os.fsdecode(cmdline.partition(b"\0")[0])
     paths = os.fsdecode(variables.get(b"PATH", b"")).split(":")
     mapped = {os.fsdecode(match) for match in _SITE.findall(maps)}
     if not mapped and not (
-        _was_started_as(first, cwd) if "/" in first else _is_found(first, paths)
+        itself and (_was_started_as(first, cwd) if "/" in first else _is_found(first, paths))
     ):
         return None
-    tokens = {first, *paths}
-    tokens.update(os.fsdecode(variables.get(name, b"")) for name in (b"VIRTUAL_ENV", b"_"))
-    found = {cwd, *mapped}
+    named = (os.fsdecode(variables.get(name, b"")) for name in (*_OF_ENVIRONMENT, b"_"))
+    return frozenset({cwd, *mapped}) | _places({first, *paths, *named}, cwd)
+
+
+def _left_in(cwd: str, variables: Mapping[bytes, bytes]) -> frozenset[str]:
+    """The environments that are left in the variables of what looks like no interpreter.
+
+    It may have one inside that nobody sees. Of PATH, which everybody has, those that lead to a view
+    count.
+    """
+    named = {os.fsdecode(variables.get(name, b"")) for name in _OF_ENVIRONMENT}
+    paths = os.fsdecode(variables.get(b"PATH", b"")).split(":")
+    named.update(path for path in paths if _VIEW.search(_link(path.removesuffix("/bin"))))
+    return _places(named, cwd)
+
+
+def _places(tokens: Iterable[str], cwd: str) -> frozenset[str]:
+    """The environments in which paths are, or to which they lead."""
+    found = set()
     for token in tokens:
         directory, slash, last = token.rstrip("/").rpartition("/")
         if not slash:
