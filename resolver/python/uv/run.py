@@ -171,7 +171,11 @@ def refuse_undecodable(command: Sequence[str]) -> None:
 async def run_child(
     command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], stdin: bytes = b""
 ) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a child in its own session; nothing of it outlives us."""
+    """Exit code, stdout and stderr of a child in its own session; nothing of it outlives us.
+
+    Nobody but the user may write to what it makes: uv's cache, from which the next build runs code.
+    """
+    os.umask(mask := os.umask(0o077))
 
     async def end(process: trio.Process) -> None:
         # trio calls it, shielded, when the wait is cancelled.
@@ -191,6 +195,7 @@ async def run_child(
             capture_stderr=True,
             check=False,
             start_new_session=True,
+            umask=mask | 0o022,
             deliver_cancel=end,
         )
     except OSError as error:

@@ -5,8 +5,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from resolver.project import trust
 from resolver.python.choices.own import own_choices, python_choices
-from resolver.python.choices.phrases import LONGEST, belongs, index_choice, index_names
+from resolver.python.choices.phrases import (
+    LONGEST,
+    belongs,
+    index_choice,
+    index_names,
+    variable_choice,
+)
+from resolver.python.environment import for_project
 from resolver.python.project import find_project, project_of_script
 
 if TYPE_CHECKING:
@@ -189,6 +197,28 @@ def test_variables_of_the_environment(tmp_path: Path) -> None:
     for name in ("TOKEN", "other"):
         assert f"put the variable {name} of your environment into addresses" in found
     assert not any("PROJECT_ROOT of" in one for one in found)
+
+
+@pytest.mark.parametrize("option", ["-r ", "-c", "--requirement=", "--constraint "])
+def test_a_file_that_an_agreed_project_names_asks_again(tmp_path: Path, option: str) -> None:
+    """However deep it lies: what it wants is listed, and not given before its user said yes."""
+    files = {"requirements.txt": "-r .in/.one.txt\na @ https://x/${GIVEN}\n",
+             ".in/.one.txt": f"{option}../.two.txt\n", ".two.txt": "b\n"}  # fmt: skip
+    environ = {"GIVEN": "1", "TOKEN": "secret", "PATH": "/bin"}
+    agreed = chosen(tmp_path, files)
+    project = find_project(tmp_path / "clone")
+    assert project is not None
+    trust.agree(project, tmp_path / "state", frozenset(agreed))
+    assert "TOKEN" not in for_project(environ, frozenset(agreed))
+    wanted = frozenset(chosen(tmp_path, {".two.txt": "b @ https://y/${TOKEN}\n"}))
+    project = find_project(tmp_path / "clone")
+    assert project is not None
+    assert project.root / ".two.txt" in project.inputs
+    new = trust.not_agreed(project, tmp_path / "state", wanted)
+    assert variable_choice("TOKEN") in new
+    assert variable_choice("GIVEN") not in new
+    assert set(for_project(environ, wanted - new)) == {"GIVEN", "PATH"}
+    assert set(for_project(environ, wanted)) == {"GIVEN", "PATH", "TOKEN"}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -76,6 +77,19 @@ async def test_uv_runs_and_fails_as_told(home: Path) -> None:
     assert output.stdout.startswith("uv ")
     with pytest.raises(PkgviewError, match=r"cannot do it: .*nonsense"):
         await run_uv(["nonsense"], cwd=home, added={}, doing="cannot do it")
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o002, 0o644), (0o000, 0o644), (0o077, 0o600)])
+async def test_nobody_else_may_write_to_what_a_child_makes(
+    home: Path, mask: int, mode: int
+) -> None:
+    before = os.umask(mask)
+    try:
+        await run_child(["touch", "made"], cwd=home, environ={"PATH": os.environ["PATH"]})
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert (home / "made").stat().st_mode & 0o777 == mode
 
 
 async def test_missing_command_is_named(home: Path) -> None:
