@@ -34,7 +34,7 @@ class Rule(enum.IntEnum):
     EARLIER = 2
     ENVIRONMENT = 3
     SCRIPT = 4
-    CWD = 5
+    DIRECTORY = 5
     ANCESTOR = 6
     DEFAULT = 7
 
@@ -210,7 +210,7 @@ def findings(caller: Caller, state: BindingState, earlier: Earlier) -> Iterator[
     yield _earlier(caller, earlier)
     yield _environment(caller, state)
     yield _script(caller, state)
-    yield _cwd(caller, state)
+    yield _directory(caller, state)
     yield _ancestor(caller, state, earlier)
     view = state.default_view(caller.python)
     default = Binding(rule=Rule.DEFAULT, view=view, project=None, why="no project")
@@ -284,7 +284,7 @@ def _script(caller: Caller, state: BindingState) -> Finding:
     return _project(rule, caller, state, caller.script, "its main script")
 
 
-def _cwd(caller: Caller, state: BindingState) -> Finding:
+def _directory(caller: Caller, state: BindingState) -> Finding:
     """Rule 5: the project of the directory it is in.
 
     Where a program was started says little about whose code it wants. An interpreter with a script
@@ -293,10 +293,12 @@ def _cwd(caller: Caller, state: BindingState) -> Finding:
     started as the mount's own Python, by its path, and imports from its working directory anyway.
     """
     if caller.cwd is None:
-        return Finding(rule=Rule.CWD, said="its working directory cannot be seen, or is a view's")
+        return Finding(
+            rule=Rule.DIRECTORY, said="its working directory cannot be seen, or is a view's"
+        )
     if caller.runs_script:
-        return Finding(rule=Rule.CWD, said="it runs a script, whose place counts instead")
-    return _project(Rule.CWD, caller, state, caller.cwd, "its working directory")
+        return Finding(rule=Rule.DIRECTORY, said="it runs a script, whose place counts instead")
+    return _project(Rule.DIRECTORY, caller, state, caller.cwd, "its working directory")
 
 
 def _project(rule: Rule, caller: Caller, state: BindingState, path: str, why: str) -> Finding:
@@ -315,7 +317,7 @@ def _project(rule: Rule, caller: Caller, state: BindingState, path: str, why: st
     if found.refused:
         note = f"{found.root} was passed over: {found.refused}"
         return Finding(rule=rule, skipped=(note,), refused=found if found.told else None)
-    if rule is Rule.CWD and not found.agreed and not here:
+    if rule is Rule.DIRECTORY and not found.agreed and not here:
         note = f"{found.root} was passed over: its user has not said yes to it"
         return Finding(rule=rule, skipped=(note,), refused=found if caller.started_here else None)
     view = state.view_of(found.root, caller.python)

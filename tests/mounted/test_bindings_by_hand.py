@@ -767,24 +767,28 @@ def test_ps_and_explain_say_what_holds_and_since_when(street: Street) -> None:
     assert [python.look(), shell.look()] == [red, red]
     found = street.process(python.pid)
     assert found is not None
-    assert (found["rule"], found["project"], found["view"]) == ("cwd", str(street.red), red)
+    assert (found["rule"], found["project"], found["view"]) == ("directory", str(street.red), red)
     assert found["seconds"] > 1
     assert found["lasting"]
     table = street.pkgview("ps")
-    assert re.search(rf"^ *{python.pid} .*red +{red[:12]} +cwd ", table, re.MULTILINE)
+    assert re.search(rf"^ *{python.pid} .*red +{red[:12]} +directory ", table, re.MULTILINE)
     assert re.search(rf"^ *{shell.pid} +bind +no cgroup", table, re.MULTILINE)
     asked = street.asked("explain", python.pid)
     rules = {one["rule"]: one for one in asked["rules"]}
     assert list(rules) == [
-        "by_hand", "earlier", "environment", "script", "cwd", "ancestor", "default",
+        "by_hand", "earlier", "environment", "script", "directory", "ancestor", "default",
     ]  # fmt: skip
     assert [name for name, one in rules.items() if one["won"]] == ["earlier"]
-    assert [name for name, one in rules.items() if one["found"]] == ["earlier", "cwd", "default"]
-    assert rules["cwd"]["view"] == red
-    assert asked["last"]["rule"] == "cwd"
+    assert [name for name, one in rules.items() if one["found"]] == [
+        "earlier",
+        "directory",
+        "default",
+    ]
+    assert rules["directory"]["view"] == red
+    assert asked["last"]["rule"] == "directory"
     text = street.pkgview("explain", python.pid)
     assert f"-> 2 earlier {red[:12]} as before: its working directory" in re.sub(" +", " ", text)
-    assert f"It asked before: view {red[:12]} by rule 'cwd'" in text
+    assert f"It asked before: view {red[:12]} by rule 'directory'" in text
     # Asking changes nothing.
     fresh = street.python(street.blue)
     assert street.asked("explain", fresh.pid)["last"] is None

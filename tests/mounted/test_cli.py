@@ -572,17 +572,6 @@ def test_view_and_store(shop: Site, index: Index) -> None:
     assert shop.run(PKGVIEW, "view", cwd=shop.home, code=1).stdout == ""
 
 
-def test_every_reading_command_has_json(shop: Site, index: Index) -> None:
-    index.wheel("alpha")
-    directory = listing(shop)
-    up(shop, directory)
-    for command in ("up", "view", "why alpha", "store", "store verify", "status", "mount",
-                    "umount"):  # fmt: skip
-        said = shop.run(PKGVIEW, *command.split(), "--json", cwd=directory)
-        assert isinstance(json.loads(said.stdout), dict), command
-        assert said.stderr == "", command
-
-
 # Help and mistakes
 
 
@@ -601,7 +590,7 @@ def test_mistakes_are_named(shop: Site) -> None:
     said = shop.run(PKGVIEW, "upp", cwd=shop.home, code=2)
     assert "did you mean `pkgview up`" in said.stderr
     said = shop.run(PKGVIEW, "xyzzy", cwd=shop.home, code=2)
-    assert "no command 'xyzzy'" in said.stderr
+    assert said.stderr.startswith("pkgview: there is no command `pkgview xyzzy`\n")
     said = shop.run(PKGVIEW, "up", "--upgrad", cwd=shop.home, code=2)
     assert "--upgrade" in said.stderr
     said = shop.run(PKGVIEW, "why", cwd=shop.home, code=2)
@@ -609,8 +598,9 @@ def test_mistakes_are_named(shop: Site) -> None:
     assert "pkgview why -h" in said.stderr
     said = shop.run(PKGVIEW, "up", "a", "b", cwd=shop.home, code=2)
     assert said.stderr.startswith("pkgview: ")
-    said = shop.run(PKGVIEW, cwd=shop.home, code=None)
-    assert "Commands:" in said.stdout + said.stderr
+    said = shop.run(PKGVIEW, cwd=shop.home)
+    assert "Commands:" in said.stdout
+    assert said.stderr == ""
     said = shop.run(PKGVIEW, "--version", cwd=shop.home)
     assert re.fullmatch(r"pkgview \d+\.\d+\.\d+\n", said.stdout)
     assert sorted(os.listdir(shop.home)) == ["tmp"], "none of these writes anything"

@@ -290,7 +290,7 @@ def test_two_pythons_at_once_both_stay_known(shop: Site, index: Index) -> None:
         process.communicate()
     for python in pythons:
         said = shop.run(PKGVIEW, "view", "--python", python, "--json", cwd=directory)
-        assert json.loads(said.stdout)["python"]["version"] == python
+        assert json.loads(said.stdout)["target"]["version"] == python
 
 
 def is_there(site: Site, directory: Path, python: str) -> bool:

@@ -114,7 +114,7 @@ def model(  # noqa: C901, PLR0911 - the rules of the design, one after the other
     if (number := project(caller.script)) is not None:
         return Rule.SCRIPT, world.views[number], PATHS[number]
     if (number := project(caller.cwd)) is not None:
-        return Rule.CWD, world.views[number], PATHS[number]
+        return Rule.DIRECTORY, world.views[number], PATHS[number]
     for pid, start in caller.ancestors:
         above = entry(pid, start)
         if above and above.uid == caller.uid and above.binding.rule is not Rule.DEFAULT:
@@ -150,7 +150,7 @@ def test_the_table_is_a_dictionary_that_may_forget(
     for pid, lives in steps:
         (living.add if lives else living.discard)(pid)
         identity = Identity(tgid=Pid(pid), start_time=StartTime(pid), image=IMAGES[1])
-        binding = Binding(rule=Rule.CWD, view=VIEWS[0], project=None, why="w")
+        binding = Binding(rule=Rule.DIRECTORY, view=VIEWS[0], project=None, why="w")
         bound = Bound(identity=identity, binding=binding, lasting=True)
         table.put(bound)
         last[pid] = bound

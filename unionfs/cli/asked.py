@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 DIRECTORY = click.argument(
     "directory", required=False, default=".", type=click.Path(path_type=Path)
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 PYTHON = click.option(
     "--python", metavar="PYTHON", help="A version (3.12), a command's name or a path."
 )
@@ -55,6 +54,24 @@ FROZEN = click.option(
     "--frozen", is_flag=True, help="Never resolve anew; fail where the lock is outdated."
 )
 TRUST = click.option("--trust", is_flag=True, help="Use a project that others own or may write to.")
+
+
+def process_number(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+    """A callback: the number of a process that is named by it."""
+    if text is None:
+        return None
+    if not text.isdecimal() or not int(text):
+        raise click.BadParameter(f"{text!r} is no process's number, such as 4711; `ps` shows them")
+    return int(text)
+
+
+def json_of(shape: str) -> Decorator:
+    """`--json`, and what it prints: a test compares the two.
+
+    `{a, b: {c}, d: [e]}` names the keys of objects, `[x]` is a list of any length, `…` stands for
+    more keys; `; with --option: …` begins another answer, `; name: …` says more of a key.
+    """
+    return click.option("--json", "as_json", is_flag=True, help=f"Print it as JSON: {shape}")
 
 
 def with_for(what: str) -> Decorator:

@@ -61,6 +61,11 @@ def answer(text: str) -> None:
     _answer(printable(text) + "\n")
 
 
+def text(pages: str) -> None:
+    """Lines of the answer, on stdout."""
+    _answer(printable(pages, keep="\n") + "\n")
+
+
 def as_json(value: object) -> None:
     """The answer as one JSON document, on stdout."""
     import json  # noqa: PLC0415 - only where it was asked for
@@ -68,15 +73,25 @@ def as_json(value: object) -> None:
     _answer(json.dumps(value, indent=2) + "\n")
 
 
-def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] = (), right: str = "") -> None:
+def table(
+    rows: Iterable[Sequence[str]],
+    *,
+    header: Sequence[str] = (),
+    right: str = "",
+    empty: str = "There is nothing to show.",
+) -> None:
     """Columns aligned on stdout; `right` holds "r" at the place of each right-aligned column.
 
-    Plain text on purpose: it reads the same in a terminal, a pipe and a bug report.
+    Plain text on purpose: it reads the same in a terminal, a pipe and a bug report. The sentence
+    `empty` stands in the place of a header with nothing below.
     """
-    cells = [[printable(cell) for cell in row] for row in ([header] if header else [])]
-    cells += [[printable(cell) for cell in row] for row in rows]
+    cells = [[printable(cell) for cell in row] for row in rows]
     if not cells:
+        if header:
+            answer(empty)
         return
+    if header:
+        cells.insert(0, [printable(cell) for cell in header])
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
     for row in cells:
         padded = (
@@ -84,6 +99,11 @@ def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] = (), right: s
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         _answer("  ".join(padded).rstrip() + "\n")
+
+
+def count(number: int, thing: str, things: str = "") -> str:
+    """`1 archive`, `1,200 archives`; `things` where that is not just an s more."""
+    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"
 
 
 def size(count: float) -> str:

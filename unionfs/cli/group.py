@@ -18,7 +18,7 @@ from resolver.where import where
 from unionfs.cli import console
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -43,8 +43,27 @@ COMMANDS = {
     "umount": ("mount:umount", "Unmount and end the daemon."),
     "upgrade": ("upgrade:upgrade", "Have a new version go on with the mount."),
     "status": ("status:status", "Show the mount and what its daemon did."),
+    "help": ("help:help_", "Show how a command is used, or a page of the docs."),
 }
 """Name -> "module:attribute" in `unionfs.cli.commands`, and its line in `pkgview -h`."""
+
+HABITS = {
+    **dict.fromkeys(("sync", "install", "venv", "virtualenv", "create", "init"), "up"),
+    **dict.fromkeys(("activate", "enter"), "shell"),
+    **dict.fromkeys(("list", "show", "info"), "view"),
+    **dict.fromkeys(("prune", "clean"), "gc"),
+    **dict.fromkeys(("unmount", "stop"), "umount"),
+    "deactivate": "down",
+    "exec": "run",
+    "freeze": "lock",
+    "which": "why",
+    "allow": "trust",
+    "cache": "store",
+    "start": "mount",
+    "doctor": "status",
+    "version": "--version",
+}
+"""What other programs call it -> what it is here; for who types it, unless it is a command."""
 
 _ROOM = "Make room there and run the command again."
 _WRITABLE = (
@@ -71,7 +90,37 @@ SURROUNDINGS = {
 and the remedy. Any other error of the system is a bug of ours and keeps its traceback."""
 
 
-class Commands(click.Group):
+class Group(click.Group):
+    """A group that says in the words of all other errors that it has no such command."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name, or say which was perhaps meant."""
+        name = args[0]
+        known = self.list_commands(ctx)
+        if name not in known and not name.startswith("-"):
+            raise click.UsageError(
+                f"there is no command `{ctx.command_path} {name}`"
+                + meant(name, {one: f"{ctx.command_path} {one}" for one in known} | self.habits()),
+                ctx,
+            )
+        return super().resolve_command(ctx, args)
+
+    def habits(self) -> dict[str, str]:
+        """What others call its commands -> the whole command."""
+        return {}
+
+
+def meant(name: str, known: Mapping[str, str]) -> str:
+    """`; did you mean …?` for a name like one of `known`, which gives what to type; or nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a wrong name
+
+    near = get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"; did you mean `{known[near[0]]}`?" if near else ""
+
+
+class Commands(Group):
     """A group whose commands are imported when they run, and whose errors are sentences."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -92,21 +141,10 @@ class Commands(click.Group):
             raise TypeError(f"{COMMANDS[cmd_name][0]} is no command")
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the arguments name, or say which was perhaps meant."""
-        name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
-            from difflib import get_close_matches  # noqa: PLC0415 - only for a wrong name
-
-            near = get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-            raise click.UsageError(
-                f"there is no command {name!r}"
-                + (f"; did you mean `pkgview {near[0]}`?" if near else ""),
-                ctx,
-            )
-        return super().resolve_command(ctx, args)
+    def habits(self) -> dict[str, str]:
+        """Of those that there are: a command that is added needs no entry, and hides one."""
+        there = (*COMMANDS, "--version")
+        return {name: f"pkgview {here}" for name, here in HABITS.items() if here in there}
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """From the table, so that help imports nothing."""
@@ -127,12 +165,15 @@ class Commands(click.Group):
         except PkgviewError as error:
             console.report(error)
             sys.exit(error.status)
+        except click.exceptions.NoArgsIsHelpError as error:
+            console.text(error.format_message())  # a group's name alone asks what it can do
+            sys.exit(0)
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx else "pkgview"
-            console.explain(error.format_message(), f"`{where} -h` shows how it is used.")
+            console.explain(_sentence(error), f"`{where} -h` shows how it is used.")
             sys.exit(error.exit_code)
         except click.ClickException as error:
-            console.explain(error.format_message())
+            console.explain(_sentence(error))
             sys.exit(error.exit_code)
         except click.Abort:
             sys.exit(console.INTERRUPTED)
@@ -152,6 +193,12 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             ctx.exit(console.INTERRUPTED)
+
+
+def _sentence(error: click.ClickException) -> str:
+    """What click says, written as our own sentences are."""
+    said = error.format_message().rstrip(".")
+    return said[:1].lower() + said[1:]
 
 
 def _close_to_others() -> None:
@@ -181,9 +228,11 @@ Examples:
   cd project && pkgview up && . .venv/bin/activate
   pkgview run --with rich -- python -m rich
   pkgview why numpy
+  pkgview help up                        how a command is used; `pkgview help` names all pages
 """,
 )
 @click.option(
+    "-V",
     "--version",
     is_flag=True,
     expose_value=False,

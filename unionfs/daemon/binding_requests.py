@@ -332,7 +332,7 @@ def _explained(found: Explanation, now: float) -> dict[str, Any]:
         "exe": caller.exe,
         "uid": caller.uid,
         "python": caller.python if caller.is_interpreter else None,
-        "cwd": caller.cwd,
+        "directory": caller.cwd,
         "script": caller.script,
         "cgroups": {one.controllers or "unified": one.path for one in caller.cgroups},
         "ancestors": [ancestor.pid for ancestor in caller.ancestors],

@@ -251,6 +251,12 @@ def log_path(places: Places) -> Path:
     return places.state / "daemon.log"
 
 
+def log_named(places: Places) -> str:
+    """Where to read what the daemon says; one in the foreground has no file."""
+    path = log_path(places)
+    return str(path) if path.exists() else "standard error of `pkgview mount --foreground`"
+
+
 def _start(places: Places, claimed: Claim, command: Sequence[str]) -> int:
     """Start the daemon in a session of its own and wait until it has mounted: its pid."""
     log = open_log(log_path(places))

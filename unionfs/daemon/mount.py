@@ -16,12 +16,12 @@ from unionfs.archive.layer import LayerError
 from unionfs.daemon.binding_requests import Operations
 from unionfs.daemon.compile_jobs import CompileJobs
 from unionfs.daemon.service import (
-    MOST_WORKERS,
     SUPERVISED,
     TRANSPORT_VARIABLE,
     TRANSPORTS,
     WORKERS_VARIABLE,
     Service,
+    workers_named,
 )
 from unionfs.daemon.use_requests import UseRequests
 from unionfs.kernel import devfuse, libfuse
@@ -68,12 +68,7 @@ def chosen_transport(before: str = "") -> str:
 def chosen_workers(transport: str, before: int = 1) -> int:
     """How many processes the environment wants, or the mount had before, or one."""
     text = os.environ.get(WORKERS_VARIABLE) or str(before if transport == SUPERVISED else 1)
-    number = int(text) if text.isascii() and text.isdecimal() else 0
-    if not 1 <= number <= MOST_WORKERS:
-        raise PkgviewError(
-            f"{text!r} is no number of workers",
-            remedy=f"Name one from 1 to {MOST_WORKERS}, with --workers or {WORKERS_VARIABLE}.",
-        )
+    number = workers_named(text)
     if number > 1 and transport != SUPERVISED:
         raise PkgviewError(
             f"a mount with the transport {transport} is served by one process, not by {number}",

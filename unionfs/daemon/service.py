@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from resolver.errors import PkgviewError
+
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -33,6 +35,17 @@ WORKERS_VARIABLE = "PKGVIEW_WORKERS"
 
 MOST_WORKERS = 64
 """Processes of one mount; each has its own memory for what it has decompressed."""
+
+
+def workers_named(text: str) -> int:
+    """A number of workers as a person writes it; `PkgviewError` for what is none."""
+    number = int(text) if text.isascii() and text.isdecimal() else 0
+    if not 1 <= number <= MOST_WORKERS:
+        raise PkgviewError(
+            f"{text!r} is no number of workers",
+            remedy=f"Name one from 1 to {MOST_WORKERS}, with --workers or {WORKERS_VARIABLE}.",
+        )
+    return number
 
 
 class Serve(Protocol):

@@ -367,7 +367,7 @@ class _Display:
         if stage == "resolving":
             return f"resolving {name}" if self.columns else "resolving"
         if stage != "fetching":
-            return f"{stage} {name}"
+            return f"{stage} {name}".rstrip()
         files, of_files = self.snapshot["files"]
         size, of_size = self.snapshot["size"]
         text = f"fetching {files} of {of_files} files"

@@ -54,8 +54,9 @@ LONGEST = 8000
 class Snapshot(TypedDict):
     """How far it is: all there is to say, so that who comes late needs no other line.
 
-    `stage` is "queued", "resolving", "fetching" or "packing", `name` what it is about right now;
-    `files` and `size` (bytes) are (done, all), with None for what is not known.
+    `stage` is "queued" (others are made first), "starting", "resolving", "fetching" or "packing",
+    `name` what it is about right now; `files` and `size` (bytes) are (done, all), with None for
+    what is not known.
     """
 
     stage: str
@@ -146,8 +147,8 @@ def check_choices(project: PythonProject, state: Path) -> None:
         named = "".join(f"\n  {one}" for one in new[:MOST_NAMED])
         more = f"\n  and {len(new) - MOST_NAMED} more" if len(new) > MOST_NAMED else ""
         raise PkgviewError(
-            f"{project.root} wants what you have not said yes to, to{named}{more}",
-            remedy=f"If it may: `pkgview trust {shlex.quote(str(project.root))}`.",
+            f"you have not allowed {project.root} to{named}{more}",
+            remedy=f"To allow it: `pkgview trust {shlex.quote(str(project.root))}`.",
         )
 
 

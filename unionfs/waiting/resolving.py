@@ -128,12 +128,15 @@ class Prepared:
         return self.root, self.interpreter.python.version
 
 
+def _at(stage: str) -> Snapshot:
+    """How far it is before its job says anything."""
+    return Snapshot(stage=stage, name="", files=(0, None), size=(0, None))
+
+
 @dataclass(eq=False, slots=True, kw_only=True)
 class _Resolution:
     prepared: Prepared
-    snapshot: Snapshot = field(
-        default_factory=lambda: Snapshot(stage="queued", name="", files=(0, None), size=(0, None))
-    )
+    snapshot: Snapshot = field(default_factory=lambda: _at("starting"))
     outcome: Outcome | None = None
     changed: trio.Event = field(default_factory=trio.Event)
 
@@ -285,7 +288,11 @@ class Resolving:
         """A system task: see that there is an outcome, whatever happens."""
         prepared = resolution.prepared
         try:
+            if not self._slots.available_tokens:
+                resolution.snapshot = _at("queued")
+                resolution.say()
             async with self._slots:
+                resolution.snapshot = _at("starting")
                 answer = await self._answer_of(resolution)
         except Exception:
             logger.exception("the resolution of %s failed", prepared.root)

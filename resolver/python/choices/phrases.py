@@ -105,14 +105,15 @@ class Wanted:
             self.found.add(index_choice(url, name))
 
     def address(self, url: str) -> None:
-        """Where a lock says that a file is. By host: a lock has hundreds."""
+        """Where a lock says that a file is. By host, or directory: a lock has hundreds."""
         if not belongs(url, self._prefixes):
             try:
                 parts = urlsplit(url)
-                host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+                host = parts.netloc.rpartition("@")[2]
+                place = f"{parts.scheme}://{host or parts.path.rpartition('/')[0]}"
             except ValueError:
-                host = url
-            self.add(f"fetch packages from {host}")
+                place = url
+            self.add(f"fetch packages from {place}")
 
     def unread(self, path: Path) -> None:
         """A file of which uv may understand more than is understood here."""

@@ -116,6 +116,14 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         "Loosen one of the requirements named above.",
     ),
     (
+        r"[Gg]roup.{0,80}: .{0,200}\bcause: No `pyproject.toml` found",
+        "Leave the group out, or define it in a pyproject.toml there.",
+    ),
+    (
+        r"(^|[\s:])-:\d+:\d+",
+        "Write the requirement that was given with --with as in --with 'rich>=14'.",
+    ),
+    (
         r"Couldn't parse|Failed to parse|TOML parse error|Unexpected|expected",
         "Mend the file at the place named above.",
     ),

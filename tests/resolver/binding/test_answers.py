@@ -102,13 +102,13 @@ def test_the_rules_hold_for_it() -> None:
     assert (binding.rule, binding.view) == (Rule.DEFAULT, DEFAULT)
     assert binding.refused is not None
     shell = replace(SEEN, script=None, is_interpreter=False, runs_script=False)
-    for agreed, rule in ((True, Rule.CWD), (False, Rule.DEFAULT)):
+    for agreed, rule in ((True, Rule.DIRECTORY), (False, Rule.DEFAULT)):
         told = {"/home/u/p": PathAnswer(root="/home/u/p", view=VIEW, agreed=agreed)}
         assert decided(replace(ANSWER, seen=shell, scripts={}, directories=told)).rule is rule
     unreadable = replace(
         ANSWER, seen=shell, scripts={}, directories={"/home/u/p": PathAnswer(unreadable=True)}
     )
-    assert (decided(unreadable).rule, decided(unreadable).view) == (Rule.CWD, None)
+    assert (decided(unreadable).rule, decided(unreadable).view) == (Rule.DIRECTORY, None)
 
 
 def test_who_it_is_is_not_the_deputys_to_say() -> None:

@@ -92,7 +92,7 @@ async def test_a_running_program_is_looked_at_again_once(python: int, tmp_path: 
         got = await binder.binding_for(Tid(python))
         return got.rule, got.view
 
-    assert [await seen() for _ in range(2)] == [(Rule.CWD, A), (Rule.EARLIER, A)]
+    assert [await seen() for _ in range(2)] == [(Rule.DIRECTORY, A), (Rule.EARLIER, A)]
     assert state.asked == 1
     state.hand = by_hand(B)
     assert await seen() == (Rule.EARLIER, A)  # nobody has told
@@ -104,7 +104,7 @@ async def test_a_running_program_is_looked_at_again_once(python: int, tmp_path: 
     binder.rebind(keep=60)
     assert (await seen())[1] == B
     binder.bindings.forget(1)
-    assert await seen() == (Rule.CWD, A)
+    assert await seen() == (Rule.DIRECTORY, A)
 
 
 async def test_processes_that_may_enter_a_cgroup_are_looked_at_now_and_then(
@@ -118,7 +118,7 @@ async def test_processes_that_may_enter_a_cgroup_are_looked_at_now_and_then(
     assert state.asked == 3
     (bound,) = binder.bindings
     # It still says which rule was the first to hold, and since when.
-    assert (bound.binding.rule, bound.given < bound.since) == (Rule.CWD, True)
+    assert (bound.binding.rule, bound.given < bound.since) == (Rule.DIRECTORY, True)
     assert [one.identity.tgid for one in binder.living()] == [python]
 
 
@@ -154,7 +154,7 @@ async def test_explaining_changes_nothing(python: int, tmp_path: Path) -> None:
     found = await binder.explain(Pid(python))
     assert [one.rule for one in found.findings] == list(Rule)
     won = [one.binding for one in found.findings if one.binding is not None]
-    assert [(one.rule, one.view) for one in won] == [(Rule.CWD, A), (Rule.DEFAULT, DEFAULT)]
+    assert [(one.rule, one.view) for one in won] == [(Rule.DIRECTORY, A), (Rule.DEFAULT, DEFAULT)]
     assert all(one.binding or one.said or one.skipped for one in found.findings)
     assert found.last is None
     assert not list(binder.bindings)

@@ -99,7 +99,7 @@ def table(*bound: Bound) -> Bindings:
     return bindings
 
 
-def bound_to(caller: Caller, view: ViewId, rule: Rule = Rule.CWD, **fields: Any) -> Bound:  # noqa: ANN401
+def bound_to(caller: Caller, view: ViewId, rule: Rule = Rule.DIRECTORY, **fields: Any) -> Bound:  # noqa: ANN401
     binding = Binding(rule=rule, view=view, project="/a", why="w")
     return replace(Bound.of(caller, binding, cwd=caller.cwd, since=0.0), **fields)
 
@@ -131,7 +131,7 @@ def test_each_rule_yields_to_the_one_before() -> None:
     assert rule(caller, before[1]) == (Rule.SCRIPT, B)
     assert rule(replace(caller, runs_from=C), before[1]) == (Rule.SCRIPT, C)
     caller = replace(caller, script=None)
-    assert rule(caller, before[1]) == (Rule.CWD, A)
+    assert rule(caller, before[1]) == (Rule.DIRECTORY, A)
     caller = replace(caller, cwd="/")
     assert rule(caller, before[1]) == (Rule.ANCESTOR, C)
     assert rule(caller) == (Rule.DEFAULT, DEFAULT)
@@ -158,11 +158,11 @@ def test_what_a_directory_decides() -> None:
     )
     for caller, before, after, told in cases:
         found = decide(caller, state, table())
-        assert (found.rule is Rule.CWD) is before, caller
+        assert (found.rule is Rule.DIRECTORY) is before, caller
         assert (found.refused is not None) is told
         assert "has not said yes" in found.why or before or caller.runs_script
         known = replace(caller, cwd="/b")
-        assert (decide(known, state, table()).rule is Rule.CWD) is after, caller
+        assert (decide(known, state, table()).rule is Rule.DIRECTORY) is after, caller
     # Who runs its script, or names it, means it.
     for caller in (python(script="/a/s.py", runs_script=True), python(project="/a")):
         assert decide(caller, state, table()).view == A
@@ -210,7 +210,7 @@ def test_a_project_without_a_view_is_said_and_not_kept() -> None:
     caller = python(cwd="/none/sub")
     state = ViewIndex(projects=dict(STATE))
     got = decide(caller, state, table())
-    assert (got.rule, got.view, got.project) == (Rule.CWD, None, "/none")
+    assert (got.rule, got.view, got.project) == (Rule.DIRECTORY, None, "/none")
     assert not Bound.of(caller, got, cwd="/none/sub", since=0.0).lasting
 
 
@@ -414,7 +414,7 @@ async def test_execve_is_another_program(state: ViewIndex, tmp_path: Path) -> No
         process.stdin.flush()
         assert process.stdout.readline() == "up\n"
         got = await binder.binding_for(Tid(process.pid))
-    assert (got.rule, got.view) == (Rule.CWD, B)
+    assert (got.rule, got.view) == (Rule.DIRECTORY, B)
 
 
 def interpreters_below(pid: int) -> list[int]:

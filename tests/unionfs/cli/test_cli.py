@@ -8,19 +8,26 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 import pytest
 
 from resolver.errors import PkgviewError
+from tests.docs.pages import commands
 from unionfs import cli
 from unionfs.cli import console, group
 from unionfs.cli.commands.run import environment, replace_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from resolver.places import Places
+
+VIEW = "0123456789abcdef" * 2
+NO_NUMBER = "is no process's number, such as 4711; `ps` shows them"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def test_the_table_names_commands_and_help_imports_none_of_them() -> None:
@@ -43,6 +50,119 @@ def test_the_table_names_commands_and_help_imports_none_of_them() -> None:
         assert command.epilog is not None
         assert f"pkgview {name}" in command.epilog
         assert command.help
+
+
+def typed(capsys: pytest.CaptureFixture[str], line: str) -> tuple[object, str, str]:
+    """What comes of a command line: status, standard output and standard error."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(line.split())
+    return caught.value.code or 0, *capsys.readouterr()
+
+
+def test_help_by_every_name_that_people_try(
+    isolated_places: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, overview, complaint = typed(capsys, "")
+    assert (status, complaint) == (0, "")
+    assert typed(capsys, "-h") == (0, overview, "")
+    status, longer, _ = typed(capsys, "help")
+    assert status == 0
+    assert longer.startswith(overview.rstrip())
+    assert "zero-activation" in longer
+    for words in ("up", "store", "store verify"):
+        assert typed(capsys, f"help {words}") == typed(capsys, f"{words} -h")
+    for name in ("bindings", "store.md"):
+        page = DOCS / f"{name.removesuffix('.md')}.md"
+        assert typed(capsys, f"help {name}") == (0, page.read_text("utf-8"), "")
+    assert typed(capsys, "-V") == typed(capsys, "--version")
+    assert not isolated_places.state.exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("hlep", "there is no command `pkgview hlep`; did you mean `pkgview help`?"),
+        ("stauts", "there is no command `pkgview stauts`; did you mean `pkgview status`?"),
+        ("sync", "there is no command `pkgview sync`; did you mean `pkgview up`?"),
+        ("version", "there is no command `pkgview version`; did you mean `pkgview --version`?"),
+        ("xyzzy", "there is no command `pkgview xyzzy`"),
+        ("store nope", "there is no command `pkgview store nope`"),
+        ("store verfy",
+         "there is no command `pkgview store verfy`; did you mean `pkgview store verify`?"),
+        ("help nope", "there is no command and no page 'nope'"),
+        ("help up nope", "there is no command and no page 'up nope'"),
+        ("help bindins",
+         "there is no command and no page 'bindins'; did you mean `pkgview help bindings`?"),
+        ("explain abc", f"invalid value for '[PID]': 'abc' {NO_NUMBER}"),
+        ("explain 0", f"invalid value for '[PID]': '0' {NO_NUMBER}"),
+        ("bind --pid init", f"invalid value for '--pid': 'init' {NO_NUMBER}"),
+        ("up --wiht", "no such option '--wiht'"),
+        ("up a b", "got unexpected extra argument (b)"),
+        ("trust --list --revoke", "name one of --list and --revoke"),
+        ("store pin --list .", "--list goes with nothing else"),
+        ("mount --workers 0", "'0' is no number of workers"),
+        ("shell nowhere/at/all", "there is no nowhere/at/all"),
+        ("store add nowhere/at/all", "there is no directory "),
+        ("store import nowhere", "nowhere: it cannot be read: No such file or directory"),
+        (f"store unpin {VIEW}", f"view {VIEW} is not pinned"),
+    ],
+)  # fmt: skip
+def test_what_is_typed_wrong_is_named_with_a_way_on(
+    isolated_places: Places, capsys: pytest.CaptureFixture[str], line: str, complaint: str
+) -> None:
+    assert isolated_places
+    status, answer, said = typed(capsys, line)
+    first, *remedy = said.splitlines()
+    assert status in {1, 2}
+    assert answer == ""
+    assert first.startswith(f"pkgview: {complaint}")
+    assert remedy
+    assert all(line.startswith("  ") for line in remedy)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("store", "No archives yet: `pkgview up` in a project brings some."),
+        ("store du", "No project has a view yet."),
+        ("store pin --list", "No view is pinned."),
+        ("gc", "Nothing to remove; 0 B stay, 0 B of them needed."),
+        ("store verify", "every archive is what its name says (0)"),
+    ],
+)
+def test_where_there_is_nothing_a_line_says_so(
+    isolated_places: Places, capsys: pytest.CaptureFixture[str], line: str, sentence: str
+) -> None:
+    assert isolated_places
+    status, answer, _ = typed(capsys, line)
+    assert status == 0
+    assert answer.splitlines()[0] == sentence
+
+
+def test_every_group_names_what_it_does_not_have() -> None:
+    """A group of click's own would say it in other words."""
+    groups = {name: one for name, one in commands().items() if isinstance(one, click.Group)}
+    assert len(groups) > 1
+    assert [name for name, one in groups.items() if not isinstance(one, group.Group)] == []
+
+
+def test_down_where_there_is_nothing_to_take_away(
+    isolated_places: Places,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    said = f"{tmp_path}/there has no .venv: there is nothing to remove.\n"
+    assert typed(capsys, "down ../there") == (0, "", said)
+    assert typed(capsys, "down ../nowhere")[2].startswith("pkgview: there is no ../nowhere\n")
+    Path("../there/.venv").symlink_to(isolated_places.mount / "views/x")
+    assert typed(capsys, "down ../there") == (0, "", f"Removed {tmp_path}/there/.venv.\n")
+    (tmp_path / "there/.venv").mkdir()
+    said = f"pkgview: {tmp_path}/there/.venv is not a link to a view, so it is left alone\n"
+    assert typed(capsys, "down ../there")[2].startswith(said)
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]) -> int:
@@ -104,6 +224,17 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     console.table([])
     console.table([("a", "10"), ("long", "9")], header=("name", "n"), right=" r")
     assert capsys.readouterr().out == "name   n\na     10\nlong   9\n"
+    console.table([], header=("name", "n"), empty="No name.")
+    assert capsys.readouterr().out == "No name.\n"
+
+
+def test_counts() -> None:
+    assert [console.count(number, "view") for number in (0, 1, 2)] == [
+        "0 views",
+        "1 view",
+        "2 views",
+    ]
+    assert console.count(1200, "process", "processes") == "1,200 processes"
 
 
 @pytest.mark.parametrize(

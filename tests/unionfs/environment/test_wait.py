@@ -47,6 +47,13 @@ def display(clock: Clock, columns: int, monkeypatch: pytest.MonkeyPatch) -> wait
 # What is drawn
 
 
+def test_nobody_is_waited_for_where_there_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = display(Clock(), 80, monkeypatch)
+    for stage, text in (("starting", "starting"), ("queued", "waiting for other projects")):
+        shown.show(snapshot(stage, name=""))
+        assert shown.text() == text
+
+
 @pytest.mark.parametrize(
     ("columns", "text"),
     [

@@ -91,7 +91,7 @@ class Bench:
 
     async def tell(self, progress: dict[str, Any]) -> None:
         self.told.append(progress)
-        if progress["stage"] != "queued":
+        if progress["stage"] not in {"queued", "starting"}:
             self.begun.set()
         await trio.lowlevel.checkpoint()
 
@@ -171,6 +171,8 @@ async def test_only_so_many_at_once(bench: Bench) -> None:
     worker = f"stage('resolving'); time.sleep(0.3); say(view={VIEW!r})"
     one = bench.resolving(worker)
     roots = [bench.project(f"project{number}") for number in range(6)]
+    await bench.ask(one, bench.project("alone"))
+    assert {progress["stage"] for progress in bench.told} == {"starting", "resolving"}
     most = 0
 
     async def watch() -> None:
@@ -184,7 +186,7 @@ async def test_only_so_many_at_once(bench: Bench) -> None:
             nursery.start_soon(bench.ask, one, root)
         nursery.start_soon(watch)
     assert 0 < most <= resolving.MOST_AT_ONCE
-    assert len(bench.started) == 6
+    assert len(bench.started) == 7
     assert "queued" in {progress["stage"] for progress in bench.told}
 
 
@@ -339,7 +341,7 @@ def bound_to(
         (bound_to(Rule.DEFAULT, view=VIEW), {"view": None, "notice": None}),
         (bound_to(Rule.EARLIER, view=VIEW), {"view": VIEW, "notice": None}),
         (
-            bound_to(Rule.CWD, why="it is\x1b broken"),
+            bound_to(Rule.DIRECTORY, why="it is\x1b broken"),
             {"view": None, "notice": "pkgview: 'it is\\x1b broken'\n"},
         ),
         (
@@ -362,7 +364,7 @@ async def test_what_needs_no_resolution(
 
 async def test_the_binding_says_whose_view_it_is(bench: Bench) -> None:
     root = bench.project("shop")
-    bench.binder.binding = bound_to(Rule.CWD, project=root)
+    bench.binder.binding = bound_to(Rule.DIRECTORY, project=root)
     one = bench.resolving(f"say(view={VIEW!r})")
     answer = await one.answer(request(python=PYTHON, project="/elsewhere"))
     assert answer == {"view": VIEW, "python": PYTHON, "failed": None}

@@ -13,7 +13,7 @@ from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.bindings import cgroups
 from unionfs.cli import console
-from unionfs.cli.asked import JSON, OFFLINE, TRUST, trusted_project_at
+from unionfs.cli.asked import OFFLINE, TRUST, json_of, process_number, trusted_project_at
 from unionfs.control import client
 from unionfs.control.endpoint import DaemonAbsentError, endpoint_of
 from unionfs.daemon import launch
@@ -26,8 +26,14 @@ if TYPE_CHECKING:
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+BOUND = "{pid, cgroup, hierarchy, by, uid, project, view, since}"
+"""What JSON says of a binding by hand."""
+
 PID = click.option(
-    "--pid", type=click.IntRange(1), metavar="PID", help="A process, with all that it starts."
+    "--pid",
+    callback=process_number,
+    metavar="PID",
+    help="A process, with all that it starts.",
 )
 CGROUP = click.option(
     "--cgroup", metavar="PATH", help="A cgroup, with every process inside: its directory or path."
@@ -60,7 +66,7 @@ keeps the view that it was shown by the same binding. --view is for good.
 @click.option("--view", "view_id", metavar="ID", help="This view, whatever the project does.")
 @OFFLINE
 @TRUST
-@JSON
+@json_of(BOUND)
 def bind(  # noqa: PLR0913 - one parameter an option
     *,
     pid: int | None,
@@ -82,7 +88,7 @@ def bind(  # noqa: PLR0913 - one parameter an option
         what: dict[str, Any] = {"view": view_id}
     else:
         from unionfs.cli.commands.up import ensured  # noqa: PLC0415 - not for --view
-        from unionfs.formats.python.kind import KIND, PythonWish  # noqa: PLC0415 - the same
+        from unionfs.formats.python.kind import KIND, PythonWish  # noqa: PLC0415 - not for --view
 
         project = trusted_project_at(directory or Path(), trust=trust)
         ensured(places, KIND, PythonWish(project=project, offline=offline), quiet=as_json)
@@ -107,7 +113,7 @@ Examples:
 @CGROUP
 @CONTAINER
 @click.option("--all", "everything", is_flag=True, help="All that is bound by hand.")
-@JSON
+@json_of(f"[{BOUND}]")
 def unbind(
     *, pid: int | None, cgroup: str | None, container: str | None, everything: bool, as_json: bool
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ from resolver.atomic import claim_file
 from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.cli import console
-from unionfs.cli.asked import JSON, absolute, project_at
+from unionfs.cli.asked import absolute, json_of, project_at
+from unionfs.cli.progress import Display
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from unionfs.store.ordered import Stores
     from unionfs.upkeep.bundle import Moved
 
+_MOVED = "{archives, size, kept, sources}"
 _STREAM = Path("-")
 _TEMPORARY = ".pkgview-export-"
 _PROJECTS = click.argument("projects", nargs=-1, type=click.Path(path_type=Path))
@@ -39,14 +42,13 @@ Examples:
 )
 @click.argument("directory", type=click.Path(path_type=Path))
 @_PROJECTS
-@JSON
+@json_of(_MOVED)
 def copy(directory: Path, projects: tuple[Path, ...], *, as_json: bool) -> None:
     """Copy the store, or what the views of PROJECTS need, into the store at DIRECTORY.
 
     Every archive is verified whole. What is there already stays; what is missing is made.
     """
-    from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
-    from unionfs.upkeep import bundle  # noqa: PLC0415 - `-h` does without
+    from unionfs.upkeep import bundle  # noqa: PLC0415 - not for all of `pkgview store`
 
     root = absolute(directory)
     stores, names = _wanted(projects)
@@ -64,14 +66,13 @@ Examples:
 )
 @_FILE
 @_PROJECTS
-@JSON
+@json_of(_MOVED)
 def export(file: Path, projects: tuple[Path, ...], *, as_json: bool) -> None:
     """Write the store, or what the views of PROJECTS need, to FILE (- is standard output).
 
     It is one tar file, for `pkgview store import`. It appears whole or not at all.
     """
-    from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
-    from unionfs.upkeep import bundle  # noqa: PLC0415 - `-h` does without
+    from unionfs.upkeep import bundle  # noqa: PLC0415 - not for all of `pkgview store`
 
     if file == _STREAM and as_json:
         raise click.UsageError("--json and the bundle cannot both go to standard output")
@@ -90,15 +91,14 @@ Examples:
 """,
 )
 @_FILE
-@JSON
+@json_of(_MOVED)
 def import_(file: Path, *, as_json: bool) -> None:
     """Take the archives of a bundle that `pkgview store export` wrote (- is standard input).
 
     Every archive is verified whole. What wheels became is believed: import from whom you trust.
     """
-    from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
-    from unionfs.store.local import Store  # noqa: PLC0415 - the same
-    from unionfs.upkeep import bundle  # noqa: PLC0415 - `-h` does without
+    from unionfs.store.local import Store  # noqa: PLC0415 - not for all of `pkgview store`
+    from unionfs.upkeep import bundle  # noqa: PLC0415 - not for all of `pkgview store`
 
     places = Places.from_environ()
     try:
@@ -111,8 +111,8 @@ def import_(file: Path, *, as_json: bool) -> None:
 
 def _wanted(projects: Collection[Path]) -> tuple[Stores, Collection[str]]:
     """All that is in the user's own store, or what these projects' views need."""
-    from unionfs.store.ordered import Stores  # noqa: PLC0415 - the same
-    from unionfs.upkeep.bundle import carried, needed  # noqa: PLC0415 - `-h` does without
+    from unionfs.store.ordered import Stores  # noqa: PLC0415 - not for all of `pkgview store`
+    from unionfs.upkeep.bundle import carried, needed  # noqa: PLC0415 - not for all of `pkgview store`
 
     places = Places.from_environ()
     stores = Stores(places)
@@ -122,14 +122,12 @@ def _wanted(projects: Collection[Path]) -> tuple[Stores, Collection[str]]:
 
 
 def _say(moved: Moved, where: str, *, as_json: bool) -> None:
-    from dataclasses import asdict  # noqa: PLC0415 - `-h` does without
-
     if as_json:
         console.as_json(asdict(moved))
         return
     console.note(
-        f"{moved.archives} archives, {console.size(moved.size)}, {where}"
-        + (f"; {moved.kept} were there already." if moved.kept else ".")
+        f"{console.count(moved.archives, 'archive')}, {console.size(moved.size)}, {where}"
+        + (f"; there already: {moved.kept}." if moved.kept else ".")
     )
 
 
@@ -143,7 +141,10 @@ def _read(file: Path) -> Iterator[BinaryIO]:
     try:
         source = file.open("rb")
     except OSError as error:
-        raise PkgviewError(f"it cannot be read: {error.strerror}") from error
+        raise PkgviewError(
+            f"it cannot be read: {error.strerror}",
+            remedy="Name a file that `pkgview store export` wrote, or - for standard input.",
+        ) from error
     with source:
         yield source
 

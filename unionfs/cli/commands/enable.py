@@ -19,7 +19,7 @@ from resolver.errors import PkgviewError
 from resolver.places import Places
 from resolver.python.discovery import find_interpreter
 from unionfs.cli import console
-from unionfs.cli.asked import JSON
+from unionfs.cli.asked import json_of
 from unionfs.environment import ENABLE_FILE, taught
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ Examples:
 )
 @EXECUTABLE
 @click.option("--shell", is_flag=True, help="Print the line for a shell's profile; change nothing.")
-@JSON
+@json_of("{executable, directory, files: [name]}")
 def enable(*, python: str | None, shell: bool, as_json: bool) -> None:
     """Let a Python that is installed anyway see the view of the project it is used in.
 
@@ -72,7 +72,7 @@ def enable(*, python: str | None, shell: bool, as_json: bool) -> None:
     if shell:
         console.answer(_shell_line(places))
         return
-    from unionfs.control.endpoint import endpoint_of  # noqa: PLC0415 - the same
+    from unionfs.control.endpoint import endpoint_of  # noqa: PLC0415 - `--shell` does without
     from unionfs.daemon import launch  # noqa: PLC0415 - `--shell` does without
     from unionfs.mounting import mounts  # noqa: PLC0415 - `--shell` does without
 
@@ -101,7 +101,7 @@ def enable(*, python: str | None, shell: bool, as_json: bool) -> None:
     if as_json:
         console.as_json(
             {
-                "python": interpreter.executable,
+                "executable": interpreter.executable,
                 "directory": os.fspath(site.directory),
                 "files": list(files),
             }
@@ -121,7 +121,7 @@ Examples:
 """
 )
 @EXECUTABLE
-@JSON
+@json_of("[directory]")
 def disable(*, python: str | None, as_json: bool) -> None:
     """Undo `pkgview enable`: take its files away. Without --python, everywhere."""
     places = Places.from_environ()

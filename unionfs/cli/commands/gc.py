@@ -6,10 +6,14 @@ import re
 
 import click
 
+from resolver.config import size_of
 from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.cli import console
-from unionfs.cli.asked import JSON
+from unionfs.cli.asked import json_of
+from unionfs.cli.commands.store import short
+from unionfs.upkeep.collect import Limits, collect, plan
+from unionfs.upkeep.inuse import survey
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -25,8 +29,6 @@ def _seconds(_: click.Context, __: click.Parameter, text: str | None) -> float:
 
 
 def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
-    from resolver.config import size_of  # noqa: PLC0415 - `-h` does without
-
     try:
         return None if text is None else size_of(text)
     except ValueError as error:
@@ -47,16 +49,12 @@ Examples:
     "--max-size", metavar="SIZE", callback=_bytes, help="Stop where the store is that small."
 )
 @click.option("--dry-run", is_flag=True, help="Remove nothing, show what would go.")
-@JSON
+@json_of("{dry_run, views: [id], archives: [{archive, size}], freed, kept, needed}")
 def gc(*, max_age: float, max_size: int | None, dry_run: bool, as_json: bool) -> None:
     """Remove archives and views that nothing needs.
 
     Needed is what a project that exists, a program that runs, or a pin needs (`pkgview store pin`).
     """
-    from unionfs.cli.commands.store import short  # noqa: PLC0415 - `-h` does without
-    from unionfs.upkeep.collect import Limits, collect, plan  # noqa: PLC0415 - the same
-    from unionfs.upkeep.inuse import survey  # noqa: PLC0415 - the same
-
     places = Places.from_environ()
     limits = Limits(max_age=max_age, max_size=max_size)
     found = plan(places, survey(places), limits) if dry_run else collect(places, limits)
@@ -82,8 +80,13 @@ def gc(*, max_age: float, max_size: int | None, dry_run: bool, as_json: bool) ->
         [(short(name), console.size(size)) for name, size in sorted(found.archives.items())],
         right=" r",
     )
+    done = "Would remove" if dry_run else "Removed"
+    removed = (
+        f"{done} {console.count(len(found.archives), 'archive')} ({console.size(found.freed)}) "
+        f"and {console.count(len(found.views), 'view')}"
+        if found.archives or found.views
+        else "Nothing to remove"
+    )
     console.answer(
-        f"{'Would remove' if dry_run else 'Removed'} {len(found.archives)} archives "
-        f"({console.size(found.freed)}) and {len(found.views)} views; "
-        f"{console.size(found.kept)} stay, {console.size(found.needed)} of them needed."
+        f"{removed}; {console.size(found.kept)} stay, {console.size(found.needed)} of them needed."
     )

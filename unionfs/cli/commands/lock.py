@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
+import trio
 
 from resolver.places import Places
+from resolver.python.discovery import find_interpreter
+from resolver.python.lock import write_lock
 from unionfs.cli import console
 from unionfs.cli.asked import (
     DIRECTORY,
@@ -16,9 +21,12 @@ from unionfs.cli.asked import (
     PYTHON,
     TRUST,
     agree,
+    json_of,
     project_at,
     trusted_project_at,
 )
+from unionfs.cli.progress import Display
+from unionfs.publishing.up import single_failure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +46,7 @@ Examples:
 @click.option("--upgrade", is_flag=True, help="Take the newest versions that fit.")
 @OFFLINE
 @TRUST
+@json_of("{project, path}")
 def lock(  # noqa: PLR0913 - one parameter an option
     directory: Path,
     *,
@@ -47,22 +56,14 @@ def lock(  # noqa: PLR0913 - one parameter an option
     upgrade: bool,
     offline: bool,
     trust: bool,
+    as_json: bool,
 ) -> None:
     """Write the project's pylock.toml (PEP 751), for every platform and Python it supports."""
-    from functools import partial  # noqa: PLC0415 - `-h` does without
-
-    import trio  # noqa: PLC0415 - the same
-
-    from resolver.python.discovery import find_interpreter  # noqa: PLC0415 - the same
-    from resolver.python.lock import write_lock  # noqa: PLC0415 - the same
-    from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
-    from unionfs.publishing.up import single_failure  # noqa: PLC0415 - the same
-
     places = Places.from_environ()
     project = trusted_project_at(directory, trust=trust)
     agree(project, places.state)
     interpreter = find_interpreter(project, python, places.state)
-    with Display() as display, single_failure():
+    with Display(quiet=as_json) as display, single_failure():
         display.locking(str(project.root))
         path = trio.run(
             partial(
@@ -77,4 +78,7 @@ def lock(  # noqa: PLR0913 - one parameter an option
         )
     # What it says is the user's own doing, and is what the project chooses from now on.
     agree(project_at(path.parent), places.state)
-    console.note(f"Wrote {path}.")
+    if as_json:
+        console.as_json({"project": os.fspath(project.root), "path": os.fspath(path)})
+    else:
+        console.note(f"Wrote {path}.")

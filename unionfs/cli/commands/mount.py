@@ -14,10 +14,17 @@ import click
 from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.cli import console
+from unionfs.cli.asked import json_of
 from unionfs.control import client
 from unionfs.control.endpoint import DaemonAbsentError, endpoint_of
 from unionfs.daemon import launch
-from unionfs.daemon.service import MOST_WORKERS, TRANSPORT_VARIABLE, TRANSPORTS, WORKERS_VARIABLE
+from unionfs.daemon.service import (
+    MOST_WORKERS,
+    TRANSPORT_VARIABLE,
+    TRANSPORTS,
+    WORKERS_VARIABLE,
+    workers_named,
+)
 from unionfs.mounting import mounts, unmounting
 
 if TYPE_CHECKING:
@@ -65,7 +72,7 @@ of that user's own projects; they are looked at with that user's rights.
 @click.option(
     "--workers", metavar="N", help=f"How many processes answer the kernel, 1 to {MOST_WORKERS} (1)."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what happened as JSON.")
+@json_of("{mountpoint, pid, how}")
 def mount(  # noqa: PLR0913 - one an option
     mountpoint: Path | None,
     *,
@@ -80,7 +87,7 @@ def mount(  # noqa: PLR0913 - one an option
     if transport is not None:
         os.environ[TRANSPORT_VARIABLE] = transport  # which the daemon inherits
     if workers is not None:
-        os.environ[WORKERS_VARIABLE] = workers
+        os.environ[WORKERS_VARIABLE] = str(workers_named(workers))
     if foreground:
         from unionfs.daemon.process import serve_here  # noqa: PLC0415 - 0.3 s for a daemon's parts
 
@@ -130,7 +137,7 @@ Examples:
 @MOUNTPOINT
 @click.option("--lazy", is_flag=True, help="Detach; what is open stays readable.")
 @click.option("--force", is_flag=True, help="End the daemon and the mount; what is open breaks.")
-@click.option("--json", "as_json", is_flag=True, help="Print what happened as JSON.")
+@json_of("{mountpoint, how}")
 def umount(mountpoint: Path | None, *, lazy: bool, force: bool, as_json: bool) -> None:
     """Unmount and end the daemon; does nothing if nothing is mounted."""
     places = places_for(mountpoint)

@@ -11,14 +11,16 @@ import click
 
 from resolver.places import Places
 from unionfs.cli import console
-from unionfs.cli.asked import JSON
-from unionfs.cli.commands.bind import home_as_tilde, tell
+from unionfs.cli.asked import json_of, process_number
+from unionfs.cli.commands.bind import BOUND, home_as_tilde, tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CONTAINER = re.compile(r"([0-9a-f]{12})[0-9a-f]{52}")
 """A container's id, which people know by its beginning."""
+
+_PROCESS = "{pid, program, uid, python, rule, project, view, why, since, seconds, lasting}"
 
 WIDEST_PROGRAM = 44
 """Characters of a command line in a table."""
@@ -31,7 +33,7 @@ Examples:
   pkgview ps --json | jq '.processes[] | select(.project == null) | .pid'
 """
 )
-@JSON
+@json_of(f"{{processes: [{_PROCESS}], by_hand: [{BOUND}]}}")
 def ps(*, as_json: bool) -> None:
     """Show which process sees which view: rule, project, since when; and what is bound by hand."""
     found = tell(Places.from_environ(), "ps")
@@ -50,6 +52,7 @@ def ps(*, as_json: bool) -> None:
             )
             for one in found["processes"]
         ],
+        empty="No process that runs has asked the mount yet.",
         header=("pid", "program", "project", "view", "rule", "since"),
         right="r    r",
     )
@@ -80,8 +83,11 @@ Examples:
   pkgview explain 4711 --json | jq '.rules[] | select(.won)'
 """
 )
-@click.argument("pid", type=click.IntRange(1), required=False)
-@JSON
+@click.argument("pid", required=False, callback=process_number)
+@json_of(
+    "{pid, program, exe, uid, python, directory, script, cgroups: {…}, ancestors: [pid], "
+    f"rules: [{{rule, found, won, view, project, why}}], last: {_PROCESS}}}"
+)
 def explain(pid: int | None, *, as_json: bool) -> None:
     """Show what each binding rule finds for a process, in order, and which one holds.
 
@@ -94,7 +100,7 @@ def explain(pid: int | None, *, as_json: bool) -> None:
     rows = [("process", f"{found['pid']}  {found['program']}")]
     rows += [
         (name, home_as_tilde(found[name]))
-        for name in ("python", "script", "cwd")
+        for name in ("python", "script", "directory")
         if found[name] is not None
     ]
     console.table(rows)

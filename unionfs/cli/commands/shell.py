@@ -83,11 +83,6 @@ def shell(  # noqa: PLR0913 - one parameter an option
     """
     from unionfs.daemon.launch import check_mountable  # noqa: PLC0415 - `-h` does without
 
-    if not sys.stdin.isatty():
-        raise PkgviewError(
-            "there is no terminal for a shell",
-            remedy="Run a command with `pkgview run -- COMMAND`.",
-        )
     places = Places.from_environ()
     wish = PythonWish(
         project=trusted_project_at(directory, trust=trust),
@@ -99,6 +94,11 @@ def shell(  # noqa: PLR0913 - one parameter an option
         frozen=frozen,
         kept=not (requirements or extras or groups),
     )
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise PkgviewError(
+            "there is no terminal for a shell",
+            remedy="Run a command with `pkgview run -- COMMAND`.",
+        )
     root = str(wish.project.root)
     around = os.environ.get(BOUND)
     if around == root and wish.kept and python is None:

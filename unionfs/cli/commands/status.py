@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from unionfs.cli import console
+from unionfs.cli.asked import json_of
 from unionfs.cli.commands.mount import MOUNTPOINT, places_for
 from unionfs.control import client
 from unionfs.control.endpoint import DaemonAbsentError, DaemonSilentError, endpoint_of
@@ -22,9 +24,9 @@ if TYPE_CHECKING:
     from resolver.places import Places
 
 SENTENCES = {
-    "absent": "Nothing is mounted at {}. Run `pkgview mount`.",
-    "stale": "{} is stale: its daemon died. Run `pkgview mount`: it mends that.",
-    "hung": "{} is mounted, and its daemon does not answer. Run `pkgview umount --force`.",
+    "absent": "Nothing is mounted at {}. Run `pkgview mount{named}`.",
+    "stale": "{} is stale: its daemon died. Run `pkgview mount{named}`: it mends that.",
+    "hung": "{} is mounted, and its daemon does not answer. Run `pkgview umount --force{named}`.",
     "failing": "{} is mounted, but each server that is started for it ends at once: {why}\n"
     "It is tried again every few seconds. The log says more: {log}",
     "foreign": "{} has something else mounted.",
@@ -43,7 +45,7 @@ Exit status: 0 if the mount works, else 1.
 """
 )
 @MOUNTPOINT
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@json_of("{state, mountpoint, log, …}; …: what the daemon says, or what is in the way")
 def status(mountpoint: Path | None, *, as_json: bool) -> None:
     """Show the mount and what its daemon did: requests, memory, cache, views in use."""
     places = places_for(mountpoint)
@@ -53,7 +55,8 @@ def status(mountpoint: Path | None, *, as_json: bool) -> None:
     elif found["state"] == "mounted":
         _show(found)
     else:
-        console.answer(SENTENCES[found["state"]].format(found["mountpoint"], **found))
+        named = "" if mountpoint is None else f" {shlex.quote(found['mountpoint'])}"
+        console.answer(SENTENCES[found["state"]].format(found["mountpoint"], named=named, **found))
     sys.exit(0 if found["state"] == "mounted" else 1)
 
 
@@ -63,7 +66,7 @@ def look(places: Places) -> dict[str, Any]:
     there = mounts.mounted_at(path)
     live = launch.running(places, endpoint_of(places, path))
     found: dict[str, Any] = {"state": "absent", "mountpoint": os.fspath(path)}
-    found["log"] = os.fspath(launch.log_path(places))
+    found["log"] = launch.log_named(places)
     if there is not None and not there.ours:
         return {**found, "state": "foreign", "fstype": there.fstype, "source": there.source}
     if live is None:
@@ -91,7 +94,7 @@ def _show(found: Mapping[str, Any]) -> None:
     if frames := found.get("frames"):
         cached = f"{console.size(frames['bytes'])}, {frames['hits']:,} hits"
         rows += [
-            ("views", f"{found['views']} looked at, {found['bindings']} processes bound"),
+            ("views", f"{found['views']:,} looked at by {_askers(found['bindings'])}"),
             ("frame cache", f"{cached}, {frames['misses']:,} misses"),
         ]
     rows += [
@@ -114,9 +117,13 @@ def _show(found: Mapping[str, Any]) -> None:
 def _server(found: Mapping[str, Any]) -> str:
     if not found["supervised"]:
         return "the daemon itself; if it dies, so does the mount"
-    died = f"pid {found['server']}, restarted {found['restarts']:,} times"
+    died = f"pid {found['server']}, restarted {console.count(found['restarts'], 'time')}"
     pause = found["pause"]
     return died if pause is None else f"{died}, last within {pause * 1000:.0f} ms"
+
+
+def _askers(number: int) -> str:
+    return console.count(number, "process", "processes")
 
 
 def _workers(found: Mapping[str, Any]) -> str:

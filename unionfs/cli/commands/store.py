@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from resolver import config
 from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
 from resolver.places import Places
 from resolver.project.trust import believes_store
 from unionfs.cli import console
-from unionfs.cli.asked import JSON
+from unionfs.cli.asked import absolute, json_of, project_at
 from unionfs.cli.commands import bundle, verify
+from unionfs.cli.group import Group
+from unionfs.store.local import Store
+from unionfs.store.ordered import Stores, problem, remedy_for
+from unionfs.upkeep import pins
+from unionfs.upkeep.references import read_references
+from unionfs.upkeep.usage import usage
+from unionfs.view.catalog import VIEW_ID
+from unionfs.view.opened import load_manifest, project_view
 
 if TYPE_CHECKING:
-    from resolver.manifest import ViewId
+    from collections.abc import Mapping
+
     from resolver.project.project import Project
     from unionfs.store.ordered import Place
 
+_WHAT = click.argument("what", required=False, metavar="[DIRECTORY|VIEW]")
+
 
 @click.group(
+    cls=Group,
     invoke_without_command=True,
     epilog="""\b
 Examples:
@@ -32,7 +47,7 @@ Examples:
   pkgview store copy .pkgview .          what the project here needs, beside its files
 """,
 )
-@JSON
+@json_of("{path, size, archives: [{archive, size, views}]}")
 @click.pass_context
 def store(context: click.Context, *, as_json: bool) -> None:
     """Show the archives that are kept, their sizes and how many views use each."""
@@ -40,8 +55,6 @@ def store(context: click.Context, *, as_json: bool) -> None:
         if as_json:
             raise click.UsageError("--json stands behind the command that it is for", context)
         return
-    from unionfs.store.local import Store  # noqa: PLC0415 - the same
-    from unionfs.upkeep.references import read_references  # noqa: PLC0415 - `-h` does without
 
     places = Places.from_environ()
     sizes = Store(places.store).sizes()
@@ -66,8 +79,10 @@ def store(context: click.Context, *, as_json: bool) -> None:
         ],
         header=("archive", "size", "views"),
         right=" rr",
+        empty="No archives yet: `pkgview up` in a project brings some.",
     )
-    console.answer(f"{len(sizes)} archives, {console.size(sum(sizes.values()))} in {places.store}")
+    total = console.size(sum(sizes.values()))
+    console.answer(f"{console.count(len(sizes), 'archive')}, {total} in {places.store}")
 
 
 for command in (verify.verify, bundle.copy, bundle.export, bundle.import_):
@@ -87,18 +102,20 @@ Examples:
   pkgview store list --json
 """,
 )
-@JSON
+@json_of("[{path, rank, shared, passed_over}]; passed_over: why, else null")
 def list_(*, as_json: bool) -> None:
     """Show the stores in the order in which they are searched."""
-    from unionfs.store.ordered import Stores  # noqa: PLC0415 - `-h` does without
-
     here = Path.cwd() if _is_there() else None
     order = Stores(Places.from_environ(), here).order
     if as_json:
         console.as_json(
             [
-                {"path": str(place.root), "rank": place.rank, "shared": place.shared}
-                | ({"passed_over": place.problem} if place.problem else {})
+                {
+                    "path": str(place.root),
+                    "rank": place.rank,
+                    "shared": place.shared,
+                    "passed_over": place.problem or None,
+                }
                 for place in order
             ]
         )
@@ -131,19 +148,20 @@ Examples:
 )
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--shared", is_flag=True, help="Believe whoever may write there.")
-def add(directory: Path, *, shared: bool) -> None:
+@json_of("{path, shared}")
+def add(directory: Path, *, shared: bool, as_json: bool) -> None:
     """Search another store, after the user's own and those that were added before.
 
     It is only read. Every archive is verified whole before it is used first. That a wheel became a
     certain archive is what the store says, so it has to be yours or root's alone, unless --shared.
     """
-    from resolver import config  # noqa: PLC0415 - `-h` does without
-    from unionfs.cli.asked import absolute  # noqa: PLC0415 - the same
-    from unionfs.store.ordered import problem  # noqa: PLC0415 - the same
-
     places = Places.from_environ()
-    root = absolute(directory)
-    root = Path(os.path.normpath(root))
+    root = Path(os.path.normpath(absolute(directory)))
+    if not root.is_dir():
+        raise PkgviewError(
+            f"there is no directory {root}",
+            remedy=f"Fill one with `pkgview store copy {root}`, or name another.",
+        )
     why = problem(root, shared=shared)
     if why:
         forgivable = not problem(root, shared=True)
@@ -163,7 +181,10 @@ def add(directory: Path, *, shared: bool) -> None:
             f"{root} has a name that is no UTF-8", remedy="Name it by another path, e.g. a link."
         ) from error
     config.add_store(places, config.ConfiguredStore(path=str(root), shared=shared))
-    console.note(f"{root} is searched from now on.")
+    if as_json:
+        console.as_json({"path": str(root), "shared": shared})
+    else:
+        console.note(f"{root} is searched from now on.")
 
 
 @store.command(
@@ -173,14 +194,12 @@ Examples:
 """
 )
 @click.argument("directory", type=click.Path(path_type=Path))
-def remove(directory: Path) -> None:
+@json_of("{path}")
+def remove(directory: Path, *, as_json: bool) -> None:
     """Search a store no longer. Nothing in it is removed.
 
     Views that need its archives are made whole by the next `pkgview up` in their projects.
     """
-    from resolver import config  # noqa: PLC0415 - `-h` does without
-    from unionfs.cli.asked import absolute  # noqa: PLC0415 - the same
-
     places = Places.from_environ()
     named = {str(directory), os.path.normpath(absolute(directory))}
     found = next((one.path for one in config.load(places).stores if one.path in named), None)
@@ -189,7 +208,10 @@ def remove(directory: Path) -> None:
             f"{directory} was not added", remedy="`pkgview store list` shows which were."
         )
     config.remove_store(places, found)
-    console.note(f"{found} is not searched any more.")
+    if as_json:
+        console.as_json({"path": found})
+    else:
+        console.note(f"{found} is not searched any more.")
 
 
 @store.command(
@@ -199,16 +221,12 @@ Examples:
   pkgview store du --json
 """
 )
-@JSON
+@json_of("{size, shared, nobody, projects: [{project, archives, size, alone, part}]}")
 def du(*, as_json: bool) -> None:
     """Show which project takes how much, and what would be free without it.
 
     "alone" is what no other project needs, "part" its fair share of all that it needs.
     """
-    from dataclasses import asdict  # noqa: PLC0415 - `-h` does without
-
-    from unionfs.upkeep.usage import usage  # noqa: PLC0415 - the same
-
     found = usage(Places.from_environ())
     if as_json:
         console.as_json(asdict(found))
@@ -220,6 +238,7 @@ def du(*, as_json: bool) -> None:
         ],
         header=("project", "archives", "size", "alone", "part"),
         right=" rrrr",
+        empty="No project has a view yet.",
     )
     console.answer(
         f"{console.size(found.size)} in all, {console.size(found.shared)} shared by projects, "
@@ -235,20 +254,22 @@ Examples:
   pkgview store pin --list
 """
 )
-@click.argument("what", required=False, default=".", metavar="[DIRECTORY|VIEW]")
+@_WHAT
 @click.option("--list", "listed", is_flag=True, help="Show the views that are pinned.")
-def pin(what: str, *, listed: bool) -> None:
+@json_of("{view, pinned}; with --list: [{view, projects: [project]}]")
+def pin(what: str | None, *, listed: bool, as_json: bool) -> None:
     """Keep a view, and all that it needs, whatever becomes of its project."""
-    from unionfs.upkeep import pins  # noqa: PLC0415 - `-h` does without
-
     places = Places.from_environ()
     if listed:
-        for view in sorted(pins.pinned(places)):
-            console.answer(view)
+        if what is not None:
+            raise click.UsageError("--list goes with nothing else")
+        _show_pinned(_projects_of(places), sorted(pins.pinned(places)), as_json=as_json)
         return
-    view = _view(places, what)
+    view = _view(places, what or ".")
+    if VIEW_ID.fullmatch(what or ""):
+        load_manifest(places, view)
     pins.pin(places, view)
-    console.note(f"View {view} is kept from now on.")
+    _say_pinned(view, pinned=True, as_json=as_json)
 
 
 @store.command(
@@ -258,37 +279,60 @@ Examples:
   pkgview store unpin 0123456789abcdef0123456789abcdef
 """
 )
-@click.argument("what", required=False, default=".", metavar="[DIRECTORY|VIEW]")
-def unpin(what: str) -> None:
+@_WHAT
+@json_of("{view, pinned}")
+def unpin(what: str | None, *, as_json: bool) -> None:
     """Keep a view no longer than anything else."""
-    from unionfs.upkeep import pins  # noqa: PLC0415 - `-h` does without
-
     places = Places.from_environ()
-    view = _view(places, what)
+    view = _view(places, what or ".")
     if not pins.unpin(places, view):
+        named = "" if view == what else f" of {what or 'the project here'}"
         raise PkgviewError(
-            f"view {view} is not pinned", remedy="`pkgview store pin --list` shows which are."
+            f"view {view}{named} is not pinned",
+            remedy="`pkgview store pin --list` shows which are; name one by its id.",
         )
-    console.note(f"View {view} is kept as long as something needs it.")
+    _say_pinned(view, pinned=False, as_json=as_json)
 
 
 def _view(places: Places, what: str) -> ViewId:
     """A view by its id, or that of a project."""
-    from resolver.manifest import ViewId  # noqa: PLC0415 - `-h` does without
-    from unionfs.cli.asked import project_at  # noqa: PLC0415 - the same
-    from unionfs.view.catalog import VIEW_ID  # noqa: PLC0415 - the same
-    from unionfs.view.opened import load_manifest, project_view  # noqa: PLC0415 - the same
+    if VIEW_ID.fullmatch(what):
+        return ViewId(what)
+    return project_view(places, project_at(Path(what)))
 
-    if not VIEW_ID.fullmatch(what):
-        return project_view(places, project_at(Path(what)))
-    load_manifest(places, ViewId(what))
-    return ViewId(what)
+
+def _say_pinned(view: ViewId, *, pinned: bool, as_json: bool) -> None:
+    if as_json:
+        console.as_json({"view": view, "pinned": pinned})
+    elif pinned:
+        console.note(f"View {view} is kept from now on.")
+    else:
+        console.note(f"View {view} is kept as long as something needs it.")
+
+
+def _projects_of(places: Places) -> dict[ViewId, list[str]]:
+    found: dict[ViewId, list[str]] = {}
+    for root, known in read_references(places).projects.items():
+        for one in known.views:
+            found.setdefault(one.view, []).append(root)
+    return found
+
+
+def _show_pinned(
+    projects: Mapping[ViewId, list[str]], views: list[ViewId], *, as_json: bool
+) -> None:
+    if as_json:
+        console.as_json([{"view": one, "projects": projects.get(one, [])} for one in views])
+        return
+    console.table(
+        [(one, ", ".join(projects.get(one, ())) or "-") for one in views],
+        header=("view", "project"),
+        empty="No view is pinned.",
+    )
 
 
 def say_passed_over(places: Places, project: Project) -> None:
     """Name the stores that do not count, and what to do about it."""
-    from unionfs.store.ordered import Stores, remedy_for  # noqa: PLC0415 - `-h` does without
-
     believed = believes_store(project, places.state)
     for place in Stores(places, project.directory, believed=believed).passed_over:
         console.explain(

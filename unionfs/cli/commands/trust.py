@@ -13,7 +13,7 @@ from resolver.places import Places
 from resolver.project import trust as trusting
 from resolver.project.project import trust_faults
 from unionfs.cli import console
-from unionfs.cli.asked import DIRECTORY, JSON, absolute, choices_of, project_at
+from unionfs.cli.asked import DIRECTORY, absolute, choices_of, json_of, project_at
 from unionfs.store.ordered import PROJECT
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ Examples:
 @DIRECTORY
 @click.option("--revoke", is_flag=True, help="Trust it no longer.")
 @click.option("--list", "listed", is_flag=True, help="Show what is trusted, and what became of it.")
-@JSON
+@json_of(
+    "{project, trusted, faults: [text], choices: [text]}; "
+    "with --list: [{project, objection, choices: [text]}]"
+)
 def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None:
     """Say yes to a project: a clone, or one that others own or may write to.
 
@@ -48,6 +51,8 @@ def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None
     asked again.
     """
     places = Places.from_environ()
+    if listed and revoke:
+        raise click.UsageError("name one of --list and --revoke")
     if listed:
         _show(trusting.load(places.state).values(), as_json=as_json)
         return
@@ -116,7 +121,7 @@ def _show(known: Iterable[Trusted], *, as_json: bool) -> None:
         )
         return
     for one, why in rows:
-        console.answer(f"{one.root}: {why or 'counts'}")
+        console.answer(f"{one.root}: {why or 'trusted'}")
         for choice in sorted(one.choices):
             console.answer(f"  may {choice}")
     if not rows:

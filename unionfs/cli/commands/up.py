@@ -5,25 +5,26 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from resolver.errors import PkgviewError
 from resolver.places import Places
 from resolver.project.trust import is_agreed
-from resolver.python.target import python_of
 from unionfs.cli import console, quick
 from unionfs.cli.asked import (
     DIRECTORY,
     EXTRA,
     FROZEN,
     GROUP,
-    JSON,
     KIND,
     OFFLINE,
     TRUST,
     absolute,
     agree,
+    json_of,
     projects_at,
     say_untrusted,
     trusted_projects_at,
@@ -39,11 +40,15 @@ from unionfs.publishing.up import Made, known_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from resolver.project.project import Project
     from unionfs.cli.progress import Display
     from unionfs.formats.kind import Kind
+
+_VIEW = (
+    "project, kind, target: {…}, view, path, distributions, changed, fetched, fetched_bytes, "
+    "compiled, seconds"
+)
 
 
 @click.command(
@@ -75,7 +80,7 @@ Examples:
     is_flag=True,
     help="Show the distributions, and where two have the same file.",
 )
-@JSON
+@json_of(f"{{{_VIEW}, others: [{{{_VIEW}}}]}}; others: further kinds of the project")
 def up(  # noqa: PLR0913 - one parameter an option
     directory: Path,
     *,
@@ -134,7 +139,7 @@ def _say_done(
 ) -> None:
     if as_json:
         first, *others = (_as_dict(places, one, seconds) for one in done)
-        console.as_json({**first, "others": others} if others else first)
+        console.as_json({**first, "others": others})
         return
     for one in done:
         console.note(_summary(one, seconds, several=len(done) > 1))
@@ -156,9 +161,9 @@ def _as_dict(places: Places, one: Done, seconds: float) -> dict[str, Any]:
     return {
         "project": str(one.project.root),
         "kind": made.manifest.kind,
+        "target": dict(made.manifest.target),
         "view": made.view,
         "path": str(places.mount / "views" / made.view),
-        **({"python": python_of(made.manifest).version} if one.kind.name == PYTHON else {}),
         "distributions": made.distributions,
         "changed": made.fresh,
         "fetched": shown.files if shown else 0,
@@ -230,7 +235,7 @@ def _compiled(
 ) -> tuple[Made, Display | None]:
     """The view with its bytecode; what had none is compiled first."""
     from unionfs.cli.progress import Display  # noqa: PLC0415 - only where it was asked for
-    from unionfs.publishing.precompile import precompile  # noqa: PLC0415 - the same
+    from unionfs.publishing.precompile import precompile  # noqa: PLC0415 - only where it was asked for
 
     with shown or Display(quiet=quiet) as display:
         view, manifest = precompile(places, made.view, idle=False, done=display.compiled)
@@ -283,25 +288,41 @@ Examples:
 )
 @DIRECTORY
 @KIND
-def down(directory: Path, *, kinds: tuple[str, ...]) -> None:
+@json_of("{project, removed: [path]}")
+def down(directory: Path, *, kinds: tuple[str, ...], as_json: bool) -> None:
     """Take a project's links to its views (.venv) away. Views and archives stay."""
     places = Places.from_environ()
-    root = absolute(directory)
+    root, names = _linked(places, directory, kinds)
+    removed = [root / name for name in names if link.unlink(root / name, places)]
+    if as_json:
+        console.as_json({"project": os.fspath(root), "removed": list(map(os.fspath, removed))})
+        return
+    for path in removed:
+        console.note(f"Removed {path}.")
+    if not removed and not root.is_dir():
+        console.note(f"{root} is a script: it has no .venv of its own.")
+    elif not removed:
+        console.note(f"{root} has no {' and no '.join(names)}: there is nothing to remove.")
+
+
+def _linked(places: Places, directory: Path, kinds: Sequence[str]) -> tuple[Path, Sequence[str]]:
+    """Where the links of a project are, and their names; of a script none."""
+    # Not resolved: what is linked may be reached through a link itself.
+    root = Path(os.path.normpath(absolute(directory)))
     names = sorted(map(link_of, kinds)) if kinds else sorted(links())
     # What is linked may be a project no longer, or one whose files are broken.
-    if not any(link.is_ours(root / name, places) for name in names):
+    if any(link.is_ours(root / name, places) for name in names):
+        return root, names
+    try:
         found = projects_at(directory, kinds)
-        project = found[0][1]
-        if project.root != project.directory:
-            console.note(f"{project.root} is a script: it has no .venv of its own.")
-            return
-        root = project.root
-        names = [link_of(kind.name) for kind, _ in found]
-    for name in names:
-        if link.unlink(root / name, places):
-            console.note(f"Removed {root / name}.")
-        else:
-            console.note(f"{root} has no {name}.")
+    except PkgviewError:
+        if not root.is_dir():
+            raise
+        return root, names  # it is no project, and so has no link
+    project = found[0][1]
+    if project.root != project.directory:
+        return project.root, []
+    return project.root, [link_of(kind.name) for kind, _ in found]
 
 
 def _summary(one: Done, seconds: float, *, several: bool) -> str:
@@ -316,7 +337,7 @@ def _summary(one: Done, seconds: float, *, several: bool) -> str:
 
 def _say_conflicts(places: Places, made: Made) -> None:
     from unionfs.cli.commands.view import conflicts  # noqa: PLC0415 - only where it was asked for
-    from unionfs.view.opened import open_view  # noqa: PLC0415 - the same
+    from unionfs.view.opened import open_view  # noqa: PLC0415 - only where it was asked for
 
     opened = open_view(places, made.view)
     for layer in made.manifest.layers:

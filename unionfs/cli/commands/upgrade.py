@@ -10,6 +10,7 @@ import click
 
 from resolver.errors import PkgviewError
 from unionfs.cli import console
+from unionfs.cli.asked import json_of
 from unionfs.cli.commands.mount import MOUNTPOINT, places_for
 from unionfs.control import client
 from unionfs.control.endpoint import endpoint_of
@@ -35,17 +36,16 @@ Programs that use the mount notice nothing. What is bound by hand stays bound.
 """
 )
 @MOUNTPOINT
-@click.option("--json", "as_json", is_flag=True, help="Print what happened as JSON.")
+@json_of("{before: {mountpoint, version, …}, after: {mountpoint, version, …}}")
 def upgrade(mountpoint: Path | None, *, as_json: bool) -> None:
     """Have this version of pkgview go on with the mount, without unmounting it."""
     before, after = upgraded(places_for(mountpoint))
     if as_json:
         console.as_json({"before": before, "after": after})
     else:
-        console.note(
-            f"{after['mountpoint']} is served by pkgview {after['version']} "
-            f"(was {before['version']})."
-        )
+        was, now = before["version"], after["version"]
+        how = f"(was {was})" if was != now else "as before, by a new process of it"
+        console.note(f"{after['mountpoint']} is served by pkgview {now} {how}.")
         if after.get("begun_before"):
             console.note(
                 "Until it is unmounted its files keep the inodes and times that the version "
@@ -77,5 +77,5 @@ def upgraded(
             return before, after
     raise PkgviewError(
         f"{path} is still served by pkgview {before['version']}",
-        remedy=f"The log says why: {launch.log_path(places)}",
+        remedy=f"The log says why: {launch.log_named(places)}",
     )

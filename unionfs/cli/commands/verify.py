@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from resolver.places import Places
 from unionfs.cli import console
-from unionfs.cli.asked import JSON
+from unionfs.cli.asked import json_of
+from unionfs.cli.progress import Display
+from unionfs.store.ordered import Stores
 
 if TYPE_CHECKING:
     from unionfs.upkeep.verify import Outcome, Unproved
@@ -24,7 +26,11 @@ Examples:
 )
 @click.option("--repair", is_flag=True, help="Set damaged archives aside and have them again.")
 @click.option("--all", "everywhere", is_flag=True, help="Read the other stores, too.")
-@JSON
+@json_of(
+    "{path, archives, damaged: [{store, archive, damage, repair: {settled, said}}], "
+    "unproved: {records, projects: [{project, repair: {settled, said}}]}}; "
+    "repair: null where none was tried"
+)
 @click.pass_context
 def verify(context: click.Context, *, repair: bool, everywhere: bool, as_json: bool) -> None:
     """Read every byte of every archive and compare it with the archive's name.
@@ -36,9 +42,7 @@ def verify(context: click.Context, *, repair: bool, everywhere: bool, as_json: b
     So is what earlier versions recorded without saying where they had it from: --repair drops it,
     and makes the views anew that were made by it.
     """
-    from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
-    from unionfs.store.ordered import Stores  # noqa: PLC0415 - the same
-    from unionfs.upkeep import verify as verifying  # noqa: PLC0415 - `-h` does without
+    from unionfs.upkeep import verify as verifying  # noqa: PLC0415 - not for all of `pkgview store`
 
     places = Places.from_environ()
     stores = Stores(places)
@@ -56,25 +60,27 @@ def verify(context: click.Context, *, repair: bool, everywhere: bool, as_json: b
         if repair and found:
             outcome = verifying.repair(places, stores, list(found), display)
     count = len(stores.own.names())
+    own = str(places.store)
     if as_json:
         console.as_json(
             {
-                "path": str(places.store),
+                "path": own,
                 "archives": count,
                 "damaged": [
-                    {"store": str(places.store), "archive": name, "damage": said}
-                    | ({"repair": outcome[name]._asdict()} if name in outcome else {})
-                    for name, said in sorted(found.items())
-                ]
-                + [
-                    {"store": root, "archive": name, "damage": said}
-                    for root, name, said in sorted(elsewhere)
+                    {
+                        "store": root,
+                        "archive": name,
+                        "damage": said,
+                        "repair": _as_dict(outcome.get(name)) if root == own else None,
+                    }
+                    for root, name, said in sorted(
+                        [(own, name, said) for name, said in found.items()] + elsewhere
+                    )
                 ],
                 "unproved": {
                     "records": former.records,
                     "projects": [
-                        {"project": root}
-                        | ({"repair": proved[root]._asdict()} if root in proved else {})
+                        {"project": root, "repair": _as_dict(proved.get(root))}
                         for root in former.projects
                     ],
                 },
@@ -97,14 +103,19 @@ def verify(context: click.Context, *, repair: bool, everywhere: bool, as_json: b
         context.exit(1)
 
 
+def _as_dict(outcome: Outcome | None) -> dict[str, Any] | None:
+    return None if outcome is None else outcome._asdict()
+
+
 def _say_unproved(former: Unproved, proved: dict[str, Outcome], *, repaired: bool) -> None:
     named = "".join(
         f"\n  {root}" + (f": {proved[root].said}" if root in proved else "")
         for root in former.projects
     )
     said = (
-        f"{former.records} records of earlier versions do not say where they are from, and may be "
-        f"a project's word; so may be the views of {len(former.projects)} projects{named}"
+        "earlier versions recorded without saying where they had it from, so it may be a "
+        f"project's word: {console.count(former.records, 'record')}, and the views of "
+        f"{console.count(len(former.projects), 'project')}{named}"
     )
     if not repaired:
         console.explain(said, "Run `pkgview store verify --repair`: it makes them anew.")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resolver.places import Places
+from unionfs.archive.layer import EntryNo, Kind
 from unionfs.cli import console
-from unionfs.cli.asked import DIRECTORY, JSON, KIND, projects_at
-from unionfs.kinds import PYTHON
+from unionfs.cli.asked import DIRECTORY, KIND, json_of, projects_at
+from unionfs.view.opened import open_view, project_view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,11 @@ Examples:
 @click.option("--path", "only_path", is_flag=True, help="Print just the view's path.")
 @click.option("--python", metavar="X.Y", help="The view for that Python, not the newest.")
 @KIND
-@JSON
+@json_of(
+    "{project, kind, target: {…}, view, path, "
+    "layers: [{name, version, archive, bytecode, files, size, stored}], "
+    "conflicts: [{path, winner, loser}]}"
+)
 def view(
     directory: Path,
     *,
@@ -38,8 +43,6 @@ def view(
     as_json: bool,
 ) -> None:
     """Show a project's view: path, layers, sizes, conflicts."""
-    from unionfs.view.opened import open_view, project_view  # noqa: PLC0415 - `-h` does without
-
     places = Places.from_environ()
     kind, project = projects_at(directory, kinds)[0]
     found = project_view(places, project, python, kind=kind.name)
@@ -53,11 +56,8 @@ def view(
         return
     console.answer(f"project  {shown['project']}")
     console.answer(f"view     {shown['path']}")
-    if "python" in shown:
-        console.answer(f"python   {shown['python']['version']} ({shown['python']['executable']})")
-    else:
-        target = ", ".join(f"{name} {value}" for name, value in shown["target"].items())
-        console.answer(f"{shown['kind']:<8} {target}")
+    target = ", ".join(f"{name} {value}" for name, value in shown["target"].items())
+    console.answer(f"{shown['kind']:<8} {target}")
     console.answer("")
     console.table(
         [
@@ -81,8 +81,6 @@ def view(
 
 def describe(places: Places, opened: OpenedView) -> dict[str, Any]:
     """The view as JSON has it; sizes in bytes."""
-    from unionfs.archive.layer import EntryNo, Kind  # noqa: PLC0415 - `-h` does without
-
     layers = []
     for spec, archive in zip(opened.manifest.layers, opened.archives, strict=True):
         files = size = 0
@@ -106,7 +104,7 @@ def describe(places: Places, opened: OpenedView) -> dict[str, Any]:
         "view": opened.id,
         "path": str(opened.path(places)),
         "kind": opened.manifest.kind,
-        "python" if opened.manifest.kind == PYTHON else "target": dict(opened.manifest.target),
+        "target": dict(opened.manifest.target),
         "layers": layers,
         "conflicts": conflicts(opened),
     }

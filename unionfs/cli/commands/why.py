@@ -10,10 +10,15 @@ import click
 from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.cli import console
-from unionfs.cli.asked import JSON, KIND, projects_at
+from unionfs.cli.asked import KIND, json_of, projects_at
+from unionfs.view.explain import find
+from unionfs.view.opened import open_view, project_view
 
 if TYPE_CHECKING:
     from unionfs.view.explain import Origin, Provider
+
+
+_PROVIDER = "{name, version, archive, kind, size}"
 
 
 @click.command(
@@ -33,12 +38,9 @@ Examples:
     help="The project whose view it is; default: the one here.",
 )
 @KIND
-@JSON
+@json_of(f"{{path, given_by: [{_PROVIDER}], hides: [{_PROVIDER}]}}")
 def why(query: str, *, directory: Path, kinds: tuple[str, ...], as_json: bool) -> None:
     """Show which distribution gives a file or module, and what it hides."""
-    from unionfs.view.explain import find  # noqa: PLC0415 - `-h` does without
-    from unionfs.view.opened import open_view, project_view  # noqa: PLC0415 - the same
-
     places = Places.from_environ()
     kind, project = projects_at(directory, kinds)[0]
     opened = open_view(places, project_view(places, project, kind=kind.name))
