@@ -116,7 +116,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         "Loosen one of the requirements named above.",
     ),
     (
-        r"[Gg]roup.{0,80}: .{0,200}\bcause: No `pyproject.toml` found",
+        r"No `pyproject.toml` found",
         "Leave the group out, or define it in a pyproject.toml there.",
     ),
     (

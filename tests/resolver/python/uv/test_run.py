@@ -33,6 +33,18 @@ CASES = [
     ("Couldn't parse requirement in `x` at position 0", "Mend the file"),
     ("Requested extra not found: x", "pyproject.toml defines"),
     ("Network connectivity is disabled", "without --offline"),
+    (
+        "Failed to read dependency groups\n  cause: No `pyproject.toml` found at: /x/pyproject.toml",
+        "Leave the group out",
+    ),
+    (
+        "Unexpected '=', expected '-c', '-e', '-r' or the start of a requirement: -:1:1",
+        "--with 'rich>=14'",
+    ),
+    (
+        "Unexpected '=', expected '-c', '-e', '-r' or the start of a requirement: x.txt:1:1",
+        "Mend the file",
+    ),
 ]
 
 
