@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -28,6 +29,11 @@ SVG = "{http://www.w3.org/2000/svg}"
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_names_what_there_is(page: str) -> None:
     assert list(faults(TREE, page, TREE.text(page))) == []
+
+
+def test_the_page_of_commands_is_made_from_them() -> None:
+    made = runpy.run_path(str(TREE.root / "scripts/commands"))["page"]()
+    assert made == TREE.text("docs/commands.md"), "run scripts/commands"
 
 
 def test_so_do_the_sources() -> None:

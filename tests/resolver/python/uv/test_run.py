@@ -34,7 +34,7 @@ CASES = [
     ("Requested extra not found: x", "pyproject.toml defines"),
     ("Network connectivity is disabled", "without --offline"),
     (
-        "Failed to read dependency groups\n  cause: No `pyproject.toml` found at: /x/pyproject.toml",
+        "Failed to read dependency groups\n  cause: No `pyproject.toml` found at: /x",
         "Leave the group out",
     ),
     (
