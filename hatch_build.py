@@ -4,6 +4,8 @@ pyfuse3 comes as source. Where pkg-config, libfuse's headers, a compiler or Pyth
 missing, its build ends in words that name no package to install, and pip and uv show those. They
 build ours first, so the sentence can stand here.
 
+The wheel gets the docs, too, for `pkgview help PAGE`.
+
 Nothing is asked for an sdist, nor where pyfuse3 is in the environment already. A build that has it
 from elsewhere, or makes a wheel for another machine, sets `PKGVIEW_BUILD_ANYWHERE`.
 """
@@ -32,8 +34,9 @@ class Prerequisites(BuildHookInterface[BuilderConfig]):
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """End the build with a sentence where something is missing."""
-        del version, build_data
+        """End the build with a sentence where something is missing; add the pages of the docs."""
+        if version != "editable":  # which finds them in the checkout
+            build_data["force_include"]["docs"] = "unionfs/docs"
         if os.environ.get(ANYWHERE) or _has_pyfuse3():
             return
         if packages := missing_packages():
