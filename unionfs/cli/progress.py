@@ -110,8 +110,8 @@ class Display:
 
 
 def _bars() -> Bars:
-    from rich.console import Console  # noqa: PLC0415 - see the module's docstring
-    from rich.progress import (  # noqa: PLC0415 - the same
+    from rich.console import Console  # noqa: PLC0415 - only to draw
+    from rich.progress import (  # noqa: PLC0415 - only to draw
         BarColumn,
         DownloadColumn,
         Progress,
@@ -120,7 +120,7 @@ def _bars() -> Bars:
         TextColumn,
         TransferSpeedColumn,
     )
-    from rich.text import Text  # noqa: PLC0415 - the same
+    from rich.text import Text  # noqa: PLC0415 - only to draw
 
     class Counted(ProgressColumn):
         """A column that is empty for what has no bytes to count."""

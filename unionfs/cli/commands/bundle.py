@@ -18,13 +18,13 @@ from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import absolute, json_of, project_at
 from unionfs.cli.progress import Display
+from unionfs.store.local import Store
+from unionfs.store.ordered import Stores
+from unionfs.upkeep import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from typing import BinaryIO
-
-    from unionfs.store.ordered import Stores
-    from unionfs.upkeep.bundle import Moved
 
 _MOVED = "{archives, size, kept, sources}"
 _STREAM = Path("-")
@@ -48,8 +48,6 @@ def copy(directory: Path, projects: tuple[Path, ...], *, as_json: bool) -> None:
 
     Every archive is verified whole. What is there already stays; what is missing is made.
     """
-    from unionfs.upkeep import bundle  # noqa: PLC0415 - not for all of `pkgview store`
-
     root = absolute(directory)
     stores, names = _wanted(projects)
     with Display(quiet=as_json) as display:
@@ -72,8 +70,6 @@ def export(file: Path, projects: tuple[Path, ...], *, as_json: bool) -> None:
 
     It is one tar file, for `pkgview store import`. It appears whole or not at all.
     """
-    from unionfs.upkeep import bundle  # noqa: PLC0415 - not for all of `pkgview store`
-
     if file == _STREAM and as_json:
         raise click.UsageError("--json and the bundle cannot both go to standard output")
     stores, names = _wanted(projects)
@@ -97,9 +93,6 @@ def import_(file: Path, *, as_json: bool) -> None:
 
     Every archive is verified whole. What wheels became is believed: import from whom you trust.
     """
-    from unionfs.store.local import Store  # noqa: PLC0415 - not for all of `pkgview store`
-    from unionfs.upkeep import bundle  # noqa: PLC0415 - not for all of `pkgview store`
-
     places = Places.from_environ()
     try:
         with Display(quiet=as_json) as display, _read(file) as source:
@@ -111,17 +104,14 @@ def import_(file: Path, *, as_json: bool) -> None:
 
 def _wanted(projects: Collection[Path]) -> tuple[Stores, Collection[str]]:
     """All that is in the user's own store, or what these projects' views need."""
-    from unionfs.store.ordered import Stores  # noqa: PLC0415 - not for all of `pkgview store`
-    from unionfs.upkeep.bundle import carried, needed  # noqa: PLC0415 - not for all of `pkgview store`
-
     places = Places.from_environ()
     stores = Stores(places)
     if not projects:
-        return stores, carried(stores.own)
-    return stores, needed(places, [str(project_at(path).root) for path in projects])
+        return stores, bundle.carried(stores.own)
+    return stores, bundle.needed(places, [str(project_at(path).root) for path in projects])
 
 
-def _say(moved: Moved, where: str, *, as_json: bool) -> None:
+def _say(moved: bundle.Moved, where: str, *, as_json: bool) -> None:
     if as_json:
         console.as_json(asdict(moved))
         return

@@ -26,6 +26,7 @@ from unionfs.cli.asked import (
 )
 from unionfs.cli.commands.bind import bind_self
 from unionfs.cli.commands.up import ensured, mount_now
+from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
 
 if TYPE_CHECKING:
@@ -77,8 +78,6 @@ def run(  # noqa: PLR0913 - one parameter an option
     The command replaces this process: its signals, its exit code and its output are its own.
     What --with, --extra and --group add is there for this run only.
     """
-    from unionfs.daemon.launch import check_mountable  # noqa: PLC0415 - `-h` does without
-
     places = Places.from_environ()
     wish = PythonWish(
         project=trusted_project_at(directory, trust=trust),

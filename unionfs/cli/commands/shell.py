@@ -32,6 +32,7 @@ from unionfs.cli.asked import (
 from unionfs.cli.commands.bind import bind_self, home_as_tilde
 from unionfs.cli.commands.run import replace_by
 from unionfs.cli.commands.up import ensured, mount_now
+from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
 
 if TYPE_CHECKING:
@@ -81,8 +82,6 @@ def shell(  # noqa: PLR0913 - one parameter an option
     After `pkgview up` what it starts sees the new view. --python, --with, --extra and --group give
     a view for this shell only, which stays what it is.
     """
-    from unionfs.daemon.launch import check_mountable  # noqa: PLC0415 - `-h` does without
-
     places = Places.from_environ()
     wish = PythonWish(
         project=trusted_project_at(directory, trust=trust),

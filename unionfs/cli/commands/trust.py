@@ -142,7 +142,7 @@ def _objection(one: Trusted) -> str:
 def _tell_daemon(places: Places) -> None:
     """So that shells and editors are looked at afresh; a daemon that is not there has no need."""
     from unionfs.control import client  # noqa: PLC0415 - `--list` does without
-    from unionfs.control.endpoint import endpoint_of  # noqa: PLC0415 - the same
+    from unionfs.control.endpoint import endpoint_of  # noqa: PLC0415 - `--list` does without
     from unionfs.daemon import launch  # noqa: PLC0415 - `--list` does without
     from unionfs.mounting import mounts  # noqa: PLC0415 - `--list` does without
 

@@ -36,7 +36,7 @@ from unionfs.formats.kind import Wish
 from unionfs.formats.python.kind import of_python
 from unionfs.kinds import PYTHON, link_of, links
 from unionfs.publishing import link
-from unionfs.publishing.up import Made, known_view
+from unionfs.publishing.up import Made, known_view, make_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -224,7 +224,6 @@ def ensured(places: Places, kind: Kind, wish: Wish, *, quiet: bool) -> tuple[Mad
     if known is not None:
         return known, None
     from unionfs.cli.progress import Display  # noqa: PLC0415 - nothing to do draws nothing
-    from unionfs.publishing.up import make_view  # noqa: PLC0415 - beside its condition
 
     with Display(quiet=quiet) as display:
         return make_view(places, kind, wish, display), display

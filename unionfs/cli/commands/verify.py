@@ -42,7 +42,7 @@ def verify(context: click.Context, *, repair: bool, everywhere: bool, as_json: b
     So is what earlier versions recorded without saying where they had it from: --repair drops it,
     and makes the views anew that were made by it.
     """
-    from unionfs.upkeep import verify as verifying  # noqa: PLC0415 - not for all of `pkgview store`
+    from unionfs.upkeep import verify as verifying  # noqa: PLC0415 - not for all of `store`
 
     places = Places.from_environ()
     stores = Stores(places)
