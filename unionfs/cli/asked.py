@@ -120,7 +120,8 @@ def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Proje
             f"{Path(os.path.realpath(path))} belongs to no project: no "
             f"{_marks(among)} there or above"
             + (", and it has no inline block (PEP 723)" if is_file else ""),
-            remedy="Create one of them, e.g. a requirements.txt that lists what it needs.",
+            remedy="Name a project's directory; or create one of them there, e.g. a "
+            "requirements.txt that lists what it needs.",
         )
     return found
 

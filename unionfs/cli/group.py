@@ -48,7 +48,7 @@ COMMANDS = {
 """Name -> "module:attribute" in `unionfs.cli.commands`, and its line in `pkgview -h`."""
 
 HABITS = {
-    **dict.fromkeys(("sync", "install", "venv", "virtualenv", "create", "init"), "up"),
+    **dict.fromkeys(("sync", "install", "pip", "venv", "create", "init"), "up"),
     **dict.fromkeys(("activate", "enter"), "shell"),
     **dict.fromkeys(("list", "show", "info"), "view"),
     **dict.fromkeys(("prune", "clean"), "gc"),
@@ -116,7 +116,7 @@ def meant(name: str, known: Mapping[str, str]) -> str:
     """`; did you mean …?` for a name like one of `known`, which gives what to type; or nothing."""
     from difflib import get_close_matches  # noqa: PLC0415 - only for a wrong name
 
-    near = get_close_matches(name, known, n=1, cutoff=0.7)
+    near = get_close_matches(name.lower(), known, n=1, cutoff=0.7)
     return f"; did you mean `{known[near[0]]}`?" if near else ""
 
 

@@ -59,9 +59,14 @@ def load_manifest(places: Places, view: ViewId) -> Manifest:
     """A view's manifest, checked against its id."""
     try:
         return read_manifest(places, view)
+    except FileNotFoundError as error:
+        raise PkgviewError(
+            f"there is no view {view}",
+            remedy="`pkgview view` shows a project's; `pkgview up` there makes it again.",
+        ) from error
     except OSError as error:
         raise PkgviewError(
-            f"there is no view {view}: {error.strerror}",
+            f"the view {view} cannot be read: {error.strerror}",
             remedy="Run `pkgview up` in the project.",
         ) from error
 

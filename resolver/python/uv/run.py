@@ -120,7 +120,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         "Leave the group out, or define it in a pyproject.toml there.",
     ),
     (
-        r"(^|[\s:])-:\d+:\d+",
+        r"(^|[\s:])-:\d+:\d+|requirement in `-`",
         "Write the requirement that was given with --with as in --with 'rich>=14'.",
     ),
     (

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _MOVED = "{archives, size, kept, sources}"
+_BUNDLE = "Name a file that `pkgview store export` wrote, or - for standard input."
 _STREAM = Path("-")
 _TEMPORARY = ".pkgview-export-"
 _PROJECTS = click.argument("projects", nargs=-1, type=click.Path(path_type=Path))
@@ -98,7 +99,7 @@ def import_(file: Path, *, as_json: bool) -> None:
         with Display(quiet=as_json) as display, _read(file) as source:
             moved = bundle.import_(Store(places.store), source, display)
     except PkgviewError as error:
-        raise PkgviewError(f"{file}: {error.what}", remedy=error.remedy) from error
+        raise PkgviewError(f"{file}: {error.what}", remedy=error.remedy or _BUNDLE) from error
     _say(moved, f"in {places.store}", as_json=as_json)
 
 
@@ -131,10 +132,7 @@ def _read(file: Path) -> Iterator[BinaryIO]:
     try:
         source = file.open("rb")
     except OSError as error:
-        raise PkgviewError(
-            f"it cannot be read: {error.strerror}",
-            remedy="Name a file that `pkgview store export` wrote, or - for standard input.",
-        ) from error
+        raise PkgviewError(f"it cannot be read: {error.strerror}") from error
     with source:
         yield source
 

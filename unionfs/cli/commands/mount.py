@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import time
 from dataclasses import replace
@@ -42,6 +43,12 @@ def places_for(mountpoint: Path | None) -> Places:
     if mountpoint is None:
         return places
     return replace(places, mount=Path(os.path.abspath(mountpoint)))  # noqa: PTH100 - resolve() would touch it
+
+
+def argument_for(places: Places) -> str:
+    """What a command that is advised needs to mean this mount point: nothing if it is the usual."""
+    usual = places.mount == Places.from_environ().mount
+    return "" if usual else f" {shlex.quote(os.fspath(places.mount))}"
 
 
 @click.command(

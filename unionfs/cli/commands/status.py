@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import click
 
 from unionfs.cli import console
 from unionfs.cli.asked import json_of
-from unionfs.cli.commands.mount import MOUNTPOINT, places_for
+from unionfs.cli.commands.mount import MOUNTPOINT, argument_for, places_for
 from unionfs.control import client
 from unionfs.control.endpoint import DaemonAbsentError, DaemonSilentError, endpoint_of
 from unionfs.daemon import launch
@@ -55,8 +54,8 @@ def status(mountpoint: Path | None, *, as_json: bool) -> None:
     elif found["state"] == "mounted":
         _show(found)
     else:
-        named = "" if mountpoint is None else f" {shlex.quote(found['mountpoint'])}"
-        console.answer(SENTENCES[found["state"]].format(found["mountpoint"], named=named, **found))
+        sentence = SENTENCES[found["state"]]
+        console.answer(sentence.format(found["mountpoint"], named=argument_for(places), **found))
     sys.exit(0 if found["state"] == "mounted" else 1)
 
 
@@ -94,7 +93,7 @@ def _show(found: Mapping[str, Any]) -> None:
     if frames := found.get("frames"):
         cached = f"{console.size(frames['bytes'])}, {frames['hits']:,} hits"
         rows += [
-            ("views", f"{found['views']:,} looked at by {_askers(found['bindings'])}"),
+            ("views", f"{found['views']:,} looked at, {_bound(found['bindings'])}"),
             ("frame cache", f"{cached}, {frames['misses']:,} misses"),
         ]
     rows += [
@@ -122,8 +121,8 @@ def _server(found: Mapping[str, Any]) -> str:
     return died if pause is None else f"{died}, last within {pause * 1000:.0f} ms"
 
 
-def _askers(number: int) -> str:
-    return console.count(number, "process", "processes")
+def _bound(number: int) -> str:
+    return console.count(number, "process bound", "processes bound")
 
 
 def _workers(found: Mapping[str, Any]) -> str:

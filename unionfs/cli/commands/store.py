@@ -173,7 +173,10 @@ def add(directory: Path, *, shared: bool, as_json: bool) -> None:
             else f"Fill one with `pkgview store copy {root}`, or name another directory.",
         )
     if root == places.store:
-        raise PkgviewError(f"{root} is your own store, which is searched first anyway")
+        raise PkgviewError(
+            f"{root} is your own store, which is searched first anyway",
+            remedy="`pkgview store list` shows all that are searched.",
+        )
     try:
         os.fspath(root).encode()
     except UnicodeEncodeError as error:
@@ -298,6 +301,12 @@ def _view(places: Places, what: str) -> ViewId:
     """A view by its id, or that of a project."""
     if VIEW_ID.fullmatch(what):
         return ViewId(what)
+    if not os.path.lexists(what):
+        raise PkgviewError(
+            f"{what} is no project's directory, and no view's id, which has 32 digits",
+            remedy="`pkgview view` shows the view of a project, `pkgview store pin --list` those "
+            "that are pinned.",
+        )
     return project_view(places, project_at(Path(what)))
 
 

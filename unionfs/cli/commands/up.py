@@ -105,6 +105,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     nothing changed it does next to nothing.
     """
     began = time.monotonic()
+    _refuse_both(frozen=frozen, upgrade=upgrade)
     places = Places.from_environ()
     projects = trusted_projects_at(directory, kinds, trust=trust)
     _refuse_pythons(projects, given=bool(python or extras or groups))
@@ -176,6 +177,11 @@ def _as_dict(places: Places, one: Done, seconds: float) -> dict[str, Any]:
 def _link_at(kind: Kind, project: Project) -> Path | None:
     """Where a project has its link; None for a script, which has no directory of its own."""
     return project.root / link_of(kind.name) if project.root == project.directory else None
+
+
+def _refuse_both(*, frozen: bool, upgrade: bool) -> None:
+    if frozen and upgrade:
+        raise click.UsageError("name one of --frozen and --upgrade")
 
 
 def _refuse_pythons(projects: Sequence[tuple[Kind, Project]], *, given: bool) -> None:

@@ -11,7 +11,7 @@ import click
 from resolver.errors import PkgviewError
 from unionfs.cli import console
 from unionfs.cli.asked import json_of
-from unionfs.cli.commands.mount import MOUNTPOINT, places_for
+from unionfs.cli.commands.mount import MOUNTPOINT, argument_for, places_for
 from unionfs.control import client
 from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon import launch
@@ -60,7 +60,9 @@ def upgraded(
     path = mounts.canonical(places.mount)
     live = launch.running(places, endpoint_of(places, path))
     if live is None:
-        raise PkgviewError(f"nothing serves {path}", remedy="Run `pkgview mount`.")
+        raise PkgviewError(
+            f"nothing serves {path}", remedy=f"Run `pkgview mount{argument_for(places)}`."
+        )
     before = client.ask(live, "status")
     if not before.get("supervised"):
         raise PkgviewError(

@@ -41,6 +41,8 @@ Examples:
 @json_of(f"{{path, given_by: [{_PROVIDER}], hides: [{_PROVIDER}]}}")
 def why(query: str, *, directory: Path, kinds: tuple[str, ...], as_json: bool) -> None:
     """Show which distribution gives a file or module, and what it hides."""
+    if not query:
+        raise click.UsageError("name a path or a module")
     places = Places.from_environ()
     kind, project = projects_at(directory, kinds)[0]
     opened = open_view(places, project_view(places, project, kind=kind.name))

@@ -41,6 +41,7 @@ CASES = [
         "Unexpected '=', expected '-c', '-e', '-r' or the start of a requirement: -:1:1",
         "--with 'rich>=14'",
     ),
+    ("Couldn't parse requirement in `-` at position 0", "--with 'rich>=14'"),
     (
         "Unexpected '=', expected '-c', '-e', '-r' or the start of a requirement: x.txt:1:1",
         "Mend the file",
