@@ -421,7 +421,8 @@ def test_pins_and_limits(stocked: Site) -> None:
     for name in ("alpha", "beta", "gamma"):
         view = stocked.up(project(stocked, name, name))["view"]
     stocked.pkgview("store", "pin", cwd=stocked.home / "gamma")
-    assert stocked.pkgview("store", "pin", "--list", cwd=stocked.home).stdout == f"{view}\n"
+    listed = stocked.pkgview("store", "pin", "--list", cwd=stocked.home).stdout
+    assert listed.split() == ["view", "project", view, str(stocked.home / "gamma")]
     for name in ("alpha", "beta", "gamma"):
         shutil.rmtree(stocked.home / name)
     for name, days in (("alpha", 20), ("beta", 10)):

@@ -135,7 +135,7 @@ def test_what_earlier_versions_left_is_proved_or_dropped(shop: Site, index: Inde
     said = shop.pkgview("store", "verify", "--json", cwd=shop.home, code=1)
     unproved = json.loads(said.stdout)["unproved"]
     assert unproved["records"] > 0
-    assert unproved["projects"] == [{"project": str(honest)}]
+    assert unproved["projects"] == [{"project": str(honest), "repair": None}]
     said = shop.pkgview("store", "verify", cwd=shop.home, code=1)
     assert "do not say where they are from" in said.stderr
     asked = len(index.asked)
