@@ -312,8 +312,7 @@ def down(directory: Path, *, kinds: tuple[str, ...], as_json: bool) -> None:
 
 def _linked(places: Places, directory: Path, kinds: Sequence[str]) -> tuple[Path, Sequence[str]]:
     """Where the links of a project are, and their names; of a script none."""
-    # Not resolved: what is linked may be reached through a link itself.
-    root = Path(os.path.normpath(absolute(directory)))
+    root = Path(os.path.realpath(absolute(directory)))
     names = sorted(map(link_of, kinds)) if kinds else sorted(links())
     # What is linked may be a project no longer, or one whose files are broken.
     if any(link.is_ours(root / name, places) for name in names):
