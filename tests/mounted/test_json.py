@@ -61,6 +61,14 @@ status
 """In an order in which each has something to say."""
 
 
+WORDS = {
+    "explain {pid}": "by rule 'directory' (its working directory: ",
+    "trust --list": "/project: trusted\n",
+    "upgrade": "as before, by a new process of it",
+}
+"""What some of them say to people, which no JSON does."""
+
+
 def parsed(text: str) -> Any:  # noqa: ANN401 - as wide as JSON
     """`{a, b: {c}, d: [e]}` as {"a": None, "b": {"c": None}, "d": [None]}; "…" is a key, too."""
     tokens = re.findall(r"[{}\[\],:]|[^{}\[\],:\s]+", text)
@@ -146,6 +154,10 @@ def test_each_answer_has_the_shape_that_the_help_gives(
     ) as asking:  # fmt: skip
         assert asking.stdout is not None
         assert asking.stdout.readline() == b"begun\n"
+        for call, words_said in WORDS.items():
+            with pytest.raises(SystemExit):
+                cli.main(call.format(pid=asking.pid).split())
+            assert words_said in "".join(capsys.readouterr())
         for call in CALLS.format(pid=asking.pid, home=shop.home).split("\n")[1:-1]:
             words = shlex.split(call)
             key = next(
