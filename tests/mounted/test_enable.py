@@ -222,7 +222,7 @@ def test_a_view_that_is_named(one: Ground) -> None:
         "up", "--python", sys.executable, "--no-link", "--json", cwd=one.project
     )
     named = json.loads(other.stdout)
-    if named["python"] != "3.11":
+    if named["target"]["version"] != "3.11":
         assert one.tell(cwd=Path("/"), PKGVIEW_VIEW=named["view"])["alpha"] is None
 
 
