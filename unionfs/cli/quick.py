@@ -165,7 +165,8 @@ def _is_plain(root: str, places: dict[str, str]) -> bool:
 
     Else it is left to those who know how.
     """
-    plain = root.isascii() and root.isprintable() and not {'"', "\\"} & set(root)
+    text = "".join((root, *places.values()))
+    plain = text.isascii() and text.isprintable() and not {'"', "\\"} & set(text)
     return plain and all(path == os.path.normpath(path) for path in places.values())
 
 
@@ -203,7 +204,8 @@ def _serves(places: dict[str, str], view: str) -> bool:
         peer = client.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
         if int.from_bytes(peer[4:8], sys.byteorder) not in {os.geteuid(), 0}:
             return False
-        client.sendall(b'{"op": "serves", "view": "%s"}\n' % view.encode())
+        said = ", ".join(f'"{name}": "{places[name]}"' for name in ("state", "store", "config"))
+        client.sendall(f'{{"op": "serves", "view": "{view}", {said}}}\n'.encode())
         answer = b""
         while not answer.endswith(b"\n") and len(answer) < _LONGEST_ANSWER:
             part = client.recv(_LONGEST_ANSWER)

@@ -15,6 +15,7 @@ from resolver.manifest import ViewId
 from unionfs.archive.layer import LayerError
 from unionfs.daemon.binding_requests import Operations
 from unionfs.daemon.compile_jobs import CompileJobs
+from unionfs.daemon.served_from import told
 from unionfs.daemon.service import (
     MOST_WORKERS,
     SUPERVISED,
@@ -51,6 +52,12 @@ def build_filesystem(places: Places, packing: Packing = PACKING) -> tuple[Filesy
     current = Current(catalog, ensure_default(places, store, registry))
     filesystem = Filesystem(catalog, current, uid=os.getuid(), gid=os.getgid())
     return filesystem, current
+
+
+def _running(places: Places) -> list[dict[str, Any]]:
+    from unionfs.upkeep.running import running  # noqa: PLC0415 - few ask
+
+    return list(running(places))
 
 
 def chosen_transport(before: str = "") -> str:
@@ -96,7 +103,7 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
     filesystem, current = build_filesystem(places, packing)
     gained: dict[str, Gain] = {}
     catalog, binder = filesystem.catalog, current.binder
-    operations = Operations(binder, current.by_hand, current.known)
+    operations = Operations(binder, current.by_hand, current.known, partial(_running, places))
     resolving = Resolving(places, binder)
     background = CompileJobs(places, binder.refresh)
     catalog.opened = background.consider
@@ -136,6 +143,7 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
             **operations.table,
             **UseRequests(filesystem).table,
         },
+        places=told(places),
         knows=knows,
         alongside=(operations.tend, background.tend, current.tend),
         serve=None if transport == SUPERVISED else partial(libfuse.serve, filesystem),

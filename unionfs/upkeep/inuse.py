@@ -22,19 +22,26 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resolver.boot import shift
 from resolver.caller.procfs import Absence, Stat, read_stat
 from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
 from unionfs.control import client
-from unionfs.control.endpoint import DaemonAbsentError, Endpoint, elsewhere, endpoint_of
-from unionfs.mounting import mounts
+from unionfs.control.endpoint import (
+    DaemonAbsentError,
+    Endpoint,
+    elsewhere,
+    endpoint_of,
+    opened_anywhere,
+)
+from unionfs.mounting import mountpoints, mounts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from resolver.manifest import ViewId
     from resolver.places import Places
 
 _ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])|/packages/[^/\0\n]*-([0-9a-f]{12})\b")
@@ -198,11 +205,24 @@ def _ask(endpoint: Endpoint, operation: str, **arguments: object) -> Mapping[str
 def _endpoints(places: Places) -> Iterator[Endpoint]:
     """Every daemon of this state that lives, wherever it has mounted."""
     primary = endpoint_of(places, places.mount)
-    for directory in {one.directory for one in (primary, *elsewhere(places, primary))}:
-        for lock in directory.glob("*.lock"):
-            endpoint = Endpoint(directory=directory, name=lock.stem)
-            if endpoint.held():
-                yield endpoint
+    directories = {one.directory for one in (primary, *elsewhere(places, primary))}
+    there = (
+        Endpoint(directory=directory, name=lock.stem)
+        for directory in directories
+        for lock in directory.glob("*.lock")
+    )
+    for endpoint in {*there, *opened_anywhere(_names(places))}:
+        if endpoint.held():
+            yield endpoint
+
+
+def _names(places: Places) -> set[str]:
+    """What the endpoints of all mount points are called that this state has had."""
+    table, found = mounts.table(), set()
+    for path in map(Path, mountpoints.mountpoints(places)):
+        with suppress(PkgviewError):  # one that cannot be reached any more
+            found.add(endpoint_of(places, mounts.canonical(path, table)).name)
+    return found
 
 
 def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterator[Program]:
@@ -228,7 +248,7 @@ def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterato
     # A kernel's thread has no arguments; and nobody else, not even root, may enter a user's mount.
     if not cmdline or _OURS.search(cmdline) or (foreign and not let_in):
         return
-    if _is_pinned(base, files):
+    if _pinned(base, files):
         return
     places = _environments(exe, cwd, cmdline, environ, maps) if exe or maps else None
     if places == frozenset():
@@ -238,12 +258,38 @@ def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterato
         yield Program(pid=pid, started=_started(stat, cmdline), itself=began, places=places)
 
 
-def _is_pinned(base: str, files: Mapping[str, str]) -> bool:
-    """Whether an interpreter holds the view that it pinned itself to, and so has said which."""
-    return any(
-        _VIEW.search(path) and _is_path(_read(f"{base}/fdinfo/{number}"))
+def in_views(mountpoint: Path) -> Iterator[tuple[int, ViewId]]:
+    """Processes that run in a view by its path in that mount, and which view it is.
+
+    An interpreter that pinned itself; or a program that lies there, or has mapped something of it.
+    """
+    inside = re.compile(rf"{re.escape(os.fspath(mountpoint))}/views/([0-9a-f]{{32}})(?=[/ ]|$)")
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        base = f"/proc/{name}"
+        exe, pinned = _link(f"{base}/exe"), _pinned(base, _open_files(base))
+        maps = "" if pinned else os.fsdecode(_read(f"{base}/maps"))
+        found = next(filter(None, map(inside.search, (exe, *pinned, maps))), None)
+        if found is not None and not _OURS.search(_read(f"{base}/cmdline")):
+            yield int(name), ViewId(found[1])
+
+
+def said_of(pid: int) -> tuple[list[bytes], str, int | None]:
+    """A process's arguments, its working directory, and its user; None: it has ended."""
+    base = f"/proc/{pid}"
+    try:
+        uid = os.stat(base).st_uid  # noqa: PTH116 - as above
+    except OSError:
+        uid = None
+    return _read(f"{base}/cmdline").rstrip(b"\0").split(b"\0"), _link(f"{base}/cwd"), uid
+
+
+def _pinned(base: str, files: Mapping[str, str]) -> list[str]:
+    """The views that an interpreter pinned itself to, which it holds, and so has said which."""
+    return [
+        path
         for number, path in files.items()
-    )
+        if _VIEW.search(path) and _is_path(_read(f"{base}/fdinfo/{number}"))
+    ]
 
 
 def _is_path(fdinfo: bytes) -> bool:
