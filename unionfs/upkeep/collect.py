@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING
 from resolver import remembered
 from resolver.atomic import Alone, sweep
 from resolver.errors import PkgviewError
-from resolver.fetch.partial import SESSION
+from resolver.fetch.partial import SESSION, sweep_parts
 from resolver.manifest import ViewId
 from resolver.project import trust
+from resolver.project.resolved import FORGOTTEN
 from unionfs.archive.meta import digest_of_name
 from unionfs.bytecode.compiling import WITHIN
 from unionfs.publishing.assemble import BUILD
@@ -137,6 +138,7 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
 
 def collect(places: Places, limits: Limits, *, patience: float = 60.0) -> Plan | None:
     """Collect; None if others made views for all of `patience` seconds."""
+    sweep_parts(places.cache / "downloads", max(limits.max_age, ON_ITS_WAY))
     store = Store(places.store)
     if not store.archives.is_dir():
         return Plan(views=(), archives={}, records=(), kept=0, needed=0, needed_names=frozenset())
@@ -212,8 +214,8 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
         with Alone(places.state / "projects"):
             for path in found.records:
                 path.unlink(missing_ok=True)
-                # The locks that were made for it lie under the same key.
-                shutil.rmtree(places.state / "locks" / path.stem, ignore_errors=True)
+                if path.suffix != FORGOTTEN:  # else it may be known again, and have a new one
+                    forget_lock(places, path.stem)
     removed = {name: size for name, size in found.archives.items() if store.remove(name)}
     store.forget_sources()
     _forget_numbers(places, store)
@@ -226,6 +228,11 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
         needed=found.needed,
         needed_names=found.needed_names,
     )
+
+
+def forget_lock(places: Places, key: str) -> None:
+    """Remove the locks that were made for the project of that key."""
+    shutil.rmtree(places.state / "locks" / key, ignore_errors=True)
 
 
 def _forget_numbers(places: Places, store: Store) -> None:

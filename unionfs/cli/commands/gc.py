@@ -52,6 +52,7 @@ def gc(*, max_age: float, max_size: int | None, dry_run: bool, as_json: bool) ->
     """Remove archives and views that nothing needs.
 
     Needed is what a project that exists, a program that runs, or a pin needs (`pkgview store pin`).
+    A project that exists can be forgotten: `pkgview projects` and `pkgview forget`.
     """
     from unionfs.cli.commands.store import short  # noqa: PLC0415 - `-h` does without
     from unionfs.upkeep.collect import Limits, collect, plan  # noqa: PLC0415 - the same

@@ -284,7 +284,7 @@ Examples:
 @DIRECTORY
 @KIND
 def down(directory: Path, *, kinds: tuple[str, ...]) -> None:
-    """Take a project's links to its views (.venv) away. Views and archives stay."""
+    """Take a project's links to its views (.venv) away. Views and archives stay (see `forget`)."""
     places = Places.from_environ()
     root = absolute(directory)
     names = sorted(map(link_of, kinds)) if kinds else sorted(links())
