@@ -18,6 +18,7 @@ from resolver.errors import PkgviewError
 from tests.mounted.test_daemon import PKGVIEW, endpoint, eventually, gone, log_of, mount
 from unionfs.cli.commands.mount import unmount
 from unionfs.cli.commands.status import look
+from unionfs.control.client import ask
 from unionfs.daemon import launch
 from unionfs.mounting import mounts
 from unionfs.upkeep.inuse import survey
@@ -40,6 +41,12 @@ def test_another_runtime_directory_finds_the_same_daemon(places: Places, tmp_pat
     assert len([one for one in mounts.table() if one.path == places.mount]) == 1
     assert unmount(other, lazy=False, force=False)[1] == "unmounted"
     eventually(lambda: gone(first.pid))
+    # Who is told once where it is (an enabled Python) meets each daemon in the state directory.
+    standing = replace(endpoint(places), directory=places.state / "run")
+    for one in (other, replace(places, runtime=standing.directory), places):
+        pid = mount(one).pid
+        assert ask(standing, "ping")["pid"] == pid
+        unmount(one, lazy=False, force=False)
 
 
 def test_commands_of_two_environments_at_once_start_one_daemon(

@@ -194,13 +194,16 @@ def _serves(places: dict[str, str], view: str) -> bool:
     # What leads to it leads all that is run from it: `up` says what is wrong with that.
     if not visible or any(way_faults(mount, os.geteuid(), {mountpoint})):
         return False
+    name = f"{endpoint_name(mountpoint)}.sock"
     runtime = places["runtime"]
+    if not os.path.lexists(f"{runtime}/{name}"):
+        runtime = f"{places['state']}/run"  # it began with another XDG_RUNTIME_DIR
     directory = os.open(runtime, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     client = socket(AF_UNIX, SOCK_STREAM)
     try:
         check_private(runtime, os.fstat(directory))
         client.settimeout(ANSWER_SECONDS)
-        client.connect(f"/proc/self/fd/{directory}/{endpoint_name(mountpoint)}.sock")
+        client.connect(f"/proc/self/fd/{directory}/{name}")
         peer = client.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
         if int.from_bytes(peer[4:8], sys.byteorder) not in {os.geteuid(), 0}:
             return False

@@ -173,6 +173,22 @@ def endpoint_of(places: Places, mountpoint: Path) -> Endpoint:
     return Endpoint(directory=places.runtime, name=endpoint_name(mountpoint))
 
 
+def standing_socket(places: Places, endpoint: Endpoint) -> Path:
+    """Where the socket of a mount point's daemon is met, whichever runtime directory that has.
+
+    A link in the state directory, for those who are told once and for all (`pkgview enable`). Made
+    by whoever has mounted: it leads to that daemon from now on. `OSError` where it cannot be made.
+    """
+    standing = replace(endpoint, directory=places.state / "run").socket
+    if standing != endpoint.socket:
+        _create_private(standing.parent)
+        fresh = standing.with_suffix(f".{os.getpid()}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(endpoint.socket)
+        fresh.replace(standing)
+    return standing
+
+
 def elsewhere(places: Places, primary: Endpoint) -> Iterator[Endpoint]:
     """Where the daemon may be if it was started with another XDG_RUNTIME_DIR (cron, ssh, su)."""
     for directory in (places.state / "run", Path(f"/run/user/{os.geteuid()}/pkgview")):

@@ -41,6 +41,7 @@ from unionfs.control.endpoint import (
     endpoint_of,
     is_out_of_reach,
     opened_anywhere,
+    standing_socket,
 )
 from unionfs.daemon.served_from import refuse_other
 from unionfs.mounting import mountpoints, mounts, prerequisites, unmounting
@@ -164,6 +165,8 @@ def claim(places: Places, *, patience: float = PATIENCE, shared: bool = False) -
         if live is None and not unmet and (lock := _acquire_alone(endpoint)) is not None:
             with contextlib.suppress(PkgviewError):  # a full disk keeps nobody from mounting
                 mountpoints.remember(places)
+            with contextlib.suppress(OSError):
+                standing_socket(places, endpoint)
             return _prepare(mountpoint, endpoint, lock, shared=shared)
         if live is not None:
             mounted = _greet(places, live, mountpoint, deadline - time.monotonic())
