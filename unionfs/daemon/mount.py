@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 def build_filesystem(places: Places, packing: Packing = PACKING) -> tuple[Filesystem, Current]:
     """Everything a transport serves at `places.mount`, and who decides what `current` is."""
     store = Stores(places)
-    registry = Registry(places.state / "registry.sqlite3")
+    registry = Registry.of(places)
     catalog = Catalog(places, store, registry, packing)
     current = Current(catalog, ensure_default(places, store, registry))
     filesystem = Filesystem(catalog, current, uid=os.getuid(), gid=os.getgid())
@@ -91,7 +91,7 @@ def chosen_workers(transport: str, before: int = 1) -> int:
 
 def assemble_worker(places: Places, server: ServerLink, packing: Packing) -> Answer:
     """What a worker serves: the same file system, but for `current`, which it asks the server."""
-    registry = Registry(places.state / "registry.sqlite3")
+    registry = Registry.of(places)
     catalog = Catalog(places, Stores(places), registry, packing)
     catalog.opened = server.opened
     filesystem = Filesystem(catalog, server, uid=os.getuid(), gid=os.getgid())

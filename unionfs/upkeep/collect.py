@@ -42,7 +42,7 @@ from unionfs.upkeep.inuse import TICKS, survey
 from unionfs.upkeep.pins import pinned
 from unionfs.upkeep.references import manifest_ids, read_references
 from unionfs.view.catalog import manifest_path
-from unionfs.view.registry import Registry
+from unionfs.view.registry import Registry, registry_path
 from unionfs.view.used import last_use, used_path
 
 if TYPE_CHECKING:
@@ -237,11 +237,10 @@ def forget_lock(places: Places, key: str) -> None:
 
 def _forget_numbers(places: Places, store: Store) -> None:
     """Of archives that are not here and that no view needs; of views and projects that are gone."""
-    path = places.state / "registry.sqlite3"
-    if not path.exists():
+    if not registry_path(places).exists():
         return
     needs = read_references(places)
-    registry = Registry(path)
+    registry = Registry.of(places)
     try:
         registry.forget(
             archives={*store.names(), *needs.views_of()},

@@ -53,10 +53,10 @@ def lock(  # noqa: PLR0913 - one parameter an option
 
     import trio  # noqa: PLC0415 - the same
 
+    from resolver.failures import single_failure  # noqa: PLC0415 - the same
     from resolver.python.discovery import find_interpreter  # noqa: PLC0415 - the same
     from resolver.python.lock import write_lock  # noqa: PLC0415 - the same
     from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
-    from unionfs.publishing.up import single_failure  # noqa: PLC0415 - the same
 
     places = Places.from_environ()
     project = trusted_project_at(directory, trust=trust)
