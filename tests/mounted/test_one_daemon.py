@@ -24,6 +24,8 @@ from unionfs.mounting import mounts
 from unionfs.upkeep.inuse import survey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from resolver.places import Places
     from tests.mounted.conftest import Index, Site
 
@@ -101,10 +103,11 @@ def test_a_daemon_that_nobody_can_find_any_more_is_replaced(places: Places) -> N
     assert look(places)["pid"] == second.pid
 
 
-def test_one_that_only_others_can_find_is_left_alone(places: Places, needs: object) -> None:
+def test_one_that_only_others_can_find_is_left_alone(
+    places: Places, needs: Callable[..., None]
+) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can have a pid namespace of its own here")
-    assert callable(needs)
     needs("unshare")
     first = mount(places)
     environ = {**os.environ, "XDG_RUNTIME_DIR": ""}

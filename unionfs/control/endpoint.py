@@ -199,7 +199,7 @@ def elsewhere(places: Places, primary: Endpoint) -> Iterator[Endpoint]:
 def opened_anywhere(names: Container[str]) -> Iterator[Endpoint]:
     """Where processes have the lock of an endpoint of one of these names open, each place once.
 
-    Those that this user may look into, in this pid namespace.
+    This user's, as far as this pid namespace has them.
     """
     for path in _open_locks():
         directory, _, file = path.rpartition("/")
@@ -217,12 +217,14 @@ def is_out_of_reach(name: str) -> bool:
 
 
 def _open_locks() -> set[str]:
-    """The paths of all lock files that processes have open, as proc(5) has them."""
+    """The paths of all lock files that this user's processes have open, as proc(5) has them."""
     found = set()
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         try:
+            if os.stat(f"/proc/{pid}").st_uid != os.geteuid():  # noqa: PTH116 - hundreds of them
+                continue  # root could look, and nobody else's counts
             numbers = os.listdir(f"/proc/{pid}/fd")
-        except OSError:  # it has ended, or is another user's
+        except OSError:  # it has ended
             continue
         for number in numbers:
             with contextlib.suppress(OSError):  # closed meanwhile

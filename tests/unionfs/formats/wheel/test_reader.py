@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     Build = Callable[[WheelMaker], Path]
 
 CODE = "demo/__init__.py"
-GIB = 2**30
 
 
 def contents(path: Path, **asked: Any) -> dict[str, tuple[bytes, bool]]:
