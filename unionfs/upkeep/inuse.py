@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any
 from resolver.boot import shift
 from resolver.caller.procfs import Absence, Stat, read_stat
 from resolver.errors import PkgviewError
-from resolver.manifest import ViewId
 from unionfs.control import client
 from unionfs.control.endpoint import (
     DaemonAbsentError,
@@ -38,10 +37,12 @@ from unionfs.control.endpoint import (
     opened_anywhere,
 )
 from unionfs.mounting import mountpoints, mounts
+from unionfs.upkeep.proc import VIEW, link, open_files, pinned, read
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from resolver.manifest import ViewId
     from resolver.places import Places
 
 _ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])|/packages/[^/\0\n]*-([0-9a-f]{12})\b")
@@ -55,8 +56,8 @@ _SITE = re.compile(
     rb"(/[^\n]*)/lib(?:64)?/(?:python|pypy)[\d.]*t?/(?:site|dist)-packages/", re.MULTILINE
 )
 _OF_ENVIRONMENT = (b"VIRTUAL_ENV", b"PYTHONHOME")
-_VIEW = re.compile(r"/views/[0-9a-f]{32}( \(deleted\))?$")
-_OURS = re.compile(rb"\0-m\0unionfs\.")
+OURS = re.compile(rb"\0-m\0unionfs\.")
+"""Of a command line: a process of ours."""
 
 PATIENCE = 10.0
 """Seconds that a daemon may take to say who is bound."""
@@ -66,9 +67,6 @@ ASKED_AT_ONCE = 512
 
 TICKS = os.sysconf("SC_CLK_TCK")
 """In a second, as /proc counts the starts of processes."""
-
-LONGEST = 1 << 22
-"""Bytes read of one file of /proc."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +154,7 @@ def look_around() -> Survey:
     programs: list[Program] = []
     seen: set[str] = set()
     let_in = any(mount.ours and mount.shared for mount in mounts.table())
-    own = _link("/proc/self")  # os.getpid() is another one where /proc is of a namespace above
+    own = link("/proc/self")  # os.getpid() is another one where /proc is of a namespace above
     for name in os.listdir("/proc"):
         if name.isdecimal() and name != own:
             programs += _look(int(name), named, seen, let_in=let_in)
@@ -165,7 +163,7 @@ def look_around() -> Survey:
 
 def pid_namespace() -> str:
     """Which processes this one sees."""
-    return _link("/proc/self/ns/pid")
+    return link("/proc/self/ns/pid")
 
 
 def as_json(seen: Survey) -> dict[str, Any]:
@@ -231,24 +229,24 @@ def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterato
         foreign = os.stat(base).st_uid != os.geteuid()  # noqa: PTH116 - thousands of them
     except OSError:
         return
-    namespace = _link(f"{base}/ns/mnt")
+    namespace = link(f"{base}/ns/mnt")
     if namespace not in seen:
         seen.add(namespace)
-        named.update(_ids(_read(f"{base}/mountinfo")))
+        named.update(_ids(read(f"{base}/mountinfo")))
     stat = read_stat(pid)
     if isinstance(stat, Absence) or stat.dead:
         return
-    exe, cwd = _link(f"{base}/exe"), _link(f"{base}/cwd")
-    cmdline, environ, maps = (_read(f"{base}/{name}") for name in ("cmdline", "environ", "maps"))
-    files = _open_files(base)
+    exe, cwd = link(f"{base}/exe"), link(f"{base}/cwd")
+    cmdline, environ, maps = (read(f"{base}/{name}") for name in ("cmdline", "environ", "maps"))
+    files = open_files(base)
     for text in (exe, cwd, *files.values()):
         named.update(_ids(os.fsencode(text)))
     for content in (cmdline, environ, maps):
         named.update(_ids(content))
     # A kernel's thread has no arguments; and nobody else, not even root, may enter a user's mount.
-    if not cmdline or _OURS.search(cmdline) or (foreign and not let_in):
+    if not cmdline or OURS.search(cmdline) or (foreign and not let_in):
         return
-    if _pinned(base, files):
+    if pinned(base, files):
         return
     places = _environments(exe, cwd, cmdline, environ, maps) if exe or maps else None
     if places == frozenset():
@@ -256,46 +254,6 @@ def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterato
     if places is not None or pid != 1:  # the system's own init, which nobody may look at, uses none
         began = stat.start_time / TICKS - shift()
         yield Program(pid=pid, started=_started(stat, cmdline), itself=began, places=places)
-
-
-def in_views(mountpoint: Path) -> Iterator[tuple[int, ViewId]]:
-    """Processes that run in a view by its path in that mount, and which view it is.
-
-    An interpreter that pinned itself; or a program that lies there, or has mapped something of it.
-    """
-    inside = re.compile(rf"{re.escape(os.fspath(mountpoint))}/views/([0-9a-f]{{32}})(?=[/ ]|$)")
-    for name in filter(str.isdecimal, os.listdir("/proc")):
-        base = f"/proc/{name}"
-        exe, pinned = _link(f"{base}/exe"), _pinned(base, _open_files(base))
-        maps = "" if pinned else os.fsdecode(_read(f"{base}/maps"))
-        found = next(filter(None, map(inside.search, (exe, *pinned, maps))), None)
-        if found is not None and not _OURS.search(_read(f"{base}/cmdline")):
-            yield int(name), ViewId(found[1])
-
-
-def said_of(pid: int) -> tuple[list[bytes], str, int | None]:
-    """A process's arguments, its working directory, and its user; None: it has ended."""
-    base = f"/proc/{pid}"
-    try:
-        uid = os.stat(base).st_uid  # noqa: PTH116 - as above
-    except OSError:
-        uid = None
-    return _read(f"{base}/cmdline").rstrip(b"\0").split(b"\0"), _link(f"{base}/cwd"), uid
-
-
-def _pinned(base: str, files: Mapping[str, str]) -> list[str]:
-    """The views that an interpreter pinned itself to, which it holds, and so has said which."""
-    return [
-        path
-        for number, path in files.items()
-        if _VIEW.search(path) and _is_path(_read(f"{base}/fdinfo/{number}"))
-    ]
-
-
-def _is_path(fdinfo: bytes) -> bool:
-    """Whether a descriptor was made with O_PATH, as nobody does by chance; proc(5)."""
-    found = re.search(rb"^flags:\s*0([0-7]+)$", fdinfo, re.MULTILINE)
-    return found is not None and bool(int(found[1], 8) & os.O_PATH)
 
 
 def _environments(
@@ -333,7 +291,7 @@ def _left_in(cwd: str, variables: Mapping[bytes, bytes]) -> frozenset[str]:
     """
     named = {os.fsdecode(variables.get(name, b"")) for name in _OF_ENVIRONMENT}
     paths = os.fsdecode(variables.get(b"PATH", b"")).split(":")
-    named.update(path for path in paths if _VIEW.search(_link(path.removesuffix("/bin"))))
+    named.update(path for path in paths if VIEW.search(link(path.removesuffix("/bin"))))
     return _places(named, cwd)
 
 
@@ -347,7 +305,7 @@ def _places(tokens: Iterable[str], cwd: str) -> frozenset[str]:
         for prefix in (token, directory if last == "bin" else directory.rpartition("/")[0]):
             place = os.path.normpath(os.path.join(cwd, prefix))  # noqa: PTH118 - strings
             found.add(place)
-            found.add(os.path.join(os.path.dirname(place), _link(place)))  # noqa: PTH118, PTH120 - the same
+            found.add(os.path.join(os.path.dirname(place), link(place)))  # noqa: PTH118, PTH120 - the same
     return frozenset(found)
 
 
@@ -378,35 +336,11 @@ def _started(stat: Stat, cmdline: bytes) -> float:
         above = read_stat(stat.ppid)
         if stat.ppid <= 1 or isinstance(above, Absence) or above.comm == b"systemd":
             return 0.0
-        if _read(f"/proc/{stat.ppid}/cmdline") != cmdline:
+        if read(f"/proc/{stat.ppid}/cmdline") != cmdline:
             break
         stat = above
     return stat.start_time / TICKS - shift()
 
 
-def _open_files(base: str) -> dict[str, str]:
-    """What each descriptor of a process is, by its number."""
-    try:
-        numbers = os.listdir(f"{base}/fd")
-    except OSError:
-        return {}
-    return {number: _link(f"{base}/fd/{number}") for number in numbers}
-
-
 def _ids(text: bytes) -> set[str]:
     return {(found[1] or found[0]).decode() for found in _ID.finditer(text)}
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - thousands of them
-            return file.read(LONGEST)
-    except OSError:
-        return b""
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
