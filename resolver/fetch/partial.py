@@ -34,16 +34,36 @@ KEPT = 7 * 24 * 3600.0
 """Seconds after which what was left behind is swept away."""
 
 
+def sweep_parts(downloads: Path, kept: float = KEPT) -> None:
+    """Remove what nobody has gone on with for so many seconds, and nobody fetches now."""
+    oldest = time.time() - kept
+    for path in list(downloads.glob("*.part")):
+        with contextlib.suppress(OSError):
+            part = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                if os.fstat(part).st_mtime <= oldest and not _is_taken(part):
+                    path.unlink()
+            finally:
+                os.close(part)
+
+
+def _is_taken(part: int) -> bool:
+    """Whether somebody appends to it; where the file system knows no locks, its age decides."""
+    try:
+        fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 class Session:
     """The directory of one fetch, and the sweeping of what others left behind."""
 
     def __init__(self, downloads: Path) -> None:
         make_private(downloads)
-        oldest = time.time() - KEPT
-        for old in downloads.iterdir():
-            with contextlib.suppress(OSError):
-                if old.suffix == ".part" and old.lstat().st_mtime < oldest:
-                    old.unlink()
+        sweep_parts(downloads)
         self.downloads = downloads
         self._own, self._lock = claim(downloads, SESSION)
         # Keeps a discard from taking the directory away, and the lock with it.

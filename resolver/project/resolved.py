@@ -7,11 +7,12 @@ One JSON file a project, in `<state>/projects/`, replaced atomically. It is what
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from resolver.atomic import write_atomically
+from resolver.atomic import Alone, write_atomically
 from resolver.naming import project_key, project_record
 from resolver.ownership import identity
 
@@ -25,6 +26,9 @@ PYTHON = "python"
 """The kind of most views, and of all that were recorded before there were others."""
 
 _VIEW = re.compile(r"[0-9a-f]{32}")
+
+FORGOTTEN = ".forgotten"
+"""How the records end of projects that nobody wants to hear of any more."""
 
 FORMAT = 1
 """Of a view's part of a record. Those before it do not say (0), and may hold archives that the
@@ -119,8 +123,32 @@ def load_key(projects: Path, key: str) -> Resolved | None:
 
     A damaged file counts as none: nothing is lost by it, the next `up` writes it anew.
     """
+    return _read(projects / f"{key}.json")
+
+
+def forget(projects: Path, root: str) -> bool:
+    """Have a project no more, whether it is there or not; whether it was known.
+
+    What was its view may be that of a program which says nothing (`forgotten`): so its record is
+    set aside, until the view is collected.
+    """
+    path = projects / f"{project_key(root)}.json"
+    with Alone(projects):
+        known = load(projects, root).views
+        if known:
+            path.replace(path.with_suffix(f".{os.urandom(4).hex()}{FORGOTTEN}"))
+    return bool(known)
+
+
+def forgotten(projects: Path) -> dict[Path, Resolved]:
+    """What was known of projects that were forgotten, by the files that still say so."""
+    found = ((path, _read(path)) for path in projects.glob(f"*{FORGOTTEN}"))
+    return {path: known for path, known in found if known is not None}
+
+
+def _read(path: Path) -> Resolved | None:
     try:
-        fields = json.loads((projects / f"{key}.json").read_bytes())
+        fields = json.loads(path.read_bytes())
         root = fields["root"]
         views = tuple(_view(**view) for view in fields["views"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -238,6 +238,20 @@ def forget_gone(state: Path) -> None:
                 pass  # who knows
 
 
+def forget(root: str, state: Path) -> bool:
+    """Know nothing of a project any more, neither yes nor no; whether anything was known.
+
+    What is nowhere said is no. What an earlier version kept is taken back (`revoke`).
+    """
+    if root in _of_former(state):
+        return revoke(root, state)
+    with Alone(state):
+        path = state / "trusted" / f"{project_key(root)}.json"
+        known = _read(path) is not None
+        path.unlink(missing_ok=True)
+    return known
+
+
 def load(state: Path) -> dict[str, Trusted]:
     """All that something was said of, by root. A damaged file says nothing."""
     found = (_read(path) for path in sorted((state / "trusted").glob("*.json")))

@@ -37,6 +37,7 @@ from resolver.places import Places
 from unionfs.control import client
 from unionfs.control.endpoint import Endpoint
 from unionfs.daemon import launch, process, service
+from unionfs.daemon.served_from import told
 from unionfs.mounting import mounts, prerequisites, unmounting
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def _assemble(places: Places) -> service.Service:
     return service.Service(
         serve=fail if fault == "fails" else _serve,
         transport="stand-in",
+        places=told(places),
         gauges=lambda: {"store": os.fspath(places.store)},
         operations={"explode": explode, "chatter": chatter, "surroundings": surroundings},
     )

@@ -478,6 +478,57 @@ def test_du(stocked: Site) -> None:
     assert gc(stocked)["freed"] == one["alone"]
 
 
+def test_a_project_that_is_there_can_be_forgotten(stocked: Site, running: list[Late]) -> None:
+    """And what runs as `.venv/bin/…` is seen, and keeps what it has."""
+    one, two = project(stocked, "one", "alpha", "beta"), project(stocked, "two", "beta")
+    view = stocked.up(one)["view"]
+    stocked.up(two)
+    running.append(late(stocked, one, ".venv/bin/python"))
+    # Without `site`, and so without a word; its arguments alone say where it came from.
+    running.append(late(stocked, one, ".venv/bin/python", "-S"))
+    seen = json.loads(stocked.pkgview("ps", "--json", cwd=two).stdout)["processes"]
+    (shown,) = [each for each in seen if each["pid"] == running[0].process.pid]
+    assert (shown["view"], shown["project"], shown["rule"]) == (view, str(one), "path")
+    assert shown["program"].startswith(".venv/bin/python -c ")
+    assert shown["python"] == f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert 0 <= shown["seconds"] < 100
+    table = stocked.pkgview("ps", cwd=two).stdout
+    assert f"{shown['pid']}  .venv/bin/python" in table
+    listed = json.loads(stocked.pkgview("projects", "--json", cwd=two).stdout)
+    assert [(each["project"], each["exists"]) for each in listed] == [
+        (str(one), True),
+        (str(two), True),
+    ]
+    assert listed[0]["alone"] > 0
+    assert listed[0]["views"][0]["view"] == view
+
+    said = stocked.pkgview("forget", cwd=one).stderr
+    assert said == (
+        f"Removed {one}/.venv.\nForgot {one}. `pkgview gc` removes what only it needed.\n"
+    )
+    state = stocked.places.state
+    for place in ("projects", "locks", "trusted"):
+        left = [each.name for each in (state / place).iterdir() if each.suffix != ".forgotten"]
+        assert [name.startswith("two-") for name in left] == [True], place
+    assert str(one) not in stocked.pkgview("projects", cwd=two).stdout
+    assert "nothing is known of" in stocked.pkgview("forget", one, cwd=two, code=1).stderr
+    age(stocked)
+    assert gc(stocked)["archives"] == []
+    assert running.pop(0).goes_on() == "1.0\n"
+    assert gc(stocked)["archives"] == []  # the other one may still need it
+    ended = running.pop()
+    ended.process.kill()
+    ended.process.communicate()
+    assert [each["archive"].split("-")[0] for each in gc(stocked)["archives"]] == ["alpha"]
+    assert not list((state / "projects").glob("*.forgotten"))
+    # By its name, too, where it is gone; and what was forgotten can be had again.
+    assert stocked.up(one)["view"] == view
+    shutil.rmtree(one)
+    assert "it is gone" in stocked.pkgview("projects", cwd=two).stdout
+    stocked.pkgview("forget", one, cwd=two)
+    assert str(one) not in stocked.pkgview("projects", cwd=two).stdout
+
+
 def test_a_daemon_that_does_not_answer_keeps_everything(stocked: Site) -> None:
     directory = project(stocked, "one", "alpha")
     stocked.up(directory)

@@ -203,3 +203,19 @@ def say_untrusted(project: Project) -> None:
 def _problem(project: Project) -> str | None:
     """Why it does not count, unless the user said before that it may."""
     return trusting.problem(project, os.geteuid(), Places.from_environ().state)
+
+
+def have_all_looked_at(places: Places) -> None:
+    """So that shells and editors are looked at afresh; a daemon that is not there has no need."""
+    from unionfs.control import client  # noqa: PLC0415 - few commands change what holds
+    from unionfs.control.endpoint import endpoint_of  # noqa: PLC0415 - the same
+    from unionfs.daemon import launch  # noqa: PLC0415 - the same
+    from unionfs.mounting import mounts  # noqa: PLC0415 - the same
+
+    live = launch.running(places, endpoint_of(places, mounts.canonical(places.mount)))
+    if live is not None:
+        try:
+            client.ask(live, "refresh")
+        except PkgviewError as error:
+            # It looks at everybody anew within a second anyway, once it looks at anybody.
+            console.note(f"The daemon was not told: {error.what}")

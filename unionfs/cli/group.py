@@ -37,6 +37,8 @@ COMMANDS = {
     "enable": ("enable:enable", "Let an installed Python see its project's view."),
     "disable": ("enable:disable", "Undo enable."),
     "trust": ("trust:trust", "Say yes to a project: a clone, or one that others may write to."),
+    "projects": ("projects:projects", "Show the projects that have a view."),
+    "forget": ("projects:forget", "Have a project no more, though it is there."),
     "store": ("store:store", "Show the archives that are kept, verify, add stores."),
     "gc": ("gc:gc", "Remove archives and views that nothing needs."),
     "mount": ("mount:mount", "Mount, unless it is mounted; mend a stale mount."),

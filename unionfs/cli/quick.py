@@ -165,7 +165,8 @@ def _is_plain(root: str, places: dict[str, str]) -> bool:
 
     Else it is left to those who know how.
     """
-    plain = root.isascii() and root.isprintable() and not {'"', "\\"} & set(root)
+    text = "".join((root, *places.values()))
+    plain = text.isascii() and text.isprintable() and not {'"', "\\"} & set(text)
     return plain and all(path == os.path.normpath(path) for path in places.values())
 
 
@@ -193,17 +194,21 @@ def _serves(places: dict[str, str], view: str) -> bool:
     # What leads to it leads all that is run from it: `up` says what is wrong with that.
     if not visible or any(way_faults(mount, os.geteuid(), {mountpoint})):
         return False
+    name = f"{endpoint_name(mountpoint)}.sock"
     runtime = places["runtime"]
+    if not os.path.lexists(f"{runtime}/{name}"):
+        runtime = f"{places['state']}/run"  # it began with another XDG_RUNTIME_DIR
     directory = os.open(runtime, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     client = socket(AF_UNIX, SOCK_STREAM)
     try:
         check_private(runtime, os.fstat(directory))
         client.settimeout(ANSWER_SECONDS)
-        client.connect(f"/proc/self/fd/{directory}/{endpoint_name(mountpoint)}.sock")
+        client.connect(f"/proc/self/fd/{directory}/{name}")
         peer = client.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
         if int.from_bytes(peer[4:8], sys.byteorder) not in {os.geteuid(), 0}:
             return False
-        client.sendall(b'{"op": "serves", "view": "%s"}\n' % view.encode())
+        said = ", ".join(f'"{name}": "{places[name]}"' for name in ("state", "store", "config"))
+        client.sendall(f'{{"op": "serves", "view": "{view}", {said}}}\n'.encode())
         answer = b""
         while not answer.endswith(b"\n") and len(answer) < _LONGEST_ANSWER:
             part = client.recv(_LONGEST_ANSWER)

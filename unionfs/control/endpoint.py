@@ -1,4 +1,11 @@
-"""The place where commands find a daemon: a lock and a socket in a private directory."""
+"""The place where commands find a daemon: a lock and a socket in a private directory.
+
+Which directory depends on the environment (XDG_RUNTIME_DIR), and one mount point has one daemon,
+whatever the environment of whoever looks for it: cron, su and `env -i` have none. The lock is named
+after the mount point, and all processes of a daemon have it open. So where it is in none of the
+usual directories, `/proc` says where it is. What is found so counts no more than the rest: the
+directory must be the user's alone, the lock held, and the socket served by this user or root.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +21,14 @@ from resolver.errors import PkgviewError
 from resolver.where import check_private, endpoint_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from resolver.places import Places
+
+
+_SUFFIX = ".lock"
+_DELETED = " (deleted)"
+"""What proc(5) adds to the name of a file that has none any more."""
 
 
 class DaemonAbsentError(PkgviewError):
@@ -41,7 +53,7 @@ class Endpoint:
     @property
     def lock(self) -> Path:
         """The lock file."""
-        return self.directory / f"{self.name}.lock"
+        return self.directory / f"{self.name}{_SUFFIX}"
 
     @property
     def socket(self) -> Path:
@@ -103,6 +115,16 @@ class Endpoint:
         os.ftruncate(number, 0)
         return number
 
+    def withdraw(self, lock: int) -> None:
+        """Remove the socket and release the lock, in this order: it is ours while we hold it.
+
+        Where the lock's file was replaced by another, so was the socket, which is not ours then.
+        """
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(lock), self.lock.stat()):
+                self.socket.unlink(missing_ok=True)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+
     def held(self) -> bool:
         """Whether a daemon has the lock. Probes with a shared lock, so probes do not meet."""
         try:
@@ -151,11 +173,65 @@ def endpoint_of(places: Places, mountpoint: Path) -> Endpoint:
     return Endpoint(directory=places.runtime, name=endpoint_name(mountpoint))
 
 
+def standing_socket(places: Places, endpoint: Endpoint) -> Path:
+    """Where the socket of a mount point's daemon is met, whichever runtime directory that has.
+
+    A link in the state directory, for those who are told once and for all (`pkgview enable`). Made
+    by whoever has mounted: it leads to that daemon from now on. `OSError` where it cannot be made.
+    """
+    standing = replace(endpoint, directory=places.state / "run").socket
+    if standing != endpoint.socket:
+        _create_private(standing.parent)
+        fresh = standing.with_suffix(f".{os.getpid()}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(endpoint.socket)
+        fresh.replace(standing)
+    return standing
+
+
 def elsewhere(places: Places, primary: Endpoint) -> Iterator[Endpoint]:
     """Where the daemon may be if it was started with another XDG_RUNTIME_DIR (cron, ssh, su)."""
     for directory in (places.state / "run", Path(f"/run/user/{os.geteuid()}/pkgview")):
         if directory != primary.directory:
             yield replace(primary, directory=directory)
+
+
+def opened_anywhere(names: Container[str]) -> Iterator[Endpoint]:
+    """Where processes have the lock of an endpoint of one of these names open, each place once.
+
+    This user's, as far as this pid namespace has them.
+    """
+    for path in _open_locks():
+        directory, _, file = path.rpartition("/")
+        name = file.removesuffix(_SUFFIX)
+        if name in names:
+            yield Endpoint(directory=Path(directory), name=name)
+
+
+def is_out_of_reach(name: str) -> bool:
+    """Whether a daemon's lock was removed under it, and its socket too: nobody can find it again.
+
+    The end of a login does that to `/run/user/UID`.
+    """
+    return any(path.endswith(f"/{name}{_SUFFIX}{_DELETED}") for path in _open_locks())
+
+
+def _open_locks() -> set[str]:
+    """The paths of all lock files that this user's processes have open, as proc(5) has them."""
+    found = set()
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            if os.stat(f"/proc/{pid}").st_uid != os.geteuid():  # noqa: PTH116 - hundreds of them
+                continue  # root could look, and nobody else's counts
+            numbers = os.listdir(f"/proc/{pid}/fd")
+        except OSError:  # it has ended
+            continue
+        for number in numbers:
+            with contextlib.suppress(OSError):  # closed meanwhile
+                path = os.readlink(f"/proc/{pid}/fd/{number}")
+                if path.removesuffix(_DELETED).endswith(_SUFFIX):
+                    found.add(path)
+    return found
 
 
 def _create_private(directory: Path) -> None:

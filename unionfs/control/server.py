@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from resolver.errors import PkgviewError
+from unionfs.cancelling import cancel_when
 from unionfs.control.request import Request, peer_of
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class ControlServer:
         async with trio.open_nursery() as nursery:
             with trio.CancelScope() as accepting:
                 if leaving is not None:
-                    nursery.start_soon(_cancel_when, leaving, accepting)
+                    nursery.start_soon(cancel_when, leaving, accepting)
                 await self._accept(trio.socket.from_stdlib_socket(listener), nursery)
             nursery.cancel_scope.deadline = trio.current_time() + LEAVE_SECONDS
 
@@ -194,11 +195,6 @@ class ControlServer:
         except Exception:
             logger.exception("the operation %s failed", name)
             return _refusal(f"the daemon failed in {name!r}", "Its log says more.")
-
-
-async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
 
 
 async def _request_line(stream: trio.SocketStream, received: bytearray) -> bytes | None:

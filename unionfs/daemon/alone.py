@@ -8,7 +8,6 @@ mount meanwhile. It must then not unmount anything when it ends: what is at its 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import signal
@@ -147,11 +146,10 @@ class Daemon:
         _leave(1)
 
     def _let_go(self) -> None:
-        """Remove the socket and release the lock, in this order: it is ours while we hold it."""
+        """Let another daemon be the one of this mount point."""
         if self._holding:
             self._holding = False
-            self._claim.endpoint.socket.unlink(missing_ok=True)
-            fcntl.flock(self._claim.lock, fcntl.LOCK_UN)
+            self._claim.endpoint.withdraw(self._claim.lock)
 
     def _life(self) -> dict[str, Any]:
         return {

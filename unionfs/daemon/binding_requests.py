@@ -37,7 +37,7 @@ from resolver.errors import PkgviewError
 from unionfs.bindings import cgroups
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from resolver.binding.binder import Binder, Explanation
     from resolver.binding.rules import Binding, Bound
@@ -58,7 +58,15 @@ NEWBORN_SECONDS = 0.02
 class Operations:
     """The control operations on one mount's bindings."""
 
-    def __init__(self, binder: Binder, by_hand: ManualBindings, known: ViewIndex) -> None:
+    def __init__(
+        self,
+        binder: Binder,
+        by_hand: ManualBindings,
+        known: ViewIndex,
+        by_path: Callable[[], Iterable[dict[str, Any]]] = tuple,
+    ) -> None:
+        """`by_path`: the processes that run in a view without having asked, as `ps` tells them."""
+        self._by_path = by_path
         self._binder = binder
         self._by_hand = by_hand
         self._known = known
@@ -123,12 +131,17 @@ class Operations:
         return [_described(hand) for hand in taken]
 
     async def ps(self, _: Request) -> dict[str, Any]:
-        """Every process that was seen and lives, and all that is bound by hand."""
+        """Every process that was seen, or runs in a view, and all that is bound by hand."""
         await self._prune()
         now = trio.current_time()
         seen = await trio.to_thread.run_sync(self._binder.living)
+        processes = {bound.identity.tgid: _process(bound, now) for bound in seen}
+        for one in await trio.to_thread.run_sync(lambda: list(self._by_path())):
+            known = processes.get(one["pid"])
+            if known is None or known["view"] != one["view"]:  # as what it was before it asked
+                processes[one["pid"]] = one
         return {
-            "processes": [_process(bound, now) for bound in seen],
+            "processes": [processes[pid] for pid in sorted(processes)],
             "by_hand": [_described(hand) for hand in self._by_hand.hands],
         }
 

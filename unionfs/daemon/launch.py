@@ -26,6 +26,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,18 @@ from resolver.atomic import make_private
 from resolver.errors import PkgviewError
 from resolver.manifest import FORMAT
 from unionfs.control import client
-from unionfs.control.endpoint import DaemonAbsentError, elsewhere, endpoint_of
+from unionfs.control.endpoint import (
+    DaemonAbsentError,
+    DaemonSilentError,
+    elsewhere,
+    endpoint_of,
+    is_out_of_reach,
+    opened_anywhere,
+    standing_socket,
+)
+from unionfs.daemon.served_from import refuse_other
 from unionfs.mounting import mountpoints, mounts, prerequisites, unmounting
+from unionfs.mounting.connection import is_connected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +58,10 @@ COMMAND = (sys.executable, "-P", "-m", "unionfs.daemon")
 
 PATIENCE = 10.0
 """Seconds a command waits for a daemon that starts, ends or hangs."""
+
+UNMET_SECONDS = 2.0
+"""Seconds a mount may have a daemon that cannot be found before that is an error: the processes of
+one that was killed do not end all at once."""
 
 START_SECONDS = 60.0
 """Seconds a daemon may take from its start to its mount."""
@@ -124,6 +139,9 @@ def check_mountable(places: Places) -> None:
                 raise
     elif not mount.ours:
         raise foreign(mount)
+    elif (live := running(places, endpoint_of(places, mountpoint))) is not None:
+        with contextlib.suppress(DaemonAbsentError, DaemonSilentError):  # said when it is mounted
+            refuse_other(places, mountpoint, client.ask(live, "ping"))
 
 
 def claim(places: Places, *, patience: float = PATIENCE, shared: bool = False) -> Claim | Mounted:
@@ -135,17 +153,23 @@ def claim(places: Places, *, patience: float = PATIENCE, shared: bool = False) -
         prerequisites.check_shareable(mountpoint)
     mount = mounts.mounted_at(mountpoint, table)
     endpoint = endpoint_of(places, mountpoint)
-    deadline = time.monotonic() + patience
+    began = time.monotonic()
+    deadline = began + patience
     while True:
         if mount is not None and not mount.ours:
             raise foreign(mount)
         live = running(places, endpoint)
-        if live is None and (lock := endpoint.acquire()) is not None:
+        unmet = live is None and mount is not None and _is_served(mountpoint, endpoint)
+        if unmet and time.monotonic() - began > min(UNMET_SECONDS, patience):
+            raise _unmet(mountpoint)
+        if live is None and not unmet and (lock := _acquire_alone(endpoint)) is not None:
             with contextlib.suppress(PkgviewError):  # a full disk keeps nobody from mounting
                 mountpoints.remember(places)
+            with contextlib.suppress(OSError):
+                standing_socket(places, endpoint)
             return _prepare(mountpoint, endpoint, lock, shared=shared)
         if live is not None:
-            mounted = _greet(live, mountpoint, deadline - time.monotonic())
+            mounted = _greet(places, live, mountpoint, deadline - time.monotonic())
             if mounted is not None:
                 if shared:
                     _refuse_private(mountpoint)
@@ -157,13 +181,44 @@ def claim(places: Places, *, patience: float = PATIENCE, shared: bool = False) -
 
 
 def running(places: Places, endpoint: Endpoint) -> Endpoint | None:
-    """Where the live daemon is to be met, if there is one."""
+    """Where the live daemon is to be met, if there is one, whatever environment it began in."""
     if endpoint.held():
         return endpoint
-    return next((other for other in elsewhere(places, endpoint) if other.held()), None)
+    others = chain(elsewhere(places, endpoint), opened_anywhere({endpoint.name}))
+    return next((other for other in others if other.held()), None)
 
 
-def _greet(live: Endpoint, mountpoint: Path, seconds: float) -> Mounted | None:
+def _acquire_alone(endpoint: Endpoint) -> int | None:
+    """The lock, unless somebody with another runtime directory has one of that mount point, too.
+
+    Two that find each other let go, and come back after pauses that differ.
+    """
+    lock = endpoint.acquire()
+    if lock is not None and any(
+        other.directory != endpoint.directory and other.held()
+        for other in opened_anywhere({endpoint.name})
+    ):
+        os.close(lock)
+        time.sleep(os.urandom(1)[0] / 5000)
+        return None
+    return lock
+
+
+def _is_served(mountpoint: Path, endpoint: Endpoint) -> bool:
+    """Whether a mount has a daemon that could still be met by others, though not from here."""
+    return is_connected(mountpoint) and not is_out_of_reach(endpoint.name)
+
+
+def _unmet(mountpoint: Path) -> PkgviewError:
+    return PkgviewError(
+        f"{mountpoint} is served by a daemon that cannot be found from here, such as one in "
+        "another pid namespace",
+        remedy="Run the command outside the container or sandbox, or with the XDG_RUNTIME_DIR that "
+        "`pkgview mount` had; or take the mount away first: `pkgview umount --lazy`.",
+    )
+
+
+def _greet(places: Places, live: Endpoint, mountpoint: Path, seconds: float) -> Mounted | None:
     """Ask a daemon that holds its lock; None if it is on its way in or out."""
     try:
         said = client.ask(live, "ping", seconds=max(seconds, 0.1))
@@ -177,6 +232,7 @@ def _greet(live: Endpoint, mountpoint: Path, seconds: float) -> Mounted | None:
             "this process is in another mount namespace",
             remedy="Run the command outside the container or sandbox, or bind the mount into it.",
         )
+    refuse_other(places, mountpoint, said)
     outdated = said.get("manifests", 1) < FORMAT  # the first that said nothing of it read 1
     return Mounted(mountpoint=mountpoint, pid=said["pid"], how="already", outdated=outdated)
 

@@ -15,6 +15,7 @@ from resolver.manifest import ViewId
 from unionfs.archive.layer import LayerError
 from unionfs.daemon.binding_requests import Operations
 from unionfs.daemon.compile_jobs import CompileJobs
+from unionfs.daemon.served_from import told
 from unionfs.daemon.service import (
     SUPERVISED,
     TRANSPORT_VARIABLE,
@@ -46,11 +47,17 @@ if TYPE_CHECKING:
 def build_filesystem(places: Places, packing: Packing = PACKING) -> tuple[Filesystem, Current]:
     """Everything a transport serves at `places.mount`, and who decides what `current` is."""
     store = Stores(places)
-    registry = Registry(places.state / "registry.sqlite3")
+    registry = Registry.of(places)
     catalog = Catalog(places, store, registry, packing)
     current = Current(catalog, ensure_default(places, store, registry))
     filesystem = Filesystem(catalog, current, uid=os.getuid(), gid=os.getgid())
     return filesystem, current
+
+
+def _running(places: Places) -> list[dict[str, Any]]:
+    from unionfs.upkeep.running import running  # noqa: PLC0415 - few ask
+
+    return list(running(places))
 
 
 def chosen_transport(before: str = "") -> str:
@@ -79,7 +86,7 @@ def chosen_workers(transport: str, before: int = 1) -> int:
 
 def assemble_worker(places: Places, server: ServerLink, packing: Packing) -> Answer:
     """What a worker serves: the same file system, but for `current`, which it asks the server."""
-    registry = Registry(places.state / "registry.sqlite3")
+    registry = Registry.of(places)
     catalog = Catalog(places, Stores(places), registry, packing)
     catalog.opened = server.opened
     filesystem = Filesystem(catalog, server, uid=os.getuid(), gid=os.getgid())
@@ -91,7 +98,7 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
     filesystem, current = build_filesystem(places, packing)
     gained: dict[str, Gain] = {}
     catalog, binder = filesystem.catalog, current.binder
-    operations = Operations(binder, current.by_hand, current.known)
+    operations = Operations(binder, current.by_hand, current.known, partial(_running, places))
     resolving = Resolving(places, binder)
     background = CompileJobs(places, binder.refresh)
     catalog.opened = background.consider
@@ -131,6 +138,7 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
             **operations.table,
             **UseRequests(filesystem).table,
         },
+        places=told(places),
         knows=knows,
         alongside=(operations.tend, background.tend, current.tend),
         serve=None if transport == SUPERVISED else partial(libfuse.serve, filesystem),

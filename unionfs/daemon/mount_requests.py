@@ -91,13 +91,19 @@ class MountRequests:
             "pid": self._life()["pid"],
             "version": version(),
             "manifests": FORMAT,
+            "places": self._service.places,
             "mounted": mounted,
         }
 
     async def _serves(self, request: Request) -> bool:
-        """Whether it is mounted and knows the view; a question that nearly every `up` asks."""
-        view = request.arguments.get("view")
-        return isinstance(view, str) and self._is_mounted() and self._service.knows(view)
+        """Whether it is mounted and knows the view; a question that nearly every `up` asks.
+
+        No, too, where who asks names other places than those that are served: that is for `up`.
+        """
+        given = request.arguments
+        view = given.get("view")
+        same = all(given.get(name, path) == path for name, path in self._service.places.items())
+        return isinstance(view, str) and same and self._is_mounted() and self._service.knows(view)
 
     async def _status(self, _: Request) -> dict[str, Any]:
         requests, memory = self._requests, _memory()
@@ -107,6 +113,7 @@ class MountRequests:
         return {
             "version": version(),
             "mountpoint": os.fspath(self._mountpoint),
+            "places": self._service.places,
             "transport": self._service.transport,
             "memory": memory,
             "requests": dict(sorted(requests.items())),

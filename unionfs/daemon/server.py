@@ -280,14 +280,13 @@ class Server:
         }
 
     def _let_go(self) -> None:
-        """Remove the socket and release the lock, in this order: it is ours while we hold it.
+        """Let another daemon be the one of this mount point.
 
         The lock belongs to the open file, which the supervisor has too: it is released for both.
         """
         if self._held.holding:
             self._held = replace(self._held, holding=False)
-            endpoint_of(self._held.places, self._held.places.mount).socket.unlink(missing_ok=True)
-            fcntl.flock(self._held.lock, fcntl.LOCK_UN)
+            endpoint_of(self._held.places, self._held.places.mount).withdraw(self._held.lock)
             tell(self._channel, let_go=True)
 
     async def _upgrade(self, request: Request) -> None:

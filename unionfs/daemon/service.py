@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from resolver.errors import PkgviewError
@@ -90,6 +90,8 @@ class Service:
     One of two is there: `answer`, where a supervisor holds the mount and servers may be replaced
     under it; `serve`, where one process does it all: libfuse, which owns what it has mounted.
 
+    `places`: which directories it is served from (`served_from`).
+
     `knows` says whether there is a view of that name. `alongside` runs while it is mounted,
     in tasks that never return and let no exception out. For workers that ask: `view_of` says which
     view is a thread's, `look_into` opens one.
@@ -98,6 +100,7 @@ class Service:
     transport: str
     gauges: Callable[[], Mapping[str, Any]]
     operations: Mapping[str, Operation]
+    places: Mapping[str, str] = field(default_factory=dict)
     knows: Callable[[str], bool] = lambda _: False
     alongside: Sequence[Callable[[], Awaitable[None]]] = ()
     serve: Serve | None = None

@@ -28,7 +28,6 @@ Concurrency: one thread, one loop. Signal handlers only write to the wake-up pip
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import json
 import logging
@@ -364,6 +363,5 @@ class Supervisor:
         self._children.end()
         if self._held.holding:
             self._say_trouble(None)
-            self._endpoint.socket.unlink(missing_ok=True)
-            fcntl.flock(self._held.lock, fcntl.LOCK_UN)  # a server that cannot end has it, too
+            self._endpoint.withdraw(self._held.lock)  # a server that cannot end has it, too
         os.close(self._held.lock)

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from resolver.manifest import ViewId
+from unionfs.cancelling import cancel_when
 from unionfs.view.attributes import FileSystemError
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ class WorkerLinks:
         with socket.socket(fileno=os.dup(self._channel)) as channel:
             async with trio.open_nursery() as nursery:
                 self._siblings.tell = lambda unique: self._pass_on(nursery, None, unique)
-                nursery.start_soon(_cancel_when, leaving, nursery.cancel_scope)
+                nursery.start_soon(cancel_when, leaving, nursery.cancel_scope)
                 while True:
                     await trio.lowlevel.wait_readable(channel)
                     try:
@@ -323,11 +324,6 @@ class _Worker:
         self.counted = trio.Event()
         await self._end.say(count=True)
         await self.counted.wait()
-
-
-async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
 
 
 def _hand(channel: int, end: socket.socket, **words: object) -> None:

@@ -134,7 +134,7 @@ def adopt(places: Places, view: ViewId, handed: HandedFiles, room: Room) -> None
     with store.held():
         if not all(map(store.has, manifest.archives)):
             raise PkgviewError("an archive that was here before has been collected meanwhile")
-        registry = Registry(places.state / "registry.sqlite3")
+        registry = Registry.of(places)
         try:
             publish(places, manifest, store, registry)
         finally:

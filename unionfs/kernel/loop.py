@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from unionfs.cancelling import cancel_when
 from unionfs.kernel import abi
 from unionfs.kernel.protocol import Interrupt, Link, Protocol, Read, done, failed
 from unionfs.view.attributes import FileSystemError
@@ -102,7 +103,7 @@ class Loop:
                 self._answer(slot, tasks)
             reading = trio.CancelScope()
             if draining is not None:
-                tasks.start_soon(_cancel_when, draining, reading)
+                tasks.start_soon(cancel_when, draining, reading)
             with reading:
                 await self._read(tasks)
             if draining is None or not draining.is_set():
@@ -243,8 +244,3 @@ class Loop:
         except OSError as error:
             return None if error.errno in _GONE else error
         return None
-
-
-async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()

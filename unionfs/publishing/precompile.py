@@ -64,7 +64,7 @@ def precompile(
         complete = with_companions(manifest, interpreter, store.archive_of)
         if complete == manifest:
             return view, manifest
-        registry = Registry(places.state / "registry.sqlite3")
+        registry = Registry.of(places)
         try:
             new = publish(places, complete, store, registry)
         finally:

@@ -65,7 +65,7 @@ class Snapshot(TypedDict):
     size: tuple[int, int | None]
 
 
-class Told:
+class ProgressLines:
     """The progress of `make_view` as lines; called from its trio thread."""
 
     def __init__(self, output: int) -> None:
@@ -186,7 +186,7 @@ def resolve(request: dict[str, Any], output: int) -> dict[str, Any]:
             groups=tuple(request["groups"]),
             no_build=True,
         )
-        made = make_view(places, KIND, wish, Told(output))
+        made = make_view(places, KIND, wish, ProgressLines(output))
     except PkgviewError as error:
         return refusal(error, root)
     return {"view": made.view, "python": python_of(made.manifest).version}

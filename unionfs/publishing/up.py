@@ -7,13 +7,13 @@ by fingerprint, so the two never disagree about what "changed" means.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
 from resolver.atomic import Alone
 from resolver.errors import PkgviewError
+from resolver.failures import single_failure
 from resolver.project import resolved
 from resolver.project.trust import believes_store
 from unionfs.formats.kind import described
@@ -23,7 +23,7 @@ from unionfs.view.registry import Registry
 from unionfs.view.used import used_until_now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from resolver.manifest import LayerSpec, Manifest, ViewId
     from resolver.places import Places
@@ -87,7 +87,7 @@ def whole_manifest(places: Places, view: ViewId) -> Manifest | None:
     store = Stores(places)
     if not all(map(store.has, manifest.archives)):
         return None
-    registry = _registry(places)
+    registry = Registry.of(places)
     try:
         return None if registry.view_number(view) is None else manifest
     finally:
@@ -137,7 +137,7 @@ async def _layers(
 def _published(places: Places, manifest: Manifest, store: Stores) -> ViewId:
     from unionfs.publishing.publish import publish  # noqa: PLC0415 - as above
 
-    registry = _registry(places)
+    registry = Registry.of(places)
     try:
         return publish(places, manifest, store, registry)
     finally:
@@ -160,29 +160,3 @@ def preferred(layers: Sequence[LayerSpec], prefer: Sequence[str]) -> list[LayerS
     """The layers whose distributions are preferred first, in that order; the rest as they are."""
     ranks = {name: rank for rank, name in enumerate(prefer)}
     return sorted(layers, key=lambda layer: ranks.get(layer.name, len(ranks)))
-
-
-@contextmanager
-def single_failure() -> Iterator[None]:
-    """Of a group of failures raise the one that counts: what nobody foresaw, else the first."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        raise _single(group) from group
-
-
-def _single(group: BaseExceptionGroup) -> BaseException:
-    leaves: list[BaseException] = []
-    pending: list[BaseException] = [group]
-    while pending:
-        error = pending.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            pending = [*error.exceptions, *pending]
-        else:
-            leaves.append(error)
-    unforeseen = (leaf for leaf in leaves if not isinstance(leaf, PkgviewError))
-    return next(unforeseen, leaves[0])
-
-
-def _registry(places: Places) -> Registry:
-    return Registry(places.state / "registry.sqlite3")

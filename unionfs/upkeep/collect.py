@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING
 from resolver import remembered
 from resolver.atomic import Alone, sweep
 from resolver.errors import PkgviewError
-from resolver.fetch.partial import SESSION
+from resolver.fetch.partial import SESSION, sweep_parts
 from resolver.manifest import ViewId
 from resolver.project import trust
+from resolver.project.resolved import FORGOTTEN
 from unionfs.archive.meta import digest_of_name
 from unionfs.bytecode.compiling import WITHIN
 from unionfs.publishing.assemble import BUILD
@@ -41,7 +42,7 @@ from unionfs.upkeep.inuse import TICKS, survey
 from unionfs.upkeep.pins import pinned
 from unionfs.upkeep.references import manifest_ids, read_references
 from unionfs.view.catalog import manifest_path
-from unionfs.view.registry import Registry
+from unionfs.view.registry import Registry, registry_path
 from unionfs.view.used import last_use, used_path
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
 
 def collect(places: Places, limits: Limits, *, patience: float = 60.0) -> Plan | None:
     """Collect; None if others made views for all of `patience` seconds."""
+    sweep_parts(places.cache / "downloads", max(limits.max_age, ON_ITS_WAY))
     store = Store(places.store)
     if not store.archives.is_dir():
         return Plan(views=(), archives={}, records=(), kept=0, needed=0, needed_names=frozenset())
@@ -212,8 +214,8 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
         with Alone(places.state / "projects"):
             for path in found.records:
                 path.unlink(missing_ok=True)
-                # The locks that were made for it lie under the same key.
-                shutil.rmtree(places.state / "locks" / path.stem, ignore_errors=True)
+                if path.suffix != FORGOTTEN:  # else it may be known again, and have a new one
+                    forget_lock(places, path.stem)
     removed = {name: size for name, size in found.archives.items() if store.remove(name)}
     store.forget_sources()
     _forget_numbers(places, store)
@@ -228,13 +230,17 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
     )
 
 
+def forget_lock(places: Places, key: str) -> None:
+    """Remove the locks that were made for the project of that key."""
+    shutil.rmtree(places.state / "locks" / key, ignore_errors=True)
+
+
 def _forget_numbers(places: Places, store: Store) -> None:
     """Of archives that are not here and that no view needs; of views and projects that are gone."""
-    path = places.state / "registry.sqlite3"
-    if not path.exists():
+    if not registry_path(places).exists():
         return
     needs = read_references(places)
-    registry = Registry(path)
+    registry = Registry.of(places)
     try:
         registry.forget(
             archives={*store.names(), *needs.views_of()},

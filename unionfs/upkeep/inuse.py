@@ -22,14 +22,22 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resolver.boot import shift
 from resolver.caller.procfs import Absence, Stat, read_stat
 from resolver.errors import PkgviewError
 from unionfs.control import client
-from unionfs.control.endpoint import DaemonAbsentError, Endpoint, elsewhere, endpoint_of
-from unionfs.mounting import mounts
+from unionfs.control.endpoint import (
+    DaemonAbsentError,
+    Endpoint,
+    elsewhere,
+    endpoint_of,
+    opened_anywhere,
+)
+from unionfs.mounting import mountpoints, mounts
+from unionfs.upkeep.proc import VIEW, link, open_files, pinned, read
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -48,8 +56,8 @@ _SITE = re.compile(
     rb"(/[^\n]*)/lib(?:64)?/(?:python|pypy)[\d.]*t?/(?:site|dist)-packages/", re.MULTILINE
 )
 _OF_ENVIRONMENT = (b"VIRTUAL_ENV", b"PYTHONHOME")
-_VIEW = re.compile(r"/views/[0-9a-f]{32}( \(deleted\))?$")
-_OURS = re.compile(rb"\0-m\0unionfs\.")
+OURS = re.compile(rb"\0-m\0unionfs\.")
+"""Of a command line: a process of ours."""
 
 PATIENCE = 10.0
 """Seconds that a daemon may take to say who is bound."""
@@ -59,9 +67,6 @@ ASKED_AT_ONCE = 512
 
 TICKS = os.sysconf("SC_CLK_TCK")
 """In a second, as /proc counts the starts of processes."""
-
-LONGEST = 1 << 22
-"""Bytes read of one file of /proc."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +154,7 @@ def look_around() -> Survey:
     programs: list[Program] = []
     seen: set[str] = set()
     let_in = any(mount.ours and mount.shared for mount in mounts.table())
-    own = _link("/proc/self")  # os.getpid() is another one where /proc is of a namespace above
+    own = link("/proc/self")  # os.getpid() is another one where /proc is of a namespace above
     for name in os.listdir("/proc"):
         if name.isdecimal() and name != own:
             programs += _look(int(name), named, seen, let_in=let_in)
@@ -158,7 +163,7 @@ def look_around() -> Survey:
 
 def pid_namespace() -> str:
     """Which processes this one sees."""
-    return _link("/proc/self/ns/pid")
+    return link("/proc/self/ns/pid")
 
 
 def as_json(seen: Survey) -> dict[str, Any]:
@@ -198,11 +203,24 @@ def _ask(endpoint: Endpoint, operation: str, **arguments: object) -> Mapping[str
 def _endpoints(places: Places) -> Iterator[Endpoint]:
     """Every daemon of this state that lives, wherever it has mounted."""
     primary = endpoint_of(places, places.mount)
-    for directory in {one.directory for one in (primary, *elsewhere(places, primary))}:
-        for lock in directory.glob("*.lock"):
-            endpoint = Endpoint(directory=directory, name=lock.stem)
-            if endpoint.held():
-                yield endpoint
+    directories = {one.directory for one in (primary, *elsewhere(places, primary))}
+    there = (
+        Endpoint(directory=directory, name=lock.stem)
+        for directory in directories
+        for lock in directory.glob("*.lock")
+    )
+    for endpoint in {*there, *opened_anywhere(_names(places))}:
+        if endpoint.held():
+            yield endpoint
+
+
+def _names(places: Places) -> set[str]:
+    """What the endpoints of all mount points are called that this state has had."""
+    table, found = mounts.table(), set()
+    for path in map(Path, mountpoints.mountpoints(places)):
+        with suppress(PkgviewError):  # one that cannot be reached any more
+            found.add(endpoint_of(places, mounts.canonical(path, table)).name)
+    return found
 
 
 def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterator[Program]:
@@ -211,24 +229,24 @@ def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterato
         foreign = os.stat(base).st_uid != os.geteuid()  # noqa: PTH116 - thousands of them
     except OSError:
         return
-    namespace = _link(f"{base}/ns/mnt")
+    namespace = link(f"{base}/ns/mnt")
     if namespace not in seen:
         seen.add(namespace)
-        named.update(_ids(_read(f"{base}/mountinfo")))
+        named.update(_ids(read(f"{base}/mountinfo")))
     stat = read_stat(pid)
     if isinstance(stat, Absence) or stat.dead:
         return
-    exe, cwd = _link(f"{base}/exe"), _link(f"{base}/cwd")
-    cmdline, environ, maps = (_read(f"{base}/{name}") for name in ("cmdline", "environ", "maps"))
-    files = _open_files(base)
+    exe, cwd = link(f"{base}/exe"), link(f"{base}/cwd")
+    cmdline, environ, maps = (read(f"{base}/{name}") for name in ("cmdline", "environ", "maps"))
+    files = open_files(base)
     for text in (exe, cwd, *files.values()):
         named.update(_ids(os.fsencode(text)))
     for content in (cmdline, environ, maps):
         named.update(_ids(content))
     # A kernel's thread has no arguments; and nobody else, not even root, may enter a user's mount.
-    if not cmdline or _OURS.search(cmdline) or (foreign and not let_in):
+    if not cmdline or OURS.search(cmdline) or (foreign and not let_in):
         return
-    if _is_pinned(base, files):
+    if pinned(base, files):
         return
     places = _environments(exe, cwd, cmdline, environ, maps) if exe or maps else None
     if places == frozenset():
@@ -236,20 +254,6 @@ def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterato
     if places is not None or pid != 1:  # the system's own init, which nobody may look at, uses none
         began = stat.start_time / TICKS - shift()
         yield Program(pid=pid, started=_started(stat, cmdline), itself=began, places=places)
-
-
-def _is_pinned(base: str, files: Mapping[str, str]) -> bool:
-    """Whether an interpreter holds the view that it pinned itself to, and so has said which."""
-    return any(
-        _VIEW.search(path) and _is_path(_read(f"{base}/fdinfo/{number}"))
-        for number, path in files.items()
-    )
-
-
-def _is_path(fdinfo: bytes) -> bool:
-    """Whether a descriptor was made with O_PATH, as nobody does by chance; proc(5)."""
-    found = re.search(rb"^flags:\s*0([0-7]+)$", fdinfo, re.MULTILINE)
-    return found is not None and bool(int(found[1], 8) & os.O_PATH)
 
 
 def _environments(
@@ -287,7 +291,7 @@ def _left_in(cwd: str, variables: Mapping[bytes, bytes]) -> frozenset[str]:
     """
     named = {os.fsdecode(variables.get(name, b"")) for name in _OF_ENVIRONMENT}
     paths = os.fsdecode(variables.get(b"PATH", b"")).split(":")
-    named.update(path for path in paths if _VIEW.search(_link(path.removesuffix("/bin"))))
+    named.update(path for path in paths if VIEW.search(link(path.removesuffix("/bin"))))
     return _places(named, cwd)
 
 
@@ -301,7 +305,7 @@ def _places(tokens: Iterable[str], cwd: str) -> frozenset[str]:
         for prefix in (token, directory if last == "bin" else directory.rpartition("/")[0]):
             place = os.path.normpath(os.path.join(cwd, prefix))  # noqa: PTH118 - strings
             found.add(place)
-            found.add(os.path.join(os.path.dirname(place), _link(place)))  # noqa: PTH118, PTH120 - the same
+            found.add(os.path.join(os.path.dirname(place), link(place)))  # noqa: PTH118, PTH120 - the same
     return frozenset(found)
 
 
@@ -332,35 +336,11 @@ def _started(stat: Stat, cmdline: bytes) -> float:
         above = read_stat(stat.ppid)
         if stat.ppid <= 1 or isinstance(above, Absence) or above.comm == b"systemd":
             return 0.0
-        if _read(f"/proc/{stat.ppid}/cmdline") != cmdline:
+        if read(f"/proc/{stat.ppid}/cmdline") != cmdline:
             break
         stat = above
     return stat.start_time / TICKS - shift()
 
 
-def _open_files(base: str) -> dict[str, str]:
-    """What each descriptor of a process is, by its number."""
-    try:
-        numbers = os.listdir(f"{base}/fd")
-    except OSError:
-        return {}
-    return {number: _link(f"{base}/fd/{number}") for number in numbers}
-
-
 def _ids(text: bytes) -> set[str]:
     return {(found[1] or found[0]).decode() for found in _ID.finditer(text)}
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - thousands of them
-            return file.read(LONGEST)
-    except OSError:
-        return b""
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class References:
     """All manifests that can be read, and the projects that there are, by their roots.
 
-    `gone` are those whose directory (or script) is there no more, by the files that speak of them.
+    `gone` are those whose directory (or script) is there no more, and those that were forgotten
+    (`pkgview forget`), by the files that speak of them.
     """
 
     manifests: Mapping[ViewId, Manifest]
@@ -68,7 +69,8 @@ def read_references(places: Places) -> References:
             manifests[view] = read_manifest(places, view)
         except (OSError, PkgviewError):
             continue
-    projects, gone = {}, {}
+    projects: dict[str, Resolved] = {}
+    gone: dict[Path, Resolved] = {}
     for path in (places.state / "projects").glob("*.json"):
         project = resolved.load_key(path.parent, path.stem)
         if project is None:
@@ -77,6 +79,7 @@ def read_references(places: Places) -> References:
             projects[project.root] = project
         else:
             gone[path] = project
+    gone |= resolved.forgotten(places.state / "projects")
     return References(manifests=manifests, projects=projects, gone=gone)
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
+    from resolver.places import Places
     from unionfs.archive.reader import Archive
 
 BUSY_TIMEOUT = 30.0
@@ -68,6 +69,11 @@ class Registered(NamedTuple):
     shared: Shared
 
 
+def registry_path(places: Places) -> Path:
+    """Where the registry of a state directory is."""
+    return places.state / "registry.sqlite3"
+
+
 class Registry:
     """One user's registry. Every method may raise `PkgviewError`; use it from one thread only."""
 
@@ -76,6 +82,11 @@ class Registry:
         self._file: tuple[int, int] | None = None
         with self._errors():
             self._open()
+
+    @classmethod
+    def of(cls, places: Places) -> Registry:
+        """The one of a state directory, made where there is none."""
+        return cls(registry_path(places))
 
     def close(self) -> None:
         """Close the file; the registry cannot be used afterwards."""

@@ -169,7 +169,7 @@ class Current:
         return view
 
     def _make_notice(self, text: str) -> ViewId:
-        registry = Registry(self._places.state / "registry.sqlite3")
+        registry = Registry.of(self._places)
         try:
             with self._store.held():
                 bare = read_manifest(self._places, self._default)

@@ -103,7 +103,7 @@ class Waiting:
             socket = endpoint_of(self._places, self._places.mount).socket
             layer = waiting_layer(self._store, python_of(manifest), str(socket))
             waiting = replace(manifest, layers=(layer, *manifest.layers))
-            registry = Registry(self._places.state / "registry.sqlite3")
+            registry = Registry.of(self._places)
             try:
                 return publish(self._places, waiting, self._store, registry)
             finally:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trio
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
@@ -293,6 +293,7 @@ async def test_there_is_an_end_of_waiting(
 # Being attacked
 
 
+@settings(deadline=None)  # of one answer; how long it takes is the machine's business
 @given(st.binary(max_size=200).map(lambda raw: raw.replace(b"\n", b" ")))
 def test_any_line_gets_an_answer(line: bytes) -> None:
     async def answer() -> bytes:

@@ -14,6 +14,7 @@ import pytest
 
 from resolver.buildenv import build_variables
 from resolver.errors import PkgviewError
+from resolver.failures import single_failure
 from resolver.python.discovery import find_interpreter
 from resolver.python.project import Origin, PythonProject
 from resolver.python.selection import Choice, Source
@@ -21,7 +22,6 @@ from unionfs.cli.progress import Display
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.formats.python.packages import package_of, source_key
 from unionfs.publishing.assemble import Means, assemble
-from unionfs.publishing.up import single_failure
 from unionfs.store.ordered import Stores
 
 if TYPE_CHECKING:

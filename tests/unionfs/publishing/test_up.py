@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.errors import PkgviewError
+from resolver.failures import single_failure
 from resolver.manifest import LayerSpec, ViewId
 from resolver.project import resolved
 from resolver.project.resolved import ResolvedView
@@ -20,7 +21,7 @@ from unionfs.cli.progress import Display
 from unionfs.formats.python import kind
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing import up
-from unionfs.publishing.up import known_view, make_view, preferred, single_failure
+from unionfs.publishing.up import known_view, make_view, preferred
 from unionfs.view.catalog import manifest_path
 
 if TYPE_CHECKING:

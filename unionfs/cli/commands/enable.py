@@ -72,7 +72,10 @@ def enable(*, python: str | None, shell: bool, as_json: bool) -> None:
     if shell:
         console.answer(_shell_line(places))
         return
-    from unionfs.control.endpoint import endpoint_of  # noqa: PLC0415 - `--shell` does without
+    from unionfs.control.endpoint import (  # noqa: PLC0415 - `--shell` does without
+        endpoint_of,
+        standing_socket,
+    )
     from unionfs.daemon import launch  # noqa: PLC0415 - `--shell` does without
     from unionfs.mounting import mounts  # noqa: PLC0415 - `--shell` does without
 
@@ -90,7 +93,7 @@ def enable(*, python: str | None, shell: bool, as_json: bool) -> None:
     files = taught(
         interpreter.python.version,
         mount=os.fspath(mountpoint),
-        socket=os.fspath(live.socket),
+        socket=os.fspath(standing_socket(places, live)),
         bound=os.fspath(places.state / "bindings" / f"{endpoint.name}.json"),
     )
     # Remembered first: what is there can then be taken away, wherever we are stopped.

@@ -54,6 +54,7 @@ def gc(*, max_age: float, max_size: int | None, dry_run: bool, as_json: bool) ->
     """Remove archives and views that nothing needs.
 
     Needed is what a project that exists, a program that runs, or a pin needs (`pkgview store pin`).
+    A project that exists can be forgotten: `pkgview projects` and `pkgview forget`.
     """
     places = Places.from_environ()
     limits = Limits(max_age=max_age, max_size=max_size)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import trio
 
+from resolver.failures import single_failure
 from resolver.places import Places
 from resolver.python.discovery import find_interpreter
 from resolver.python.lock import write_lock
@@ -26,7 +27,6 @@ from unionfs.cli.asked import (
     trusted_project_at,
 )
 from unionfs.cli.progress import Display
-from unionfs.publishing.up import single_failure
 
 if TYPE_CHECKING:
     from pathlib import Path

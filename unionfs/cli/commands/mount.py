@@ -121,7 +121,8 @@ def _refuse_another(places: Places, transport: str | None, workers: str | None) 
     """Say no to what a mount that is there is not."""
     if transport is None and workers is None:
         return
-    there = client.ask(endpoint_of(places, places.mount), "status")
+    endpoint = endpoint_of(places, places.mount)
+    there = client.ask(launch.running(places, endpoint) or endpoint, "status")
     for wanted, found, said in (
         (transport, there["transport"], "through {}"),
         (workers, there.get("workers", 1), "with --workers {}"),

@@ -35,7 +35,10 @@ Examples:
 )
 @json_of(f"{{processes: [{_PROCESS}], by_hand: [{BOUND}]}}")
 def ps(*, as_json: bool) -> None:
-    """Show which process sees which view: rule, project, since when; and what is bound by hand."""
+    """Show which process sees which view: rule, project, since when; and what is bound by hand.
+
+    Rule "path": it was started by its path in a view (.venv/bin/python), so no rule was asked.
+    """
     found = tell(Places.from_environ(), "ps")
     if as_json:
         console.as_json(found)

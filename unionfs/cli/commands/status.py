@@ -15,6 +15,7 @@ from unionfs.control import client
 from unionfs.control.endpoint import DaemonAbsentError, DaemonSilentError, endpoint_of
 from unionfs.daemon import launch
 from unionfs.mounting import mounts
+from unionfs.mounting.connection import is_connected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,8 @@ SENTENCES = {
     "hung": "{} is mounted, and its daemon does not answer. Run `pkgview umount --force{named}`.",
     "failing": "{} is mounted, but each server that is started for it ends at once: {why}\n"
     "It is tried again every few seconds. The log says more: {log}",
+    "unmet": "{} is mounted, and its daemon cannot be found from here. Run `pkgview mount`: it "
+    "mends that, or says why not.",
     "foreign": "{} has something else mounted.",
     "detached": "Nothing is mounted at {} here, but a daemon serves it: it is still in use, or "
     "mounted in another mount namespace.",
@@ -69,7 +72,8 @@ def look(places: Places) -> dict[str, Any]:
     if there is not None and not there.ours:
         return {**found, "state": "foreign", "fstype": there.fstype, "source": there.source}
     if live is None:
-        return {**found, "state": "stale" if there else "absent"}
+        served = there is not None and is_connected(path)
+        return {**found, "state": "unmet" if served else "stale" if there else "absent"}
     try:
         said = client.ask(live, "status")
     except DaemonSilentError:
@@ -88,6 +92,7 @@ def _show(found: Mapping[str, Any]) -> None:
         ("server", _server(found)),
         *([("workers", _workers(found))] if found.get("workers", 1) > 1 else []),
         ("up for", console.duration(found["uptime"])),
+        *([("store", str(found["places"]["store"]))] if found.get("places") else []),
         ("memory", console.size(found["memory"])),
     ]
     if frames := found.get("frames"):

@@ -13,7 +13,14 @@ from resolver.places import Places
 from resolver.project import trust as trusting
 from resolver.project.project import trust_faults
 from unionfs.cli import console
-from unionfs.cli.asked import DIRECTORY, absolute, choices_of, json_of, project_at
+from unionfs.cli.asked import (
+    DIRECTORY,
+    absolute,
+    choices_of,
+    have_all_looked_at,
+    json_of,
+    project_at,
+)
 from unionfs.store.ordered import PROJECT
 
 if TYPE_CHECKING:
@@ -62,14 +69,14 @@ def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None
             raise PkgviewError(
                 f"{root} is not trusted", remedy="`pkgview trust --list` shows what is."
             )
-        _tell_daemon(places)
+        have_all_looked_at(places)
         _answer(as_json, root, trusted=False, said=[f"{root} is not trusted any more."])
         return
     project = project_at(directory)
     uid = os.geteuid()
     choices = choices_of(project) | _of_store(project)
     given = trusting.allow(project, uid, places.state, choices)
-    _tell_daemon(places)
+    have_all_looked_at(places)
     root = str(project.root)
     faults = [fault.said for fault in trust_faults(project, uid)]
     said = [f"{root} is trusted from now on" + (", although" if faults else ".")]
@@ -137,19 +144,3 @@ def _objection(one: Trusted) -> str:
     if str(project.root) != one.root:
         return "there is no project any more"
     return trusting.objection(project, one, trust_faults(project, os.geteuid())) or ""
-
-
-def _tell_daemon(places: Places) -> None:
-    """So that shells and editors are looked at afresh; a daemon that is not there has no need."""
-    from unionfs.control import client  # noqa: PLC0415 - `--list` does without
-    from unionfs.control.endpoint import endpoint_of  # noqa: PLC0415 - `--list` does without
-    from unionfs.daemon import launch  # noqa: PLC0415 - `--list` does without
-    from unionfs.mounting import mounts  # noqa: PLC0415 - `--list` does without
-
-    live = launch.running(places, endpoint_of(places, mounts.canonical(places.mount)))
-    if live is not None:
-        try:
-            client.ask(live, "refresh")
-        except PkgviewError as error:
-            # It looks at everybody anew within a second anyway, once it looks at anybody.
-            console.note(f"The daemon was not told: {error.what}")

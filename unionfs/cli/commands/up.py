@@ -295,7 +295,7 @@ Examples:
 @KIND
 @json_of("{project, removed: [path]}")
 def down(directory: Path, *, kinds: tuple[str, ...], as_json: bool) -> None:
-    """Take a project's links to its views (.venv) away. Views and archives stay."""
+    """Take a project's links to its views (.venv) away. Views and archives stay (see `forget`)."""
     places = Places.from_environ()
     root, names = _linked(places, directory, kinds)
     removed = [root / name for name in names if link.unlink(root / name, places)]

@@ -1,0 +1,99 @@
+"""`pkgview projects` and `pkgview forget`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from resolver.places import Places
+from unionfs.cli import console
+from unionfs.cli.asked import absolute, have_all_looked_at, json_of, projects_at
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview projects
+  pkgview projects --json | jq -r '.[] | select(.exists | not) | .project'
+"""
+)
+@json_of("[{project, exists, views: [{kind, variant, view}], size, alone}]")
+def projects(*, as_json: bool) -> None:
+    """Show the projects that have a view, and what each takes.
+
+    "alone" is what no other project needs: `pkgview forget` and `pkgview gc` free that much.
+    """
+    from unionfs.upkeep.projects import known_projects  # noqa: PLC0415 - `-h` does without
+
+    found = known_projects(Places.from_environ())
+    if as_json:
+        console.as_json(
+            [
+                {
+                    "project": one.root,
+                    "exists": one.is_there,
+                    "views": [
+                        {"kind": view.kind, "variant": view.variant, "view": view.view}
+                        for view in one.views
+                    ],
+                    "size": one.size,
+                    "alone": one.alone,
+                }
+                for one in found
+            ]
+        )
+        return
+    if not found:
+        console.note("No project has a view yet. Run `pkgview up` in one.")
+        return
+    console.table(
+        [
+            (
+                one.root,
+                ", ".join(f"{view.kind} {view.variant}".strip() for view in one.views),
+                *map(console.size, (one.size, one.alone)),
+                "" if one.is_there else "it is gone",
+            )
+            for one in found
+        ],
+        header=("project", "views", "size", "alone", ""),
+        right="  rr",
+    )
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview forget                         the project here
+  pkgview forget ~/old ~/older && pkgview gc
+"""
+)
+@click.argument("directories", nargs=-1, metavar="[DIRECTORY]...", type=click.Path(path_type=Path))
+@json_of("[{project, removed: [path]}]")
+def forget(directories: tuple[Path, ...], *, as_json: bool) -> None:
+    """Have projects no more: their views, the locks made for them, and what you said yes to.
+
+    Their .venv goes, all their own files stay. Programs that run keep what they see. `pkgview gc`
+    then removes what only they needed; `pkgview up` would begin anew.
+    """
+    from unionfs.upkeep import projects as upkeep  # noqa: PLC0415 - `-h` does without
+
+    places = Places.from_environ()
+    known = {one.root for one in upkeep.known_projects(places)}
+    done = []
+    for directory in directories or (Path(),):
+        # One that is gone, or broken, is known by the name it is listed under.
+        root = os.path.realpath(absolute(directory))
+        if root not in known:
+            root = str(projects_at(directory)[0][1].root)
+        removed = upkeep.forget(places, root)
+        done.append({"project": root, "removed": removed})
+        if not as_json:
+            for link in removed:
+                console.note(f"Removed {link}.")
+            console.note(f"Forgot {root}. `pkgview gc` removes what only it needed.")
+    have_all_looked_at(places)
+    if as_json:
+        console.as_json(done)

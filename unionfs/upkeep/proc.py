@@ -1,0 +1,53 @@
+"""One process as /proc shows it to who looks for views: nothing, where it does not."""
+
+from __future__ import annotations
+
+import os
+import re
+
+LONGEST = 1 << 22
+"""Bytes read of one file of /proc."""
+
+VIEW = re.compile(r"/views/[0-9a-f]{32}( \(deleted\))?$")
+"""The end of a path that is a view."""
+
+
+def read(path: str) -> bytes:
+    """The beginning of a file."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - thousands of them
+            return file.read(LONGEST)
+    except OSError:
+        return b""
+
+
+def link(path: str) -> str:
+    """Where a link leads."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def open_files(base: str) -> dict[str, str]:
+    """What each descriptor of the process at `base` (`/proc/<pid>`) is, by its number."""
+    try:
+        numbers = os.listdir(f"{base}/fd")
+    except OSError:
+        return {}
+    return {number: link(f"{base}/fd/{number}") for number in numbers}
+
+
+def pinned(base: str, files: dict[str, str]) -> list[str]:
+    """The views that an interpreter pinned itself to, which it holds, and so has said which."""
+    return [
+        path
+        for number, path in files.items()
+        if VIEW.search(path) and _is_path(read(f"{base}/fdinfo/{number}"))
+    ]
+
+
+def _is_path(fdinfo: bytes) -> bool:
+    """Whether a descriptor was made with O_PATH, as nobody does by chance; proc(5)."""
+    found = re.search(rb"^flags:\s*0([0-7]+)$", fdinfo, re.MULTILINE)
+    return found is not None and bool(int(found[1], 8) & os.O_PATH)

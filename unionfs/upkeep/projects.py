@@ -1,0 +1,76 @@
+"""The projects that are known: what each has, and how one is forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resolver.errors import PkgviewError
+from resolver.naming import project_key
+from resolver.project import resolved, trust
+from unionfs.kinds import links
+from unionfs.publishing import link
+from unionfs.upkeep.collect import forget_lock
+from unionfs.upkeep.references import read_references
+from unionfs.upkeep.usage import usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resolver.places import Places
+    from resolver.project.resolved import ResolvedView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A project. `is_there`: its directory, or its script.
+
+    `size` and `alone` are bytes of the store: of what it needs, and of what nobody else does.
+    """
+
+    root: str
+    is_there: bool
+    views: Sequence[ResolvedView]
+    size: int
+    alone: int
+
+
+def known_projects(places: Places) -> list[Known]:
+    """All of them, by root."""
+    needs = read_references(places)
+    shares = {share.project: share for share in usage(places).projects}
+    there = needs.projects
+    gone = {one.root: one for path, one in needs.gone.items() if path.suffix != resolved.FORGOTTEN}
+    return [
+        Known(
+            root=root,
+            is_there=root in there,
+            views=one.views,
+            size=shares[root].size if root in shares else 0,
+            alone=shares[root].alone if root in shares else 0,
+        )
+        for root, one in sorted({**gone, **there}.items())
+    ]
+
+
+def forget(places: Places, root: str) -> list[str]:
+    """Have a project no more: its record, the lock that was made for it, and what was said of it.
+
+    Its links go; its own files stay as they are, and so do programs that run. What it needed is
+    `pkgview gc`'s to remove. Returns the links that were removed; `PkgviewError` where it is not
+    known, or cannot be written.
+    """
+    removed = []
+    for name in sorted(links()):
+        path = Path(root, name)
+        if link.is_ours(path, places) and link.unlink(path, places):
+            removed.append(str(path))
+    known = resolved.forget(places.state / "projects", root)
+    forget_lock(places, project_key(root))
+    agreed = trust.forget(root, places.state)
+    if not (known or agreed or removed):
+        raise PkgviewError(
+            f"nothing is known of {root}", remedy="`pkgview projects` shows what is."
+        )
+    return removed
