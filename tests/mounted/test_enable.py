@@ -168,6 +168,45 @@ def test_children_are_what_their_parent_is(one: Ground) -> None:
     assert ended.stdout.split() == ["1.0"] * 4
 
 
+def test_an_installed_tool_keeps_its_own_packages(one: Ground) -> None:
+    """Whatever lies around or above it is a project, and whoever is bound to one."""
+    one.run("-c", SAY, cwd=one.project)
+    base = one.site.home / ".local"
+    packages = base / "lib/python3.11/site-packages"
+    (packages / "mine.py").write_text("import sys\nprint('own', sys.prefix == sys.base_prefix)\n")
+    # Some wheels bring such a file; and many a home is a project.
+    (packages / "pyproject.toml").write_text('[project]\nname = "wheel"\nversion = "1"\n')
+    (one.site.home / "requirements.txt").write_text("alpha\n")
+    one.site.pkgview("up", "--no-link", "--python", one.python, cwd=one.site.home)
+    tool = base / "bin/tool"
+    tool.parent.mkdir()
+    tool.write_text(f"#!{one.python}\nimport mine\n")
+    tool.chmod(0o755)
+    (one.project / "tool").symlink_to(tool)
+    for script in (tool, one.project / "tool", packages / "mine.py"):
+        for bound in ("", str(one.project)):
+            ended = one.run(script, cwd=one.project, PKGVIEW_PROJECT=bound)
+            assert (ended.stdout, ended.stderr) == ("own True\n", "")
+    ended = one.site.pkgview("run", "--", tool, cwd=one.project)
+    assert (ended.stdout, ended.stderr) == ("own True\n", "")
+    # And so do the interpreters that it works with.
+    (packages / "mine.py").write_text(
+        "import subprocess, sys, multiprocessing as m\n"
+        "def say(): print('own', sys.prefix == sys.base_prefix, flush=True)\n"
+        "def main():\n"
+        "    subprocess.run([sys.executable, '-c', 'import mine; mine.say()'], check=True)\n"
+        "    child = m.get_context('spawn').Process(target=say)\n"
+        "    child.start(); child.join()\n"
+    )
+    tool.write_text(f"#!{one.python} -B\nimport mine\nif __name__ == '__main__': mine.main()\n")
+    assert one.site.run(tool, cwd=one.project).stdout == "own True\n" * 2
+    # A project's script that somebody has linked to is still the project's.
+    (one.project / "script.py").write_text(SAY)
+    (base / "bin/script").symlink_to(one.project / "script.py")
+    assert one.run(base / "bin/script", cwd=one.site.home).stdout == "1.0\n"
+    assert one.run("-m", "pip", "--version", cwd=one.project).stdout.startswith("pip ")
+
+
 def test_a_script_with_an_inline_block(one: Ground) -> None:
     one.index.wheel("beta", "2.0")
     script = one.site.home / "script.py"
