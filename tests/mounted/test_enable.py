@@ -339,7 +339,9 @@ def test_a_user_site_that_is_not_used(shop: Site) -> None:
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
-def test_the_line_for_a_shell(shop: Site, index: Index, shell: str) -> None:
+def test_the_line_for_a_shell(
+    shop: Site, index: Index, shell: str, needs: Callable[..., None]
+) -> None:
     code = b"def main():\n    print('tool')\n"
     index.wheel("tool", files={"tool.py": code}, scripts=["tool = tool:main"])
     project = shop.project("project")
@@ -350,9 +352,7 @@ def test_the_line_for_a_shell(shop: Site, index: Index, shell: str) -> None:
         command, "enable", "--shell", cwd=shop.home, environ={"SHELL": f"/bin/{shell}"}
     ).stdout
     assert line.count("\n") == 1
-    known = subprocess.run(["which", shell], capture_output=True, check=False).returncode == 0
-    if not known:
-        pytest.skip(f"there is no {shell}")
+    needs(shell)
     shop.run(shell, "-c", line, cwd=shop.home)
     deadline = time.monotonic() + 20
     while not (shop.places.mount / "bin").exists():
@@ -362,3 +362,75 @@ def test_the_line_for_a_shell(shop: Site, index: Index, shell: str) -> None:
     ended = shop.run(shell, "-c", used, cwd=project)
     assert ended.stdout == "1\ntool\n"
     assert shlex.quote(str(shop.places.mount / "bin")) in line
+    profile = shop.home / ".profile"
+    profile.write_text(f"umask 022\n{line}echo on\n")
+    shop.pkgview("disable", cwd=shop.home)
+    assert profile.read_text() == "umask 022\necho on\n"
+
+
+def test_a_shell_follows_the_project(shop: Site, index: Index, needs: Callable[..., None]) -> None:
+    needs("bash", "zsh", "fish")
+    code = b"def main():\n    print('tool')\n"
+    index.wheel("tool", files={"tool.py": code}, scripts=["tool = tool:main"])
+    index.wheel("alpha")
+    made, other = shop.project("made"), shop.project("other")
+    for project in (made, other):
+        (project / "requirements.txt").write_text("tool\n")
+    (made / "sub").mkdir()
+    shop.pkgview("up", cwd=made)
+    shop.pkgview("enable", "--shell", "bash", cwd=shop.home)
+    shop.pkgview("enable", "--shell", "bash", cwd=shop.home)
+    shop.pkgview("enable", "--shell", "zsh", cwd=shop.home)
+    shop.pkgview("enable", "--shell", "fish", cwd=shop.home)
+    assert len((shop.home / ".bashrc").read_text().splitlines()) == 1
+    typed = """
+        echo ,none,"$VIRTUAL_ENV",(command -v tool || echo)
+        cd ~/made
+        echo ,made,"$VIRTUAL_ENV",(command -v tool || echo)
+        tool
+        echo alpha >>requirements.txt
+        cd /
+        cd ~/made/sub
+        python -c 'import alpha; print(alpha.version)'
+        echo ,sub,$VIRTUAL_ENV,$VIRTUAL_ENV_PROMPT
+        cd ~/other
+        echo ,other,"$VIRTUAL_ENV",(command -v tool || echo)
+        pkgview trust
+        emit fish_prompt
+        echo ,agreed,"$VIRTUAL_ENV",(command -v tool || echo)
+        cd ~
+        echo ,left,"$VIRTUAL_ENV",(command -v tool || echo)
+        exit
+    """
+    command = Path(sys.executable).with_name("pkgview")
+    mount, venv = shop.places.mount, made / ".venv"
+    for shell in ("bash", "zsh", "fish"):
+        (made / "requirements.txt").write_text("tool\n")
+        shop.pkgview("up", cwd=made)
+        text = typed.replace("pkgview trust", f"{command} trust")
+        if shell != "fish":
+            text = text.replace("(command", "$(command").replace("emit fish_prompt", "")
+        ended = subprocess.run(
+            [shell, "-i"], cwd=shop.home, env=shop.environ, input=text, text=True,
+            capture_output=True, check=False, timeout=120,
+        )  # fmt: skip
+        lines = ended.stdout.splitlines()
+        # A prompt may stand before what is printed.
+        said = dict(
+            line[line.index(",") + 1 :].split(",", 1) for line in lines if line.count(",") == 3
+        )
+        assert said == {
+            "none": ",",
+            "made": f"{venv},{mount}/bin/tool",
+            # The view has changed since `.venv` was linked.
+            "sub": f"{mount},made",
+            "other": ",",
+            "agreed": f"{mount},{mount}/bin/tool",
+            "left": ",",
+        }, (shell, ended)
+        assert [line for line in lines if line.endswith(("tool", "1.0")) and "," not in line]
+        assert ended.stderr.count("you have not said yes to it") == 1
+        shop.pkgview("trust", "--revoke", cwd=other)
+    changed = json.loads(shop.pkgview("disable", "--json", cwd=shop.home).stdout)
+    assert len(changed) == 7
+    assert (shop.home / ".bashrc").read_text() == (shop.home / ".zshrc").read_text() == ""
