@@ -369,7 +369,7 @@ def test_the_line_for_a_shell(
 
 
 def test_a_shell_follows_the_project(shop: Site, index: Index, needs: Callable[..., None]) -> None:
-    needs("bash", "zsh", "fish")
+    needs("bash", "zsh", "fish", "direnv")
     code = b"def main():\n    print('tool')\n"
     index.wheel("tool", files={"tool.py": code}, scripts=["tool = tool:main"])
     index.wheel("alpha")
@@ -431,6 +431,16 @@ def test_a_shell_follows_the_project(shop: Site, index: Index, needs: Callable[.
         assert [line for line in lines if line.endswith(("tool", "1.0")) and "," not in line]
         assert ended.stderr.count("you have not said yes to it") == 1
         shop.pkgview("trust", "--revoke", cwd=other)
+    # direnv: what it may read is no yes to what the project lists.
+    shop.pkgview("enable", "--shell", "direnv", cwd=shop.home)
+    for project, found in ((made, f"{mount}/bin/tool\n"), (other, "")):
+        (project / ".envrc").write_text("use pkgview\n")
+        shop.run("direnv", "allow", cwd=project)
+        shows = shop.run(
+            "direnv", "exec", ".", "sh", "-c", "command -v tool", cwd=project, code=None
+        )
+        assert shows.stdout == found
+        assert ("you have not said yes to it" in shows.stderr) == (not found)
     changed = json.loads(shop.pkgview("disable", "--json", cwd=shop.home).stdout)
-    assert len(changed) == 7
+    assert len(changed) == 8
     assert (shop.home / ".bashrc").read_text() == (shop.home / ".zshrc").read_text() == ""

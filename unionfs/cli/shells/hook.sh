@@ -8,7 +8,7 @@
 _pkgview_mount=@MOUNT@
 _pkgview_command=@PKGVIEW@
 _pkgview_files=@FILES@
-_pkgview_project= _pkgview_seen= _pkgview_asked= _pkgview_again=
+_pkgview_project='' _pkgview_seen='' _pkgview_asked='' _pkgview_again=''
 
 _pkgview_leave() {
     _pkgview_project=
@@ -42,7 +42,7 @@ _pkgview_ask() {
 }
 
 _pkgview_look() {
-    local root=$PWD mark found= environment
+    local root=$PWD mark found='' environment
     while :; do
         for mark in pylock.toml pyproject.toml requirements.txt; do
             [ -e "$root/$mark" ] && found=1
@@ -93,6 +93,7 @@ case $- in
         add-zsh-hook chpwd _pkgview_hook
         add-zsh-hook precmd _pkgview_hook
         if (( ${+functions[compdef]} )); then
+            # shellcheck disable=SC1091
             . "$_pkgview_files/completion.zsh"
         fi
     elif [ -n "${BASH_VERSION-}" ]; then
@@ -100,6 +101,7 @@ case $- in
         *_pkgview_hook*) ;;
         *) PROMPT_COMMAND="_pkgview_hook${PROMPT_COMMAND:+; $PROMPT_COMMAND}" ;;
         esac
+        # shellcheck disable=SC1091
         . "$_pkgview_files/completion.bash"
     fi
     ;;
