@@ -51,7 +51,10 @@ class Entry:
 
 
 def own_command() -> str:
-    """The path of `pkgview` by which a later day will find it."""
+    """The path of `pkgview` by which a later day will find it: as it was called."""
+    typed = os.path.abspath(sys.argv[0])  # noqa: PTH100 - the link of an installer stays one
+    if Path(typed).name == "pkgview" and os.access(typed, os.X_OK):
+        return typed
     return shutil.which("pkgview") or os.fspath(Path(sys.executable).with_name("pkgview"))
 
 
