@@ -73,7 +73,8 @@ def _is_concerned() -> bool:
         script = os.path.realpath(first)
         if _has_block(script):
             return True
-        return not _is_installed(script) and (named or _in_project(script) or _is_anybody_bound())
+        concerned = named or _in_project(script) or _is_anybody_bound()
+        return concerned and not _is_installed(script)
     try:
         here = os.getcwd()
     except OSError:
@@ -92,7 +93,8 @@ def _is_installed(script: str) -> bool:
     user = getattr(sys.modules.get("site"), "USER_BASE", None)
     if user and script.startswith(os.path.realpath(user + "/bin") + "/"):
         return True
-    for prefix in (sys.base_prefix, sys.base_exec_prefix, "/usr", "/usr/local", ""):
+    own = map(os.path.realpath, (sys.base_prefix, sys.base_exec_prefix))
+    for prefix in (*own, "/usr", "/usr/local", ""):
         if any(script.startswith(prefix + place) for place in _COMMANDS):
             return True
         for place in _INSTALLED:

@@ -14,8 +14,8 @@ every archive (`scripts/…`, `data/…`, `purelib/…`); where these lie in a v
 | `data/<stdlib>/EXTERNALLY-MANAGED` | what pip says when asked to change the view |
 | `purelib/_pkgview_pin.py` and the file that starts it | see `pin.py` |
 | `purelib/_pkgview_pip.py` | see `pip_guard.py` |
-| `scripts/pip`, `pip3`, `pip3.11`, `purelib/_pkgview_pip_reader.py` | for who lists no pip: see \
-`pip_reader.py` |
+| `scripts/pip`, `pip3`, `pip3.11` | what a view without pip has for one |
+| `purelib/_pkgview_pip_reader.py` | what these run: see `pip_reader.py` |
 """
 
 from __future__ import annotations
