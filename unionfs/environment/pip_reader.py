@@ -12,6 +12,7 @@ it (`pip_guard.py`) after all else, so that the real one wins where it is listed
 
 import functools
 import importlib.metadata
+import json
 import os
 import re
 import sys
@@ -26,16 +27,13 @@ VERSION = "0+pkgview"
 """What `pip --version` says: older than any pip, so that nobody expects more of it."""
 
 WRITING = frozenset({"install", "uninstall"})
-OTHER = frozenset({
-    "cache", "completion", "config", "debug", "download", "hash", "index", "lock", "search",
-    "wheel",
-})  # fmt: skip
 
-_WITH_VALUE = frozenset({
-    "--cache-dir", "--exclude", "--exists-action", "--find-links", "--format", "--index-url",
-    "--keyring-provider", "--log", "--path", "--proxy", "--python", "--retries", "--timeout",
-    "--trusted-host",
-})  # fmt: skip
+_WITH_VALUE = frozenset(
+    (*("--cache-dir", "--exclude", "--exists-action", "--find-links", "--format", "--index-url"),
+     *("--keyring-provider", "--log", "--path", "--proxy", "--python", "--retries", "--timeout"),
+     "--trusted-host")
+)  # fmt: skip
+_TOOLS = ("distribute", "setuptools", "wheel")
 _ASKS_INDEX = frozenset({"--outdated", "-o", "--uptodate", "-u", "--path", "--python"})
 
 _DEBIAN = "/usr/share/python-wheels/pip-*.whl"
@@ -104,14 +102,12 @@ def _do(asked: _Asked) -> int:
     if not command or command == "help" or asked.has("--help", "-h"):
         sys.stdout.write(_USAGE)
         return 0
-    if command in OTHER or asked.has(*_ASKS_INDEX):
+    if command not in _COMMANDS or asked.has(*_ASKS_INDEX):
         what = " ".join([command, *sorted(_ASKS_INDEX & asked.options.keys())])
         raise _Refusal(
             f"ERROR: `pip {what}` needs pip, which this project does not list.\n"
             f"Run `pkgview run --with pip -- pip {what}`.\n"
         )
-    if command not in _COMMANDS:
-        raise _Refusal(f"ERROR: unknown command {command!r}\n")
     return _COMMANDS[command](asked)
 
 
@@ -172,8 +168,6 @@ def _needs(one: "Distribution") -> "list[str]":
 
 
 def _direct_url(one: "Distribution") -> "dict[str, Any]":
-    import json
-
     return dict(json.loads(one.read_text("direct_url.json") or "{}"))
 
 
@@ -234,6 +228,10 @@ def _list(asked: _Asked) -> int:
 
 
 def _freeze(asked: _Asked) -> int:
+    if not asked.has("--all"):
+        # What an environment comes with, as pip has it.
+        tools = ["pip"] if sys.version_info >= (3, 12) else ["pip", *_TOOLS]
+        asked.options.setdefault("--exclude", []).extend(tools)
     for one in sorted(_installed(asked), key=lambda one: one.metadata["Name"].lower()):
         name, said = one.metadata["Name"], _direct_url(one)
         if place := _editable(one):
@@ -265,16 +263,17 @@ def _show(asked: _Asked) -> int:
             for user in everything.values()
             if own in map(_plain, _needs(user))
         ]
+        licence = "License-Expression" if said["License-Expression"] else "License"
         if place:
             print("---")
         lines = {
             "Name": said["Name"],
             "Version": one.version,
             "Summary": said["Summary"],
-            "Home-page": said["Home-page"],
+            "Home-page": said["Home-page"] or _homepage(one),
             "Author": said["Author"],
             "Author-email": said["Author-email"],
-            "License": said["License-Expression"] or said["License"],
+            licence: said[licence],
             "Location": str(one.locate_file("")).rstrip("/"),
             **({"Editable project location": at} if (at := _editable(one)) else {}),
             "Requires": ", ".join(sorted(_needs(one), key=str.lower)),
@@ -289,6 +288,14 @@ def _show(asked: _Asked) -> int:
     return 0 if shown else 1
 
 
+def _homepage(one: "Distribution") -> str:
+    for text in one.metadata.get_all("Project-URL") or ():
+        label, _, url = text.partition(",")
+        if re.sub(r"[\W_]", "", label).lower() == "homepage":
+            return str(url.strip())
+    return ""
+
+
 def _check(asked: _Asked) -> int:
     requirement = _packaging()
     if requirement is None:
@@ -299,16 +306,17 @@ def _check(asked: _Asked) -> int:
     versions = {_plain(one.metadata["Name"]): one.version for one in _installed(asked)}
     broken = False
     for one in _installed(asked):
-        about = f"{one.metadata['Name']} {one.version}"
+        about = f"{_plain(one.metadata['Name'])} {one.version}"
         for text in one.requires or ():
             wanted = requirement(text)
             if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
                 continue
-            there = versions.get(_plain(wanted.name))
+            name = _plain(wanted.name)
+            there = versions.get(name)
             if there is None:
-                print(f"{about} requires {wanted.name}, which is not installed.")
+                print(f"{about} requires {name}, which is not installed.")
             elif not wanted.specifier.contains(there, prereleases=True):
-                print(f"{about} has requirement {wanted}, but you have {wanted.name} {there}.")
+                print(f"{about} has requirement {wanted}, but you have {name} {there}.")
             else:
                 continue
             broken = True
@@ -331,8 +339,14 @@ def _inspect(asked: _Asked) -> int:
 
 def _report(one: "Distribution") -> "Mapping[str, Any]":
     """One of pip's `inspect`: https://pip.pypa.io/en/stable/reference/inspect-report/."""
+    metadata = dict(one.metadata.json)
+    # Where Python's own reading differs from pip's.
+    if files := one.metadata.get_all("License-File"):
+        metadata["license_file"] = files
+    if words := one.metadata["Keywords"]:
+        metadata["keywords"] = re.split(r"\s*,\s*" if "," in words else r"\s+", words.strip())
     report: dict[str, Any] = {
-        "metadata": one.metadata.json,
+        "metadata": metadata,
         "metadata_location": str(getattr(one, "_path", "")),
         "requested": one.read_text("REQUESTED") is not None,
     }
@@ -373,8 +387,6 @@ def _print_table(head: "Sequence[str]", rows: "Iterable[Sequence[str]]") -> None
 
 
 def _print_json(value: object) -> None:
-    import json
-
     print(json.dumps(value))
 
 

@@ -1,8 +1,9 @@
 """The skeleton layer: a virtual environment's own files, for one interpreter.
 
 A function of the interpreter and of pkgview's version only, never of project or mount point, so
-that all views of one interpreter share one skeleton archive. Paths begin with a scheme, as in
-every archive (`scripts/…`, `data/…`, `purelib/…`); where these lie in a view is the manifest's.
+that all views of one interpreter share one skeleton archive (and those that list pip another).
+Paths begin with a scheme, as in every archive (`scripts/…`, `data/…`, `purelib/…`); where these lie
+in a view is the manifest's.
 
 | path | what |
 |---|---|

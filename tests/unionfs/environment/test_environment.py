@@ -719,7 +719,7 @@ def test_a_view_without_pip_can_be_read_by_one(one: Laid) -> None:
     assert f"Location: {site}" in shown
     assert pip("check", code=1).splitlines() == [
         "alpha 1.0 requires gone, which is not installed.",
-        'alpha 1.0 has requirement Beta_x<2; os_name == "posix", but you have Beta_x 2.0.',
+        'alpha 1.0 has requirement Beta_x<2; os_name == "posix", but you have beta-x 2.0.',
     ]
     report = json.loads(pip("inspect"))
     assert [one["metadata"]["version"] for one in report["installed"]] == ["1.0", "2.0", "3"]
