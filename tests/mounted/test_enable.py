@@ -168,6 +168,45 @@ def test_children_are_what_their_parent_is(one: Ground) -> None:
     assert ended.stdout.split() == ["1.0"] * 4
 
 
+def test_an_installed_tool_keeps_its_own_packages(one: Ground) -> None:
+    """Whatever lies around or above it is a project, and whoever is bound to one."""
+    one.run("-c", SAY, cwd=one.project)
+    base = one.site.home / ".local"
+    packages = base / "lib/python3.11/site-packages"
+    (packages / "mine.py").write_text("import sys\nprint('own', sys.prefix == sys.base_prefix)\n")
+    # Some wheels bring such a file; and many a home is a project.
+    (packages / "pyproject.toml").write_text('[project]\nname = "wheel"\nversion = "1"\n')
+    (one.site.home / "requirements.txt").write_text("alpha\n")
+    one.site.pkgview("up", "--no-link", "--python", one.python, cwd=one.site.home)
+    tool = base / "bin/tool"
+    tool.parent.mkdir()
+    tool.write_text(f"#!{one.python}\nimport mine\n")
+    tool.chmod(0o755)
+    (one.project / "tool").symlink_to(tool)
+    for script in (tool, one.project / "tool", packages / "mine.py"):
+        for bound in ("", str(one.project)):
+            ended = one.run(script, cwd=one.project, PKGVIEW_PROJECT=bound)
+            assert (ended.stdout, ended.stderr) == ("own True\n", "")
+    ended = one.site.pkgview("run", "--", tool, cwd=one.project)
+    assert (ended.stdout, ended.stderr) == ("own True\n", "")
+    # And so do the interpreters that it works with.
+    (packages / "mine.py").write_text(
+        "import subprocess, sys, multiprocessing as m\n"
+        "def say(): print('own', sys.prefix == sys.base_prefix, flush=True)\n"
+        "def main():\n"
+        "    subprocess.run([sys.executable, '-c', 'import mine; mine.say()'], check=True)\n"
+        "    child = m.get_context('spawn').Process(target=say)\n"
+        "    child.start(); child.join()\n"
+    )
+    tool.write_text(f"#!{one.python} -B\nimport mine\nif __name__ == '__main__': mine.main()\n")
+    assert one.site.run(tool, cwd=one.project).stdout == "own True\n" * 2
+    # A project's script that somebody has linked to is still the project's.
+    (one.project / "script.py").write_text(SAY)
+    (base / "bin/script").symlink_to(one.project / "script.py")
+    assert one.run(base / "bin/script", cwd=one.site.home).stdout == "1.0\n"
+    assert one.run("-m", "pip", "--version", cwd=one.project).stdout.startswith("pip ")
+
+
 def test_a_script_with_an_inline_block(one: Ground) -> None:
     one.index.wheel("beta", "2.0")
     script = one.site.home / "script.py"
@@ -300,7 +339,9 @@ def test_a_user_site_that_is_not_used(shop: Site) -> None:
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
-def test_the_line_for_a_shell(shop: Site, index: Index, shell: str) -> None:
+def test_the_line_for_a_shell(
+    shop: Site, index: Index, shell: str, needs: Callable[..., None]
+) -> None:
     code = b"def main():\n    print('tool')\n"
     index.wheel("tool", files={"tool.py": code}, scripts=["tool = tool:main"])
     project = shop.project("project")
@@ -311,9 +352,7 @@ def test_the_line_for_a_shell(shop: Site, index: Index, shell: str) -> None:
         command, "enable", "--shell", cwd=shop.home, environ={"SHELL": f"/bin/{shell}"}
     ).stdout
     assert line.count("\n") == 1
-    known = subprocess.run(["which", shell], capture_output=True, check=False).returncode == 0
-    if not known:
-        pytest.skip(f"there is no {shell}")
+    needs(shell)
     shop.run(shell, "-c", line, cwd=shop.home)
     deadline = time.monotonic() + 20
     while not (shop.places.mount / "bin").exists():
@@ -323,3 +362,85 @@ def test_the_line_for_a_shell(shop: Site, index: Index, shell: str) -> None:
     ended = shop.run(shell, "-c", used, cwd=project)
     assert ended.stdout == "1\ntool\n"
     assert shlex.quote(str(shop.places.mount / "bin")) in line
+    profile = shop.home / ".profile"
+    profile.write_text(f"umask 022\n{line}echo on\n")
+    shop.pkgview("disable", cwd=shop.home)
+    assert profile.read_text() == "umask 022\necho on\n"
+
+
+def test_a_shell_follows_the_project(shop: Site, index: Index, needs: Callable[..., None]) -> None:
+    needs("bash", "zsh", "fish", "direnv")
+    code = b"def main():\n    print('tool')\n"
+    index.wheel("tool", files={"tool.py": code}, scripts=["tool = tool:main"])
+    index.wheel("alpha")
+    made, other = shop.project("made"), shop.project("other")
+    for project in (made, other):
+        (project / "requirements.txt").write_text("tool\n")
+    (made / "sub").mkdir()
+    shop.pkgview("up", cwd=made)
+    shop.pkgview("enable", "--shell", "bash", cwd=shop.home)
+    shop.pkgview("enable", "--shell", "bash", cwd=shop.home)
+    shop.pkgview("enable", "--shell", "zsh", cwd=shop.home)
+    shop.pkgview("enable", "--shell", "fish", cwd=shop.home)
+    assert len((shop.home / ".bashrc").read_text().splitlines()) == 1
+    typed = """
+        echo ,none,"$VIRTUAL_ENV",(command -v tool || echo)
+        cd ~/made
+        echo ,made,"$VIRTUAL_ENV",(command -v tool || echo)
+        tool
+        echo alpha >>requirements.txt
+        cd /
+        cd ~/made/sub
+        python -c 'import alpha; print(alpha.version)'
+        echo ,sub,$VIRTUAL_ENV,$VIRTUAL_ENV_PROMPT
+        cd ~/other
+        echo ,other,"$VIRTUAL_ENV",(command -v tool || echo)
+        pkgview trust
+        emit fish_prompt
+        echo ,agreed,"$VIRTUAL_ENV",(command -v tool || echo)
+        cd ~
+        echo ,left,"$VIRTUAL_ENV",(command -v tool || echo)
+        exit
+    """
+    command = Path(sys.executable).with_name("pkgview")
+    mount, venv = shop.places.mount, made / ".venv"
+    for shell in ("bash", "zsh", "fish"):
+        (made / "requirements.txt").write_text("tool\n")
+        shop.pkgview("up", cwd=made)
+        text = typed.replace("pkgview trust", f"{command} trust")
+        if shell != "fish":
+            text = text.replace("(command", "$(command").replace("emit fish_prompt", "")
+        ended = subprocess.run(
+            [shell, "-i"], cwd=shop.home, env=shop.environ, input=text, text=True,
+            capture_output=True, check=False, timeout=120,
+        )  # fmt: skip
+        lines = ended.stdout.splitlines()
+        # A prompt may stand before what is printed.
+        said = dict(
+            line[line.index(",") + 1 :].split(",", 1) for line in lines if line.count(",") == 3
+        )
+        assert said == {
+            "none": ",",
+            "made": f"{venv},{mount}/bin/tool",
+            # The view has changed since `.venv` was linked.
+            "sub": f"{mount},made",
+            "other": ",",
+            "agreed": f"{mount},{mount}/bin/tool",
+            "left": ",",
+        }, (shell, ended)
+        assert [line for line in lines if line.endswith(("tool", "1.0")) and "," not in line]
+        assert ended.stderr.count("you have not said yes to it") == 1
+        shop.pkgview("trust", "--revoke", cwd=other)
+    # direnv: what it may read is no yes to what the project lists.
+    shop.pkgview("enable", "--shell", "direnv", cwd=shop.home)
+    for project, found in ((made, f"{mount}/bin/tool\n"), (other, "")):
+        (project / ".envrc").write_text("use pkgview\n")
+        shop.run("direnv", "allow", cwd=project)
+        shows = shop.run(
+            "direnv", "exec", ".", "sh", "-c", "command -v tool", cwd=project, code=None
+        )
+        assert shows.stdout == found
+        assert ("you have not said yes to it" in shows.stderr) == (not found)
+    changed = json.loads(shop.pkgview("disable", "--json", cwd=shop.home).stdout)
+    assert len(changed) == 8
+    assert (shop.home / ".bashrc").read_text() == (shop.home / ".zshrc").read_text() == ""

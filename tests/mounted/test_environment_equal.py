@@ -91,6 +91,27 @@ def only_uvs(sides: Sides, path: str) -> None:
     assert path not in sides.ours
 
 
+def pips_or_the_readers(sides: Sides, path: str) -> None:
+    """A view without pip has commands that uv's environment has not; else they are pip's."""
+    if has_pip(sides):
+        finds_python_itself(sides, path)
+    else:
+        only_in_view(sides, path)
+
+
+def uvs_or_the_readers(sides: Sides, path: str) -> None:
+    (only_uvs if has_pip(sides) else only_in_view)(sides, path)
+
+
+def has_pip(sides: Sides) -> bool:
+    return any("/site-packages/pip/__main__.py" in path for path in sides.ours)
+
+
+def only_without_pip(sides: Sides, path: str) -> None:
+    assert not has_pip(sides)
+    only_in_view(sides, path)
+
+
 def says_pkgview(sides: Sides, path: str) -> None:
     assert sides.both(path) == (b"pkgview", b"uv")
 
@@ -150,7 +171,8 @@ DIFFERENCES: Mapping[str, Callable[[Sides, str], None]] = {
     "site-packages/*.dist-info/INSTALLER": says_pkgview,
     "site-packages/*.dist-info/RECORD": has_other_lines,
     "bin/*": finds_python_itself,
-    "bin/pipX.Y": only_uvs,
+    "bin/pip*": pips_or_the_readers,
+    "bin/pipX.Y": uvs_or_the_readers,
     "site-packages/*.dist-info/uv_*.json": only_uvs,
     # Of the environment
     "pyvenv.cfg": other_maker,
@@ -169,6 +191,7 @@ DIFFERENCES: Mapping[str, Callable[[Sides, str], None]] = {
     "lib/pythonX.Y/EXTERNALLY-MANAGED": only_in_view,
     "site-packages/_pkgview_pin.py": only_in_view,
     "site-packages/_pkgview_pip.py": only_in_view,
+    "site-packages/_pkgview_pip_reader.py": only_without_pip,
     "site-packages/zzz_pkgview.pth": only_in_view,
 }
 """Path as docs/differences.md has it -> what has to hold instead."""
@@ -240,12 +263,15 @@ def test_the_environment_is_what_the_issue_asks_for(large: Large, sides: Sides) 
 
 
 def test_all_is_equal_but_for_the_list(sides: Sides) -> None:
-    # Only what uv builds itself has its notes.
-    assert met(sides) == DIFFERENCES.keys() - {"site-packages/*.dist-info/uv_*.json"}
+    # Only what uv builds itself has its notes; and this has pip.
+    absent = {
+        "site-packages/*.dist-info/uv_*.json", "site-packages/_pkgview_pip_reader.py",
+    }  # fmt: skip
+    assert met(sides) == DIFFERENCES.keys() - absent
 
 
 def test_so_is_what_no_index_offered(direct: Sides, site: Site) -> None:
-    assert met(direct) == DIFFERENCES.keys() - {"bin/pipX.Y"}
+    assert met(direct) == DIFFERENCES.keys()
     notes = [path for path in direct.ours if path.endswith(".dist-info/direct_url.json")]
     assert len(notes) == 5
     (view, uvs) = (

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from unionfs import environment
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -259,8 +261,8 @@ def listed(text: str) -> list[dict[str, str]]:
 
 
 def test_pip_lists_and_checks(large: Large, names: list[str], by_uv: Path) -> None:
-    def ask(environment: Path, *arguments: str) -> str:
-        python = environment / "bin/python"
+    def ask(root: Path, *arguments: str) -> str:
+        python = root / "bin/python"
         return large.run(python, "-m", "pip", *arguments, cwd=large.directory).stdout
 
     assert "No broken requirements found" in ask(large.venv, "check")
@@ -273,6 +275,12 @@ def test_pip_lists_and_checks(large: Large, names: list[str], by_uv: Path) -> No
     assert "../../../bin/flask" in shown
     script = large.run(large.venv / "bin/pip", "--version", cwd=large.directory).stdout
     assert f"{large.view}/" in script
+    # What a view without pip has for one says the same.
+    reader = Path(environment.__file__).with_name("pip_reader.py")
+    for question in ("list", "list --format json", "freeze", "check", "show -f flask rich"):
+        arguments = question.split()
+        said = large.run(large.venv / "bin/python", reader, *arguments, cwd=large.directory).stdout
+        assert said == ask(large.venv, *arguments), question
 
 
 def test_uv_lists_and_checks(large: Large, by_uv: Path) -> None:

@@ -53,6 +53,7 @@ else:
 TESTED = {
     "podman": "podman", "runc": "runc", "dockerd": "docker.io", "newuidmap": "uidmap",
     "bwrap": "bubblewrap", "sudo": "sudo", "zsh": "zsh", "fish": "fish",
+    "direnv": "direnv",
     "shellcheck": "shellcheck",
 }  # fmt: skip
 """Programs that tests start, and the packages that have them."""

@@ -6,6 +6,10 @@ project at the script, above it, or at the working directory, a script with an i
 (PEP 723), or a variable of ours. In all other cases, and for virtual environments, nothing happens:
 no module is imported, no socket opened, and the mount is not touched.
 
+What is installed for this Python keeps the packages that it was installed with, wherever it is
+started, whatever it is bound to, and though the home that it lies in may be a project: so do the
+interpreters that it starts to do a part of its work.
+
 It may run as another user than the one who enabled it (sudo keeps HOME where it is told to), with
 the mount gone, with pkgview removed, with a daemon that hangs: then it does nothing, and says
 nothing. Only the first to meet a daemon that hangs waits for it, for a second.
@@ -25,6 +29,12 @@ LONGEST = 1 << 20
 
 _MARKS = ("/pyproject.toml", "/requirements.txt", "/pylock.toml")
 _NO_SCRIPT = ("", "-", "-c", "-m")
+
+_COMMANDS = ("/bin/", "/sbin/", "/games/")
+_INSTALLED = ("/lib/", "/lib64/", "/libexec/", "/share/")
+"""Below a prefix: where commands are, and where packages of the system keep programs."""
+
+MOST_PARENTS = 8
 
 
 def enable() -> None:
@@ -55,20 +65,63 @@ def _is_ours() -> bool:
 
 def _is_concerned() -> bool:
     """Whether the binding rules may have something to say. What that is the daemon says."""
-    if "PKGVIEW_VIEW" in os.environ or "PKGVIEW_PROJECT" in os.environ:
-        return True
+    named = "PKGVIEW_VIEW" in os.environ or "PKGVIEW_PROJECT" in os.environ
     first = (getattr(sys, "argv", None) or [""])[0]
     if first not in _NO_SCRIPT:
-        # An installed tool keeps its own packages, wherever it is started.
         if _is_inside(os.path.abspath(first)):
             return True
         script = os.path.realpath(first)
-        return _in_project(script) or _has_block(script) or _is_anybody_bound()
+        if _has_block(script):
+            return True
+        concerned = named or _in_project(script) or _is_anybody_bound()
+        return concerned and not _is_installed(script)
     try:
         here = os.getcwd()
     except OSError:
-        return _is_anybody_bound()
-    return (not _is_inside(here) and _in_project(here)) or _is_anybody_bound()
+        here = MOUNT
+    concerned = named or (not _is_inside(here) and _in_project(here)) or _is_anybody_bound()
+    return concerned and not _is_part_of_tool()
+
+
+def _is_installed(script: str) -> bool:
+    """Whether it came with something that is installed for this Python."""
+    if any(
+        path.endswith("-packages") and script.startswith(os.path.realpath(path) + "/")
+        for path in sys.path
+    ):
+        return True
+    user = getattr(sys.modules.get("site"), "USER_BASE", None)
+    if user and script.startswith(os.path.realpath(user + "/bin") + "/"):
+        return True
+    own = map(os.path.realpath, (sys.base_prefix, sys.base_exec_prefix))
+    for prefix in (*own, "/usr", "/usr/local", ""):
+        if any(script.startswith(prefix + place) for place in _COMMANDS):
+            return True
+        for place in _INSTALLED:
+            # Whoever keeps a project in there has it below.
+            if script.startswith(prefix + place) and not _in_project(script, prefix + place[:-1]):
+                return True
+    return False
+
+
+def _is_part_of_tool() -> bool:
+    """Whether an installed tool has started this interpreter as itself, by -c or -m."""
+    own, pid = os.readlink("/proc/self/exe"), os.getppid()
+    for _ in range(MOST_PARENTS):
+        try:
+            if os.readlink(f"/proc/{pid}/exe") != own:
+                return False
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                words = os.fsdecode(file.read(LONGEST)).split("\0")[1:-1]
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                pid = int(file.read().rpartition(b")")[2].split()[1])
+        except OSError:
+            return False
+        # A first line (#!) gives no option that has an argument.
+        script = next((word for word in words if not word.startswith("-")), "")
+        if not any(word in words[:3] for word in _NO_SCRIPT[2:]) and script:
+            return script.startswith("/") and _is_installed(os.path.realpath(script))
+    return False
 
 
 def _is_anybody_bound() -> bool:
@@ -85,13 +138,13 @@ def _is_inside(path: str) -> bool:
     return path.startswith(MOUNT + "/") or path == MOUNT
 
 
-def _in_project(path: str) -> bool:
-    """Whether the path, or a directory above it, has what makes a project."""
+def _in_project(path: str, top: str = "") -> bool:
+    """Whether the path, or a directory above it and below `top`, has what makes a project."""
     while True:
         for mark in _MARKS:
             if os.access(path + mark, os.F_OK):
                 return True
-        if not path:
+        if path in {"", top}:
             return False
         path = path.rpartition("/")[0]
 

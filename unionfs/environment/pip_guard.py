@@ -8,10 +8,13 @@ it load, and makes the check read the view's own file. Nothing else of pip is to
 `check`, `download`, `install --target` and `--dry-run` never ask.
 
 pip before 23.0 has no such check; it then fails on the read-only file system.
+
+Where there is no pip, `-m pip` finds one that only reads (`pip_reader.py`).
 """
 
+import os
 import sys
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -23,8 +26,30 @@ _CHECKED_IN = "pip._internal.utils.misc"
 
 def guard(root: str) -> None:
     """Wait for pip's check, once, on behalf of the view at `root`."""
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder(root))
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _Finder(root))
+    # A program that looks whether it can import pip must not find what is none.
+    if sys.argv[:1] == ["-m"] and {"pip", "-mpip"} & set(sys.orig_argv[1:6]):
+        sys.meta_path.append(_Reader())
+
+
+class _Reader:
+    """A meta path finder that comes last: what `-m pip` is where no pip was found before."""
+
+    @staticmethod
+    def find_spec(
+        fullname: str,
+        path: "Sequence[str] | None" = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        del path, target
+        if fullname != "pip":
+            return None
+        origin = os.path.dirname(os.path.abspath(__file__)) + "/_pkgview_pip_reader.py"
+        spec = ModuleSpec("pip", SourceFileLoader("pip", origin), origin=origin)
+        spec.has_location = True
+        return spec
 
 
 class _Finder:

@@ -1,8 +1,9 @@
 """The skeleton layer: a virtual environment's own files, for one interpreter.
 
 A function of the interpreter and of pkgview's version only, never of project or mount point, so
-that all views of one interpreter share one skeleton archive. Paths begin with a scheme, as in
-every archive (`scripts/…`, `data/…`, `purelib/…`); where these lie in a view is the manifest's.
+that all views of one interpreter share one skeleton archive (and those that list pip another).
+Paths begin with a scheme, as in every archive (`scripts/…`, `data/…`, `purelib/…`); where these lie
+in a view is the manifest's.
 
 | path | what |
 |---|---|
@@ -14,6 +15,8 @@ every archive (`scripts/…`, `data/…`, `purelib/…`); where these lie in a v
 | `data/<stdlib>/EXTERNALLY-MANAGED` | what pip says when asked to change the view |
 | `purelib/_pkgview_pin.py` and the file that starts it | see `pin.py` |
 | `purelib/_pkgview_pip.py` | see `pip_guard.py` |
+| `scripts/pip`, `pip3`, `pip3.11` | what a view without pip has for one |
+| `purelib/_pkgview_pip_reader.py` | what these run: see `pip_reader.py` |
 """
 
 from __future__ import annotations
@@ -59,6 +62,14 @@ _START = "_pkgview_pin:pin\n"
 
 _START_SINCE = (3, 15)
 
+_PIP = b"""\
+#!/bin/sh
+p=$0
+[ -h "$p" ] && p=$(readlink -f -- "$p")
+exec "${p%/*}/python" -m pip "$@"
+"""
+"""The real pip calls itself by its console script; this is the same as naming the Python."""
+
 _EXTERNALLY_MANAGED = """\
 [externally-managed]
 Error=This environment is a pkgview view: it is read-only, and shows exactly
@@ -76,12 +87,18 @@ Error=This environment is a pkgview view: it is read-only, and shows exactly
 
 
 def skeleton(
-    python: Python, *, full_version: str, implementation: str, pkgview_version: str = ""
+    python: Python,
+    *,
+    full_version: str,
+    implementation: str,
+    pkgview_version: str = "",
+    with_pip: bool = False,
 ) -> list[GeneratedFile]:
     """All files of the skeleton, sorted by path.
 
     `full_version` is "3.11.7", `implementation` "CPython" (`platform.python_implementation()`),
-    `pkgview_version` this program's own ("": asked of the installed distribution).
+    `pkgview_version` this program's own ("": asked of the installed distribution); `with_pip`: the
+    view has a pip of its own.
     Raises `PkgviewError` where the interpreter's name cannot stand in `pyvenv.cfg`.
     """
     schemes = python.schemes
@@ -107,6 +124,14 @@ def skeleton(
         GeneratedFile(path="purelib/_pkgview_pin.py", content=_content("pin.py")),
         GeneratedFile(path="purelib/_pkgview_pip.py", content=_content("pip_guard.py")),
     ]
+    if not with_pip:
+        files.append(
+            GeneratedFile(path="purelib/_pkgview_pip_reader.py", content=_content("pip_reader.py"))
+        )
+        files += [
+            GeneratedFile(path=f"scripts/{name}", content=_PIP, executable=True)
+            for name in ("pip", "pip3", f"pip{number}")
+        ]
     if number != python.version:
         files.append(GeneratedFile(path=f"scripts/python{number}", target="python"))
     if sys.maxsize > 1 << 32 and not schemes.platlib.startswith("lib64/"):

@@ -676,3 +676,74 @@ def test_activated_twice_and_without_a_prompt(one: Laid) -> None:
     )
     done = one.run(need("bash"), "-uc", "PS1=x; " + code, VIRTUAL_ENV_DISABLE_PROMPT="1")
     assert done.stdout.split() == ["x", "same"]
+
+
+# --- a view without pip
+
+
+def dist(site: Path, name: str, version: str, *lines: str, **files: str) -> None:
+    info = site / f"{name}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "\n".join(("Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *lines, "", ""))
+    )
+    (info / "INSTALLER").write_text("uv")
+    (info / "RECORD").write_text("")
+    for file, text in files.items():
+        (info / file.replace("_json", ".json")).write_text(text)
+
+
+def test_a_view_without_pip_can_be_read_by_one(one: Laid) -> None:
+    site, venv = one.view / one.site, one.project / ".venv"
+    dist(site, "Beta_x", "2.0", "Summary: The second", "Requires-Dist: alpha>=1; extra == 'all'")
+    needs = "Requires-Dist: Beta_x<2 ; os_name == 'posix'"
+    dist(site, "alpha", "1.0", "Requires-Dist: gone", needs)
+    url = '{"url": "file:///my%20src", "dir_info": {"editable": true}}'
+    dist(site, "mine", "3", direct_url_json=url)
+
+    def pip(*arguments: str, code: int = 0) -> str:
+        by_name = one.run(venv / "bin/pip", *arguments)
+        by_module = one.run(venv / "bin/python", "-m", "pip", *arguments)
+        assert (by_name.returncode, by_name.stdout) == (by_module.returncode, by_module.stdout)
+        assert by_name.returncode == code, by_name.stderr
+        return by_name.stdout if code == 0 else by_name.stdout + by_name.stderr
+
+    listed = pip("list").splitlines()
+    assert listed[0] == "Package Version Editable project location"
+    assert listed[2:] == ["alpha   1.0", "Beta_x  2.0", "mine    3       /my src"]
+    as_json = json.loads(pip("list", "--format=json"))
+    assert [one["name"] for one in as_json] == ["alpha", "Beta_x", "mine"]
+    assert "alpha==1.0\nBeta_x==2.0\n" in pip("--disable-pip-version-check", "freeze")
+    shown = pip("show", "beta-x", "nothing").splitlines()
+    assert {"Name: Beta_x", "Summary: The second", "Requires: ", "Required-by: alpha"} <= set(shown)
+    assert f"Location: {site}" in shown
+    assert pip("check", code=1).splitlines() == [
+        "alpha 1.0 requires gone, which is not installed.",
+        'alpha 1.0 has requirement Beta_x<2; os_name == "posix", but you have beta-x 2.0.',
+    ]
+    report = json.loads(pip("inspect"))
+    assert [one["metadata"]["version"] for one in report["installed"]] == ["1.0", "2.0", "3"]
+    assert report["environment"]["python_version"] == one.interpreter.version
+    assert pip("--version").endswith(f"from {site} (python {one.interpreter.version})\n")
+    for writing in (("install", "six"), ("-q", "uninstall", "-y", "alpha")):
+        said = pip(*writing, code=1)
+        assert said.startswith("error: externally-managed-environment\n")
+        assert "pkgview up" in said
+    assert "pkgview run --with pip -- pip list --outdated" in pip("list", "--outdated", code=1)
+    assert "`pip download` needs pip" in pip("download", "six", code=1)
+    # No program is told that there is a pip to import.
+    find = "__import__('importlib.util').util.find_spec('pip') is None"
+    assert one.ask(venv / "bin/python", find)
+
+
+def test_a_pip_that_is_listed_is_the_one(one: Laid) -> None:
+    package = one.view / one.site / "pip"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "__main__.py").write_text("print('the real one')")
+    assert one.run(one.project / ".venv/bin/python", "-m", "pip").stdout == "the real one\n"
+    names = {path for path in make() if "pip" in path}
+    assert {"scripts/pip", "scripts/pip3", "scripts/pip3.12"} <= names
+    where = python("3.12", "/usr/bin/python3.12")
+    listed = skeleton(where, full_version="3.12.1", implementation="CPython", with_pip=True)
+    assert {file.path for file in listed if "pip" in file.path} == {"purelib/_pkgview_pip.py"}

@@ -19,12 +19,16 @@ _PYTHONS = (*(f"3.{minor}" for minor in range(9, 21)), *(f"3.{minor}t" for minor
 """Interpreters that may read a notice: its view is not made for one of them."""
 
 
-def skeleton_layer(store: Store, interpreter: Interpreter) -> LayerSpec:
-    """What every virtual environment of that interpreter has besides its distributions."""
+def skeleton_layer(store: Store, interpreter: Interpreter, *, with_pip: bool = False) -> LayerSpec:
+    """What every virtual environment of that interpreter has besides its distributions.
+
+    `with_pip`: pip is one of them.
+    """
     files = skeleton(
         interpreter.python,
         full_version=interpreter.full,
         implementation=interpreter.environment["platform_python_implementation"],
+        with_pip=with_pip,
     )
     archive = add_generated(store, f"skeleton-{interpreter.full}", files)
     return interpreter.python.layer(archive)

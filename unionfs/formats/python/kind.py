@@ -159,7 +159,8 @@ class PythonMaking:
         from unionfs.formats.python.generated import skeleton_layer  # noqa: PLC0415 - the same
 
         self._of_project = bool(store.of_project)
-        own = skeleton_layer(store, self._interpreter)
+        with_pip = any(layer.name == "pip" for layer in layers)
+        own = skeleton_layer(store, self._interpreter, with_pip=with_pip)
         manifest = self._interpreter.python.manifest([own, *layers])
         return with_companions(manifest, self._interpreter, store.archive_of)
 

@@ -1,0 +1,107 @@
+"""Lines and files for shells, in a home of their own, and read by the real ones."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from unionfs.cli import group
+from unionfs.cli.enabling import service, shells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from resolver.places import Places
+
+
+def install(places: Places, *names: str) -> None:
+    for name in names:
+        shells.install(places, name, os.environ, group.main)
+
+
+def test_a_users_own_file_keeps_what_it_was(isolated_places: Places) -> None:
+    home = Path(os.environ["HOME"])
+    kept = home / "dotfiles"
+    kept.mkdir()
+    own = b"export A=1\r\n# \xff\nlast"
+    (kept / "bashrc").write_bytes(own)
+    (kept / "bashrc").chmod(0o600)
+    (home / ".bashrc").symlink_to(kept / "bashrc")
+    install(isolated_places, "bash", "bash")
+    text = (kept / "bashrc").read_bytes()
+    assert text.startswith(own + b"\n[ ! -r ")
+    assert text.count(b"hook.sh") == 2
+    shells.remove(isolated_places, os.environ)
+    assert (kept / "bashrc").read_bytes() == own + b"\n"
+    assert (home / ".bashrc").is_symlink()
+    assert (kept / "bashrc").stat().st_mode & 0o777 == 0o600
+    assert shells.remove(isolated_places, os.environ) == []
+
+
+@pytest.mark.parametrize("shell", ["sh", "fish", "csh"])
+def test_a_printed_line_is_known_again_with_its_mark_and_without(
+    isolated_places: Places, shell: str
+) -> None:
+    line = shells.line(isolated_places, {"SHELL": f"/bin/{shell}"})
+    before = line.removesuffix(f" {shells.MARK}")
+    assert before != line
+    profile = Path(os.environ["HOME"], ".profile")
+    profile.write_text(f"first\n{line}\n{before}\nexport PATH=~/bin:$PATH\n")
+    assert shells.remove(isolated_places, os.environ) == [profile]
+    assert profile.read_text() == "first\nexport PATH=~/bin:$PATH\n"
+
+
+def test_no_file_is_there_where_a_name_is_odd(
+    isolated_places: Places, needs: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read is quoted: a shell that reads it says nothing, and goes on."""
+    needs("bash", "zsh", "fish")
+    odd = Path(os.environ["HOME"]).parent / "it's $(touch x) @FILES@"
+    odd.mkdir()
+    monkeypatch.setenv("HOME", str(odd))
+    monkeypatch.setenv("XDG_STATE_HOME", str(odd / "state"))
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    places = type(isolated_places).from_environ()
+    # Somebody has mounted already.
+    (places.mount / "bin").mkdir(parents=True)
+    (places.mount / "bin/python").symlink_to("/bin/true")
+    install(places, "bash", "zsh", "fish", "direnv")
+    for shell in ("bash", "zsh", "fish"):
+        ended = subprocess.run(
+            [shell, "-i"], cwd=odd, input="echo on\nexit\n", capture_output=True, text=True,
+            check=False, timeout=60,
+        )  # fmt: skip
+        assert "on" in ended.stdout, ended
+        lines = [line for line in ended.stderr.splitlines() if "it's" in line and "$(" not in line]
+        assert lines == []
+    checked = subprocess.run(["bash", "-n", odd / ".config/direnv/lib/pkgview.sh"], check=False)
+    assert checked.returncode == 0
+    assert not (odd / "x").exists()
+
+
+def test_commands_and_options_are_completed(
+    isolated_places: Places, needs: Callable[..., None], tmp_path: Path
+) -> None:
+    needs("bash", "fish")
+    install(isolated_places, "bash", "fish")
+    script = tmp_path / "try"
+    script.write_text(
+        f". {isolated_places.state}/shell/completion.bash\n"
+        "COMP_WORDS=(pkgview un); COMP_CWORD=1; _pkgview_completion pkgview; echo ${COMPREPLY[@]}\n"
+        "COMPREPLY=(); COMP_WORDS=(pkgview up --off); COMP_CWORD=2\n"
+        "_pkgview_completion pkgview; echo ${COMPREPLY[@]}\n"
+    )
+    environ = os.environ | {
+        "PATH": f"{service.own_command().rpartition('/')[0]}:{os.environ['PATH']}"
+    }
+    done = subprocess.run(["bash", script], capture_output=True, text=True, check=True, env=environ)
+    assert done.stdout.splitlines() == ["unbind", "--offline"]
+    done = subprocess.run(
+        ["fish", "-c", "complete -C 'pkgview umo'"],
+        capture_output=True, text=True, check=True, env=environ,
+    )  # fmt: skip
+    assert done.stdout.startswith("umount")

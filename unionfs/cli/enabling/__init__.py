@@ -1,0 +1,1 @@
+"""What `pkgview enable` puts into a home besides a Python's files, and `disable` takes away."""
