@@ -99,6 +99,14 @@ def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Proje
             remedy="Name a project that you may read.",
         ) from error
     if not found:
+        from resolver.python.foreign import foreign  # noqa: PLC0415 - only where there is none
+
+        other = foreign(path) if not among or "python" in among else None
+        if other is not None:
+            raise PkgviewError(
+                f"{Path(os.path.realpath(path))} belongs to no project: {other.said}",
+                remedy=other.remedy,
+            )
         raise PkgviewError(
             f"{Path(os.path.realpath(path))} belongs to no project: no "
             f"{_marks(among)} there or above"

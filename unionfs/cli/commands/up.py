@@ -122,7 +122,7 @@ def up(  # noqa: PLR0913 - one parameter an option
         mount_now(places)
     for one in done:
         if not no_link:
-            _link(places, one, force=force)
+            _link(places, one, force=force, mounting=not no_mount)
         if one.shown and not no_mount:
             _look(places, one.made)
     _say_concerns(places, projects[0][1], trust=trust, made=any(one.shown for one in done))
@@ -262,7 +262,7 @@ def _look(places: Places, made: Made) -> None:
         os.listdir(places.mount / "views" / made.view)
 
 
-def _link(places: Places, one: Done, *, force: bool) -> None:
+def _link(places: Places, one: Done, *, force: bool, mounting: bool) -> None:
     path = _link_at(one.kind, one.project)
     if path is None:
         return
@@ -272,6 +272,19 @@ def _link(places: Places, one: Done, *, force: bool) -> None:
         console.note(f"What was at {path.name} is now at {aside}.")
     if first:
         console.note(quick.linked_at(f"{path}"))
+    if not mounting:
+        _say_not_mounted(places, path)
+
+
+def _say_not_mounted(places: Places, path: Path) -> None:
+    """A link leads nowhere until it is mounted, and that looks as if nothing had been made."""
+    from unionfs.mounting import mounts  # noqa: PLC0415 - only for --no-mount
+
+    if mounts.mounted_at(mounts.canonical(places.mount)) is None:
+        console.note(
+            f"Nothing is mounted at {places.mount}, so {path.name} leads nowhere until "
+            "`pkgview mount`."
+        )
 
 
 @click.command(
