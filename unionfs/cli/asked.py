@@ -33,6 +33,9 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 PYTHON = click.option(
     "--python", metavar="PYTHON", help="A version (3.12), a command's name or a path."
 )
+PYTHON_FETCH = click.option(
+    "--python-fetch", "fetch_python", is_flag=True, help="Have uv fetch a Python that is missing."
+)
 EXTRA = click.option(
     "--extra", "extras", multiple=True, metavar="NAME", help="Add an extra; may be repeated."
 )

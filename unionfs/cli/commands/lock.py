@@ -14,6 +14,7 @@ from unionfs.cli.asked import (
     GROUP,
     OFFLINE,
     PYTHON,
+    PYTHON_FETCH,
     TRUST,
     agree,
     project_at,
@@ -33,6 +34,7 @@ Examples:
 )
 @DIRECTORY
 @PYTHON
+@PYTHON_FETCH
 @EXTRA
 @GROUP
 @click.option("--upgrade", is_flag=True, help="Take the newest versions that fit.")
@@ -42,6 +44,7 @@ def lock(  # noqa: PLR0913 - one parameter an option
     directory: Path,
     *,
     python: str | None,
+    fetch_python: bool,
     extras: tuple[str, ...],
     groups: tuple[str, ...],
     upgrade: bool,
@@ -53,6 +56,7 @@ def lock(  # noqa: PLR0913 - one parameter an option
 
     import trio  # noqa: PLC0415 - the same
 
+    from resolver.python.brought import find_or_fetch  # noqa: PLC0415 - the same
     from resolver.python.discovery import find_interpreter  # noqa: PLC0415 - the same
     from resolver.python.lock import write_lock  # noqa: PLC0415 - the same
     from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
@@ -61,7 +65,11 @@ def lock(  # noqa: PLR0913 - one parameter an option
     places = Places.from_environ()
     project = trusted_project_at(directory, trust=trust)
     agree(project, places.state)
-    interpreter = find_interpreter(project, python, places.state)
+    interpreter = (
+        find_or_fetch(project, python, places.state, offline=offline)
+        if fetch_python
+        else find_interpreter(project, python, places.state)
+    )
     with Display() as display, single_failure():
         display.locking(str(project.root))
         path = trio.run(

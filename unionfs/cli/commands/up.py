@@ -21,6 +21,7 @@ from unionfs.cli.asked import (
     JSON,
     KIND,
     OFFLINE,
+    PYTHON_FETCH,
     TRUST,
     absolute,
     agree,
@@ -59,6 +60,7 @@ Examples:
 @DIRECTORY
 @KIND
 @PYTHON_OPTION
+@PYTHON_FETCH
 @EXTRA
 @GROUP
 @click.option("--no-link", is_flag=True, help="Leave .venv alone.")
@@ -81,6 +83,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     *,
     kinds: tuple[str, ...],
     python: str | None,
+    fetch_python: bool,
     extras: tuple[str, ...],
     groups: tuple[str, ...],
     no_link: bool,
@@ -113,7 +116,9 @@ def up(  # noqa: PLR0913 - one parameter an option
     for kind, project in projects:
         wish = Wish(project=project, upgrade=upgrade, offline=offline, frozen=frozen)
         if kind.name == PYTHON:
-            wish = of_python(wish, python=python, extras=extras, groups=groups)
+            wish = of_python(
+                wish, python=python, fetch_python=fetch_python, extras=extras, groups=groups
+            )
         made, shown = ensured(places, kind, wish, quiet=as_json)
         if compiled and kind.name == PYTHON:
             made, shown = _compiled(places, made, shown, quiet=as_json)

@@ -47,7 +47,8 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY
 class PythonWish(Wish):
     """What the user asked for, of a project of Python's.
 
-    `requirements` are added for this one run. With `no_build` the project itself is taken as its
+    `requirements` are added for this one run. `fetch_python`: a Python that is missing is fetched,
+    by uv. With `no_build` the project itself is taken as its
     files say, and what would have to be built is an error.
     """
 
@@ -56,6 +57,7 @@ class PythonWish(Wish):
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
+    fetch_python: bool = False
 
     def fingerprint(self, interpreter: Interpreter) -> str:
         """Equal as long as the same view would come out, newer releases aside."""
@@ -88,7 +90,7 @@ class PythonMaking:
         self._wish = wish
         # Taken before the inputs are read: an edit meanwhile makes the next `up` look again.
         self._before = _situation(wish)
-        self._interpreter = find_interpreter(wish.project, wish.python, places.state)
+        self._interpreter = _interpreter(wish, places.state)
         self.variant = self._interpreter.python.version
         self.fingerprint = None if wish.requirements else wish.fingerprint(self._interpreter)
         # What `up` would have made, where that comes out alike though nothing was built.
@@ -274,6 +276,14 @@ def _python(project: Project) -> PythonProject:
     if not isinstance(project, PythonProject):
         raise TypeError(f"{project} is no project of Python's")
     return project
+
+
+def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
+    if not wish.fetch_python:
+        return find_interpreter(wish.project, wish.python, state)
+    from resolver.python.brought import find_or_fetch  # noqa: PLC0415 - only where it was asked for
+
+    return find_or_fetch(wish.project, wish.python, state, offline=wish.offline)
 
 
 def _situation(wish: PythonWish) -> remembered.Situation | None:
