@@ -372,3 +372,6 @@ def test_what_directories_of_its_own_want_counts(tmp_path: Path) -> None:
     (tmp_path / "beside").mkdir()
     files = {"pyproject.toml": pyproject(source.format("b", 'path = "../beside"'))}
     assert chosen(tmp_path, files) == {"take b from ../beside"}
+    files = {"pyproject.toml": pyproject(source.format("two", 'path = "two"'))}
+    (tmp_path / "clone/two").chmod(0o777)
+    assert "take two from two" in chosen(tmp_path, files)
