@@ -95,6 +95,19 @@ def find_interpreter(
     )
 
 
+def find_or_fetch(
+    project: PythonProject | None, request: str | None, state: Path, *, offline: bool = False
+) -> Interpreter:
+    """As `find_interpreter`, for a command; one that is missing is fetched first, by uv."""
+    from resolver.python.uv.pythons import fetch_python  # noqa: PLC0415 - hardly ever
+
+    try:
+        return find_interpreter(project, request, state)
+    except MissingPythonError as missing:
+        fetch_python(missing.request, offline=offline)
+        return find_interpreter(project, request, state)
+
+
 def is_first(
     interpreter: Interpreter, project: PythonProject, request: str | None, state: Path
 ) -> bool:

@@ -56,8 +56,10 @@ def lock(  # noqa: PLR0913 - one parameter an option
 
     import trio  # noqa: PLC0415 - the same
 
-    from resolver.python.brought import find_or_fetch  # noqa: PLC0415 - the same
-    from resolver.python.discovery import find_interpreter  # noqa: PLC0415 - the same
+    from resolver.python.discovery import (  # noqa: PLC0415 - the same
+        find_interpreter,
+        find_or_fetch,
+    )
     from resolver.python.lock import write_lock  # noqa: PLC0415 - the same
     from unionfs.cli.progress import Display  # noqa: PLC0415 - the same
     from unionfs.publishing.up import single_failure  # noqa: PLC0415 - the same

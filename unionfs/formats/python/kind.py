@@ -16,7 +16,7 @@ from resolver.errors import PkgviewError
 from resolver.project import resolved, trust
 from resolver.project.project import fingerprint
 from resolver.project.resolved import ResolvedView
-from resolver.python.discovery import find_interpreter, is_first
+from resolver.python.discovery import find_interpreter, find_or_fetch, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
 from resolver.python.target import KIND as NAME
 from resolver.python.target import python_of
@@ -281,8 +281,6 @@ def _python(project: Project) -> PythonProject:
 def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
     if not wish.fetch_python:
         return find_interpreter(wish.project, wish.python, state)
-    from resolver.python.brought import find_or_fetch  # noqa: PLC0415 - only where it was asked for
-
     return find_or_fetch(wish.project, wish.python, state, offline=wish.offline)
 
 

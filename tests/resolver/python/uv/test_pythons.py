@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.python.brought import find_or_fetch
-from resolver.python.discovery import MissingPythonError, find_interpreter
+from resolver.python.discovery import MissingPythonError, find_interpreter, find_or_fetch
 
 if TYPE_CHECKING:
     from resolver.python.interpreter import Interpreter
