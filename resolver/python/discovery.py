@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from resolver.onpath import first_python, may_run, pythons
 from resolver.python.installed import (
     directories,
     named_installation,
-    pyenv_versions,
+    versions,
     without_projects,
 )
 from resolver.python.interpreter import OLDEST, inspect, recalled
@@ -30,6 +31,18 @@ _SIMPLE = re.compile(r"\s*(>=|<)\s*([0-9]{1,9}(?:\.[0-9]{1,9}){0,3})\s*")
 _REQUEST = re.compile(r"(?:cp|cpython-?|python-?)?(?P<numbers>\d+(?:\.\d+){0,2})(?P<threads>t?)")
 
 
+class MissingPythonError(PkgviewError):
+    """There is no such Python here; `request` is how uv would be asked for one."""
+
+    def __init__(self, what: str, request: str) -> None:
+        super().__init__(
+            what,
+            remedy=f"`uv python install {shlex.quote(request)}` brings one, and so does "
+            "`pkgview up --python-fetch`. One that is elsewhere is named with --python PATH.",
+        )
+        self.request = request
+
+
 def find_interpreter(
     project: PythonProject | None,
     request: str | None,
@@ -42,8 +55,8 @@ def find_interpreter(
 
     The first of these that is given decides: `request` (a path, a command's name, "3.12",
     "3.12.1", "cp312", "3.13t"), `[tool.pkgview] python`, `.python-version`. Otherwise it is the
-    first on PATH, then of pyenv's, that fits `requires-python`: `python3`, then pythonX.Y from
-    the newest to the oldest.
+    first on PATH, then of pyenv's and uv's, that fits `requires-python`: `python3`, then pythonX.Y
+    from the newest to the oldest. `MissingPythonError` where there is none.
 
     With `lookup` nobody has asked for it: whatever the project's files say, only Pythons are run
     that its user or root has installed (`resolver.python.installed`), outside of all projects.
@@ -73,15 +86,26 @@ def find_interpreter(
             return found
         seen.setdefault(found.executable, found)
     if not seen:
-        raise PkgviewError(
-            f"no Python {'.'.join(map(str, OLDEST))} or newer on PATH",
-            remedy="Install one, or name one with --python PATH.",
-        )
+        oldest = ".".join(map(str, OLDEST))
+        raise MissingPythonError(f"no Python {oldest} or newer on PATH", required or f">={oldest}")
     listed = ", ".join(f"{one.full} at {one.executable}" for one in seen.values())
-    raise PkgviewError(
+    raise MissingPythonError(
         f"{project.root if project else 'the project'} needs Python {required}; found {listed}",
-        remedy=f"Install a Python {required}, or name one with --python PATH.",
+        required or "",
     )
+
+
+def find_or_fetch(
+    project: PythonProject | None, request: str | None, state: Path, *, offline: bool = False
+) -> Interpreter:
+    """As `find_interpreter`, for a command; one that is missing is fetched first, by uv."""
+    from resolver.python.uv.pythons import fetch_python  # noqa: PLC0415 - hardly ever
+
+    try:
+        return find_interpreter(project, request, state)
+    except MissingPythonError as missing:
+        fetch_python(missing.request, offline=offline)
+        return find_interpreter(project, request, state)
 
 
 def is_first(
@@ -158,9 +182,9 @@ def _of_version(
             return found
         seen[found.executable] = found.full
     listed = ", ".join(f"{full} at {path}" for path, full in seen.items()) or "none"
-    raise PkgviewError(
+    raise MissingPythonError(
         f"{origin} asks for Python {numbers[0]}; found {listed}",
-        remedy=f"Install Python {numbers[0]}, or name one with --python PATH.",
+        ".".join(map(str, wanted)) + numbers["threads"],
     )
 
 
@@ -201,7 +225,7 @@ def _candidates(env: Mapping[str, str]) -> Iterator[Path]:
     yield from map(Path, pythons(env))
     named = re.compile(r"python3\.(\d+)t?")
     numbered: list[tuple[int, int, Path]] = []
-    for order, directory in enumerate((*directories(env), *pyenv_versions(env))):
+    for order, directory in enumerate((*directories(env), *versions(env))):
         with suppress(OSError):
             numbered += [
                 (-int(match[1]), order, directory / match[0])

@@ -20,6 +20,7 @@ from resolver.python.build import build_with_uv
 from resolver.python.directurl import of_directory
 from resolver.python.index import uv_environment
 from resolver.python.requirements import normalised
+from resolver.python.unbuilt import code_of
 from resolver.python.uv.cache import forget_editable
 from resolver.python.uv.settings import build_settings
 
@@ -74,13 +75,13 @@ def static_editable(project: PythonProject, into: Path) -> Path:
 
     For use without activation, which may not build. What only the back end knows is missing:
     dynamic metadata (a version then reads 0), generated modules, compiled ones, mapped names.
-    The code is taken to lie in `src/`, else beside pyproject.toml.
+    Where the code is taken to lie `code_of` says.
     """
     table = tomllib.loads(read_input(project.root / "pyproject.toml").decode("utf-8-sig"))
     fields = table.get("project", {})
     name, version = project.name or normalised(project.root.name), project.version or "0"
     stem = name.replace("-", "_")
-    code = project.root / "src" if (project.root / "src").is_dir() else project.root
+    code = code_of(project.root)
     _refuse_line_break(str(code))
     purelib = into / "purelib"
     info = purelib / f"{stem}-{re.sub(r'[^A-Za-z0-9.+!]+', '_', version)}.dist-info"
@@ -89,9 +90,8 @@ def static_editable(project: PythonProject, into: Path) -> Path:
     metadata = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
     if project.requires_python:
         metadata.append(f"Requires-Python: {project.requires_python}")
-    dependencies = fields.get("dependencies", [])
-    if isinstance(dependencies, list):
-        metadata += [f"Requires-Dist: {one}" for one in dependencies if isinstance(one, str)]
+    metadata += [f"Requires-Dist: {one}" for one in _texts(fields.get("dependencies"))]
+    metadata += _extras(fields.get("optional-dependencies"))
     (info / "METADATA").write_text("".join(f"{_one_line(line)}\n" for line in metadata))
     (info / "WHEEL").write_text(
         "Wheel-Version: 1.0\nGenerator: pkgview\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -171,6 +171,20 @@ def _entry_points(fields: dict[str, object]) -> Iterator[str]:
         if isinstance(entries, dict) and entries:
             yield f"[{_one_line(group)}]\n"
             yield from (f"{_one_line(key)} = {_one_line(str(v))}\n" for key, v in entries.items())
+
+
+def _extras(table: object) -> Iterator[str]:
+    """`[project.optional-dependencies]` as the lines of METADATA."""
+    for extra, requirements in (table if isinstance(table, dict) else {}).items():
+        yield f"Provides-Extra: {normalised(extra)}"
+        for one in _texts(requirements):
+            what, _, marker = one.partition(";")
+            both = f"({marker.strip()}) and " if marker else ""
+            yield f'Requires-Dist: {what.strip()} ; {both}extra == "{normalised(extra)}"'
+
+
+def _texts(value: object) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
 def _one_line(text: str) -> str:

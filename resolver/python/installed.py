@@ -1,4 +1,4 @@
-"""Where Pythons are installed: the directories of PATH, and pyenv's.
+"""Where Pythons are installed: the directories of PATH, pyenv's and uv's.
 
 And which of them count where somebody only *looks* at a project: then no program may be run that
 the project chose, by a path in one of its files or by a directory of its own that has come to be
@@ -39,8 +39,22 @@ def directories(env: Mapping[str, str]) -> list[Path]:
     return list(dict.fromkeys(path for path in paths if not is_shims(path)))
 
 
-def pyenv_versions(env: Mapping[str, str]) -> Iterator[Path]:
-    """The directories of programs of all that pyenv has installed."""
+def versions(env: Mapping[str, str]) -> Iterator[Path]:
+    """The directories of programs of all that pyenv and uv have installed."""
+    yield from _pyenv_versions(env)
+    root = _uv_root(env)
+    with suppress(OSError):
+        # In that order the link for 3.12 comes before 3.12.1, to which it leads for a while.
+        yield from (root / name / "bin" for name in sorted(os.listdir(root)))
+
+
+def _uv_root(env: Mapping[str, str]) -> Path:
+    """UV_PYTHON_INSTALL_DIR, or where uv puts them without it."""
+    data = env.get("XDG_DATA_HOME") or f"{env.get('HOME') or '/'}/.local/share"
+    return Path(env.get("UV_PYTHON_INSTALL_DIR") or f"{data}/uv/python")
+
+
+def _pyenv_versions(env: Mapping[str, str]) -> Iterator[Path]:
     for root in dict.fromkeys(_pyenv_roots(env)):
         with suppress(OSError):
             yield from (
@@ -63,8 +77,9 @@ def without_projects(env: Mapping[str, str], project: PythonProject | None) -> d
     given = env.get("PATH", os.defpath).split(os.pathsep)
     kept = [one for one in given if one.startswith("/") and not _is_of_project(one, env, project)]
     found = {**env, "PATH": os.pathsep.join(kept)}
-    if _is_of_project(env.get("PYENV_ROOT", "/"), env, project):
-        del found["PYENV_ROOT"]
+    for name in ("PYENV_ROOT", "UV_PYTHON_INSTALL_DIR", "XDG_DATA_HOME"):
+        if _is_of_project(env.get(name, "/"), env, project):
+            del found[name]
     return found
 
 
@@ -85,7 +100,7 @@ def named_installation(
     path = base / Path(asked).expanduser()
     inside = (path, path / "bin/python3", path / "bin/python")
     real = next((os.path.realpath(one) for one in inside if may_run(one)), "")
-    places = [*map(Path, SYSTEM), *directories(env), *pyenv_versions(env)]
+    places = [*map(Path, SYSTEM), *directories(env), *versions(env)]
     known = any(Path(real).is_relative_to(os.path.realpath(place)) for place in places)
     named = _COMMAND.fullmatch(os.path.basename(real))  # noqa: PTH119 - as text
     if not (real and known and named) or _is_of_project(real, env, project):

@@ -39,6 +39,7 @@ from resolver.python.pins import narrowed
 from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
 from resolver.python.resolution import Resolution, absolute_requirement, lowest_python, uv_arguments
+from resolver.python.unbuilt import refuse_editables
 from resolver.python.uv.cache import forget_locked
 from resolver.python.uv.run import run_uv
 from resolver.scratch import scratch
@@ -263,6 +264,8 @@ async def _made_in_project(resolution: Resolution, path: Path) -> bytes:
 async def _made(resolution: Resolution, output: Path, preferred: bytes) -> bytes:
     """What uv writes to `output`, where it finds the versions that are to be preferred."""
     project = resolution.project
+    if resolution.no_build:
+        await refuse_editables(project, resolution.interpreter.executable)
     constraints = output.with_suffix(".constraints")
     with _disk_errors(output.parent):
         try:

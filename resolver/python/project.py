@@ -244,21 +244,25 @@ def _uv_lock(directory: Path, document: Mapping[str, Any]) -> Path | None:
     if _is_uv_root(directory):
         return directory / "uv.lock"
     for parent in directory.parents:
-        if not _is_uv_root(parent):
-            continue
-        place = parent / "pyproject.toml"
-        tool = _table(_toml(read_text(place), str(place)), "tool", str(place))
-        workspace = _table(_table(tool, "uv", str(place)), "workspace", str(place))
-        inside = directory.relative_to(parent)
-
-        def named(key: str, table: Mapping[str, Any] = workspace, at: Path = place) -> list[str]:
-            return _listed(table, key, str(at))
-
-        if any(_globs(inside, pattern) for pattern in named("members")) and not any(
-            _globs(inside, pattern) for pattern in named("exclude")
-        ):
+        if _is_uv_root(parent) and counts(parent, directory):
             return parent / "uv.lock"
     return None
+
+
+def counts(parent: Path, directory: Path) -> bool:
+    """Whether the pyproject.toml of `parent` counts a directory below among its uv workspace."""
+    inside = directory.relative_to(parent)
+    return any(_globs(inside, one) for one in member_patterns(parent)) and not any(
+        _globs(inside, one) for one in member_patterns(parent, "exclude")
+    )
+
+
+def member_patterns(root: Path, key: str = "members") -> list[str]:
+    """Which directories the pyproject.toml there says are of its uv workspace, or are not."""
+    place = root / "pyproject.toml"
+    document = _toml(read_text(place), str(place)) if place.is_file() else {}
+    uv = _table(_table(document, "tool", str(place)), "uv", str(place))
+    return _listed(_table(uv, "workspace", str(place)), key, str(place))
 
 
 def _globs(path: Path, pattern: str) -> bool:

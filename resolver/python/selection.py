@@ -91,15 +91,10 @@ def select(
     interpreter: Interpreter,
     extras: Collection[str] | None = None,
     groups: Collection[str] | None = None,
-    *,
-    no_build: bool = False,
 ) -> tuple[Choice, ...]:
     """What `interpreter` needs of `lock`, in the lock's order, the project itself last.
 
-    `extras` and `groups` replace the lock's own choice (`Lock.extras`). With `no_build` each
-    distribution that would have to be built is an error, all of them in one, but for the project
-    itself where it is to be installed editable: `resolver.python.editable.static_editable` serves
-    it without running its code.
+    `extras` and `groups` replace the lock's own choice (`Lock.extras`).
     """
     chosen = _chosen(
         lock.path,
@@ -111,22 +106,14 @@ def select(
         names = {choice.name for choice in chosen}
         added = _chosen(lock.added.path, interpreter, (), ())
         chosen += [choice for choice in added if choice.name not in names]
-    own = _own_package(lock.project, chosen)
-    if no_build:
-        _refuse_builds(chosen, lock.project)
-    return (*chosen, *own)
-
-
-def is_project(choice: Choice, project: PythonProject) -> bool:
-    """Whether the choice is the project itself."""
-    return choice.kind is Source.DIRECTORY and choice.path == project.root
+    return (*chosen, *_own_package(lock.project, chosen))
 
 
 def _own_package(project: PythonProject, chosen: Iterable[Choice]) -> tuple[Choice, ...]:
     """The project itself, where it is a package and its lock does not list it."""
     if not project.package:
         return ()
-    if any(is_project(choice, project) or choice.name == project.name for choice in chosen):
+    if any(choice.path == project.root or choice.name == project.name for choice in chosen):
         return ()
     name = project.name or project.root.name
     own = Choice(
@@ -138,16 +125,6 @@ def _own_package(project: PythonProject, chosen: Iterable[Choice]) -> tuple[Choi
         direct=True,
     )
     return (own,)
-
-
-def _refuse_builds(chosen: Iterable[Choice], project: PythonProject) -> None:
-    building = [choice for choice in chosen if choice.runs_code and not is_project(choice, project)]
-    if building:
-        listed = ", ".join(f"{one.name} {one.version or ''}".strip() for one in building)
-        raise PkgviewError(
-            f"{listed}: no wheel for this Python and platform, only source to build one from",
-            remedy=f"Run `pkgview up` in {project.directory}: it may build.",
-        )
 
 
 def _chosen(

@@ -289,6 +289,10 @@ def test_a_directory_that_is_no_project(shop: Site) -> None:
     (shop.home / "plain.py").write_text("")
     refused(shop, shop.home, "plain.py", "inline block", arguments=("up", "plain.py"))
     refused(shop, shop.home, "nowhere", arguments=("up", "nowhere"))
+    (shop.home / "old").mkdir()
+    (shop.home / "old/setup.py").write_text("")
+    for command in (["lock"], ["run", "true"]):
+        refused(shop, shop.home / "old", "old/setup.py would have to be run", arguments=command)
 
 
 def test_a_project_file_that_is_a_pipe(shop: Site) -> None:
@@ -598,7 +602,10 @@ def test_nobody_reads_the_answer(shop: Site, index: Index) -> None:
     for number in range(20):
         index.wheel(f"alpha{number}")
     directory = listing(shop, "".join(f"alpha{number}\n" for number in range(20)))
-    shop.pkgview("up", "--no-mount", cwd=directory)
+    made = shop.pkgview("up", "--no-mount", cwd=directory)
+    assert ".venv leads nowhere until `pkgview mount`" in made.stderr
+    again = shop.pkgview("up", "--no-mount", "--no-link", cwd=directory)
+    assert "leads nowhere" not in again.stderr
     for command in ("view", "store"):
         said = shop.run("sh", "-c", f"{PKGVIEW} {command} | head -1", cwd=directory)
         assert said.stderr == ""

@@ -469,6 +469,36 @@ def test_jupyter_runs_a_notebook(large: Large) -> None:
     assert output["text"] == [f"3 {large.packages(large.view)}/pandas/__init__.py\n"]
 
 
+def test_a_kernel_for_a_jupyter_elsewhere_is_named_by_the_link(large: Large) -> None:
+    """So it is the project's newest view that runs, not the one of today."""
+    python = large.venv / "bin/python"
+    large.run(python, "-m", "ipykernel", "install", "--user", "--name", "large", cwd=large.home)
+    (spec,) = large.home.rglob("kernels/large/kernel.json")
+    program, *arguments = json.loads(spec.read_text())["argv"]
+    assert program == os.fspath(python)
+    assert "ipykernel_launcher" in arguments
+    code = "import flask, sys; print(sys.executable, flask.__file__)"
+    said = large.run(program, "-c", code, cwd=large.home).stdout
+    assert said.split() == [program, f"{large.packages(large.view)}/flask/__init__.py"]
+
+
+JEDI = """
+import jedi, sys
+
+project = jedi.Project(sys.argv[1], environment_path=sys.argv[1] + "/.venv")
+script = jedi.Script("import flask\\nflask.Flask", project=project)
+(name,) = script.goto(2, 8, follow_imports=True)
+print(name.full_name, name.module_path)
+print(*[one.path for one in jedi.find_virtualenvs(paths=[sys.argv[1]], safe=False)])
+"""
+
+
+def test_jedi_finds_the_environment_and_goes_to_a_definition(large: Large) -> None:
+    said = large.run(large.venv / "bin/python", "-c", JEDI, large.directory, cwd=large.home).stdout
+    flask = large.packages(large.view) / "flask/app.py"
+    assert said.splitlines() == [f"flask.app.Flask {flask}", os.fspath(large.venv)]
+
+
 def test_jupyter_lab_serves_its_pages(large: Large) -> None:
     log = large.directory / "lab.log"
     command = (

@@ -212,6 +212,87 @@ def test_the_project_itself_is_there_and_none_of_its_code_was_run(ground: Ground
     assert not (directory / "ran").exists()
 
 
+def test_directories_of_its_own_tree_are_there_as_their_files_say(ground: Ground) -> None:
+    """Nobody is asked anything: what lies in the clone is the clone's, like the script itself."""
+    directory = ground.project("-e ./lib\nalpha\n")
+    (directory / "lib").mkdir()
+    (directory / "lib/pyproject.toml").write_text(
+        '[project]\nname = "lib"\nversion = "2"\ndependencies = ["alpha"]\n'
+    )
+    (directory / "lib/lib.py").write_text("what = 'before'\n")
+    (directory / "test.py").write_text(
+        "import alpha, lib, importlib.metadata as m; print(m.version('lib'), lib.what)"
+    )
+    ended = ground.run("test.py", cwd=directory)
+    assert ended.stdout == "2 before\n"
+    assert "yes" not in ended.stderr
+    (directory / "lib/lib.py").write_text("what = 'after'\n")
+    assert ground.run("test.py", cwd=directory).stdout == "2 after\n"
+    # What only a build can tell is not built, and the view of before goes on.
+    (directory / "lib/pyproject.toml").unlink()
+    (directory / "lib/setup.py").write_text("open('../ran', 'w')\n")
+    ended = ground.run("test.py", cwd=directory)
+    assert ended.stdout == "2 after\n"
+    assert "cannot be used without building it" in ended.stderr
+    assert f"`pkgview up {directory}`" in ended.stderr
+    assert not (directory / "ran").exists()
+
+
+BACK_END = """
+import os, zipfile
+def build_editable(directory, config_settings=None, metadata_directory=None):
+    info = "lib-1.dist-info/"
+    files = {"lib.py": "what = 'built'"}
+    files[info + "METADATA"] = "Metadata-Version: 2.1\\nName: lib\\nVersion: 1"
+    files[info + "WHEEL"] = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any"
+    files[info + "RECORD"] = "".join(f"{name},,\\n" for name in (*files, info + "RECORD"))
+    with zipfile.ZipFile(os.path.join(directory, "lib-1-py3-none-any.whl"), "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+    return "lib-1-py3-none-any.whl"
+"""
+
+
+def test_a_changed_lock_does_not_undo_what_up_has_built(ground: Ground) -> None:
+    root = ground.site.project("workspace")
+    (root / "pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["app", "lib"]\n')
+    sources = "[tool.uv]\npackage = false\n[tool.uv.sources]\nlib = { workspace = true }\n"
+    (root / "app").mkdir()
+    (root / "lib").mkdir()
+    (root / "lib/backend.py").write_text(BACK_END)
+    (root / "lib/pyproject.toml").write_text(
+        '[project]\nname = "lib"\nversion = "1"\nrequires-python = ">=3.10"\n'
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (root / "app/test.py").write_text(
+        "import lib\ntry: import alpha\nexcept ImportError: print(lib.what)\n"
+        "else: print(lib.what, alpha.version)\n"
+    )
+
+    def locked(*dependencies: str) -> None:
+        (root / "app/pyproject.toml").write_text(
+            f'[project]\nname = "app"\nversion = "1"\nrequires-python = ">=3.10"\n'
+            f"dependencies = {list(dependencies)}\n{sources}"
+        )
+        ground.site.uv("lock", "-q", cwd=root)
+
+    locked("lib")
+    ended = ground.run("test.py", cwd=root / "app", code=1)
+    assert "lib: backend may make more of it than its files" in ended.stderr
+    assert f"`pkgview up {root / 'app'}`" in ended.stderr
+    ground.site.pkgview("up", cwd=root / "app")
+    for dependencies, said in (
+        (["lib"], "built\n"),
+        (["alpha", "lib"], "built 1.0\n"),
+        (["lib"], "built\n"),
+        (["lib", "alpha<2"], "built 1.0\n"),
+    ):
+        locked(*dependencies)
+        ended = ground.run("test.py", cwd=root / "app")
+        assert ended.stdout == said
+        assert "pkgview up" not in ended.stderr
+
+
 def test_twenty_at_once_are_one_resolution(ground: Ground) -> None:
     path = ground.heavy("beta", seconds=1.0)
     directory = ground.project("alpha\nbeta\n")

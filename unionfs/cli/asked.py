@@ -32,6 +32,9 @@ DIRECTORY = click.argument(
 PYTHON = click.option(
     "--python", metavar="PYTHON", help="A version (3.12), a command's name or a path."
 )
+PYTHON_FETCH = click.option(
+    "--python-fetch", "fetch_python", is_flag=True, help="Have uv fetch a Python that is missing."
+)
 EXTRA = click.option(
     "--extra", "extras", multiple=True, metavar="NAME", help="Add an extra; may be repeated."
 )
@@ -116,6 +119,14 @@ def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Proje
             remedy="Name a project that you may read.",
         ) from error
     if not found:
+        from resolver.python.foreign import foreign  # noqa: PLC0415 - only where there is none
+
+        other = foreign(path) if not among or "python" in among else None
+        if other is not None:
+            raise PkgviewError(
+                f"{Path(os.path.realpath(path))} belongs to no project: {other.said}",
+                remedy=other.remedy,
+            )
         raise PkgviewError(
             f"{Path(os.path.realpath(path))} belongs to no project: no "
             f"{_marks(among)} there or above"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resolver.inputs import read_text
@@ -33,13 +34,13 @@ from resolver.python.choices.settings import (
     tables_in,
     texts_in,
     toml,
+    tree,
 )
 from resolver.python.project import Origin, inline_block
 from resolver.python.requirements import logical_lines, requirement_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from resolver.python.project import PythonProject
 
@@ -55,6 +56,12 @@ _ODD = re.compile(r"[^\S \t\r\n]|[\x00-\x08\x0e-\x1f\x7f-\x9f]|\r(?!\n)|(?m:#.*\
 """What ends or joins lines of a requirements file for some readers, and for others does not."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_./-]+")
+
+_DIRECTORY = re.compile(
+    r"(?:-e\s+|--editable[=\s]\s*|(?=\.))([A-Za-z0-9_./-]+)"
+    r"(?:\[[A-Za-z0-9._,\s-]*\])?(?:\s*;.*)?"
+)
+"""A line that names a directory, read alike by everybody: `-e lib`, `./lib[extra]`."""
 
 _LOCK_KEYS = frozenset(
     (
@@ -84,14 +91,14 @@ def own_choices(
     version, several options on a line), is a choice by itself. `OSError` and `PkgviewError` where
     an input cannot be read.
     """
-    wanted = Wanted(indexes | EVERYBODYS, named)
+    wanted = Wanted(project, indexes | EVERYBODYS, named)
     for path in project.inputs:
         text = read_text(path)
         wanted.variables(text)
         _input(project, path, text, wanted)
     if project.origin is Origin.REQUIREMENTS:
         for path in requirement_files(project.root / Origin.REQUIREMENTS).files:
-            _requirement_file(path, read_text(path), wanted)
+            _requirement_file(path, read_text(path), wanted, project.root)
     settings_around(project.directory, wanted)
     return frozenset(wanted.found) | python_choices(project)
 
@@ -117,7 +124,7 @@ def _input(project: PythonProject, path: Path, text: str, wanted: Wanted) -> Non
         case Origin.PYLOCK if path.name == Origin.PYLOCK:
             _pylock(document, project, wanted)
         case Origin.UV if path.name == Origin.UV:
-            _uv_lock(document, wanted)
+            _uv_lock(document, wanted, path.parent)
         case Origin.PYPROJECT | Origin.UV | Origin.REQUIREMENTS if path.name == Origin.PYPROJECT:
             requirements_of(document, wanted)
         case Origin.SCRIPT:
@@ -127,11 +134,15 @@ def _input(project: PythonProject, path: Path, text: str, wanted: Wanted) -> Non
             pass
 
 
-def _requirement_file(path: Path, text: str, wanted: Wanted) -> None:
+def _requirement_file(path: Path, text: str, wanted: Wanted, root: Path) -> None:
     if _ODD.search(text):
         wanted.unread(path)
     for _, line in logical_lines(text):
         plain = _HASHES.sub("", line).strip()
+        directory = _DIRECTORY.fullmatch(plain)
+        if directory is not None and wanted.is_own(root / directory[1]):
+            tree(Path(os.path.normpath(root / directory[1])), wanted)
+            continue
         if plain.startswith("-"):
             _option_line(path, plain, wanted)
             continue
@@ -175,18 +186,14 @@ def _pylock(document: Mapping[str, Any], project: PythonProject, wanted: Wanted)
         name = str(package.get("name"))
         for file in (*tables_in(package.get("wheels")), table_in(package, "sdist")):
             _file(file, name, wanted)
-        for key in ("archive", "vcs", "directory"):
-            source = table_in(package, key)
-            if not source:
-                continue
-            path = source.get("path")
-            itself = key == "directory" and isinstance(path, str)
-            if itself and (project.directory / str(path)).resolve() == project.directory:
-                continue
-            wanted.place(name, str(source.get("url") or path))
+        for key in ("archive", "vcs"):
+            if source := table_in(package, key):
+                wanted.place(name, str(source.get("url") or source.get("path")))
+        if directory := table_in(package, "directory"):
+            wanted.directory(name, str(directory.get("path")), project.directory)
 
 
-def _uv_lock(document: Mapping[str, Any], wanted: Wanted) -> None:
+def _uv_lock(document: Mapping[str, Any], wanted: Wanted, base: Path) -> None:
     for key in sorted(document.keys() - _LOCK_KEYS):
         wanted.add(f"have {key} in its uv.lock, which pkgview does not know")
     for package in tables_in(document.get("package")):
@@ -196,7 +203,9 @@ def _uv_lock(document: Mapping[str, Any], wanted: Wanted) -> None:
         for kind, where in table_in(package, "source").items():
             if kind == "registry":
                 wanted.index(str(where))
-            elif where != "." and kind != "subdirectory":
+            elif kind in {"editable", "directory", "virtual"}:
+                wanted.directory(name, str(where), base)
+            elif kind != "subdirectory":
                 wanted.place(name, str(where))
         for file in (*tables_in(package.get("wheels")), table_in(package, "sdist")):
             _file(file, name, wanted)

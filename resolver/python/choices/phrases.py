@@ -6,13 +6,19 @@ Each is equal to itself the next time: what was said yes to is kept as these.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from resolver.ownership import faults
+from resolver.python.unbuilt import is_inside, own_tree
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
+
+    from resolver.python.project import PythonProject
 
 EVERYBODYS = frozenset({"https://pypi.org/", "https://files.pythonhosted.org/"})
 """Below which everybody's packages are: the index that pip and uv use unless told otherwise."""
@@ -73,9 +79,13 @@ def index_names(choices: Iterable[str]) -> frozenset[str]:
 class Wanted:
     """The phrases so far."""
 
-    def __init__(self, prefixes: frozenset[str], named: Mapping[str, str] | None) -> None:
+    def __init__(
+        self, project: PythonProject, prefixes: frozenset[str], named: Mapping[str, str] | None
+    ) -> None:
         self.found: set[str] = set()
         self.trees: set[Path] = set()
+        self.around: set[Path] = set()
+        self._own = own_tree(project)
         self._prefixes = prefixes
         self._named = named
 
@@ -118,6 +128,20 @@ class Wanted:
     def unread(self, path: Path) -> None:
         """A file of which uv may understand more than is understood here."""
         self.add(f"follow {path}, which pkgview cannot read")
+
+    def is_own(self, directory: Path) -> bool:
+        """Whether it is a directory of the project's own tree, which is no choice.
+
+        Where others may write they could say something else a moment later: that is one.
+        """
+        real = Path(os.path.realpath(directory))
+        own = real.is_dir() and is_inside(self._own, real)
+        return own and next(faults({real}, os.geteuid()), None) is None
+
+    def directory(self, name: str, what: str, base: Path) -> None:
+        """A package by its directory, which may be relative to `base`."""
+        if "\0" in what or not self.is_own(base / what):
+            self.place(name, what)
 
     def place(self, name: str, what: str) -> None:
         """A package that is not from an index."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.inputs import read_text
 from resolver.python.requirements import normalised
+from resolver.python.unbuilt import members
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,13 +100,19 @@ def settings_around(directory: Path, wanted: Wanted) -> None:
     the workspace's. Which that is need not be found out: what lies above may be of the same clone.
     """
     for place in (directory, *directory.parents):
+        if place in wanted.around:
+            continue
+        wanted.around.add(place)
         settings(_toml_at(place / "uv.toml", wanted), wanted, place)
         document = _toml_at(place / "pyproject.toml", wanted)
         settings(table_in(table_in(document, "tool"), "uv"), wanted, place)
 
 
-def _tree(directory: Path, wanted: Wanted) -> None:
-    """What a source tree asks for that is taken from a path: its requirements count like others."""
+def tree(directory: Path, wanted: Wanted) -> None:
+    """What a source tree asks for that is taken from a path: its requirements count like others.
+
+    And so do settings around it: it may be of a workspace of its own.
+    """
     place = directory / "pyproject.toml"
     if directory in wanted.trees or not os.path.lexists(place):
         return
@@ -117,7 +124,7 @@ def _tree(directory: Path, wanted: Wanted) -> None:
     if document:
         wanted.variables(read_text(place))
     requirements_of(document, wanted)
-    settings(table_in(table_in(document, "tool"), "uv"), wanted, directory)
+    settings_around(directory, wanted)
 
 
 def _toml_at(path: Path, wanted: Wanted) -> dict[str, Any]:
@@ -163,13 +170,19 @@ def _indexes(table: Mapping[str, Any], wanted: Wanted) -> None:
 def _source(name: str, source: object, wanted: Wanted, directory: Path) -> None:
     """Where one package comes from, by `[tool.uv.sources]`."""
     found = source if isinstance(source, dict) else {}
-    where = next((found[key] for key in _PLACES if key in found), None)
-    if where is not None:
-        wanted.place(name, "the workspace" if where is True else str(where))
+    away = {key: found[key] for key in _PLACES if key in found}
+    if away == {"workspace": True}:
+        member = next((one.root for one in members(directory) if one.name == name), None)
+        if member is None or not wanted.is_own(member):
+            wanted.place(name, "the workspace")
+    elif list(away) == ["path"]:
+        wanted.directory(name, str(away["path"]), directory)
+    elif away:
+        wanted.place(name, str(next(iter(away.values()))))
     elif "index" not in found:
         wanted.add(f"take {name} from a place that pkgview does not know")
     if isinstance(path := found.get("path"), str) and "\0" not in path:
-        _tree(Path(os.path.normpath(directory / path)), wanted)
+        tree(Path(os.path.normpath(directory / path)), wanted)
 
 
 def _members(directory: Path, pattern: str, wanted: Wanted) -> None:
@@ -181,4 +194,4 @@ def _members(directory: Path, pattern: str, wanted: Wanted) -> None:
         if number >= MOST_TREES:
             wanted.unread(member)
             return
-        _tree(Path(os.path.normpath(member)), wanted)
+        tree(Path(os.path.normpath(member)), wanted)

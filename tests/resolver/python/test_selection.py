@@ -201,17 +201,6 @@ def test_project_itself_comes_last_unless_it_is_listed(
     assert [choice.editable for choice in once] == [False]
 
 
-def test_no_build_names_all_that_would_be_built_but_the_project(
-    tmp_path: Path, interpreter: Interpreter
-) -> None:
-    text = package("a", sdist("a")) + package("b", 'directory = { path = "lib" }')
-    with pytest.raises(PkgviewError, match="a 1, b 1: no wheel") as caught:
-        select(written(tmp_path, text, package=True), interpreter, no_build=True)
-    assert "pkgview up" in caught.value.remedy
-    lock = written(tmp_path, package("c", wheels("c", "py3-none-any")), package=True, name="shop")
-    assert len(select(lock, interpreter, no_build=True)) == 2
-
-
 def test_added_lock_gives_only_new_names(tmp_path: Path, interpreter: Interpreter) -> None:
     (tmp_path / "more").mkdir()
     base = written(tmp_path, package("a", wheels("a", "py3-none-any")))

@@ -11,7 +11,7 @@ import trio
 
 from resolver.failures import single_failure
 from resolver.places import Places
-from resolver.python.discovery import find_interpreter
+from resolver.python.discovery import find_interpreter, find_or_fetch
 from resolver.python.lock import write_lock
 from unionfs.cli import console
 from unionfs.cli.asked import (
@@ -20,6 +20,7 @@ from unionfs.cli.asked import (
     GROUP,
     OFFLINE,
     PYTHON,
+    PYTHON_FETCH,
     TRUST,
     agree,
     json_of,
@@ -41,6 +42,7 @@ Examples:
 )
 @DIRECTORY
 @PYTHON
+@PYTHON_FETCH
 @EXTRA
 @GROUP
 @click.option("--upgrade", is_flag=True, help="Take the newest versions that fit.")
@@ -51,6 +53,7 @@ def lock(  # noqa: PLR0913 - one parameter an option
     directory: Path,
     *,
     python: str | None,
+    fetch_python: bool,
     extras: tuple[str, ...],
     groups: tuple[str, ...],
     upgrade: bool,
@@ -62,7 +65,11 @@ def lock(  # noqa: PLR0913 - one parameter an option
     places = Places.from_environ()
     project = trusted_project_at(directory, trust=trust)
     agree(project, places.state)
-    interpreter = find_interpreter(project, python, places.state)
+    interpreter = (
+        find_or_fetch(project, python, places.state, offline=offline)
+        if fetch_python
+        else find_interpreter(project, python, places.state)
+    )
     with Display(quiet=as_json) as display, single_failure():
         display.locking(str(project.root))
         path = trio.run(

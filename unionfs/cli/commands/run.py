@@ -20,6 +20,7 @@ from unionfs.cli.asked import (
     GROUP,
     OFFLINE,
     PYTHON,
+    PYTHON_FETCH,
     TRUST,
     trusted_project_at,
     with_for,
@@ -52,6 +53,7 @@ Examples:
 )
 @with_for("run")
 @PYTHON
+@PYTHON_FETCH
 @EXTRA
 @GROUP
 @OFFLINE
@@ -63,6 +65,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     *,
     requirements: tuple[str, ...],
     python: str | None,
+    fetch_python: bool,
     extras: tuple[str, ...],
     groups: tuple[str, ...],
     offline: bool,
@@ -82,6 +85,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     wish = PythonWish(
         project=trusted_project_at(directory, trust=trust),
         python=python,
+        fetch_python=fetch_python,
         extras=extras,
         groups=groups,
         requirements=requirements,

@@ -25,6 +25,7 @@ from unionfs.cli.asked import (
     GROUP,
     OFFLINE,
     PYTHON,
+    PYTHON_FETCH,
     TRUST,
     trusted_project_at,
     with_for,
@@ -61,6 +62,7 @@ Examples:
 @DIRECTORY
 @with_for("shell")
 @PYTHON
+@PYTHON_FETCH
 @EXTRA
 @GROUP
 @OFFLINE
@@ -71,6 +73,7 @@ def shell(  # noqa: PLR0913 - one parameter an option
     *,
     requirements: tuple[str, ...],
     python: str | None,
+    fetch_python: bool,
     extras: tuple[str, ...],
     groups: tuple[str, ...],
     offline: bool,
@@ -86,6 +89,7 @@ def shell(  # noqa: PLR0913 - one parameter an option
     wish = PythonWish(
         project=trusted_project_at(directory, trust=trust),
         python=python,
+        fetch_python=fetch_python,
         extras=extras,
         groups=groups,
         requirements=requirements,

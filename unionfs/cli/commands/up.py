@@ -21,6 +21,7 @@ from unionfs.cli.asked import (
     GROUP,
     KIND,
     OFFLINE,
+    PYTHON_FETCH,
     TRUST,
     absolute,
     agree,
@@ -64,6 +65,7 @@ Examples:
 @DIRECTORY
 @KIND
 @PYTHON_OPTION
+@PYTHON_FETCH
 @EXTRA
 @GROUP
 @click.option("--no-link", is_flag=True, help="Leave .venv alone.")
@@ -86,6 +88,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     *,
     kinds: tuple[str, ...],
     python: str | None,
+    fetch_python: bool,
     extras: tuple[str, ...],
     groups: tuple[str, ...],
     no_link: bool,
@@ -119,7 +122,9 @@ def up(  # noqa: PLR0913 - one parameter an option
     for kind, project in projects:
         wish = Wish(project=project, upgrade=upgrade, offline=offline, frozen=frozen)
         if kind.name == PYTHON:
-            wish = of_python(wish, python=python, extras=extras, groups=groups)
+            wish = of_python(
+                wish, python=python, fetch_python=fetch_python, extras=extras, groups=groups
+            )
         made, shown = ensured(places, kind, wish, quiet=as_json)
         if compiled and kind.name == PYTHON:
             made, shown = _compiled(places, made, shown, quiet=as_json)
@@ -128,7 +133,7 @@ def up(  # noqa: PLR0913 - one parameter an option
         mount_now(places)
     for one in done:
         if not no_link:
-            _link(places, one, force=force)
+            _link(places, one, force=force, mounting=not no_mount)
         if one.shown and not no_mount:
             _look(places, one.made)
     _say_concerns(places, projects[0][1], trust=trust, made=any(one.shown for one in done))
@@ -272,7 +277,7 @@ def _look(places: Places, made: Made) -> None:
         os.listdir(places.mount / "views" / made.view)
 
 
-def _link(places: Places, one: Done, *, force: bool) -> None:
+def _link(places: Places, one: Done, *, force: bool, mounting: bool) -> None:
     path = _link_at(one.kind, one.project)
     if path is None:
         return
@@ -282,6 +287,19 @@ def _link(places: Places, one: Done, *, force: bool) -> None:
         console.note(f"What was at {path.name} is now at {aside}.")
     if first:
         console.note(quick.linked_at(f"{path}"))
+    if not mounting and (first or one.shown is not None):
+        _say_not_mounted(places, path)
+
+
+def _say_not_mounted(places: Places, path: Path) -> None:
+    """A link leads nowhere until it is mounted, and that looks as if nothing had been made."""
+    from unionfs.mounting import mounts  # noqa: PLC0415 - only for --no-mount
+
+    if mounts.mounted_at(mounts.canonical(places.mount)) is None:
+        console.note(
+            f"Nothing is mounted at {places.mount}, so {path.name} leads nowhere until "
+            "`pkgview mount`."
+        )
 
 
 @click.command(

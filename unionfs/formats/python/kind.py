@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from resolver import remembered
@@ -16,14 +16,13 @@ from resolver.errors import PkgviewError
 from resolver.project import resolved, trust
 from resolver.project.project import fingerprint
 from resolver.project.resolved import ResolvedView
-from resolver.python.discovery import find_interpreter, is_first
+from resolver.python.discovery import find_interpreter, find_or_fetch, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
 from resolver.python.target import KIND as NAME
 from resolver.python.target import python_of
 from resolver.python.uv.settings import build_settings
 from resolver.remembered import FORMAT
 from unionfs.formats.kind import Wish, described
-from unionfs.view.catalog import read_manifest
 
 if TYPE_CHECKING:
     import ssl
@@ -48,7 +47,8 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY
 class PythonWish(Wish):
     """What the user asked for, of a project of Python's.
 
-    `requirements` are added for this one run. With `no_build` the project itself is taken as its
+    `requirements` are added for this one run. `fetch_python`: a Python that is missing is fetched,
+    by uv. With `no_build` the project itself is taken as its
     files say, and what would have to be built is an error.
     """
 
@@ -57,11 +57,12 @@ class PythonWish(Wish):
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
+    fetch_python: bool = False
 
     def fingerprint(self, interpreter: Interpreter) -> str:
         """Equal as long as the same view would come out, newer releases aside."""
-        # The project itself is the one thing that comes out differently if nothing is built.
-        unbuilt = ("unbuilt",) if self.no_build and self.project.package else ()
+        # Directories are what comes out differently if nothing is built.
+        unbuilt = ("unbuilt",) if self.no_build else ()
         settings = "" if self.no_build else build_settings(self.project.directory)
         return fingerprint(
             self.project,
@@ -89,9 +90,13 @@ class PythonMaking:
         self._wish = wish
         # Taken before the inputs are read: an edit meanwhile makes the next `up` look again.
         self._before = _situation(wish)
-        self._interpreter = find_interpreter(wish.project, wish.python, places.state)
+        self._interpreter = _interpreter(wish, places.state)
         self.variant = self._interpreter.python.version
         self.fingerprint = None if wish.requirements else wish.fingerprint(self._interpreter)
+        # What `up` would have made, where that comes out alike though nothing was built.
+        as_by_up = replace(wish, no_build=False) if wish.no_build else wish
+        self._built = None if wish.requirements else as_by_up.fingerprint(self._interpreter)
+        self._unbuilt = False
         self._inputs = ""
         self._choices: tuple[Choice, ...] | None = None
         self._of_project = False
@@ -113,7 +118,10 @@ class PythonMaking:
         """The lock, through uv, and what of it this interpreter needs."""
         from resolver.python.lock import lock  # noqa: PLC0415 - nothing to do needs none of this
         from resolver.python.selection import select  # noqa: PLC0415 - the same
-        from unionfs.formats.python.packages import package_of  # noqa: PLC0415 - the same
+        from unionfs.formats.python.packages import (  # noqa: PLC0415 - the same
+            package_of,
+            packages_unbuilt,
+        )
 
         wish = self._wish
         self._inputs = fingerprint(wish.project)  # before they are read, for the same reason
@@ -130,28 +138,28 @@ class PythonMaking:
             with_requirements=wish.requirements,
             no_build=wish.no_build,
         )
-        self._choices = select(found, self._interpreter, no_build=wish.no_build)
-        unbuilt = wish.project if wish.no_build else None
-        earlier = self._earlier_build() if wish.no_build else None
-        return [
-            package_of(choice, self._interpreter, unbuilt=unbuilt, earlier=earlier)
-            for choice in self._choices
-        ]
+        chosen = self._choices = select(found, self._interpreter)
+        if wish.no_build:
+            packages = packages_unbuilt(chosen, self._interpreter, wish.project, self._places)
+            self._unbuilt = any(one.unbuilt or one.earlier for one in packages)
+            return packages
+        return [package_of(choice, self._interpreter) for choice in chosen]
 
     async def build(self, package: PythonPackage, source: Path | None, within: Path) -> Path | str:
         """By the distribution's own back end, or, where nothing may run, from its files."""
-        from unionfs.formats.python.packages import build  # noqa: PLC0415 - as above
-        from unionfs.store.ordered import Stores  # noqa: PLC0415 - the same
+        from unionfs.formats.python.packages import build, needs_build  # noqa: PLC0415 - as above
 
-        if package.earlier is not None and Stores(self._places).has(package.earlier):
+        if package.earlier is not None:
             return package.earlier
+        if self._wish.no_build and package.unbuilt is None:  # it was in the store a moment ago
+            raise needs_build(f"{package.name} is not built", self._wish.project.directory)
         return await build(package, source, self._interpreter, within, offline=self._wish.offline)
 
     def add(self, store: Stores, package: PythonPackage, path: Path) -> str:
         """A wheel, or the tree of an editable build."""
         from unionfs.formats.python.packages import add  # noqa: PLC0415 - as above
 
-        return add(store, package, path)
+        return add(store, package, path, self._interpreter)
 
     def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
         """The skeleton comes first, so that no distribution can replace a part of it."""
@@ -167,15 +175,16 @@ class PythonMaking:
     def record(self, manifest: Manifest) -> ResolvedView:
         """With what was asked for besides, which is meant to stay."""
         wish = self._wish
+        known = self.fingerprint if self._unbuilt else self._built
         return ResolvedView(
             kind=NAME,
             variant=self.variant,
             view=manifest.id,
-            fingerprint=self.fingerprint or "",
+            fingerprint=known or "",
             inputs=self._inputs,
             extras=wish.extras,
             groups=wish.groups,
-            unbuilt=wish.no_build and wish.project.package,
+            unbuilt=self._unbuilt,
             word_of=resolved.identity_text(wish.project.directory) if self._of_project else "",
         )
 
@@ -217,20 +226,6 @@ class PythonMaking:
             and not self._of_project
             and all(choice.path is None for choice in self._choices)
         )
-
-    def _earlier_build(self) -> str | None:
-        """The archive of the project itself in its last view, if it was built for that one."""
-        project = self._wish.project
-        record = resolved.load(self._places.state / "projects", str(project.root))
-        last = record.exactly(self.variant)
-        if last is None or last.unbuilt:
-            return None
-        try:
-            manifest = read_manifest(self._places, last.view)
-        except (OSError, PkgviewError):
-            return None
-        own = (layer.archive for layer in manifest.layers if layer.name == project.name)
-        return next(own, None)
 
 
 class _Python:
@@ -282,6 +277,12 @@ def _python(project: Project) -> PythonProject:
     if not isinstance(project, PythonProject):
         raise TypeError(f"{project} is no project of Python's")
     return project
+
+
+def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
+    if not wish.fetch_python:
+        return find_interpreter(wish.project, wish.python, state)
+    return find_or_fetch(wish.project, wish.python, state, offline=wish.offline)
 
 
 def _situation(wish: PythonWish) -> remembered.Situation | None:

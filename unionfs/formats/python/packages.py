@@ -7,24 +7,32 @@ from.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import os
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
+from resolver.errors import PkgviewError
 from resolver.fetch.wanted import Download
 from resolver.project.package import Package
+from resolver.project.resolved import identity_text
 from resolver.python.build import build_wheel
 from resolver.python.directurl import direct_url
 from resolver.python.editable import build_editable, editable_key, static_editable
 from resolver.python.selection import Choice, Source
+from resolver.python.unbuilt import as_files_say
 from resolver.python.uv.settings import build_settings
 from unionfs.formats.wheel.editable import editable_members
 from unionfs.formats.wheel.reader import open_wheel
+from unionfs.store.ordered import Stores
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
+    from resolver.places import Places
     from resolver.python.interpreter import Interpreter
     from resolver.python.project import PythonProject
     from unionfs.store.local import Store
@@ -34,8 +42,8 @@ if TYPE_CHECKING:
 class PythonPackage(Package):
     """A distribution.
 
-    `unbuilt`: the project, to be taken as its files say since nothing may run, or as `earlier`, the
-    archive of an earlier build.
+    Where nothing may run: `unbuilt` is a project to be taken as its files say, `earlier` the
+    archive of a build that `pkgview up` made.
     """
 
     choice: Choice
@@ -43,28 +51,62 @@ class PythonPackage(Package):
     earlier: str | None = None
 
 
-def package_of(
-    choice: Choice,
-    interpreter: Interpreter,
-    *,
-    unbuilt: PythonProject | None = None,
-    earlier: str | None = None,
-) -> PythonPackage:
+def package_of(choice: Choice, interpreter: Interpreter) -> PythonPackage:
     """A choice as a package of that interpreter's."""
-    built = choice.kind is not Source.WHEEL
-    as_it_is = unbuilt if built else None
     return PythonPackage(
         name=choice.name,
         version=choice.version or "",
         grafts=interpreter.python.schemes.grafts,
-        # Nothing is remembered of what was taken as its files say.
-        key=None if as_it_is is not None else source_key(choice, interpreter),
+        key=source_key(choice, interpreter),
         download=_download(choice) if choice.filename is not None else None,
-        built=built,
+        built=choice.runs_code,
         choice=choice,
-        unbuilt=as_it_is,
-        earlier=earlier if as_it_is is not None else None,
     )
+
+
+def packages_unbuilt(
+    choices: Iterable[Choice], interpreter: Interpreter, project: PythonProject, places: Places
+) -> list[PythonPackage]:
+    """The same where nothing may run; all that would have to be built is one `PkgviewError`.
+
+    What `pkgview up` has built before is taken; else a directory is as its files say, where
+    `as_files_say` lets it.
+    """
+    store = Stores(places)
+    packages, sources, faults = [], [], []
+    for choice in choices:
+        package = package_of(choice, interpreter)
+        if choice.runs_code and not (package.key and store.archive_of(package.key)):
+            if choice.kind is not Source.DIRECTORY or choice.path is None:
+                sources.append(f"{choice.name} {choice.version or ''}".strip())
+                continue
+            package = replace(package, key=None)
+            earlier = store.archive_of(_directory_key(choice, interpreter))
+            try:
+                package = (
+                    replace(package, earlier=earlier)
+                    if earlier is not None
+                    else replace(package, unbuilt=_as_it_says(choice, project, places))
+                )
+            except PkgviewError as error:
+                faults.append(f"{choice.name}: {error.what}")
+        packages.append(package)
+    if sources:
+        lacking = "no wheel for this Python and platform, only source to build one from"
+        faults.insert(0, f"{', '.join(sources)}: {lacking}")
+    if faults:
+        raise needs_build("; ".join(faults), project.directory)
+    return packages
+
+
+def needs_build(what: str, directory: Path) -> PkgviewError:
+    """What only a build could give, which a person has to ask for."""
+    command = f"pkgview up {shlex.quote(str(directory))}"
+    return PkgviewError(what, remedy=f"Run `{command}`: it may build.")
+
+
+def _as_it_says(choice: Choice, project: PythonProject, places: Places) -> PythonProject:
+    return as_files_say(_tree(choice), project, places.state)
 
 
 async def build(
@@ -79,14 +121,24 @@ async def build(
     choice, into = package.choice, within / "built"
     if package.unbuilt is not None:
         return await trio.to_thread.run_sync(static_editable, package.unbuilt, into)
-    if choice.kind is Source.DIRECTORY and choice.editable and choice.path is not None:
-        tree = _tree(choice.path, choice)
+    if choice.kind is Source.DIRECTORY and choice.editable:
+        tree = _tree(choice)
         return await build_editable(tree, interpreter, into, offline=offline, within=within)
     return await build_wheel(choice, source, interpreter, into, offline=offline, within=within)
 
 
-def add(store: Store, package: PythonPackage, path: Path) -> str:
-    """A wheel, or the tree of an editable build, as an archive of the store: its name."""
+def add(store: Store, package: PythonPackage, path: Path, interpreter: Interpreter) -> str:
+    """A wheel, or the tree of an editable build, as an archive of the store: its name.
+
+    What was built of a directory is remembered as such, for who may not build.
+    """
+    archive = _added(store, package, path)
+    if package.choice.kind is Source.DIRECTORY and package.unbuilt is None:
+        store.record_source(_directory_key(package.choice, interpreter), archive)
+    return archive
+
+
+def _added(store: Store, package: PythonPackage, path: Path) -> str:
     choice = package.choice
     if path.is_dir():
         meta, members = editable_members(path, name=choice.name, version=choice.version or "0")
@@ -130,7 +182,7 @@ def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
                 choice, interpreter, choice.commit, str(choice.url or choice.path), place
             )
         case Source.DIRECTORY if choice.editable and choice.path is not None:
-            return f"editable-{editable_key(_tree(choice.path, choice), interpreter)}"
+            return f"editable-{editable_key(_tree(choice), interpreter)}"
         case _:
             return None
 
@@ -142,8 +194,15 @@ def _built_key(choice: Choice, interpreter: Interpreter, *parts: str) -> str:
     return f"built-{digest.hexdigest()}"
 
 
-def _tree(path: Path, choice: Choice) -> Path:
-    return path / (choice.subdirectory or "")
+def _directory_key(choice: Choice, interpreter: Interpreter) -> str:
+    """Of the last build of that very directory, whatever is in it now. No other store is asked."""
+    tree = _tree(choice)
+    what = f"{tree}\0{identity_text(tree)}\0{choice.name}\0{interpreter.tag}"
+    return f"made-directory-{hashlib.sha256(os.fsencode(what)).hexdigest()}"
+
+
+def _tree(choice: Choice) -> Path:
+    return Path(choice.path or "", choice.subdirectory or "")
 
 
 def _download(choice: Choice) -> Download:

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from resolver.python.foreign import foreign
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("files", "said", "remedy"),
+    [
+        ({"pyproject.toml": "[tool.poetry]\nname = 'x'\n", "setup.py": ""}, "poetry only", "uvx"),
+        ({"pyproject.toml": "[tool.uv.workspace]\nmembers = []\n"}, "workspace", "uv lock"),
+        ({"pyproject.toml": "[tool.flit.metadata]\n"}, "flit only", "PEP 621"),
+        ({"pyproject.toml": "[tool.ruff]\n", "setup.py": ""}, "have to be run", "-e ."),
+        ({"setup.cfg": "[metadata]\n"}, "setuptools only", "-e ."),
+        ({"pyproject.toml": "[tool.ruff]\n", "Pipfile": ""}, "pipenv's", "pipenv requirements"),
+        ({"environment.yaml": ""}, "conda's", "requirements.txt"),
+        ({"pixi.toml": ""}, "pixi's", "requirements.txt"),
+        ({"pyproject.toml": "[project"}, "no [project] table", "Write one"),
+    ],
+)
+def test_each_is_named_with_what_to_do(
+    tmp_path: Path, files: dict[str, str], said: str, remedy: str
+) -> None:
+    inner = tmp_path / "src/deep"
+    inner.mkdir(parents=True)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    for start in (tmp_path, inner, inner / "script.py"):
+        found = foreign(start)
+        assert found is not None
+        assert said in found.said
+        assert str(tmp_path) in found.said
+        assert remedy in found.remedy
