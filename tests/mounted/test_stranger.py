@@ -137,7 +137,7 @@ def test_what_earlier_versions_left_is_proved_or_dropped(shop: Site, index: Inde
     assert unproved["records"] > 0
     assert unproved["projects"] == [{"project": str(honest), "repair": None}]
     said = shop.pkgview("store", "verify", cwd=shop.home, code=1)
-    assert "do not say where they are from" in said.stderr
+    assert "recorded without saying where they had it from" in said.stderr
     asked = len(index.asked)
     said = shop.pkgview("store", "verify", "--repair", cwd=shop.home)
     assert str(honest) in said.stderr
