@@ -219,9 +219,9 @@ def _problem(project: Project) -> str | None:
 def have_all_looked_at(places: Places) -> None:
     """So that shells and editors are looked at afresh; a daemon that is not there has no need."""
     from unionfs.control import client  # noqa: PLC0415 - few commands change what holds
-    from unionfs.control.endpoint import endpoint_of  # noqa: PLC0415 - the same
-    from unionfs.daemon import launch  # noqa: PLC0415 - the same
-    from unionfs.mounting import mounts  # noqa: PLC0415 - the same
+    from unionfs.control.endpoint import endpoint_of  # noqa: PLC0415 - few commands change what holds
+    from unionfs.daemon import launch  # noqa: PLC0415 - few commands change what holds
+    from unionfs.mounting import mounts  # noqa: PLC0415 - few commands change what holds
 
     live = launch.running(places, endpoint_of(places, mounts.canonical(places.mount)))
     if live is not None:

@@ -10,6 +10,7 @@ import click
 from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import absolute, have_all_looked_at, json_of, projects_at
+from unionfs.upkeep import projects as upkeep
 
 
 @click.command(
@@ -25,9 +26,7 @@ def projects(*, as_json: bool) -> None:
 
     "alone" is what no other project needs: `pkgview forget` and `pkgview gc` free that much.
     """
-    from unionfs.upkeep.projects import known_projects  # noqa: PLC0415 - `-h` does without
-
-    found = known_projects(Places.from_environ())
+    found = upkeep.known_projects(Places.from_environ())
     if as_json:
         console.as_json(
             [
@@ -78,8 +77,6 @@ def forget(directories: tuple[Path, ...], *, as_json: bool) -> None:
     Their .venv goes, all their own files stay. Programs that run keep what they see. `pkgview gc`
     then removes what only they needed; `pkgview up` would begin anew.
     """
-    from unionfs.upkeep import projects as upkeep  # noqa: PLC0415 - `-h` does without
-
     places = Places.from_environ()
     known = {one.root for one in upkeep.known_projects(places)}
     done = []
