@@ -57,7 +57,9 @@ class Moments:
             candidate = next(candidates)
             second = self._second(candidate // SECOND, open_archive)
             if not second.takes(archive, open_archive):
-                continue
+                if second.names or second.unknown:
+                    continue
+                second.unknown = True  # it has two things at one path itself, and stays alone
             while candidate in second.times:
                 candidate += STEP
             return candidate
@@ -85,9 +87,10 @@ class Moments:
             second.times.add(time)
             if name not in second.names:
                 try:
-                    second.takes(open_archive(name), open_archive)
+                    taken = second.takes(open_archive(name), open_archive)
                 except LayerError:
-                    second.unknown = True
+                    taken = False
+                second.unknown = second.unknown or not taken
         return second
 
 

@@ -377,6 +377,21 @@ def test_what_stands_at_one_path_never_has_the_same_second(
     assert times_of(registry)[another.name] // SECOND - began == -1
 
 
+@pytest.mark.timeout(20)
+def test_what_has_two_things_at_one_path_itself_has_a_second_alone(
+    registry: Registry, store: Store
+) -> None:
+    """debugpy is one: the kind decides which of its directories lies where."""
+    itself = packed(
+        store, file("purelib/both/a", b"1"), file("platlib/both/a", b"2"), name="itself"
+    )
+    beside = packed(store, file("purelib/other", b"3"), name="beside")
+    for archive in (itself, beside):
+        registry.register_archive(archive, store.open)
+    times = times_of(registry)
+    assert times[itself.name] // SECOND != times[beside.name] // SECOND
+
+
 def test_a_clock_that_was_never_set_is_of_1980(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
