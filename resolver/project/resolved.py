@@ -35,16 +35,22 @@ FORMAT = 1
 store took by a project's word: they are made anew."""
 
 
+UNCHECKED = "unchecked "
+"""What a fingerprint begins with where the lock was not compared with the project's files, or is
+known not to hold what they ask for: the next `up` looks again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedView:
     """One view of a project: of which `kind` and which `variant` of those ("3.11", for Python).
 
     `fingerprint` is that of all it follows from; `inputs` that of the project's inputs alone ("":
     not known), which tells whether they have changed since; `extras` and `groups` are those that
-    were asked for besides. `unbuilt`: the project itself is in it as its files say, because nothing
-    could be built. `format`: what was known of its archives when it was made. `word_of`
-    says which directory's own store is believed in it ("": none), as `identity_text` does: another
-    one in its place has said nothing of the kind.
+    were asked for besides, `asked` is the target that was ("": what the project's files say).
+    `unbuilt`: the project itself is in it as its files say, because nothing could be built.
+    `format`: what was known of its archives when it was made. `word_of` says which directory's own
+    store is believed in it ("": none), as `identity_text` does: another one in its place has said
+    nothing of the kind.
     """
 
     kind: str
@@ -57,12 +63,13 @@ class ResolvedView:
     unbuilt: bool = False
     format: int = FORMAT
     word_of: str = ""
+    asked: str = ""
 
     def __post_init__(self) -> None:
         """`ValueError` for what no `up` has written: the fields come from a file."""
         fields = (
             *(self.kind, self.variant, self.view, self.fingerprint, self.inputs, self.word_of),
-            *(*self.extras, *self.groups),
+            *(self.asked, *self.extras, *self.groups),
         )
         texts = all(isinstance(text, str) for text in fields) and type(self.format) is int
         if not texts or not _VIEW.fullmatch(self.view):

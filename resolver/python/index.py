@@ -88,13 +88,19 @@ class DownloadSettings:
 
 
 def uv_environment(
-    directory: Path | None = None, environ: Mapping[str, str] | None = None
+    directory: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    indexes: bool = True,
 ) -> dict[str, str]:
-    """The variables to add for uv: pip's settings, where uv has none of its own."""
+    """The variables to add for uv: pip's settings, where uv has none of its own.
+
+    Unless `indexes`, those of pip's indexes are left out: a `uv.lock` is for uv's own.
+    """
     env = os.environ if environ is None else environ
     pip = pip_settings(env)
     added: dict[str, str] = {}
-    if not _uv_has_indexes(env, directory):
+    if indexes and not _uv_has_indexes(env, directory):
         added |= _index_variables(pip)
     added |= {
         name: value

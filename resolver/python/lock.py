@@ -9,8 +9,9 @@
 Locks in the state lie in `<state>/locks/<project>/`, one for each set of options, each with a
 `.json` beside it that holds the fingerprint of the inputs it was made from. While it matches,
 nothing is resolved again. Where it does not, the old lock's versions are preferred, so that an
-edit changes what it has to and no more. One process at a time locks a project (`flock`); files
-are replaced in one step.
+edit changes what it has to and no more; the old lock is that of the same git branch, or of the one
+that this one was begun from. One process at a time locks a project (`flock`); files are replaced in
+one step.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ from resolver.atomic import Patience, make_private, sweep, write_atomically
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
 from resolver.naming import project_key
+from resolver.project.branch import branches
 from resolver.project.project import fingerprint
+from resolver.python.declared.files import digest
+from resolver.python.declared.mark import Mark, marked
 from resolver.python.index import uv_environment
 from resolver.python.lockfile import Lock
 from resolver.python.pins import narrowed
@@ -64,17 +68,22 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
     groups: Sequence[str] = (),
     state: Path,
     upgrade: bool = False,
+    upgrade_packages: Sequence[str] = (),
     offline: bool = False,
     frozen: bool = False,
     with_requirements: Sequence[str] = (),
     no_build: bool = False,
+    preferred: bytes | None = None,
 ) -> Lock:
     """The project's lock, made or made anew where that is needed.
 
     `extras` and `groups` are added to the project's default ones. `frozen` never resolves: a
     missing or outdated lock is an error. `no_build` runs no project's code: where a resolution
     would have to build an sdist for its metadata, it fails. `with_requirements` are PEP 508
-    requirements, or paths relative to the working directory, of this one run.
+    requirements, or paths relative to the working directory, of this one run. Where a lock in the
+    state is made anew, the versions of the lock `preferred` are kept where they will do; None:
+    those of the one that is there. A lock of the project's own is not compared with its files
+    (`resolver.python.outdated.refresh` does that).
     """
     resolution = Resolution(
         project=project,
@@ -83,31 +92,23 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
         groups=_union(project.default_groups, groups),
         with_requirements=tuple(map(absolute_requirement, with_requirements)),
         upgrade=upgrade,
+        upgrade_packages=tuple(upgrade_packages),
         offline=offline,
         no_build=no_build,
     )
     if project.origin not in {Origin.PYLOCK, Origin.UV}:
-        path = await _in_state(resolution, state, frozen=frozen)
-        return Lock(path=path, project=project)
-    if upgrade:
-        command = (
-            "pkgview lock --upgrade" if project.origin is Origin.PYLOCK else "uv lock --upgrade"
-        )
-        raise PkgviewError(
-            f"{project.root} is locked by its own {project.origin}, which is honoured as it is",
-            remedy=f"Run `{command}` there to renew it.",
-        )
+        return await _in_state(resolution, state, frozen=frozen, preferred=preferred)
+    resolution = replace(resolution, upgrade=False, upgrade_packages=())  # it is as it is
     if project.origin is Origin.PYLOCK:
         base = _own(project, extras, groups)
     else:
         # An export resolves nothing, so it is no breach of `frozen`.
         exported = replace(resolution, with_requirements=())
-        base = Lock(path=await _in_state(exported, state, frozen=False), project=project)
+        base = replace(await _in_state(exported, state, frozen=False), said="")
     if not with_requirements:
         return base
     added = replace(resolution, constraints=_versions(base, interpreter), extras=(), groups=())
-    path = await _in_state(added, state, frozen=frozen)
-    return replace(base, added=Lock(path=path, project=project))
+    return replace(base, added=await _in_state(added, state, frozen=frozen))
 
 
 async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
@@ -117,12 +118,16 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
     extras: Sequence[str] = (),
     groups: Sequence[str] = (),
     upgrade: bool = False,
+    upgrade_packages: Sequence[str] = (),
     offline: bool = False,
+    python_version: str | None = None,
 ) -> Path:
     """Write `pylock.toml` into the project, for every Python that requires-python allows.
 
     Versions of an existing `pylock.toml` are preferred unless `upgrade`. A lock for others has to
-    hold from requires-python's lowest version on; where there is none, from this interpreter's.
+    hold from requires-python's lowest version on; where there is none, from `python_version` or
+    this interpreter's. The lock says what it was made from, so that it can be made anew
+    (`resolver.python.declared.mark`).
     """
     source = project_without_lock(project.root) if project.origin is Origin.PYLOCK else project
     if source is None:
@@ -146,12 +151,19 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
         extras=_union(source.settings.extras, extras),
         groups=_union(source.default_groups, groups),
         upgrade=upgrade,
+        upgrade_packages=tuple(upgrade_packages),
         offline=offline,
-        python_version=lowest_python(source.requires_python),
+        python_version=lowest_python(source.requires_python) or python_version,
     )
     path = source.directory / "pylock.toml"
-    async with _only_one(path.parent):
-        write_atomically(path, await _made_in_project(resolution, path))
+    mark = Mark(
+        inputs=digest(source),  # before uv reads them: what is edited meanwhile outdates the lock
+        extras=tuple(extras),
+        groups=tuple(groups),
+        python=resolution.python_version or interpreter.minor,
+    )
+    async with only_one(path.parent):
+        write_atomically(path, marked(await _made_in_project(resolution, path), mark))
         path.chmod(0o644)  # a file of the project, for all who may read it
     return path
 
@@ -192,22 +204,24 @@ def _own(project: PythonProject, extras: Sequence[str], groups: Sequence[str]) -
     )
 
 
-async def _in_state(resolution: Resolution, state: Path, *, frozen: bool) -> Path:
+async def _in_state(
+    resolution: Resolution, state: Path, *, frozen: bool, preferred: bytes | None = None
+) -> Lock:
     """The lock in the state for this resolution, made where it is missing or outdated."""
     project = resolution.project
     wanted = fingerprint(project, *resolution.options)
     directory = _directory(project, state)
-    choice = hashlib.sha256("\0".join(resolution.options).encode()).hexdigest()[:16]
-    path = directory / f"pylock.{choice}.toml"
-    if not resolution.upgrade and _is_current(path, wanted):
+    names = [_name(resolution, branch) for branch in branches(project.directory) or ("",)]
+    path = directory / names[0]
+    if not resolution.renews and (current := _current(path, wanted)):
         # The child of a run that was killed may have outlived the last sweep.
         sweep(directory.parent, _SCRATCH)
-        return path
+        return Lock(path=current, project=project)
     if frozen:
         why = "outdated" if path.exists() else "missing"
         raise PkgviewError(
-            f"{project.root} cannot be used with --frozen: its lock is {why}",
-            remedy="Run `pkgview up` once without --frozen, or `pkgview lock`.",
+            f"{project.root} cannot be used with --frozen or --locked: its lock is {why}",
+            remedy="Run `pkgview up` once without them, or `pkgview lock`.",
         )
     try:
         make_private(directory)
@@ -216,15 +230,41 @@ async def _in_state(resolution: Resolution, state: Path, *, frozen: bool) -> Pat
             f"cannot make {directory}: {error.strerror}",
             remedy="Make it writable, or set XDG_STATE_HOME to a directory that is.",
         ) from error
-    async with _only_one(directory):
+    said = ""
+    async with only_one(directory):
         # Another process may have done it while this one waited.
-        if resolution.upgrade or not _is_current(path, wanted):
-            write_atomically(path, await _made_in_state(resolution, path))
+        if resolution.renews or not (current := _current(path, wanted)):
+            if preferred is None:
+                kept = (_preferred(directory / name) for name in names)
+                preferred = next(filter(None, kept), b"")
+                said = "" if preferred else _anew(directory, resolution)
+            write_atomically(path, await _made_in_state(resolution, path, preferred))
             # Written last. An input that was edited meanwhile differs from `wanted`, which was
             # computed before uv read it: then the lock is outdated at once, as it should be.
             note = json.dumps({"fingerprint": wanted}).encode()
             write_atomically(path.with_suffix(".json"), note)
-    return path
+            current = path
+    return Lock(path=current, project=project, said=said)
+
+
+def _name(resolution: Resolution, branch: str) -> str:
+    """Under which name the lock of a branch with these options is kept; "": of no branch."""
+    said = [*resolution.options, *([branch] if branch else [])]
+    return f"pylock.{hashlib.sha256(chr(0).join(said).encode()).hexdigest()[:16]}.toml"
+
+
+def _anew(directory: Path, resolution: Resolution) -> str:
+    """What is said where nothing is kept of this branch, but something of others."""
+    branch = next(iter(branches(resolution.project.directory)), "")
+    if not branch or not any(directory.glob("pylock.*.toml")):
+        return ""
+    return f"Resolved anew: no versions are kept of the branch {branch}."
+
+
+def _current(path: Path, wanted: str) -> Path | None:
+    """A lock that was made from the same: this one, or that of another branch beside it."""
+    others = (note.with_suffix(".toml") for note in path.parent.glob("pylock.*.json"))
+    return next((one for one in (path, *others) if _is_current(one, wanted)), None)
 
 
 def _directory(project: PythonProject, state: Path) -> Path:
@@ -240,14 +280,14 @@ def _is_current(path: Path, wanted: str) -> bool:
         return False
 
 
-async def _made_in_state(resolution: Resolution, path: Path) -> bytes:
+async def _made_in_state(resolution: Resolution, path: Path, preferred: bytes) -> bytes:
     """Have uv write the lock in a directory beside that of `path`, and return its bytes.
 
     Relative paths are the same from there. If we are killed, uv may go on for a while, and make
     that directory again if it was swept meanwhile: the next run sweeps once more.
     """
     with scratch(path.parent.parent, _SCRATCH) as temporary:
-        return await _made(resolution, temporary / path.name, _preferred(path))
+        return await _made(resolution, temporary / path.name, preferred)
 
 
 async def _made_in_project(resolution: Resolution, path: Path) -> bytes:
@@ -321,8 +361,8 @@ def _versions(base: Lock, interpreter: Interpreter) -> tuple[str, ...]:
 
 
 @contextlib.asynccontextmanager
-async def _only_one(directory: Path) -> AsyncIterator[None]:
-    """One process at a time in here for that directory; waiting can be cancelled, and ends.
+async def only_one(directory: Path) -> AsyncIterator[None]:
+    """Let one process at a time in here for that directory; waiting can be cancelled, and ends.
 
     The directory itself is locked, so nothing is left behind and nothing can go stale.
     """

@@ -17,7 +17,8 @@ class Lock:
 
     `extras` and `groups` are what to select from it (PEP 751); both are empty where the file was
     made for one choice of them. `added` is a second lock, whose distributions come after these
-    where their names are not taken (`--with`).
+    where their names are not taken (`--with`). `said` is a sentence about how it was made, "" where
+    there is nothing to say.
     """
 
     path: Path
@@ -25,3 +26,4 @@ class Lock:
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     added: Lock | None = None
+    said: str = ""

@@ -15,6 +15,7 @@ import functools
 import os
 import re
 import stat
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,13 @@ from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
 from resolver.ownership import parents
 from resolver.project.project import Project
-from resolver.python.requirements import normalised, requirement_files
+from resolver.python.requirements import (
+    RequirementFiles,
+    dynamic_files,
+    normalised,
+    requirement_files,
+)
+from resolver.python.uv.workspace import members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,6 +43,8 @@ MOST_KEPT = 64 * 1024
 
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 """The reference expression of PEP 723."""
+
+_NO_FILES = RequirementFiles(files=(), directories=(), hashes={}, unpinned=frozenset())
 
 _BUILD_FILES = ("pyproject.toml", "setup.cfg", "setup.py")
 
@@ -66,7 +75,8 @@ class PythonProject(Project):
 
     `package` says that the project is itself a distribution, to be installed editable.
     `default_groups` are the dependency groups (PEP 735) a view has unless told otherwise. `hashes`
-    and `unpinned` are those of its requirement files.
+    and `unpinned` are those of its requirement files. `dynamic`: some of its metadata only its
+    build back end can tell.
     """
 
     origin: Origin
@@ -80,6 +90,7 @@ class PythonProject(Project):
     source_trees: tuple[Path, ...] = ()
     hashes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unpinned: frozenset[str] = frozenset()
+    dynamic: bool = False
 
     @property
     def directory(self) -> Path:
@@ -188,27 +199,29 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     uv_lock = _uv_lock(directory, document)
     inputs: list[Path] = [pyproject] if document else []
     trees = tuple(_source_trees(uv, directory, place))
-    hashes: Mapping[str, frozenset[str]] = {}
-    unpinned: frozenset[str] = frozenset()
-    if has_lock:
-        origin = Origin.PYLOCK
-        inputs.insert(0, pylock)
-        trees = ()
-    elif uv_lock is not None:
+    named = _NO_FILES
+    if uv_lock is not None:
         origin = Origin.UV
         inputs.insert(0, uv_lock)
-    elif "project" in document:
+        inputs += _of_workspace(uv_lock.parent)
+    elif "project" in document or not has_requirements:
         origin = Origin.PYPROJECT
     else:
         origin = Origin.REQUIREMENTS
-        named = requirement_files(requirements)
-        inputs += named.files
-        trees, hashes, unpinned = named.directories, named.hashes, named.unpinned
+        with suppress(PkgviewError) if has_lock else nullcontext():  # a lock does without
+            named = requirement_files(requirements)
+        inputs += named.files or (requirements,)
+        trees = named.directories
+    inputs += filter(Path.is_file, dynamic_files(document, directory))
     pin = directory / ".python-version" if _holds(path, ".python-version") else None
     if pin is not None:
         inputs.append(pin)
     inputs += [tree / name for tree in trees for name in _BUILD_FILES if (tree / name).is_file()]
-    if _holds(path, "setup.py"):
+    if has_lock:
+        # What it was made from counts as well: an edit of that outdates it.
+        origin, trees, named = Origin.PYLOCK, (), _NO_FILES
+        inputs.insert(0, pylock)
+    if _holds(path, "setup.py") or "dynamic" in project:
         # An editable build reads it, and `dynamic` metadata may come from it.
         inputs += [directory / name for name in _BUILD_FILES[1:] if (directory / name).is_file()]
     return PythonProject(
@@ -223,8 +236,9 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         package=bool(project) and _is_package(document, uv, place),
         default_groups=_default_groups(document, uv, settings, place),
         source_trees=trees,
-        hashes=hashes,
-        unpinned=unpinned,
+        hashes=named.hashes,
+        unpinned=named.unpinned,
+        dynamic="dynamic" in project,
     )
 
 
@@ -263,6 +277,13 @@ def member_patterns(root: Path, key: str = "members") -> list[str]:
     document = _toml(read_text(place), str(place)) if place.is_file() else {}
     uv = _table(_table(document, "tool", str(place)), "uv", str(place))
     return _listed(_table(uv, "workspace", str(place)), key, str(place))
+
+
+def _of_workspace(root: Path) -> list[Path]:
+    """What decides the lock that all members of a uv workspace share: each one's pyproject.toml."""
+    place = root / "pyproject.toml"
+    inside = members(root, _toml(read_text(place), str(place)))
+    return [place, *(member / "pyproject.toml" for member in inside)]
 
 
 def _globs(path: Path, pattern: str) -> bool:

@@ -12,7 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
@@ -29,6 +29,7 @@ _DIRECT = re.compile(r"^[A-Za-z0-9._-]+(?:\[[^\]]*\])?\s*@\s*(\S+)")
 _HASH = re.compile(r"--hash(?:\s*=\s*|\s+)([A-Za-z0-9_]+):([0-9A-Fa-f]+)")
 _NAME = re.compile(r"^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:$|[\[<>=!~;@\s(])")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_OPTIONS = re.compile(r"\s--\S.*$")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 
 
@@ -38,13 +39,15 @@ class RequirementFiles:
 
     `files` are absolute, the first named first and each once, the starting file among them;
     `directories` are local source trees; `hashes` maps a normalised name to its pinned
-    `algorithm:hexadecimal` values; `unpinned` names requirements without any.
+    `algorithm:hexadecimal` values; `unpinned` names requirements without any. `requirements` are
+    the lines that name a distribution, without their options.
     """
 
     files: tuple[Path, ...]
     directories: tuple[Path, ...]
     hashes: Mapping[str, frozenset[str]]
     unpinned: frozenset[str]
+    requirements: tuple[str, ...] = ()
 
 
 def normalised(name: str) -> str:
@@ -63,6 +66,7 @@ def requirement_files(start: Path) -> RequirementFiles:
     directories: list[Path] = []
     hashes: dict[str, frozenset[str]] = {}
     unpinned: set[str] = set()
+    requirements: list[str] = []
     waiting = [_Named(path=start, place="", constraint=False)]
     # A file may be required in one place and a constraint in another: both readings count.
     done: set[tuple[Path, bool]] = set()
@@ -90,6 +94,7 @@ def requirement_files(start: Path) -> RequirementFiles:
                 # Relative to the starting file's directory, where uv runs, as in pip.
                 directories += _local_directories(line, start.parent)
             name, pins = _pins(line)
+            requirements += _wanted(line, named) if name else ()
             if pins:
                 hashes[name] = hashes.get(name, frozenset()) | pins
             elif name and not named.constraint:
@@ -99,7 +104,39 @@ def requirement_files(start: Path) -> RequirementFiles:
         directories=tuple(dict.fromkeys(directories)),
         hashes=hashes,
         unpinned=frozenset(unpinned - hashes.keys()),
+        requirements=tuple(requirements),
     )
+
+
+def dynamic_files(document: Mapping[str, Any], directory: Path) -> tuple[Path, ...]:
+    """Requirement files that a pyproject.toml names for its build back end.
+
+    setuptools has `[tool.setuptools.dynamic]` with `dependencies = {file = …}`, hatch the hook
+    `requirements_txt` (hatch-requirements-txt). What another back end reads is not known. Those
+    outside of the project are left out: setuptools refuses them.
+    """
+    tool = _at(document, "tool")
+    setuptools = _at(tool, "setuptools", "dynamic")
+    hatch = _at(tool, "hatch", "metadata", "hooks", "requirements_txt")
+    said = [_at(setuptools, "dependencies").get("file"), hatch.get("files")]
+    said += [one.get("file") for one in _tables(_at(setuptools, "optional-dependencies"))]
+    said += _at(hatch, "optional-dependencies").values()
+    listed = (one if isinstance(one, list) else [one] for one in said)
+    names = (name for names in listed for name in names if isinstance(name, str) and name)
+    paths = dict.fromkeys(Path(os.path.normpath(directory / name)) for name in names)
+    return tuple(path for path in paths if path.is_relative_to(directory))
+
+
+def _at(table: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """A table within tables; an empty one where there is none."""
+    for key in keys:
+        value = table.get(key)
+        table = value if isinstance(value, dict) else {}
+    return table
+
+
+def _tables(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [value for value in table.values() if isinstance(value, dict)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +172,11 @@ def _pins(line: str) -> tuple[str, frozenset[str]]:
         return "", frozenset()
     pins = frozenset(f"{pin[1].lower()}:{pin[2].lower()}" for pin in _HASH.finditer(line))
     return normalised(name[1]), pins
+
+
+def _wanted(line: str, by: _Named) -> tuple[str, ...]:
+    """The requirement of a line without its options; none of a constraint."""
+    return () if by.constraint else (_OPTIONS.sub("", line),)
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:

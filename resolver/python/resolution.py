@@ -33,9 +33,15 @@ class Resolution:
     with_requirements: tuple[str, ...] = ()
     constraints: tuple[str, ...] | None = None
     upgrade: bool = False
+    upgrade_packages: tuple[str, ...] = ()
     offline: bool = False
     no_build: bool = False
     python_version: str | None = None
+
+    @property
+    def renews(self) -> bool:
+        """Whether newer versions are asked for, so that a lock that is there does not do."""
+        return self.upgrade or bool(self.upgrade_packages)
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -73,6 +79,7 @@ def uv_arguments(resolution: Resolution, output: Path, constraints: Path) -> lis
         sources = [*sources, "-"]
     options = ["--universal"]
     options += ["--upgrade"] if resolution.upgrade else []
+    options += [f"--upgrade-package={name}" for name in resolution.upgrade_packages]
     options += ["--no-build"] if resolution.no_build else []
     if resolution.python_version:
         options += ["--python-version", resolution.python_version]

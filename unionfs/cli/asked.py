@@ -54,7 +54,21 @@ KIND = click.option(
     help="Of that kind only; may be repeated. Default: of every kind that the project is.",
 )
 FROZEN = click.option(
-    "--frozen", is_flag=True, help="Never resolve anew; fail where the lock is outdated."
+    "--frozen",
+    is_flag=True,
+    envvar="UV_FROZEN",
+    help="Use the lock as it is, without a look at what it was made from; fail without one.",
+)
+LOCKED = click.option(
+    "--locked", is_flag=True, envvar="UV_LOCKED", help="Fail where the lock is outdated."
+)
+UPGRADE_PACKAGE = click.option(
+    "--upgrade-package",
+    "-P",
+    "upgrade_packages",
+    multiple=True,
+    metavar="NAME",
+    help="Take the newest version of this one that fits; may be repeated.",
 )
 TRUST = click.option("--trust", is_flag=True, help="Use a project that others own or may write to.")
 
@@ -86,6 +100,14 @@ def with_for(what: str) -> Decorator:
         metavar="REQ",
         help=f"Add a requirement for this {what} only; may be repeated.",
     )
+
+
+def refuse_contrary(*, frozen: bool, locked: bool, renews: bool = False) -> None:
+    """`UsageError` for options that contradict each other."""
+    given = {"--frozen": frozen, "--locked": locked, "--upgrade or --upgrade-package": renews}
+    named = [name for name, is_given in given.items() if is_given]
+    if len(named) > 1:
+        raise click.UsageError(f"name one of {named[0]} and {named[1]}")
 
 
 def absolute(path: Path) -> Path:

@@ -39,15 +39,18 @@ class Wish:
     """The user's request; a kind may add wishes of its own.
 
     Unless `kept`, the view is for this one run, and the project's own stays what it was. `frozen`:
-    nothing is resolved; `offline`: nothing is asked of the network. With `no_build` nobody has
-    asked for it by a command: no code of any distribution is run, and a store that the project
-    brings does not count.
+    nothing is resolved, the lock is used as it is; `locked`: an outdated lock is an error;
+    `upgrade` is for all packages, `upgrade_packages` for these; `offline`: nothing is asked of the
+    network. With `no_build` nobody has asked for it by a command: no code of any distribution is
+    run, and a store that the project brings does not count.
     """
 
     project: Project
     upgrade: bool = False
+    upgrade_packages: tuple[str, ...] = ()
     offline: bool = False
     frozen: bool = False
+    locked: bool = False
     kept: bool = True
     no_build: bool = False
 
@@ -60,7 +63,8 @@ class Making(Protocol):
 
     `variant`: which of a project's views it is, of those of its kind ("3.11"; "" where there is
     only one). `fingerprint`: equal as long as the same view would come out, newer releases aside;
-    None where that is known only after `packages`.
+    None where that is known only after `packages`, which may change it by making a lock anew.
+    `said`: after `packages`, a sentence about the lock for who uses it, "" if there is none.
     """
 
     @property
@@ -68,6 +72,9 @@ class Making(Protocol):
 
     @property
     def fingerprint(self) -> str | None: ...  # noqa: D102 - above
+
+    @property
+    def said(self) -> str: ...  # noqa: D102 - above
 
     def settings(self) -> FetchSettings:
         """How the project's files are fetched: certificates, proxy, credentials."""

@@ -1,10 +1,12 @@
 """A job: make one project's view, running no code but our own and uv's.
 
 A job (`unionfs.control.job`) of `unionfs.waiting.resolving`. The request is `{"places": {…},
-"root": …, "executable": …, "extras": […], "groups": […]}`; the lines say how far it is
+"root": …, "executable": …, "extras": […], "groups": […], "asked": …}`; the lines say how far it is
 (`Snapshot`), and the last one how it ended,
 
-    {"view": ID, "python": "3.11"}      or      {"what": …, "remedy": …}
+    {"view": ID, "python": "3.11", "said": …}      or      {"what": …, "remedy": …}
+
+where `said` is for who waits, "" where there is nothing to say.
 
 Nothing of the project is run: no sdist is built for its metadata or for itself, no build back end
 is called for the project, no setup.py is read as a program (`Wish.no_build`). What needs that is an
@@ -184,12 +186,14 @@ def resolve(request: dict[str, Any], output: int) -> dict[str, Any]:
             python=request["executable"],
             extras=tuple(request["extras"]),
             groups=tuple(request["groups"]),
+            asked=request["asked"],
             no_build=True,
         )
         made = make_view(places, KIND, wish, ProgressLines(output))
     except PkgviewError as error:
         return refusal(error, root)
-    return {"view": made.view, "python": python_of(made.manifest).version}
+    python = python_of(made.manifest).version
+    return {"view": made.view, "python": python, "said": shown(made.said)}
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ from resolver.atomic import Alone
 from resolver.errors import PkgviewError
 from resolver.failures import single_failure
 from resolver.project import resolved
+from resolver.project.resolved import UNCHECKED
 from resolver.project.trust import believes_store
 from unionfs.formats.kind import described
 from unionfs.store.ordered import Stores
@@ -37,11 +38,17 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A view that is there. `fresh`: it was not the project's view before."""
+    """A view that is there. `fresh`: it was not the project's view before.
+
+    `before` is the view that was, if its manifest is still there; `said` a sentence about the lock
+    for who uses it, "" where there is nothing to say.
+    """
 
     view: ViewId
     manifest: Manifest
     fresh: bool
+    before: Manifest | None = None
+    said: str = ""
 
     @property
     def distributions(self) -> int:
@@ -56,7 +63,7 @@ class Made:
 
 def known_view(places: Places, kind: Kind, wish: Wish) -> Made | None:
     """The project's view if nothing has changed since it was made and it is whole."""
-    if wish.upgrade:
+    if wish.upgrade or wish.upgrade_packages:
         return None  # what that gives is known only when it has been resolved
     record = resolved.load(places.state / "projects", str(wish.project.root))
     newest = record.view_for(None, kind.name)
@@ -64,7 +71,7 @@ def known_view(places: Places, kind: Kind, wish: Wish) -> Made | None:
         return None
     making = kind.making(places, wish)
     found = record.exactly(making.variant, kind.name)
-    if found is None or found.fingerprint != making.fingerprint:
+    if found is None or not _is_same(found, making.fingerprint, wish):
         return None
     if found.word_of and found.word_of != resolved.identity_text(wish.project.directory):
         return None
@@ -76,6 +83,12 @@ def known_view(places: Places, kind: Kind, wish: Wish) -> Made | None:
         _record(places, record.root, found)
     making.settled(manifest, found)
     return Made(view=found.view, manifest=manifest, fresh=False)
+
+
+def _is_same(found: ResolvedView, fingerprint: str | None, wish: Wish) -> bool:
+    """Whether it was made of the same; a lock that is used as it is nobody has to have compared."""
+    same = found.fingerprint.removeprefix(UNCHECKED) if wish.frozen else found.fingerprint
+    return same == fingerprint
 
 
 def whole_manifest(places: Places, view: ViewId) -> Manifest | None:
@@ -114,12 +127,22 @@ def make_view(places: Places, kind: Kind, wish: Wish, progress: Progress) -> Mad
                 continue  # collected meanwhile, since nothing said yet that they are needed
             view = _published(places, manifest, store)
             if not wish.kept:
-                return Made(view=view, manifest=manifest, fresh=True)
+                return Made(view=view, manifest=manifest, fresh=True, said=making.said)
             record = making.record(manifest)
+            before = _manifest_before(places, str(wish.project.root), record)
             fresh = _record(places, str(wish.project.root), record)
             break
     making.settled(manifest, record)
-    return Made(view=view, manifest=manifest, fresh=fresh)
+    return Made(view=view, manifest=manifest, fresh=fresh, before=before, said=making.said)
+
+
+def _manifest_before(places: Places, root: str, made: ResolvedView) -> Manifest | None:
+    """That of the view which the project has had until now, of that kind."""
+    before = resolved.load(places.state / "projects", root).view_for(None, made.kind)
+    try:
+        return None if before is None else read_manifest(places, before.view)
+    except (OSError, PkgviewError):
+        return None
 
 
 async def _layers(

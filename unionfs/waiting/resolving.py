@@ -42,6 +42,7 @@ from resolver.python.environment import for_project
 from resolver.python.interpreter import inspect
 from unionfs.control import jobs
 from unionfs.control.jobs import Job
+from unionfs.publishing.repeat import last_up
 from unionfs.publishing.resolve_job import (
     Snapshot,
     project_at,
@@ -94,10 +95,14 @@ class Asker(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A view and the Python that it is for, or a failure, perhaps with the view of before."""
+    """A view and the Python that it is for, or a failure, perhaps with the view of before.
+
+    `said` is what is to be known of the view.
+    """
 
     view: ViewId | None
     python: str
+    said: str = ""
     what: str = ""
     remedy: str = ""
 
@@ -120,6 +125,7 @@ class Prepared:
     last: ViewId | None
     extras: tuple[str, ...]
     groups: tuple[str, ...]
+    asked: str = ""
     agreed: frozenset[str] = frozenset()
 
     @property
@@ -199,7 +205,8 @@ class Resolving:
             # It goes on as it is, so let it be known what it goes on with.
             await self._binder.binding_for(tid)
         failed = {"what": outcome.what, "remedy": outcome.remedy} if outcome.failed else None
-        return {"view": outcome.view, "python": outcome.python, "failed": failed}
+        answer = {"view": outcome.view, "python": outcome.python, "failed": failed}
+        return {**answer, "notice": f"pkgview: {outcome.said}\n"} if outcome.said else answer
 
     async def view_for(self, root: str, asker: Asker, tell: Tell) -> Outcome:
         """The view of the project at `root` for that interpreter, made if it has to be."""
@@ -244,8 +251,8 @@ class Resolving:
             and whole_manifest(self._places, last.view) is not None
         ):
             return Outcome(view=last.view, python=python)
-        # What was asked for besides is meant to stay, for another Python as well.
-        like = last or record.view_for(None)
+        # All that is asked for nowhere here is as in the last `up`, for another Python as well.
+        like = last_up(self._places, project)
         return Prepared(
             root=root,
             interpreter=interpreter,
@@ -253,6 +260,7 @@ class Resolving:
             last=last.view if last else None,
             extras=like.extras if like else (),
             groups=like.groups if like else (),
+            asked=like.asked if like else "",
             agreed=trust.agreed_choices(project, self._places.state),
         )
 
@@ -303,7 +311,8 @@ class Resolving:
             answer = refusal(error, Path(prepared.root))
         python = prepared.interpreter.python.version
         if "view" in answer:
-            outcome = Outcome(view=ViewId(answer["view"]), python=python)
+            view = ViewId(answer["view"])
+            outcome = Outcome(view=view, python=python, said=answer.get("said", ""))
         else:
             logger.warning("%s: %s", prepared.root, answer["what"])
             outcome = Outcome(view=prepared.last, python=python, **answer)
@@ -325,6 +334,7 @@ class Resolving:
             "executable": prepared.interpreter.executable,
             "extras": prepared.extras,
             "groups": prepared.groups,
+            "asked": prepared.asked,
         }
         last: dict[str, Any] = {}
         try:

@@ -304,6 +304,41 @@ async def test_path_given_with_with_is_relative_to_the_working_directory(  # noq
             await lock(tree.project(), interpreter, state=state, with_requirements=[hostile])
 
 
+async def test_branch_keeps_its_own_versions(
+    tree: Tree, index: Simple, interpreter: Interpreter, state: Path
+) -> None:
+    """A new branch goes on with those of the one it was begun from; another's never count."""
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", *who, *arguments], cwd=tree.root, check=True, capture_output=True)
+
+    def commit(*requirements: str) -> None:
+        tree.write("requirements.txt", "".join(f"{one}\n" for one in requirements))
+        git("add", ".")
+        git("commit", "-m", "x")
+
+    for version in ("1", "2"):
+        index.wheel("base", version)
+    index.wheel("more", "1")
+    git("init", "-q", "-b", "main")
+    commit("base")
+    git("switch", "-c", "pinned")
+    commit("base==1")
+    assert await locked(tree, interpreter, state) == {"base": "1"}
+    git("switch", "main")
+    found = await lock(tree.project(), interpreter, state=state)
+    assert versions(found, interpreter) == {"base": "2"}
+    assert found.said == "Resolved anew: no versions are kept of the branch main."
+    index.wheel("base", "3")
+    git("switch", "-c", "feature")
+    tree.write("requirements.txt", "base\nmore\n")
+    found = await lock(tree.project(), interpreter, state=state)
+    assert (versions(found, interpreter), found.said) == ({"base": "2", "more": "1"}, "")
+    git("checkout", "-f", "pinned")
+    assert await locked(tree, interpreter, state, frozen=True) == {"base": "1"}
+
+
 class TestOwnLock:
     async def test_written_then_honoured(
         self, tree: Tree, index: Simple, interpreter: Interpreter, state: Path
@@ -323,8 +358,6 @@ class TestOwnLock:
             await locked(tree, interpreter, state, with_requirements=["base>=2"])
         await write_lock(tree.project(), interpreter)
         assert await locked(tree, interpreter, state) == {"base": "1"}
-        with pytest.raises(PkgviewError, match="honoured as it is"):
-            await locked(tree, interpreter, state, upgrade=True)
         await write_lock(tree.project(), interpreter, upgrade=True)
         assert await locked(tree, interpreter, state) == {"base": "2"}
         assert sorted(os.listdir(tree.root)) == ["pylock.toml", "pyproject.toml"]
@@ -379,8 +412,6 @@ async def test_uv_lock_is_exported_with_its_groups(
     found = await lock(tree.project(), interpreter, state=state)
     own = [choice for choice in select(found, interpreter) if choice.name == "shop"]
     assert [(choice.path, choice.editable) for choice in own] == [(tree.root, True)]
-    with pytest.raises(PkgviewError, match=r"uv lock --upgrade"):
-        await lock(tree.project(), interpreter, state=state, upgrade=True)
     with pytest.raises(PkgviewError, match=r"which a pylock\.toml would hide"):
         await write_lock(tree.project(), interpreter)
 

@@ -89,9 +89,11 @@ def bind(  # noqa: PLR0913 - one parameter an option
     else:
         from unionfs.cli.commands.up import ensured  # noqa: PLC0415 - not for --view
         from unionfs.formats.python.kind import KIND, PythonWish  # noqa: PLC0415 - not for --view
+        from unionfs.publishing.repeat import repeated  # noqa: PLC0415 - the same
 
         project = trusted_project_at(directory or Path(), trust=trust)
-        ensured(places, KIND, PythonWish(project=project, offline=offline), quiet=as_json)
+        wish = repeated(places, PythonWish(project=project, offline=offline))
+        ensured(places, KIND, wish, quiet=as_json)
         what = {"project": str(project.root)}
     launch.ensure_mounted(places)
     bound = tell(places, "bind", said="bind", **whom, **what)

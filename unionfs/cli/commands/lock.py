@@ -22,6 +22,7 @@ from unionfs.cli.asked import (
     PYTHON,
     PYTHON_FETCH,
     TRUST,
+    UPGRADE_PACKAGE,
     agree,
     json_of,
     project_at,
@@ -46,6 +47,7 @@ Examples:
 @EXTRA
 @GROUP
 @click.option("--upgrade", is_flag=True, help="Take the newest versions that fit.")
+@UPGRADE_PACKAGE
 @OFFLINE
 @TRUST
 @json_of("{project, path}")
@@ -57,6 +59,7 @@ def lock(  # noqa: PLR0913 - one parameter an option
     extras: tuple[str, ...],
     groups: tuple[str, ...],
     upgrade: bool,
+    upgrade_packages: tuple[str, ...],
     offline: bool,
     trust: bool,
     as_json: bool,
@@ -80,6 +83,7 @@ def lock(  # noqa: PLR0913 - one parameter an option
                 extras=extras,
                 groups=groups,
                 upgrade=upgrade,
+                upgrade_packages=upgrade_packages,
                 offline=offline,
             )
         )

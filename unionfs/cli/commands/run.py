@@ -18,10 +18,12 @@ from unionfs.cli.asked import (
     EXTRA,
     FROZEN,
     GROUP,
+    LOCKED,
     OFFLINE,
     PYTHON,
     PYTHON_FETCH,
     TRUST,
+    refuse_contrary,
     trusted_project_at,
     with_for,
 )
@@ -29,6 +31,7 @@ from unionfs.cli.commands.bind import bind_self
 from unionfs.cli.commands.up import ensured, mount_now
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
+from unionfs.publishing.repeat import repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,6 +61,7 @@ Examples:
 @GROUP
 @OFFLINE
 @FROZEN
+@LOCKED
 @TRUST
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
 def run(  # noqa: PLR0913 - one parameter an option
@@ -70,6 +74,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     groups: tuple[str, ...],
     offline: bool,
     frozen: bool,
+    locked: bool,
     trust: bool,
     command: tuple[str, ...],
 ) -> None:
@@ -81,18 +86,22 @@ def run(  # noqa: PLR0913 - one parameter an option
     The command replaces this process: its signals, its exit code and its output are its own.
     What --with, --extra and --group add is there for this run only.
     """
+    refuse_contrary(frozen=frozen, locked=locked)
     places = Places.from_environ()
     wish = PythonWish(
         project=trusted_project_at(directory, trust=trust),
         python=python,
         fetch_python=fetch_python,
+        asked=python or "",
         extras=extras,
         groups=groups,
         requirements=requirements,
         offline=offline,
         frozen=frozen,
+        locked=locked,
         kept=not (requirements or extras or groups),
     )
+    wish = repeated(places, wish)
     check_mountable(places)
     made, _ = ensured(places, KIND, wish, quiet=False)
     mount_now(places)

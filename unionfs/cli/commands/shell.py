@@ -23,10 +23,12 @@ from unionfs.cli.asked import (
     EXTRA,
     FROZEN,
     GROUP,
+    LOCKED,
     OFFLINE,
     PYTHON,
     PYTHON_FETCH,
     TRUST,
+    refuse_contrary,
     trusted_project_at,
     with_for,
 )
@@ -35,6 +37,7 @@ from unionfs.cli.commands.run import replace_by
 from unionfs.cli.commands.up import ensured, mount_now
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
+from unionfs.publishing.repeat import repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +70,7 @@ Examples:
 @GROUP
 @OFFLINE
 @FROZEN
+@LOCKED
 @TRUST
 def shell(  # noqa: PLR0913 - one parameter an option
     directory: Path,
@@ -78,6 +82,7 @@ def shell(  # noqa: PLR0913 - one parameter an option
     groups: tuple[str, ...],
     offline: bool,
     frozen: bool,
+    locked: bool,
     trust: bool,
 ) -> None:
     """Start your shell here, bound to a project with all that it starts, wherever it goes.
@@ -85,16 +90,19 @@ def shell(  # noqa: PLR0913 - one parameter an option
     After `pkgview up` what it starts sees the new view. --python, --with, --extra and --group give
     a view for this shell only, which stays what it is.
     """
+    refuse_contrary(frozen=frozen, locked=locked)
     places = Places.from_environ()
     wish = PythonWish(
         project=trusted_project_at(directory, trust=trust),
         python=python,
         fetch_python=fetch_python,
+        asked=python or "",
         extras=extras,
         groups=groups,
         requirements=requirements,
         offline=offline,
         frozen=frozen,
+        locked=locked,
         kept=not (requirements or extras or groups),
     )
     if sys.stdin is None or not sys.stdin.isatty():
@@ -111,7 +119,7 @@ def shell(  # noqa: PLR0913 - one parameter an option
             "started here from then on sees the new view.",
         )
     check_mountable(places)
-    made, _ = ensured(places, KIND, wish, quiet=False)
+    made, _ = ensured(places, KIND, repeated(places, wish), quiet=False)
     mount_now(places)
     prefix, pinned = _prefix(places, wish, made)
     environ = environment(prefix, root, made.view if pinned else None, os.environ)

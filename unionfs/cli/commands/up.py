@@ -20,13 +20,16 @@ from unionfs.cli.asked import (
     FROZEN,
     GROUP,
     KIND,
+    LOCKED,
     OFFLINE,
     PYTHON_FETCH,
     TRUST,
+    UPGRADE_PACKAGE,
     absolute,
     agree,
     json_of,
     projects_at,
+    refuse_contrary,
     say_untrusted,
     trusted_projects_at,
 )
@@ -37,11 +40,14 @@ from unionfs.formats.kind import Wish
 from unionfs.formats.python.kind import of_python
 from unionfs.kinds import PYTHON, link_of, links
 from unionfs.publishing import link
+from unionfs.publishing.repeat import forgotten
 from unionfs.publishing.up import Made, known_view, make_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from resolver.manifest import Manifest
+    from resolver.project.changes import Change
     from resolver.project.project import Project
     from unionfs.cli.progress import Display
     from unionfs.formats.kind import Kind
@@ -72,8 +78,10 @@ Examples:
 @click.option("--no-mount", is_flag=True, help="Make the view without mounting.")
 @OFFLINE
 @FROZEN
+@LOCKED
 @click.option("--compile", "compiled", is_flag=True, help="Wait until all is compiled.")
-@click.option("--upgrade", is_flag=True, help="Take the newest versions that fit.")
+@click.option("--upgrade", "-U", is_flag=True, help="Take the newest versions that fit.")
+@UPGRADE_PACKAGE
 @click.option("--force", is_flag=True, help="Set a .venv that is not pkgview's aside.")
 @TRUST
 @click.option(
@@ -96,7 +104,9 @@ def up(  # noqa: PLR0913 - one parameter an option
     offline: bool,
     frozen: bool,
     compiled: bool,
+    locked: bool,
     upgrade: bool,
+    upgrade_packages: tuple[str, ...],
     force: bool,
     trust: bool,
     verbose: bool,
@@ -108,7 +118,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     nothing changed it does next to nothing.
     """
     began = time.monotonic()
-    _refuse_both(frozen=frozen, upgrade=upgrade)
+    refuse_contrary(frozen=frozen, locked=locked, renews=upgrade or bool(upgrade_packages))
     places = Places.from_environ()
     projects = trusted_projects_at(directory, kinds, trust=trust)
     _refuse_pythons(projects, given=bool(python or extras or groups))
@@ -119,12 +129,23 @@ def up(  # noqa: PLR0913 - one parameter an option
 
         check_mountable(places)
     done: list[Done] = []
+    left_out: tuple[str, ...] = ()
     for kind, project in projects:
-        wish = Wish(project=project, upgrade=upgrade, offline=offline, frozen=frozen)
+        wish = Wish(
+            project=project,
+            upgrade=upgrade,
+            upgrade_packages=upgrade_packages,
+            offline=offline,
+            frozen=frozen,
+            locked=locked,
+        )
         if kind.name == PYTHON:
-            wish = of_python(
-                wish, python=python, fetch_python=fetch_python, extras=extras, groups=groups
-            )
+            chosen = {
+                "python": python, "asked": python or "", "fetch_python": fetch_python,
+                "extras": extras, "groups": groups,
+            }  # fmt: skip
+            wish = of_python(wish, **chosen)
+            left_out = tuple(forgotten(places, wish))
         made, shown = ensured(places, kind, wish, quiet=as_json)
         if compiled and kind.name == PYTHON:
             made, shown = _compiled(places, made, shown, quiet=as_json)
@@ -134,10 +155,19 @@ def up(  # noqa: PLR0913 - one parameter an option
     for one in done:
         if not no_link:
             _link(places, one, force=force, mounting=not no_mount)
-        if one.shown and not no_mount:
-            _look(places, one.made)
+        if not no_mount:
+            _look(places, one)
     _say_concerns(places, projects[0][1], trust=trust, made=any(one.shown for one in done))
+    _say_left_out(left_out)
     _say_done(places, done, time.monotonic() - began, verbose=verbose, as_json=as_json)
+
+
+def _say_left_out(options: Sequence[str]) -> None:
+    if options:
+        console.note(
+            f"Without {' '.join(options)}, which the last `up` had: give it again, or list it in "
+            "[tool.pkgview] of pyproject.toml."
+        )
 
 
 def _say_done(
@@ -148,6 +178,8 @@ def _say_done(
         console.as_json({**first, "others": others})
         return
     for one in done:
+        for change in _changes(one):
+            console.note(f" {change}")
         console.note(_summary(one, seconds, several=len(done) > 1))
         if verbose:
             _say_conflicts(places, one.made)
@@ -172,6 +204,7 @@ def _as_dict(places: Places, one: Done, seconds: float) -> dict[str, Any]:
         "path": str(places.mount / "views" / made.view),
         "distributions": made.distributions,
         "changed": made.fresh,
+        "changes": [change._asdict() for change in _changes(one)],
         "fetched": shown.files if shown else 0,
         "fetched_bytes": shown.bytes if shown else 0,
         "compiled": shown.compiled_archives if shown else 0,
@@ -179,14 +212,26 @@ def _as_dict(places: Places, one: Done, seconds: float) -> dict[str, Any]:
     }
 
 
+def _changes(one: Done) -> Sequence[Change]:
+    """What is otherwise than in the view before, and the Python, if that is another one."""
+    before, after = one.made.before, one.made.manifest
+    if before is None or not one.made.fresh:
+        return ()
+    from resolver.project.changes import Change, changes  # noqa: PLC0415 - where something changed
+
+    name, _, old = one.kind.describe(before).partition(" ")
+    new = one.kind.describe(after).partition(" ")[2]
+    target = [Change(name, old, new)] if old != new else []
+    return [*target, *changes(_versions(before), _versions(after))]
+
+
+def _versions(manifest: Manifest) -> dict[str, str]:
+    return {layer.name: layer.version for layer in manifest.layers if layer.name}
+
+
 def _link_at(kind: Kind, project: Project) -> Path | None:
     """Where a project has its link; None for a script, which has no directory of its own."""
     return project.root / link_of(kind.name) if project.root == project.directory else None
-
-
-def _refuse_both(*, frozen: bool, upgrade: bool) -> None:
-    if frozen and upgrade:
-        raise click.UsageError("name one of --frozen and --upgrade")
 
 
 def _refuse_pythons(projects: Sequence[tuple[Kind, Project]], *, given: bool) -> None:
@@ -237,7 +282,10 @@ def ensured(places: Places, kind: Kind, wish: Wish, *, quiet: bool) -> tuple[Mad
     from unionfs.cli.progress import Display  # noqa: PLC0415 - nothing to do draws nothing
 
     with Display(quiet=quiet) as display:
-        return make_view(places, kind, wish, display), display
+        made = make_view(places, kind, wish, display)
+    if made.said:
+        console.note(made.said)
+    return made, display
 
 
 def _compiled(
@@ -268,13 +316,14 @@ def mount_now(places: Places) -> None:
         console.note(f"Mounted {mounted.mountpoint}.")
 
 
-def _look(places: Places, made: Made) -> None:
+def _look(places: Places, one: Done) -> None:
     """Look into the view, so that the daemon opens it and begins to compile what is missing.
 
     Last of all: what it makes of the view must not be undone.
     """
-    with suppress(OSError):
-        os.listdir(places.mount / "views" / made.view)
+    if one.shown is not None:
+        with suppress(OSError):
+            os.listdir(places.mount / "views" / one.made.view)
 
 
 def _link(places: Places, one: Done, *, force: bool, mounting: bool) -> None:

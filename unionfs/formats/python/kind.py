@@ -15,7 +15,7 @@ from resolver import remembered
 from resolver.errors import PkgviewError
 from resolver.project import resolved, trust
 from resolver.project.project import fingerprint
-from resolver.project.resolved import ResolvedView
+from resolver.project.resolved import UNCHECKED, ResolvedView
 from resolver.python.discovery import find_interpreter, find_or_fetch, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
 from resolver.python.target import KIND as NAME
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from resolver.project.project import Project
     from resolver.python.index import DownloadSettings
     from resolver.python.interpreter import Interpreter
+    from resolver.python.outdated.refresh import Found
     from resolver.python.selection import Choice
     from unionfs.formats.python.packages import PythonPackage
     from unionfs.store.ordered import Stores
@@ -47,13 +48,15 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY
 class PythonWish(Wish):
     """What the user asked for, of a project of Python's.
 
-    `requirements` are added for this one run. `fetch_python`: a Python that is missing is fetched,
-    by uv. With `no_build` the project itself is taken as its
-    files say, and what would have to be built is an error.
+    `requirements` are added for this one run. `asked` is what the user said of the Python, and is
+    kept; `python` may also be that of the last view. `fetch_python`: uv fetches one that lacks.
+    With `no_build` the project itself is taken as its files say, and what would have to be built is
+    an error.
     """
 
     project: PythonProject
     python: str | None = None
+    asked: str = ""
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
@@ -98,6 +101,8 @@ class PythonMaking:
         self._built = None if wish.requirements else as_by_up.fingerprint(self._interpreter)
         self._unbuilt = False
         self._inputs = ""
+        self._found: Found | None = None
+        self.said = ""
         self._choices: tuple[Choice, ...] | None = None
         self._of_project = False
 
@@ -116,7 +121,10 @@ class PythonMaking:
 
     async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
         """The lock, through uv, and what of it this interpreter needs."""
-        from resolver.python.lock import lock  # noqa: PLC0415 - nothing to do needs none of this
+        from resolver.python.outdated.refresh import (  # noqa: PLC0415 - nothing to do needs none
+            Asked,
+            current_lock,
+        )
         from resolver.python.selection import select  # noqa: PLC0415 - the same
         from unionfs.formats.python.packages import (  # noqa: PLC0415 - the same
             package_of,
@@ -126,24 +134,39 @@ class PythonMaking:
         wish = self._wish
         self._inputs = fingerprint(wish.project)  # before they are read, for the same reason
         locking(str(wish.project.root))
-        found = await lock(
-            wish.project,
-            self._interpreter,
+        asked = Asked(
             extras=wish.extras,
             groups=wish.groups,
-            state=self._places.state,
+            requirements=wish.requirements,
             upgrade=wish.upgrade,
+            upgrade_packages=wish.upgrade_packages,
             offline=wish.offline,
             frozen=wish.frozen,
-            with_requirements=wish.requirements,
+            locked=wish.locked,
             no_build=wish.no_build,
         )
-        chosen = self._choices = select(found, self._interpreter)
+        found = await current_lock(wish.project, self._interpreter, asked, self._places.state)
+        self._found, self.said = found, found.said or self.said
+        if found.project is not wish.project:
+            wish = self._read_again(found.project)
+        chosen = self._choices = select(found.lock, self._interpreter)
         if wish.no_build:
             packages = packages_unbuilt(chosen, self._interpreter, wish.project, self._places)
             self._unbuilt = any(one.unbuilt or one.earlier for one in packages)
             return packages
         return [package_of(choice, self._interpreter) for choice in chosen]
+
+    def _read_again(self, project: PythonProject) -> PythonWish:
+        """Its lock has been made anew, which was the user's own doing, and so is what it says."""
+        self._wish = wish = replace(self._wish, project=project)
+        self._before = _situation(wish)
+        self.fingerprint = None if wish.requirements else wish.fingerprint(self._interpreter)
+        self._built = self.fingerprint  # who only looks has no lock made anew
+        self._inputs = fingerprint(project)
+        kind = _Python()
+        agreed = trust.agreed_choices(project, self._places.state)
+        trust.agree(project, self._places.state, agreed | kind.choices(project, users=frozenset()))
+        return wish
 
     async def build(self, package: PythonPackage, source: Path | None, within: Path) -> Path | str:
         """By the distribution's own back end, or, where nothing may run, from its files."""
@@ -175,18 +198,26 @@ class PythonMaking:
     def record(self, manifest: Manifest) -> ResolvedView:
         """With what was asked for besides, which is meant to stay."""
         wish = self._wish
-        known = self.fingerprint if self._unbuilt else self._built
         return ResolvedView(
             kind=NAME,
             variant=self.variant,
             view=manifest.id,
-            fingerprint=known or "",
+            fingerprint=self._recorded(),
             inputs=self._inputs,
             extras=wish.extras,
             groups=wish.groups,
             unbuilt=self._unbuilt,
+            asked=wish.asked,
             word_of=resolved.identity_text(wish.project.directory) if self._of_project else "",
         )
+
+    def _recorded(self) -> str:
+        """The fingerprint by which the next `up` knows whether this view is the one it wants."""
+        found = self._found
+        if found is None or not found.own:
+            return ""
+        known = self.fingerprint if self._unbuilt else self._built
+        return ("" if found.current else UNCHECKED) + (known or "")
 
     def settled(self, manifest: Manifest, record: ResolvedView) -> None:
         """Keep what this came to, unless more counts than bytes, or they changed meanwhile."""
@@ -255,6 +286,7 @@ class _Python:
         return PythonWish(
             project=_python(project),
             python=python_of(manifest).executable,
+            asked=view.asked,
             extras=view.extras,
             groups=view.groups,
             no_build=view.unbuilt,

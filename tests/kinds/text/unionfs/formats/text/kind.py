@@ -30,6 +30,7 @@ class TextMaking:
     def __init__(self, wish: Wish) -> None:
         self._project = wish.project
         self.fingerprint = fingerprint(wish.project)
+        self.said = ""
 
     def settings(self) -> FetchSettings:
         return FetchSettings()

@@ -1,0 +1,140 @@
+"""What a project's files ask for, read without running anything.
+
+A lock is compared with it. It is also what a lock that `pkgview lock` writes is known by: the
+digest of all that decides one, so that an edit of anything else does not outdate it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from resolver.errors import PkgviewError
+from resolver.inputs import read_input, read_text
+from resolver.python.requirements import (
+    dynamic_files,
+    logical_lines,
+    normalised,
+    requirement_files,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from resolver.python.project import PythonProject
+
+_DECIDES = ("dependencies", "optional-dependencies", "requires-python", "dynamic")
+"""What counts of `[project]`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """Requirements as they are written (PEP 508): of the project, its extras, its groups.
+
+    `whole`: there are no others, which only a build back end could tell.
+    """
+
+    dependencies: tuple[str, ...]
+    extras: Mapping[str, tuple[str, ...]]
+    groups: Mapping[str, tuple[str, ...]]
+    whole: bool = True
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every one of them."""
+        more = (*self.extras.values(), *self.groups.values())
+        return (*self.dependencies, *(one for several in more for one in several))
+
+
+def declared(directory: Path) -> Declared:
+    """What a directory's pyproject.toml asks for; where that has no `[project]`, requirements.txt.
+
+    What is not of the form that the specifications have is left out: whoever locks will complain.
+    """
+    document = _document(directory / "pyproject.toml")
+    project = _table(document, "project")
+    dependencies, whole = _texts(project.get("dependencies")), True
+    if not project and (directory / "requirements.txt").is_file():
+        dependencies = requirement_files(directory / "requirements.txt").requirements
+    dynamic = project.get("dynamic")
+    if isinstance(dynamic, list) and {"dependencies", "optional-dependencies"} & {
+        one for one in dynamic if isinstance(one, str)
+    }:
+        files = [path for path in dynamic_files(document, directory) if path.is_file()]
+        whole = bool(files)
+        dependencies += tuple(line for path in files for _, line in logical_lines(read_text(path)))
+    extras = _table(project, "optional-dependencies")
+    uv = _table(_table(document, "tool"), "uv")
+    groups = {normalised(name): name for name in _table(document, "dependency-groups")}
+    of_groups = {name: tuple(_group(document, name, ())) for name in groups}
+    legacy = _texts(uv.get("dev-dependencies"))
+    if legacy:
+        of_groups["dev"] = (*of_groups.get("dev", ()), *legacy)
+    return Declared(
+        dependencies=dependencies,
+        extras={normalised(name): _texts(several) for name, several in extras.items()},
+        groups=of_groups,
+        whole=whole,
+    )
+
+
+def digest(project: PythonProject) -> str:
+    """SHA-256, in hexadecimal, of all in a project's files that decides its lock.
+
+    `project` is as it is without a lock of its own.
+    """
+    said: list[object] = [project.origin, project.settings.extras, project.default_groups]
+    for path in project.inputs:
+        if path.name == ".python-version":
+            continue  # which of the Pythons the lock is for, not what it holds
+        said.append([os.path.relpath(path, project.directory), _meaning(path)])
+    text = json.dumps(said, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _meaning(path: Path) -> object:
+    if path.name == "pyproject.toml":
+        document = _document(path)
+        fields = _table(document, "project")
+        uv = _table(_table(document, "tool"), "uv")
+        return [{key: fields.get(key) for key in _DECIDES}, document.get("dependency-groups"), uv]
+    if path.name.startswith("setup."):
+        return read_input(path).decode("utf-8", "replace")
+    return [line for _, line in logical_lines(read_text(path))]
+
+
+def _group(document: Mapping[str, Any], wanted: str, within: tuple[str, ...]) -> Iterator[str]:
+    """A dependency group's requirements with those that it includes (PEP 735)."""
+    for name, several in _table(document, "dependency-groups").items():
+        if normalised(name) != wanted or wanted in within or not isinstance(several, list):
+            continue
+        for one in several:
+            if isinstance(one, str):
+                yield one
+            elif isinstance(one, dict) and isinstance(included := one.get("include-group"), str):
+                yield from _group(document, normalised(included), (*within, wanted))
+
+
+def _document(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(read_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PkgviewError(
+            f"{path} is not valid TOML: {error}", remedy="Mend the file at that place."
+        ) from error
+
+
+def _table(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = parent.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()

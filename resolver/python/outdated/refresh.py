@@ -1,0 +1,319 @@
+"""A project's own lock, compared with the project's files and made anew where that may be.
+
+| the lock | outdated, it is |
+|---|---|
+| `uv.lock` | refreshed by `uv lock` |
+| `pylock.toml` of `pkgview lock` | locked as then, with its versions where they will do |
+| any other, or not to be written | used as it is, and what it lacks is said |
+
+With `frozen` nothing is compared, with `locked` an outdated lock is an error, as in uv. Where
+nobody has asked for it by a command (`no_build`) the project's files stay as they are: what they
+ask for is resolved in the state, with the lock's versions where they will do.
+
+Whether a `uv.lock` is outdated uv says, but not to those who only look: it might build for that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from resolver.errors import PkgviewError
+from resolver.inputs import read_input, read_text
+from resolver.project import trust
+from resolver.project.changes import changes
+from resolver.python.choices.own import own_choices
+from resolver.python.choices.phrases import variable_part
+from resolver.python.declared.files import declared, digest
+from resolver.python.declared.mark import mark_of
+from resolver.python.index import user_indexes, user_named_indexes, uv_environment
+from resolver.python.lock import lock, only_one, write_lock
+from resolver.python.outdated.compare import differing, lacking, recorded, versions
+from resolver.python.project import Origin, project_at, project_without_lock
+from resolver.python.uv.run import run_uv
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from resolver.python.declared.mark import Mark
+    from resolver.python.interpreter import Interpreter
+    from resolver.python.lockfile import Lock
+    from resolver.python.project import PythonProject
+
+_OUTDATED = "needs to be updated"
+"""What uv says of a lock that `--check` finds outdated."""
+
+_CHANGE = re.compile(r"^(Added|Updated|Removed) (.+)$", re.MULTILINE)
+"""What uv says that it did to a lock."""
+
+_MOST_SAID = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How a lock is wanted; `extras` and `groups` besides the project's default ones."""
+
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+    upgrade: bool = False
+    upgrade_packages: tuple[str, ...] = ()
+    offline: bool = False
+    frozen: bool = False
+    locked: bool = False
+    no_build: bool = False
+
+    @property
+    def renews(self) -> bool:
+        """Whether newer versions are asked for."""
+        return self.upgrade or bool(self.upgrade_packages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A lock, and the project: another object where its lock has been made anew.
+
+    `current`: it is known to hold what the project's files ask for; `own`: it is the project's own
+    lock, not one resolved beside it. `said` is a sentence for who uses it, "" where there is
+    nothing to say.
+    """
+
+    lock: Lock
+    project: PythonProject
+    current: bool = True
+    own: bool = True
+    said: str = ""
+
+
+async def current_lock(
+    project: PythonProject, interpreter: Interpreter, asked: Asked, state: Path
+) -> Found:
+    """The project's lock as it is wanted; `PkgviewError` where there is none to be had."""
+    one = _One(project, interpreter, asked, state)
+    if project.origin is Origin.UV:
+        return await one.of_uv()
+    if project.origin is Origin.PYLOCK:
+        return await one.of_pylock()
+    return await one.found()
+
+
+class _One:
+    """One lock that is asked for."""
+
+    def __init__(
+        self, project: PythonProject, interpreter: Interpreter, asked: Asked, state: Path
+    ) -> None:
+        self.project = project
+        self.interpreter = interpreter
+        self.asked = asked
+        self.state = state
+        self.path = project.inputs[0]
+        self.named = project.origin.value
+
+    async def found(
+        self,
+        project: PythonProject | None = None,
+        *,
+        current: bool = True,
+        said: str = "",
+        more: Mark | None = None,
+        preferred: bytes | None = None,
+    ) -> Found:
+        """The lock of the project as it is, or of one that its lock is not to be asked of."""
+        project, asked = project or self.project, self.asked
+        # Without a lock of its own it is compared by its fingerprint, and that is no guess.
+        own = project.origin in {Origin.UV, Origin.PYLOCK}
+        made = await lock(
+            project,
+            self.interpreter,
+            extras=(*(more.extras if more else ()), *asked.extras),
+            groups=(*(more.groups if more else ()), *asked.groups),
+            state=self.state,
+            upgrade=asked.upgrade,
+            upgrade_packages=asked.upgrade_packages,
+            offline=asked.offline,
+            frozen=asked.frozen or (asked.locked and not own),
+            with_requirements=asked.requirements,
+            no_build=asked.no_build,
+            preferred=preferred,
+        )
+        return Found(lock=made, project=project, current=current, said=said or made.said)
+
+    # uv.lock
+
+    async def of_uv(self) -> Found:
+        """As `uv sync` does it."""
+        asked = self.asked
+        if asked.frozen:
+            return await self.found(current=False)
+        if asked.no_build:
+            lacks = self._lacks_of_uv()
+            return await (self._looked_at(lacks) if lacks else self.found())
+        if asked.locked or not os.access(self.path, os.W_OK):
+            if await self._is_current_for_uv():
+                return await self.found()
+            return await self._as_it_is(self._lacks_of_uv(), remedy="Run `uv lock` there.")
+        before = read_input(self.path)
+        async with only_one(self.path.parent):
+            printed = await self._uv_lock()
+        if read_input(self.path) == before:
+            return await self.found()
+        done = [f"{verb.lower()} {what}" for verb, what in _CHANGE.findall(printed)]
+        again = project_at(os.fspath(self.project.root))
+        return await self.found(again, said=self._refreshed(done))
+
+    async def _uv_lock(self, *options: str) -> str:
+        """Run `uv lock`: what it printed on stderr."""
+        asked = self.asked
+        options += ("--upgrade",) if asked.upgrade else ()
+        options += tuple(f"--upgrade-package={name}" for name in asked.upgrade_packages)
+        if self.project.dynamic and self.project.name:
+            # uv keeps what a back end said, and does not know which files that had read.
+            options += (f"--refresh-package={self.project.name}",)
+        directory = self.project.root
+        done = await run_uv(
+            ["lock", f"--python={self.interpreter.executable}", *options],
+            cwd=directory,
+            # Other indexes than uv's own would have all of it written anew.
+            added=uv_environment(directory, indexes=False),
+            offline=asked.offline,
+            doing=f"cannot lock {directory}",
+        )
+        return done.stderr
+
+    async def _is_current_for_uv(self) -> bool:
+        try:
+            await self._uv_lock("--check")
+        except PkgviewError as error:
+            if _OUTDATED in error.what:
+                return False
+            raise
+        return True
+
+    def _lacks_of_uv(self) -> tuple[str, ...]:
+        """What is asked for now, and was not when the lock was made; of all members."""
+        document, root = _document(self.path), self.path.parent
+        lacks: list[str] = []
+        for place in self.project.inputs:
+            if place.name != "pyproject.toml" or not place.is_relative_to(root):
+                continue
+            made_from = recorded(document, os.path.relpath(place.parent, root))
+            wanted = declared(place.parent)
+            if made_from is not None and wanted.whole:
+                lacks += differing(wanted, made_from)
+        return tuple(dict.fromkeys(lacks))
+
+    # pylock.toml
+
+    async def of_pylock(self) -> Found:
+        """Ours is made anew; of others' it is looked whether they will do."""
+        document, asked = _document(self.path), self.asked
+        source = project_without_lock(self.project.root)
+        mark = mark_of(document) if source and source.origin is not Origin.UV else None
+        if source is None or mark is None:
+            return await self._of_others(document, source)
+        if asked.frozen:
+            return await self.found(current=False)
+        if mark.inputs == digest(source) and not asked.renews:
+            return await self.found()
+        lacks = lacking(document, declared(source.root), self.interpreter.environment)
+        if asked.no_build:
+            return await self._looked_at(lacks, source, mark)
+        if asked.locked or not os.access(self.path.parent, os.W_OK):
+            return await self._as_it_is(lacks, remedy="Run `pkgview lock` there.")
+        await write_lock(
+            self.project,
+            self.interpreter,
+            extras=mark.extras,
+            groups=mark.groups,
+            upgrade=asked.upgrade,
+            upgrade_packages=asked.upgrade_packages,
+            offline=asked.offline,
+            python_version=mark.python,
+        )
+        done = changes(versions(document), versions(_document(self.path)))
+        again = project_at(os.fspath(self.project.root))
+        return await self.found(again, said=self._refreshed([str(one) for one in done]))
+
+    async def _of_others(self, document: dict[str, Any], source: PythonProject | None) -> Found:
+        if self.asked.renews:
+            raise PkgviewError(
+                f"{self.project.root} is locked by a pylock.toml that pkgview has not written, "
+                "which is used as it is",
+                remedy="Renew it with what wrote it, or run `pkgview lock --upgrade` there: from "
+                "then on it is pkgview's.",
+            )
+        if self.asked.frozen:
+            return await self.found(current=False)
+        wanted = declared(source.root) if source else None
+        lacks = lacking(document, wanted, self.interpreter.environment) if wanted else ()
+        if not lacks:
+            return await self.found()
+        remedy = "Make it anew with what wrote it, or with `pkgview lock`."
+        return await self._as_it_is(lacks, remedy=remedy)
+
+    # What is outdated
+
+    async def _looked_at(
+        self, lacks: tuple[str, ...], source: PythonProject | None = None, mark: Mark | None = None
+    ) -> Found:
+        """For who only looks: resolved beside the lock, which stays as it is; else the lock."""
+        what = f"{self.path} is outdated ({_some(lacks)})" if lacks else f"{self.path} is outdated"
+        remedy = "`pkgview up` refreshes it."
+        try:
+            made = await self._beside(source, mark)
+        except PkgviewError:
+            made = None
+        if made is None:
+            return await self.found(current=False, said=f"{what}. It is used as it is. {remedy}")
+        said = f"{what}; what it lacks was resolved without changing it. {remedy}"
+        return replace(made, project=self.project, current=False, own=False, said=said)
+
+    async def _beside(self, source: PythonProject | None, mark: Mark | None) -> Found | None:
+        """What the files ask for, with the lock's versions; None where they choose more.
+
+        What only they choose nobody has been asked about.
+        """
+        source = source or replace(self.project, origin=Origin.PYPROJECT)
+        indexes = {variable_part(name): url for name, url in user_named_indexes().items()}
+        wanted = own_choices(source, user_indexes(), indexes)
+        if trust.not_agreed(self.project, self.state, wanted):
+            return None
+        is_uv = self.project.origin is Origin.UV
+        path = (await self.found()).lock.path if is_uv else self.path
+        return await self.found(source, more=mark, preferred=read_input(path))
+
+    async def _as_it_is(self, lacks: tuple[str, ...], *, remedy: str) -> Found:
+        """An outdated lock that is not to be changed: an error, or a word."""
+        what = f"{self.path} is outdated" + (f": {_some(lacks)}" if lacks else "")
+        if self.asked.locked:
+            raise PkgviewError(what, remedy=f"{remedy} Without --locked it is used, or refreshed.")
+        return await self.found(current=False, said=f"{what}. It is used as it is. {remedy}")
+
+    def _refreshed(self, done: list[str]) -> str:
+        if self.asked.renews:
+            return f"Renewed {self.named}" + (f": {_listed(done)}." if done else ".")
+        return f"{self.named} was outdated, and is refreshed" + (
+            f": {_listed(done)}." if done else "."
+        )
+
+
+def _some(lacks: tuple[str, ...]) -> str:
+    return f"pyproject.toml or requirements.txt asks for {_listed(list(lacks))}"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_SAID} more" if len(names) > _MOST_SAID else ""
+    return ", ".join(names[:_MOST_SAID]) + more
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PkgviewError(
+            f"{path} is not valid TOML: {error}", remedy="Write it anew: `pkgview lock`, `uv lock`."
+        ) from error

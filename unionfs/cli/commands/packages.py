@@ -1,0 +1,133 @@
+"""`pkgview list`, `tree` and `outdated`: what a project's view has, in uv's own formats.
+
+A view is a virtual environment that uv reads like any other, so uv answers: what people and scripts
+know to read stays the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from resolver.errors import PkgviewError
+from resolver.places import Places
+from unionfs.cli import console
+from unionfs.cli.asked import DIRECTORY, OFFLINE, project_at
+from unionfs.cli.commands.up import mount_now
+from unionfs.publishing.repeat import last_up
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FORMAT = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["columns", "freeze", "json"]),
+    default="columns",
+    help="As of `pip list` and `uv pip list`.",
+)
+JSON = click.option("--json", "form", flag_value="json", help="The same as --format json.")
+
+
+@click.command(
+    "list",
+    epilog="""\b
+Examples:
+  pkgview list
+  pkgview list --format freeze > constraints.txt
+""",
+)
+@DIRECTORY
+@FORMAT
+@JSON
+@click.option("--outdated", is_flag=True, help="Those that there is a newer version of.")
+@OFFLINE
+def list_(directory: Path, *, form: str, outdated: bool, offline: bool) -> None:
+    """List a project's distributions: names, versions, where editable ones are."""
+    _answer(directory, "list", f"--format={form}", outdated=outdated, offline=offline)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview outdated
+  pkgview up --upgrade-package rich      take the newest one that fits
+"""
+)
+@DIRECTORY
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["columns", "json"]),
+    default="columns",
+    help="As of `pip list --outdated`.",
+)
+@JSON
+@OFFLINE
+def outdated(directory: Path, *, form: str, offline: bool) -> None:
+    """List distributions that the index has a newer version of, whether it would fit or not."""
+    _answer(directory, "list", f"--format={form}", outdated=True, offline=offline)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview tree
+  pkgview tree --invert --package six    what needs six
+"""
+)
+@DIRECTORY
+@click.option("--depth", "-d", type=int, metavar="N", help="Show so many levels.")
+@click.option("--package", "packages", multiple=True, metavar="NAME", help="Show only this one.")
+@click.option("--invert", is_flag=True, help="Show what needs a distribution.")
+@click.option("--no-dedupe", is_flag=True, help="Show again what was shown before.")
+@click.option("--outdated", is_flag=True, help="Show the newest versions, too.")
+@OFFLINE
+def tree(  # noqa: PLR0913 - one parameter an option
+    directory: Path,
+    *,
+    depth: int | None,
+    packages: tuple[str, ...],
+    invert: bool,
+    no_dedupe: bool,
+    outdated: bool,
+    offline: bool,
+) -> None:
+    """Show which distribution needs which."""
+    options = [] if depth is None else [f"--depth={depth}"]
+    options += [f"--package={name}" for name in packages]
+    options += ["--invert"] if invert else []
+    options += ["--no-dedupe"] if no_dedupe else []
+    _answer(directory, "tree", *options, outdated=outdated, offline=offline)
+
+
+def _answer(directory: Path, *arguments: str, outdated: bool, offline: bool) -> None:
+    """What `uv pip` says of the view that the project has."""
+    places = Places.from_environ()
+    project = project_at(directory)
+    view = last_up(places, project)
+    if view is None:
+        raise PkgviewError(
+            f"{project.root} has no view yet", remedy=f"Run `pkgview up {project.root}`."
+        )
+    mount_now(places)
+    python = places.mount / "views" / view.view / "bin/python"
+    options = ["--outdated"] if outdated else []
+    said = _uv(["pip", *arguments, *options, f"--python={python}"], project.directory, offline)
+    for line in said.splitlines():
+        console.answer(line)
+
+
+def _uv(arguments: Sequence[str], directory: Path, offline: bool) -> str:  # noqa: FBT001 - one use
+    from functools import partial  # noqa: PLC0415 - `-h` does without
+
+    import trio  # noqa: PLC0415 - the same
+
+    from resolver.python.index import uv_environment  # noqa: PLC0415 - the same
+    from resolver.python.uv.run import run_uv  # noqa: PLC0415 - the same
+
+    added = uv_environment(directory)
+    run = partial(run_uv, arguments, cwd=directory, added=added, offline=offline)
+    return trio.run(run).stdout

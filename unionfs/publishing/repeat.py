@@ -1,0 +1,92 @@
+"""Options of the last `pkgview up`, for all that gives none.
+
+Only `up` decides which Python, extras and groups a project's view has, by its own options and the
+project's files, as `uv sync` does: an option that it is not given holds no more. Whatever else
+makes the view anew (`run`, `shell`, `bind`, a program that starts) repeats the last `up`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
+from resolver.project import resolved
+from resolver.python.discovery import find_interpreter
+from resolver.python.target import KIND, python_of
+from unionfs.kinds import link_of
+from unionfs.view.catalog import read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from resolver.manifest import Manifest
+    from resolver.places import Places
+    from resolver.project.project import Project
+    from resolver.project.resolved import ResolvedView
+    from unionfs.formats.python.kind import PythonWish
+
+
+def repeated(places: Places, wish: PythonWish) -> PythonWish:
+    """The wish, with what it leaves open as in the last `up`; what it asks for is added."""
+    last = last_up(places, wish.project)
+    if last is None:
+        return wish
+    return replace(
+        wish,
+        python=wish.python or last.asked or _python(places, wish, last),
+        asked=wish.asked or last.asked,
+        extras=tuple(dict.fromkeys((*last.extras, *wish.extras))),
+        groups=tuple(dict.fromkeys((*last.groups, *wish.groups))),
+    )
+
+
+def last_up(places: Places, project: Project) -> ResolvedView | None:
+    """The view that the project's link shows, else its newest; None where there is none.
+
+    A program that another Python runs may have had a newer one made. The link may also show what
+    the view of that Python was before.
+    """
+    record = resolved.load(places.state / "projects", str(project.root))
+    try:
+        shown = os.path.basename(os.readlink(project.directory / link_of(KIND)))  # noqa: PTH119 - a name
+    except OSError:
+        return record.view_for(None)
+    found = next((view for view in record.views if view.view == shown), None)
+    if found is None and (manifest := _manifest(places, shown)) is not None:
+        found = record.exactly(python_of(manifest).version)
+    return found or record.view_for(None)
+
+
+def forgotten(places: Places, wish: PythonWish) -> Iterator[str]:
+    """Options of the last `up` that this one is given no more, as they were written."""
+    last = last_up(places, wish.project)
+    if last is None:
+        return
+    if last.asked and not wish.python:
+        yield f"--python {last.asked}"
+    yield from (f"--extra {name}" for name in last.extras if name not in wish.extras)
+    yield from (f"--group {name}" for name in last.groups if name not in wish.groups)
+
+
+def _python(places: Places, wish: PythonWish, last: ResolvedView) -> str | None:
+    """The last one's own, as long as the project's files leave it open and it fits them."""
+    project = wish.project
+    manifest = _manifest(places, last.view)
+    if manifest is None or project.settings.python or project.python_pin:
+        return None
+    path = python_of(manifest).executable
+    try:
+        return find_interpreter(project, path, places.state).executable
+    except PkgviewError:
+        return None
+
+
+def _manifest(places: Places, view: str) -> Manifest | None:
+    try:
+        manifest = read_manifest(places, ViewId(view))
+    except (OSError, PkgviewError, ValueError):
+        return None
+    return manifest if manifest.kind == KIND else None
