@@ -22,7 +22,6 @@ import json
 import os
 import time
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +37,7 @@ from resolver.python.lockfile import Lock
 from resolver.python.pins import narrowed
 from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
-from resolver.python.resolution import Resolution, absolute_requirement, lowest_python, uv_arguments
+from resolver.python.resolution import Resolution, lowest_python, uv_arguments
 from resolver.python.unbuilt import refuse_editables
 from resolver.python.uv.cache import forget_locked
 from resolver.python.uv.run import run_uv
@@ -66,22 +65,19 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
     upgrade: bool = False,
     offline: bool = False,
     frozen: bool = False,
-    with_requirements: Sequence[str] = (),
     no_build: bool = False,
 ) -> Lock:
     """The project's lock, made or made anew where that is needed.
 
     `extras` and `groups` are added to the project's default ones. `frozen` never resolves: a
     missing or outdated lock is an error. `no_build` runs no project's code: where a resolution
-    would have to build an sdist for its metadata, it fails. `with_requirements` are PEP 508
-    requirements, or paths relative to the working directory, of this one run.
+    would have to build an sdist for its metadata, it fails.
     """
     resolution = Resolution(
         project=project,
         interpreter=interpreter,
         extras=_union(project.settings.extras, extras),
         groups=_union(project.default_groups, groups),
-        with_requirements=tuple(map(absolute_requirement, with_requirements)),
         upgrade=upgrade,
         offline=offline,
         no_build=no_build,
@@ -98,16 +94,20 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
             remedy=f"Run `{command}` there to renew it.",
         )
     if project.origin is Origin.PYLOCK:
-        base = _own(project, extras, groups)
-    else:
-        # An export resolves nothing, so it is no breach of `frozen`.
-        exported = replace(resolution, with_requirements=())
-        base = Lock(path=await _in_state(exported, state, frozen=False), project=project)
-    if not with_requirements:
-        return base
-    added = replace(resolution, constraints=_versions(base, interpreter), extras=(), groups=())
-    path = await _in_state(added, state, frozen=frozen)
-    return replace(base, added=Lock(path=path, project=project))
+        return _own(project, extras, groups)
+    # An export resolves nothing, so it is no breach of `frozen`.
+    return Lock(path=await _in_state(resolution, state, frozen=False), project=project)
+
+
+async def resolved_beside(
+    resolution: Resolution, state: Path, facts: Sequence[str], preferred: bytes
+) -> Path:
+    """A lock in the state of `resolution.requirements` alone.
+
+    `facts` stand for what else it follows from, beside the project's inputs; the versions of the
+    lock `preferred` are taken where they will do.
+    """
+    return await _in_state(resolution, state, frozen=False, facts=facts, preferred=preferred)
 
 
 async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
@@ -192,10 +192,17 @@ def _own(project: PythonProject, extras: Sequence[str], groups: Sequence[str]) -
     )
 
 
-async def _in_state(resolution: Resolution, state: Path, *, frozen: bool) -> Path:
+async def _in_state(
+    resolution: Resolution,
+    state: Path,
+    *,
+    frozen: bool,
+    facts: Sequence[str] = (),
+    preferred: bytes | None = None,
+) -> Path:
     """The lock in the state for this resolution, made where it is missing or outdated."""
     project = resolution.project
-    wanted = fingerprint(project, *resolution.options)
+    wanted = fingerprint(project, *resolution.options, *facts)
     directory = _directory(project, state)
     choice = hashlib.sha256("\0".join(resolution.options).encode()).hexdigest()[:16]
     path = directory / f"pylock.{choice}.toml"
@@ -219,7 +226,8 @@ async def _in_state(resolution: Resolution, state: Path, *, frozen: bool) -> Pat
     async with _only_one(directory):
         # Another process may have done it while this one waited.
         if resolution.upgrade or not _is_current(path, wanted):
-            write_atomically(path, await _made_in_state(resolution, path))
+            found = _preferred(path) if preferred is None else preferred
+            write_atomically(path, await _made_in_state(resolution, path, found))
             # Written last. An input that was edited meanwhile differs from `wanted`, which was
             # computed before uv read it: then the lock is outdated at once, as it should be.
             note = json.dumps({"fingerprint": wanted}).encode()
@@ -240,14 +248,14 @@ def _is_current(path: Path, wanted: str) -> bool:
         return False
 
 
-async def _made_in_state(resolution: Resolution, path: Path) -> bytes:
+async def _made_in_state(resolution: Resolution, path: Path, preferred: bytes) -> bytes:
     """Have uv write the lock in a directory beside that of `path`, and return its bytes.
 
     Relative paths are the same from there. If we are killed, uv may go on for a while, and make
     that directory again if it was swept meanwhile: the next run sweeps once more.
     """
     with scratch(path.parent.parent, _SCRATCH) as temporary:
-        return await _made(resolution, temporary / path.name, _preferred(path))
+        return await _made(resolution, temporary / path.name, preferred)
 
 
 async def _made_in_project(resolution: Resolution, path: Path) -> bytes:
@@ -266,27 +274,27 @@ async def _made(resolution: Resolution, output: Path, preferred: bytes) -> bytes
     project = resolution.project
     if resolution.no_build:
         await refuse_editables(project, resolution.interpreter.executable)
-    constraints = output.with_suffix(".constraints")
+    overrides = output.with_suffix(".overrides")
     with _disk_errors(output.parent):
         try:
             if preferred and not resolution.upgrade:
                 output.write_bytes(preferred)  # noqa: ASYNC240 - a small file
             added, began = uv_environment(project.directory), time.time()
             await run_uv(
-                uv_arguments(resolution, output, constraints),
+                uv_arguments(resolution, output, overrides),
                 cwd=project.directory,
                 added=added,
                 offline=resolution.offline,
-                stdin="".join(f"{one}\n" for one in resolution.with_requirements).encode(),
-                doing=f"cannot resolve {project.root}",
+                stdin="".join(f"{one}\n" for one in resolution.requirements or ()).encode(),
+                doing=f"cannot resolve {resolution.named}",
             )
             data = read_input(output)
             await forget_locked(data, began, cwd=project.directory, added=added)
         finally:
-            for temporary in (output, constraints):
+            for temporary in (output, overrides):
                 temporary.unlink(missing_ok=True)
-    if project.hashes and resolution.constraints is None:
-        data = narrowed(data, project, exempt=resolution.with_requirements)
+    if project.hashes and resolution.requirements is None:
+        data = narrowed(data, project)
     return data
 
 
@@ -310,14 +318,6 @@ def _preferred(path: Path) -> bytes:
         if "lock-version" in tomllib.loads(data.decode()):
             return data
     return b""
-
-
-def _versions(base: Lock, interpreter: Interpreter) -> tuple[str, ...]:
-    """The versions that a lock gives this interpreter, as constraints."""
-    from resolver.python.selection import select  # noqa: PLC0415 - start-up: `--with` only
-
-    chosen = select(base, interpreter)
-    return tuple(f"{one.name}=={one.version}" for one in chosen if one.version is not None)
 
 
 @contextlib.asynccontextmanager

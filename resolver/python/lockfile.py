@@ -16,12 +16,10 @@ class Lock:
     """A lock file that is there. Relative paths in it are relative to its directory.
 
     `extras` and `groups` are what to select from it (PEP 751); both are empty where the file was
-    made for one choice of them. `added` is a second lock, whose distributions come after these
-    where their names are not taken (`--with`).
+    made for one choice of them.
     """
 
     path: Path
     project: PythonProject
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
-    added: Lock | None = None

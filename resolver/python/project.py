@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
+from resolver.local import BUILD_FILES
 from resolver.ownership import parents
 from resolver.project.project import Project
 from resolver.python.requirements import normalised, requirement_files
@@ -36,8 +37,6 @@ MOST_KEPT = 64 * 1024
 
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 """The reference expression of PEP 723."""
-
-_BUILD_FILES = ("pyproject.toml", "setup.cfg", "setup.py")
 
 
 class Origin(enum.StrEnum):
@@ -207,10 +206,10 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     pin = directory / ".python-version" if _holds(path, ".python-version") else None
     if pin is not None:
         inputs.append(pin)
-    inputs += [tree / name for tree in trees for name in _BUILD_FILES if (tree / name).is_file()]
+    inputs += [tree / name for tree in trees for name in BUILD_FILES if (tree / name).is_file()]
     if _holds(path, "setup.py"):
         # An editable build reads it, and `dynamic` metadata may come from it.
-        inputs += [directory / name for name in _BUILD_FILES[1:] if (directory / name).is_file()]
+        inputs += [directory / name for name in BUILD_FILES[1:] if (directory / name).is_file()]
     return PythonProject(
         root=directory,
         origin=origin,

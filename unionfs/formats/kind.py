@@ -60,7 +60,8 @@ class Making(Protocol):
 
     `variant`: which of a project's views it is, of those of its kind ("3.11"; "" where there is
     only one). `fingerprint`: equal as long as the same view would come out, newer releases aside;
-    None where that is known only after `packages`.
+    None where that is known only after `packages`. `remark`: what a person should know of what came
+    out, a sentence; mostly "".
     """
 
     @property
@@ -68,6 +69,9 @@ class Making(Protocol):
 
     @property
     def fingerprint(self) -> str | None: ...  # noqa: D102 - above
+
+    @property
+    def remark(self) -> str: ...  # noqa: D102 - above
 
     def settings(self) -> FetchSettings:
         """How the project's files are fetched: certificates, proxy, credentials."""
@@ -99,11 +103,11 @@ class Making(Protocol):
         ...
 
     def record(self, manifest: Manifest) -> ResolvedView:
-        """Its entry in the project's record."""
+        """Its entry in the project's record, or what would be where it is for one run."""
         ...
 
     def settled(self, manifest: Manifest, record: ResolvedView) -> None:
-        """Called when the view is recorded: the kind may keep something to save time later."""
+        """Called when the view is there: the kind may keep something to save time later."""
         ...
 
 

@@ -37,11 +37,15 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A view that is there. `fresh`: it was not the project's view before."""
+    """A view that is there. `fresh`: it was not the project's view before.
+
+    `remark` is what a person should know of it, a sentence; mostly "".
+    """
 
     view: ViewId
     manifest: Manifest
     fresh: bool
+    remark: str = ""
 
     @property
     def distributions(self) -> int:
@@ -113,13 +117,11 @@ def make_view(places: Places, kind: Kind, wish: Wish, progress: Progress) -> Mad
             if attempt < ATTEMPTS and not all(map(store.has, manifest.archives)):
                 continue  # collected meanwhile, since nothing said yet that they are needed
             view = _published(places, manifest, store)
-            if not wish.kept:
-                return Made(view=view, manifest=manifest, fresh=True)
             record = making.record(manifest)
-            fresh = _record(places, str(wish.project.root), record)
+            fresh = not wish.kept or _record(places, str(wish.project.root), record)
             break
     making.settled(manifest, record)
-    return Made(view=view, manifest=manifest, fresh=fresh)
+    return Made(view=view, manifest=manifest, fresh=fresh, remark=making.remark)
 
 
 async def _layers(

@@ -17,6 +17,7 @@ from resolver.project import resolved, trust
 from resolver.project.freshness import MOST_KEPT, Freshness
 from resolver.python.project import find_project, project_of_script
 from unionfs.view.catalog import manifest_path
+from unionfs.view.used import used_until_now
 
 if TYPE_CHECKING:
     from resolver.caller.process import Caller
@@ -49,6 +50,10 @@ class ViewIndex:
     def knows(self, view: ViewId) -> bool:
         """Whether there is such a view."""
         return manifest_path(self._places, view).exists()
+
+    def use(self, view: ViewId) -> bool:
+        """Whether there is such a view; if so it was somebody's until now."""
+        return used_until_now(self._places, view)
 
     def project_of(self, directory: str, uid: int) -> Candidate | None:
         """The project that a directory belongs to; none where the directory cannot be read."""

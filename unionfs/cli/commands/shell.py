@@ -27,11 +27,13 @@ from unionfs.cli.asked import (
     PYTHON,
     PYTHON_FETCH,
     TRUST,
+    Adding,
+    added,
     trusted_project_at,
     with_for,
 )
+from unionfs.cli.command import replace_by
 from unionfs.cli.commands.bind import bind_self, home_as_tilde
-from unionfs.cli.commands.run import replace_by
 from unionfs.cli.commands.up import ensured, mount_now
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
@@ -52,12 +54,13 @@ KORN = frozenset({"sh", "dash", "ash", "ksh", "ksh93", "mksh", "oksh", "yash", "
 
 
 @click.command(
+    cls=Adding,
     epilog="""\b
 Examples:
   pkgview shell                          the project here; `exit` or Ctrl-D leaves
   pkgview shell ~/shop
   pkgview shell --with ipython
-"""
+""",
 )
 @DIRECTORY
 @with_for("shell")
@@ -72,6 +75,7 @@ def shell(  # noqa: PLR0913 - one parameter an option
     directory: Path,
     *,
     requirements: tuple[str, ...],
+    editables: tuple[str, ...],
     python: str | None,
     fetch_python: bool,
     extras: tuple[str, ...],
@@ -86,16 +90,17 @@ def shell(  # noqa: PLR0913 - one parameter an option
     a view for this shell only, which stays what it is.
     """
     places = Places.from_environ()
+    additions = added(requirements, editables)
     wish = PythonWish(
         project=trusted_project_at(directory, trust=trust),
         python=python,
         fetch_python=fetch_python,
         extras=extras,
         groups=groups,
-        requirements=requirements,
+        requirements=additions,
         offline=offline,
         frozen=frozen,
-        kept=not (requirements or extras or groups),
+        kept=not (additions or extras or groups),
     )
     if sys.stdin is None or not sys.stdin.isatty():
         raise PkgviewError(
@@ -113,6 +118,8 @@ def shell(  # noqa: PLR0913 - one parameter an option
     check_mountable(places)
     made, _ = ensured(places, KIND, wish, quiet=False)
     mount_now(places)
+    if made.remark:
+        console.note(made.remark)
     prefix, pinned = _prefix(places, wish, made)
     environ = environment(prefix, root, made.view if pinned else None, os.environ)
     program = user_shell(os.environ)
