@@ -126,7 +126,7 @@ class Adding(click.Command):
 
 
 def added(requirements: Sequence[str], editables: Sequence[str]) -> tuple[str, ...]:
-    """What `with_for` was given, each as `resolver.python.additions` reads it."""
+    """What `with_for` was given, each as `resolver.python.added.additions` reads it."""
     plain = [one for text in requirements for one in several(text)]
     return (*plain, *(f"-e {path}" for path in editables))
 

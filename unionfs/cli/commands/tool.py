@@ -36,7 +36,7 @@ from unionfs.publishing.tools import (
 from unionfs.view.catalog import read_manifest
 
 if TYPE_CHECKING:
-    from resolver.python.additions import Addition
+    from resolver.python.added.additions import Addition
     from unionfs.publishing.up import Made
 
 
@@ -124,7 +124,7 @@ def install(  # noqa: PLR0913 - one parameter an option
     They are links in XDG_BIN_HOME, else ~/.local/bin. What is there already and is not of this tool
     stays, and is an error.
     """
-    from resolver.python.additions import addition  # noqa: PLC0415 - `-h` does without
+    from resolver.python.added.additions import addition  # noqa: PLC0415 - `-h` does without
 
     places = Places.from_environ()
     first = addition(f"-e {source}" if editable else tool_requirement(source)[0])

@@ -152,8 +152,8 @@ class PythonMaking:
 
     async def _overlaid(self, found: Lock) -> tuple[Choice, ...]:
         """The same with what `--with` adds to it."""
-        from resolver.python.additions import addition  # noqa: PLC0415 - as above
-        from resolver.python.overlay import overlay  # noqa: PLC0415 - the same
+        from resolver.python.added.additions import addition  # noqa: PLC0415 - as above
+        from resolver.python.added.overlay import overlay  # noqa: PLC0415 - the same
 
         wish = self._wish
         laid = await overlay(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from resolver.python.additions import Addition
+    from resolver.python.added.additions import Addition
     from resolver.python.interpreter import Interpreter
     from resolver.python.lockfile import Lock
     from resolver.python.selection import Choice

@@ -9,17 +9,17 @@ import pytest
 import trio
 
 from resolver.errors import PkgviewError
-from resolver.python.additions import addition
+from resolver.python.added.additions import addition
+from resolver.python.added.overlay import overlay
 from resolver.python.index import uv_environment
 from resolver.python.lock import lock, write_lock
-from resolver.python.overlay import overlay
 from resolver.python.uv.run import uv_binary
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from resolver.python.added.overlay import Overlay
     from resolver.python.interpreter import Interpreter
-    from resolver.python.overlay import Overlay
 
     Tree = Any
     Simple = Any
