@@ -20,7 +20,7 @@ from resolver.private import close_to_others
 from resolver.where import where
 from unionfs.bindings.tag import put_on
 from unionfs.cli import command, console
-from unionfs.cli.quick import ANSWER_SECONDS, ask, content, is_plain, is_whole, serves
+from unionfs.cli.quick import ANSWER_SECONDS, ask, content, is_plain, is_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -201,13 +201,14 @@ def _ready(directory: str, entry: remembered.Entry, places: dict[str, str], *, o
     """Whether this process is bound to the view now; with the store held, as for `up`."""
     key = project_key(directory)
     agreed = trust_record(f'"{directory}"', identity(directory), "[]", entry.choices)
-    known = content(f"{places['state']}/trusted/{key}.json") == agreed
-    if not known or not is_whole(places, entry) or not serves(places, entry.view):
+    if content(f"{places['state']}/trusted/{key}.json") != agreed or not is_whole(places, entry):
         return False
     python = entry.made.partition('"variant": "')[2].partition('"')[0]
     request = f'"process": "self", "enclose": true, "said": "run", "view": "{entry.view}"'
     if own:
         request += f', "project": "{directory}"'
+    for name in ("state", "store", "config"):
+        request += f', "{name}": "{places[name]}"'
     put_on()
     said = ask(places, f'{{"op": "bind", "python": "{python}", {request}}}\n'.encode())
     return said.startswith(b'{"ok": true, ')

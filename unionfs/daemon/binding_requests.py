@@ -135,7 +135,8 @@ class Operations:
 
         `process`: [pid, start time], or "self" for whoever asks; `cgroup`: [controllers, path];
         `enclose`: whether the process is to be put into a cgroup of its own, with all that it
-        starts; `project`, `view`, `python`, `said`: as in `ManualBinding`.
+        starts; `project`, `view`, `python`, `said`: as in `ManualBinding`; `state`, `store` and
+        `config`: which places are meant.
         """
         enclose = request.arguments.get("enclose") is True
 
@@ -217,6 +218,8 @@ class Operations:
             raise PkgviewError(f"{project!r} is no absolute path")
         if project is None and view is None:
             raise PkgviewError("neither a project nor a view was named")
+        if not self._known.has_places(given):
+            raise PkgviewError("the daemon works with other places", remedy="Run `pkgview up`.")
         known = None if view is None else as_view(view)
         if view is not None and (known is None or not self._known.use(known)):
             raise PkgviewError(

@@ -98,6 +98,7 @@ async def test_a_request_that_makes_no_sense_is_refused(
         ({"view": "../../x"}, "there is no view"),
         ({"view": VIEW, "said": "nonsense"}, "does not say which command"),
         ({"view": VIEW, "python": 3.11}, "python is no text"),
+        ({"view": VIEW, "store": "/elsewhere"}, "works with other places"),
     ):
         assert why in await refused(operations, "bind", process=sleeper, **what), what
     for wrong in (None, "1", 0, -1, 2**31, 1.5, [1]):
