@@ -35,6 +35,11 @@ def archives_in(manifest: bytes) -> list[str]:
     return [part.partition(b'"')[0].decode() for part in parts[1:]]
 
 
+def executable_in(manifest: bytes) -> str:
+    """The interpreter that a view of Python's is for, in the same way; "" where it has none."""
+    return os.fsdecode(manifest.partition(b'"executable":"')[2].partition(b'"')[0])
+
+
 def project_key(root: str) -> str:
     """`<name>-<hash>`: the directory's (or script's) name and 40 bits of its path's SHA-256."""
     name = os.path.basename(root.rstrip("/"))

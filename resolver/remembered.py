@@ -11,6 +11,11 @@ where anything is not as simple as this nothing is written.
                                    part of a project's record (`resolver.project.resolved`), and
                                    what was agreed to when it was made (`resolver.project.trust`)
 
+A view for one run of `pkgview run --with` is kept under a key that has what was added, too.
+
+A third key leads to the view of a project that is *shown*, by its link, whichever Python and extras
+it was made with: it has the view instead of these, and is what `pkgview run` asks for.
+
 Two keys lead to a view: one with the project's place, and one without it where the view is the
 same at every place (a lock, and nothing that is built or lies in the project). Whoever reads an
 entry checks all that it names; what is damaged, old or gone counts as absent.
@@ -27,6 +32,7 @@ import os
 from resolver.atomic import write_atomically
 from resolver.buildenv import build_variables, uv_files
 from resolver.inputs import read_input
+from resolver.local import named_place, place_content
 from resolver.naming import sha256
 from resolver.onpath import first_python
 from resolver.ownership import parents
@@ -34,6 +40,7 @@ from resolver.ownership import parents
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from hashlib import _Hash as Digest
 
 FORMAT = "view 5"
 """Part of every key and fingerprint: raised where the same bytes shall give another view."""
@@ -59,13 +66,23 @@ class Situation:
     `here` and `anywhere` are the keys with and without the place.
     """
 
-    __slots__ = ("anywhere", "directory", "files", "here")
+    __slots__ = ("_content", "anywhere", "directory", "files", "here")
 
-    def __init__(self, directory: str, files: list[str], content: bytes) -> None:
+    def __init__(self, directory: str, files: list[str], chosen: bytes, content: bytes) -> None:
         self.directory = directory
         self.files = files
-        self.here = _key(content, directory)
-        self.anywhere = _key(content, "")
+        self.here = _key(chosen + content, directory)
+        self.anywhere = _key(chosen + content, "")
+        self._content = content
+
+    def shown(self, view: str, executable: str) -> str:
+        """The key of the view that the project's link leads to, of that interpreter's path.
+
+        `OSError` where there is no interpreter any more.
+        """
+        status = os.stat(executable)
+        what = f"{view} {executable} {status.st_size} {status.st_mtime_ns}"
+        return _key(self._content + sha256(os.fsencode(what)).digest(), self.directory)
 
 
 class Entry:
@@ -85,11 +102,15 @@ class Entry:
 
 
 def situation(
-    directory: str, extras: Sequence[str], groups: Sequence[str], environ: Mapping[str, str]
+    directory: str,
+    extras: Sequence[str],
+    groups: Sequence[str],
+    environ: Mapping[str, str],
+    added: Sequence[str] = (),
 ) -> Situation | None:
     """What there is at `directory` (resolved) or the nearest above it; None: not for here.
 
-    `OSError` and `PkgviewError` where something cannot be read.
+    `added` is what `--with` adds. `OSError` and `PkgviewError` where something cannot be read.
     """
     root = next((at for at in (directory, *parents(directory)) if _has(at, MARKS)), None)
     python = first_python(environ)
@@ -98,14 +119,14 @@ def situation(
     if not _has(root, LOCKS) and any(_has(above, ("uv.lock",)) for above in parents(root)):
         return None  # perhaps a workspace, whose lock counts
     status = os.stat(python)
-    content = sha256(FORMAT.encode())
+    chosen, content = sha256(FORMAT.encode()), sha256(FORMAT.encode())
 
-    def add(part: bytes) -> None:
-        content.update(b"%d:" % len(part))
-        content.update(part)
+    def add(part: bytes, to: Digest = content) -> None:
+        to.update(b"%d:" % len(part))
+        to.update(part)
 
     for part in (python, f"{status.st_size} {status.st_mtime_ns}", *extras, "", *groups):
-        add(os.fsencode(part))
+        add(os.fsencode(part), chosen)
     for variable in build_variables(environ):
         add(os.fsencode(variable))
     for path in uv_files(environ):
@@ -117,7 +138,22 @@ def situation(
             add(name.encode())
             add(read_input(path))
             files.append(path)
-    return Situation(root, files, content.digest())
+    for counts in (part for text in added for part in _parts(text)):
+        add(counts)
+    return Situation(root, files, chosen.digest(), content.digest())
+
+
+def _parts(text: str) -> list[bytes]:
+    """What counts of a requirement, or of the place that it names."""
+    place = named_place(text)
+    if place is None:
+        return [b"with", os.fsencode(text)]
+    return [b"place", *map(os.fsencode, place), place_content(place[0])]
+
+
+def is_outside(directory: str) -> bool:
+    """Whether neither `directory` (resolved) nor one above has a file that a project may have."""
+    return not any(_has(at, MARKS) for at in (directory, *parents(directory)))
 
 
 def recall(state: str, key: str) -> Entry | None:

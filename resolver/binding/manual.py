@@ -107,6 +107,16 @@ class ManualTable:
         kept = (old for old in self._hands if not _hidden(old, hand))
         return ManualTable((*kept, replace(hand, number=number)), numbered=number)
 
+    def enclosed(self, number: int, cgroup: Cgroup, inode: int) -> ManualTable:
+        """The same, that one with the cgroup that its process was put into."""
+        hands = (
+            replace(hand, cgroup=cgroup, inode=inode, within=(*hand.within, cgroup))
+            if hand.number == number
+            else hand
+            for hand in self._hands
+        )
+        return ManualTable(hands, numbered=self._numbered)
+
     def without(self, numbers: Collection[int]) -> ManualTable:
         """All but those."""
         kept = (hand for hand in self._hands if hand.number not in numbers)

@@ -16,6 +16,7 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input
+from resolver.local import BUILD_FILES
 from resolver.python.build import build_with_uv
 from resolver.python.directurl import of_directory
 from resolver.python.index import uv_environment
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from resolver.python.interpreter import Interpreter
     from resolver.python.project import PythonProject
 
-_BUILD_FILES = ("pyproject.toml", "setup.cfg", "setup.py")
 _NOT_THE_DISTRIBUTION = frozenset({"uv_cache.json", "uv_build.json"})
 
 
@@ -108,7 +108,7 @@ def editable_key(directory: Path, interpreter: Interpreter) -> str:
     """What an editable build follows from: its build files, the interpreter's tag, settings."""
     settings = build_settings(directory)
     digest = hashlib.sha256(f"editable 1\0{directory}\0{interpreter.tag}\0{settings}".encode())
-    for name in _BUILD_FILES:
+    for name in BUILD_FILES:
         path = directory / name
         data = read_input(path) if path.is_file() else b""
         digest.update(f"{name}\0{len(data)}\0".encode())

@@ -42,7 +42,7 @@ from resolver.python.lockfile import Lock
 from resolver.python.pins import narrowed
 from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
-from resolver.python.resolution import Resolution, absolute_requirement, lowest_python, uv_arguments
+from resolver.python.resolution import Resolution, lowest_python, uv_arguments
 from resolver.python.unbuilt import refuse_editables
 from resolver.python.uv.cache import forget_locked
 from resolver.python.uv.run import run_uv
@@ -71,7 +71,6 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
     upgrade_packages: Sequence[str] = (),
     offline: bool = False,
     frozen: bool = False,
-    with_requirements: Sequence[str] = (),
     no_build: bool = False,
     preferred: bytes | None = None,
 ) -> Lock:
@@ -79,10 +78,9 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
 
     `extras` and `groups` are added to the project's default ones. `frozen` never resolves: a
     missing or outdated lock is an error. `no_build` runs no project's code: where a resolution
-    would have to build an sdist for its metadata, it fails. `with_requirements` are PEP 508
-    requirements, or paths relative to the working directory, of this one run. Where a lock in the
-    state is made anew, the versions of the lock `preferred` are kept where they will do; None:
-    those of the one that is there. A lock of the project's own is not compared with its files
+    would have to build an sdist for its metadata, it fails. Where a lock in the state is made anew,
+    the versions of the lock `preferred` are kept where they will do; None: those of the one that is
+    there. A lock of the project's own is not compared with its files
     (`resolver.python.outdated.refresh` does that).
     """
     resolution = Resolution(
@@ -90,7 +88,6 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
         interpreter=interpreter,
         extras=_union(project.settings.extras, extras),
         groups=_union(project.default_groups, groups),
-        with_requirements=tuple(map(absolute_requirement, with_requirements)),
         upgrade=upgrade,
         upgrade_packages=tuple(upgrade_packages),
         offline=offline,
@@ -100,15 +97,21 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
         return await _in_state(resolution, state, frozen=frozen, preferred=preferred)
     resolution = replace(resolution, upgrade=False, upgrade_packages=())  # it is as it is
     if project.origin is Origin.PYLOCK:
-        base = _own(project, extras, groups)
-    else:
-        # An export resolves nothing, so it is no breach of `frozen`.
-        exported = replace(resolution, with_requirements=())
-        base = replace(await _in_state(exported, state, frozen=False), said="")
-    if not with_requirements:
-        return base
-    added = replace(resolution, constraints=_versions(base, interpreter), extras=(), groups=())
-    return replace(base, added=await _in_state(added, state, frozen=frozen))
+        return _own(project, extras, groups)
+    # An export resolves nothing, so it is no breach of `frozen`.
+    return replace(await _in_state(resolution, state, frozen=False), said="")
+
+
+async def resolved_beside(
+    resolution: Resolution, state: Path, facts: Sequence[str], preferred: bytes
+) -> Path:
+    """A lock in the state of `resolution.requirements` alone.
+
+    `facts` stand for what else it follows from, beside the project's inputs; the versions of the
+    lock `preferred` are taken where they will do.
+    """
+    made = await _in_state(resolution, state, frozen=False, facts=facts, preferred=preferred)
+    return made.path
 
 
 async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
@@ -205,11 +208,16 @@ def _own(project: PythonProject, extras: Sequence[str], groups: Sequence[str]) -
 
 
 async def _in_state(
-    resolution: Resolution, state: Path, *, frozen: bool, preferred: bytes | None = None
+    resolution: Resolution,
+    state: Path,
+    *,
+    frozen: bool,
+    facts: Sequence[str] = (),
+    preferred: bytes | None = None,
 ) -> Lock:
     """The lock in the state for this resolution, made where it is missing or outdated."""
     project = resolution.project
-    wanted = fingerprint(project, *resolution.options)
+    wanted = fingerprint(project, *resolution.options, *facts)
     directory = _directory(project, state)
     names = [_name(resolution, branch) for branch in branches(project.directory) or ("",)]
     path = directory / names[0]
@@ -306,27 +314,27 @@ async def _made(resolution: Resolution, output: Path, preferred: bytes) -> bytes
     project = resolution.project
     if resolution.no_build:
         await refuse_editables(project, resolution.interpreter.executable)
-    constraints = output.with_suffix(".constraints")
+    overrides = output.with_suffix(".overrides")
     with _disk_errors(output.parent):
         try:
             if preferred and not resolution.upgrade:
                 output.write_bytes(preferred)  # noqa: ASYNC240 - a small file
             added, began = uv_environment(project.directory), time.time()
             await run_uv(
-                uv_arguments(resolution, output, constraints),
+                uv_arguments(resolution, output, overrides),
                 cwd=project.directory,
                 added=added,
                 offline=resolution.offline,
-                stdin="".join(f"{one}\n" for one in resolution.with_requirements).encode(),
-                doing=f"cannot resolve {project.root}",
+                stdin="".join(f"{one}\n" for one in resolution.requirements or ()).encode(),
+                doing=f"cannot resolve {resolution.named}",
             )
             data = read_input(output)
             await forget_locked(data, began, cwd=project.directory, added=added)
         finally:
-            for temporary in (output, constraints):
+            for temporary in (output, overrides):
                 temporary.unlink(missing_ok=True)
-    if project.hashes and resolution.constraints is None:
-        data = narrowed(data, project, exempt=resolution.with_requirements)
+    if project.hashes and resolution.requirements is None:
+        data = narrowed(data, project)
     return data
 
 
@@ -350,14 +358,6 @@ def _preferred(path: Path) -> bytes:
         if "lock-version" in tomllib.loads(data.decode()):
             return data
     return b""
-
-
-def _versions(base: Lock, interpreter: Interpreter) -> tuple[str, ...]:
-    """The versions that a lock gives this interpreter, as constraints."""
-    from resolver.python.selection import select  # noqa: PLC0415 - start-up: `--with` only
-
-    chosen = select(base, interpreter)
-    return tuple(f"{one.name}=={one.version}" for one in chosen if one.version is not None)
 
 
 @contextlib.asynccontextmanager

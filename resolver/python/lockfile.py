@@ -16,14 +16,12 @@ class Lock:
     """A lock file that is there. Relative paths in it are relative to its directory.
 
     `extras` and `groups` are what to select from it (PEP 751); both are empty where the file was
-    made for one choice of them. `added` is a second lock, whose distributions come after these
-    where their names are not taken (`--with`). `said` is a sentence about how it was made, "" where
-    there is nothing to say.
+    made for one choice of them. `said` is a sentence about how it was made, "" where there is
+    nothing to say.
     """
 
     path: Path
     project: PythonProject
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
-    added: Lock | None = None
     said: str = ""

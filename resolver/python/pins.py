@@ -17,29 +17,25 @@ from resolver.errors import PkgviewError
 from resolver.python.requirements import normalised
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from resolver.python.project import PythonProject
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def narrowed(data: bytes, project: PythonProject, *, exempt: Iterable[str] = ()) -> bytes:
+def narrowed(data: bytes, project: PythonProject) -> bytes:
     """A pylock.toml with only those files that the project's requirement files pin.
 
-    All that is not pinned, or pinned to other files, is collected and raised at once. `exempt`
-    are `--with` requirements, which name their files on the command line and pin nothing; where
-    there are any, distributions that nothing pins are let through, for they may be theirs.
+    All that is not pinned, or pinned to other files, is collected and raised at once.
     """
     document = tomllib.loads(data.decode())
-    lenient = any(True for _ in exempt)
     faults = []
     for package in document.get("packages", []):
         name = normalised(package["name"])
         allowed = project.hashes.get(name)
         if allowed is None:
-            if not lenient:
-                faults.append(f"{name} {package.get('version', '')}".strip() + " has no --hash")
+            faults.append(f"{name} {package.get('version', '')}".strip() + " has no --hash")
         elif not _narrow(package, allowed):
             pinned = ", ".join(sorted(allowed))
             faults.append(f"no file of {name} {package.get('version', '')} has a hash of {pinned}")

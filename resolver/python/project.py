@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
+from resolver.local import BUILD_FILES
 from resolver.ownership import parents
 from resolver.project.project import Project
 from resolver.python.requirements import (
@@ -45,8 +46,6 @@ _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)
 """The reference expression of PEP 723."""
 
 _NO_FILES = RequirementFiles(files=(), directories=(), hashes={}, unpinned=frozenset())
-
-_BUILD_FILES = ("pyproject.toml", "setup.cfg", "setup.py")
 
 
 class Origin(enum.StrEnum):
@@ -216,14 +215,14 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     pin = directory / ".python-version" if _holds(path, ".python-version") else None
     if pin is not None:
         inputs.append(pin)
-    inputs += [tree / name for tree in trees for name in _BUILD_FILES if (tree / name).is_file()]
+    inputs += [tree / name for tree in trees for name in BUILD_FILES if (tree / name).is_file()]
     if has_lock:
         # What it was made from counts as well: an edit of that outdates it.
         origin, trees, named = Origin.PYLOCK, (), _NO_FILES
         inputs.insert(0, pylock)
     if _holds(path, "setup.py") or "dynamic" in project:
         # An editable build reads it, and `dynamic` metadata may come from it.
-        inputs += [directory / name for name in _BUILD_FILES[1:] if (directory / name).is_file()]
+        inputs += [directory / name for name in BUILD_FILES[1:] if (directory / name).is_file()]
     return PythonProject(
         root=directory,
         origin=origin,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
 from resolver.python.project import Origin
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from resolver.python.interpreter import Interpreter
     from resolver.python.project import PythonProject
 
@@ -22,16 +23,16 @@ FORMAT = "lock 1"
 class Resolution:
     """Everything one resolution follows from.
 
-    `constraints`, where not None, say that `with_requirements` alone are resolved, and which
-    versions are taken already.
+    `requirements`, where not None, are resolved instead of what the project lists; of those
+    that are `left_out` nothing is wanted, whoever asks for them.
     """
 
     project: PythonProject
     interpreter: Interpreter
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
-    with_requirements: tuple[str, ...] = ()
-    constraints: tuple[str, ...] | None = None
+    requirements: tuple[str, ...] | None = None
+    left_out: tuple[str, ...] = ()
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
     offline: bool = False
@@ -46,27 +47,34 @@ class Resolution:
     @property
     def options(self) -> tuple[str, ...]:
         """What, beside the project's inputs, decides which lock it is."""
-        chosen = (self.extras, self.groups, self.with_requirements, self.constraints)
+        chosen = (self.extras, self.groups, self.requirements or (), self.left_out or None)
         return (
             FORMAT,
             f"{self.interpreter.implementation} {self.interpreter.minor}",
             *map(json.dumps, chosen),
         )
 
+    @property
+    def named(self) -> str:
+        """What is resolved, for a message."""
+        return ", ".join(self.requirements or (str(self.project.root),))
 
-def uv_arguments(resolution: Resolution, output: Path, constraints: Path) -> list[str]:
-    """The command line for uv; `with_requirements` come through its standard input.
 
-    `constraints` is the file that the resolution's constraints are written to, if it has any.
+def uv_arguments(resolution: Resolution, output: Path, overrides: Path) -> list[str]:
+    """The command line for uv; `requirements` come through its standard input.
+
+    `overrides` is the file that says what is left out, if anything is.
     """
     project, interpreter = resolution.project, resolution.interpreter
     shared = ["--format=pylock.toml", "--quiet", "--no-header"]
     shared += ["--python", interpreter.executable, "--output-file", str(output)]
     named = [f"--extra={extra}" for extra in resolution.extras]
     named += [f"--group={group}" for group in resolution.groups]
-    if resolution.constraints is not None:
-        constraints.write_text("\n".join(resolution.constraints))
-        sources, named = ["-"], [f"--constraints={constraints}"]
+    if resolution.requirements is not None:
+        # A marker that never holds: uv then asks nobody for it.
+        lines = (f"{name} ; python_version < '0'\n" for name in resolution.left_out)
+        overrides.write_text("".join(lines))
+        sources, named = ["-"], [f"--overrides={overrides}"]
     elif project.origin is Origin.UV:
         return ["export", "--frozen", "--no-default-groups", *named, *shared]
     elif project.origin is Origin.PYPROJECT:
@@ -75,8 +83,6 @@ def uv_arguments(resolution: Resolution, output: Path, constraints: Path) -> lis
         sources, named = [str(project.root)], []
     else:
         sources, named = _requirement_sources(resolution)
-    if resolution.with_requirements and "-" not in sources:
-        sources = [*sources, "-"]
     options = ["--universal"]
     options += ["--upgrade"] if resolution.upgrade else []
     options += [f"--upgrade-package={name}" for name in resolution.upgrade_packages]
@@ -96,18 +102,6 @@ def _requirement_sources(resolution: Resolution) -> tuple[list[str], list[str]]:
         )
     groups = [f"--group={group}" for group in resolution.groups]
     return [str(project.root / "requirements.txt")], groups
-
-
-def absolute_requirement(requirement: str) -> str:
-    """A path that `--with` names, made independent of where uv runs; refuses a second line."""
-    if "\n" in requirement or "\r" in requirement or requirement.lstrip().startswith("-"):
-        raise PkgviewError(
-            f"{requirement!r} is no requirement",
-            remedy="Give --with one requirement, such as --with 'rich>=14'.",
-        )
-    if requirement.startswith(("./", "../")) or requirement in {".", ".."}:
-        return str(Path.cwd() / requirement)
-    return requirement
 
 
 def lowest_python(requires_python: str | None) -> str | None:

@@ -96,16 +96,12 @@ def select(
 
     `extras` and `groups` replace the lock's own choice (`Lock.extras`).
     """
-    chosen = _chosen(
+    chosen = choices_of(
         lock.path,
         interpreter,
         lock.extras if extras is None else extras,
         lock.groups if groups is None else groups,
     )
-    if lock.added is not None:
-        names = {choice.name for choice in chosen}
-        added = _chosen(lock.added.path, interpreter, (), ())
-        chosen += [choice for choice in added if choice.name not in names]
     return (*chosen, *_own_package(lock.project, chosen))
 
 
@@ -127,9 +123,10 @@ def _own_package(project: PythonProject, chosen: Iterable[Choice]) -> tuple[Choi
     return (own,)
 
 
-def _chosen(
+def choices_of(
     path: Path, interpreter: Interpreter, extras: Collection[str], groups: Collection[str]
 ) -> list[Choice]:
+    """What `interpreter` needs of the lock at `path`, and no more than that."""
     pylock = read_pylock(path, interpreter, extras, groups)
     tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
     # A mapping of the same keys; `Environment` is packaging's name for its shape.

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from scripts.bench import disk, files, large, look, memory, nothing, packing, programs, setup
+from scripts.bench import (
+    disk,
+    files,
+    large,
+    look,
+    memory,
+    nothing,
+    packing,
+    programs,
+    setup,
+    start,
+)
 from scripts.bench.bench import Part
 
 PARTS = {
@@ -12,6 +23,7 @@ PARTS = {
     "parallel": Part(title="Many programs at once", measure=programs.parallel),
     "setup": Part(title="From a lock to an environment", measure=setup.setups),
     "nothing": Part(title="Nothing to do", measure=nothing.nothing),
+    "start": Part(title="To get to a command", measure=start.starts),
     "packing": Part(title="A wheel becomes an archive", measure=packing.packing),
     "disk": Part(title="The disk that projects take", measure=disk.disks),
     "large": Part(title="Views of many distributions", measure=large.growth),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from scripts.bench.start import ADDED, PLAIN
+
 if TYPE_CHECKING:
     from scripts.bench.results import Results
 
@@ -172,6 +174,14 @@ TARGETS = (
               "an interpreter, seen for the first time: the daemon's time", 1, "ms", 1e-3),
     _absolute("`pkgview up` with nothing to do", "nothing", "500 distributions, nothing to do",
               150, "ms", 1e-3),
+    Target(
+        name="`pkgview run` with nothing to do, beside `uv run --no-sync`",
+        value=Of("start", PLAIN, "pkgview"), over=Of("start", PLAIN, "uv"), limit=1.3,
+    ),
+    Target(
+        name="`pkgview run --with` again, beside uv's",
+        value=Of("start", ADDED, "pkgview"), over=Of("start", ADDED, "uv"), limit=1,
+    ),
 )  # fmt: skip
 
 

@@ -331,6 +331,8 @@ def test_run_holds_what_leaves_everything_behind(street: Street, tmp_path: Path)
     """Double fork, own session, empty environment, other directory, other programs."""
     red = street.views[street.red]
     daemon = daemonise(street, tmp_path)
+    # A moment after it has started, all that it has started is in a cgroup.
+    eventually(lambda: [one for one in street.by_hand() if one["cgroup"]])
     assert daemon.ask()[:2] == (red, red)
     street.upgrade(street.red)
     *seen, pid = daemon.ask()
@@ -352,6 +354,7 @@ def test_a_cgroup_outlives_the_daemon_and_is_removed_by_the_next(
     street: Street, tmp_path: Path
 ) -> None:
     daemon = daemonise(street, tmp_path)
+    eventually(lambda: [one for one in street.by_hand() if one["cgroup"]])
     *_, pid = daemon.ask()
     (bound,) = street.by_hand()
     (directory,) = (one for one in our_cgroups() if one.name in bound["cgroup"])
@@ -370,10 +373,12 @@ def test_a_cgroup_outlives_the_daemon_and_is_removed_by_the_next(
 
 
 NO_CGROUPS = """
-from unionfs.bindings import cgroups
-cgroups.enter = lambda: None
-from unionfs.cli import main
-main()
+import sys
+from unionfs.control import client
+ask = client.ask
+client.ask = lambda *given, **rest: ask(*given, **{**rest, "enclose": False})
+from unionfs.cli import group
+group.main(sys.argv[1:])
 """
 
 
@@ -437,7 +442,7 @@ def test_run_under_a_daemon_that_knows_no_bindings(street: Street) -> None:
         "        raise PkgviewError('no such operation')\n"
         "    return ask(endpoint, operation, **rest)\n"
         "client.ask = old\n"
-        "from unionfs.cli import main; main()"
+        "import sys; from unionfs.cli import group; group.main(sys.argv[1:])"
     )
     line = f"echo $$; cat /proc/self/cgroup; readlink {street.mount}/current"
     done = street.site.run(

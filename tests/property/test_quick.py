@@ -156,7 +156,7 @@ def world(
         mounted = Mounted(mountpoint=made.places.mount, pid=1, how="already")
         patch.setattr(launch, "ensure_mounted", lambda _: mounted)
         patch.setattr(launch, "check_mountable", lambda _: None)
-        patch.setattr(quick, "_serves", serves)
+        patch.setattr(quick, "serves", serves)
         slow(["up", str(made.here)])
         made.keep()
         yield made

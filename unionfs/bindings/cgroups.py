@@ -4,13 +4,13 @@ A cgroup holds a process and all that it starts, whatever these exec, fork or le
 about a process that a double fork cannot shake off. Formats: cgroups(7), the kernel's
 `admin-guide/cgroup-v2.rst` and `cgroup-v1/cgroups.rst`.
 
-`enter` tries, in this order, and takes the first that works:
+`enclose` tries, in this order, and takes the first that works:
 
-1. a cgroup below our own in the unified hierarchy (v2): as root, or where a manager has delegated
-   the place to the user (a desktop session, a user's service, a container of the user's own). No
-   controller is enabled in it, so nothing is limited or counted differently;
-2. a scope made by the user's systemd, where we are not in a delegated place (a login over ssh);
-3. a cgroup below our own in a hierarchy of v1 that only groups or counts: `name=…`, pids, freezer.
+1. a cgroup below the command's own in the unified hierarchy (v2): as root, or where a manager has
+   delegated the place to the user (a desktop session, a user's service, a container of the user's
+   own). No controller is enabled in it, so nothing is limited or counted differently;
+2. a scope made by the user's systemd, where it is not in a delegated place (a login over ssh);
+3. a cgroup below its own in a hierarchy of v1 that only groups or counts: `name=…`, pids, freezer.
    In the others a cgroup of one's own gets a share of its own, which would change how the command
    is scheduled.
 
@@ -30,16 +30,20 @@ from typing import TYPE_CHECKING
 
 from resolver.caller.procfs import PROC, Absence, Cgroup, Tid, read_cgroup, read_stat
 from resolver.errors import PkgviewError
+from unionfs.bindings.tag import tag, tagged
 from unionfs.mounting.mounts import unescape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAME = "pkgview-"
-"""How our cgroups' names begin; then come the pid and the start time of whoever made it."""
+"""How our cgroups' names begin; then come the pid and the start time of the command."""
 
 ENTERED = ("", "name=", "pids", "freezer")
 """Hierarchies that a command may be put into, best first ("name=" stands for any such)."""
+
+_ROUNDS = 20
+"""How often is looked for what was started meanwhile; a bomb of forks is nobody's to catch."""
 
 SYSTEMD_SECONDS = 2.0
 """How long systemd may take to make a scope; it takes some 20 ms."""
@@ -166,17 +170,29 @@ def _kind(controllers: str) -> str:
 # Making one
 
 
-def enter() -> str | None:
-    """Put this process into a new cgroup: its name, None where none can be made.
+def enclose(pid: int, start_time: int) -> Cgroup | None:
+    """Put a process into a new cgroup, with all that it has started; None where none can be made.
 
-    The name is the last of the cgroup's path, and no other has it. The process then belongs to it
-    with all that it starts; who takes it away is the daemon, or systemd.
+    The process is known by its start time. What it has started is known by its tag
+    (`unionfs.bindings.tag`), and comes along though the process has ended. Takes the kernel 10 to
+    30 ms, on a busy machine ten times that: it waits for an RCU grace period. Who takes the cgroup
+    away is the daemon, or systemd.
     """
-    stat = read_stat(os.getpid())
-    if isinstance(stat, Absence):
+    name, number = f"{NAME}{pid}-{start_time}", tag(pid, start_time)
+    members = [pid] if _is(pid, start_time) else tagged(number)
+    made = next(filter(None, (_entered(one, name) for one in members)), None)
+    if made is None:
         return None
-    name = f"{NAME}{os.getpid()}-{stat.start_time}"
-    ours = read_cgroup(Tid(os.getpid()))
+    if members == [pid] and not _is(pid, start_time) and pid not in tagged(number):
+        _leave(made, pid)  # another process, which has come into its pid meanwhile
+        return None
+    _gather(made, number)
+    return made
+
+
+def _entered(pid: int, name: str) -> Cgroup | None:
+    """Put a process into a new cgroup of that name, the best that can be had."""
+    ours = read_cgroup(Tid(pid))
     if isinstance(ours, Absence):
         return None
     among = hierarchies()
@@ -184,45 +200,66 @@ def enter() -> str | None:
     def make_below(*kinds: str) -> bool:
         for cgroup in sorted(ours, key=lambda one: _rank(one.controllers)):
             directory = directory_of(cgroup, among) if _kind(cgroup.controllers) in kinds else None
-            if directory is not None and _enter_below(directory, name):
+            if directory is not None and _enter_below(directory, name, pid):
                 return True
         return False
 
-    if make_below(ENTERED[0]):
-        return name
-    if _enter_scope(f"{name}.scope"):
-        return f"{name}.scope"
-    return name if make_below(*ENTERED[1:]) else None
+    if not make_below(ENTERED[0]) and not _enter_scope(f"{name}.scope", pid):
+        make_below(*ENTERED[1:])
+    seen = read_cgroup(Tid(pid))
+    return with_name(seen, name) or with_name(seen, f"{name}.scope")
 
 
-def _enter_below(parent: Path, name: str) -> bool:
+def _is(pid: int, start_time: int) -> bool:
+    """Whether that process lives."""
+    stat = read_stat(pid)
+    return not isinstance(stat, Absence) and stat.start_time == start_time and not stat.dead
+
+
+def _gather(made: Cgroup, number: int) -> None:
+    """Bring in what was started while the kernel waited, until nothing is left outside."""
+    directory = directory_of(made)
+    if directory is None:
+        return
+    for _ in range(_ROUNDS):
+        outside = [
+            pid for pid in tagged(number)
+            if not isinstance(seen := read_cgroup(Tid(pid)), Absence) and made not in seen
+        ]  # fmt: skip
+        for pid in outside:
+            with contextlib.suppress(OSError):  # it has ended, or belongs to another user by now
+                (directory / "cgroup.procs").write_bytes(b"%d" % pid)
+        if not outside:
+            return
+
+
+def _enter_below(parent: Path, name: str, pid: int) -> bool:
     directory = parent / name
     try:
         directory.mkdir()
     except OSError:
         return False
     try:
-        (directory / "cgroup.procs").write_bytes(b"0")  # "0": whoever writes
+        (directory / "cgroup.procs").write_bytes(b"%d" % pid)
     except OSError:
-        # Not ours to move from where we are (the common ancestor belongs to somebody else), or a
-        # threaded cgroup, which takes no processes.
+        # Ended, or not ours to move from where it is (the common ancestor belongs to somebody
+        # else), or a threaded cgroup, which takes no processes.
         with contextlib.suppress(OSError):
             directory.rmdir()
         return False
     return True
 
 
-def _enter_scope(name: str) -> bool:
-    """Ask the user's systemd for a scope with this process in it, as `systemd-run --scope` does.
+def _enter_scope(name: str, pid: int) -> bool:
+    """Ask the user's systemd for a scope with the process in it, as `systemd-run --scope` does.
 
-    Through `busctl`, since `systemd-run` would have to start the command itself, and then nobody
-    could tell the daemon about it first.
+    Through `busctl`, since `systemd-run` would have to start the command itself.
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     if not Path(runtime, "systemd/private").exists():
         return False
     # Manager.StartTransientUnit(name, mode, properties, auxiliary units), org.freedesktop.systemd1
-    properties = ["3", "PIDs", "au", "1", str(os.getpid()), "Description", "s", "pkgview run",
+    properties = ["3", "PIDs", "au", "1", str(pid), "Description", "s", "pkgview run",
                   "CollectMode", "s", "inactive-or-failed"]  # fmt: skip
     command = ["busctl", "--user", "--quiet", "call", "org.freedesktop.systemd1",
                "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
@@ -237,19 +274,21 @@ def _enter_scope(name: str) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     while asked.returncode == 0 and time.monotonic() < deadline:
-        if with_name(read_cgroup(Tid(os.getpid())), name) is not None:
+        seen = read_cgroup(Tid(pid))
+        if isinstance(seen, Absence):
+            return False
+        if with_name(seen, name) is not None:
             return True
         time.sleep(0.005)
     return False
 
 
-def leave(name: str) -> None:
-    """Go back to where `enter` came from: nobody is going to take that cgroup away."""
-    cgroup = with_name(read_cgroup(Tid(os.getpid())), name)
-    directory = None if cgroup is None or not is_ours(cgroup) else directory_of(cgroup)
+def _leave(cgroup: Cgroup, pid: int) -> None:
+    """Put a process back to where `enclose` has taken it from."""
+    directory = directory_of(cgroup) if is_ours(cgroup) else None
     if directory is not None:
         with contextlib.suppress(OSError):
-            (directory.parent / "cgroup.procs").write_bytes(b"0")
+            (directory.parent / "cgroup.procs").write_bytes(b"%d" % pid)
             directory.rmdir()
 
 
@@ -305,7 +344,7 @@ def _is_populated(directory: Path) -> bool:
 
 
 def is_ours(cgroup: Cgroup) -> bool:
-    """Whether it was made by `enter`, for the daemon to remove; a scope is systemd's."""
+    """Whether it was made by `enclose`, for the daemon to remove; a scope is systemd's."""
     name = cgroup.path.rpartition("/")[2]
     pid, _, start_time = name.removeprefix(NAME).partition("-")
     return name.startswith(NAME) and pid.isdecimal() and start_time.isdecimal()

@@ -51,6 +51,7 @@ class ManualBindings:
         self._path = places.state / "bindings" / f"{name}.json"
         self._directories: dict[Cgroup, Path | None] = {}
         self._made: set[Cgroup] = set()
+        self._waiting: set[Ancestor] = set()
         self.hands = ManualTable()
         self._load()
         self.prune()
@@ -66,8 +67,11 @@ class ManualBindings:
             hands = hands.living(lambda _: True, self._inode)
         return hands.binding(caller, view_of)
 
-    def bind(self, hand: ManualBinding) -> ManualBinding:
-        """Keep one more; returns it with its number. `PkgviewError` where it cannot be kept."""
+    def bind(self, hand: ManualBinding, *, waits: bool = False) -> ManualBinding:
+        """Keep one more; returns it with its number. `PkgviewError` where it cannot be kept.
+
+        `waits`: until `enclosed` says what came of it, it holds though its process has ended.
+        """
         self.prune()
         if len(self.hands) >= MOST_HANDS:
             raise PkgviewError(
@@ -76,9 +80,24 @@ class ManualBindings:
             )
         hands = self.hands.with_hand(hand)
         made = {hand.cgroup} if hand.cgroup and cgroups.is_ours(hand.cgroup) else set()
+        if waits and hand.process is not None:
+            self._waiting.add(hand.process)
         self._save(hands, self._made | made)
         *_, kept = self.hands
         return kept
+
+    def enclosed(self, hand: ManualBinding, cgroup: Cgroup | None) -> None:
+        """What the process of a binding has started is in that cgroup now, which is bound, too.
+
+        None: it is in none. Where the binding was taken back meanwhile, the cgroup is only removed
+        when it is empty.
+        """
+        if hand.process is not None:
+            self._waiting.discard(hand.process)
+        inode = None if cgroup is None else self._inode(cgroup)
+        if cgroup is not None and inode is not None:
+            made = {cgroup} if cgroups.is_ours(cgroup) else set()
+            self._save(self.hands.enclosed(hand.number, cgroup, inode), self._made | made)
 
     def unbind(self, *numbers: int) -> None:
         """Take bindings back."""
@@ -91,7 +110,7 @@ class ManualBindings:
             if cgroups.remove(cgroup):
                 logger.debug("removed the cgroup %s", cgroup.path)
         made = {cgroup for cgroup in self._made if self._inode(cgroup) is not None}
-        hands = self.hands.living(_is_alive, self._inode)
+        hands = self.hands.living(self._holds, self._inode)
         if hands is self.hands and made == self._made:
             return False
         try:
@@ -104,6 +123,9 @@ class ManualBindings:
     def is_idle(self) -> bool:
         """Whether there is nothing that could end."""
         return not self.hands and not self._made
+
+    def _holds(self, process: Ancestor) -> bool:
+        return process in self._waiting or _is_alive(process)
 
     def _inode(self, cgroup: Cgroup) -> int | None:
         directory = self._directories.get(cgroup)

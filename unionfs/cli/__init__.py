@@ -2,8 +2,9 @@
 
 Every command has a module of its own, which is imported only when the command runs. The help texts
 of `pkgview -h` are in one table (`unionfs.cli.group`), so neither `pkgview -h` nor `pkgview up`
-pays for the others. Mostly `pkgview up` has nothing to do or nothing new to make; then it does even
-without click, whose import takes longer than that (`unionfs.cli.quick`).
+pays for the others. Mostly `pkgview up` has nothing to do or nothing new to make, and what `pkgview
+run` needs is there; then they do even without click, whose import takes longer than that
+(`unionfs.cli.quick`, `unionfs.cli.quick_run`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
         if quick.up(given[1:]):
             sys.exit(0)
+    elif given[:1] == ["run"]:
+        from unionfs.cli import quick_run  # noqa: PLC0415 - the same
+
+        quick_run.run(given[1:])
+    elif given[:2] == ["tool", "run"]:
+        from unionfs.cli import quick_run  # noqa: PLC0415 - the same
+
+        quick_run.run(given[2:], tool=True)
     from unionfs.cli import group  # noqa: PLC0415 - it imports click
 
     group.main(given)

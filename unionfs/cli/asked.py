@@ -14,6 +14,7 @@ from resolver.places import Places
 from resolver.project import trust as trusting
 from resolver.python.project import PythonProject
 from unionfs.cli import console
+from unionfs.cli.command import EDITABLE, several
 from unionfs.formats.kind import projects_at as found_projects
 from unionfs.kinds import KINDS
 
@@ -92,14 +93,56 @@ def json_of(shape: str) -> Decorator:
 
 
 def with_for(what: str) -> Decorator:
-    """`--with`, for as long as `what` ("run", "shell") lasts."""
-    return click.option(
-        "--with",
-        "requirements",
-        multiple=True,
-        metavar="REQ",
-        help=f"Add a requirement for this {what} only; may be repeated.",
-    )
+    """`--with` and `--with-editable`, for as long as `what` ("run", "shell") lasts."""
+
+    def both(command: Callable[..., Any]) -> Callable[..., Any]:
+        editable = click.option(
+            "--with-editable",
+            "editables",
+            multiple=True,
+            metavar="PATH",
+            help="The same for a directory, as in `--with -e PATH`.",
+        )
+        plain = click.option(
+            "--with",
+            "requirements",
+            multiple=True,
+            metavar="REQ|PATH",
+            help=f"Add a requirement, or the distribution in a directory or file, for this {what} "
+            "only; may be repeated.",
+        )
+        return plain(editable(command))
+
+    return both
+
+
+class Adding(click.Command):
+    """A command with `--with`, after which `-e PATH` may stand as in pip: as two words."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The same arguments as click reads them."""
+        taking = {
+            name
+            for option in self.params
+            if isinstance(option, click.Option) and not option.is_flag
+            for name in option.opts
+        }
+        left, read = list(args), []
+        while left and left[0].startswith("-") and left[0] != "--":
+            word = left.pop(0)
+            if word == "--with" and left and left[0] in EDITABLE:
+                word = "--with-editable"
+                del left[0]
+            read.append(word)
+            if word in taking and left:
+                read.append(left.pop(0))
+        return super().parse_args(ctx, [*read, *left])
+
+
+def added(requirements: Sequence[str], editables: Sequence[str]) -> tuple[str, ...]:
+    """What `with_for` was given, each as `resolver.python.added.additions` reads it."""
+    plain = [one for text in requirements for one in several(text)]
+    return (*plain, *(f"-e {path}" for path in editables))
 
 
 def refuse_contrary(*, frozen: bool, locked: bool, renews: bool = False) -> None:
@@ -126,20 +169,7 @@ def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Proje
 
     Of a script: the one that it is, or those of its directory.
     """
-    here = absolute(path)
-    try:
-        is_file = path.is_file()
-        path.lstat()
-        found = found_projects(path, among)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise PkgviewError(
-            f"there is no {path}", remedy="Name the project's directory, or a script."
-        ) from error
-    except OSError as error:
-        raise PkgviewError(
-            f"{error.filename or here} cannot be looked at: {error.strerror}",
-            remedy="Name a project that you may read.",
-        ) from error
+    found = find_projects(path, among)
     if not found:
         from resolver.python.foreign import foreign  # noqa: PLC0415 - only where there is none
 
@@ -152,11 +182,28 @@ def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Proje
         raise PkgviewError(
             f"{Path(os.path.realpath(path))} belongs to no project: no "
             f"{_marks(among)} there or above"
-            + (", and it has no inline block (PEP 723)" if is_file else ""),
+            + (", and it has no inline block (PEP 723)" if path.is_file() else ""),
             remedy="Name a project's directory; or create one of them there, e.g. a "
             "requirements.txt that lists what it needs.",
         )
     return found
+
+
+def find_projects(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Project]]:
+    """The same; [] where there is none."""
+    here = absolute(path)
+    try:
+        path.lstat()
+        return found_projects(path, among)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PkgviewError(
+            f"there is no {path}", remedy="Name the project's directory, or a script."
+        ) from error
+    except OSError as error:
+        raise PkgviewError(
+            f"{error.filename or here} cannot be looked at: {error.strerror}",
+            remedy="Name a project that you may read.",
+        ) from error
 
 
 def project_at(path: Path) -> PythonProject:
@@ -177,18 +224,19 @@ def trusted_projects_at(
     """
     found = projects_at(path, among)
     for _, project in found:
-        _refuse_untrusted(project, trust=trust)
+        refuse_untrusted(project, trust=trust)
     return found
 
 
 def trusted_project_at(path: Path, *, trust: bool) -> PythonProject:
     """The same for the one of Python's."""
     project = project_at(path)
-    _refuse_untrusted(project, trust=trust)
+    refuse_untrusted(project, trust=trust)
     return project
 
 
-def _refuse_untrusted(project: Project, *, trust: bool) -> None:
+def refuse_untrusted(project: Project, *, trust: bool) -> None:
+    """An error where others may write to the project, unless its user trusts it."""
     why = None if trust else _problem(project)
     if why is not None:
         what = "the script" if project.root != project.directory else "the project"

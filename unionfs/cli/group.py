@@ -27,6 +27,7 @@ COMMANDS = {
     "down": ("up:down", "Take the .venv link away."),
     "run": ("run:run", "Run a command with a project's view."),
     "shell": ("shell:shell", "Start a shell that sees a project's view."),
+    "tool": ("tool:tool", "Run or install programs, each with a view of its own."),
     "lock": ("lock:lock", "Write a project's pylock.toml."),
     "view": ("view:view", "Show a project's view: path, layers, sizes."),
     "list": ("packages:list_", "List a project's distributions, as `pip list` does."),

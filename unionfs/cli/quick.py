@@ -112,7 +112,7 @@ def _up(asked: Arguments, began: float) -> bool:
         console.note(sentence)
     entry = remembered.recall(places["state"], found.here)
     entry = entry or remembered.recall(places["state"], found.anywhere)
-    if entry is None or not _is_plain(found.directory, places):
+    if entry is None or not is_plain(found.directory, places):
         return False
     with Held(f"{places['store']}/archives", ANSWER_SECONDS):
         return _done(found, entry, places, began)
@@ -125,28 +125,28 @@ def _done(
     key = project_key(found.directory)
     record = f"{places['state']}/projects/{key}.json"
     wanted = project_record(f'"{found.directory}"', [entry.made])
-    before = _content(record)
+    before = content(record)
     said = f"{places['state']}/trusted/{key}.json"
     agreed = trust_record(f'"{found.directory}"', identity(found.directory), "[]", entry.choices)
-    known = _content(said)
+    known = content(said)
     link, target = f"{found.directory}/.venv", f"{places['mount']}/views/{entry.view}"
     linked = os.path.lexists(link)
     if (
         before not in {None, wanted}
         or known not in {None, agreed}
         or (linked and os.readlink(link) != target)
-        or not _is_whole(places, entry)
-        or not _serves(places, entry.view)
+        or not is_whole(places, entry)
+        or not serves(places, entry.view)
     ):
         return False
     if before is None:
         with Alone(os.path.dirname(record), ANSWER_SECONDS):
-            if _content(record) is not None:
+            if content(record) is not None:
                 return False
             write_atomically(record, wanted)
     if known is None:
         with Alone(places["state"]):
-            if _content(said) is not None:
+            if content(said) is not None:
                 return False
             write_atomically(said, agreed)
     if not linked:
@@ -160,7 +160,7 @@ def _done(
     return True
 
 
-def _is_plain(root: str, places: dict[str, str]) -> bool:
+def is_plain(root: str, places: dict[str, str]) -> bool:
     """Whether nothing has to be escaped in JSON, and all paths are as `pathlib` would write them.
 
     Else it is left to those who know how.
@@ -170,9 +170,9 @@ def _is_plain(root: str, places: dict[str, str]) -> bool:
     return plain and all(path == os.path.normpath(path) for path in places.values())
 
 
-def _is_whole(places: dict[str, str], entry: remembered.Entry) -> bool:
+def is_whole(places: dict[str, str], entry: remembered.Entry) -> bool:
     """Whether the interpreter, the manifest and all archives are there."""
-    manifest = _content(f"{places['state']}/manifests/{entry.view}.json")
+    manifest = content(f"{places['state']}/manifests/{entry.view}.json")
     if manifest is None or manifest_digest(manifest) != entry.view:
         return False
     archives = f"{places['store']}/archives/"
@@ -182,8 +182,18 @@ def _is_whole(places: dict[str, str], entry: remembered.Entry) -> bool:
     )
 
 
-def _serves(places: dict[str, str], view: str) -> bool:
+def serves(places: dict[str, str], view: str) -> bool:
     """Whether the daemon answers, has mounted what can be seen here, and knows the view."""
+    named = ", ".join(f'"{name}": "{places[name]}"' for name in ("state", "store", "config"))
+    said = ask(places, f'{{"op": "serves", "view": "{view}", {named}}}\n'.encode())
+    return said == b'{"ok": true, "result": true}\n'
+
+
+def ask(places: dict[str, str], request: bytes) -> bytes:
+    """What the daemon answers whose mount can be seen here; b"" where there is none, or not ours.
+
+    One line each. `OSError` where it does not answer, `PkgviewError` where others may do so.
+    """
     from _socket import AF_UNIX, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET, socket  # noqa: PLC0415 - see above
 
     mount = places["mount"]
@@ -193,7 +203,7 @@ def _serves(places: dict[str, str], view: str) -> bool:
         visible = [line for line in file if here in line and b" - fuse.pkgview " in line]
     # What leads to it leads all that is run from it: `up` says what is wrong with that.
     if not visible or any(way_faults(mount, os.geteuid(), {mountpoint})):
-        return False
+        return b""
     name = f"{endpoint_name(mountpoint)}.sock"
     runtime = places["runtime"]
     if not os.path.lexists(f"{runtime}/{name}"):
@@ -206,22 +216,21 @@ def _serves(places: dict[str, str], view: str) -> bool:
         client.connect(f"/proc/self/fd/{directory}/{name}")
         peer = client.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
         if int.from_bytes(peer[4:8], sys.byteorder) not in {os.geteuid(), 0}:
-            return False
-        said = ", ".join(f'"{name}": "{places[name]}"' for name in ("state", "store", "config"))
-        client.sendall(f'{{"op": "serves", "view": "{view}", {said}}}\n'.encode())
+            return b""
+        client.sendall(request)
         answer = b""
         while not answer.endswith(b"\n") and len(answer) < _LONGEST_ANSWER:
             part = client.recv(_LONGEST_ANSWER)
             if not part:
-                return False
+                return b""
             answer += part
-        return answer == b'{"ok": true, "result": true}\n'
+        return answer
     finally:
         client.close()
         os.close(directory)
 
 
-def _content(path: str) -> bytes | None:
+def content(path: str) -> bytes | None:
     """A file's bytes; None where there is none."""
     try:
         with open(path, "rb") as file:

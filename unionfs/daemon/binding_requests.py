@@ -51,6 +51,9 @@ TEND_SECONDS = 10.0
 """How often is looked whether what was bound by hand has ended."""
 
 
+ENCLOSED_AFTER = 0.05
+"""Seconds after which a command gets a cgroup; most that end sooner leave nothing behind."""
+
 NEWBORN_SECONDS = 0.02
 """After that long no other process can have the pid and the start time of one that lives."""
 
@@ -72,6 +75,7 @@ class Operations:
         self._known = known
         self._changing = trio.Lock()
         self._bound = trio.Event()
+        self._to_enclose, self._asked_for = trio.open_memory_channel[ManualBinding](math.inf)
 
     @property
     def table(self) -> Mapping[str, Callable[[Request], Awaitable[Any]]]:
@@ -100,20 +104,54 @@ class Operations:
             # What is left over then waits for the next daemon.
             self._by_hand.prune()
 
+    async def enclose(self) -> None:
+        """Put processes into cgroups of their own, one after the other; never returns.
+
+        Nobody waits for it: the kernel takes its time, and until then a process is known by itself.
+        """
+        async for hand in self._asked_for:
+            await trio.sleep(max(0.0, hand.since + ENCLOSED_AFTER - time.time()))
+            made: Cgroup | None = None
+            try:
+                made = await self._enclosed(hand)
+            except Exception:
+                logger.exception("%s could not be put into a cgroup", hand.process)
+            async with self._changing:
+                try:
+                    await trio.to_thread.run_sync(self._by_hand.enclosed, hand, made)
+                except PkgviewError as error:
+                    logger.warning("%s", error)
+                self._binder.rebind(keep=self._keep)
+                self._bound.set()
+
+    async def _enclosed(self, hand: ManualBinding) -> Cgroup | None:
+        process = hand.process
+        if process is None or self._by_hand.hands.of_process(process) is None:
+            return None
+        return await trio.to_thread.run_sync(cgroups.enclose, process.pid, process.start_time)
+
     async def bind(self, request: Request) -> dict[str, Any]:
-        """Bind a process, a cgroup, or both.
+        """Bind a process, a cgroup, or both; of a view it counts as a use.
 
         `process`: [pid, start time], or "self" for whoever asks; `cgroup`: [controllers, path];
-        `entered`: the name of the cgroup that the process has made for itself; `project`, `view`,
-        `python`, `said`: as in `ManualBinding`.
+        `enclose`: whether the process is to be put into a cgroup of its own, with all that it
+        starts; `project`, `view`, `python`, `said`: as in `ManualBinding`; `state`, `store` and
+        `config`: which places are meant.
         """
+        enclose = request.arguments.get("enclose") is True
+
+        def bound() -> ManualBinding:
+            # One thread for all of it: whoever asks is a command that waits to begin.
+            return self._by_hand.bind(self._wanted(request), waits=enclose)
+
         async with self._changing:
-            hand = await trio.to_thread.run_sync(self._wanted, request)
             try:
-                kept = await trio.to_thread.run_sync(self._by_hand.bind, hand)
+                kept = await trio.to_thread.run_sync(bound)
             finally:  # what could not be written holds nevertheless, until the daemon ends
                 self._binder.rebind(keep=self._keep)
                 self._bound.set()
+        if enclose:
+            self._to_enclose.send_nowait(kept)
         return _described(kept)
 
     async def unbind(self, request: Request) -> list[dict[str, Any]]:
@@ -172,7 +210,7 @@ class Operations:
             _check_owner(process.pid, uid)
             seen = read_cgroup(Tid(process.pid))
             within = () if isinstance(seen, Absence) else seen
-        cgroup, inode = self._cgroup_of(given, within)
+        cgroup, inode = self._cgroup_of(given)
         if process is None and cgroup is None:
             raise PkgviewError("nothing was named that could be bound")
         project, view = _text(given, "project"), _text(given, "view")
@@ -180,8 +218,10 @@ class Operations:
             raise PkgviewError(f"{project!r} is no absolute path")
         if project is None and view is None:
             raise PkgviewError("neither a project nor a view was named")
+        if not self._known.has_places(given):
+            raise PkgviewError("the daemon works with other places", remedy="Run `pkgview up`.")
         known = None if view is None else as_view(view)
-        if view is not None and (known is None or not self._known.knows(known)):
+        if view is not None and (known is None or not self._known.use(known)):
             raise PkgviewError(
                 f"there is no view {view}", remedy="`pkgview view DIR` shows a project's."
             )
@@ -208,7 +248,7 @@ class Operations:
                     "`pkgview ps` what is bound by hand.",
                 )
         else:
-            cgroup, _ = self._cgroup_of(given, ())
+            cgroup, _ = self._cgroup_of(given)
             if cgroup is None:
                 raise PkgviewError("nothing was named that could be bound")
             found = hands.of_cgroup(cgroup)
@@ -245,25 +285,19 @@ class Operations:
         return Ancestor(Pid(pid), StartTime(stat.start_time))
 
     @staticmethod
-    def _cgroup_of(
-        given: Mapping[str, Any], within: tuple[Cgroup, ...]
-    ) -> tuple[Cgroup | None, int]:
+    def _cgroup_of(given: Mapping[str, Any]) -> tuple[Cgroup | None, int]:
         """The cgroup that a request names, and the number of its directory."""
-        cgroup: Cgroup | None = None
-        if (name := _text(given, "entered")) is not None:
-            cgroup = cgroups.with_name(within, name)
-        elif given.get("cgroup") is not None:
-            match given["cgroup"]:
-                case [str(controllers), str(path)] if path.startswith("/") and path.strip("/"):
-                    cgroup = Cgroup(controllers=controllers, path=path)
-                case other:
-                    raise PkgviewError(f"{other!r} names no cgroup")
-        inode = None if cgroup is None else cgroups.inode_of(cgroup)
-        if inode is not None:
-            return cgroup, inode
-        if cgroup is None or name is not None:
-            return None, 0  # entered, but out of the daemon's sight: the process alone counts
-        raise PkgviewError(f"the daemon sees no cgroup {cgroup.path}")
+        match given.get("cgroup"):
+            case None:
+                return None, 0
+            case [str(controllers), str(path)] if path.startswith("/") and path.strip("/"):
+                cgroup = Cgroup(controllers=controllers, path=path)
+            case other:
+                raise PkgviewError(f"{other!r} names no cgroup")
+        inode = cgroups.inode_of(cgroup)
+        if inode is None:
+            raise PkgviewError(f"the daemon sees no cgroup {cgroup.path}")
+        return cgroup, inode
 
 
 def _check_owner(pid: int, uid: int) -> None:

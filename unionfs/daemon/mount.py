@@ -140,7 +140,7 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
         },
         places=told(places),
         knows=knows,
-        alongside=(operations.tend, background.tend, current.tend),
+        alongside=(operations.tend, operations.enclose, background.tend, current.tend),
         serve=None if transport == SUPERVISED else partial(libfuse.serve, filesystem),
         answer=partial(devfuse.answer, filesystem, gained=gained)
         if transport == SUPERVISED

@@ -64,7 +64,8 @@ class Making(Protocol):
     `variant`: which of a project's views it is, of those of its kind ("3.11"; "" where there is
     only one). `fingerprint`: equal as long as the same view would come out, newer releases aside;
     None where that is known only after `packages`, which may change it by making a lock anew.
-    `said`: after `packages`, a sentence about the lock for who uses it, "" if there is none.
+    `remark`: after `packages`, what a person should know of the lock, or of what came out, a
+    sentence; mostly "".
     """
 
     @property
@@ -74,7 +75,7 @@ class Making(Protocol):
     def fingerprint(self) -> str | None: ...  # noqa: D102 - above
 
     @property
-    def said(self) -> str: ...  # noqa: D102 - above
+    def remark(self) -> str: ...  # noqa: D102 - above
 
     def settings(self) -> FetchSettings:
         """How the project's files are fetched: certificates, proxy, credentials."""
@@ -106,11 +107,11 @@ class Making(Protocol):
         ...
 
     def record(self, manifest: Manifest) -> ResolvedView:
-        """Its entry in the project's record."""
+        """Its entry in the project's record, or what would be where it is for one run."""
         ...
 
     def settled(self, manifest: Manifest, record: ResolvedView) -> None:
-        """Called when the view is recorded: the kind may keep something to save time later."""
+        """Called when the view is there: the kind may keep something to save time later."""
         ...
 
 

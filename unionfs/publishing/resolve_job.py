@@ -193,7 +193,7 @@ def resolve(request: dict[str, Any], output: int) -> dict[str, Any]:
     except PkgviewError as error:
         return refusal(error, root)
     python = python_of(made.manifest).version
-    return {"view": made.view, "python": python, "said": shown(made.said)}
+    return {"view": made.view, "python": python, "said": shown(made.remark)}
 
 
 def main() -> int:

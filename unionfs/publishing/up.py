@@ -40,15 +40,15 @@ ATTEMPTS = 5
 class Made:
     """A view that is there. `fresh`: it was not the project's view before.
 
-    `before` is the view that was, if its manifest is still there; `said` a sentence about the lock
-    for who uses it, "" where there is nothing to say.
+    `before` is the view that was, if its manifest is still there; `remark` what a person should
+    know, of the lock or of what came out, a sentence; mostly "".
     """
 
     view: ViewId
     manifest: Manifest
     fresh: bool
     before: Manifest | None = None
-    said: str = ""
+    remark: str = ""
 
     @property
     def distributions(self) -> int:
@@ -126,14 +126,14 @@ def make_view(places: Places, kind: Kind, wish: Wish, progress: Progress) -> Mad
             if attempt < ATTEMPTS and not all(map(store.has, manifest.archives)):
                 continue  # collected meanwhile, since nothing said yet that they are needed
             view = _published(places, manifest, store)
-            if not wish.kept:
-                return Made(view=view, manifest=manifest, fresh=True, said=making.said)
             record = making.record(manifest)
-            before = _manifest_before(places, str(wish.project.root), record)
-            fresh = _record(places, str(wish.project.root), record)
+            before, fresh = None, True
+            if wish.kept:
+                before = _manifest_before(places, str(wish.project.root), record)
+                fresh = _record(places, str(wish.project.root), record)
             break
     making.settled(manifest, record)
-    return Made(view=view, manifest=manifest, fresh=fresh, before=before, said=making.said)
+    return Made(view=view, manifest=manifest, fresh=fresh, before=before, remark=making.remark)
 
 
 def _manifest_before(places: Places, root: str, made: ResolvedView) -> Manifest | None:

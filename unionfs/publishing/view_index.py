@@ -17,8 +17,11 @@ from resolver.project import resolved, trust
 from resolver.project.freshness import MOST_KEPT, Freshness
 from resolver.python.project import find_project, project_of_script
 from unionfs.view.catalog import manifest_path
+from unionfs.view.used import used_until_now
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from resolver.caller.process import Caller
     from resolver.manifest import ViewId
     from resolver.places import Places
@@ -49,6 +52,15 @@ class ViewIndex:
     def knows(self, view: ViewId) -> bool:
         """Whether there is such a view."""
         return manifest_path(self._places, view).exists()
+
+    def has_places(self, named: Mapping[str, object]) -> bool:
+        """Whether these are its own, where they are named: the state, the store, the settings."""
+        own = {one: os.fspath(getattr(self._places, one)) for one in ("state", "store", "config")}
+        return all(named.get(name, path) == path for name, path in own.items())
+
+    def use(self, view: ViewId) -> bool:
+        """Whether there is such a view; if so it was somebody's until now."""
+        return used_until_now(self._places, view)
 
     def project_of(self, directory: str, uid: int) -> Candidate | None:
         """The project that a directory belongs to; none where the directory cannot be read."""

@@ -58,7 +58,6 @@ class Asked:
 
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
-    requirements: tuple[str, ...] = ()
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
     offline: bool = False
@@ -136,7 +135,6 @@ class _One:
             upgrade_packages=asked.upgrade_packages,
             offline=asked.offline,
             frozen=asked.frozen or (asked.locked and not own),
-            with_requirements=asked.requirements,
             no_build=asked.no_build,
             preferred=preferred,
         )

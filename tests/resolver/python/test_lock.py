@@ -130,7 +130,7 @@ async def test_valid_lock_is_not_made_again(
         await locked(tree, interpreter, state, frozen=True)
     assert "pkgview up" in caught.value.remedy
     with pytest.raises(PkgviewError, match="missing"):
-        await locked(tree, interpreter, state, frozen=True, with_requirements=["base"])
+        await locked(tree, interpreter, state, frozen=True, extras=["x"])
 
 
 async def test_edit_changes_no_more_than_it_has_to_and_upgrade_does(
@@ -239,12 +239,11 @@ async def test_constraints_and_cyclic_includes(
 
 async def test_script(tree: Tree, index: Simple, interpreter: Interpreter, state: Path) -> None:
     index.wheel("base", "1")
-    index.wheel("tool", "1")
     script = tree.write("x.py", "# /// script\n# dependencies = ['base']\n# ///\n")
     project = project_of_script(script)
     assert project is not None
-    found = await lock(project, interpreter, state=state, with_requirements=["tool"])
-    assert versions(found, interpreter) == {"base": "1", "tool": "1"}
+    found = await lock(project, interpreter, state=state)
+    assert versions(found, interpreter) == {"base": "1"}
     with pytest.raises(PkgviewError, match="is a script"):
         await write_lock(project, interpreter)
 
@@ -280,28 +279,6 @@ async def test_paths_in_the_state_lead_back_to_the_project(
     found = await lock(tree.project(), interpreter, state=tmp_path / "link")
     (choice,) = select(found, interpreter)
     assert (choice.path, choice.editable) == (tree.root / "lib", True)
-
-
-async def test_path_given_with_with_is_relative_to_the_working_directory(  # noqa: PLR0913, PLR0917 - fixtures
-    tree: Tree,
-    index: Simple,
-    interpreter: Interpreter,
-    state: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    index.wheel("base", "1")
-    tree.write("requirements.txt", "base\n")
-    library = tmp_path / "elsewhere/lib"
-    library.mkdir(parents=True)
-    (library / "pyproject.toml").write_text('[project]\nname = "lib"\nversion = "1"\n')
-    monkeypatch.chdir(library.parent)
-    found = await lock(tree.project(), interpreter, state=state, with_requirements=["./lib"])
-    paths = [choice.path for choice in select(found, interpreter) if choice.name == "lib"]
-    assert paths == [library]
-    for hostile in ("-r /etc/passwd", "a\nb", "--index-url=http://x"):
-        with pytest.raises(PkgviewError, match="is no requirement"):
-            await lock(tree.project(), interpreter, state=state, with_requirements=[hostile])
 
 
 async def test_branch_keeps_its_own_versions(
@@ -345,17 +322,12 @@ class TestOwnLock:
     ) -> None:
         for version in ("1", "2"):
             index.wheel("base", version)
-        index.wheel("tool", "1", "base")
         tree.write("pyproject.toml", HEAD + 'dependencies = ["base<2"]\n')
         path = await write_lock(tree.project(), interpreter)
         assert path == tree.root / "pylock.toml"
         assert 'requires-python = ">=3.9"' in path.read_text()
         tree.write("pyproject.toml", HEAD + 'dependencies = ["base"]\n')
         assert await locked(tree, interpreter, state) == {"base": "1"}
-        added = await locked(tree, interpreter, state, with_requirements=["tool"])
-        assert added == {"base": "1", "tool": "1"}
-        with pytest.raises(PkgviewError, match=r"you require base>=2|incompatible|unsatisfiable"):
-            await locked(tree, interpreter, state, with_requirements=["base>=2"])
         await write_lock(tree.project(), interpreter)
         assert await locked(tree, interpreter, state) == {"base": "1"}
         await write_lock(tree.project(), interpreter, upgrade=True)
@@ -394,7 +366,7 @@ class TestOwnLock:
 async def test_uv_lock_is_exported_with_its_groups(
     tree: Tree, index: Simple, interpreter: Interpreter, state: Path
 ) -> None:
-    for name in ("base", "extra", "test-tool", "with-tool"):
+    for name in ("base", "extra", "test-tool"):
         index.wheel(name, "1")
     tree.write(
         "pyproject.toml",
@@ -407,8 +379,8 @@ async def test_uv_lock_is_exported_with_its_groups(
     index.wheel("base", "2")
     base = await locked(tree, interpreter, state, frozen=True, offline=True)
     assert base == {"base": "1", "shop": None, "test-tool": "1"}
-    more = await locked(tree, interpreter, state, extras=["x"], with_requirements=["with-tool"])
-    assert more.keys() == {"base", "extra", "shop", "test-tool", "with-tool"}
+    more = await locked(tree, interpreter, state, extras=["x"])
+    assert more.keys() == {"base", "extra", "shop", "test-tool"}
     found = await lock(tree.project(), interpreter, state=state)
     own = [choice for choice in select(found, interpreter) if choice.name == "shop"]
     assert [(choice.path, choice.editable) for choice in own] == [(tree.root, True)]

@@ -199,17 +199,3 @@ def test_project_itself_comes_last_unless_it_is_listed(
     listed = package("shop", 'directory = { path = "." }')
     once = select(written(tmp_path, listed, package=True, name="shop"), interpreter)
     assert [choice.editable for choice in once] == [False]
-
-
-def test_added_lock_gives_only_new_names(tmp_path: Path, interpreter: Interpreter) -> None:
-    (tmp_path / "more").mkdir()
-    base = written(tmp_path, package("a", wheels("a", "py3-none-any")))
-    more = written(
-        tmp_path / "more",
-        package("a", sdist("a")) + package("b", wheels("b", "py3-none-any")),
-    )
-    both = select(dataclasses.replace(base, added=more), interpreter)
-    assert [(choice.name, choice.kind) for choice in both] == [
-        ("a", Source.WHEEL),
-        ("b", Source.WHEEL),
-    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 
 from resolver.caller.procfs import Absence, Cgroup, Tid, read_cgroup
 from resolver.errors import PkgviewError
-from unionfs.bindings import cgroups
+from unionfs.bindings import cgroups, tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,10 +124,21 @@ def test_which_cgroups_are_ours_to_remove(path: str, expected: bool) -> None:  #
 # Real ones
 
 
+ITSELF = """
+import json, os
+from unionfs.bindings import cgroups, tag
+def enclosed():
+    made = cgroups.enclose(os.getpid(), cgroups.read_stat(os.getpid()).start_time)
+    return made and [made.controllers, made.path]
+def cgroup(made):
+    return cgroups.Cgroup(controllers=made[0], path=made[1])
+"""
+
+
 def in_child(code: str, **options: str) -> Any:  # noqa: ANN401 - as wide as JSON
     """Run code in another process, since it moves itself; it prints JSON."""
     done = subprocess.run(
-        [sys.executable, "-c", "import json, os\nfrom unionfs.bindings import cgroups\n" + code],
+        [sys.executable, "-c", ITSELF + code],
         capture_output=True, text=True, check=False, env={**os.environ, **options},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -166,17 +178,15 @@ def made(writable: Path) -> Path:
     return directory
 
 
-def test_entering_leaving_and_removing(writable: Path) -> None:
+def test_enclosing_leaving_and_removing(writable: Path) -> None:
     before = sorted(one.name for one in writable.iterdir() if one.is_dir())
     found = in_child(
-        "name = cgroups.enter()\n"
-        "own = cgroups.with_name(cgroups.read_cgroup(os.getpid()), name)\n"
+        "own = cgroup(enclosed())\n"
         "removed = cgroups.remove(own)\n"
-        "inner = cgroups.enter()\n"
-        "inside = cgroups.with_name(cgroups.read_cgroup(os.getpid()), inner)\n"
-        "cgroups.leave(inner)\n"
-        "back = cgroups.with_name(cgroups.read_cgroup(os.getpid()), name)\n"
-        "print(json.dumps([own.controllers, own.path, removed, inside.path, back == own]))"
+        "inside = cgroup(enclosed())\n"
+        "cgroups._leave(inside, os.getpid())\n"
+        "back = own in cgroups.read_cgroup(os.getpid())\n"
+        "print(json.dumps([own.controllers, own.path, removed, inside.path, back]))"
     )
     controllers, path, removed, inside, back = found
     assert Path(str(path)).name.startswith("pkgview-")
@@ -191,6 +201,38 @@ def test_entering_leaving_and_removing(writable: Path) -> None:
     assert cgroups.inode_of(cgroup) is None
     assert cgroups.remove(cgroup)  # once more changes nothing
     assert sorted(one.name for one in writable.iterdir() if one.is_dir()) == before
+
+
+def test_what_has_left_everything_behind_is_found_by_its_tag(writable: Path) -> None:
+    """The first process has ended, and nothing leads from it to what it has left running."""
+    assert writable
+    first = (
+        "import os, subprocess\n"
+        "from unionfs.bindings import tag\n"
+        "tag.put_on()\n"
+        "said = open('/proc/self/stat').read().rpartition(')')[2].split()[19]\n"
+        "quiet = {'stdout': subprocess.DEVNULL, 'start_new_session': True}\n"
+        "left = subprocess.Popen(['env', '-i', 'sleep', '60'], **quiet)\n"
+        "print(os.getpid(), said, left.pid, flush=True)\n"
+        "os._exit(0)"
+    )
+    done = subprocess.run([sys.executable, "-c", first], stdout=subprocess.PIPE, check=True)
+    pid, start_time, left = map(int, done.stdout.split())
+    try:
+        assert tag.tagged(tag.tag(pid, start_time)) == [left]
+        made = cgroups.enclose(pid, start_time)
+        assert made is not None
+        assert made in seen_in(left)
+        assert cgroups.enclose(pid, start_time + 1) is None
+    finally:
+        os.kill(left, signal.SIGKILL)
+    eventually(lambda: cgroups.remove(made))
+
+
+def seen_in(pid: int) -> tuple[Cgroup, ...]:
+    seen = read_cgroup(Tid(pid))
+    assert not isinstance(seen, Absence)
+    return seen
 
 
 def test_one_that_is_in_use_is_left_alone_with_all_inside(made: Path) -> None:
@@ -236,7 +278,7 @@ def test_where_nothing_is_writable_there_is_none() -> None:
     found = in_child(
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "before = open('/proc/self/cgroup').read()\n"
-        "print(json.dumps([cgroups.enter(), before == open('/proc/self/cgroup').read()]))",
+        "print(json.dumps([enclosed(), before == open('/proc/self/cgroup').read()]))",
         XDG_RUNTIME_DIR="/nowhere",
     )
     assert found == [None, True]
@@ -261,8 +303,8 @@ def test_the_users_systemd_makes_a_scope(made: Path, tmp_path: Path) -> None:
     busctl.chmod(0o755)
     found = in_child(
         "cgroups._enter_below = lambda *_: False\n"
-        "name = cgroups.enter()\n"
-        "own = cgroups.with_name(cgroups.read_cgroup(os.getpid()), name)\n"
+        "own = cgroup(enclosed())\n"
+        "name = own.path.rpartition('/')[2]\n"
         "print(json.dumps([name, own.path, cgroups.is_ours(own), os.getpid()]))",
         XDG_RUNTIME_DIR=str(tmp_path / "run"),
         PATH=f"{tmp_path}:{os.environ['PATH']}",
@@ -289,7 +331,7 @@ def test_without_an_answer_from_systemd_there_is_none(tmp_path: Path) -> None:
     busctl = tmp_path / "busctl"
     busctl.write_text("#!/bin/sh\nexit 1\n")
     busctl.chmod(0o755)
-    code = "cgroups._enter_below = lambda *_: False\nprint(json.dumps([cgroups.enter()]))"
+    code = "cgroups._enter_below = lambda *_: False\nprint(json.dumps([enclosed()]))"
     options = {"XDG_RUNTIME_DIR": str(tmp_path / "run")}
     assert in_child(code, **options, PATH=f"{tmp_path}:{os.environ['PATH']}") == [None]
     assert in_child(code, **options, PATH=str(tmp_path / "run")) == [None]

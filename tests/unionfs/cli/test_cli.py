@@ -18,7 +18,7 @@ from resolver.errors import PkgviewError
 from tests.docs.pages import commands
 from unionfs import cli
 from unionfs.cli import console, group
-from unionfs.cli.commands.run import environment, replace_by
+from unionfs.cli.command import environment, replace_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -280,10 +280,10 @@ def test_names_come_out_in_any_encoding(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_environment_of_a_run(tmp_path: Path) -> None:
     view = tmp_path / "views/x"
     given = {"PATH": "/bin", "PYTHONHOME": "/x", "PKGVIEW_VIEW": "old", "HOME": "/h"}
-    assert environment(view, "x", given) == {
+    assert environment(f"{view}", "x", given) == {
         "PATH": f"{view}/bin:/bin", "VIRTUAL_ENV": str(view), "PKGVIEW_VIEW": "x", "HOME": "/h",
     }  # fmt: skip
-    assert environment(view, "x", {})["PATH"] == f"{view}/bin:{os.defpath}"
+    assert environment(f"{view}", "x", {})["PATH"] == f"{view}/bin:{os.defpath}"
     assert given["PYTHONHOME"] == "/x", "the caller's own is left as it is"
 
 

@@ -33,6 +33,8 @@ class Views(ViewIndex):
     def knows(self, view: ViewId) -> bool:
         return view == VIEW
 
+    use = knows
+
 
 @pytest.fixture
 def by_hand(isolated_places: Places) -> ManualBindings:
@@ -85,7 +87,6 @@ async def test_a_request_that_makes_no_sense_is_refused(
         ({"cgroup": ["", "/../x"]}, "the daemon sees no cgroup"),
         ({"cgroup": ["", "/nonsense"]}, "the daemon sees no cgroup /nonsense"),
         ({"cgroup": ["nonsense", "/nonsense"]}, "the daemon sees no cgroup"),
-        ({"entered": 5}, "entered is no text"),
     ):
         assert why in await refused(operations, "bind", **arguments, view=VIEW), arguments
     for what, why in (
@@ -97,6 +98,7 @@ async def test_a_request_that_makes_no_sense_is_refused(
         ({"view": "../../x"}, "there is no view"),
         ({"view": VIEW, "said": "nonsense"}, "does not say which command"),
         ({"view": VIEW, "python": 3.11}, "python is no text"),
+        ({"view": VIEW, "store": "/elsewhere"}, "works with other places"),
     ):
         assert why in await refused(operations, "bind", process=sleeper, **what), what
     for wrong in (None, "1", 0, -1, 2**31, 1.5, [1]):

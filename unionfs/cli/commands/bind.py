@@ -12,6 +12,7 @@ from resolver.caller.procfs import Absence, read_stat
 from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.bindings import cgroups
+from unionfs.bindings.tag import put_on
 from unionfs.cli import console
 from unionfs.cli.asked import OFFLINE, TRUST, json_of, process_number, trusted_project_at
 from unionfs.control import client
@@ -169,17 +170,14 @@ def bind_self(
     In a cgroup of its own where one can be made. Where the daemon does not go along (one of an
     earlier version, say), the environment alone has to do, and a note says so.
     """
-    entered = cgroups.enter()
+    put_on()
     try:
-        bound = tell(
-            places, "bind", process="self", entered=entered, said=said.value,
+        tell(
+            places, "bind", process="self", enclose=True, said=said.value,
             project=project, view=view, python=python,
         )  # fmt: skip
     except PkgviewError as error:
-        bound = {"cgroup": None}
         console.note(f"pkgview: bound by its environment only: {error.what}")
-    if entered is not None and bound["cgroup"] is None:
-        cgroups.leave(entered)
 
 
 def whom_of(bound: dict[str, Any]) -> str:

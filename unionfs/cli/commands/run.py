@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from resolver.atomic import make_private, write_atomically
 from resolver.binding.manual import Said
+from resolver.caller.commandline import Runs, parse_command
 from resolver.errors import PkgviewError
 from resolver.places import Places
+from resolver.python.project import PythonProject, project_at, project_of_script
 from resolver.python.target import python_of
+from unionfs.cli import console
 from unionfs.cli.asked import (
     EXTRA,
     FROZEN,
@@ -23,143 +25,191 @@ from unionfs.cli.asked import (
     PYTHON,
     PYTHON_FETCH,
     TRUST,
+    Adding,
+    added,
+    find_projects,
     refuse_contrary,
+    refuse_untrusted,
     trusted_project_at,
     with_for,
+)
+from unionfs.cli.command import (
+    NOTHING,
+    command_line,
+    environment,
+    may_have_block,
+    replace_by,
+    runs_python,
 )
 from unionfs.cli.commands.bind import bind_self
 from unionfs.cli.commands.up import ensured, mount_now
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
+from unionfs.kinds import link_of
+from unionfs.publishing import link
 from unionfs.publishing.repeat import repeated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 
 @click.command(
     # The first word that is no option is the command, and all that follows is its own.
+    cls=Adding,
     context_settings={"allow_interspersed_args": False},
     epilog="""\b
 Examples:
+  pkgview run app.py
   pkgview run -- python app.py
   pkgview run --project ~/project -- pytest -q
   pkgview run --with rich -- python -m rich
+  pkgview run --with ../lib -m pytest        with what is in ../lib, instead of the locked one
 """,
 )
 @click.option(
     "--project",
     "directory",
     type=click.Path(path_type=Path),
-    default=".",
-    help="The project's directory or script; default: the one here.",
+    help="The project's directory or script; default: the script that is run, if it has an "
+    "inline block (PEP 723), else the project here.",
 )
 @with_for("run")
 @PYTHON
 @PYTHON_FETCH
 @EXTRA
 @GROUP
+@click.option("-m", "--module", is_flag=True, help="Run a module, as `python -m` does.")
+@click.option("-s", "--script", is_flag=True, help="Run a Python script, whatever its name.")
 @OFFLINE
 @FROZEN
 @LOCKED
 @TRUST
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
 def run(  # noqa: PLR0913 - one parameter an option
-    directory: Path,
+    directory: Path | None,
     *,
     requirements: tuple[str, ...],
+    editables: tuple[str, ...],
     python: str | None,
     fetch_python: bool,
     extras: tuple[str, ...],
     groups: tuple[str, ...],
+    module: bool,
+    script: bool,
     offline: bool,
     frozen: bool,
     locked: bool,
     trust: bool,
     command: tuple[str, ...],
 ) -> None:
-    """Run a command with a project's view: on PATH, and for all that it starts.
+    """Run a command, or a Python script, with a project's view: on PATH, and for all it starts.
 
     Whatever it executes, forks or leaves running, all of it sees this view, also when the project
     gets another. `pkgview ps` shows how it is bound.
 
     The command replaces this process: its signals, its exit code and its output are its own.
-    What --with, --extra and --group add is there for this run only.
+    What --with, --extra and --group add is there for this run only. What --with names wins over
+    the lock; a directory is taken as it is edited.
     """
     refuse_contrary(frozen=frozen, locked=locked)
+    if module and script:
+        raise click.UsageError("-m and -s go not together")
     places = Places.from_environ()
+    words = command_line(command, module=module, script=script)
+    additions = added(requirements, editables)
+    project = _project(places, directory, words, adding=bool(additions), trust=trust)
     wish = PythonWish(
-        project=trusted_project_at(directory, trust=trust),
+        project=project,
         python=python,
         fetch_python=fetch_python,
         asked=python or "",
         extras=extras,
         groups=groups,
-        requirements=requirements,
+        requirements=additions,
         offline=offline,
         frozen=frozen,
         locked=locked,
-        kept=not (requirements or extras or groups),
+        kept=not (additions or extras or groups),
     )
-    wish = repeated(places, wish)
+    become(places, repeated(places, wish), words, follows=python is None)
+
+
+def become(
+    places: Places, wish: PythonWish, words: Sequence[str], *, follows: bool = False
+) -> NoReturn:
+    """Become a command, bound to the view of the wish, which is made and mounted if need be.
+
+    `follows`: the project's link, if it has one, leads to what is its view from now on.
+    """
     check_mountable(places)
     made, _ = ensured(places, KIND, wish, quiet=False)
     mount_now(places)
-    view = places.mount / "views" / made.view
+    root = wish.project.root
+    path = _link_at(wish.project)
+    if follows and wish.kept and path is not None and link.is_ours(path, places):
+        link.link(path, places, made.view, force=False)
+    if made.remark:
+        console.note(made.remark)
     bind_self(
         places,
         Said.RUN,
-        project=str(wish.project.root) if wish.kept else None,
+        project=str(root) if wish.kept else None,
         view=made.view,
         python=python_of(made.manifest).version,
     )
-    replace_by(command, environment(view, made.view, os.environ))
+    view = places.mount / "views" / made.view
+    replace_by(words, environment(str(view), made.view, os.environ))
 
 
-def replace_by(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
-    """Become the command, found on the PATH of `environ`."""
-    program, *arguments = command
-    if not program:
-        raise NotFoundError("the command's name is empty", remedy="Name a command.")
-    # Python ignores these two, and what is ignored stays so in the program that comes.
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    try:
-        os.execvpe(program, [program, *arguments], environ)  # noqa: S606 - the user's own command
-    except FileNotFoundError as error:
-        found = shutil.which(program, path=environ["PATH"])
-        if found is not None:
-            raise NotRunnableError(
-                f"{found} cannot be run: the interpreter that its first line names is missing",
-                remedy="Install that, or mend the line.",
-            ) from error
-        raise NotFoundError(
-            f"there is no command {program}",
-            remedy="Name one that the view or PATH has: `pkgview run -- python …`.",
-        ) from error
-    except OSError as error:
-        raise NotRunnableError(
-            f"{program} cannot be run: {error.strerror}",
-            remedy="Name a program that you may execute; a script needs a first line like "
-            "`#!/bin/sh`.",
-        ) from error
+def _project(
+    places: Places, directory: Path | None, words: Sequence[str], *, adding: bool, trust: bool
+) -> PythonProject:
+    """The project that was named; else the script's own, the one here, the script's directory's.
+
+    A script, or what was added, does without any: then the project is one that lists nothing.
+    """
+    if directory is not None:
+        return trusted_project_at(directory, trust=trust)
+    script = _script(words)
+    if script is not None and may_have_block(os.fspath(script)):
+        found = project_of_script(script)
+        if found is not None and found.root == script.resolve():
+            refuse_untrusted(found, trust=trust)
+            return found
+    beside = () if script is None else (script.resolve().parent,)
+    for place in (Path(), *beside):
+        for _, one in find_projects(place, ["python"]):
+            if isinstance(one, PythonProject):
+                refuse_untrusted(one, trust=trust)
+                return one
+    if not (adding or runs_python(words)):
+        return trusted_project_at(Path(), trust=trust)  # which says what there is not
+    return nothing(places)
 
 
-class NotFoundError(PkgviewError):
-    """The command does not exist; the status is that of shells and `env`."""
-
-    status = 127
-
-
-class NotRunnableError(PkgviewError):
-    """The command exists and cannot be executed."""
-
-    status = 126
+def _script(words: Sequence[str]) -> Path | None:
+    """The script that a command runs, if it is Python's and there."""
+    if not runs_python(words):
+        return None
+    told = parse_command([os.fsencode(word) for word in words])
+    path = Path(os.fsdecode(told.value))
+    return path if told.kind is Runs.SCRIPT and path.exists() else None
 
 
-def environment(view: Path, name: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """What an activated environment would have, and the view's name for all that is started."""
-    changed = {**environ, "VIRTUAL_ENV": str(view), "PKGVIEW_VIEW": name}
-    changed["PATH"] = os.pathsep.join((str(view / "bin"), environ.get("PATH", os.defpath)))
-    changed.pop("PYTHONHOME", None)
-    return changed
+def nothing(places: Places) -> PythonProject:
+    """The project that lists nothing, in the state: no settings of any directory count for it."""
+    directory = Path(os.path.realpath(places.state)) / NOTHING
+    make_private(directory)
+    if not (directory / "requirements.txt").exists():
+        write_atomically(directory / "requirements.txt", b"")
+    found = project_at(os.fspath(directory))
+    if found is None:
+        raise PkgviewError(
+            f"{directory} is no project any more", remedy="Remove that directory, and try again."
+        )
+    return found
+
+
+def _link_at(project: PythonProject) -> Path | None:
+    """Where its link would be; a script has none."""
+    return project.root / link_of(KIND.name) if project.root == project.directory else None

@@ -28,12 +28,14 @@ from unionfs.cli.asked import (
     PYTHON,
     PYTHON_FETCH,
     TRUST,
+    Adding,
+    added,
     refuse_contrary,
     trusted_project_at,
     with_for,
 )
+from unionfs.cli.command import replace_by
 from unionfs.cli.commands.bind import bind_self, home_as_tilde
-from unionfs.cli.commands.run import replace_by
 from unionfs.cli.commands.up import ensured, mount_now
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
@@ -55,12 +57,13 @@ KORN = frozenset({"sh", "dash", "ash", "ksh", "ksh93", "mksh", "oksh", "yash", "
 
 
 @click.command(
+    cls=Adding,
     epilog="""\b
 Examples:
   pkgview shell                          the project here; `exit` or Ctrl-D leaves
   pkgview shell ~/shop
   pkgview shell --with ipython
-"""
+""",
 )
 @DIRECTORY
 @with_for("shell")
@@ -76,6 +79,7 @@ def shell(  # noqa: PLR0913 - one parameter an option
     directory: Path,
     *,
     requirements: tuple[str, ...],
+    editables: tuple[str, ...],
     python: str | None,
     fetch_python: bool,
     extras: tuple[str, ...],
@@ -92,6 +96,7 @@ def shell(  # noqa: PLR0913 - one parameter an option
     """
     refuse_contrary(frozen=frozen, locked=locked)
     places = Places.from_environ()
+    additions = added(requirements, editables)
     wish = PythonWish(
         project=trusted_project_at(directory, trust=trust),
         python=python,
@@ -99,11 +104,11 @@ def shell(  # noqa: PLR0913 - one parameter an option
         asked=python or "",
         extras=extras,
         groups=groups,
-        requirements=requirements,
+        requirements=additions,
         offline=offline,
         frozen=frozen,
         locked=locked,
-        kept=not (requirements or extras or groups),
+        kept=not (additions or extras or groups),
     )
     if sys.stdin is None or not sys.stdin.isatty():
         raise PkgviewError(
@@ -121,6 +126,8 @@ def shell(  # noqa: PLR0913 - one parameter an option
     check_mountable(places)
     made, _ = ensured(places, KIND, repeated(places, wish), quiet=False)
     mount_now(places)
+    if made.remark:
+        console.note(made.remark)
     prefix, pinned = _prefix(places, wish, made)
     environ = environment(prefix, root, made.view if pinned else None, os.environ)
     program = user_shell(os.environ)

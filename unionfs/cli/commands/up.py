@@ -283,8 +283,8 @@ def ensured(places: Places, kind: Kind, wish: Wish, *, quiet: bool) -> tuple[Mad
 
     with Display(quiet=quiet) as display:
         made = make_view(places, kind, wish, display)
-    if made.said:
-        console.note(made.said)
+    if made.remark:
+        console.note(made.remark)
     return made, display
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver import remembered
 from resolver.errors import PkgviewError
+from resolver.local import named_place
 from resolver.project import resolved, trust
 from resolver.project.project import fingerprint
 from resolver.project.resolved import UNCHECKED, ResolvedView
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from resolver.project.project import Project
     from resolver.python.index import DownloadSettings
     from resolver.python.interpreter import Interpreter
+    from resolver.python.lockfile import Lock
     from resolver.python.outdated.refresh import Found
     from resolver.python.selection import Choice
     from unionfs.formats.python.packages import PythonPackage
@@ -48,10 +50,10 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY
 class PythonWish(Wish):
     """What the user asked for, of a project of Python's.
 
-    `requirements` are added for this one run. `asked` is what the user said of the Python, and is
-    kept; `python` may also be that of the last view. `fetch_python`: uv fetches one that lacks.
-    With `no_build` the project itself is taken as its files say, and what would have to be built is
-    an error.
+    `requirements` are added for this one run, each as `--with` has it. `asked` is what the user
+    said of the Python, and is kept; `python` may also be that of the last view. `fetch_python`: uv
+    fetches one that lacks. With `no_build` the project itself is taken as its files say, and what
+    would have to be built is an error.
     """
 
     project: PythonProject
@@ -102,7 +104,7 @@ class PythonMaking:
         self._unbuilt = False
         self._inputs = ""
         self._found: Found | None = None
-        self.said = ""
+        self.remark = ""
         self._choices: tuple[Choice, ...] | None = None
         self._of_project = False
 
@@ -137,7 +139,6 @@ class PythonMaking:
         asked = Asked(
             extras=wish.extras,
             groups=wish.groups,
-            requirements=wish.requirements,
             upgrade=wish.upgrade,
             upgrade_packages=wish.upgrade_packages,
             offline=wish.offline,
@@ -146,10 +147,13 @@ class PythonMaking:
             no_build=wish.no_build,
         )
         found = await current_lock(wish.project, self._interpreter, asked, self._places.state)
-        self._found, self.said = found, found.said or self.said
+        self._found, self.remark = found, found.said or self.remark
         if found.project is not wish.project:
             wish = self._read_again(found.project)
-        chosen = self._choices = select(found.lock, self._interpreter)
+        if wish.requirements:
+            chosen = self._choices = await self._overlaid(found.lock)
+        else:
+            chosen = self._choices = select(found.lock, self._interpreter)
         if wish.no_build:
             packages = packages_unbuilt(chosen, self._interpreter, wish.project, self._places)
             self._unbuilt = any(one.unbuilt or one.earlier for one in packages)
@@ -167,6 +171,22 @@ class PythonMaking:
         agreed = trust.agreed_choices(project, self._places.state)
         trust.agree(project, self._places.state, agreed | kind.choices(project, users=frozenset()))
         return wish
+
+    async def _overlaid(self, found: Lock) -> tuple[Choice, ...]:
+        """The same with what `--with` adds to it."""
+        from resolver.python.added.additions import addition  # noqa: PLC0415 - as above
+        from resolver.python.added.overlay import overlay  # noqa: PLC0415 - the same
+
+        wish = self._wish
+        laid = await overlay(
+            found,
+            self._interpreter,
+            [addition(one) for one in wish.requirements],
+            state=self._places.state,
+            offline=wish.offline,
+        )
+        self.remark = " ".join(filter(None, (self.remark, laid.said)))
+        return laid.choices
 
     async def build(self, package: PythonPackage, source: Path | None, within: Path) -> Path | str:
         """By the distribution's own back end, or, where nothing may run, from its files."""
@@ -227,9 +247,9 @@ class PythonMaking:
             return
         state = self._places.state
         interpreter = find_interpreter(wish.project, wish.python, state)
-        if record.fingerprint != wish.fingerprint(interpreter) or not is_first(
-            interpreter, wish.project, wish.python, state
-        ):
+        if not wish.requirements and record.fingerprint != wish.fingerprint(interpreter):
+            return
+        if wish.requirements and self._needs_other_places():
             return
         agreed = trust.of(str(wish.project.root), state)
         if agreed is None:
@@ -239,11 +259,13 @@ class PythonMaking:
         entry = remembered.Entry(
             record.view,
             interpreter.executable,
-            described(manifest),
+            self.remark if wish.requirements else described(manifest),
             resolved.to_json(record),
             choices,
         )
-        keys = (now.here, now.anywhere) if self._is_same_anywhere() else (now.here,)
+        keys = [now.shown(record.view, interpreter.executable)] if wish.kept else []
+        if wish.python is None and is_first(interpreter, wish.project, None, state):
+            keys += [now.here, now.anywhere] if self._is_same_anywhere() else [now.here]
         with suppress(PkgviewError):  # it only saves time
             remembered.remember(str(state), keys, entry)
 
@@ -255,7 +277,19 @@ class PythonMaking:
             and project.origin in {Origin.PYLOCK, Origin.UV}
             and not project.package
             and not self._of_project
+            and not self._wish.requirements
             and all(choice.path is None for choice in self._choices)
+        )
+
+    def _needs_other_places(self) -> bool:
+        """Whether what `--with` names leads to directories that nobody looks at."""
+        from resolver.python.selection import Source  # noqa: PLC0415 - as above
+
+        places = {place[0] for place in map(named_place, self._wish.requirements) if place}
+        places.add(str(self._wish.project.root))
+        return any(
+            choice.kind is Source.DIRECTORY and str(choice.path) not in places
+            for choice in self._choices or ()
         )
 
 
@@ -320,10 +354,12 @@ def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
 def _situation(wish: PythonWish) -> remembered.Situation | None:
     """What a start that looks at bytes alone would find; None where it would not do."""
     project = wish.project
-    if wish.python is not None or not wish.kept or wish.no_build or project.source_trees:
+    if wish.no_build or project.source_trees:
         return None
     try:
-        found = remembered.situation(str(project.root), wish.extras, wish.groups, os.environ)
+        found = remembered.situation(
+            str(project.root), wish.extras, wish.groups, os.environ, wish.requirements
+        )
     except (OSError, PkgviewError):
         return None
     if found is None or found.directory != str(project.root):

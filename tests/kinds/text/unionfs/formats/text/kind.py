@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 class TextMaking:
     variant = ""
+    remark = ""
 
     def __init__(self, wish: Wish) -> None:
         self._project = wish.project

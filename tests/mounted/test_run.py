@@ -1,0 +1,200 @@
+"""`pkgview run` as somebody who comes from uv uses it: scripts, `--with`, no project at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from unionfs.cli.commands.run import run as command
+from unionfs.cli.quick_run import understood
+
+if TYPE_CHECKING:
+    from tests.mounted.conftest import Index, Site
+
+pytestmark = pytest.mark.fuse
+
+PKGVIEW = Path(sys.executable).with_name("pkgview")
+
+BACKEND = """\
+import zipfile
+def build_editable(directory, settings=None, metadata=None):
+    name = "lib-2.0-py3-none-any.whl"
+    with zipfile.ZipFile(directory + "/" + name, "w") as wheel:
+        wheel.writestr("lib.pth", {source!r})
+        info = "lib-2.0.dist-info/"
+        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: lib\\nVersion: 2.0\\n")
+        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
+        wheel.writestr(info + "RECORD", "")
+    return name
+"""
+
+MODULES = """
+import json, os, sys
+def shown(program, command, environ):
+    print(json.dumps(sorted(sys.modules)), flush=True)
+    os._exit(0)
+os.execvpe = shown
+from unionfs.cli import main
+main(sys.argv[1:])
+"""
+"""What is loaded when the command takes over."""
+
+
+def run(site: Site, directory: Path, *arguments: str | Path, code: int = 0) -> Any:  # noqa: ANN401 - a process
+    return site.run(PKGVIEW, "run", *arguments, cwd=directory, code=code)
+
+
+def loaded(site: Site, directory: Path, *arguments: str) -> set[str]:
+    said = site.run(sys.executable, "-c", MODULES, "run", *arguments, cwd=directory)
+    return set(json.loads(said.stdout))
+
+
+def is_quick(modules: set[str]) -> bool:
+    """Whether nothing was loaded that takes time; `json` is for `MODULES`."""
+    ours = {name for name in modules if name.startswith(("unionfs.", "resolver."))}
+    heavy = {"click", "dataclasses", "hashlib", "packaging", "trio", "socket", "signal"}
+    return not modules & heavy and ours <= QUICK
+
+
+QUICK = {
+    *("resolver.atomic", "resolver.boot", "resolver.buildenv", "resolver.errors"),
+    *("resolver.inputs", "resolver.local", "resolver.naming", "resolver.onpath"),
+    *("resolver.ownership", "resolver.private", "resolver.remembered", "resolver.way"),
+    *("resolver.where", "unionfs.bindings", "unionfs.bindings.tag", "unionfs.cli"),
+    *("unionfs.cli.command", "unionfs.cli.console", "unionfs.cli.quick"),
+    *("unionfs.cli.quick_run", "unionfs.kinds"),
+}
+
+
+@pytest.fixture
+def project(shop: Site, index: Index) -> Path:
+    """A package's neighbour: locked by its own pylock.toml to `lib 1.0`, of an index."""
+    index.wheel("lib")
+    index.wheel("rich", files={"rich/__init__.py": b"", "rich/__main__.py": b"print('rich')"})
+    directory = shop.project("project")
+    (directory / "requirements.txt").write_text("lib\n")
+    shop.run(PKGVIEW, "lock", cwd=directory)
+    shop.run(PKGVIEW, "up", cwd=directory)
+    return directory
+
+
+def test_another_lib_for_one_run(shop: Site, project: Path) -> None:
+    """The experimental one wins over the lock, is followed, and leaves nothing behind."""
+    lib = shop.project("lib")
+    source = lib / "src"
+    source.mkdir()
+    (lib / "backend.py").write_text(BACKEND.format(source=f"{source}\n"))
+    (lib / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "lib"\nversion = "2.0"\nrequires-python = ">=3.9"\n'
+    )
+    before = os.readlink(project / ".venv"), (project / "pylock.toml").read_bytes()
+    show = ("python", "-c", "import lib; print(lib.version)")
+    said = f"For this run only: lib ({lib}) instead of lib 1.0.\n"
+    ways = (("--with", "../lib"), ("--with-editable", f"{lib}"), ("--with", "-e", "../lib"))
+    for number, way in enumerate(ways):
+        (source / "lib.py").write_text(f"version = {number}\n")
+        done = run(shop, project, *way, "--", *show)
+        assert (done.stdout, done.stderr.count(said)) == (f"{number}\n", 1), way
+    # Then it is known: by the same bytes of the project's files and of lib's own.
+    done = run(shop, project, "--with", "../lib", "--", *show)
+    assert (done.stdout, done.stderr) == ("2\n", said)
+    assert is_quick(loaded(shop, project, "--with", "../lib", "--", "true"))
+    with (lib / "pyproject.toml").open("a") as file:
+        file.write('dependencies = ["rich"]\n')
+    assert run(shop, project, "--with=../lib", "-m", "rich").stdout == "rich\n"
+    assert (os.readlink(project / ".venv"), (project / "pylock.toml").read_bytes()) == before
+    assert run(shop, project, *show).stdout == "1.0\n"
+    assert is_quick(loaded(shop, project, "--", "true"))
+    for wrong, why in (("./nowhere", "there is no"), ("-r x", "is no requirement")):
+        done = run(shop, project, "--with", wrong, "--", "true", code=1)
+        assert why in done.stderr
+
+
+def test_scripts_and_no_project(shop: Site, project: Path, index: Index) -> None:
+    """What is run is what `uv run` would run, and with the same packages."""
+    assert index
+    show = "import importlib.util as u, sys\n"
+    show += "print(*(n for n in ('lib', 'rich') if u.find_spec(n)), *sys.argv[1:])\n"
+    (project / "app.py").write_text(show)
+    (project / "s.py").write_text(f"# /// script\n# dependencies = ['rich']\n# ///\n{show}")
+    (project / "package").mkdir()
+    (project / "package/__main__.py").write_text(show)
+    outside = shop.project("outside")
+    (outside / "app.py").write_text(show)
+    for directory, words, expected in (
+        (project, ["app.py", "-x"], "lib -x"),
+        (project, ["package"], "lib"),
+        (project, ["s.py", "x"], "rich x"),
+        (project, ["--", "python", "s.py"], "rich"),
+        (project, ["python", "-B", "s.py", "--", "x"], "rich -- x"),
+        (project, ["--with", "rich", "app.py"], "lib rich"),
+        (outside, [project / "s.py"], "rich"),
+        (outside, [project / "app.py"], "lib"),
+        (outside, ["app.py"], ""),
+        (outside, ["python", "app.py"], ""),
+        (outside, ["--with", "lib,rich", "app.py"], "lib rich"),
+        (outside, ["--with", "rich", "--", "python", "-m", "rich"], "rich"),
+        (outside, ["--with", "rich", "-m", "rich"], "rich"),
+    ):
+        assert run(shop, directory, *words).stdout == f"{expected}\n", words
+    assert is_quick(loaded(shop, outside, "--with", "rich", "-m", "rich"))
+    assert "belongs to no project" in run(shop, outside, "--", "true", code=1).stderr
+    assert os.listdir(outside) == ["app.py"]
+    examples = re.findall(r"^ +pkgview run (.+?)(?:  .*)?$", command.epilog or "", re.MULTILINE)
+    assert len(examples) >= 5
+    for example in examples:
+        if "pytest" not in example:  # it is no small one
+            run(shop, project, *example.split())
+
+
+def test_run_uses_the_python_that_the_link_shows(shop: Site, project: Path) -> None:
+    said = shop.run(PKGVIEW, "up", "--python", "3.12", cwd=project, code=None)
+    if said.returncode:
+        pytest.skip("there is no Python 3.12")
+    show = ("python", "-c", "import sys, lib; print(sys.version_info[1])")
+    for arguments in ((), ("--with", "rich")):
+        assert run(shop, project, *arguments, *show).stdout == "12\n"
+    assert is_quick(loaded(shop, project, "--", "true"))
+    # An edit later it does still; where the project says otherwise the link follows.
+    shown = os.readlink(project / ".venv")
+    (project / "requirements.txt").write_text("lib\nrich\n")
+    shop.run(PKGVIEW, "lock", cwd=project)
+    assert run(shop, project, *show).stdout == "12\n"
+    assert os.readlink(project / ".venv") != shown
+    (project / ".python-version").write_text(f"3.{sys.version_info[1]}\n")
+    assert run(shop, project, *show).stdout == f"{sys.version_info[1]}\n"
+    printed = shop.run(project / ".venv/bin/python", *show[1:], cwd=project).stdout
+    assert printed == f"{sys.version_info[1]}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("-- true", ([], ["true"])),
+        ("--with a,b>=1,<2 --with=c[x,y] true -x", (["a", "b>=1,<2", "c[x,y]"], ["true", "-x"])),
+        (
+            "--with -e ../c --with-editable=d -m x y",
+            (["-e ../c", "-e d"], ["python", "-m", "x", "y"]),
+        ),
+        ("-s x --with y", ([], ["python", "x", "--with", "y"])),
+        ("- a", ([], ["python", "-", "a"])),
+        ("--python 3.12 true", None),
+        ("--with a", None),
+        ("--with", None),
+        ("-m -s x", None),
+        ("--offline=1 true", None),
+        ("", None),
+    ],
+)
+def test_what_the_quick_way_understands(
+    arguments: str, expected: tuple[list[str], list[str]] | None
+) -> None:
+    asked = understood(arguments.split())
+    assert (None if asked is None else (asked.added, asked.command)) == expected

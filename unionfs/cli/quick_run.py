@@ -1,0 +1,214 @@
+"""`pkgview run` and `tool run` where the view is there: checked as in `unionfs.cli.quick`, started.
+
+What is run is decided as in `unionfs.cli.commands.run`, by the same functions; whatever needs a
+closer look (a script that may have an inline block, another Python, an option that is not known
+here) is left to it, and so is every error. Nothing but the binding is done here, so it may begin
+anew.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from resolver import remembered
+from resolver.atomic import Held
+from resolver.errors import PkgviewError
+from resolver.naming import executable_in, project_key, project_record, trust_record
+from resolver.ownership import faults, identity
+from resolver.private import close_to_others
+from resolver.where import where
+from unionfs.bindings.tag import put_on
+from unionfs.cli import command, console
+from unionfs.cli.quick import ANSWER_SECONDS, ask, content, is_plain, is_whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FLAGS = ("--offline", "--frozen")
+"""Options that change nothing where nothing has to be resolved or fetched."""
+
+_KINDS = {"-m": "module", "--module": "module", "-s": "script", "--script": "script"}
+
+
+class Arguments:
+    """What can be asked for here."""
+
+    __slots__ = ("added", "command", "directory", "extras", "groups", "source")
+
+    def __init__(self) -> None:
+        self.directory = "."
+        self.source = ""
+        self.added: list[str] = []
+        self.extras: list[str] = []
+        self.groups: list[str] = []
+        self.command: list[str] = []
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is for the project's own view."""
+        return not (self.added or self.extras or self.groups)
+
+
+def run(arguments: Sequence[str], *, tool: bool = False) -> bool:
+    """Become the command if it is a `run` as above, with these arguments; False if it is not."""
+    try:
+        places = where(os.environ)
+        asked = understood(arguments, tools(places) if tool else "")
+        if asked is None or not _is_plain_command(asked.command):
+            return False
+        found = _situation(asked, places)
+        if found is None or any(faults([found.directory], os.geteuid(), found.files)):
+            return False
+        for sentence in close_to_others(places):
+            console.note(sentence)
+        entry = _entry(found, places, asked)
+        if entry is None or not is_plain(found.directory, places):
+            return False
+        with Held(f"{places['store']}/archives", ANSWER_SECONDS):
+            ready = _ready(found.directory, entry, places, own=asked.is_plain)
+    except (OSError, PkgviewError, ValueError):
+        return False
+    except KeyboardInterrupt:
+        sys.exit(console.INTERRUPTED)
+    if not ready:
+        return False
+    if asked.added and entry.said:
+        console.note(entry.said)
+    view = f"{places['mount']}/views/{entry.view}"
+    try:
+        command.replace_by(asked.command, command.environment(view, entry.view, os.environ))
+    except PkgviewError as error:
+        console.report(error)
+        sys.exit(error.status)
+
+
+def tools(places: dict[str, str]) -> str:
+    """Where the tools are that are installed (`unionfs.publishing.tools`)."""
+    return f"{os.path.dirname(places['store'])}/tools"
+
+
+def understood(arguments: Sequence[str], tools: str = "") -> Arguments | None:
+    """What the arguments ask for; None: something that is not known here.
+
+    `tools`, where they are, is given for `tool run`.
+    """
+    asked, rest = Arguments(), list(arguments)
+    kind = set()
+    while rest and rest[0].startswith("-") and rest[0] not in {"-", "--"}:
+        name, equals, value = rest.pop(0).partition("=")
+        if name in _FLAGS or name in _KINDS:
+            if equals:
+                return None
+            kind.add(_KINDS.get(name, ""))
+            continue
+        values = [value] if equals else rest[:1]
+        rest = rest[0 if equals else 1 :]
+        if not values or not _take(asked, name, values[0], rest):
+            return None
+    if rest[:1] == ["--"]:
+        del rest[0]
+    if not rest or {"module", "script"} <= kind:
+        return None
+    if tools:
+        return None if "module" in kind or "script" in kind else _of_tool(asked, rest, tools)
+    if asked.source:
+        return None
+    asked.command = command.command_line(rest, module="module" in kind, script="script" in kind)
+    return asked
+
+
+def _of_tool(asked: Arguments, words: list[str], tools: str) -> Arguments | None:
+    """The same for a tool: its own project, or the one that lists nothing."""
+    if asked.directory != "." or asked.extras or asked.groups:
+        return None
+    requirement, name = command.tool_requirement(words[0])
+    asked.command = words if asked.source else [name, *words[1:]]
+    own = f"{tools}/{name.lower().replace('_', '-').replace('.', '-')}"
+    if not (asked.source or asked.added) and requirement == name and os.path.isdir(own):
+        asked.directory = own
+    else:
+        asked.added.insert(0, asked.source or requirement)
+        asked.directory = ""
+    return asked
+
+
+def _take(asked: Arguments, name: str, value: str, rest: list[str]) -> bool:
+    """Take an option with its value down; False where it is not known here."""
+    if name == "--with" and value in command.EDITABLE and rest:
+        name, value = "--with-editable", rest.pop(0)
+    if name == "--with":
+        asked.added += command.several(value)
+    elif name == "--with-editable":
+        asked.added.append(f"-e {value}")
+    elif name == "--extra":
+        asked.extras.append(value)
+    elif name == "--group":
+        asked.groups.append(value)
+    elif name == "--project":
+        asked.directory = value
+    elif name == "--from":
+        asked.source = value
+    else:
+        return False
+    return True
+
+
+def _is_plain_command(words: Sequence[str]) -> bool:
+    """Whether it is no Python script that might be a project of its own."""
+    if not command.runs_python(words) or words[1:2] in ([], ["-c"], ["-m"], ["-"]):
+        return True
+    return not words[1].startswith("-") and not command.may_have_block(words[1])
+
+
+def _situation(asked: Arguments, places: dict[str, str]) -> remembered.Situation | None:
+    named = asked.directory or f"{places['state']}/{command.NOTHING}"
+    if not os.path.isdir(named):
+        return None  # a script, or nothing at all
+    directory = os.path.realpath(named)
+    if asked.added and named == "." and remembered.is_outside(directory):
+        directory = os.path.realpath(f"{places['state']}/{command.NOTHING}")
+    return remembered.situation(directory, asked.extras, asked.groups, os.environ, asked.added)
+
+
+def _entry(
+    found: remembered.Situation, places: dict[str, str], asked: Arguments
+) -> remembered.Entry | None:
+    """The view that the project's link shows; for one run, another one of the same Python."""
+    views = f"{places['mount']}/views/"
+    try:
+        shown = os.readlink(f"{found.directory}/.venv")
+    except OSError:
+        shown = ""
+    manifest = b""
+    if shown.startswith(views):
+        view = shown.removeprefix(views)
+        manifest = content(f"{places['state']}/manifests/{view}.json") or b""
+        if asked.is_plain:
+            return remembered.recall(places["state"], found.shown(view, executable_in(manifest)))
+    entry = remembered.recall(places["state"], found.here)
+    if entry is None or (manifest and executable_in(manifest) != entry.executable):
+        return None
+    if asked.is_plain:
+        record = content(f"{places['state']}/projects/{project_key(found.directory)}.json")
+        if record != project_record(f'"{found.directory}"', [entry.made]):
+            return None  # it has others, or none
+    return entry
+
+
+def _ready(directory: str, entry: remembered.Entry, places: dict[str, str], *, own: bool) -> bool:
+    """Whether this process is bound to the view now; with the store held, as for `up`."""
+    key = project_key(directory)
+    agreed = trust_record(f'"{directory}"', identity(directory), "[]", entry.choices)
+    if content(f"{places['state']}/trusted/{key}.json") != agreed or not is_whole(places, entry):
+        return False
+    python = entry.made.partition('"variant": "')[2].partition('"')[0]
+    request = f'"process": "self", "enclose": true, "said": "run", "view": "{entry.view}"'
+    if own:
+        request += f', "project": "{directory}"'
+    for name in ("state", "store", "config"):
+        request += f', "{name}": "{places[name]}"'
+    put_on()
+    said = ask(places, f'{{"op": "bind", "python": "{python}", {request}}}\n'.encode())
+    return said.startswith(b'{"ok": true, ')
