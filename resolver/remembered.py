@@ -35,7 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-FORMAT = "view 4"
+FORMAT = "view 5"
 """Part of every key and fingerprint: raised where the same bytes shall give another view."""
 
 MOST_KEPT = 2000

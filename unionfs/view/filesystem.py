@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import logging
 import stat
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -48,11 +49,25 @@ LISTINGS_ROOM, LISTED_BYTES = 8 << 20, 300
 """Bytes of directory listings that are kept while the kernel pages through them, and of a name."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """Files outside of the mount that archives link to, and what is done before they are read."""
+
+    directory: bytes
+    refresh: Callable[[bytes], Awaitable[None]]
+
+
 class Filesystem:
     """Answers for one mount. `current` decides which view a thread's process is bound to."""
 
     def __init__(
-        self, catalog: Catalog, current: Callable[[int], Awaitable[ViewId]], *, uid: int, gid: int
+        self,
+        catalog: Catalog,
+        current: Callable[[int], Awaitable[ViewId]],
+        *,
+        uid: int,
+        gid: int,
+        notes: Notes | None = None,
     ) -> None:
         self.catalog = catalog
         self.uid = uid
@@ -60,6 +75,7 @@ class Filesystem:
         self._packing = catalog.packing
         self._top = Top(catalog)
         self._current = current
+        self._notes = notes
         self._listings: Kept[NodeId, Sequence[tuple[bytes, Attributes]]] = Kept(LISTINGS_ROOM)
 
     # What may be asked
@@ -139,8 +155,23 @@ class Filesystem:
             raise FileSystemError(errno.ELOOP)
 
     def is_magic(self, node: NodeId) -> bool:
-        """Whether the node is the one link whose target depends on the caller."""
-        return node == nodeid.fixed(Fixed.CURRENT)
+        """Whether something is done before it is said where the node leads: ask `followed`."""
+        return node == nodeid.fixed(Fixed.CURRENT) or self._note(node) is not None
+
+    async def followed(self, node: NodeId, tid: int) -> bytes:
+        """The target of a magic link for a thread's process."""
+        note = self._note(node)
+        if note is None or self._notes is None:
+            return await self.current(tid)
+        await self._notes.refresh(note)
+        return note
+
+    def _note(self, node: NodeId) -> bytes | None:
+        """Where a link leads that is one to a note."""
+        if self._notes is None or self._packing.kind(node) is not NodeKind.ARCHIVE:
+            return None
+        target = self.readlink(node)
+        return target if target.rpartition(b"/")[0] == self._notes.directory else None
 
     async def current(self, tid: int) -> bytes:
         """The target of `current` for a thread's process."""

@@ -20,6 +20,7 @@ from resolver.python.discovery import find_interpreter, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
 from resolver.python.target import KIND as NAME
 from resolver.python.target import python_of
+from resolver.python.uv.cachekeys import cache_keys, own_state
 from resolver.python.uv.settings import build_settings
 from resolver.remembered import FORMAT
 from unionfs.formats.kind import Wish, described
@@ -63,6 +64,8 @@ class PythonWish(Wish):
         # The project itself is the one thing that comes out differently if nothing is built.
         unbuilt = ("unbuilt",) if self.no_build and self.project.package else ()
         settings = "" if self.no_build else build_settings(self.project.directory)
+        if self.project.package and not self.no_build:
+            settings += own_state(self.project.directory).hex()
         return fingerprint(
             self.project,
             FORMAT,
@@ -134,7 +137,13 @@ class PythonMaking:
         unbuilt = wish.project if wish.no_build else None
         earlier = self._earlier_build() if wish.no_build else None
         return [
-            package_of(choice, self._interpreter, unbuilt=unbuilt, earlier=earlier)
+            package_of(
+                choice,
+                self._interpreter,
+                state=self._places.state,
+                unbuilt=unbuilt,
+                earlier=earlier,
+            )
             for choice in self._choices
         ]
 
@@ -294,6 +303,8 @@ def _situation(wish: PythonWish) -> remembered.Situation | None:
         return None
     if found is None or found.directory != str(project.root):
         return None  # a script, for one
+    if cache_keys(project.root) is not None:
+        return None  # more counts than that
     return found if set(map(str, project.inputs)) <= set(found.files) else None
 
 

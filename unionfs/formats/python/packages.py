@@ -7,6 +7,8 @@ from.
 from __future__ import annotations
 
 import hashlib
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,11 +20,15 @@ from resolver.python.build import build_wheel
 from resolver.python.directurl import direct_url
 from resolver.python.editable import build_editable, editable_key, static_editable
 from resolver.python.selection import Choice, Source
+from resolver.python.uv import note as uv_note
 from resolver.python.uv.settings import build_settings
+from unionfs.archive.layer import Kind
+from unionfs.archive.pack import Member
 from unionfs.formats.wheel.editable import editable_members
 from unionfs.formats.wheel.reader import open_wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from resolver.python.interpreter import Interpreter
@@ -35,22 +41,24 @@ class PythonPackage(Package):
     """A distribution.
 
     `unbuilt`: the project, to be taken as its files say since nothing may run, or as `earlier`, the
-    archive of an earlier build.
+    archive of an earlier build. `note`: uv's, of a distribution from this machine.
     """
 
     choice: Choice
     unbuilt: PythonProject | None = None
     earlier: str | None = None
+    note: Path | None = None
 
 
 def package_of(
     choice: Choice,
     interpreter: Interpreter,
     *,
+    state: Path | None = None,
     unbuilt: PythonProject | None = None,
     earlier: str | None = None,
 ) -> PythonPackage:
-    """A choice as a package of that interpreter's."""
+    """A choice as a package of that interpreter's; in `state` uv's notes are kept."""
     built = choice.kind is not Source.WHEEL
     as_it_is = unbuilt if built else None
     return PythonPackage(
@@ -64,6 +72,7 @@ def package_of(
         choice=choice,
         unbuilt=as_it_is,
         earlier=earlier if as_it_is is not None else None,
+        note=None if state is None or as_it_is is not None else _noted(choice, state),
     )
 
 
@@ -90,7 +99,7 @@ def add(store: Store, package: PythonPackage, path: Path) -> str:
     choice = package.choice
     if path.is_dir():
         meta, members = editable_members(path, name=choice.name, version=choice.version or "0")
-        return store.add(members, meta)
+        return store.add(_with_note(members, package.note), meta)
     # A fetched wheel has the lock's hashes; what was built is known by nobody's.
     sha256 = dict(choice.hashes).get("sha256") if choice.kind is Source.WHEEL else None
     if sha256 is None:
@@ -104,7 +113,7 @@ def add(store: Store, package: PythonPackage, path: Path) -> str:
         origin=f"sha256:{sha256}",
         direct_url=direct_url(choice),
     ) as wheel:
-        return store.add(wheel.members(), wheel.meta)
+        return store.add(_with_note(wheel.members(), package.note), wheel.meta)
 
 
 def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
@@ -119,7 +128,7 @@ def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
     place = (direct_url(choice) or b"").decode()
     match choice.kind:
         case Source.WHEEL if "sha256" in hashes and place:
-            digest = hashlib.sha256(f"{hashes['sha256']}\0{place}".encode())
+            digest = hashlib.sha256("\0".join((hashes["sha256"], place, *_told(choice))).encode())
             return f"direct-{digest.hexdigest()}"
         case Source.WHEEL if "sha256" in hashes:
             return f"sha256-{hashes['sha256']}"
@@ -136,10 +145,43 @@ def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
 
 
 def _built_key(choice: Choice, interpreter: Interpreter, *parts: str) -> str:
-    what = (*parts, choice.subdirectory or "", interpreter.tag)
+    what = (*parts, choice.subdirectory or "", interpreter.tag, *_told(choice))
     settings = build_settings(None)  # what is built elsewhere is built far from any project
     digest = hashlib.sha256("\0".join((*what, settings) if settings else what).encode())
     return f"built-{digest.hexdigest()}"
+
+
+def _has_note(choice: Choice) -> bool:
+    """Whether uv compares it with what lies there, at every look."""
+    return choice.direct and choice.path is not None and choice.kind is not Source.VCS
+
+
+def _told(choice: Choice) -> tuple[str, ...]:
+    """Part of a key: without it an archive would do that was made when there were no notes."""
+    return ("noted",) if _has_note(choice) else ()
+
+
+def _noted(choice: Choice, state: Path) -> Path | None:
+    """Write the note; what is not there will be missed by those who need it."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if choice.path is not None and _has_note(choice):
+            is_tree = choice.kind is Source.DIRECTORY
+            place = _tree(choice.path, choice) if is_tree else choice.path
+            return uv_note.written(place, state, os.environ)
+    return None
+
+
+def _with_note(members: Iterable[Member], note: Path | None) -> Iterator[Member]:
+    """The members, with a link to the note in `.dist-info`."""
+    for member in members:
+        directory, _, name = member.path.rpartition(b"/")
+        if note is None or not directory.endswith(b".dist-info"):
+            yield member
+        elif name != os.fsencode(uv_note.NAME):
+            yield member
+            if name == b"RECORD":
+                path = directory + b"/" + os.fsencode(uv_note.NAME)
+                yield Member(path=path, kind=Kind.SYMLINK, target=os.fsencode(note))
 
 
 def _tree(path: Path, choice: Choice) -> Path:
