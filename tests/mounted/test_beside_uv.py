@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+
+from resolver.python.uv.run import uv_binary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,6 +53,15 @@ def build_editable(directory, settings=None, metadata=None):
     return _wheel(directory, {f"_{name}.pth": f"{Path('src').absolute()}\\n"})
 """
 """A build back end that needs nothing."""
+
+SAY = """\
+import importlib.metadata as m, json
+print(json.dumps(sorted((one.name, one.version) for one in m.distributions())))
+"""
+
+STEPS = int(os.environ.get("PKGVIEW_TURNS", "6"))
+SEEDS = range(int(os.environ.get("PKGVIEW_TURNS_SEEDS", "1")))
+"""More of both: `PKGVIEW_TURNS=20 PKGVIEW_TURNS_SEEDS=50 pytest … -k turns`."""
 
 READ_ONLY = "Read-only file system"
 
@@ -106,3 +119,138 @@ def test_uv_has_nothing_to_do_where_the_view_is_up_to_date(shop: Site, index: In
     shop.up(app)
     checked(shop, app)
     assert (app / ".venv/bin/show").exists()
+
+
+class Turns:
+    """A repository in which uv and pkgview are used by turns."""
+
+    def __init__(self, shop: Site, seed: int) -> None:
+        self.shop = shop
+        self.chance = random.Random(seed)  # noqa: S311 - which step comes next, no secret
+        self.app = package(shop.home / "app")
+        self.other = shop.home / "other"
+        self.listed: dict[str, set[str]] = {"main": set()}
+        self.branch = "main"
+        self.git("init", "--quiet", "--initial-branch=main")
+        (self.app / ".gitignore").write_text(".venv\n__pycache__\n")
+        shop.uv("lock", cwd=self.app)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message=main")
+
+    def git(self, *arguments: str) -> None:
+        named = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+        self.shop.run("git", *named, *arguments, cwd=self.app)
+
+    def either(self, uv: tuple[str, ...], ours: tuple[str, ...], *arguments: str) -> None:
+        """Have one of them do it."""
+        if self.chance.random() < 0.5:
+            self.shop.uv(*uv, *arguments, cwd=self.app)
+        else:
+            self.shop.pkgview(*ours, *arguments, cwd=self.app)
+
+    def add(self) -> None:
+        name = self.chance.choice(("alpha", "beta", "gamma"))
+        wanted = self.chance.choice((name, f"{name}==1.0", f"{name}>=1.0"))
+        self.either(("add", "--no-sync"), ("add",), wanted)
+        self.listed[self.branch].add(name)
+
+    def remove(self) -> None:
+        if names := sorted(self.listed[self.branch]):
+            name = self.chance.choice(names)
+            self.either(("remove", "--no-sync"), ("remove",), name)
+            self.listed[self.branch].remove(name)
+
+    def lock(self) -> None:
+        self.shop.uv("lock", *self.chance.choice(((), ("--upgrade",))), cwd=self.app)
+
+    def up(self) -> None:
+        self.shop.pkgview("up", cwd=self.app)
+        self.either(("sync",), ("up",))
+
+    def run(self) -> None:
+        self.either(("run", "--no-sync"), ("run", "--"), "python", "-c", "pass")
+
+    def touch(self) -> None:
+        append(self.app / "pyproject.toml", self.chance.choice(("", "# a comment\n")))
+
+    def switch(self) -> None:
+        self.git("commit", "--quiet", "--all", "--allow-empty", "--message=more")
+        others = sorted(self.listed.keys() - {self.branch})
+        if others and self.chance.random() < 0.7:
+            branch = self.chance.choice(others)
+            self.git("switch", "--quiet", branch)
+        else:
+            branch = f"branch{len(self.listed)}"
+            self.listed[branch] = set(self.listed[self.branch])
+            self.git("switch", "--quiet", "--create", branch)
+        self.branch = branch
+
+    def check(self, done: list[str]) -> None:
+        """The view has what uv installs elsewhere, and uv finds nothing to do in it."""
+        self.shop.pkgview("up", cwd=self.app)
+        assert "Checked" in self.shop.uv("sync", cwd=self.app).stderr, done
+        there = {"UV_PROJECT_ENVIRONMENT": os.fspath(self.other)}
+        self.shop.run(uv_binary(), "sync", cwd=self.app, environ=there)
+        view, uvs = (
+            json.loads(self.shop.run(at / "bin/python", "-c", SAY, cwd=self.app).stdout)
+            for at in (self.app / ".venv", self.other)
+        )
+        assert view == uvs, done
+        assert {name for name, _ in view} >= self.listed[self.branch] | {"app"}, done
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_turns(shop: Site, index: Index, seed: int) -> None:
+    """Whatever either did, both say the same of what is there."""
+    for name, version, requires in (
+        ("alpha", "1.0", ()), ("alpha", "2.0", ()), ("beta", "1.0", ()),
+        ("gamma", "1.0", ("alpha<2",)), ("gamma", "2.0", ("alpha", "beta")),
+    ):  # fmt: skip
+        index.wheel(name, version, requires=requires)
+    turns = Turns(shop, seed)
+    steps = (turns.add, turns.remove, turns.lock, turns.up, turns.run, turns.touch, turns.switch)
+    # All of them, before any comes again.
+    order = [step for _ in range(STEPS) for step in turns.chance.sample(steps, len(steps))]
+    done: list[str] = []
+    for step in [turns.add, *order][:STEPS]:
+        done.append(step.__name__)
+        step()
+        turns.check(done)
+
+
+def shown(shop: Site, directory: Path) -> set[str]:
+    """The distributions of a project's view."""
+    said = shop.run(directory / ".venv/bin/python", "-c", SAY, cwd=directory).stdout
+    return {name for name, _ in json.loads(said)}
+
+
+def files(directory: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_the_view_follows_what_is_added_and_removed(shop: Site, index: Index) -> None:
+    index.wheel("alpha")
+    app, other = package(shop.home / "app", ["alpha"], "# why\n"), package(shop.home / "other")
+    shop.pkgview("add", "--editable", "other", "--directory", app, cwd=shop.home)
+    assert "# why\n" in (app / "pyproject.toml").read_text()
+    assert shown(shop, app) == {"app", "alpha", "other"}
+    append(other / "src/other.py", "value = 5\n")
+    code = "import other; print(other.value)"
+    assert shop.run(app / ".venv/bin/python", "-c", code, cwd=app).stdout == "5\n"
+    shop.pkgview("remove", "alpha", cwd=app)
+    assert shown(shop, app) == {"app", "other"}
+
+    # A build that fails comes after all edits: nothing is left of them.
+    (package(shop.home / "broken") / "backend.py").write_text("raise SystemExit('no compiler')\n")
+    before, view = files(app), os.readlink(app / ".venv")
+    said = shop.pkgview("add", "alpha", "--editable", "../broken", cwd=app, code=1).stderr
+    assert "no compiler" in said
+    assert files(app) == before
+    assert os.readlink(app / ".venv") == view
+    said = shop.pkgview("add", "alpha", "--dev", "--optional", "x", cwd=app, code=2).stderr
+    assert "exclude each other" in said
+    (app / ".venv").unlink()
+    (app / ".venv").mkdir()
+    said = shop.pkgview("remove", "other", cwd=app, code=1).stderr
+    assert "pkgview up --force" in said
+    assert files(app) == before

@@ -27,6 +27,8 @@ COMMANDS = {
     "down": ("up:down", "Take the .venv link away."),
     "run": ("run:run", "Run a command with a project's view."),
     "shell": ("shell:shell", "Start a shell that sees a project's view."),
+    "add": ("add:add", "Add requirements; lock and view follow."),
+    "remove": ("add:remove", "Take requirements out; lock and view follow."),
     "lock": ("lock:lock", "Write a project's pylock.toml."),
     "view": ("view:view", "Show a project's view: path, layers, sizes."),
     "why": ("why:why", "Show which distribution gives a file or module."),

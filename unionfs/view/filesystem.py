@@ -6,7 +6,8 @@ next, so it does not matter which process answered the last one. What the mount 
 and archives is in `unionfs.view.top`.
 
 Per-caller decisions are made in `current` and nowhere else; the caller is no argument of
-anything but its `readlink`.
+anything but its `readlink`. Links from archives to `Notes` lead where they always do, but the
+file there may have to be brought up to date first, since nobody asks for it in here.
 
 Concurrency: every method but `current` returns without waiting and must be called from one
 thread; only reading may touch the disk for long, so it is split: `cached` answers from memory or
