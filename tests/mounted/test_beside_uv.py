@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,6 @@ from resolver.python.uv.run import uv_binary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from tests.mounted.conftest import Index, Site
 
@@ -63,6 +64,8 @@ STEPS = int(os.environ.get("PKGVIEW_TURNS", "6"))
 SEEDS = range(int(os.environ.get("PKGVIEW_TURNS_SEEDS", "1")))
 """More of both: `PKGVIEW_TURNS=20 PKGVIEW_TURNS_SEEDS=50 pytest … -k turns`."""
 
+PAGE = Path(__file__).parents[2] / "docs/beside-uv.md"
+
 READ_ONLY = "Read-only file system"
 
 
@@ -90,11 +93,22 @@ def checked(shop: Site, directory: Path) -> None:
     shop.uv("run", "python", "-c", "import app, lib, tool, alpha, beta", cwd=directory)
 
 
+def with_function(shop: Site, *arguments: str, cwd: Path, code: int = 2) -> str:
+    """What uv says in a shell with the function that the page has."""
+    (function,) = re.findall(r"```sh\n(uv\(\).*?\n)```", PAGE.read_text(), re.DOTALL)
+    path = os.pathsep.join((os.fspath(Path(uv_binary()).parent), shop.environ["PATH"]))
+    return shop.run(
+        "bash", "-c", f'{function}uv "$@"', "-", *arguments,
+        cwd=cwd, code=code, environ={"PATH": path},
+    ).stderr  # fmt: skip
+
+
 def test_uv_has_nothing_to_do_where_the_view_is_up_to_date(shop: Site, index: Index) -> None:
     """A package, a member of its workspace, a path dependency, a wheel by its path."""
     index.wheel("alpha")
     app = package(
         shop.home / "app", ["alpha", "lib", "tool", "beta"],
+        '[tool.uv]\ncache-keys = ["pyproject.toml", "data/*.txt"]\n'
         '[tool.uv.workspace]\nmembers = ["lib"]\n[tool.uv.sources]\nlib = { workspace = true }\n'
         'tool = { path = "tool" }\nbeta = { path = "beta-1.0-py3-none-any.whl" }\n',
     )  # fmt: skip
@@ -105,6 +119,7 @@ def test_uv_has_nothing_to_do_where_the_view_is_up_to_date(shop: Site, index: In
     checked(shop, app)
 
     # Times say nothing of content.
+    (app / "data").mkdir()
     for path in (app, lib, tool):
         os.utime(path / "pyproject.toml")
         append(path / f"src/{path.name}.py", "value = 2\n")
@@ -114,11 +129,20 @@ def test_uv_has_nothing_to_do_where_the_view_is_up_to_date(shop: Site, index: In
     checked(shop, app)
 
     # Content does: there is something to do, for both.
+    (app / "data/new.txt").write_text("")
+    shop.uv("sync", cwd=app, code=2)
+    shop.up(app)
+    checked(shop, app)
     append(tool / "pyproject.toml", '[project.scripts]\nshow = "tool:show"\n')
-    assert READ_ONLY in shop.uv("sync", cwd=app, code=2).stderr
+    said = with_function(shop, "sync", cwd=lib)
+    assert READ_ONLY in said
+    assert f"{app}/.venv is pkgview's and read-only: run `pkgview up`\n" in said
     shop.up(app)
     checked(shop, app)
     assert (app / ".venv/bin/show").exists()
+    assert "pkgview" not in with_function(shop, "run", "false", cwd=app, code=1)
+    said = with_function(shop, "add", "alpha<1", cwd=app, code=1)
+    assert said.endswith("read-only: use `pkgview add`\n")
 
 
 class Turns:
