@@ -61,18 +61,23 @@ def package_of(
     """A choice as a package of that interpreter's; in `state` uv's notes are kept."""
     built = choice.kind is not Source.WHEEL
     as_it_is = unbuilt if built else None
+    # Nothing is remembered of what was taken as its files say.
+    key = None if as_it_is is not None else source_key(choice, interpreter)
+    note = None if state is None or as_it_is is not None else _noted(choice, state)
+    if key is not None and note is not None:
+        # Its archive leads to this user's note: another's would not do, nor one that has none.
+        key = f"noted-{hashlib.sha256(f'{key} {note}'.encode()).hexdigest()}"
     return PythonPackage(
         name=choice.name,
         version=choice.version or "",
         grafts=interpreter.python.schemes.grafts,
-        # Nothing is remembered of what was taken as its files say.
-        key=None if as_it_is is not None else source_key(choice, interpreter),
+        key=key,
         download=_download(choice) if choice.filename is not None else None,
         built=built,
         choice=choice,
         unbuilt=as_it_is,
         earlier=earlier if as_it_is is not None else None,
-        note=None if state is None or as_it_is is not None else _noted(choice, state),
+        note=note,
     )
 
 
@@ -128,7 +133,7 @@ def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
     place = (direct_url(choice) or b"").decode()
     match choice.kind:
         case Source.WHEEL if "sha256" in hashes and place:
-            digest = hashlib.sha256("\0".join((hashes["sha256"], place, *_told(choice))).encode())
+            digest = hashlib.sha256(f"{hashes['sha256']}\0{place}".encode())
             return f"direct-{digest.hexdigest()}"
         case Source.WHEEL if "sha256" in hashes:
             return f"sha256-{hashes['sha256']}"
@@ -145,7 +150,7 @@ def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
 
 
 def _built_key(choice: Choice, interpreter: Interpreter, *parts: str) -> str:
-    what = (*parts, choice.subdirectory or "", interpreter.tag, *_told(choice))
+    what = (*parts, choice.subdirectory or "", interpreter.tag)
     settings = build_settings(None)  # what is built elsewhere is built far from any project
     digest = hashlib.sha256("\0".join((*what, settings) if settings else what).encode())
     return f"built-{digest.hexdigest()}"
@@ -154,11 +159,6 @@ def _built_key(choice: Choice, interpreter: Interpreter, *parts: str) -> str:
 def _has_note(choice: Choice) -> bool:
     """Whether uv compares it with what lies there, at every look."""
     return choice.direct and choice.path is not None and choice.kind is not Source.VCS
-
-
-def _told(choice: Choice) -> tuple[str, ...]:
-    """Part of a key: without it an archive would do that was made when there were no notes."""
-    return ("noted",) if _has_note(choice) else ()
 
 
 def _noted(choice: Choice, state: Path) -> Path | None:
