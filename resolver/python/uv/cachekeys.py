@@ -76,8 +76,7 @@ def made_of(path: Path) -> str:
     Of a directory: its build files, and what its `cache-keys` name.
     """
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return _sha256(path).hex()
     digest = hashlib.sha256()
     for name in BUILD_FILES:
         found = path / name
@@ -96,7 +95,7 @@ def own_state(directory: Path) -> bytes:
         match key:
             case {"file": str(name)}:
                 for found in _files(directory, name):
-                    _add(digest, str(found), read_input(found))
+                    _add(digest, str(found), _sha256(found))
             case {"git": _}:
                 _add(digest, "git", repr((commit_of(directory), tags_of(directory))).encode())
             case _:
@@ -111,8 +110,15 @@ def _files(directory: Path, name: str) -> Iterator[Path]:
         if found.is_file():
             yield found
         return
-    below = directory.glob(name) if "/" in name else directory.rglob(name)
-    yield from sorted(one for one in below if one.is_file())
+    with suppress(NotImplementedError, ValueError):  # a pattern that only uv understands
+        below = directory.glob(name) if "/" in name else directory.rglob(name)
+        yield from sorted(one for one in below if one.is_file())
+
+
+def _sha256(path: Path) -> bytes:
+    """Of a file that may be of any size: a wheel, or data."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _birth(path: Path) -> dict[str, int] | int | None:

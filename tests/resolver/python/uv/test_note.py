@@ -144,6 +144,11 @@ def test_what_is_named_besides_counts_as_content(lib: Path) -> None:
     git(lib, "tag", "first")
     seen.add(cachekeys.made_of(lib))
     assert len(seen) == 4
+    # What is no pattern here keeps nobody from anything.
+    odd = '[tool.uv]\ncache-keys = ["/*.txt", "a**b", { file = 1 }, 1]\n'
+    (lib / "pyproject.toml").write_text(PYPROJECT + odd)
+    assert len(cachekeys.made_of(lib)) == 64
+    assert cachekeys.cache_info(lib, {})["timestamp"] is None
 
 
 def test_notes_are_nobody_elses_files(lib: Path, state: Path) -> None:
