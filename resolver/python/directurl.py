@@ -43,9 +43,12 @@ def direct_url(choice: Choice) -> bytes | None:
     return _written(url, "vcs_info", told, choice.subdirectory)
 
 
-def of_directory(path: Path, *, editable: bool, subdirectory: str | None = None) -> bytes:
-    """What the file says of a directory (absolute) on this machine."""
-    told: dict[str, object] = {"editable": True} if editable else {}
+def of_directory(path: Path, *, editable: bool | None, subdirectory: str | None = None) -> bytes:
+    """What the file says of a directory (absolute) on this machine.
+
+    uv tells apart what its lock says (false) and what nobody has said.
+    """
+    told: dict[str, object] = {} if editable is None else {"editable": editable}
     return _written(_file_url(path), "dir_info", told, subdirectory)
 
 

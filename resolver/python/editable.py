@@ -16,13 +16,13 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input
-from resolver.local import BUILD_FILES
 from resolver.python.build import build_with_uv
 from resolver.python.directurl import of_directory
 from resolver.python.index import uv_environment
 from resolver.python.requirements import normalised
 from resolver.python.unbuilt import code_of
 from resolver.python.uv.cache import forget_editable
+from resolver.python.uv.cachekeys import made_of
 from resolver.python.uv.settings import build_settings
 
 if TYPE_CHECKING:
@@ -106,14 +106,8 @@ def static_editable(project: PythonProject, into: Path) -> Path:
 
 def editable_key(directory: Path, interpreter: Interpreter) -> str:
     """What an editable build follows from: its build files, the interpreter's tag, settings."""
-    settings = build_settings(directory)
-    digest = hashlib.sha256(f"editable 1\0{directory}\0{interpreter.tag}\0{settings}".encode())
-    for name in BUILD_FILES:
-        path = directory / name
-        data = read_input(path) if path.is_file() else b""
-        digest.update(f"{name}\0{len(data)}\0".encode())
-        digest.update(data)
-    return digest.hexdigest()
+    parts = ("editable 2", str(directory), interpreter.tag, build_settings(directory))
+    return hashlib.sha256("\0".join((*parts, made_of(directory))).encode()).hexdigest()
 
 
 def _shape(target: Path, into: Path) -> None:

@@ -92,7 +92,7 @@ def requirement_files(start: Path) -> RequirementFiles:
                 continue
             if not named.constraint:
                 # Relative to the starting file's directory, where uv runs, as in pip.
-                directories += _local_directories(line, start.parent)
+                directories += local_directories(line, start.parent)
             name, pins = _pins(line)
             requirements += _wanted(line, named) if name else ()
             if pins:
@@ -224,7 +224,7 @@ def _joined(directory: Path, target: str) -> Path:
     return Path(os.path.normpath(directory / target))
 
 
-def _local_directories(line: str, directory: Path) -> Iterator[Path]:
+def local_directories(line: str, directory: Path) -> Iterator[Path]:
     """The source tree that a line such as `-e ../x[extra]`, `./x` or `x @ file:///x` names."""
     found = _EDITABLE.match(line) or _DIRECT.match(line)
     target = found[1] if found else line.split(maxsplit=1)[0]

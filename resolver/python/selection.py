@@ -63,7 +63,8 @@ class Choice:
     a plain name, None for directories and VCS; `size` is in bytes; `hashes` are (algorithm,
     lower-case hexadecimal) pairs, at least one for every wheel, sdist and archive. `subdirectory`
     is relative and stays inside its tree. `commit` is a full hexadecimal id, `revision` the branch
-    or tag that was asked for. `direct`: the requirement named it by its address, no index did.
+    or tag that was asked for. `editable` is None where the lock does not say. `direct`: the
+    requirement named it by its address, no index did.
     """
 
     name: str
@@ -74,7 +75,7 @@ class Choice:
     path: Path | None = None
     size: int | None = None
     hashes: tuple[tuple[str, str], ...] = ()
-    editable: bool = False
+    editable: bool | None = None
     subdirectory: str | None = None
     commit: str | None = None
     revision: str | None = None
@@ -218,7 +219,7 @@ def _choice(
             version=version,
             kind=Source.DIRECTORY,
             path=_joined(path.parent, source.path),
-            editable=bool(source.editable),
+            editable=source.editable,
             subdirectory=_inside(source.subdirectory, place),
             direct=True,
         )

@@ -21,7 +21,7 @@ import pytest
 
 from unionfs.control import client
 from unionfs.control.endpoint import endpoint_of
-from unionfs.daemon.launch import log_path
+from unionfs.daemon.logfile import log_path
 from unionfs.mounting import mounts
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from unionfs.cli.commands.status import look
 from unionfs.control import client
 from unionfs.control.endpoint import DaemonSilentError
 from unionfs.daemon import launch
+from unionfs.daemon.logfile import log_path
 from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Faulty:
 
     @property
     def log(self) -> str:
-        return launch.log_path(self.places).read_text()
+        return log_path(self.places).read_text()
 
 
 @pytest.fixture
@@ -187,7 +188,7 @@ def test_the_command_says_it_too(faulty: Faulty) -> None:
     said = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert said.returncode == 1
     assert "each server that is started for it ends at once: SIGSEGV" in said.stdout
-    assert os.fspath(launch.log_path(faulty.places)) in said.stdout
+    assert os.fspath(log_path(faulty.places)) in said.stdout
     said = subprocess.run(
         [*command, "--json"], check=False, capture_output=True, text=True, timeout=60
     )

@@ -22,6 +22,7 @@ from unionfs.cli.commands.status import look
 from unionfs.control.client import ask
 from unionfs.control.endpoint import DaemonSilentError, Endpoint, endpoint_of
 from unionfs.daemon import launch
+from unionfs.daemon.logfile import MAX_LOG, log_path
 from unionfs.mounting import mounts, unmounting
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def is_mounted(places: Places) -> bool:
 
 
 def log_of(places: Places) -> str:
-    return launch.log_path(places).read_text()
+    return log_path(places).read_text()
 
 
 # A life
@@ -379,15 +380,15 @@ def test_the_starter_may_be_killed_meanwhile(places: Places) -> None:
 
 
 def test_the_log_is_turned_when_it_is_full(places: Places) -> None:
-    log = launch.log_path(places)
+    log = log_path(places)
     log.parent.mkdir(parents=True)
-    log.write_bytes(b"x" * (launch.MAX_LOG + 1))
+    log.write_bytes(b"x" * (MAX_LOG + 1))
     mount(places)
     assert log.stat().st_size < 1000
     assert log.stat().st_mode & 0o777 == 0o600
     ask(endpoint(places), "chatter", lines=3000)
-    assert log.stat().st_size < launch.MAX_LOG
-    assert sum(one.stat().st_size for one in log.parent.glob("daemon.log*")) < 3 * launch.MAX_LOG
+    assert log.stat().st_size < MAX_LOG
+    assert sum(one.stat().st_size for one in log.parent.glob("daemon.log*")) < 3 * MAX_LOG
 
 
 def test_status_says_what_the_daemon_did(places: Places) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from unionfs.daemon.launch import log_path
+from unionfs.daemon.logfile import log_path
 
 if TYPE_CHECKING:
     from tests.mounted.conftest import Index, Site

@@ -14,7 +14,7 @@ import pytest
 
 from tests.mounted.test_supervisor import content, endpoint, is_alive, served_by, status, until
 from unionfs.cli.commands.mount import unmount
-from unionfs.daemon import launch
+from unionfs.daemon.logfile import log_path
 from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def test_no_descriptor_is_left_to_the_supervisor(mounted: Places) -> None:
     with limited(pid, resource.RLIMIT_NOFILE, 3):
         os.kill(before["server"], signal.SIGKILL)
         until(lambda: not is_alive(before["server"]))
-        log = launch.log_path(mounted)
+        log = log_path(mounted)
         until(lambda: log.read_text().count("no server can be started") > 2)
         assert children(pid) == []
     assert content(mounted) == files

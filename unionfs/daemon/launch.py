@@ -30,7 +30,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resolver.atomic import make_private
 from resolver.errors import PkgviewError
 from resolver.manifest import FORMAT
 from unionfs.control import client
@@ -43,6 +42,7 @@ from unionfs.control.endpoint import (
     opened_anywhere,
     standing_socket,
 )
+from unionfs.daemon.logfile import lines_of_fuse, log_path, open_log
 from unionfs.daemon.served_from import refuse_other
 from unionfs.mounting import mountpoints, mounts, prerequisites, unmounting
 from unionfs.mounting.connection import is_connected
@@ -65,9 +65,6 @@ one that was killed do not end all at once."""
 
 START_SECONDS = 60.0
 """Seconds a daemon may take from its start to its mount."""
-
-MAX_LOG = 1 << 20
-"""Bytes after which the log is turned; one older log is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,17 +299,6 @@ def _refuse_inside(mountpoint: Path) -> None:
         )
 
 
-def log_path(places: Places) -> Path:
-    """The log of this user's daemons."""
-    return places.state / "daemon.log"
-
-
-def log_named(places: Places) -> str:
-    """Where to read what the daemon says; one in the foreground has no file."""
-    path = log_path(places)
-    return str(path) if path.exists() else "standard error of `pkgview mount --foreground`"
-
-
 def _start(places: Places, claimed: Claim, command: Sequence[str]) -> int:
     """Start the daemon in a session of its own and wait until it has mounted: its pid."""
     log = open_log(log_path(places))
@@ -348,7 +334,7 @@ def _start(places: Places, claimed: Claim, command: Sequence[str]) -> int:
         message = json.loads(said)
         if "pid" in message:
             return int(message["pid"])
-        reasons = "; ".join(_lines_of_fuse(log_path(places), before))
+        reasons = "; ".join(lines_of_fuse(log_path(places), before))
         raise PkgviewError(
             message["what"] + (f" ({reasons})" if reasons else ""), remedy=message["remedy"]
         )
@@ -371,34 +357,6 @@ def _read_until_closed(number: int, seconds: float) -> bytes | None:
             if not parts[-1]:
                 return b"".join(parts)
     return None
-
-
-def _lines_of_fuse(log: Path, offset: int) -> list[str]:
-    """What libfuse and fusermount3 said since: they write their reasons nowhere else."""
-    try:
-        with log.open("rb") as stream:
-            stream.seek(offset)
-            lines = stream.read(1 << 16).decode("utf-8", "replace").splitlines()
-    except OSError:
-        return []
-    return [line for line in lines if line.startswith(("fuse", "mount:"))][-3:]
-
-
-def open_log(path: Path) -> int:
-    """The log's descriptor, for appending; a full log is turned first."""
-    try:
-        make_private(path.parent)
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_size > MAX_LOG:
-                path.replace(path.with_suffix(".log.1"))
-        return os.open(
-            path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
-    except OSError as error:
-        raise PkgviewError(
-            f"{path} cannot be written: {error.strerror}",
-            remedy="Set XDG_STATE_HOME to a directory you may write to.",
-        ) from error
 
 
 def version() -> str:

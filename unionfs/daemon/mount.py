@@ -8,10 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import trio
 
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
+from resolver.python.uv import note as note_files
 from unionfs.archive.layer import LayerError
 from unionfs.daemon.binding_requests import Operations
 from unionfs.daemon.compile_jobs import CompileJobs
@@ -29,7 +33,7 @@ from unionfs.kernel import devfuse, libfuse
 from unionfs.publishing.default import ensure_default
 from unionfs.store.ordered import Stores
 from unionfs.view.catalog import Catalog
-from unionfs.view.filesystem import Filesystem
+from unionfs.view.filesystem import Filesystem, Notes
 from unionfs.view.nodeid import PACKING
 from unionfs.view.registry import Registry
 from unionfs.waiting.current import Current
@@ -43,6 +47,10 @@ if TYPE_CHECKING:
     from unionfs.kernel.gains import Gain
     from unionfs.view.nodeid import Packing
 
+NOTE_LOOKS, NOTE_SECONDS = 4, 2.0
+"""How many notes are looked after at once, and how long one may take: its files may lie where
+nothing answers."""
+
 
 def build_filesystem(places: Places, packing: Packing = PACKING) -> tuple[Filesystem, Current]:
     """Everything a transport serves at `places.mount`, and who decides what `current` is."""
@@ -50,8 +58,22 @@ def build_filesystem(places: Places, packing: Packing = PACKING) -> tuple[Filesy
     registry = Registry.of(places)
     catalog = Catalog(places, store, registry, packing)
     current = Current(catalog, ensure_default(places, store, registry))
-    filesystem = Filesystem(catalog, current, uid=os.getuid(), gid=os.getgid())
-    return filesystem, current
+    owner = {"uid": os.getuid(), "gid": os.getgid()}
+    return Filesystem(catalog, current, **owner, notes=_notes(places)), current
+
+
+def _notes(places: Places) -> Notes:
+    """Those that this user's `up` has written for uv, about the user's own files."""
+    looking = trio.CapacityLimiter(NOTE_LOOKS)
+
+    async def refresh(note: bytes) -> None:
+        with trio.move_on_after(NOTE_SECONDS):
+            await trio.to_thread.run_sync(
+                note_files.refresh, Path(os.fsdecode(note)),
+                limiter=looking, abandon_on_cancel=True,
+            )  # fmt: skip
+
+    return Notes(directory=os.fsencode(note_files.notes(places.state)), refresh=refresh)
 
 
 def _running(places: Places) -> list[dict[str, Any]]:
@@ -89,7 +111,8 @@ def assemble_worker(places: Places, server: ServerLink, packing: Packing) -> Ans
     registry = Registry.of(places)
     catalog = Catalog(places, Stores(places), registry, packing)
     catalog.opened = server.opened
-    filesystem = Filesystem(catalog, server, uid=os.getuid(), gid=os.getgid())
+    owner = {"uid": os.getuid(), "gid": os.getgid()}
+    filesystem = Filesystem(catalog, server, **owner, notes=_notes(places))
     return partial(devfuse.answer, filesystem)
 
 

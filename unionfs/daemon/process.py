@@ -25,7 +25,8 @@ from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon import mount, supervised
 from unionfs.daemon.alone import Daemon
 from unionfs.daemon.handover import Handover
-from unionfs.daemon.launch import MAX_LOG, Claim, Mounted, claim, log_path, open_log
+from unionfs.daemon.launch import Claim, Mounted, claim
+from unionfs.daemon.logfile import MAX_LOG, log_path, open_log
 from unionfs.daemon.service import SUPERVISED
 from unionfs.daemon.supervisor import Supervisor
 

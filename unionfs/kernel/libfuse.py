@@ -92,7 +92,7 @@ class Transport(pyfuse3.Operations):
         """A link's target; the one place where the caller matters."""
         node = _node(inode)
         if self.filesystem.is_magic(node):
-            return await self.filesystem.current(ctx.pid)
+            return await self.filesystem.followed(node, ctx.pid)
         return self.filesystem.readlink(node)
 
     @_answered

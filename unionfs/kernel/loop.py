@@ -207,7 +207,7 @@ class Loop:
         self._reply(slot, reply)
 
     async def _link(self, asked: Link) -> bytes:
-        return await self._filesystem.current(asked.tid)
+        return await self._filesystem.followed(asked.node, asked.tid)
 
     async def _load(self, asked: Read) -> bytes:
         for read in self._filesystem.readers(asked.node):

@@ -67,9 +67,10 @@ Reply = list[bytes]
 
 
 class Link(NamedTuple):
-    """READLINK of `current` by a thread."""
+    """READLINK of a magic link by a thread."""
 
     unique: int
+    node: NodeId
     tid: int
 
 
@@ -151,7 +152,7 @@ class Protocol:
         self._requests[name] += 1
         try:
             if opcode == Opcode.READLINK and self._filesystem.is_magic(node):
-                return Link(unique, pid)
+                return Link(unique, node, pid)
             return handler(unique, node, message[: max(size, _BODY)])
         except FileSystemError as error:
             return failed(unique, error.errno)

@@ -31,6 +31,7 @@ from resolver.fetch.partial import SESSION, sweep_parts
 from resolver.manifest import ViewId
 from resolver.project import trust
 from resolver.project.resolved import FORGOTTEN
+from resolver.python.uv.note import forget_gone
 from unionfs.archive.meta import digest_of_name
 from unionfs.bytecode.compiling import WITHIN
 from unionfs.publishing.assemble import BUILD
@@ -258,6 +259,7 @@ def _sweep(places: Places, store: Store) -> None:
         sweep(directory, TEMPORARY_PREFIX)
     for name, prefix in (("downloads", SESSION), ("builds", BUILD), ("bytecode", WITHIN)):
         sweep(places.cache / name, prefix)
+    forget_gone(places.state)
     for path in _files(places.state / "used"):
         if not manifest_path(places, ViewId(path.name)).exists():
             path.unlink(missing_ok=True)

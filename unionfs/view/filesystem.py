@@ -6,7 +6,8 @@ next, so it does not matter which process answered the last one. What the mount 
 and archives is in `unionfs.view.top`.
 
 Per-caller decisions are made in `current` and nowhere else; the caller is no argument of
-anything but its `readlink`.
+anything but its `readlink`. Links from archives to `Notes` lead where they always do, but the
+file there may have to be brought up to date first, since nobody asks for it in here.
 
 Concurrency: every method but `current` returns without waiting and must be called from one
 thread; only reading may touch the disk for long, so it is split: `cached` answers from memory or
@@ -18,6 +19,7 @@ from __future__ import annotations
 import errno
 import logging
 import stat
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -48,11 +50,25 @@ LISTINGS_ROOM, LISTED_BYTES = 8 << 20, 300
 """Bytes of directory listings that are kept while the kernel pages through them, and of a name."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """Files outside of the mount that archives link to, and what is done before they are read."""
+
+    directory: bytes
+    refresh: Callable[[bytes], Awaitable[None]]
+
+
 class Filesystem:
     """Answers for one mount. `current` decides which view a thread's process is bound to."""
 
     def __init__(
-        self, catalog: Catalog, current: Callable[[int], Awaitable[ViewId]], *, uid: int, gid: int
+        self,
+        catalog: Catalog,
+        current: Callable[[int], Awaitable[ViewId]],
+        *,
+        uid: int,
+        gid: int,
+        notes: Notes | None = None,
     ) -> None:
         self.catalog = catalog
         self.uid = uid
@@ -60,6 +76,7 @@ class Filesystem:
         self._packing = catalog.packing
         self._top = Top(catalog)
         self._current = current
+        self._notes = notes
         self._listings: Kept[NodeId, Sequence[tuple[bytes, Attributes]]] = Kept(LISTINGS_ROOM)
 
     # What may be asked
@@ -139,8 +156,23 @@ class Filesystem:
             raise FileSystemError(errno.ELOOP)
 
     def is_magic(self, node: NodeId) -> bool:
-        """Whether the node is the one link whose target depends on the caller."""
-        return node == nodeid.fixed(Fixed.CURRENT)
+        """Whether something is done before it is said where the node leads: ask `followed`."""
+        return node == nodeid.fixed(Fixed.CURRENT) or self._note(node) is not None
+
+    async def followed(self, node: NodeId, tid: int) -> bytes:
+        """The target of a magic link for a thread's process."""
+        note = self._note(node)
+        if note is None or self._notes is None:
+            return await self.current(tid)
+        await self._notes.refresh(note)
+        return note
+
+    def _note(self, node: NodeId) -> bytes | None:
+        """Where a link leads that is one to a note."""
+        if self._notes is None or self._packing.kind(node) is not NodeKind.ARCHIVE:
+            return None
+        target = self.readlink(node)
+        return target if target.rpartition(b"/")[0] == self._notes.directory else None
 
     async def current(self, tid: int) -> bytes:
         """The target of `current` for a thread's process."""

@@ -50,7 +50,8 @@ _FORGOTTEN = frozenset(
 """UV_OFFLINE and UV_NO_BUILD are options of ours: the command line reads them, not uv."""
 
 _NOISE = re.compile(
-    r"^(warning:|Using (CPython|PyPy|Python)|Resolved |Prepared |Installed |Audited |\s*$"
+    r"^(warning:|hint: If you want to add the package regardless"
+    r"|Using (CPython|PyPy|Python)|Resolved |Prepared |Installed |Audited |\s*$"
     r"|\s+(Updating|Updated|Building|Built|Cloning|Downloading|Downloaded) )"
 )
 

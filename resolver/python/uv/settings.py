@@ -51,16 +51,16 @@ def uv_tables(env: Mapping[str, str], directory: Path | None) -> Iterator[dict[s
     """Settings of uv: system, user, then the nearest of the project's."""
     home = Path(env.get("HOME") or Path.home())
     if named := env.get("UV_CONFIG_FILE"):
-        yield _read_toml(Path(named))
+        yield read_toml(Path(named))
         return
     if env.get("UV_NO_CONFIG", "").lower() not in TRUE:
-        yield _read_toml(Path("/etc/uv/uv.toml"))
-        yield _read_toml(Path(env.get("XDG_CONFIG_HOME") or home / ".config", "uv/uv.toml"))
+        yield read_toml(Path("/etc/uv/uv.toml"))
+        yield read_toml(Path(env.get("XDG_CONFIG_HOME") or home / ".config", "uv/uv.toml"))
         for parent in (directory, *directory.parents) if directory else ():
             if (parent / "uv.toml").is_file():
-                yield _read_toml(parent / "uv.toml")
+                yield read_toml(parent / "uv.toml")
                 return
-            uv = table_of(table_of(_read_toml(parent / "pyproject.toml"), "tool"), "uv")
+            uv = table_of(table_of(read_toml(parent / "pyproject.toml"), "tool"), "uv")
             if uv:
                 yield uv
                 return
@@ -72,7 +72,7 @@ def table_of(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
     """Its contents; {} where there is none or uv itself will have to complain of it."""
     with suppress(OSError, PkgviewError, tomllib.TOMLDecodeError, RecursionError):
         if path.is_file():

@@ -198,4 +198,4 @@ def test_project_itself_comes_last_unless_it_is_listed(
     assert (own[-1].path, own[-1].editable, own[-1].version) == (tmp_path, True, "3")
     listed = package("shop", 'directory = { path = "." }')
     once = select(written(tmp_path, listed, package=True, name="shop"), interpreter)
-    assert [choice.editable for choice in once] == [False]
+    assert [choice.editable for choice in once] == [None]

@@ -131,7 +131,8 @@ def test_getattr(kernel: Kernel, served: Served) -> None:
 def test_links(kernel: Kernel, served: Served) -> None:
     assert kernel.reply(Opcode.READLINK, served.node(f"views/{served.view}/link")) == b"one"
     assert kernel.reply(Opcode.READLINK, served.node("lib")) == b"current/lib"
-    assert kernel.ask(Opcode.READLINK, served.node("current"), pid=99) == Link(UNIQUE, 99)
+    current = served.node("current")
+    assert kernel.ask(Opcode.READLINK, current, pid=99) == Link(UNIQUE, current, 99)
     assert kernel.refused(Opcode.READLINK, served.node("views")) == "EINVAL"
 
 

@@ -74,7 +74,9 @@ def means(isolated_places: Places, tmp_path: Path) -> Means:
 async def assembled(
     choices: Sequence[Choice], means: Means, interpreter: Interpreter
 ) -> tuple[LayerSpec, ...]:
-    return await assemble([package_of(choice, interpreter) for choice in choices], means)
+    state = means.places.state
+    packages = [package_of(choice, interpreter, state) for choice in choices]
+    return await assemble(packages, means)
 
 
 def wheel_choice(path: Path, *, name: str = "demo") -> Choice:

@@ -88,7 +88,7 @@ def bind(  # noqa: PLR0913 - one parameter an option
     if view_id is not None:
         what: dict[str, Any] = {"view": view_id}
     else:
-        from unionfs.cli.commands.up import ensured  # noqa: PLC0415 - not for --view
+        from unionfs.cli.commands.making import ensured  # noqa: PLC0415 - not for --view
         from unionfs.formats.python.kind import KIND, PythonWish  # noqa: PLC0415 - not for --view
         from unionfs.publishing.repeat import repeated  # noqa: PLC0415 - the same
 

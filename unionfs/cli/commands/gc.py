@@ -11,7 +11,7 @@ from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import json_of
-from unionfs.cli.commands.store import short
+from unionfs.cli.commands.store.store import short
 from unionfs.upkeep.collect import Limits, collect, plan
 from unionfs.upkeep.inuse import survey
 

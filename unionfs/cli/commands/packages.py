@@ -14,7 +14,7 @@ from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import DIRECTORY, OFFLINE, project_at
-from unionfs.cli.commands.up import mount_now
+from unionfs.cli.commands.making import mount_now
 from unionfs.publishing.repeat import last_up
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from resolver.errors import PkgviewError
 from resolver.places import Places
 from resolver.python.project import PythonProject, project_at, project_of_script
 from resolver.python.target import python_of
-from unionfs.cli import console
 from unionfs.cli.asked import (
     EXTRA,
     FROZEN,
@@ -42,7 +41,7 @@ from unionfs.cli.command import (
     runs_python,
 )
 from unionfs.cli.commands.bind import bind_self
-from unionfs.cli.commands.up import ensured, mount_now
+from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.kinds import link_of
@@ -148,8 +147,6 @@ def become(
     path = _link_at(wish.project)
     if follows and wish.kept and path is not None and link.is_ours(path, places):
         link.link(path, places, made.view, force=False)
-    if made.remark:
-        console.note(made.remark)
     bind_self(
         places,
         Said.RUN,

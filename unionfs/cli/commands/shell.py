@@ -36,7 +36,7 @@ from unionfs.cli.asked import (
 )
 from unionfs.cli.command import replace_by
 from unionfs.cli.commands.bind import bind_self, home_as_tilde
-from unionfs.cli.commands.up import ensured, mount_now
+from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing.repeat import repeated
@@ -126,8 +126,6 @@ def shell(  # noqa: PLR0913 - one parameter an option
     check_mountable(places)
     made, _ = ensured(places, KIND, repeated(places, wish), quiet=False)
     mount_now(places)
-    if made.remark:
-        console.note(made.remark)
     prefix, pinned = _prefix(places, wish, made)
     environ = environment(prefix, root, made.view if pinned else None, os.environ)
     program = user_shell(os.environ)

@@ -14,6 +14,7 @@ from unionfs.cli.commands.mount import MOUNTPOINT, argument_for, places_for
 from unionfs.control import client
 from unionfs.control.endpoint import DaemonAbsentError, DaemonSilentError, endpoint_of
 from unionfs.daemon import launch
+from unionfs.daemon.logfile import log_named
 from unionfs.mounting import mounts
 from unionfs.mounting.connection import is_connected
 
@@ -68,7 +69,7 @@ def look(places: Places) -> dict[str, Any]:
     there = mounts.mounted_at(path)
     live = launch.running(places, endpoint_of(places, path))
     found: dict[str, Any] = {"state": "absent", "mountpoint": os.fspath(path)}
-    found["log"] = launch.log_named(places)
+    found["log"] = log_named(places)
     if there is not None and not there.ours:
         return {**found, "state": "foreign", "fstype": there.fstype, "source": there.source}
     if live is None:

@@ -19,8 +19,8 @@ from resolver.python.target import python_of
 from unionfs.cli import console
 from unionfs.cli.asked import OFFLINE, PYTHON, Adding, added, json_of, with_for
 from unionfs.cli.command import tool_requirement
+from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.cli.commands.run import become, nothing
-from unionfs.cli.commands.up import ensured, mount_now
 from unionfs.cli.group import Group
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing.tools import (

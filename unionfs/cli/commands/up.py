@@ -12,7 +12,6 @@ import click
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
-from resolver.project.trust import is_agreed
 from unionfs.cli import console, quick
 from unionfs.cli.asked import (
     DIRECTORY,
@@ -26,7 +25,6 @@ from unionfs.cli.asked import (
     TRUST,
     UPGRADE_PACKAGE,
     absolute,
-    agree,
     json_of,
     projects_at,
     refuse_contrary,
@@ -36,12 +34,12 @@ from unionfs.cli.asked import (
 from unionfs.cli.asked import (
     PYTHON as PYTHON_OPTION,
 )
+from unionfs.cli.commands.making import compiled_view, ensured, mount_now
 from unionfs.formats.kind import Wish
 from unionfs.formats.python.kind import of_python
 from unionfs.kinds import PYTHON, link_of, links
 from unionfs.publishing import link
 from unionfs.publishing.repeat import forgotten
-from unionfs.publishing.up import Made, known_view, make_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,11 +49,15 @@ if TYPE_CHECKING:
     from resolver.project.project import Project
     from unionfs.cli.progress import Display
     from unionfs.formats.kind import Kind
+    from unionfs.publishing.up import Made
 
 _VIEW = (
     "project, kind, target: {…}, view, path, distributions, changed, fetched, fetched_bytes, "
     "compiled, seconds"
 )
+
+ANSWER = f"{{{_VIEW}, others: [{{{_VIEW}}}]}}; others: further kinds of the project"
+"""What `up` prints as JSON, and all that ends as it does."""
 
 
 @click.command(
@@ -90,7 +92,7 @@ Examples:
     is_flag=True,
     help="Show the distributions, and where two have the same file.",
 )
-@json_of(f"{{{_VIEW}, others: [{{{_VIEW}}}]}}; others: further kinds of the project")
+@json_of(ANSWER)
 def up(  # noqa: PLR0913 - one parameter an option
     directory: Path,
     *,
@@ -148,7 +150,7 @@ def up(  # noqa: PLR0913 - one parameter an option
             left_out = tuple(forgotten(places, wish))
         made, shown = ensured(places, kind, wish, quiet=as_json)
         if compiled and kind.name == PYTHON:
-            made, shown = _compiled(places, made, shown, quiet=as_json)
+            made, shown = compiled_view(places, made, shown, quiet=as_json)
         done.append(Done(kind, project, made, shown))
     if not no_mount:
         mount_now(places)
@@ -253,7 +255,7 @@ def _say_concerns(places: Places, project: Project, *, trust: bool, made: bool) 
     if trust:
         say_untrusted(project)
     if made:
-        from unionfs.cli.commands.store import say_passed_over  # noqa: PLC0415 - nothing to do: no word
+        from unionfs.cli.commands.store.store import say_passed_over  # noqa: PLC0415 - nothing to do: no word
 
         say_passed_over(places, project)
         _hold_size(places)
@@ -270,50 +272,6 @@ def _hold_size(places: Places) -> None:
         problem = keep_below(places, max_size)
         if problem is not None:
             console.report(problem)
-
-
-def ensured(places: Places, kind: Kind, wish: Wish, *, quiet: bool) -> tuple[Made, Display | None]:
-    """The view, made if it has to be; and the display of what that took, None if nothing."""
-    known = known_view(places, kind, wish)
-    if known is None or not is_agreed(wish.project, places.state):
-        agree(wish.project, places.state)
-    if known is not None:
-        return known, None
-    from unionfs.cli.progress import Display  # noqa: PLC0415 - nothing to do draws nothing
-
-    with Display(quiet=quiet) as display:
-        made = make_view(places, kind, wish, display)
-    if made.remark:
-        console.note(made.remark)
-    return made, display
-
-
-def _compiled(
-    places: Places, made: Made, shown: Display | None, *, quiet: bool
-) -> tuple[Made, Display | None]:
-    """The view with its bytecode; what had none is compiled first."""
-    from unionfs.cli.progress import Display  # noqa: PLC0415 - only where it was asked for
-    from unionfs.publishing.precompile import precompile  # noqa: PLC0415 - only where it was asked for
-
-    with shown or Display(quiet=quiet) as display:
-        view, manifest = precompile(places, made.view, idle=False, done=display.compiled)
-    if view == made.view:
-        return made, shown
-    return Made(view=view, manifest=manifest, fresh=True), display
-
-
-def mount_now(places: Places) -> None:
-    """See that it is mounted, by a daemon that can show what this version makes."""
-    from unionfs.daemon.launch import ensure_mounted  # noqa: PLC0415 - not for --no-mount
-
-    mounted = ensure_mounted(places)
-    if mounted.outdated:
-        from unionfs.cli.commands.upgrade import upgraded  # noqa: PLC0415 - once a version
-
-        upgraded(places)
-        console.note(f"{mounted.mountpoint} is served by this version from now on.")
-    elif mounted.how != "already":
-        console.note(f"Mounted {mounted.mountpoint}.")
 
 
 def _look(places: Places, one: Done) -> None:

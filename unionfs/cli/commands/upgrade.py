@@ -15,6 +15,7 @@ from unionfs.cli.commands.mount import MOUNTPOINT, argument_for, places_for
 from unionfs.control import client
 from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon import launch
+from unionfs.daemon.logfile import log_named
 from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
@@ -79,5 +80,5 @@ def upgraded(
             return before, after
     raise PkgviewError(
         f"{path} is still served by pkgview {before['version']}",
-        remedy=f"The log says why: {launch.log_named(places)}",
+        remedy=f"The log says why: {log_named(places)}",
     )

@@ -21,6 +21,7 @@ from resolver.python.discovery import find_interpreter, find_or_fetch, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
 from resolver.python.target import KIND as NAME
 from resolver.python.target import python_of
+from resolver.python.uv.cachekeys import cache_keys, own_state
 from resolver.python.uv.settings import build_settings
 from resolver.remembered import FORMAT
 from unionfs.formats.kind import Wish, described
@@ -69,6 +70,8 @@ class PythonWish(Wish):
         # Directories are what comes out differently if nothing is built.
         unbuilt = ("unbuilt",) if self.no_build else ()
         settings = "" if self.no_build else build_settings(self.project.directory)
+        if self.project.package and not self.no_build:
+            settings += own_state(self.project.directory).hex()
         return fingerprint(
             self.project,
             FORMAT,
@@ -158,7 +161,7 @@ class PythonMaking:
             packages = packages_unbuilt(chosen, self._interpreter, wish.project, self._places)
             self._unbuilt = any(one.unbuilt or one.earlier for one in packages)
             return packages
-        return [package_of(choice, self._interpreter) for choice in chosen]
+        return [package_of(one, self._interpreter, self._places.state) for one in chosen]
 
     def _read_again(self, project: PythonProject) -> PythonWish:
         """Its lock has been made anew, which was the user's own doing, and so is what it says."""
@@ -364,6 +367,8 @@ def _situation(wish: PythonWish) -> remembered.Situation | None:
         return None
     if found is None or found.directory != str(project.root):
         return None  # a script, for one
+    if cache_keys(project.root) is not None:
+        return None  # more counts than that
     return found if set(map(str, project.inputs)) <= set(found.files) else None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,13 +25,16 @@ from resolver.python.directurl import direct_url
 from resolver.python.editable import build_editable, editable_key, static_editable
 from resolver.python.selection import Choice, Source
 from resolver.python.unbuilt import as_files_say
+from resolver.python.uv import note as uv_note
 from resolver.python.uv.settings import build_settings
+from unionfs.archive.layer import Kind
+from unionfs.archive.pack import Member
 from unionfs.formats.wheel.editable import editable_members
 from unionfs.formats.wheel.reader import open_wheel
 from unionfs.store.ordered import Stores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from resolver.places import Places
     from resolver.python.interpreter import Interpreter
@@ -43,24 +47,30 @@ class PythonPackage(Package):
     """A distribution.
 
     Where nothing may run: `unbuilt` is a project to be taken as its files say, `earlier` the
-    archive of a build that `pkgview up` made.
+    archive of a build that `pkgview up` made. `note`: uv's, of a distribution from this machine.
     """
 
     choice: Choice
     unbuilt: PythonProject | None = None
     earlier: str | None = None
+    note: Path | None = None
 
 
-def package_of(choice: Choice, interpreter: Interpreter) -> PythonPackage:
-    """A choice as a package of that interpreter's."""
+def package_of(choice: Choice, interpreter: Interpreter, state: Path) -> PythonPackage:
+    """A choice as a package of that interpreter's; in `state` uv's notes are kept."""
+    key, note = source_key(choice, interpreter), _noted(choice, state)
+    if key is not None and note is not None:
+        # Its archive leads to this user's note: another's would not do, nor one that has none.
+        key = f"noted-{hashlib.sha256(f'{key} {note}'.encode()).hexdigest()}"
     return PythonPackage(
         name=choice.name,
         version=choice.version or "",
         grafts=interpreter.python.schemes.grafts,
-        key=source_key(choice, interpreter),
+        key=key,
         download=_download(choice) if choice.filename is not None else None,
         built=choice.runs_code,
         choice=choice,
+        note=note,
     )
 
 
@@ -75,12 +85,12 @@ def packages_unbuilt(
     store = Stores(places)
     packages, sources, faults = [], [], []
     for choice in choices:
-        package = package_of(choice, interpreter)
+        package = package_of(choice, interpreter, places.state)
         if choice.runs_code and not (package.key and store.archive_of(package.key)):
             if choice.kind is not Source.DIRECTORY or choice.path is None:
                 sources.append(f"{choice.name} {choice.version or ''}".strip())
                 continue
-            package = replace(package, key=None)
+            package = replace(package, key=None, note=None)
             earlier = store.archive_of(_directory_key(choice, interpreter))
             try:
                 package = (
@@ -142,7 +152,7 @@ def _added(store: Store, package: PythonPackage, path: Path) -> str:
     choice = package.choice
     if path.is_dir():
         meta, members = editable_members(path, name=choice.name, version=choice.version or "0")
-        return store.add(members, meta)
+        return store.add(_with_note(members, package.note), meta)
     # A fetched wheel has the lock's hashes; what was built is known by nobody's.
     sha256 = dict(choice.hashes).get("sha256") if choice.kind is Source.WHEEL else None
     if sha256 is None:
@@ -156,7 +166,7 @@ def _added(store: Store, package: PythonPackage, path: Path) -> str:
         origin=f"sha256:{sha256}",
         direct_url=direct_url(choice),
     ) as wheel:
-        return store.add(wheel.members(), wheel.meta)
+        return store.add(_with_note(wheel.members(), package.note), wheel.meta)
 
 
 def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
@@ -203,6 +213,32 @@ def _directory_key(choice: Choice, interpreter: Interpreter) -> str:
 
 def _tree(choice: Choice) -> Path:
     return Path(choice.path or "", choice.subdirectory or "")
+
+
+def _noted(choice: Choice, state: Path) -> Path | None:
+    """Write the note of what uv compares with what lies there, at every look.
+
+    What is not there will be missed by those who need it.
+    """
+    if not choice.direct or choice.path is None or choice.kind is Source.VCS:
+        return None
+    place = _tree(choice) if choice.kind is Source.DIRECTORY else choice.path
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return uv_note.written(place, state, os.environ)
+    return None
+
+
+def _with_note(members: Iterable[Member], note: Path | None) -> Iterator[Member]:
+    """The members, with a link to the note in `.dist-info`."""
+    for member in members:
+        directory, _, name = member.path.rpartition(b"/")
+        if note is None or not directory.endswith(b".dist-info"):
+            yield member
+        elif name != os.fsencode(uv_note.NAME):
+            yield member
+            if name == b"RECORD":
+                path = directory + b"/" + os.fsencode(uv_note.NAME)
+                yield Member(path=path, kind=Kind.SYMLINK, target=os.fsencode(note))
 
 
 def _download(choice: Choice) -> Download:

@@ -16,7 +16,7 @@ from resolver.places import Places
 from resolver.project.trust import believes_store
 from unionfs.cli import console
 from unionfs.cli.asked import absolute, json_of, project_at
-from unionfs.cli.commands import bundle, verify
+from unionfs.cli.commands.store import bundle, verify
 from unionfs.cli.group import Group
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores, problem, remedy_for

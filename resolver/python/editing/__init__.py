@@ -1,0 +1,1 @@
+"""Editing what a project lists: all of it, or nothing."""

@@ -1,0 +1,165 @@
+"""Adding requirements to a project's files, and taking them out.
+
+uv does it where pyproject.toml is edited (with `--frozen` where there is no uv.lock), this module
+in requirements.txt; docs/locking.md has the table.
+
+Like `uv add`, what is added to pyproject.toml without a version gets the one that was found as its
+lowest. A line of requirements.txt is what was typed, as pip's users know it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from resolver.atomic import write_atomically
+from resolver.errors import PkgviewError
+from resolver.inputs import read_text
+from resolver.python.editing.listing import with_line, without
+from resolver.python.index import uv_environment
+from resolver.python.lock import lock, write_lock
+from resolver.python.project import Origin, project_at, project_without_lock
+from resolver.python.requirements import local_directories, logical_lines, normalised
+from resolver.python.selection import select
+from resolver.python.uv.run import run_uv
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from resolver.python.interpreter import Interpreter
+    from resolver.python.project import PythonProject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """What is to be done to a project's list: `removed`, or added if not.
+
+    `requirements` are PEP 508 requirements, paths or, for removal, names; `editables` directories
+    (absolute). `group` and `extra` say where in pyproject.toml: at most one of them is set.
+    """
+
+    requirements: tuple[str, ...]
+    editables: tuple[Path, ...] = ()
+    group: str | None = None
+    extra: str | None = None
+    removed: bool = False
+
+
+async def edit(
+    project: PythonProject, interpreter: Interpreter, asked: Edit, *, state: Path, offline: bool
+) -> None:
+    """Edit, and lock where the lock is a file of the project; for use in `whole.all_or_nothing`."""
+    listed = project_without_lock(project.directory) if project.origin is Origin.PYLOCK else project
+    if listed is None or listed.origin is Origin.SCRIPT:
+        raise PkgviewError(
+            f"{project.root} has no list of requirements that could be edited",
+            remedy="Create a pyproject.toml with [project], or a requirements.txt.",
+        )
+    if listed.origin is Origin.REQUIREMENTS:
+        _edit_requirements(listed.directory / "requirements.txt", asked)
+    else:
+        await _by_uv(listed, interpreter, asked, offline=offline)
+        if listed.origin is Origin.PYPROJECT and not asked.removed:
+            await _bounded(listed.directory, interpreter, asked, state=state, offline=offline)
+    if project.origin is Origin.PYLOCK:
+        await write_lock(project, interpreter, offline=offline)
+
+
+async def _by_uv(
+    project: PythonProject, interpreter: Interpreter, asked: Edit, *, offline: bool
+) -> None:
+    verb = "remove" if asked.removed else "add"
+    options = ["--no-sync" if project.origin is Origin.UV else "--frozen"]
+    options += ["--python", interpreter.executable]
+    options += [f"--group={asked.group}"] if asked.group else []
+    options += [f"--optional={asked.extra}"] if asked.extra else []
+    # uv takes `--editable` for all that is named with it.
+    editables = tuple(_relative(path, project.directory) for path in asked.editables)
+    for named, more in ((asked.requirements, ()), (editables, ("--editable",))):
+        if named:
+            await run_uv(
+                [verb, *options, *more, "--", *named],
+                cwd=project.directory,
+                added=uv_environment(project.directory),
+                offline=offline,
+                doing=f"cannot {verb} {', '.join(named)}",
+            )
+
+
+async def _bounded(
+    directory: Path, interpreter: Interpreter, asked: Edit, *, state: Path, offline: bool
+) -> None:
+    """Give what was added without a version the one that is found as its lowest."""
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - 10 ms
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 - the same
+    from packaging.version import Version  # noqa: PLC0415 - the same
+
+    bare: list[Requirement] = []
+    for one in asked.requirements:
+        with suppress(InvalidRequirement):  # a path or an address, to uv
+            found = Requirement(one)
+            bare += [found] if not found.specifier and found.url is None else []
+    edited = project_at(os.fspath(directory))
+    if not bare or edited is None:
+        return
+    extras = (asked.extra,) if asked.extra else ()
+    groups = (asked.group,) if asked.group else ()
+    made = await lock(
+        edited, interpreter, extras=extras, groups=groups, state=state, offline=offline
+    )
+    versions = {one.name: one.version for one in select(made, interpreter) if not one.direct}
+    bounded = []
+    for requirement in bare:
+        version = versions.get(normalised(requirement.name))
+        if version is not None:
+            requirement.specifier &= SpecifierSet(f">={Version(version).public}")
+            bounded.append(str(requirement))
+    if bounded:
+        again = Edit(requirements=tuple(bounded), group=asked.group, extra=asked.extra)
+        await _by_uv(edited, interpreter, again, offline=offline)
+
+
+def _edit_requirements(path: Path, asked: Edit) -> None:
+    if asked.group or asked.extra:
+        raise PkgviewError(
+            f"{path} has no groups and no extras",
+            remedy="Leave the option out, or describe the project in pyproject.toml.",
+        )
+    text = read_text(path)
+    for one in asked.requirements:
+        if "\n" in one or one.startswith("-"):
+            raise PkgviewError(f"{one!r} is no requirement", remedy="Name it as in 'rich>=14'.")
+        if asked.removed:
+            edited = without(text, _line_of(one, text, path.parent))
+        else:
+            edited = with_line(text, one)
+        if edited is None:
+            raise PkgviewError(
+                f"{path} does not list {one}",
+                remedy="Look at what does: another requirement, or a file that is named with -r.",
+            )
+        text = edited
+    for editable in asked.editables:
+        text = with_line(text, f"-e {_relative(editable, path.parent)}")
+    mode = path.stat().st_mode & 0o7777
+    real = path.resolve()
+    write_atomically(real, text.encode())
+    real.chmod(mode)
+
+
+def _line_of(name: str, text: str, directory: Path) -> str:
+    """How a distribution is listed that lies in a directory; the name itself for any other."""
+    for _, line in logical_lines(text):
+        for tree in local_directories(line, directory):
+            found = project_at(os.fspath(tree))
+            if found is not None and found.name == normalised(name):
+                return line
+    return name
+
+
+def _relative(path: Path, start: Path) -> str:
+    """As pip wants it: one that begins with a dot."""
+    found = os.path.relpath(path, start)
+    return found if found.startswith(".") else f"./{found}"

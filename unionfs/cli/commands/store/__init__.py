@@ -1,0 +1,1 @@
+"""`pkgview store` and its subcommands."""
