@@ -18,14 +18,18 @@ from unionfs import cli
 if TYPE_CHECKING:
     from tests.mounted.conftest import Index, Site
 
-WITHOUT = {"", "run", "shell", "help"}
-"""They become another program, or print a text."""
+WITHOUT = {"", "run", "shell", "tool", "tool run", "help", "tree"}
+"""They become another program, or print a text, as `uv pip tree` does."""
 
 CALLS = """
 up
 up --compile
 view
 why common
+list
+outdated
+add gamma
+remove gamma
 lock
 ps
 explain {pid}
@@ -53,6 +57,10 @@ enable
 enable --shell bash
 disable
 projects
+tool install gamma
+tool list
+tool upgrade gamma
+tool uninstall gamma
 status
 upgrade
 down
@@ -144,6 +152,7 @@ def test_each_answer_has_the_shape_that_the_help_gives(
     """In this process: thirty that start one after the other would take ten seconds."""
     for name in ("alpha", "beta"):
         index.wheel(name, files={"common.py": name.encode()})
+    index.wheel("gamma", scripts=["gamma=gamma:hello"])
     directory = shop.project("project")
     (directory / "requirements.txt").write_text("alpha\nbeta\n")
     for variable in os.environ.keys() - shop.environ.keys():

@@ -28,7 +28,9 @@ FORMAT = click.option(
     default="columns",
     help="As of `pip list` and `uv pip list`.",
 )
-JSON = click.option("--json", "form", flag_value="json", help="The same as --format json.")
+JSON = click.option(
+    "--json", "form", flag_value="json", help="Print it as JSON: [{name, version, …}]"
+)
 
 
 @click.command(

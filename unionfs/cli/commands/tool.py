@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from unionfs.publishing.up import Made
 
 
+_TOOL = "{name, version, python, requirements: [text], commands: [name], view, directory}"
+
+
 @click.group(
     cls=Group,
     epilog="""\b
@@ -110,6 +113,7 @@ Examples:
 @with_for("tool")
 @PYTHON
 @OFFLINE
+@json_of(_TOOL)
 def install(  # noqa: PLR0913 - one parameter an option
     source: str,
     *,
@@ -118,6 +122,7 @@ def install(  # noqa: PLR0913 - one parameter an option
     editables: tuple[str, ...],
     python: str | None,
     offline: bool,
+    as_json: bool,
 ) -> None:
     """Install a distribution's commands for yourself, with a view of their own.
 
@@ -145,7 +150,9 @@ def install(  # noqa: PLR0913 - one parameter an option
             with suppress(PkgviewError):
                 _made(places, one, python=None, offline=True)
         raise
-    if before == listed and not made.fresh:
+    if as_json:
+        console.as_json(_described(places, one))
+    elif before == listed and not made.fresh:
         console.note(
             f"{one.name} {_version(made, one)} is installed already; "
             f"`pkgview tool upgrade {one.name}` looks for a newer one."
@@ -155,7 +162,7 @@ def install(  # noqa: PLR0913 - one parameter an option
 
 
 @tool.command("list")
-@json_of("[{name, version, python, requirements: [], commands: [], view, directory}]")
+@json_of(f"[{_TOOL}]")
 def list_(*, as_json: bool) -> None:
     """Show the tools that are installed."""
     places = Places.from_environ()
@@ -183,7 +190,15 @@ Examples:
 @click.option("--all", "everything", is_flag=True, help="All that are installed.")
 @PYTHON
 @OFFLINE
-def upgrade(names: tuple[str, ...], *, everything: bool, python: str | None, offline: bool) -> None:
+@json_of(f"[{_TOOL}]")
+def upgrade(
+    names: tuple[str, ...],
+    *,
+    everything: bool,
+    python: str | None,
+    offline: bool,
+    as_json: bool,
+) -> None:
     """Take the newest versions that a tool's requirements allow."""
     if bool(names) == everything:
         raise click.UsageError("name tools, or --all")
@@ -193,21 +208,29 @@ def upgrade(names: tuple[str, ...], *, everything: bool, python: str | None, off
         before = _described(places, one)["version"]
         made = _made(places, one, python=python, offline=offline, upgrade=True)
         commands = _linked(places, one, made)
+        if as_json:
+            continue
         if before != _version(made, one):
             _say(one, made, commands)
         else:
             console.note(f"{one.name} {before}: as before.")
+    if as_json:
+        console.as_json([_described(places, one) for one in tools])
 
 
 @tool.command()
 @click.argument("names", nargs=-1, required=True)
-def uninstall(names: tuple[str, ...]) -> None:
+@json_of("[name]")
+def uninstall(names: tuple[str, ...], *, as_json: bool) -> None:
     """Take a tool and its commands away; `pkgview gc` then removes what nothing else needs."""
     places = Places.from_environ()
     for one in [_known(places, name) for name in names]:
         link_commands(places, one, (), bin_directory(os.environ))
         one.remove()
-        console.note(f"Uninstalled {one.name}.")
+        if not as_json:
+            console.note(f"Uninstalled {one.name}.")
+    if as_json:
+        console.as_json(list(names))
 
 
 def _name(first: Addition, source: str) -> str:

@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from unionfs.publishing.up import Made
 
 _VIEW = (
-    "project, kind, target: {…}, view, path, distributions, changed, fetched, fetched_bytes, "
-    "compiled, seconds"
+    "project, kind, target: {…}, view, path, distributions, changed, "
+    "changes: [{name, before, after}], fetched, fetched_bytes, compiled, seconds"
 )
 
 ANSWER = f"{{{_VIEW}, others: [{{{_VIEW}}}]}}; others: further kinds of the project"
