@@ -31,9 +31,10 @@ import os
 
 from resolver.atomic import write_atomically
 from resolver.buildenv import build_variables, uv_files
+from resolver.errors import PkgviewError
 from resolver.inputs import read_input
 from resolver.local import named_place, place_content
-from resolver.naming import sha256
+from resolver.naming import executable_in, sha256
 from resolver.onpath import first_python
 from resolver.ownership import parents
 
@@ -223,3 +224,12 @@ def _has(directory: str, names: Sequence[str]) -> bool:
 
 def _key(content: bytes, place: str) -> str:
     return sha256(content + os.fsencode(place)).hexdigest()[:_KEY_SIZE]
+
+
+def shown_python(directory: str, state: str) -> str:
+    """The interpreter of the view that a project's link shows; "" where it shows none."""
+    try:
+        view = os.path.basename(os.readlink(f"{directory}/.venv"))
+        return executable_in(read_input(f"{state}/manifests/{view}.json"))
+    except (OSError, PkgviewError):
+        return ""

@@ -162,13 +162,15 @@ def test_run_uses_the_python_that_the_link_shows(shop: Site, project: Path) -> N
     for arguments in ((), ("--with", "rich")):
         assert run(shop, project, *arguments, *show).stdout == "12\n"
     assert is_quick(loaded(shop, project, "--", "true"))
-    # An edit later it does still; where the project says otherwise the link follows.
+    # An edit later it does still, and the link follows; another Python is for `up` to choose.
     shown = os.readlink(project / ".venv")
     (project / "requirements.txt").write_text("lib\nrich\n")
     shop.run(PKGVIEW, "lock", cwd=project)
     assert run(shop, project, *show).stdout == "12\n"
     assert os.readlink(project / ".venv") != shown
     (project / ".python-version").write_text(f"3.{sys.version_info[1]}\n")
+    assert run(shop, project, *show).stdout == "12\n"
+    shop.run(PKGVIEW, "up", cwd=project)
     assert run(shop, project, *show).stdout == f"{sys.version_info[1]}\n"
     printed = shop.run(project / ".venv/bin/python", *show[1:], cwd=project).stdout
     assert printed == f"{sys.version_info[1]}\n"

@@ -108,6 +108,8 @@ def test_all_files_that_two_views_have_are_shared(large: Large, ten: list[Path])
     other = large.packages(large.view)
     nodes: set[int] = set()
     for path in one.rglob("*"):
+        if path.name == "_pkgview_pip_reader.py":
+            continue  # the large one lists pip
         found, twin = path.lstat(), (other / path.relative_to(one)).lstat()
         assert (found.st_ino == twin.st_ino) is not stat.S_ISDIR(found.st_mode), path
         nodes.add(found.st_ino)

@@ -79,9 +79,11 @@ def _python(places: Places, wish: PythonWish, last: ResolvedView) -> str | None:
         return None
     path = python_of(manifest).executable
     try:
-        return find_interpreter(project, path, places.state).executable
+        had = find_interpreter(project, path, places.state).executable
+        usual = find_interpreter(project, None, places.state).executable
     except PkgviewError:
         return None
+    return None if had == usual else had
 
 
 def _manifest(places: Places, view: str) -> Manifest | None:

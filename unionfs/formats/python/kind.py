@@ -269,6 +269,10 @@ class PythonMaking:
         keys = [now.shown(record.view, interpreter.executable)] if wish.kept else []
         if wish.python is None and is_first(interpreter, wish.project, None, state):
             keys += [now.here, now.anywhere] if self._is_same_anywhere() else [now.here]
+        elif wish.requirements and remembered.shown_python(before.directory, str(state)) == (
+            interpreter.executable
+        ):
+            keys = [now.here]
         with suppress(PkgviewError):  # it only saves time
             remembered.remember(str(state), keys, entry)
 
