@@ -17,6 +17,7 @@ import re
 import stat
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ from resolver.python.requirements import (
 from resolver.python.uv.workspace import members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 LARGEST_SCRIPT = 8 * 1024 * 1024
 """Bytes; a longer file is taken to have no inline block."""
@@ -42,8 +43,8 @@ LARGEST_SCRIPT = 8 * 1024 * 1024
 MOST_KEPT = 64 * 1024
 """Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
 
-_BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
-"""The reference expression of PEP 723."""
+_BLOCK_START = re.compile(r"# /// ([a-zA-Z0-9-]+)")
+_BLOCK_END = "# ///"
 
 _NO_FILES = RequirementFiles(files=(), directories=(), hashes={}, unpinned=frozenset())
 
@@ -144,19 +145,38 @@ def inline_block(text: str, script: Path) -> str | None:
     """The TOML of the script's `script` block (PEP 723), or None; two of them are an error."""
     if "# /// script" not in text:
         return None
-    text = text.replace("\r\n", "\n")
-    blocks = [found for found in _BLOCK.finditer(text) if found["type"] == "script"]
+    lines = text.replace("\r\n", "\n").split("\n")
+    blocks = [content for kind, content in _blocks(lines) if kind == "script"]
     if len(blocks) > 1:
-        line = text[: blocks[1].start()].count("\n") + 1
         raise PkgviewError(
-            f"{script}, line {line}: a second `# /// script` block",
+            f"{script}, line {blocks[1].start}: a second `# /// script` block",
             remedy="Keep one block: PEP 723 allows no more.",
         )
     if not blocks:
         return None
     # Nothing else ends a line for uv: a comment would end for us alone.
-    content = blocks[0]["content"].removesuffix("\n").split("\n")
+    content = (lines[number] for number in blocks[0])
     return "\n".join(line.removeprefix("# ") if line != "#" else "" for line in content) + "\n"
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, range]]:
+    """The type of each block, and which lines (from 0) are its content.
+
+    As the reference expression of PEP 723 has them, which takes time by the square of the text
+    where a block has no end: a block begins with the first line of a row of comments that can begin
+    one, and ends with the last that can end it, if there is anything in between.
+    """
+    first, kind, last = -1, "", -1
+    for number, line in enumerate(chain(lines, [""])):
+        if line != "#" and not line.startswith("# "):
+            if last > first + 1 > 0:
+                yield kind, range(first + 1, last)
+            first, kind, last = -1, "", -1
+        elif first < 0:
+            if start := _BLOCK_START.fullmatch(line):
+                first, kind = number, start[1]
+        elif line == _BLOCK_END:
+            last = number
 
 
 def project_without_lock(directory: Path) -> PythonProject | None:
