@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
+from resolver import looks
 from resolver.errors import PkgviewError
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ LARGEST_INPUT = 64 * 1024 * 1024
 
 def read_input(path: Name) -> bytes:
     """A regular file's bytes. Never blocks on a FIFO or a device, never reads without bound."""
+    looks.refuse(path)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -63,6 +65,7 @@ def _read(descriptor: int, size: int) -> bytes:
 def read_text(path: Name) -> str:
     """The same as text: UTF-8, with or without a byte order mark."""
     data = read_input(path)
+    looks.most(path, len(data))
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resolver import looks
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 
@@ -84,13 +85,14 @@ def requirement_files(start: Path) -> RequirementFiles:
                 f"{start} leads to more than {MOST_FILES} requirement files",
                 remedy="Name fewer files with -r and -c.",
             )
+        looks.refuse(named.path)
         if named.place and not os.path.exists(named.path):  # noqa: PTH110 - never an error
             raise PkgviewError(
                 f"{named.place} names {named.said}, which does not exist",
                 remedy="Create that file, or take the line out.",
             )
         files.append(named.path)
-        for number, line in logical_lines(read_text(named.path)):
+        for number, line in _followed(read_text(named.path), start.parent):
             if (further := _named_file(line, f"{named.path}, line {number}", named)) is not None:
                 waiting.append(further)
                 continue
@@ -106,7 +108,7 @@ def requirement_files(start: Path) -> RequirementFiles:
                 unpinned.add(name)
     return RequirementFiles(
         files=tuple(dict.fromkeys(files)),
-        directories=tuple(path for path in places if os.path.isdir(path)),  # noqa: PTH112 - never an error
+        directories=tuple(path for path in places if looks.is_directory(path)),
         hashes={name: frozenset(pins) for name, pins in hashes.items()},
         unpinned=frozenset(unpinned - hashes.keys()),
         requirements=tuple(requirements),
@@ -155,6 +157,17 @@ class _Named:
     place: str
     constraint: bool
     said: str = ""
+
+
+def _followed(text: str, root: Path) -> Iterator[tuple[int, str]]:
+    """`logical_lines` without those that name a file by a variable which the look may not know.
+
+    That file is unread then: the question whether it may names the variable.
+    """
+    for number, line in logical_lines(text):
+        option = _FILE_OPTION.match(line)
+        if option is None or all(looks.knows(root, one) for one in _VARIABLE.findall(option[1])):
+            yield number, line
 
 
 def _named_file(line: str, place: str, by: _Named) -> _Named | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from resolver import looks
 from resolver.ownership import faults
 from resolver.python.unbuilt import is_inside, own_tree
 
@@ -136,8 +137,10 @@ class Wanted:
 
         Where others may write they could say something else a moment later: that is one.
         """
+        if not looks.is_directory(directory):
+            return False
         real = Path(os.path.realpath(directory))
-        own = os.path.isdir(real) and is_inside(self._own, real)  # noqa: PTH112 - never an error
+        own = is_inside(self._own, real)
         return own and next(faults({real}, os.geteuid()), None) is None
 
     def directory(self, name: str, what: str, base: Path) -> None:

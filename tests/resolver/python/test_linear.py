@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from resolver.python.choices.own import own_choices, without_hashes
 from resolver.python.outdated.compare import _requirement
 from resolver.python.project import find_project, inline_block
 from resolver.python.requirements import _joined, _local_places, requirement_files
+from resolver.python.uv import workspace
+from resolver.toml import parse
 
 if TYPE_CHECKING:
     Tree = Any
@@ -109,3 +112,45 @@ _EXTRAS = re.compile(r"(\[[^\]]*\]|#.*)$")
 def test_ends_are_taken_off_as_by_one_expression(tail: str) -> None:
     target = f"./{tail}"
     assert list(_local_places(target, Path("/d"))) == [_joined(Path("/d"), _EXTRAS.sub("", target))]
+
+
+DOCUMENTS = {
+    "a dotted key": "a." * LONG + "a = 1",
+    "quoted parts": '"a".' * LONG + "a = 1",
+    "a long header": "[" + "a." * LONG + "a]\n" + "".join(f"b{n} = 1\n" for n in range(5000)),
+    "behind strings": 'x = [\n"""\n\' """, {' + "a." * LONG + 'a = 1}, "\'"]',
+    "a long number": "a = " + "1" * LONG,
+    "open strings": '"""' * (LONG // 3),
+    "depth": "a = " + "[" * LONG,
+}
+
+
+@pytest.mark.parametrize("text", DOCUMENTS.values(), ids=DOCUMENTS)
+def test_a_document_takes_no_longer_than_it_is(tree: Tree, text: str) -> None:
+    tree.write("pyproject.toml", text)
+    began = time.process_time()
+    with pytest.raises(PkgviewError, match="not valid TOML"):
+        find_project(tree.root)
+    assert time.process_time() - began < MOST
+
+
+def test_long_lines_that_are_no_long_keys_are_read() -> None:
+    text = f"x = [{'1.5, ' * 99}]\ny = '{'a.' * 99}'  # {'a.' * 99}\nz = {{a.b = 1}}\n"
+    assert parse(text) == tomllib.loads(text)
+
+
+def test_members_are_looked_for_among_so_many_names(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = "[tool.uv.workspace]\nmembers = ['*/*']\n"
+    tree.write("pyproject.toml", f"[project]\nname = 'a'\nversion = '1'\n{members}")
+    for number in range(5):
+        tree.write(f"x/{number}/pyproject.toml", "[project]\nname = 'b'\nversion = '1'\n")
+    monkeypatch.setattr(workspace, "MOST_NAMES", 4)
+    document = tomllib.loads((tree.root / "pyproject.toml").read_text("utf-8"))
+    assert len(workspace.members(tree.root, document)) < 5
+    project = find_project(tree.root)
+    assert project is not None
+    # uv would see the others, and what they ask for is not known.
+    wanted = own_choices(project, frozenset())
+    assert f"follow {tree.root}, which pkgview cannot read" in wanted
