@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import os
 import stat
-from _thread import _local
 
 from resolver.errors import PkgviewError
+from resolver.inputs import current_look, set_look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ LARGEST = 1024 * 1024
 
 MOST = 8 * 1024 * 1024
 """Bytes of all of them: a workspace has hundreds, and some are read more than once."""
-
-_thread = _local()
 
 
 class Look:
@@ -59,48 +57,51 @@ class Look:
 
     def __enter__(self) -> Self:
         """From here on."""
-        self._outer = current()
-        _thread.look = self
+        self._outer = current_look()
+        set_look(self)
         self.left = MOST
         return self
 
     def __exit__(self, *_: object) -> None:
         """Until here."""
-        _thread.look = self._outer
+        set_look(self._outer)
 
+    def refuse(self, path: Name) -> None:
+        """`PkgviewError` where that path may not be touched."""
+        if self.is_inside(os.fspath(path)):
+            raise PkgviewError(
+                f"{path} leads into pkgview's own mount, and is not looked at",
+                remedy="Put a file in its place, or take its name out of the project.",
+            )
 
-def current() -> Look | None:
-    """The look that this thread is in, if it is in one."""
-    return getattr(_thread, "look", None)
+    def count(self, path: Name, size: int) -> None:
+        """`PkgviewError` where so many bytes of a file may not be understood."""
+        if not self.limited:
+            return
+        self.left -= size
+        if size > LARGEST or self.left < 0:
+            all_of_it = "" if size > LARGEST else ", with all that the project names,"
+            raise PkgviewError(
+                f"{path}{all_of_it} is too large to look at ({size} bytes)",
+                remedy="Name the project: `pkgview run` and `pkgview up` read it.",
+            )
 
 
 def refuse(path: Name) -> None:
-    """`PkgviewError` where a look may not touch that path."""
-    look = current()
-    if look is not None and look.is_inside(os.fspath(path)):
-        raise PkgviewError(
-            f"{path} leads into pkgview's own mount, and is not looked at",
-            remedy="Put a file in its place, or take its name out of the project.",
-        )
+    """`Look.refuse`, in a look."""
+    if (look := current_look()) is not None:
+        look.refuse(path)
 
 
-def most(path: Name, size: int) -> None:
-    """`PkgviewError` where a look may not understand so many bytes of a file."""
-    look = current()
-    if look is None or not look.limited:
-        return
-    look.left -= size
-    if size > LARGEST or look.left < 0:
-        all_of_it = "" if size > LARGEST else ", with all that the project names,"
-        raise PkgviewError(
-            f"{path}{all_of_it} is too large to look at ({size} bytes)",
-            remedy="Name the project: `pkgview run` and `pkgview up` read it.",
-        )
+def count(path: Name, size: int) -> None:
+    """`Look.count`, in a look."""
+    if (look := current_look()) is not None:
+        look.count(path, size)
 
 
 def knows(root: Name, variable: str) -> bool:
     """Whether the project may have the value of a variable of the environment."""
-    look = current()
+    look = current_look()
     return look is None or look.may_know(os.fspath(root), variable)
 
 
@@ -117,7 +118,7 @@ def is_directory(path: Name) -> bool:
 def has_file(directory: str, name: str) -> bool:
     """`is_file` of a name in a directory without links; as fast as can be."""
     path = f"{directory}/{name}"
-    if current() is None:
+    if current_look() is None:
         return os.path.isfile(path)  # noqa: PTH113 - a Path takes as long as the stat
     try:
         mode = os.lstat(path).st_mode
@@ -127,7 +128,7 @@ def has_file(directory: str, name: str) -> bool:
 
 
 def _is(path: Name, kind: Callable[[int], bool]) -> bool:
-    look = current()
+    look = current_look()
     try:
         if look is not None and look.is_inside(os.fspath(path)):
             return False

@@ -195,7 +195,7 @@ def _script_text(script: Path) -> str | None:
     data = read_input(script)
     if b"# /// script" not in data:
         return None
-    looks.most(script, len(data))
+    looks.count(script, len(data))
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
