@@ -262,7 +262,7 @@ def _local_places(line: str, directory: Path) -> Iterator[Path]:
 
 def local_directories(line: str, directory: Path) -> Iterator[Path]:
     """Of those the source trees that are there."""
-    yield from (path for path in _local_places(line, directory) if path.is_dir())
+    yield from filter(looks.is_directory, _local_places(line, directory))
 
 
 def _without_end(target: str) -> str:
