@@ -7,21 +7,51 @@ from __future__ import annotations
 
 import os
 import stat
+from _thread import _local
 
 from resolver.errors import PkgviewError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+    from typing import Protocol
 
     Name = str | Path
+
+    class Look(Protocol):
+        """What bounds the reading of a thread: `resolver.looks.Look`."""
+
+        is_inside: Callable[[str], bool]
+        may_know: Callable[[str, str], bool]
+
+        def refuse(self, path: Name) -> None:
+            """Before a file is opened."""
+
+        def count(self, path: Name, size: int) -> None:
+            """Before its text is understood."""
+
 
 LARGEST_INPUT = 64 * 1024 * 1024
 """Bytes; the largest uv.lock files seen are below 10 MiB."""
 
+_thread = _local()
+
+
+def current_look() -> Look | None:
+    """The look that this thread is in (`resolver.looks`), if it is in one."""
+    return getattr(_thread, "look", None)
+
+
+def set_look(look: Look | None) -> None:
+    """From here on it is in that one, or in none."""
+    _thread.look = look
+
 
 def read_input(path: Name) -> bytes:
     """A regular file's bytes. Never blocks on a FIFO or a device, never reads without bound."""
+    if (look := current_look()) is not None:
+        look.refuse(path)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -63,6 +93,8 @@ def _read(descriptor: int, size: int) -> bytes:
 def read_text(path: Name) -> str:
     """The same as text: UTF-8, with or without a byte order mark."""
     data = read_input(path)
+    if (look := current_look()) is not None:
+        look.count(path, len(data))
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

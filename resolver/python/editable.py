@@ -8,7 +8,6 @@ import re
 import shutil
 import tempfile
 import time
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from resolver.python.unbuilt import code_of
 from resolver.python.uv.cache import forget_editable
 from resolver.python.uv.cachekeys import made_of
 from resolver.python.uv.settings import build_settings
+from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def static_editable(project: PythonProject, into: Path) -> Path:
     dynamic metadata (a version then reads 0), generated modules, compiled ones, mapped names.
     Where the code is taken to lie `code_of` says.
     """
-    table = tomllib.loads(read_input(project.root / "pyproject.toml").decode("utf-8-sig"))
+    table = parse(read_input(project.root / "pyproject.toml").decode("utf-8-sig"))
     fields = table.get("project", {})
     name, version = project.name or normalised(project.root.name), project.version or "0"
     stem = name.replace("-", "_")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 from resolver.ownership import parents
+from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +70,7 @@ def _at(directory: Path) -> Iterator[Foreign]:
     tool: dict[str, Any] = {}
     if has_pyproject:
         with suppress(PkgviewError, tomllib.TOMLDecodeError, RecursionError):
-            tool = tomllib.loads(read_text(pyproject)).get("tool", {})
+            tool = parse(read_text(pyproject)).get("tool", {})
     if "poetry" in tool:
         yield Foreign(
             f"{pyproject} describes it to poetry only, in [tool.poetry], and has no [project]",

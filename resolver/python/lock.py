@@ -47,6 +47,7 @@ from resolver.python.unbuilt import refuse_editables
 from resolver.python.uv.cache import forget_locked
 from resolver.python.uv.run import run_uv
 from resolver.scratch import scratch
+from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -175,7 +176,7 @@ def _own(project: PythonProject, extras: Sequence[str], groups: Sequence[str]) -
     """The project's own pylock.toml; asking for an extra or group that it has not is an error."""
     path = project.root / "pylock.toml"
     try:
-        document: dict[str, Any] = tomllib.loads(read_text(path))
+        document: dict[str, Any] = parse(read_text(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PkgviewError(
             f"{path} is not valid TOML: {error}", remedy="Write it anew with `pkgview lock`."
@@ -355,7 +356,7 @@ def _preferred(path: Path) -> bytes:
         return b""
     data = read_input(path)
     with contextlib.suppress(ValueError, RecursionError):
-        if "lock-version" in tomllib.loads(data.decode()):
+        if "lock-version" in parse(data.decode()):
             return data
     return b""
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.python.requirements import normalised
+from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ def narrowed(data: bytes, project: PythonProject) -> bytes:
 
     All that is not pinned, or pinned to other files, is collected and raised at once.
     """
-    document = tomllib.loads(data.decode())
+    document = parse(data.decode())
     faults = []
     for package in document.get("packages", []):
         name = normalised(package["name"])

@@ -17,9 +17,11 @@ import re
 import stat
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resolver import looks
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
 from resolver.local import BUILD_FILES
@@ -31,10 +33,10 @@ from resolver.python.requirements import (
     normalised,
     requirement_files,
 )
-from resolver.python.uv.workspace import members
+from resolver.python.uv.workspace import MOST_MEMBERS, members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 LARGEST_SCRIPT = 8 * 1024 * 1024
 """Bytes; a longer file is taken to have no inline block."""
@@ -42,8 +44,8 @@ LARGEST_SCRIPT = 8 * 1024 * 1024
 MOST_KEPT = 64 * 1024
 """Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
 
-_BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
-"""The reference expression of PEP 723."""
+_BLOCK_START = re.compile(r"# /// ([a-zA-Z0-9-]+)")
+_BLOCK_END = "# ///"
 
 _NO_FILES = RequirementFiles(files=(), directories=(), hashes={}, unpinned=frozenset())
 
@@ -144,19 +146,38 @@ def inline_block(text: str, script: Path) -> str | None:
     """The TOML of the script's `script` block (PEP 723), or None; two of them are an error."""
     if "# /// script" not in text:
         return None
-    text = text.replace("\r\n", "\n")
-    blocks = [found for found in _BLOCK.finditer(text) if found["type"] == "script"]
+    lines = text.replace("\r\n", "\n").split("\n")
+    blocks = [content for kind, content in _blocks(lines) if kind == "script"]
     if len(blocks) > 1:
-        line = text[: blocks[1].start()].count("\n") + 1
         raise PkgviewError(
-            f"{script}, line {line}: a second `# /// script` block",
+            f"{script}, line {blocks[1].start}: a second `# /// script` block",
             remedy="Keep one block: PEP 723 allows no more.",
         )
     if not blocks:
         return None
     # Nothing else ends a line for uv: a comment would end for us alone.
-    content = blocks[0]["content"].removesuffix("\n").split("\n")
+    content = (lines[number] for number in blocks[0])
     return "\n".join(line.removeprefix("# ") if line != "#" else "" for line in content) + "\n"
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, range]]:
+    """The type of each block, and which lines (from 0) are its content.
+
+    As the reference expression of PEP 723 has them, which takes time by the square of the text
+    where a block has no end: a block begins with the first line of a row of comments that can begin
+    one, and ends with the last that can end it, if there is anything in between.
+    """
+    first, kind, last = -1, "", -1
+    for number, line in enumerate(chain(lines, [""])):
+        if line != "#" and not line.startswith("# "):
+            if last > first + 1 > 0:
+                yield kind, range(first + 1, last)
+            first, kind, last = -1, "", -1
+        elif first < 0:
+            if start := _BLOCK_START.fullmatch(line):
+                first, kind = number, start[1]
+        elif line == _BLOCK_END:
+            last = number
 
 
 def project_without_lock(directory: Path) -> PythonProject | None:
@@ -171,8 +192,12 @@ def _script_text(script: Path) -> str | None:
         return None
     if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_SCRIPT:
         return None
+    data = read_input(script)
+    if b"# /// script" not in data:
+        return None
+    looks.count(script, len(data))
     try:
-        return read_input(script).decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return None  # another encoding, or no text at all: PEP 723 wants UTF-8
 
@@ -211,18 +236,18 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
             named = requirement_files(requirements)
         inputs += named.files or (requirements,)
         trees = named.directories
-    inputs += filter(Path.is_file, dynamic_files(document, directory))
+    inputs += filter(looks.is_file, dynamic_files(document, directory))
     pin = directory / ".python-version" if _holds(path, ".python-version") else None
     if pin is not None:
         inputs.append(pin)
-    inputs += [tree / name for tree in trees for name in BUILD_FILES if (tree / name).is_file()]
+    inputs += [tree / name for tree in trees for name in BUILD_FILES if looks.is_file(tree / name)]
     if has_lock:
         # What it was made from counts as well: an edit of that outdates it.
         origin, trees, named = Origin.PYLOCK, (), _NO_FILES
         inputs.insert(0, pylock)
     if _holds(path, "setup.py") or "dynamic" in project:
         # An editable build reads it, and `dynamic` metadata may come from it.
-        inputs += [directory / name for name in BUILD_FILES[1:] if (directory / name).is_file()]
+        inputs += [directory / name for name in BUILD_FILES[1:] if looks.is_file(directory / name)]
     return PythonProject(
         root=directory,
         origin=origin,
@@ -243,11 +268,11 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
 
 def _holds(directory: str, name: str) -> bool:
     """Whether it has a file of that name; asked of every directory above a program that starts."""
-    return os.path.isfile(f"{directory}/{name}")  # noqa: PTH113 - a Path takes as long as the stat
+    return looks.has_file(directory, name)
 
 
 def _is_uv_root(directory: Path) -> bool:
-    return (directory / "uv.lock").is_file() and (directory / "pyproject.toml").is_file()
+    return all(_holds(os.fspath(directory), name) for name in ("uv.lock", Origin.PYPROJECT))
 
 
 def _uv_lock(directory: Path, document: Mapping[str, Any]) -> Path | None:
@@ -273,9 +298,9 @@ def counts(parent: Path, directory: Path) -> bool:
 def member_patterns(root: Path, key: str = "members") -> list[str]:
     """Which directories the pyproject.toml there says are of its uv workspace, or are not."""
     place = root / "pyproject.toml"
-    document = _toml(read_text(place), str(place)) if place.is_file() else {}
+    document = _toml(read_text(place), str(place)) if looks.is_file(place) else {}
     uv = _table(_table(document, "tool", str(place)), "uv", str(place))
-    return _listed(_table(uv, "workspace", str(place)), key, str(place))
+    return _listed(_table(uv, "workspace", str(place)), key, str(place))[:MOST_MEMBERS]
 
 
 def _of_workspace(root: Path) -> list[Path]:
@@ -318,7 +343,7 @@ def _source_trees(uv: Mapping[str, Any], directory: Path, place: str) -> Iterabl
     for source in _table(uv, "sources", place).values():
         for one in source if isinstance(source, list) else [source]:
             path = one.get("path") if isinstance(one, dict) else None
-            if isinstance(path, str) and (tree := directory / path).is_dir():
+            if isinstance(path, str) and looks.is_directory(tree := directory / path):
                 yield Path(os.path.normpath(tree))
 
 
@@ -347,16 +372,18 @@ def _settings(tool: Mapping[str, Any], place: str) -> Settings:
 @functools.lru_cache(maxsize=256)
 def _parsed(text: str) -> dict[str, Any]:
     """The same text's document, which nobody changes: parsing it takes a millisecond or two."""
-    import tomllib  # noqa: PLC0415 - a requirements.txt or a plain directory needs none
+    from resolver.toml import parse  # noqa: PLC0415 - requirements.txt needs none
 
-    return tomllib.loads(text)
+    return parse(text)
 
 
 def _toml(text: str, place: str) -> dict[str, Any]:
     import tomllib  # noqa: PLC0415 - as above
 
+    from resolver.toml import parse  # noqa: PLC0415 - as above
+
     try:
-        return _parsed(text) if len(text) <= MOST_KEPT else tomllib.loads(text)
+        return _parsed(text) if len(text) <= MOST_KEPT else parse(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PkgviewError(
             f"{place} is not valid TOML: {error}", remedy="Mend the file at that place."

@@ -17,6 +17,7 @@ from packaging.utils import parse_wheel_filename
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
+from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -42,7 +43,7 @@ def _read(
     path: Path, interpreter: Interpreter, extras: Collection[str], groups: Collection[str]
 ) -> Pylock:
     try:
-        document = tomllib.loads(read_text(path))
+        document = parse(read_text(path))
         _drop_fileless(path, document, interpreter, extras, groups)
         return Pylock.from_dict(document)
     except PylockUnsupportedVersionError as error:

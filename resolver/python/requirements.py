@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resolver import looks
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 MOST_FILES = 500
 """Requirement files that one project may name, directly or not."""
+
+MOST_PLACES = 5000
+"""Places on this machine that they may name."""
 
 _FILE_OPTION = re.compile(r"(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s+|(?<=-[rc]))(\S.*)")
 _EDITABLE = re.compile(r"(?:-e|--editable)(?:\s*=\s*|\s+)(\S+)")
@@ -63,15 +68,15 @@ def requirement_files(start: Path) -> RequirementFiles:
     Files named by a URL are uv's to fetch and no input of ours.
     """
     files: list[Path] = []
-    directories: list[Path] = []
-    hashes: dict[str, frozenset[str]] = {}
+    places: dict[Path, None] = {}
+    hashes: dict[str, set[str]] = {}
     unpinned: set[str] = set()
     requirements: list[str] = []
-    waiting = [_Named(path=start, place="", constraint=False)]
+    waiting = deque([_Named(path=start, place="", constraint=False)])
     # A file may be required in one place and a constraint in another: both readings count.
     done: set[tuple[Path, bool]] = set()
     while waiting:
-        named = waiting.pop(0)
+        named = waiting.popleft()
         if (named.path, named.constraint) in done:
             continue
         done.add((named.path, named.constraint))
@@ -80,29 +85,31 @@ def requirement_files(start: Path) -> RequirementFiles:
                 f"{start} leads to more than {MOST_FILES} requirement files",
                 remedy="Name fewer files with -r and -c.",
             )
-        if named.place and not named.path.exists():
+        looks.refuse(named.path)
+        if named.place and not os.path.exists(named.path):  # noqa: PTH110 - never an error
             raise PkgviewError(
                 f"{named.place} names {named.said}, which does not exist",
                 remedy="Create that file, or take the line out.",
             )
         files.append(named.path)
-        for number, line in logical_lines(read_text(named.path)):
+        for number, line in _followed(read_text(named.path), start.parent):
             if (further := _named_file(line, f"{named.path}, line {number}", named)) is not None:
                 waiting.append(further)
                 continue
             if not named.constraint:
                 # Relative to the starting file's directory, where uv runs, as in pip.
-                directories += local_directories(line, start.parent)
+                places.update(dict.fromkeys(_local_places(line, start.parent)))
+                _refuse_too_many(places, start)
             name, pins = _pins(line)
             requirements += _wanted(line, named) if name else ()
             if pins:
-                hashes[name] = hashes.get(name, frozenset()) | pins
+                hashes.setdefault(name, set()).update(pins)
             elif name and not named.constraint:
                 unpinned.add(name)
     return RequirementFiles(
         files=tuple(dict.fromkeys(files)),
-        directories=tuple(dict.fromkeys(directories)),
-        hashes=hashes,
+        directories=tuple(path for path in places if looks.is_directory(path)),
+        hashes={name: frozenset(pins) for name, pins in hashes.items()},
         unpinned=frozenset(unpinned - hashes.keys()),
         requirements=tuple(requirements),
     )
@@ -150,6 +157,17 @@ class _Named:
     place: str
     constraint: bool
     said: str = ""
+
+
+def _followed(text: str, root: Path) -> Iterator[tuple[int, str]]:
+    """`logical_lines` without those that name a file by a variable which the look may not know.
+
+    That file is unread then: the question whether it may names the variable.
+    """
+    for number, line in logical_lines(text):
+        option = _FILE_OPTION.match(line)
+        if option is None or all(looks.knows(root, one) for one in _VARIABLE.findall(option[1])):
+            yield number, line
 
 
 def _named_file(line: str, place: str, by: _Named) -> _Named | None:
@@ -224,14 +242,35 @@ def _joined(directory: Path, target: str) -> Path:
     return Path(os.path.normpath(directory / target))
 
 
-def local_directories(line: str, directory: Path) -> Iterator[Path]:
-    """The source tree that a line such as `-e ../x[extra]`, `./x` or `x @ file:///x` names."""
+def _refuse_too_many(places: Mapping[Path, None], start: Path) -> None:
+    if len(places) > MOST_PLACES:
+        raise PkgviewError(
+            f"{start} names more than {MOST_PLACES} local places", remedy="Name fewer."
+        )
+
+
+def _local_places(line: str, directory: Path) -> Iterator[Path]:
+    """The place that a line such as `-e ../x[extra]`, `./x` or `x @ file:///x` names."""
     found = _EDITABLE.match(line) or _DIRECT.match(line)
     target = found[1] if found else line.split(maxsplit=1)[0]
     if not (found or target.startswith((".", "/", "file:"))):
         return
     if "://" in target and not target.startswith("file://"):
         return
-    path = _joined(directory, re.sub(r"(\[[^\]]*\]|#.*)$", "", target))
-    if path.is_dir():
-        yield path
+    yield _joined(directory, _without_end(target))
+
+
+def local_directories(line: str, directory: Path) -> Iterator[Path]:
+    """Of those the source trees that are there."""
+    yield from filter(looks.is_directory, _local_places(line, directory))
+
+
+def _without_end(target: str) -> str:
+    """A place without its `[extras]`, or its `#fragment`.
+
+    By searching and not by an expression, which would try each bracket up to the end of the line.
+    """
+    fragment = target.find("#")
+    opened = target.find("[", target.rfind("]", 0, len(target) - 1) + 1)
+    found = [at for at in (fragment, opened if target.endswith("]") else -1) if at >= 0]
+    return target[: min(found, default=len(target))]

@@ -18,11 +18,11 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import tomllib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resolver import looks
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 from resolver.ownership import faults
@@ -30,6 +30,8 @@ from resolver.project import trust
 from resolver.python.project import Origin, counts, member_patterns, project_at
 from resolver.python.requirements import logical_lines, requirement_files
 from resolver.python.uv.run import run_uv
+from resolver.python.uv.workspace import counter, directories
+from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +67,7 @@ def own_tree(project: PythonProject) -> Path:
     if project.origin is not Origin.SCRIPT:
         for parent in project.root.parents:
             with suppress(PkgviewError):  # not TOML, say: it counts nobody
-                if (parent / "pyproject.toml").is_file() and counts(parent, project.root):
+                if looks.is_file(parent / "pyproject.toml") and counts(parent, project.root):
                     return parent
     return project.root
 
@@ -75,7 +77,7 @@ def members(directory: Path) -> Iterator[PythonProject]:
     for root in (directory, *directory.parents):
         patterns = member_patterns(root)
         if patterns:
-            found = (place for pattern in patterns for place in root.glob(pattern))
+            found = directories(root, patterns, counter())
             for place in itertools.islice(itertools.chain([root], found), MOST_MEMBERS):
                 with suppress(PkgviewError):
                     if place == root or counts(root, place):
@@ -122,7 +124,7 @@ def _static(place: Path) -> PythonProject:
     found = project_at(os.fspath(place), own_lock=False)
     if found is None or found.name is None:
         raise PkgviewError(f"{place} has no pyproject.toml with a [project] that names it")
-    document = tomllib.loads(read_text(place / "pyproject.toml"))
+    document = parse(read_text(place / "pyproject.toml"))
     dynamic = document["project"].get("dynamic", [])
     unknown = sorted(_DECISIVE.intersection(dynamic if isinstance(dynamic, list) else _DECISIVE))
     if unknown or found.version is None:

@@ -189,7 +189,7 @@ class Deputy:
         if known is None:
             if len(self._known) >= MOST_KEPT:
                 self._known.clear()
-            known = self._known[places] = ViewIndex(places, ViewId(""))
+            known = self._known[places] = ViewIndex(places, ViewId(""), mount=self._mount)
         return known
 
     def _is_own(self, state: Path) -> bool:

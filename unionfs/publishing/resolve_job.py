@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -35,9 +36,12 @@ from resolver.python.project import find_project, project_of_script
 from resolver.python.target import python_of
 from unionfs.control.job import begin, write
 from unionfs.formats.python.kind import KIND, PythonWish
+from unionfs.publishing.look import look
 from unionfs.publishing.up import make_view
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from resolver.python.interpreter import Interpreter
     from resolver.python.project import PythonProject
 
@@ -48,6 +52,10 @@ PACE = 0.1
 
 MOST_NAMED = 8
 """Choices of a project's own that an error names one by one."""
+
+READING = 60.0
+"""Seconds in which a project has to be read, and what it chooses found out, so that no project
+keeps others from being resolved."""
 
 LONGEST = 8000
 """Characters of an explanation. uv's can be long; the first part says what it is about."""
@@ -174,13 +182,39 @@ def refusal(error: PkgviewError, root: Path) -> dict[str, str]:
     return {"what": shown(error.what), "remedy": shown(remedy)}
 
 
+class _TooLong(BaseException):
+    """Raised by a signal; as KeyboardInterrupt, so that nobody on the way takes it."""
+
+
+@contextlib.contextmanager
+def in_time(root: Path) -> Iterator[None]:
+    """`PkgviewError` where that takes longer than `READING`; for the main thread."""
+
+    def over(*_: object) -> None:
+        raise _TooLong
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, READING)
+    try:
+        yield
+    except _TooLong:
+        raise PkgviewError(
+            f"{root} was read for {READING:g} s, and what it chooses is not known yet",
+            remedy="Its files, or those that they name, are too many or too large to look at.",
+        ) from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def resolve(request: dict[str, Any], output: int) -> dict[str, Any]:
     """What the last line says."""
     root = Path(request["root"])
     places = Places(**{name: Path(path) for name, path in request["places"].items()})
     try:
-        project = project_at(root)
-        check_choices(project, places.state)
+        with look(places, limited=False), in_time(root):
+            project = project_at(root)
+            check_choices(project, places.state)
         wish = PythonWish(
             project=project,
             python=request["executable"],

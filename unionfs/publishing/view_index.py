@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.binding.rules import Binding, Candidate
+from resolver.caller.process import mount_names
 from resolver.errors import PkgviewError
 from resolver.project import resolved, trust
 from resolver.project.freshness import MOST_KEPT, Freshness
 from resolver.python.project import find_project, project_of_script
+from unionfs.publishing.look import look
 from unionfs.view.catalog import manifest_path
 from unionfs.view.used import used_until_now
 
@@ -34,12 +36,20 @@ CPYTHON = re.compile(r"3\.\d{1,3}t?")
 
 
 class ViewIndex:
-    """Answers to the questions of the binding rules, from the state directory."""
+    """Answers to the questions of the binding rules, from the state directory.
+
+    `mount` is what `mount_names` gives of the mount that asks, by default that of the places.
+    """
 
     def __init__(
-        self, places: Places, default: ViewId, by_hand: ManualBindings | None = None
+        self,
+        places: Places,
+        default: ViewId,
+        by_hand: ManualBindings | None = None,
+        mount: frozenset[str] | None = None,
     ) -> None:
         self._places = places
+        self._mount = mount_names(places.mount) if mount is None else mount
         self._by_hand = by_hand
         self._default = default
         self._freshness = Freshness()
@@ -67,7 +77,8 @@ class ViewIndex:
         try:
             if uid != os.geteuid():
                 return _of_another(directory, uid)
-            found = find_project(Path(directory))
+            with look(self._places, self._mount):
+                found = find_project(Path(directory))
             candidate = self._candidate(found, uid)
             # Asked here only, since it takes 40 µs: who runs a project's script means it.
             if found is None or candidate is None:
@@ -83,7 +94,8 @@ class ViewIndex:
         path = Path(script)
         try:
             # A directory with a __main__.py is a script, too, and a project of its own at best.
-            found = find_project(path) if path.is_dir() else project_of_script(path)
+            with look(self._places, self._mount):
+                found = find_project(path) if path.is_dir() else project_of_script(path)
             return self._candidate(found, uid)
         except OSError:
             return None
@@ -106,7 +118,8 @@ class ViewIndex:
         if known is None:
             return False
         try:
-            return self._freshness.is_stale(known, view)
+            with look(self._places, self._mount):
+                return self._freshness.is_stale(known, view)
         except PkgviewError:
             return False  # what cannot be read now cannot be made anew either
 

@@ -42,6 +42,7 @@ from resolver.python.environment import for_project
 from resolver.python.interpreter import inspect
 from unionfs.control import jobs
 from unionfs.control.jobs import Job
+from unionfs.publishing.look import look
 from unionfs.publishing.repeat import last_up
 from unionfs.publishing.resolve_job import (
     Snapshot,
@@ -235,13 +236,14 @@ class Resolving:
 
         `PkgviewError` where it cannot be done.
         """
-        project = project_at(Path(root))
+        with look(self._places):
+            project = project_at(Path(root))
+            inputs = self._freshness.fingerprint(project)
         problem = trust.problem(project, os.geteuid(), self._places.state)
         if problem is not None:
             raise untrusted(root, problem)
         interpreter = self._interpreter(project, asker)
         python = interpreter.python.version
-        inputs = self._freshness.fingerprint(project)
         record = resolved.load(self._places.state / "projects", root)
         last = record.exactly(python)
         if (

@@ -27,6 +27,7 @@ from resolver.python.interpreter import inspect
 from resolver.python.target import python_of
 from unionfs.control.endpoint import endpoint_of
 from unionfs.formats.python.generated import bare_manifest, waiting_layer
+from unionfs.publishing.look import look
 from unionfs.publishing.publish import publish
 from unionfs.publishing.resolve_job import project_at, wanted_interpreter
 from unionfs.publishing.up import whole_manifest
@@ -114,7 +115,8 @@ class Waiting:
         try:
             if question.executable is not None:
                 return bare_manifest(self._store, inspect(Path(question.executable), state))
-            project = project_at(Path(question.root))
+            with look(self._places):
+                project = project_at(Path(question.root))
             return bare_manifest(self._store, wanted_interpreter(project, state))
         except PkgviewError as error:
             # No Python that the project wants: the one that there is will be told so.

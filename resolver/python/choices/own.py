@@ -50,9 +50,9 @@ _HARMLESS_OPTIONS = frozenset(
 _FILE_OPTIONS = frozenset(("-r", "-c", "--requirement", "--constraint"))
 _INDEX_OPTIONS = frozenset(("-i", "--index-url", "--extra-index-url"))
 
-_HASHES = re.compile(r"(?:\s+--hash[=\s]\s*\w+:\w+)+\s*$")
+_HASH = re.compile(r"(--hash=)?\w+:\w+")
 
-_ODD = re.compile(r"[^\S \t\r\n]|[\x00-\x08\x0e-\x1f\x7f-\x9f]|\r(?!\n)|(?m:#.*\\\r?$)")
+_ODD = re.compile(r"[^\S \t\r\n]|[\x00-\x08\x0e-\x1f\x7f-\x9f]|\r(?!\n)|(?m:^[^#\n]*#.*\\\r?$)")
 """What ends or joins lines of a requirements file for some readers, and for others does not."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_./-]+")
@@ -138,7 +138,7 @@ def _requirement_file(path: Path, text: str, wanted: Wanted, root: Path) -> None
     if _ODD.search(text):
         wanted.unread(path)
     for _, line in logical_lines(text):
-        plain = _HASHES.sub("", line).strip()
+        plain = without_hashes(line)
         directory = _DIRECTORY.fullmatch(plain)
         if directory is not None and wanted.is_own(root / directory[1]):
             tree(Path(os.path.normpath(root / directory[1])), wanted)
@@ -149,6 +149,20 @@ def _requirement_file(path: Path, text: str, wanted: Wanted, root: Path) -> None
         wanted.requirements([plain])
         if re.search(r"\s-", plain):
             wanted.add(f"use the line {without_credentials(plain)}")
+
+
+def without_hashes(line: str) -> str:
+    """A stripped line without the `--hash` options at its end.
+
+    Word by word from the end: an expression for several would be tried at each of them.
+    """
+    words = list(re.finditer(r"\S+", line))
+    while len(words) > 1 and (found := _HASH.fullmatch(words[-1][0])):
+        option = 1 if found[1] else 2  # its name and its value are one word, or two
+        if option == 2 and (len(words) == 2 or words[-2][0] not in {"--hash", "--hash="}):  # noqa: PLR2004 - words
+            break
+        del words[-option:]
+    return line[: words[-1].end()] if words else ""
 
 
 def _option_line(path: Path, line: str, wanted: Wanted) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from resolver import looks
 from resolver.ownership import faults
 from resolver.python.unbuilt import is_inside, own_tree
 
@@ -30,13 +31,15 @@ _PLAIN = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[A-Za-z0-9._,\s-]*\])?"
     r"\s*\(?(?:\s*,?\s*(?:===?|~=|!=|<=?|>=?)\s*[A-Za-z0-9.*+!_-]+)*\s*\)?"
 )
-"""A requirement by name and version (PEP 508), without its marker."""
+"""A requirement by name and version (PEP 508), without its marker, and with no two spaces in a row:
+they would be tried in every division."""
 
 _NAMED = re.compile(r' with what your environment has for "([^"]*)"$')
 """How the phrase for an index ends that has a name."""
 
 _FILE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.\w+)$", re.IGNORECASE)
-_VARIABLE = re.compile(r"\$\{([^}\s]*)\}")
+_VARIABLE = re.compile(r"\$\{([^}\s]*)(\}?)")
+"""Without its end, too: or each `${` of a long row of them would be looked for anew."""
 _OWN_VARIABLE = "PROJECT_ROOT"
 """uv's name for the directory that it runs in."""
 
@@ -95,14 +98,14 @@ class Wanted:
 
     def variables(self, text: str) -> None:
         """Those of the environment that a file's text names."""
-        for name in _VARIABLE.findall(text):
-            if name != _OWN_VARIABLE:
+        for name, end in _VARIABLE.findall(text):
+            if end and name != _OWN_VARIABLE:
                 self.found.add(variable_choice(name))
 
     def requirements(self, texts: Iterable[str]) -> None:
         """Requirements (PEP 508), of which those by name and version are nothing to ask about."""
         for text in texts:
-            plain = _PLAIN.fullmatch(text.partition(";")[0].strip())
+            plain = _PLAIN.fullmatch(" ".join(text.partition(";")[0].split()))
             if plain is None or _FILE.search(plain["name"]):
                 self.add(f"take a package by the address or path {without_credentials(text)}")
 
@@ -134,8 +137,10 @@ class Wanted:
 
         Where others may write they could say something else a moment later: that is one.
         """
+        if not looks.is_directory(directory):
+            return False
         real = Path(os.path.realpath(directory))
-        own = real.is_dir() and is_inside(self._own, real)
+        own = is_inside(self._own, real)
         return own and next(faults({real}, os.geteuid()), None) is None
 
     def directory(self, name: str, what: str, base: Path) -> None:

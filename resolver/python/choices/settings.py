@@ -10,12 +10,15 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resolver import looks
 from resolver.inputs import read_text
 from resolver.python.requirements import normalised
 from resolver.python.unbuilt import members
+from resolver.python.uv.workspace import LONGEST, counter, directories
+from resolver.toml import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from resolver.python.choices.phrases import Wanted
 
@@ -58,7 +61,7 @@ MOST_TREES = 200
 def toml(text: str, path: Path, wanted: Wanted) -> dict[str, Any]:
     """Of what is no TOML 1.0 uv, which reads 1.1, may take more than nothing."""
     try:
-        return tomllib.loads(text)
+        return parse(text)
     except (tomllib.TOMLDecodeError, RecursionError):
         wanted.unread(path)
         return {}
@@ -114,6 +117,7 @@ def tree(directory: Path, wanted: Wanted) -> None:
     And so do settings around it: it may be of a workspace of its own.
     """
     place = directory / "pyproject.toml"
+    looks.refuse(directory)
     if directory in wanted.trees or not os.path.lexists(place):
         return
     if len(wanted.trees) >= MOST_TREES:
@@ -128,7 +132,7 @@ def tree(directory: Path, wanted: Wanted) -> None:
 
 
 def _toml_at(path: Path, wanted: Wanted) -> dict[str, Any]:
-    if path.is_file():
+    if looks.is_file(path):
         return toml(read_text(path), path, wanted)
     if os.path.lexists(path):
         wanted.unread(path)  # a pipe, say, which uv would wait for
@@ -148,8 +152,9 @@ def settings(table: Mapping[str, Any], wanted: Wanted, directory: Path) -> None:
     for name, value in table_in(table, "sources").items():
         for source in tables_in(value) or [value]:
             _source(normalised(name), source, wanted, directory)
+    names = counter()
     for pattern in texts_in(table_in(table, "workspace").get("members")):
-        _members(directory, pattern, wanted)
+        _members(directory, pattern, wanted, names)
     if "pip" in table:
         settings(table_in(table, "pip"), wanted, directory)
 
@@ -185,13 +190,16 @@ def _source(name: str, source: object, wanted: Wanted, directory: Path) -> None:
         tree(Path(os.path.normpath(directory / path)), wanted)
 
 
-def _members(directory: Path, pattern: str, wanted: Wanted) -> None:
+def _members(directory: Path, pattern: str, wanted: Wanted, names: Iterator[int]) -> None:
     """Those of a workspace, whose requirements are taken with them."""
-    if "**" in pattern or os.path.isabs(pattern) or "\0" in pattern:  # noqa: PTH117 - text
+    odd = "**" in pattern or ".." in pattern or "\0" in pattern or len(pattern) > LONGEST
+    if odd or os.path.isabs(pattern):  # noqa: PTH117 - text
         wanted.add(f"have the members {pattern} in its workspace")
         return
-    for number, member in enumerate(directory.glob(pattern) if pattern else ()):
+    for number, member in enumerate(directories(directory, [pattern], names)):
         if number >= MOST_TREES:
             wanted.unread(member)
             return
         tree(Path(os.path.normpath(member)), wanted)
+    if next(names, None) is None:
+        wanted.unread(directory)  # not all of it: there are more files than are looked at

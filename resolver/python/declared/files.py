@@ -21,6 +21,7 @@ from resolver.python.requirements import (
     normalised,
     requirement_files,
 )
+from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -124,7 +125,7 @@ def _document(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return tomllib.loads(read_text(path))
+        return parse(read_text(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PkgviewError(
             f"{path} is not valid TOML: {error}", remedy="Mend the file at that place."

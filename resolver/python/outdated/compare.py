@@ -110,7 +110,7 @@ def _as_recorded(entry: Mapping[str, Any]) -> _Asked:
 def _requirement(text: str) -> Requirement | None:
     try:
         return Requirement(text)
-    except InvalidRequirement:
+    except (InvalidRequirement, RecursionError):
         return None  # a path, say: which distribution that is only its own files tell
 
 

@@ -34,6 +34,7 @@ from resolver.python.lock import lock, only_one, write_lock
 from resolver.python.outdated.compare import differing, lacking, recorded, versions
 from resolver.python.project import Origin, project_at, project_without_lock
 from resolver.python.uv.run import run_uv
+from resolver.toml import parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -310,7 +311,7 @@ def _listed(names: list[str]) -> str:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(path))
+        return parse(read_text(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PkgviewError(
             f"{path} is not valid TOML: {error}", remedy="Write it anew: `pkgview lock`, `uv lock`."

@@ -21,12 +21,12 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import tomllib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resolver.python.uv.run import run_uv
+from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -67,7 +67,7 @@ def _local_digests(lock: bytes) -> Iterator[str]:
         return
     document: dict[str, Any] = {}
     with suppress(ValueError, RecursionError):  # whoever uses it will have to complain of it
-        document = tomllib.loads(lock.decode())
+        document = parse(lock.decode())
     for package in document.get("packages", []):
         for file in (*package.get("wheels", []), package.get("sdist"), package.get("archive")):
             if isinstance(file, dict) and (

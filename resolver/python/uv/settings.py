@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from resolver.buildenv import build_variables
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
+from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,5 +77,5 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Its contents; {} where there is none or uv itself will have to complain of it."""
     with suppress(OSError, PkgviewError, tomllib.TOMLDecodeError, RecursionError):
         if path.is_file():
-            return tomllib.loads(read_text(path))
+            return parse(read_text(path))
     return {}

@@ -6,14 +6,24 @@ What a member asks for is in the one `uv.lock` that all of them share, so an edi
 
 from __future__ import annotations
 
+import fnmatch
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from resolver import looks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MOST_MEMBERS = 1000
 """Directories that are looked at, at most: it is asked as programs start."""
+
+MOST_NAMES = 20_000
+"""Names of files and directories among which they are looked for."""
+
+LONGEST = 4096
+"""Characters of a pattern, as of a path."""
 
 
 def members(root: Path, document: Mapping[str, Any]) -> tuple[Path, ...]:
@@ -27,20 +37,52 @@ def members(root: Path, document: Mapping[str, Any]) -> tuple[Path, ...]:
         table = table.get(key) if isinstance(table, dict) else None
     if not isinstance(table, dict):
         return ()
-    excluded = set(_matching(root, table.get("exclude")))
-    found = dict.fromkeys(_matching(root, table.get("members")))
+    excluded = set(directories(root, table.get("exclude"), counter()))
+    found = dict.fromkeys(directories(root, table.get("members"), counter()))
     return tuple(
         sorted(
             one
             for one in list(found)[:MOST_MEMBERS]
-            if one not in excluded and (one / "pyproject.toml").is_file()
+            if one not in excluded and looks.is_file(one / "pyproject.toml")
         )
     )
 
 
-def _matching(root: Path, patterns: object) -> Iterator[Path]:
-    for pattern in patterns if isinstance(patterns, list) else []:
+def counter() -> Iterator[int]:
+    """What lasts for as many names as are looked at for one workspace."""
+    return iter(range(MOST_NAMES))
+
+
+def directories(root: Path, patterns: object, names: Iterator[int]) -> Iterator[Path]:
+    """Those below a root that any of some patterns matches, as long as `names` lasts.
+
+    So it ends however many files there are.
+    """
+    for pattern in patterns[:MOST_MEMBERS] if isinstance(patterns, list) else []:
         if isinstance(pattern, str) and pattern and not pattern.startswith("/"):
-            parts = Path(pattern).parts
+            parts = Path(pattern).parts if len(pattern) <= LONGEST else ()
             if parts and not {"..", "**"} & set(parts):
-                yield from root.glob(pattern)
+                yield from _matching(root, parts, names)
+
+
+def _matching(directory: Path, parts: tuple[str, ...], names: Iterator[int]) -> Iterator[Path]:
+    here, *rest = parts
+    if not set("*?[") & set(here):
+        found = [here] if next(names, None) is not None else []
+    else:
+        found = fnmatch.filter(_names(directory, names), here)
+    for name in found:
+        place = directory / name
+        if looks.is_directory(place):
+            yield from _matching(place, tuple(rest), names) if rest else (place,)
+
+
+def _names(directory: Path, names: Iterator[int]) -> Iterator[str]:
+    """Those of the directories and links there, as long as `names` lasts."""
+    try:
+        with os.scandir(directory) as entries:
+            for _, entry in zip(names, entries, strict=False):
+                if entry.is_symlink() or entry.is_dir():
+                    yield entry.name
+    except OSError:
+        return  # not to be read

@@ -1,0 +1,156 @@
+"""Time that hostile text may take: it grows as the text does, not by its square."""
+
+from __future__ import annotations
+
+import re
+import time
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resolver.errors import PkgviewError
+from resolver.python.choices.own import own_choices, without_hashes
+from resolver.python.outdated.compare import _requirement
+from resolver.python.project import find_project, inline_block
+from resolver.python.requirements import _joined, _local_places, requirement_files
+from resolver.python.uv import workspace
+from resolver.toml import parse
+
+if TYPE_CHECKING:
+    Tree = Any
+
+LONG = 50_000
+"""Characters. By their square each of these takes 3 s and more."""
+
+MOST = 1.0
+"""Seconds of processor time; each takes some hundredths."""
+
+LINES = {
+    "brackets": "./" + "[" * LONG,
+    "closed brackets": "./" + "[]" * (LONG // 2) + "x",
+    "variables": "six @ " + "${" * LONG,
+    "spaces": "six" + " " * LONG + "!",
+    "hashes": "six" + " --hash=a:b" * (LONG // 10) + " x",
+    "comments": "six" + "#" * LONG,
+    "options": "-r" + " " * LONG + "nowhere",
+    "includes": "-c constraint.txt\n" * (LONG // 10),
+    "one name": "".join(f"six --hash=md5:{number:08x}\n" for number in range(LONG // 10)),
+    "continued": "\\\n" * LONG + "six",
+    "address": "six @ " + "://" * LONG,
+    "a long name": "./" + "a" * LONG,
+}
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_a_line_takes_no_longer_than_it_is(tree: Tree, line: str) -> None:
+    tree.write("constraint.txt", "")
+    tree.write("nowhere", "")
+    tree.write("requirements.txt", f"{line}\n")
+    began = time.process_time()
+    project = find_project(tree.root)
+    assert project is not None
+    own_choices(project, frozenset())
+    assert time.process_time() - began < MOST
+
+
+def test_many_local_places_are_refused(tree: Tree) -> None:
+    tree.write("requirements.txt", "".join(f"./{number}\n" for number in range(6000)))
+    with pytest.raises(PkgviewError, match="more than 5000 local places"):
+        requirement_files(tree.root / "requirements.txt")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["# /// script\n" + "# x\n" * (LONG // 4), "# /// script\n" * (LONG // 13)],
+    ids=["one beginning", "beginnings"],
+)
+def test_a_block_without_an_end_is_none(tmp_path: Path, text: str) -> None:
+    began = time.process_time()
+    assert inline_block(text, tmp_path) is None
+    assert time.process_time() - began < MOST
+
+
+def test_a_requirement_nested_too_deeply_is_none() -> None:
+    assert _requirement("six; " + "(" * 5000 + "python_version > '3'") is None
+
+
+_REFERENCE = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+_LINES = ["# /// script", "# ///", "#", "# x", "", "x = 1", "# /// other", "#x", "# /// "]
+
+
+@given(st.lists(st.sampled_from(_LINES), max_size=14), st.sampled_from(["", "\n"]))
+def test_blocks_are_those_of_the_reference_expression(lines: list[str], end: str) -> None:
+    text = "\n".join(lines) + end
+    found = [one for one in _REFERENCE.finditer(text) if one["type"] == "script"]
+    if len(found) > 1:
+        line = text[: found[1].start()].count("\n") + 1
+        with pytest.raises(PkgviewError, match=f"line {line}: a second"):
+            inline_block(text, Path("x.py"))
+        return
+    content = found[0]["content"].removesuffix("\n").split("\n") if found else []
+    said = "\n".join(one.removeprefix("# ") if one != "#" else "" for one in content) + "\n"
+    assert inline_block(text, Path("x.py")) == (said if found else None)
+
+
+_WORDS = ["six", " ", "  ", "--hash", "--hash=", "--hash=a:b", "a:b", "\t", "x"]
+_HASHES = re.compile(r"(?:\s+--hash[=\s]\s*\w+:\w+)+\s*$")
+
+
+@given(st.lists(st.sampled_from(_WORDS), max_size=12).map("".join).map(str.strip))
+def test_hashes_are_taken_off_as_by_one_expression(line: str) -> None:
+    assert without_hashes(line) == _HASHES.sub("", line).strip()
+
+
+_EXTRAS = re.compile(r"(\[[^\]]*\]|#.*)$")
+
+
+@given(st.text("a[]#/", max_size=12))
+def test_ends_are_taken_off_as_by_one_expression(tail: str) -> None:
+    target = f"./{tail}"
+    assert list(_local_places(target, Path("/d"))) == [_joined(Path("/d"), _EXTRAS.sub("", target))]
+
+
+DOCUMENTS = {
+    "a dotted key": "a." * LONG + "a = 1",
+    "quoted parts": '"a".' * LONG + "a = 1",
+    "a long header": "[" + "a." * LONG + "a]\n" + "".join(f"b{n} = 1\n" for n in range(5000)),
+    "behind strings": 'x = [\n"""\n\' """, {' + "a." * LONG + 'a = 1}, "\'"]',
+    "a long number": "a = " + "1" * LONG,
+    "open strings": '"""' * (LONG // 3),
+    "depth": "a = " + "[" * LONG,
+}
+
+
+@pytest.mark.parametrize("text", DOCUMENTS.values(), ids=DOCUMENTS)
+def test_a_document_takes_no_longer_than_it_is(tree: Tree, text: str) -> None:
+    tree.write("pyproject.toml", text)
+    began = time.process_time()
+    with pytest.raises(PkgviewError, match="not valid TOML"):
+        find_project(tree.root)
+    assert time.process_time() - began < MOST
+
+
+def test_long_lines_that_are_no_long_keys_are_read() -> None:
+    text = f"x = [{'1.5, ' * 99}]\ny = '{'a.' * 99}'  # {'a.' * 99}\nz = {{a.b = 1}}\n"
+    assert parse(text) == tomllib.loads(text)
+
+
+def test_members_are_looked_for_among_so_many_names(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = "[tool.uv.workspace]\nmembers = ['*/*']\n"
+    tree.write("pyproject.toml", f"[project]\nname = 'a'\nversion = '1'\n{members}")
+    for number in range(5):
+        tree.write(f"x/{number}/pyproject.toml", "[project]\nname = 'b'\nversion = '1'\n")
+    monkeypatch.setattr(workspace, "MOST_NAMES", 4)
+    document = tomllib.loads((tree.root / "pyproject.toml").read_text("utf-8"))
+    assert len(workspace.members(tree.root, document)) < 5
+    project = find_project(tree.root)
+    assert project is not None
+    # uv would see the others, and what they ask for is not known.
+    wanted = own_choices(project, frozenset())
+    assert f"follow {tree.root}, which pkgview cannot read" in wanted
