@@ -6,6 +6,7 @@ with one file, so that the daemon's life can be tested apart from what it serves
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
 import errno
@@ -29,6 +30,7 @@ import time
 import zipfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +154,7 @@ from resolver.project import resolved, trust  # noqa: E402 - the same
 from resolver.python.interpreter import Interpreter, inspect  # noqa: E402 - the same
 from resolver.python.project import find_project  # noqa: E402 - the same
 from resolver.python.uv.run import uv_binary  # noqa: E402 - the same
+from tests.mounted.forked import Forked  # noqa: E402 - the same
 from unionfs.control.endpoint import endpoint_of  # noqa: E402 - the same
 from unionfs.formats.python.generated import notice_layer, skeleton_layer  # noqa: E402 - the same
 from unionfs.publishing.publish import publish  # noqa: E402 - the same
@@ -452,6 +455,14 @@ zope.interface==8.7
 """Requirements of `large`: greenlet brings headers, setuptools a .pth file, jupyterlab data."""
 
 
+@cache
+def forked() -> Forked:
+    """One for all tests of a process."""
+    made = Forked()
+    atexit.register(made.close)
+    return made
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """Projects in a home of their own, and how programs are run there as a user would run them."""
@@ -487,9 +498,13 @@ class Site:
     def pkgview(
         self, *arguments: str | Path, cwd: Path, code: int = 0
     ) -> subprocess.CompletedProcess[str]:
-        """Run pkgview's console script."""
-        command = Path(sys.executable).with_name("pkgview")
-        return self.run(command, *arguments, cwd=cwd, code=code)
+        """Run a command of pkgview's; by `forked`, or by the console script where that counts."""
+        ended = forked().run(
+            [os.fspath(one) for one in arguments], cwd=cwd, environ=self.environ, seconds=240
+        )
+        said = f"pkgview {arguments}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+        assert ended.returncode == code, said
+        return ended
 
     def uv(
         self, *arguments: str | Path, cwd: Path, code: int | None = 0
