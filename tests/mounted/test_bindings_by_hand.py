@@ -346,7 +346,7 @@ def test_run_holds_what_leaves_everything_behind(street: Street, tmp_path: Path)
     assert why["why"] == f"`pkgview run` of the cgroup {bound['cgroup']}"
     os.kill(pid, signal.SIGTERM)
     eventually(lambda: not street.by_hand())
-    assert not [one for one in our_cgroups() if one.name in bound["cgroup"]]
+    eventually(lambda: not [one for one in our_cgroups() if one.name in bound["cgroup"]])
 
 
 @pytest.mark.usefixtures("delegated")

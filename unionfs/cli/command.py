@@ -108,8 +108,8 @@ def replace_by(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     # `signal` itself takes longer to import than all else here.
     signals = __import__("_signal")
     # Python ignores these two, and what is ignored stays so in the program that comes.
-    for number in (signals.SIGPIPE, signals.SIGXFSZ):
-        signals.signal(number, signals.SIG_DFL)
+    ignored = (signals.SIGPIPE, signals.SIGXFSZ)
+    before = [signals.signal(number, signals.SIG_DFL) for number in ignored]
     try:
         os.execvpe(program, [program, *arguments], environ)  # noqa: S606 - the user's own command
     except FileNotFoundError as error:
@@ -131,6 +131,9 @@ def replace_by(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
             remedy="Name a program that you may execute; a script needs a first line like "
             "`#!/bin/sh`.",
         ) from error
+    finally:  # here still: nothing was started
+        for number, handler in zip(ignored, before, strict=True):
+            signals.signal(number, handler)
 
 
 class NotFoundError(PkgviewError):
