@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from resolver.addresses import without_userinfo
 from resolver.errors import PkgviewError
 
 if TYPE_CHECKING:
@@ -94,12 +95,6 @@ def shown(url: str) -> str:
     parts = urlsplit(without_userinfo(url))
     text = parts._replace(query="", fragment="").geturl()
     return text if text.isprintable() else ascii(text)
-
-
-def without_userinfo(url: str) -> str:
-    """The URL less user and password."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def host_of(url: str) -> str:

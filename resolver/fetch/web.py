@@ -1,7 +1,7 @@
 """The HTTP side of fetching: one GET at a time, with whose credentials, and what a failure means.
 
-A server is believed in nothing: redirects are followed by hand, and every host gets only its own
-credentials.
+A server is believed in nothing: redirects are followed by hand, and every index, and every
+host, gets only its own credentials.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urljoin, urlsplit
 
+from resolver.addresses import nearest, without_userinfo
 from resolver.errors import PkgviewError
-from resolver.fetch.wanted import host_of, origin, shown, without_userinfo
+from resolver.fetch.wanted import host_of, origin, shown
 
 if TYPE_CHECKING:
     import ssl
@@ -37,8 +38,9 @@ class FetchSettings:
     """How to reach servers.
 
     `verify`: an ssl context, a file of certificates, or None for the system's and certifi's.
-    `proxy`: a URL, or None for what the environment says. `auth`: host or `host:port` to user and
-    password; hosts that are not in it are looked up in netrc.
+    `proxy`: a URL, or None for what the environment says. `auth`: addresses, as
+    `resolver.addresses.canonical` has them, to user and password for what lies below; hosts of
+    which it knows none are looked up in netrc.
     """
 
     verify: ssl.SSLContext | Path | None = None
@@ -175,8 +177,8 @@ class Web:
         pair: tuple[str, str] | None = None
         if own.username and origin(url) == origin(file.url):
             pair = unquote(own.username), unquote(own.password or "")
-        auth = self._settings.auth
-        pair = pair or auth.get(":".join(map(str, origin(url)[1:]))) or auth.get(name)
+        place = nearest(url, self._settings.auth)
+        pair = pair or (self._settings.auth[place] if place else None)
         # netrc's `default` is for any host the user names, not for any that a server names.
         if pair is None and self._netrc and (first or name in self._netrc.hosts):
             found = self._netrc.authenticators(name)

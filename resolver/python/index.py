@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
+from resolver.addresses import canonical, file_places, nearest, without_userinfo
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 from resolver.python.uv.settings import TRUE, table_of, uv_tables
@@ -54,9 +55,9 @@ class DownloadSettings:
     `certificates` is a PEM file, `certificate_directory` one that OpenSSL's rehash made (both
     None: the system's), `client_certificate` a PEM file with certificate and key; `proxies` maps
     "http", "https" and "all" to a proxy's URL and `no_proxy` lists the hosts reached without;
-    `credentials` maps "host:port", the port always written, to what that index wants, `netrc` a
-    host's name; `insecure_hosts` ("host" or "host:port") may show any certificate; `timeout` is
-    in seconds.
+    `credentials` maps the addresses below which an index and its files lie
+    (`resolver.addresses.file_places`) to what it wants, `netrc` a host's name; `insecure_hosts`
+    ("host" or "host:port") may show any certificate; `timeout` is in seconds.
     """
 
     certificates: Path | None = None
@@ -70,11 +71,12 @@ class DownloadSettings:
     timeout: float = 60.0
 
     def credential_for(self, url: str) -> Credential | None:
-        """The credential for one URL: its own, its host and port's, else netrc's for its host."""
+        """The credential for one URL: its own, its index's, else netrc's for its host."""
         parts = urlsplit(url)
         if parts.username:
             return _credential(parts.username, parts.password)
-        found = self.credentials.get(_host_and_port(url))
+        place = nearest(url, self.credentials)
+        found = self.credentials[place] if place else None
         # netrc knows no schemes; what it tells is not sent in the clear.
         if found is None and parts.scheme == "https":
             found = self.netrc.get(parts.hostname or "")
@@ -123,23 +125,14 @@ def uv_environment(
 
 
 def user_indexes(environ: Mapping[str, str] | None = None) -> frozenset[str]:
-    """Below which addresses the packages of the user's own indexes lie.
+    """The user's own indexes, as `resolver.addresses.canonical` has them.
 
-    The files of an index are beside it or below: `https://host/repository/` for
-    `https://host/repository/simple`. By what the user and root have set, not what a project says.
+    By what the user and root have set, not what a project says.
     """
     env = dict(os.environ if environ is None else environ)
     env |= uv_environment(None, env)
-    found = set()
-    for index in _named_indexes(env, None):
-        url = index.get("url")
-        if isinstance(url, str) and "://" in url:
-            scheme, _, rest = url.partition("://")
-            host, slash, path = rest.partition("/")
-            above = path.rstrip("/").rpartition("/")[0]
-            place = f"{scheme.lower()}://{host.rpartition('@')[2].lower()}/"
-            found.add(f"{place}{above}/" if slash and above else place)
-    return frozenset(found)
+    urls = (index.get("url") for index in _named_indexes(env, None))
+    return frozenset(_place(url) for url in urls if isinstance(url, str)) - {""}
 
 
 def user_named_indexes(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -315,7 +308,7 @@ def _index_credential(index: Mapping[str, Any], env: Mapping[str, str]) -> dict[
     if not isinstance(url, str) or "://" not in url:
         return {}
     try:
-        parts, place = urlsplit(url), _host_and_port(url)
+        parts = urlsplit(url)
     except ValueError:
         return {}
     user, password = parts.username, parts.password
@@ -323,7 +316,17 @@ def _index_credential(index: Mapping[str, Any], env: Mapping[str, str]) -> dict[
         prefix = "UV_INDEX_" + "".join(c if c.isalnum() else "_" for c in name.upper())
         user = env.get(f"{prefix}_USERNAME") or user
         password = env.get(f"{prefix}_PASSWORD") or password
-    return {place: _credential(user or "", password)} if user or password else {}
+    if not user and not password:
+        return {}
+    return dict.fromkeys(file_places(_place(url)), _credential(user or "", password))
+
+
+def _place(url: str) -> str:
+    """The index, whatever user and password its address has."""
+    try:
+        return canonical(without_userinfo(url))
+    except ValueError:
+        return ""
 
 
 def _credential(user: str, password: str | None) -> Credential:
@@ -345,7 +348,3 @@ def _netrc(env: Mapping[str, str]) -> dict[str, Credential]:
 def _port(url: str) -> int:
     parts = urlsplit(url)
     return parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _host_and_port(url: str) -> str:
-    return f"{(urlsplit(url).hostname or '').lower()}:{_port(url)}"

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.inputs import read_text
 from resolver.python.choices.phrases import (
-    EVERYBODYS,
     Wanted,
     phrase,
     without_credentials,
@@ -85,13 +84,13 @@ def own_choices(
 ) -> frozenset[str]:
     """What it wants to do by its own choosing, each as an infinitive; empty for most projects.
 
-    `indexes` are the prefixes of addresses that belong to the user's own indexes, `named` the
+    `indexes` are the user's own, as `resolver.addresses.canonical` has them, `named` the
     addresses of those that have a name, by `variable_part` of it. (None: not known; what depends on
     it is listed.) Whatever is not understood here, and uv might understand (TOML of a later
     version, several options on a line), is a choice by itself. `OSError` and `PkgviewError` where
     an input cannot be read.
     """
-    wanted = Wanted(project, indexes | EVERYBODYS, named)
+    wanted = Wanted(project, indexes, named)
     for path in project.inputs:
         text = read_text(path)
         wanted.variables(text)

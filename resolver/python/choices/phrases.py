@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from resolver import looks
+from resolver.addresses import EVERYBODYS, belongs, canonical, file_places
 from resolver.ownership import faults
 from resolver.python.unbuilt import is_inside, own_tree
 
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from resolver.python.project import PythonProject
-
-EVERYBODYS = frozenset({"https://pypi.org/", "https://files.pythonhosted.org/"})
-"""Below which everybody's packages are: the index that pip and uv use unless told otherwise."""
 
 LONGEST = 160
 """Characters of a phrase; what is longer is cut, and ends in a digest of the whole."""
@@ -60,19 +59,6 @@ def variable_part(name: str) -> str:
     return "".join(one if one.isalnum() else "_" for one in name.upper())
 
 
-def belongs(url: str, prefixes: Iterable[str]) -> bool:
-    """Whether an address lies below one of these, and says nothing besides."""
-    try:
-        parts = urlsplit(url)
-        odd = parts.username or parts.password or "%2e" in url.lower() or "\\" in url
-        if odd or ".." in parts.path.split("/") or not parts.hostname:
-            return False
-        plain = parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower()).geturl()
-    except ValueError:
-        return False
-    return any(plain.startswith(prefix) for prefix in prefixes)
-
-
 def index_names(choices: Iterable[str]) -> frozenset[str]:
     """The names of indexes among these phrases."""
     found = (_NAMED.search(choice) for choice in choices)
@@ -83,13 +69,14 @@ class Wanted:
     """The phrases so far."""
 
     def __init__(
-        self, project: PythonProject, prefixes: frozenset[str], named: Mapping[str, str] | None
+        self, project: PythonProject, indexes: frozenset[str], named: Mapping[str, str] | None
     ) -> None:
         self.found: set[str] = set()
         self.trees: set[Path] = set()
         self.around: set[Path] = set()
         self._own = own_tree(project)
-        self._prefixes = prefixes
+        self._indexes = indexes | {EVERYBODYS}
+        self._places = frozenset(chain.from_iterable(map(file_places, self._indexes)))
         self._named = named
 
     def add(self, text: str) -> None:
@@ -114,12 +101,12 @@ class Wanted:
         place = url.rstrip("/")
         known = self._named if self._named is None else self._named.get(variable_part(name), place)
         borrowed = bool(name) and (known is None or known.rstrip("/") != place)
-        if borrowed or not belongs(f"{place}/", self._prefixes):
+        if borrowed or canonical(url) not in self._indexes:
             self.found.add(index_choice(url, name))
 
     def address(self, url: str) -> None:
         """Where a lock says that a file is. By host, or directory: a lock has hundreds."""
-        if not belongs(url, self._prefixes):
+        if not belongs(url, self._places):
             try:
                 parts = urlsplit(url)
                 host = parts.netloc.rpartition("@")[2]

@@ -495,14 +495,16 @@ async def test_credentials_go_to_their_own_host_only(tmp_path: Path) -> None:
             own = wanted(server.url("own", "me:h%40sh@"), name="own.whl")
             await get(own, cache=tmp_path)
             await get(wanted(server.url("away", "me:hush@"), name="b.whl"), cache=tmp_path)
-            given = FetchSettings(auth={f"127.0.0.1:{server.port}": ("set", "tings")})
+            given = FetchSettings(auth={server.url("away/"): ("set", "tings")})
             await get(wanted(server.url("away")), cache=tmp_path, settings=given)
+            await get(wanted(server.url("here"), name="c.whl"), cache=tmp_path, settings=given)
     basic = [asked.get("authorization") for asked in server.requests]
     assert basic == [
         "Basic bWU6aEBzaA==",  # me:h@sh
         "Basic bWU6aEBzaA==",  # after a redirect to the same host
         "Basic bWU6aHVzaA==",  # me:hush
         "Basic c2V0OnRpbmdz",  # set:tings
+        None,  # another path of that host
     ]
     # net:rc, which is that host's own, and neither of the two that it was sent from
     assert [asked["authorization"] for asked in other.requests] == ["Basic bmV0OnJj"] * 2

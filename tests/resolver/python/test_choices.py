@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from resolver.addresses import EVERYBODYS, belongs, canonical, file_places
 from resolver.project import trust
 from resolver.python.choices.own import own_choices, python_choices
 from resolver.python.choices.phrases import (
     LONGEST,
-    belongs,
     index_choice,
     index_names,
     variable_choice,
@@ -20,7 +20,7 @@ from resolver.python.project import find_project, project_of_script
 if TYPE_CHECKING:
     from pathlib import Path
 
-MINE = frozenset({"https://mine.example/team/"})
+MINE = frozenset({"https://mine.example/team/simple/", "https://mine.example/team/corp/"})
 PYPI = "https://files.pythonhosted.org/packages/a"
 
 
@@ -91,6 +91,9 @@ def test_what_is_no_choice(tmp_path: Path, files: dict[str, str]) -> None:
         ("--index-url=https://u:p@evil.example/simple", "use the index https://evil.example/simple"),
         ("-ihttps://evil.example/simple", "use the index https://evil.example/simple"),
         ("--extra-index-url https://mine.example/other", "use the index https://mine.example/other"),
+        ("-i https://mine.example/team/b/", "use the index https://mine.example/team/b/"),
+        ("-i https://mine.example/team/simple/b", "use the index https://mine.example/team/simple/b"),
+        ("-i http://mine.example/team/simple", "use the index http://mine.example/team/simple"),
         ("-i https://mine.example/team/../evil", "use the index https://mine.example/team/../evil"),
         ("-i https://mine.example.evil/team/", "use the index https://mine.example.evil/team/"),
         ("-f ./wheels", "use the option -f ./wheels"),
@@ -348,12 +351,40 @@ def test_names_of_indexes() -> None:
         ("https://mine.example/team/../a.whl", False),
         ("https://mine.example/team/%2E%2e/a.whl", False),
         ("https://mine.example/team/..\\a.whl", False),
+        ("https://mine.example/team/x/..%2f..%2fa.whl", False),
         ("https://[", False),
         ("", False),
     ],
 )
 def test_whether_an_address_is_the_users(url: str, does: bool) -> None:  # noqa: FBT001 - of a table
-    assert belongs(url, MINE) is does
+    assert belongs(url, file_places("https://mine.example/team/simple/")) is does
+
+
+def test_where_the_files_of_an_index_are() -> None:
+    """Others may have a place on the same host, of which the index is not the whole."""
+    for index, inside, outside in (
+        ("https://host.example/simple", "simple/a packages/a", "a b/simple/a package/a simples/a"),
+        ("https://host.example/me/", "me/a me/-/ver_1/a", "you/a a"),
+        ("https://host.example/r/me", "r/me/a", "r/you/a r/a"),
+        ("https://host.example/r/me/+simple/", "r/me/+f/a r/me/a", "r/a r/you/a packages/a"),
+        ("https://host.example", "a b/c", ""),
+        ("https://pypi.org/simple", "", "simple/a"),
+    ):
+        places = file_places(canonical(index))
+        for path, does in [(one, True) for one in inside.split()] + [
+            (one, False) for one in outside.split()
+        ]:
+            assert belongs(f"https://host.example/{path}", places) is does, (index, path)
+    assert belongs(f"{PYPI}.whl#sha256=00", file_places(EVERYBODYS))
+    assert canonical("https://Host.example:443/x") == canonical("https://host.example/x/")
+    for odd in (
+        "https://h/x?y",
+        "https://h/x#y",
+        "https://u@h/x",
+        "https://h/a/..;/x",
+        "file:///x",
+    ):
+        assert canonical(odd) == ""
 
 
 def test_what_directories_of_its_own_want_counts(tmp_path: Path) -> None:

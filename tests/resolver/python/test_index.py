@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
-from resolver.python.index import DownloadSettings, download_settings, pip_settings, uv_environment
+from resolver.python.index import (
+    DownloadSettings,
+    download_settings,
+    pip_settings,
+    user_indexes,
+    uv_environment,
+)
 
 
 @pytest.fixture
@@ -146,16 +152,21 @@ def test_credentials(env: dict[str, str], tmp_path: Path) -> None:
         return (found.user, found.password) if found else None
 
     assert told("https://index.example/packages/x.whl") == ("a@b", "s/s")
-    assert told("https://INDEX.example:443/x.whl") == ("a@b", "s/s")
+    assert told("https://INDEX.example:443/simple/x.whl") == ("a@b", "s/s")
+    # Others may have a place on the same host.
+    assert told("https://index.example/team/x.whl") is None
+    assert told("https://index.example/simple/../team/x.whl") is None
+    assert told("https://two.example:8443/x.whl") is None
     assert told("http://index.example/x.whl") is None
     assert told("https://index.example:8443/x.whl") is None
-    assert told("https://two.example:8443/x.whl") == ("u", "v")
-    assert told("https://house.example/x.whl") == ("ada", "byron")
+    assert told("https://two.example:8443/x/y.whl") == ("u", "v")
+    assert told("https://house.example/packages/x.whl") == ("ada", "byron")
     assert told("https://net.example/x.whl") == ("n", "p")
     assert told("http://net.example/x.whl") is None
     assert told("https://own:pass@net.example/x.whl") == ("own", "pass")
     assert told("https://files.example/x.whl") is None
-    assert settings.credentials["index.example:443"].user == "a@b"
+    assert settings.credentials["https://index.example/simple/"].user == "a@b"
+    assert user_indexes(env) == {"https://index.example/simple/", "https://two.example:8443/x/"}
     assert "byron" not in repr(settings)
 
 

@@ -154,3 +154,13 @@ def test_members_are_looked_for_among_so_many_names(
     # uv would see the others, and what they ask for is not known.
     wanted = own_choices(project, frozenset())
     assert f"follow {tree.root}, which pkgview cannot read" in wanted
+
+
+def test_members_behind_links_in_a_circle(tmp_path: Path) -> None:
+    """Every pattern's part would lead to all of them again."""
+    for number in range(20):
+        (tmp_path / f"link{number}").symlink_to(".")
+    document = {"tool": {"uv": {"workspace": {"members": ["/".join("*" * 12)]}}}}
+    began = time.process_time()
+    assert workspace.members(tmp_path, document) == ()
+    assert time.process_time() - began < MOST

@@ -136,6 +136,8 @@ def test_malformed_pyproject_names_file_and_remedy(tree: Tree, text: str, named:
 def test_any_pyproject_gives_a_project_or_a_pkgview_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:
+    import resolver.toml  # noqa: F401, PLC0415 - the first example would pay for it, by the clock
+
     root = tmp_path_factory.mktemp("any")
     (root / "pyproject.toml").write_bytes(b"[project]\n" + data)
     try:

@@ -121,7 +121,7 @@ class PythonMaking:
             verify=_certificates(found),
             # The environment is read by itself; what only pip's settings name it cannot know.
             proxy=None if any(map(os.environ.get, _PROXIES)) else found.proxies.get("all"),
-            auth={host: (one.user, one.password) for host, one in found.credentials.items()},
+            auth={place: (one.user, one.password) for place, one in found.credentials.items()},
         )
 
     async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
