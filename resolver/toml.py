@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from resolver.errors import PkgviewError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MOST_PARTS = 32
 """Dots in one key."""
@@ -38,6 +43,35 @@ def parse(text: str) -> dict[str, Any]:
         raise
     except ValueError as error:  # a number of more digits than Python reads
         raise tomllib.TOMLDecodeError(str(error)) from error
+
+
+def wrong(place: str, key: str, wanted: str) -> PkgviewError:
+    """The error of a value that is another than is `wanted` ("a string")."""
+    return PkgviewError(f"{place}: {key} is not {wanted}", remedy=f"Make {key} {wanted}.")
+
+
+def table(parent: Mapping[str, Any], key: str, place: str) -> dict[str, Any]:
+    """A table of a table, empty if it is not there; `place` is the file, for who is told."""
+    value = parent.get(key, {})
+    if not isinstance(value, dict):
+        raise wrong(place, key, "a table")
+    return value
+
+
+def text(within: Mapping[str, Any], key: str, place: str) -> str | None:
+    """A string of a table."""
+    value = within.get(key)
+    if value is not None and not isinstance(value, str):
+        raise wrong(place, key, "a string")
+    return value
+
+
+def listed(within: Mapping[str, Any], key: str, place: str) -> list[str]:
+    """A list of strings of a table, empty if it is not there."""
+    value = within.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise wrong(place, key, "a list of strings")
+    return value
 
 
 def _refuse_long_keys(text: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from resolver.addresses import without_userinfo
 from resolver.errors import PkgviewError
+from resolver.fetch.addresses import without_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

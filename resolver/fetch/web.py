@@ -17,8 +17,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urljoin, urlsplit
 
-from resolver.addresses import nearest, without_userinfo
 from resolver.errors import PkgviewError
+from resolver.fetch.addresses import nearest, without_userinfo
 from resolver.fetch.wanted import host_of, origin, shown
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class FetchSettings:
 
     `verify`: an ssl context, a file of certificates, or None for the system's and certifi's.
     `proxy`: a URL, or None for what the environment says. `auth`: addresses, as
-    `resolver.addresses.canonical` has them, to user and password for what lies below; hosts of
-    which it knows none are looked up in netrc.
+    `resolver.fetch.addresses.canonical` has them, to user and password for what lies below; hosts
+    of which it knows none are looked up in netrc.
     """
 
     verify: ssl.SSLContext | Path | None = None

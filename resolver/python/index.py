@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from resolver.addresses import canonical, file_places, nearest, without_userinfo
 from resolver.errors import PkgviewError
+from resolver.fetch.addresses import canonical, file_places, nearest, without_userinfo
 from resolver.inputs import read_text
 from resolver.python.uv.settings import TRUE, table_of, uv_tables
 
@@ -56,8 +56,8 @@ class DownloadSettings:
     None: the system's), `client_certificate` a PEM file with certificate and key; `proxies` maps
     "http", "https" and "all" to a proxy's URL and `no_proxy` lists the hosts reached without;
     `credentials` maps the addresses below which an index and its files lie
-    (`resolver.addresses.file_places`) to what it wants, `netrc` a host's name; `insecure_hosts`
-    ("host" or "host:port") may show any certificate; `timeout` is in seconds.
+    (`resolver.fetch.addresses.file_places`) to what it wants, `netrc` a host's name;
+    `insecure_hosts` ("host" or "host:port") may show any certificate; `timeout` is in seconds.
     """
 
     certificates: Path | None = None
@@ -125,7 +125,7 @@ def uv_environment(
 
 
 def user_indexes(environ: Mapping[str, str] | None = None) -> frozenset[str]:
-    """The user's own indexes, as `resolver.addresses.canonical` has them.
+    """The user's own indexes, as `resolver.fetch.addresses.canonical` has them.
 
     By what the user and root have set, not what a project says.
     """

@@ -15,13 +15,14 @@ import functools
 import os
 import re
 import stat
+import tomllib
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resolver import looks
+from resolver import looks, toml
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
 from resolver.local import BUILD_FILES
@@ -131,13 +132,13 @@ def project_of_script(path: Path) -> PythonProject | None:
     if block is None:
         return find_project(script.parent)
     table = _toml(block, f"the inline block of {script}")
-    _listed(table, "dependencies", str(script))
-    tool = _table(table, "tool", str(script))
+    toml.listed(table, "dependencies", str(script))
+    tool = toml.table(table, "tool", str(script))
     return PythonProject(
         root=script,
         origin=Origin.SCRIPT,
         inputs=(script,),
-        requires_python=_text(table, "requires-python", str(script)),
+        requires_python=toml.text(table, "requires-python", str(script)),
         settings=_settings(tool, str(script)),
     )
 
@@ -216,10 +217,10 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     document = _toml(read_text(pyproject), place) if has_pyproject else {}
     if not (has_lock or "project" in document or has_requirements or _is_uv_root(directory)):
         return None
-    project = _table(document, "project", place)
-    tool = _table(document, "tool", place)
+    project = toml.table(document, "project", place)
+    tool = toml.table(document, "tool", place)
     settings = _settings(tool, place)
-    uv = _table(tool, "uv", place)
+    uv = toml.table(tool, "uv", place)
     uv_lock = _uv_lock(directory, document)
     inputs: list[Path] = [pyproject] if document else []
     trees = tuple(_source_trees(uv, directory, place))
@@ -252,9 +253,9 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         root=directory,
         origin=origin,
         inputs=tuple(dict.fromkeys(inputs)),
-        name=normalised(name) if (name := _text(project, "name", place)) else None,
-        version=_text(project, "version", place),
-        requires_python=_text(project, "requires-python", place),
+        name=normalised(name) if (name := toml.text(project, "name", place)) else None,
+        version=toml.text(project, "version", place),
+        requires_python=toml.text(project, "requires-python", place),
         python_pin=None if pin is None else _pin(pin),
         settings=settings,
         package=bool(project) and _is_package(document, uv, place),
@@ -299,8 +300,8 @@ def member_patterns(root: Path, key: str = "members") -> list[str]:
     """Which directories the pyproject.toml there says are of its uv workspace, or are not."""
     place = root / "pyproject.toml"
     document = _toml(read_text(place), str(place)) if looks.is_file(place) else {}
-    uv = _table(_table(document, "tool", str(place)), "uv", str(place))
-    return _listed(_table(uv, "workspace", str(place)), key, str(place))[:MOST_MEMBERS]
+    uv = toml.table(toml.table(document, "tool", str(place)), "uv", str(place))
+    return toml.listed(toml.table(uv, "workspace", str(place)), key, str(place))[:MOST_MEMBERS]
 
 
 def _of_workspace(root: Path) -> list[Path]:
@@ -319,7 +320,7 @@ def _globs(path: Path, pattern: str) -> bool:
 def _is_package(document: Mapping[str, Any], uv: Mapping[str, Any], place: str) -> bool:
     told = uv.get("package")
     if told is not None and not isinstance(told, bool):
-        raise _wrong(place, "tool.uv.package", "true or false")
+        raise toml.wrong(place, "tool.uv.package", "true or false")
     return bool(told) if told is not None else "build-system" in document
 
 
@@ -329,18 +330,18 @@ def _default_groups(
     """`[tool.pkgview] groups`, else `[tool.uv] default-groups`, else `dev` where there is one."""
     if settings.groups is not None:
         return settings.groups
-    groups = _table(document, "dependency-groups", place)
+    groups = toml.table(document, "dependency-groups", place)
     if uv.get("default-groups") == "all":
         return tuple(sorted(normalised(name) for name in groups))
     if "default-groups" in uv:
-        return tuple(_listed(uv, "default-groups", place))
+        return tuple(toml.listed(uv, "default-groups", place))
     legacy = bool(uv.get("dev-dependencies"))
     return ("dev",) if legacy or "dev" in map(normalised, groups) else ()
 
 
 def _source_trees(uv: Mapping[str, Any], directory: Path, place: str) -> Iterable[Path]:
     """Directories that `[tool.uv.sources]` names by path."""
-    for source in _table(uv, "sources", place).values():
+    for source in toml.table(uv, "sources", place).values():
         for one in source if isinstance(source, list) else [source]:
             path = one.get("path") if isinstance(one, dict) else None
             if isinstance(path, str) and looks.is_directory(tree := directory / path):
@@ -354,7 +355,7 @@ def _pin(path: Path) -> str | None:
 
 
 def _settings(tool: Mapping[str, Any], place: str) -> Settings:
-    table = _table(tool, "pkgview", place)
+    table = toml.table(tool, "pkgview", place)
     unknown = sorted(table.keys() - {"prefer", "python", "extras", "groups"})
     if unknown:
         raise PkgviewError(
@@ -362,54 +363,23 @@ def _settings(tool: Mapping[str, Any], place: str) -> Settings:
             remedy="It knows `prefer`, `python`, `extras` and `groups`.",
         )
     return Settings(
-        prefer=tuple(map(normalised, _listed(table, "prefer", place))),
-        python=_text(table, "python", place),
-        extras=tuple(map(normalised, _listed(table, "extras", place))),
-        groups=tuple(_listed(table, "groups", place)) if "groups" in table else None,
+        prefer=tuple(map(normalised, toml.listed(table, "prefer", place))),
+        python=toml.text(table, "python", place),
+        extras=tuple(map(normalised, toml.listed(table, "extras", place))),
+        groups=tuple(toml.listed(table, "groups", place)) if "groups" in table else None,
     )
 
 
 @functools.lru_cache(maxsize=256)
 def _parsed(text: str) -> dict[str, Any]:
     """The same text's document, which nobody changes: parsing it takes a millisecond or two."""
-    from resolver.toml import parse  # noqa: PLC0415 - requirements.txt needs none
-
-    return parse(text)
+    return toml.parse(text)
 
 
 def _toml(text: str, place: str) -> dict[str, Any]:
-    import tomllib  # noqa: PLC0415 - as above
-
-    from resolver.toml import parse  # noqa: PLC0415 - as above
-
     try:
-        return _parsed(text) if len(text) <= MOST_KEPT else parse(text)
+        return _parsed(text) if len(text) <= MOST_KEPT else toml.parse(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise PkgviewError(
             f"{place} is not valid TOML: {error}", remedy="Mend the file at that place."
         ) from error
-
-
-def _wrong(place: str, key: str, wanted: str) -> PkgviewError:
-    return PkgviewError(f"{place}: {key} is not {wanted}", remedy=f"Make {key} {wanted}.")
-
-
-def _table(parent: Mapping[str, Any], key: str, place: str) -> dict[str, Any]:
-    value = parent.get(key, {})
-    if not isinstance(value, dict):
-        raise _wrong(place, key, "a table")
-    return value
-
-
-def _text(table: Mapping[str, Any], key: str, place: str) -> str | None:
-    value = table.get(key)
-    if value is not None and not isinstance(value, str):
-        raise _wrong(place, key, "a string")
-    return value
-
-
-def _listed(table: Mapping[str, Any], key: str, place: str) -> list[str]:
-    value = table.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _wrong(place, key, "a list of strings")
-    return value

@@ -84,7 +84,7 @@ def own_choices(
 ) -> frozenset[str]:
     """What it wants to do by its own choosing, each as an infinitive; empty for most projects.
 
-    `indexes` are the user's own, as `resolver.addresses.canonical` has them, `named` the
+    `indexes` are the user's own, as `resolver.fetch.addresses.canonical` has them, `named` the
     addresses of those that have a name, by `variable_part` of it. (None: not known; what depends on
     it is listed.) Whatever is not understood here, and uv might understand (TOML of a later
     version, several options on a line), is a choice by itself. `OSError` and `PkgviewError` where

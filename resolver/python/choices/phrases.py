@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from resolver import looks
-from resolver.addresses import EVERYBODYS, belongs, canonical, file_places
+from resolver.fetch.addresses import EVERYBODYS, belongs, canonical, file_places
 from resolver.ownership import faults
 from resolver.python.unbuilt import is_inside, own_tree
 

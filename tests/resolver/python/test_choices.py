@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.addresses import EVERYBODYS, belongs, canonical, file_places
+from resolver.fetch.addresses import EVERYBODYS, belongs, canonical, file_places
 from resolver.project import trust
 from resolver.python.choices.own import own_choices, python_choices
 from resolver.python.choices.phrases import (
