@@ -12,6 +12,7 @@ import hashlib
 import os
 import stat
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resolver.inputs import read_input, read_text
@@ -19,13 +20,15 @@ from resolver.python.uv.gitstate import commit_of, tags_of
 from resolver.python.uv.settings import read_toml, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
 BUILD_FILES = ("pyproject.toml", "setup.cfg", "setup.py")
 """What a build back end is asked by; they count whatever `cache-keys` says."""
 
 _DEFAULT: tuple[dict[str, Any], ...] = (*({"file": one} for one in BUILD_FILES), {"dir": "src"})
+MOST_NAMES = 100_000
+"""Files and directories among which those of a pattern are looked for."""
+
 _AT_FDCWD, _STATX = -100, 0xFFF
 """statx(2): all of the basic fields, and the time of birth."""
 _BTIME_BIT, _BTIME_AT = 0x800, 80
@@ -110,9 +113,48 @@ def _files(directory: Path, name: str) -> Iterator[Path]:
         if found.is_file():
             yield found
         return
-    with suppress(NotImplementedError, ValueError):  # a pattern that only uv understands
-        below = directory.glob(name) if "/" in name else directory.rglob(name)
-        yield from sorted(one for one in below if one.is_file())
+    pattern = name.split("/") if "/" in name else ["**", name]
+    yield from sorted(
+        path for path in _below(directory)
+        if _matches(path.relative_to(directory).parts, pattern) and path.is_file()
+    )  # fmt: skip
+
+
+def _below(directory: Path) -> Iterator[Path]:
+    """What is not a directory there, at any depth; no links are followed, as uv follows none.
+
+    A tree that is larger than any of sources is looked at in part, always the same.
+    """
+    left = MOST_NAMES
+    for place, directories, files in os.walk(directory):
+        directories.sort()
+        left -= len(directories) + len(files)
+        if left < 0:
+            return
+        yield from (Path(place, name) for name in files)
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a pattern has these parts; its `**` is any number of them."""
+    from fnmatch import fnmatchcase  # noqa: PLC0415 - hardly anybody has a pattern
+
+    def with_none(places: set[int]) -> set[int]:
+        for place in range(len(pattern)):
+            if place in places and pattern[place] == "**":
+                places.add(place + 1)
+        return places
+
+    places = with_none({0})
+    for part in parts:
+        places = with_none(
+            {
+                place if pattern[place] == "**" else place + 1
+                for place in places
+                if place < len(pattern)
+                and (pattern[place] == "**" or fnmatchcase(part, pattern[place]))
+            }
+        )
+    return len(pattern) in places
 
 
 def _sha256(path: Path) -> bytes:
