@@ -45,7 +45,7 @@ def test_a_short_guided_run_finds_nothing(name: str, tmp_path: Path) -> None:
     options: list[Path | str] = [
         met,
         CORPUS / name,
-        "-max_total_time=2",
+        "-max_total_time=1",
         "-seed=1",
         "-print_final_stats=1",
     ]

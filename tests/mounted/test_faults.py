@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.fuse
 
-POINTS = 24
+POINTS = 16
 EVERYTHING = os.environ.get("PKGVIEW_TEST_ALL") == "1"
 
 LOOK, CHANGE, GROW, MOVE = range(4)
