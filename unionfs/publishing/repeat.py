@@ -68,7 +68,8 @@ def forgotten(places: Places, wish: PythonWish) -> Iterator[str]:
     if last.asked and not wish.python:
         yield f"--python {last.asked}"
     yield from (f"--extra {name}" for name in last.extras if name not in wish.extras)
-    yield from (f"--group {name}" for name in last.groups if name not in wish.groups)
+    usual = (*wish.groups, *wish.project.default_groups)
+    yield from (f"--group {name}" for name in last.groups if name not in usual)
 
 
 def _python(places: Places, wish: PythonWish, last: ResolvedView) -> str | None:

@@ -82,7 +82,8 @@ async def _by_uv(
             await run_uv(
                 [verb, *options, *more, "--", *named],
                 cwd=project.directory,
-                added=uv_environment(project.directory),
+                # pip's indexes would be written into the project, as all that uv is told of.
+                added=uv_environment(project.directory, indexes=False),
                 offline=offline,
                 doing=f"cannot {verb} {', '.join(named)}",
             )

@@ -124,3 +124,16 @@ async def test_requirements_txt(tree: Tree, editor: Editor) -> None:
         assert caught.value.remedy
     assert sorted(os.listdir(tree.root)) == ["lib", "real.txt", "requirements.txt"]
     assert path.read_text() == "# the first\nbeta\n"
+
+
+async def test_no_index_of_the_users_own_gets_into_the_project(
+    tree: Tree, editor: Editor, index: Simple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has that from a team's repository would send requests there, or read a password."""
+    path = tree.write("pyproject.toml", HEAD)
+    monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
+    monkeypatch.setenv("PIP_INDEX_URL", index.url)
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", index.url)
+    await editor("alpha")
+    assert '"alpha>=1.5"' in path.read_text()
+    assert "index" not in path.read_text()
