@@ -117,6 +117,26 @@ def test_another_lib_for_one_run(shop: Site, project: Path) -> None:
         assert why in done.stderr
 
 
+def test_another_lib_than_one_in_the_projects_own_tree(shop: Site) -> None:
+    directory = shop.project("shop")
+    for lib, version in ((directory / "lib", "1.0"), (shop.project("lib"), "2.0")):
+        source = lib / "src"
+        source.mkdir(parents=True)
+        (source / "lib.py").write_text(f"version = {version!r}\n")
+        (lib / "backend.py").write_text(BACKEND.format(source=f"{source}\n"))
+        (lib / "pyproject.toml").write_text(
+            '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+            f'[project]\nname = "lib"\nversion = "{version}"\nrequires-python = ">=3.9"\n'
+        )
+    (directory / "requirements.txt").write_text("-e ./lib\n")
+    show = ("--", "python", "-c", "import lib; print(lib.version)")
+    assert run(shop, directory, *show).stdout == "1.0\n"
+    done = run(shop, directory, "--with", "../lib", *show)
+    assert done.stdout == "2.0\n"
+    assert "For this run only: lib" in done.stderr
+    assert run(shop, directory, *show).stdout == "1.0\n"
+
+
 def test_scripts_and_no_project(shop: Site, project: Path, index: Index) -> None:
     """What is run is what `uv run` would run, and with the same packages."""
     assert index

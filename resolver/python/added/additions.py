@@ -6,6 +6,7 @@ and pip (`resolver.local`). What is no place is a requirement (PEP 508).
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from resolver.errors import PkgviewError
 from resolver.local import named_place
+from resolver.python.project import project_at
 from resolver.python.requirements import normalised
 
 _ADDRESSES = ("git+", "https://", "http://")
@@ -31,8 +33,15 @@ class Addition:
 
     @property
     def name(self) -> str | None:
-        """The distribution's, normalised, where the addition says it."""
-        return None if self.requirement is None else normalised(self.requirement.name)
+        """The distribution's, normalised, where the addition or what lies there says it."""
+        if self.requirement is not None:
+            return normalised(self.requirement.name)
+        if self.path is None:
+            return None
+        if self.path.is_dir():
+            found = project_at(os.fspath(self.path))
+            return None if found is None else found.name
+        return normalised(self.path.name.partition("-")[0]) if "-" in self.path.name else None
 
     @property
     def as_built(self) -> str:

@@ -238,12 +238,6 @@ def _name(first: Addition, source: str) -> str:
     if first.name is not None:
         return first.name
     path = first.path
-    if path is not None and path.is_dir():
-        found = project_at(os.fspath(path))
-        if found is not None and found.name is not None:
-            return found.name
-    elif path is not None and "-" in path.name:
-        return normalised(path.name.partition("-")[0])
     raise PkgviewError(
         f"{source} does not say how the distribution is called",
         remedy=f"Say it: 'NAME @ {source if path is None else path.as_uri()}'.",
