@@ -325,7 +325,7 @@ class Index:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             has = path.name in self.metadata
             links.append(
-                f'<a href="/files/{path.name}#sha256={digest}"'
+                f'<a href="/packages/{path.name}#sha256={digest}"'
                 + (' data-core-metadata="true"' if has else "")
                 + f' data-requires-python="{html.escape(self.required.get(path.name, ""))}"'
                 f">{path.name}</a>"
@@ -352,7 +352,7 @@ class _Requests(http.server.BaseHTTPRequestHandler):
         elif (index.directory / name).is_file():
             content = index.instead.get(name) or (index.directory / name).read_bytes()
         start = 0
-        if content is not None and (wanted := self.headers.get("Range")) and kind == "files":
+        if content is not None and (wanted := self.headers.get("Range")) and kind == "packages":
             start = int(wanted.removeprefix("bytes=").partition("-")[0] or 0)
         self.send_response(404 if content is None else 206 if start else 200)
         body = (content or b"")[start:]

@@ -342,7 +342,7 @@ def test_the_daemon_is_killed_while_up_fetches(
     (directory / "requirements.txt").write_text("alpha\nbeta\n")
     index.slow.add(path.name)
     process = begun(shop, directory, "up")
-    until(lambda: f"/files/{path.name}" in index.asked)
+    until(lambda: f"/packages/{path.name}" in index.asked)
     crash(shop.places)
     index.slow.clear()
     _, stderr = process.communicate(timeout=60)

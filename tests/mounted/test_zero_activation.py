@@ -74,7 +74,7 @@ class Ground:
             {f"{name}.py": f"version = {version!r}\n".encode(), f"{name}.bin": content},
         )
         self.index.slow.add(path.name)
-        return f"/files/{path.name}"
+        return f"/packages/{path.name}"
 
     def log(self) -> str:
         return (self.site.places.state / "daemon.log").read_text()
@@ -311,7 +311,7 @@ def test_everybody_else_is_served_meanwhile(ground: Ground) -> None:
     other = ground.project(name="other")
     ground.run("-c", SAY, cwd=other)
     waiting = ground.start("-c", "import beta", cwd=ground.project("beta\n"))
-    ground.await_request("/files/beta-1.0-py3-none-any.whl")
+    ground.await_request("/packages/beta-1.0-py3-none-any.whl")
     took = []
     while waiting.poll() is None:
         began = time.perf_counter()

@@ -196,18 +196,25 @@ def _entered(pid: int, name: str) -> Cgroup | None:
     if isinstance(ours, Absence):
         return None
     among = hierarchies()
+    entered: list[Path] = []
 
     def make_below(*kinds: str) -> bool:
         for cgroup in sorted(ours, key=lambda one: _rank(one.controllers)):
             directory = directory_of(cgroup, among) if _kind(cgroup.controllers) in kinds else None
             if directory is not None and _enter_below(directory, name, pid):
+                entered.append(directory / name)
                 return True
         return False
 
     if not make_below(ENTERED[0]) and not _enter_scope(f"{name}.scope", pid):
         make_below(*ENTERED[1:])
     seen = read_cgroup(Tid(pid))
-    return with_name(seen, name) or with_name(seen, f"{name}.scope")
+    found = with_name(seen, name) or with_name(seen, f"{name}.scope")
+    if found is None:  # it has ended meanwhile
+        for directory in entered:
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+    return found
 
 
 def _is(pid: int, start_time: int) -> bool:
