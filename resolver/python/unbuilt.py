@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from resolver import looks
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
+from resolver.local import BUILD_FILES
 from resolver.ownership import faults
 from resolver.project import trust
 from resolver.python.project import Origin, counts, member_patterns, project_at
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
 MOST_MEMBERS = 1000
 """More are not looked at: what cannot be found there is a choice."""
-
-_BUILD_FILES = ("pyproject.toml", "setup.cfg", "setup.py")
 
 _DECISIVE = frozenset({
     "name", "version", "requires-python", "dependencies", "optional-dependencies", "scripts",
@@ -105,7 +104,7 @@ def as_files_say(directory: Path, project: PythonProject, state: Path) -> Python
     if not is_inside(tree, code):
         raise PkgviewError(f"{code} leads out of the project's own tree, {tree}")
     if place != project.root:
-        files = (place / name for name in _BUILD_FILES if (place / name).is_file())
+        files = (place / name for name in BUILD_FILES if (place / name).is_file())
         against = list(faults({place, Path(os.path.realpath(code))}, os.geteuid(), files))
         trusted = trust.of(str(project.root), state) if against else None
         problem = trust.objection(project, trusted, against) if trusted else None

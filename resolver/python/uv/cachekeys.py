@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resolver.inputs import read_input, read_text
+from resolver.local import BUILD_FILES
 from resolver.python.uv.gitstate import commit_of, tags_of
 from resolver.python.uv.settings import read_toml, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-BUILD_FILES = ("pyproject.toml", "setup.cfg", "setup.py")
-"""What a build back end is asked by; they count whatever `cache-keys` says."""
 
 _DEFAULT: tuple[dict[str, Any], ...] = (*({"file": one} for one in BUILD_FILES), {"dir": "src"})
 MOST_NAMES = 100_000

@@ -170,8 +170,8 @@ def _carry_out(  # noqa: PLR0913 - of both commands
     project = trusted_project_at(directory, trust=trust)
     agree(project, places.state)
     _refuse_foreign(project.directory / link_of(PYTHON_KIND), places)
-    shown = () if asked.removed else (asked.extra,), () if asked.removed else (asked.group,)
-    extras, groups = (tuple(filter(None, names)) for names in shown)
+    extras = (asked.extra,) if asked.extra and not asked.removed else ()
+    groups = (asked.group,) if asked.group and not asked.removed else ()
     # All else is as in the last `up`: nobody has said that it should not be.
     wish = repeated(
         places,

@@ -237,10 +237,9 @@ def _name(first: Addition, source: str) -> str:
     """The distribution's name; of a place, as its pyproject.toml or file name says it."""
     if first.name is not None:
         return first.name
-    path = first.path
     raise PkgviewError(
         f"{source} does not say how the distribution is called",
-        remedy=f"Say it: 'NAME @ {source if path is None else path.as_uri()}'.",
+        remedy=f"Say it: 'NAME @ {source if first.path is None else first.path.as_uri()}'.",
     )
 
 
