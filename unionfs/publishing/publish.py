@@ -34,11 +34,13 @@ def publish(places: Places, manifest: Manifest, store: Store, registry: Registry
     To be called with the store held (`Store.held`) since it was known that all archives are there.
     """
     known = registry.registered(manifest.archives)
+    unknown: list[Archive] = []
     for layer in manifest.layers:
         if layer.archive not in known:
-            registry.register_archive(_source(store, layer.archive), store.open)
+            unknown.append(_source(store, layer.archive))
         if layer.bytecode and layer.bytecode not in known:
-            registry.register_archive(_companion(store, layer), store.open)
+            unknown.append(_companion(store, layer))
+    registry.register_archives(unknown, store.open)
     _must_fit(manifest, registry)
     view = manifest.id
     data = manifest.to_bytes()

@@ -10,9 +10,8 @@ With a number goes the time at which it was given: that of all files of an archi
 directories of a view (`unionfs.view.moments`).
 
 A row is small and stays, whatever is collected: files go on being named by an archive that is long
-gone. It says, too, what its archive shares with earlier ones of the distribution
-(`unionfs.view.sharing`). `copies` is the other direction: where else the members of an archive lie,
-should it be damaged or gone.
+gone. It says what its archive shares with earlier ones of the distribution (`sharing`). `copies` is
+the other direction: where else the members of an archive lie, should it be damaged or gone.
 
 What an archive's table of contents says of its members' digests is believed here. That holds for
 archives that this user packed; `unionfs.publishing.publish` has one of another's pass
@@ -38,11 +37,12 @@ from unionfs.view.schema import STEP
 from unionfs.view.sharing import NOTHING, Known, Shared, same_members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
     from resolver.places import Places
     from unionfs.archive.reader import Archive
+    from unionfs.view.moments import OpenArchive
 
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that is registering; it takes a few tenths at most."""
@@ -50,7 +50,6 @@ BUSY_TIMEOUT = 30.0
 COMPARED = 8
 """With how many earlier archives of its distribution a new one is compared, the newest first: it
 differs least from those, and opening one takes a millisecond."""
-
 
 MOST_FREE = 4
 """The part of the file, one in so many pages, that may be free before the file is written anew."""
@@ -126,35 +125,42 @@ class Registry:
 
     # Archives
 
-    def register_archive(
-        self, archive: Archive, open_archive: Callable[[str], Archive]
-    ) -> ArchiveNo:
-        """The archive's number, a new one if it has none.
+    def register_archive(self, archive: Archive, open_archive: OpenArchive) -> ArchiveNo:
+        """The archive's number, a new one if it has none."""
+        (number,) = self.register_archives([archive], open_archive)
+        return number
 
-        `open_archive` gives earlier ones of its distribution by name, or `LayerError`.
+    def register_archives(
+        self, archives: Iterable[Archive], open_archive: OpenArchive
+    ) -> list[ArchiveNo]:
+        """The number of each, a new one for those that have none; all of them or, failing, none.
+
+        They cost one transaction, and so one wait for the disk. `open_archive` gives earlier ones
+        of their distributions by name, or `LayerError`.
         """
-        known = self.archive_number(archive.name)
-        if known is not None:
-            return known
-        distribution = f"{archive.meta.kind} {archive.meta.name}"
+        given = list(archives)
+        known = self.registered(archive.name for archive in given)
+        if all(archive.name in known for archive in given):
+            return [known[archive.name].number for archive in given]
         with self._asked(), self._transaction():
-            row = self._db.execute(
-                "SELECT number FROM archives WHERE name = ?", (archive.name,)
-            ).fetchone()
-            if row is not None:
-                return ArchiveNo(row[0])
-            shared = self._shared(archive, distribution, open_archive)
-            moment = self._moments.of(archive, distribution, open_archive)
-            cursor = self._db.execute(
-                "INSERT INTO archives(name, time, distribution, entries, shared) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (archive.name, moment, distribution, len(archive), shared.to_json()),
-            )
-            return ArchiveNo(self._within(cursor.lastrowid, "archives"))
+            return [self._register(archive, open_archive) for archive in given]
 
-    def _shared(
-        self, archive: Archive, distribution: str, open_archive: Callable[[str], Archive]
-    ) -> Shared:
+    def _register(self, archive: Archive, open_archive: OpenArchive) -> ArchiveNo:
+        """One archive's number; inside a transaction."""
+        query = "SELECT number FROM archives WHERE name = ?"
+        if (row := self._db.execute(query, (archive.name,)).fetchone()) is not None:
+            return ArchiveNo(row[0])
+        distribution = f"{archive.meta.kind} {archive.meta.name}"
+        shared = self._shared(archive, distribution, open_archive)
+        moment = self._moments.of(archive, distribution, open_archive)
+        cursor = self._db.execute(
+            "INSERT INTO archives(name, time, distribution, entries, shared) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (archive.name, moment, distribution, len(archive), shared.to_json()),
+        )
+        return ArchiveNo(self._within(cursor.lastrowid, "archives"))
+
+    def _shared(self, archive: Archive, distribution: str, open_archive: OpenArchive) -> Shared:
         """What a new archive has in common with earlier ones; inside a transaction."""
         earlier = self._db.execute(
             f"{_REGISTERED} WHERE distribution = ? ORDER BY number DESC LIMIT ?",
@@ -244,10 +250,9 @@ class Registry:
 
     def view(self, number: ViewNo) -> tuple[ViewId, int] | None:
         """Id and time of the view of that number."""
+        query = "SELECT id, time FROM views WHERE number = ?"
         with self._asked():
-            row = self._db.execute(
-                "SELECT id, time FROM views WHERE number = ?", (number,)
-            ).fetchone()
+            row = self._db.execute(query, (number,)).fetchone()
         return None if row is None else (ViewId(row[0]), int(row[1]))
 
     def views(self) -> list[tuple[ViewNo, ViewId, int]]:
@@ -267,10 +272,9 @@ class Registry:
 
     def project_key(self, number: ProjectNo) -> str | None:
         """The name of a project's link."""
+        query = "SELECT key FROM projects WHERE number = ?"
         with self._asked():
-            row = self._db.execute(
-                "SELECT key FROM projects WHERE number = ?", (number,)
-            ).fetchone()
+            row = self._db.execute(query, (number,)).fetchone()
         return None if row is None else str(row[0])
 
     # Forgetting

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -31,18 +32,21 @@ from resolver.toml import parse
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+"""A SHA-256."""
+
 
 async def forget_locked(lock: bytes, since: float, *, cwd: Path, added: Mapping[str, str]) -> None:
     """Forget the local files that a pylock.toml names. `since`: when uv began (seconds, 1970)."""
-    digests = [digest.encode() for digest in _local_digests(lock)]
+    digests = {digest.encode() for digest in _local_digests(lock)}
     if not digests:
         return
     cache = await _cache(cwd, added)
     for note in cache.glob("wheels-v*/*/*/*/*.rev"):
-        if _is_new(note, since) and any(one in note.read_bytes() for one in digests):
+        if _is_new(note, since) and not digests.isdisjoint(_DIGEST.findall(note.read_bytes())):
             _forget(note.with_suffix(""), note, lock=note.with_suffix(".lock"))
     for note in cache.glob("sdists-v*/*/*/revision.rev"):
-        if _is_new(note, since) and any(one in note.read_bytes() for one in digests):
+        if _is_new(note, since) and not digests.isdisjoint(_DIGEST.findall(note.read_bytes())):
             _forget(note.parent, lock=note.with_name(".lock"))
 
 

@@ -97,7 +97,7 @@ def test_a_damaged_manifest_is_written_anew(
         assert path.read_bytes() == wanted.to_bytes()
 
 
-@pytest.mark.parametrize("step", ["register_archive", "write_atomically", "register_view"])
+@pytest.mark.parametrize("step", ["register_archives", "write_atomically", "register_view"])
 def test_stopped_at_any_step_no_view_is_half_there(
     isolated_places: Places,
     store: Store,

@@ -96,6 +96,27 @@ def test_a_number_is_given_once(registry: Registry, store: Store, path: Path) ->
     again.close()
 
 
+def test_many_are_registered_at_once_or_none(registry: Registry, store: Store, path: Path) -> None:
+    def changes() -> int:
+        return int.from_bytes(path.read_bytes()[24:28], "big")  # SQLite's file change counter
+
+    def fail(_: str) -> Archive:
+        raise InterruptedError
+
+    one, two, twin = (packed(store, file("a", data), name=data.decode()[:3])
+                      for data in (b"one", b"two", b"two again"))  # fmt: skip
+    with pytest.raises(PkgviewError):
+        registry.register_archives([one, two, twin], fail)
+    assert registry.archives() == []
+    before = changes()
+    numbers = registry.register_archives([one, two, one, twin], store.open)
+    assert changes() == before + 1
+    assert numbers == [registry.archive_number(archive.name) for archive in (one, two, one, twin)]
+    assert len(registry.archives()) == 3
+    assert registry.register_archives(iter([twin, two]), store.open) == [numbers[3], numbers[1]]
+    assert changes() == before + 1
+
+
 def test_what_has_no_number(registry: Registry) -> None:
     assert registry.archive_number("demo") is None
     assert registry.archive(ArchiveNo(1)) is None
