@@ -388,8 +388,14 @@ class _Server(http.server.ThreadingHTTPServer):
 
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[Index]:
-    """An empty index on loopback."""
-    directory = tmp_path / "index"
+    """An empty index on loopback, for one test."""
+    with an_index(tmp_path / "index") as served:
+        yield served
+
+
+@contextmanager
+def an_index(directory: Path) -> Iterator[Index]:
+    """An empty index on loopback, whose files lie in a new directory."""
     directory.mkdir()
     served = Index(directory=directory)
     with _Server(("127.0.0.1", 0), _Requests) as server:
@@ -407,7 +413,13 @@ def index(tmp_path: Path) -> Iterator[Index]:
 @pytest.fixture
 def shop(fuse: None, tmp_path: Path, index: Index) -> Iterator[Site]:  # noqa: ARG001 - its refusal counts
     """A home for one test, whose only index is `index`; nothing stays mounted or running."""
-    home = tmp_path / "home"
+    with a_shop(tmp_path / "home", index) as made:
+        yield made
+
+
+@contextmanager
+def a_shop(home: Path, index: Index) -> Iterator[Site]:
+    """A new home whose only index is `index`; what is mounted there is unmounted."""
     (home / "tmp").mkdir(parents=True)
     own = os.fspath(Path(sys.executable).parent)
     environ = {
