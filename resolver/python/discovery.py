@@ -18,6 +18,7 @@ from resolver.python.installed import (
     without_projects,
 )
 from resolver.python.interpreter import OLDEST, inspect, recalled
+from resolver.python.uv.request import VersionRequest, version_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 _SIMPLE = re.compile(r"\s*(>=|<)\s*([0-9]{1,9}(?:\.[0-9]{1,9}){0,3})\s*")
 """A clause of requires-python such as nearly all projects have, and no others."""
-
-_REQUEST = re.compile(r"(?:cp|cpython-?|python-?)?(?P<numbers>\d+(?:\.\d+){0,2})(?P<threads>t?)")
 
 
 class MissingPythonError(PkgviewError):
@@ -53,10 +52,10 @@ def find_interpreter(
 ) -> Interpreter:
     """The interpreter for a project.
 
-    The first of these that is given decides: `request` (a path, a command's name, "3.12",
-    "3.12.1", "cp312", "3.13t"), `[tool.pkgview] python`, `.python-version`. Otherwise it is the
-    first on PATH, then of pyenv's and uv's, that fits `requires-python`: `python3`, then pythonX.Y
-    from the newest to the oldest. `MissingPythonError` where there is none.
+    The first of these that is given decides: `request` (a path, a command's name, or what
+    `resolver.python.uv.request` reads), `[tool.pkgview] python`, `.python-version`. Otherwise it is
+    the first on PATH, then of pyenv's and uv's, that fits `requires-python`: `python3`, then
+    pythonX.Y from the newest to the oldest. `MissingPythonError` where there is none.
 
     With `lookup` nobody has asked for it: whatever the project's files say, only Pythons are run
     that its user or root has installed (`resolver.python.installed`), outside of all projects.
@@ -68,7 +67,7 @@ def find_interpreter(
     for said, origin in _asked(project, request):
         by_project = lookup and not request
         asked = named_installation(said, origin, project, env) if by_project else said
-        found = _find(asked, origin, project, state, env)
+        found = _find(asked, origin, project, state, env, required)
         if required and not fits(found, required):
             raise PkgviewError(
                 f"{project.root if project else ''} needs Python {required}, and {origin} asks "
@@ -117,28 +116,37 @@ def is_first(
     """
     asked = [name for name, _ in _asked(project, request)]
     path = first_python(os.environ)
-    if path is None or (asked and not _REQUEST.fullmatch(asked[0])):
+    if path is None or (asked and version_request(asked[0]) is None):
         return False
     return recalled(Path(path), state) == interpreter
 
 
 def _asked(project: PythonProject | None, request: str | None) -> Iterator[tuple[str, str]]:
     if request:
-        yield request, "--python"
+        given = request, "--python"
     elif project and project.settings.python:
-        yield project.settings.python, "[tool.pkgview] python"
+        given = project.settings.python, "[tool.pkgview] python"
     elif project and project.python_pin:
-        yield project.python_pin, ".python-version"
+        given = project.python_pin, ".python-version"
+    else:
+        return
+    if version_request(given[0]) != VersionRequest():  # any will do
+        yield given
 
 
-def _find(
-    asked: str, origin: str, project: PythonProject | None, state: Path, env: Mapping[str, str]
+def _find(  # noqa: PLR0913, PLR0917 - all that decides it
+    asked: str,
+    origin: str,
+    project: PythonProject | None,
+    state: Path,
+    env: Mapping[str, str],
+    required: str | None,
 ) -> Interpreter:
     if "/" in asked:
         base = Path.cwd() if origin == "--python" or project is None else project.directory
         return inspect(_at_path(base / Path(asked).expanduser(), origin), state)
-    if numbers := _REQUEST.fullmatch(asked):
-        return _of_version(numbers, origin, state, env)
+    if (wanted := version_request(asked)) is not None:
+        return _of_version(wanted, asked, origin, state, env, required)
     for directory in directories(env):
         if may_run(path := directory / asked):
             return inspect(path, state)
@@ -162,37 +170,46 @@ def _at_path(path: Path, origin: str) -> Path:
     return path
 
 
-def _of_version(
-    numbers: re.Match[str], origin: str, state: Path, env: Mapping[str, str]
+def _of_version(  # noqa: PLR0913, PLR0917 - the same
+    wanted: VersionRequest,
+    said: str,
+    origin: str,
+    state: Path,
+    env: Mapping[str, str],
+    required: str | None,
 ) -> Interpreter:
-    wanted = _numbers(numbers["numbers"])
-    if wanted < OLDEST[: len(wanted)]:
+    """The first such one that `requires-python` allows too, else the first."""
+    numbers = wanted.numbers
+    if numbers and numbers < OLDEST[: len(numbers)]:
         raise PkgviewError(
-            f"{origin} asks for Python {numbers[0]}, too old for a view",
+            f"{origin} asks for Python {said}, too old for a view",
             remedy=f"Use Python {'.'.join(map(str, OLDEST))} or newer.",
         )
     seen: dict[str, str] = {}
+    first = None
     for path in _candidates(env):
         try:
             found = inspect(path, state)
         except PkgviewError:
             continue
-        matches = found.version[: len(wanted)] == wanted
-        if matches and found.free_threaded == bool(numbers["threads"]):
-            return found
+        if _is_such(found, wanted):
+            if not required or fits(found, required):
+                return found
+            first = first or found
         seen[found.executable] = found.full
+    if first is not None:
+        return first
     listed = ", ".join(f"{full} at {path}" for path, full in seen.items()) or "none"
-    raise MissingPythonError(
-        f"{origin} asks for Python {numbers[0]}; found {listed}",
-        ".".join(map(str, wanted)) + numbers["threads"],
-    )
+    asked = ".".join(map(str, numbers)) + "t" * wanted.threads if wanted.here and numbers else said
+    raise MissingPythonError(f"{origin} asks for Python {said}; found {listed}", asked)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    """Both "3.12" and "312" (as in cp312) are (3, 12)."""
-    if "." not in text and len(text) > 1:
-        return int(text[0]), int(text[1:])
-    return tuple(map(int, text.split(".")))
+def _is_such(found: Interpreter, wanted: VersionRequest) -> bool:
+    if not wanted.here or found.free_threaded != wanted.threads:
+        return False
+    if wanted.specifier:
+        return fits(found, wanted.specifier)
+    return found.version[: len(wanted.numbers)] == wanted.numbers
 
 
 def fits(interpreter: Interpreter, required: str) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from resolver.errors import PkgviewError
 from resolver.onpath import is_shims, may_run
 from resolver.ownership import parents
+from resolver.python.uv.request import version_request
 from resolver.remembered import MARKS
 
 if TYPE_CHECKING:
@@ -110,9 +111,7 @@ def named_installation(
 
 def _is_name(asked: str) -> bool:
     """Whether that is a Python's, or a version in one of the ways to write it, as "cp312"."""
-    return bool(
-        _COMMAND.fullmatch(asked) or re.fullmatch(r"(?:cp|cpython-?|python-)?[\d.]+t?", asked)
-    )
+    return bool(_COMMAND.fullmatch(asked)) or version_request(asked) is not None
 
 
 def _refused(asked: str, origin: str, directory: Path) -> PkgviewError:

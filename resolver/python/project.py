@@ -34,6 +34,7 @@ from resolver.python.requirements import (
     normalised,
     requirement_files,
 )
+from resolver.python.uv.request import pinned
 from resolver.python.uv.workspace import MOST_MEMBERS, members
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class PythonProject(Project):
     `package` says that the project is itself a distribution, to be installed editable.
     `default_groups` are the dependency groups (PEP 735) a view has unless told otherwise. `hashes`
     and `unpinned` are those of its requirement files. `dynamic`: some of its metadata only its
-    build back end can tell.
+    build back end can tell. `python_pin` is what `.python-version` says, `pins_remark` a
+    sentence on what of it only other tools can read.
     """
 
     origin: Origin
@@ -86,6 +88,7 @@ class PythonProject(Project):
     version: str | None = None
     requires_python: str | None = None
     python_pin: str | None = None
+    pins_remark: str = ""
     settings: Settings = field(default_factory=Settings)
     package: bool = False
     default_groups: tuple[str, ...] = ()
@@ -238,9 +241,10 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         inputs += named.files or (requirements,)
         trees = named.directories
     inputs += filter(looks.is_file, dynamic_files(document, directory))
-    pin = directory / ".python-version" if _holds(path, ".python-version") else None
-    if pin is not None:
+    python_pin, pins_remark = None, ""
+    if pin := _pin_file(directory, directory if uv_lock is None else uv_lock.parent):
         inputs.append(pin)
+        python_pin, pins_remark = pinned(read_text(pin).splitlines())
     inputs += [tree / name for tree in trees for name in BUILD_FILES if looks.is_file(tree / name)]
     if has_lock:
         # What it was made from counts as well: an edit of that outdates it.
@@ -256,7 +260,8 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         name=normalised(name) if (name := toml.text(project, "name", place)) else None,
         version=toml.text(project, "version", place),
         requires_python=toml.text(project, "requires-python", place),
-        python_pin=None if pin is None else _pin(pin),
+        python_pin=python_pin,
+        pins_remark=pins_remark,
         settings=settings,
         package=bool(project) and _is_package(document, uv, place),
         default_groups=_default_groups(document, uv, settings, place),
@@ -348,10 +353,14 @@ def _source_trees(uv: Mapping[str, Any], directory: Path, place: str) -> Iterabl
                 yield Path(os.path.normpath(tree))
 
 
-def _pin(path: Path) -> str | None:
-    """The first line of `.python-version` that says something."""
-    lines = (line.split("#")[0].strip() for line in read_text(path).splitlines())
-    return next(filter(None, lines), None)
+def _pin_file(directory: Path, root: Path) -> Path | None:
+    """The nearest `.python-version`, up to the workspace's root."""
+    for place in (directory, *directory.parents):
+        if _holds(os.fspath(place), ".python-version"):
+            return place / ".python-version"
+        if place == root:
+            break
+    return None
 
 
 def _settings(tool: Mapping[str, Any], place: str) -> Settings:

@@ -107,7 +107,7 @@ class PythonMaking:
         self._unbuilt = False
         self._inputs = ""
         self._found: Found | None = None
-        self.remark = ""
+        self.remark = wish.project.pins_remark
         self._choices: tuple[Choice, ...] | None = None
         self._of_project = False
 
@@ -150,7 +150,8 @@ class PythonMaking:
             no_build=wish.no_build,
         )
         found = await current_lock(wish.project, self._interpreter, asked, self._places.state)
-        self._found, self.remark = found, found.said or self.remark
+        said = " ".join(filter(None, (found.said, wish.project.pins_remark)))
+        self._found, self.remark = found, said or self.remark
         if found.project is not wish.project:
             wish = self._read_again(found.project)
         if wish.requirements:
