@@ -24,6 +24,7 @@ import os
 import time
 import tomllib
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -194,18 +195,22 @@ def _own(project: PythonProject, extras: Sequence[str], groups: Sequence[str]) -
                 f"{path} has no {missing[0]!r} among its {key} ({listed})",
                 remedy="Lock it with that choice built in: `pkgview lock` takes the same options.",
             )
-    defaults = offered("default-groups")
-    if project.settings.groups is not None:
-        defaults = [
-            name for name in project.settings.groups if name in offered("dependency-groups")
-        ]
-    wanted = [name for name in project.settings.extras if name in offered("extras")]
+    # The lock's defaults stand for what the project depends on itself: groups are added to them.
     return Lock(
         path=path,
         project=project,
-        extras=_union(wanted, extras),
-        groups=_union(defaults, groups),
+        extras=_union(_among(project.settings.extras, offered("extras")), extras),
+        groups=_union(
+            offered("default-groups"),
+            _among(project.settings.groups or (), offered("dependency-groups")),
+            groups,
+        ),
     )
+
+
+def _among(asked: Iterable[str], offered: Iterable[str]) -> list[str]:
+    """Those that a lock has."""
+    return [name for name in asked if normalised(name) in set(map(normalised, offered))]
 
 
 async def _in_state(
@@ -377,5 +382,5 @@ async def only_one(directory: Path) -> AsyncIterator[None]:
         os.close(descriptor)
 
 
-def _union(first: Iterable[str], second: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(normalised, (*first, *second))))
+def _union(*names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(normalised, chain(*names))))

@@ -44,6 +44,8 @@ def _read(
 ) -> Pylock:
     try:
         document = parse(read_text(path))
+        if document.get("environments") == []:
+            del document["environments"]  # as pipenv (2026.10) writes it: for any
         _drop_fileless(path, document, interpreter, extras, groups)
         return Pylock.from_dict(document)
     except PylockUnsupportedVersionError as error:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from tests.mounted.conftest import Index, Site
 
 
+_LISTED = ("pylock.toml", "requirements.txt")
+"""What uv and pip install as a file; the first one that is there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """How one tool ended: its `root` is the environment that it made, if any."""
@@ -89,7 +93,7 @@ class Beside:
         `arguments` are added to `uv pip install -r FILE`, or to `uv sync`.
         """
         root = self.site.home / f"uv-{directory.name}"
-        listed = [one for one in ("pylock.toml", "requirements.txt") if (directory / one).exists()]
+        listed = [one for one in _LISTED if (directory / one).exists()]
         if listed:
             made = self._run(directory, [uv_binary(), "venv", "-q", "-p", self.site.python, root])
             assert made.status == 0, made.said
@@ -106,16 +110,15 @@ class Beside:
     def pip(
         self, directory: Path, *arguments: str, environ: Mapping[str, str] | None = None
     ) -> Ended:
-        """What pip installs of a requirements.txt, with uv's indexes."""
+        """What pip installs of a pylock.toml or requirements.txt, with uv's indexes."""
         root = self.site.home / f"pip-{directory.name}"
         made = self._run(directory, [uv_binary(), "venv", "-q", "-p", self.site.python, root])
         assert made.status == 0, made.said
         python = os.fspath(root / "bin/python")
         command = [sys.executable, "-m", "pip", "--python", python, "install"]
         added = {"PIP_INDEX_URL": self.index.url, **(environ or {})}
-        ended = self._run(
-            directory, [*command, "-r", "requirements.txt", *arguments], environ=added
-        )
+        listed = [one for one in _LISTED if (directory / one).exists()]
+        ended = self._run(directory, [*command, "-r", listed[0], *arguments], environ=added)
         return Ended(status=ended.status, said=ended.said, root=root)
 
     def same(
