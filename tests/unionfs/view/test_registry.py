@@ -419,6 +419,8 @@ def test_what_stands_at_one_path_never_has_the_same_second(
         "link": [link("purelib/both", "elsewhere")],
         "same": [file("platlib/both/a", b"1")],
         "beside": [file("purelib/both/c", b"4")],
+        "data": [file("data/etc/conf", b"1"), file("data/top", b"1")],
+        "data2": [file("data/etc/conf", b"1"), file("data/top", b"2")],
     }
     archives = {name: packed(store, *tree, name=name) for name, tree in trees.items()}
     for archive in archives.values():
@@ -426,7 +428,10 @@ def test_what_stands_at_one_path_never_has_the_same_second(
     times = times_of(registry)
     seconds = {name: times[archive.name] // SECOND - began for name, archive in archives.items()}
     # None of them is from the future.
-    assert seconds == {"one": 0, "two": -1, "three": -2, "link": -3, "same": 0, "beside": 0}
+    assert seconds == {
+        "one": 0, "two": -1, "three": -2, "link": -3, "same": 0, "beside": 0,
+        "data": 0, "data2": -1,
+    }  # fmt: skip
     # A later version is later, though every second up to now is taken.
     later = packed(store, file("purelib/both/a", b"5"), name="three")
     registry.register_archive(later, store.open)
