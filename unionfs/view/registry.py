@@ -158,22 +158,18 @@ class Registry:
 
     def _shared(self, archive: Archive, distribution: str, open_archive: OpenArchive) -> Shared:
         """What a new archive has in common with its distribution's last; inside a transaction."""
-        row = self._db.execute(
-            f"{_REGISTERED} WHERE distribution = ? ORDER BY number DESC LIMIT 1", (distribution,)
-        ).fetchone()
-        if row is None:
+        query = f"{_REGISTERED} WHERE distribution = ? ORDER BY number DESC LIMIT 1"
+        if (row := self._db.execute(query, (distribution,)).fetchone()) is None:
             return NOTHING
         last = _registered(row)
         try:
             other = open_archive(last.name)
         except LayerError:
             return NOTHING  # collected, or damaged: nobody knows what it had
-        return Shared.of(
-            {
-                entry: last.shared.get(twin) or Known(last.number, twin, last.time)
-                for entry, twin in same_members(archive, other)
-            }
-        )
+        found: dict[EntryNo, Known] = {}
+        for entry, twin in same_members(archive, other):
+            found[entry] = last.shared.get(twin) or Known(last.number, twin, last.time)
+        return Shared.of(found)
 
     def archive_number(self, name: str) -> ArchiveNo | None:
         """The number of a registered archive."""
