@@ -311,6 +311,35 @@ def test_a_program_that_has_python_inside_keeps_its_view(
     assert collected(stocked) == [view]
 
 
+WATCHING = """
+import ctypes, os, sys
+path = os.path.join(os.path.realpath(sys.stdin.readline().strip()), sys.argv[1])
+libc = ctypes.CDLL(None)
+watch = libc.inotify_init1(0)
+assert libc.inotify_add_watch(watch, path.encode(), 2) > 0
+os.chdir('/')
+print('ready', flush=True)
+input()
+print(os.path.exists(path))
+"""
+
+
+@pytest.mark.parametrize("what", ["alpha-1.0.dist-info", "alpha.py"])
+def test_what_somebody_watches_stays(stocked: Site, running: list[Late], what: str) -> None:
+    """Nothing of it is open: a program that loads anew what has changed."""
+    directory = project(stocked, "one", "alpha")
+    first = stocked.up(directory)["view"]
+    command = ("env", "-i", sys.executable, "-Sc", WATCHING, what)
+    running.append(Late(stocked, stocked.home, *command, path=directory))
+    assert running[0].said == "ready\n"
+    replaced(stocked, directory)
+    assert collected(stocked) == []
+    if os.geteuid() == 0:  # a pid namespace of one's own needs root; the daemon sees it, then
+        assert collected(stocked, "unshare", "--pid", "--fork", "--mount-proc") == []
+    assert running[0].goes_on() == "True\n"
+    assert collected(stocked) == [first]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a pid namespace of one's own needs root")
 @pytest.mark.parametrize("what", [(), ("closed",)], ids=repr)
 def test_programs_outside_of_the_collector_s_pid_namespace(

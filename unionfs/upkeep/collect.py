@@ -42,6 +42,7 @@ from unionfs.store.local import Store
 from unionfs.upkeep.inuse import TICKS, survey
 from unionfs.upkeep.pins import pinned
 from unionfs.upkeep.references import manifest_ids, read_references
+from unionfs.upkeep.watches import named_by
 from unionfs.view.catalog import manifest_path
 from unionfs.view.registry import Registry, registry_path
 from unionfs.view.used import last_use, used_path
@@ -99,7 +100,10 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
     store = Store(places.store)
     needs = read_references(places)
     gone = {view.view: record.root for record in needs.gone.values() for view in record.views}
-    kept_views = _needed_views(places, needs, seen, gone)
+    watched_views, watched = named_by(places, seen.watched)
+    watched_views |= {view for view, manifest in needs.manifests.items()
+                      if not watched.isdisjoint(manifest.archives)}  # fmt: skip
+    kept_views = watched_views | _needed_views(places, needs, seen, gone)
     unneeded = {view for view in manifest_ids(places) if view not in kept_views}
     names = {name for view in kept_views & needs.manifests.keys()
              for name in needs.manifests[view].archives}  # fmt: skip
@@ -109,7 +113,7 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
         for name in needs.manifests[view].archives:
             used[name] = max(used.get(name, 0.0), _modified(manifest_path(places, view)))
     sizes = store.sizes()
-    needed |= {name for name in sizes if _digits(name) in seen.named}
+    needed |= {name for name in sizes if name in watched or _digits(name) in seen.named}
     removable: dict[str, float] = {}
     for name in sizes.keys() - needed:
         path = store.path(name)

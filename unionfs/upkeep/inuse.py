@@ -1,12 +1,12 @@
 """Which views programs use now, as far as anybody can tell.
 
 Five witnesses. **Daemons** know who is bound to which view. **/proc** names views: in mounts (a
-container that one is bound into), open files, working directories, programs, what they have
-mapped, their arguments and environments. An **interpreter** that pinned itself holds its view by a
-descriptor (`unionfs.environment.pin`), so it names it, too. And there are interpreters that say
-nothing: without `site`, or with all descriptors closed, or inside of another program. Of such a one
-is known when it was started and through which environment, so what was a project's view *then* may
-be what it uses.
+container that one is bound into), open files, working directories, programs, what they have mapped
+or watch (`unionfs.upkeep.watches`), their arguments and environments. An **interpreter** that
+pinned itself holds its view by a descriptor (`unionfs.environment.pin`), so it names it, too. And
+there are interpreters that say nothing: without `site`, or with all descriptors closed, or inside
+of another program. Of such a one is known when it was started and through which environment, so
+what was a project's view *then* may be what it uses.
 
 What /proc does not show, in other namespaces or for want of rights, **the kernel** knows: whoever
 works in a view, has a file of it open or mapped, or pinned itself, holds the view's directory
@@ -38,6 +38,8 @@ from unionfs.control.endpoint import (
 )
 from unionfs.mounting import mountpoints, mounts
 from unionfs.upkeep.proc import VIEW, link, open_files, pinned, read
+from unionfs.upkeep.watches import watched
+from unionfs.view.nodeid import NodeId
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -97,13 +99,14 @@ class Survey:
     """What programs have.
 
     `named`: digits, 32 of views and others, 12 of archives in `packages/`. `programs`: who says
-    nothing.
+    nothing. `watched`: inodes under a watch, ours and others.
 
     `daemons`: where those are reached that can ask the kernel.
     """
 
     named: frozenset[str]
     programs: tuple[Program, ...]
+    watched: frozenset[NodeId] = frozenset()
     daemons: tuple[Endpoint, ...] = ()
 
     def held(self, views: Collection[ViewId]) -> set[ViewId]:
@@ -134,7 +137,7 @@ NOTHING = Survey(named=frozenset(), programs=())
 def survey(places: Places) -> Survey:
     """Look once. `PkgviewError` where a daemon runs and does not say who is bound."""
     here = look_around()
-    named, programs = set(here.named), list(here.programs)
+    named, programs, nodes = set(here.named), list(here.programs), set(here.watched)
     daemons = tuple(_endpoints(places))
     for endpoint in daemons:
         said = _ask(endpoint, "ps")
@@ -145,20 +148,27 @@ def survey(places: Places) -> Survey:
         if there is not None:
             named.update(there["named"])
             programs += [_from_json(one) for one in there["programs"]]
-    return Survey(named=frozenset(named), programs=tuple(programs), daemons=daemons)
+            nodes.update(map(NodeId, there.get("watched", ())))
+    return Survey(
+        named=frozenset(named),
+        programs=tuple(programs),
+        watched=frozenset(nodes),
+        daemons=daemons,
+    )
 
 
 def look_around() -> Survey:
     """What the /proc of this process shows."""
     named: set[str] = set()
     programs: list[Program] = []
+    nodes: set[NodeId] = set()
     seen: set[str] = set()
     let_in = any(mount.ours and mount.shared for mount in mounts.table())
     own = link("/proc/self")  # os.getpid() is another one where /proc is of a namespace above
     for name in os.listdir("/proc"):
         if name.isdecimal() and name != own:
-            programs += _look(int(name), named, seen, let_in=let_in)
-    return Survey(named=frozenset(named), programs=tuple(programs))
+            programs += _look(int(name), named, nodes, seen, let_in=let_in)
+    return Survey(named=frozenset(named), programs=tuple(programs), watched=frozenset(nodes))
 
 
 def pid_namespace() -> str:
@@ -170,6 +180,7 @@ def as_json(seen: Survey) -> dict[str, Any]:
     """For who asks a daemon."""
     return {
         "named": sorted(seen.named),
+        "watched": sorted(seen.watched),
         "programs": [
             [one.pid, one.started, one.itself, None if one.places is None else sorted(one.places)]
             for one in seen.programs
@@ -223,7 +234,9 @@ def _names(places: Places) -> set[str]:
     return found
 
 
-def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterator[Program]:
+def _look(
+    pid: int, named: set[str], nodes: set[NodeId], seen: set[str], *, let_in: bool
+) -> Iterator[Program]:
     base = f"/proc/{pid}"
     try:
         foreign = os.stat(base).st_uid != os.geteuid()  # noqa: PTH116 - thousands of them
@@ -243,6 +256,7 @@ def _look(pid: int, named: set[str], seen: set[str], *, let_in: bool) -> Iterato
         named.update(_ids(os.fsencode(text)))
     for content in (cmdline, environ, maps):
         named.update(_ids(content))
+    nodes.update(watched(base, files))
     # A kernel's thread has no arguments; and nobody else, not even root, may enter a user's mount.
     if not cmdline or OURS.search(cmdline) or (foreign and not let_in):
         return

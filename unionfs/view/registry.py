@@ -47,10 +47,6 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that is registering; it takes a few tenths at most."""
 
-COMPARED = 8
-"""With how many earlier archives of its distribution a new one is compared, the newest first: it
-differs least from those, and opening one takes a millisecond."""
-
 MOST_FREE = 4
 """The part of the file, one in so many pages, that may be free before the file is written anew."""
 
@@ -135,8 +131,8 @@ class Registry:
     ) -> list[ArchiveNo]:
         """The number of each, a new one for those that have none; all of them or, failing, none.
 
-        They cost one transaction, and so one wait for the disk. `open_archive` gives earlier ones
-        of their distributions by name, or `LayerError`.
+        They cost one transaction, and so one wait for the disk. `open_archive` gives registered
+        ones by name, or `LayerError`.
         """
         given = list(archives)
         known = self.registered(archive.name for archive in given)
@@ -161,19 +157,18 @@ class Registry:
         return ArchiveNo(self._within(cursor.lastrowid, "archives"))
 
     def _shared(self, archive: Archive, distribution: str, open_archive: OpenArchive) -> Shared:
-        """What a new archive has in common with earlier ones; inside a transaction."""
-        earlier = self._db.execute(
-            f"{_REGISTERED} WHERE distribution = ? ORDER BY number DESC LIMIT ?",
-            (distribution, COMPARED),
-        ).fetchall()
+        """What a new archive has in common with its distribution's last; inside a transaction."""
+        query = f"{_REGISTERED} WHERE distribution = ? ORDER BY number DESC LIMIT 1"
+        if (row := self._db.execute(query, (distribution,)).fetchone()) is None:
+            return NOTHING
+        last = _registered(row)
+        try:
+            other = open_archive(last.name)
+        except LayerError:
+            return NOTHING  # collected, or damaged: nobody knows what it had
         found: dict[EntryNo, Known] = {}
-        for one in map(_registered, reversed(earlier)):
-            try:
-                other = open_archive(one.name)
-            except LayerError:
-                continue  # collected, or damaged: who reads it is told
-            for entry, twin in same_members(archive, other):
-                found.setdefault(entry, one.shared.get(twin) or Known(one.number, twin, one.time))
+        for entry, twin in same_members(archive, other):
+            found[entry] = last.shared.get(twin) or Known(last.number, twin, last.time)
         return Shared.of(found)
 
     def archive_number(self, name: str) -> ArchiveNo | None:
@@ -286,8 +281,9 @@ class Registry:
 
         Numbers are not given again, so who still knows one of what is gone finds nothing under it.
         An archive that is gone stays as long as a remaining one has members which are known by it:
-        without it nobody would find them there. So does what was registered last: later views
-        get a later time.
+        without it nobody would find them there. So does the last view, since later ones get a later
+        time; and the last archive of each distribution that stays, as the next is compared with it
+        and with no earlier one.
         """
         with self._asked():
             with self._transaction():
@@ -303,17 +299,19 @@ class Registry:
 
     def _forget_archives(self, kept: frozenset[str]) -> None:
         rows = self._db.execute(
-            "SELECT number, name, shared FROM archives ORDER BY number"
+            "SELECT number, name, shared, distribution FROM archives ORDER BY number"
         ).fetchall()
-        staying = {number for number, name, _ in rows if name in kept}
-        needed = staying | {number for number, _, _ in rows[-1:]}
-        for number, _, shared in rows:
+        staying = {number for number, name, *_ in rows if name in kept}
+        needed = set(staying)
+        for number, _, shared, _ in rows:
             if number in staying and shared:
                 needed |= Shared.from_json(shared).archives()
         for number, node in self._db.execute("SELECT archive, node FROM aliases"):
             if number in staying:
                 needed.add(BEFORE.archive_parts(node)[0])
-        gone = json.dumps([number for number, _, _ in rows if number not in needed])
+        last = {distribution: number for number, *_, distribution in rows}
+        needed |= {last[distribution] for number, *_, distribution in rows if number in needed}
+        gone = json.dumps([number for number, *_ in rows if number not in needed])
         for table, column in (("aliases", "archive"), ("archives", "number")):
             self._db.execute(
                 f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))",  # noqa: S608 - the same

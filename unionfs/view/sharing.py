@@ -5,8 +5,15 @@ bytes and the mode are, both have one inode, so the kernel keeps one set of page
 shared: a program takes two paths of one inode for one file, so two distributions that bring the
 same library would be one library to the loader, and two empty files one file to `cp`.
 
-What is shared is found by comparing tables of contents, once, when an archive is new, and is kept
-as *runs*: of what an archive shares most lies together, in the same order as in the earlier one.
+A new archive is compared with the one of its distribution that was registered last, and what both
+have is known as it is known of that one: so an inode, with its time, goes through any number of
+versions, and ends at the first that has something else at that path, or nothing. Who has the old
+bytes again later has them anew, and newer than all that was there in between: `make` and `cp -u`
+need that. Nothing at a path counts as something else, because it may be at another place of the
+archive that leads to the same in a view (`purelib`, `platlib`).
+
+It is found by comparing tables of contents, once, when an archive is new, and is kept as *runs*: of
+what an archive shares most lies together, in the same order as in the earlier one.
 """
 
 from __future__ import annotations

@@ -29,8 +29,9 @@ LONGEST = 4096
 def members(root: Path, document: Mapping[str, Any]) -> tuple[Path, ...]:
     """The directories of its members, in order; `document` is the root's pyproject.toml.
 
-    A pattern's `*` stays within one part of a path. Those that lead out of the root, or through
-    any depth (`**`), are left out.
+    A pattern's `*` stays within one part of a path, and links are followed, out of the root, too:
+    uv does both. (Where a link leads nowhere or in a circle uv refuses the workspace; here it is no
+    member.) Patterns that lead out of the root, or through any depth (`**`), are left out.
     """
     table: Any = document
     for key in ("tool", "uv", "workspace"):

@@ -106,8 +106,14 @@ def test_uv_workspace_member_is_locked_by_the_workspace(tree: Tree) -> None:
     )
     for name in ("new", "old"):
         tree.write(f"packages/{name}/pyproject.toml", PYPROJECT)
+    tree.write("elsewhere/pyproject.toml", PYPROJECT)
+    for name, target in (("linked", "../elsewhere"), ("round", "round"), ("nowhere", "none")):
+        (tree.root / "packages" / name).symlink_to(target)
     assert tree.project("packages/new").origin is Origin.UV
-    assert tree.root / "uv.lock" in tree.project("packages/new").inputs
+    inputs = {str(path.relative_to(tree.root)) for path in tree.project("packages/new").inputs}
+    assert "uv.lock" in inputs
+    members = {name for name in inputs if name.startswith("packages/")}
+    assert members == {"packages/new/pyproject.toml", "packages/linked/pyproject.toml"}
     assert tree.project("packages/old").origin is Origin.PYPROJECT
 
 
