@@ -40,7 +40,7 @@ from resolver.ownership import parents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from hashlib import _Hash as Digest
 
 FORMAT = "view 5"
@@ -53,8 +53,10 @@ LOCKS = ("pylock.toml", "uv.lock")
 MARKS = (*LOCKS, "pyproject.toml", "requirements.txt")
 """The files that make a directory a project of Python's, or may: `unionfs.kinds` has them, too."""
 
-READ = (*MARKS, ".python-version", "setup.py", "setup.cfg")
-"""All that is looked at; a project with other inputs is not remembered."""
+READ = (*MARKS, "uv.toml", ".python-version", "setup.py", "setup.cfg")
+"""All that is looked at, beside files above that may set uv (`resolver.python.uv.around`).
+
+A project with other inputs is not remembered."""
 
 _HEX = frozenset("0123456789abcdef")
 _KEY_SIZE = 32
@@ -62,7 +64,7 @@ _LINES = 5
 
 
 class Situation:
-    """What a start finds. `files` are those of `READ` that are there, as paths.
+    """What a start finds. `files` are those of `READ` that are there, and those above, as paths.
 
     `here` and `anywhere` are the keys with and without the place.
     """
@@ -133,15 +135,29 @@ def situation(
     for path in uv_files(environ):
         add(read_input(path))
     files = []
-    for name in READ:
-        path = os.path.join(root, name)
-        if os.path.isfile(path):
-            add(name.encode())
-            add(read_input(path))
-            files.append(path)
+    for path, data in _read(root):
+        add(os.fsencode(os.path.relpath(path, root)))
+        add(data)
+        files.append(path)
     for counts in (part for text in added for part in _parts(text)):
         add(counts)
     return Situation(root, files, chosen.digest(), content.digest())
+
+
+def _read(root: str) -> Iterator[tuple[str, bytes]]:
+    """All files of a project that are looked at, with their bytes, and those above."""
+    for name in READ:
+        path = os.path.join(root, name)
+        if os.path.isfile(path):
+            yield path, read_input(path)
+    for at in parents(root):
+        path = os.path.join(at, "uv.toml")
+        if os.path.isfile(path):
+            yield path, read_input(path)
+        path = os.path.join(at, "pyproject.toml")
+        # It is not understood here: a text without the word, and without escapes, sets nothing.
+        if os.path.isfile(path) and (b"uv" in (data := read_input(path)) or b"\\" in data):
+            yield path, data
 
 
 def _parts(text: str) -> list[bytes]:

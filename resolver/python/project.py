@@ -34,6 +34,7 @@ from resolver.python.requirements import (
     normalised,
     requirement_files,
 )
+from resolver.python.uv.around import settings_files
 from resolver.python.uv.request import pinned
 from resolver.python.uv.workspace import MOST_MEMBERS, members
 
@@ -76,11 +77,11 @@ class Settings:
 class PythonProject(Project):
     """One project. `source_trees` are the local directories that its requirements name.
 
-    `package` says that the project is itself a distribution, to be installed editable.
-    `default_groups` are the dependency groups (PEP 735) a view has unless told otherwise. `hashes`
-    and `unpinned` are those of its requirement files. `dynamic`: some of its metadata only its
-    build back end can tell. `python_pin` is what `.python-version` says, `pins_remark` a
-    sentence on what of it only other tools can read.
+    `around` are inputs that hold no more than settings of uv. `package` says that the project is
+    itself a distribution, to be installed editable. `default_groups` are the dependency groups (PEP
+    735) a view has unless told otherwise. `hashes` and `unpinned` are those of its requirement
+    files. `dynamic`: some of its metadata only its build back end can tell. `python_pin` is what
+    `.python-version` says, `pins_remark` a sentence on what of it only other tools can read.
     """
 
     origin: Origin
@@ -93,6 +94,7 @@ class PythonProject(Project):
     package: bool = False
     default_groups: tuple[str, ...] = ()
     source_trees: tuple[Path, ...] = ()
+    around: tuple[Path, ...] = ()
     hashes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unpinned: frozenset[str] = frozenset()
     dynamic: bool = False
@@ -110,7 +112,7 @@ class PythonProject(Project):
     def content(self, path: Path) -> bytes:
         """Of a script only its inline block: its code changes all the time, nothing follows."""
         data = read_input(path)
-        if self.origin is not Origin.SCRIPT:
+        if self.origin is not Origin.SCRIPT or path != self.root:
             return data
         text = data.decode("utf-8-sig", "replace")
         return (inline_block(text, path) or "").encode("utf-8", "replace")
@@ -140,7 +142,8 @@ def project_of_script(path: Path) -> PythonProject | None:
     return PythonProject(
         root=script,
         origin=Origin.SCRIPT,
-        inputs=(script,),
+        inputs=(script, *(around := settings_files(script.parent))),
+        around=around,
         requires_python=toml.text(table, "requires-python", str(script)),
         settings=_settings(tool, str(script)),
     )
@@ -253,10 +256,12 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     if _holds(path, "setup.py") or "dynamic" in project:
         # An editable build reads it, and `dynamic` metadata may come from it.
         inputs += [directory / name for name in BUILD_FILES[1:] if looks.is_file(directory / name)]
+    around = tuple(one for one in settings_files(directory, *trees) if one not in inputs)
     return PythonProject(
         root=directory,
         origin=origin,
-        inputs=tuple(dict.fromkeys(inputs)),
+        inputs=tuple(dict.fromkeys((*inputs, *around))),
+        around=around,
         name=normalised(name) if (name := toml.text(project, "name", place)) else None,
         version=toml.text(project, "version", place),
         requires_python=toml.text(project, "requires-python", place),

@@ -92,6 +92,8 @@ def own_choices(
     """
     wanted = Wanted(project, indexes, named)
     for path in project.inputs:
+        if path in project.around:
+            continue  # what it sets comes below
         text = read_text(path)
         wanted.variables(text)
         _input(project, path, text, wanted)

@@ -93,6 +93,8 @@ def digest(project: PythonProject) -> str:
     for path in project.inputs:
         if path.name == ".python-version":
             continue  # which of the Pythons the lock is for, not what it holds
+        if path in project.around and not path.is_relative_to(project.directory):
+            continue  # the lock is for other machines, too
         said.append([os.path.relpath(path, project.directory), _meaning(path)])
     text = json.dumps(said, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
@@ -104,6 +106,8 @@ def _meaning(path: Path) -> object:
         fields = _table(document, "project")
         uv = _table(_table(document, "tool"), "uv")
         return [{key: fields.get(key) for key in _DECIDES}, document.get("dependency-groups"), uv]
+    if path.name == "uv.toml":
+        return _document(path)
     if path.name.startswith("setup."):
         return read_input(path).decode("utf-8", "replace")
     return [line for _, line in logical_lines(read_text(path))]

@@ -1,0 +1,104 @@
+"""Which files uv takes settings from for a directory, its user's and the system's aside.
+
+uv looks in the directory, or in the root of the workspace or project that it is in, and goes
+upwards from there until it finds a `uv.toml` or a `[tool.uv]`; sources and indexes come from the
+workspace's root besides (https://docs.astral.sh/uv/concepts/configuration-files/). All of these are
+inputs of a project: they decide its packages as its own files do, and so are whoever may write
+them. What uv takes in doubt is among them: a file too many costs no more than a look at it.
+
+It is asked as programs start: it looks for two names in each directory above.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from resolver import looks
+from resolver.errors import PkgviewError
+from resolver.inputs import read_text
+from resolver.ownership import parents
+from resolver.toml import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+MOST_KEPT = 64 * 1024
+"""Characters of a longer text are not kept for the next time that it is parsed."""
+
+
+class _Level(NamedTuple):
+    """What one directory has: a `uv.toml`; what is known of its pyproject.toml, if it has one."""
+
+    place: str
+    own: bool
+    document: dict[str, Any] | None
+    readable: bool = True
+
+
+def settings_files(*directories: Path) -> tuple[Path, ...]:
+    """Those for uv in these directories, the nearest first: a project's, and its source trees.
+
+    A file that cannot be understood counts.
+    """
+    level = functools.cache(_level)
+    found: dict[str, None] = {}
+    for directory in map(os.fspath, directories):
+        levels = [level(place) for place in (directory, *parents(directory))]
+        for start in _starts(levels):
+            found |= dict.fromkeys(_nearest(levels[start:]))
+    return tuple(map(Path, found))
+
+
+def _nearest(levels: Sequence[_Level]) -> Iterator[str]:
+    """The first of them that has settings, and what may be some on the way."""
+    for level in levels:
+        uv = _uv(level)
+        if level.own:
+            yield f"{level.place}/uv.toml"
+        if uv or not level.readable:
+            yield f"{level.place}/pyproject.toml"
+        if level.own or uv:
+            return
+
+
+def _starts(levels: Sequence[_Level]) -> Iterator[int]:
+    """Where uv may begin: here, at the nearest pyproject.toml, at a workspace's root above that."""
+    nearest = next((at for at, one in enumerate(levels) if one.document is not None), 0)
+    yield from {0, nearest}
+    for at, level in enumerate(levels):
+        if at >= nearest and "workspace" in _uv(level):
+            yield at
+            return
+
+
+def _uv(level: _Level) -> dict[str, Any]:
+    """`[tool.uv]` there."""
+    tool = (level.document or {}).get("tool")
+    uv = tool.get("uv") if isinstance(tool, dict) else None
+    return uv if isinstance(uv, dict) else {}
+
+
+def _level(place: str) -> _Level:
+    own = looks.has_file(place, "uv.toml")
+    if not looks.has_file(place, "pyproject.toml"):
+        return _Level(place, own, None)
+    try:
+        return _Level(place, own, _document(Path(place, "pyproject.toml")))
+    except (PkgviewError, tomllib.TOMLDecodeError, RecursionError):
+        # uv goes on upwards with a warning, or reads more than we do.
+        return _Level(place, own, {}, readable=False)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    text = read_text(path)
+    return _parsed(text) if len(text) <= MOST_KEPT else parse(text)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> dict[str, Any]:
+    """The same text's document, which nobody changes."""
+    return parse(text)

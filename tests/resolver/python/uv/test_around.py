@@ -1,0 +1,122 @@
+"""The files that uv itself takes settings from are among those that count, in every layout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from resolver.looks import Look
+from resolver.python.project import project_at, project_of_script
+from resolver.python.uv.around import settings_files
+from resolver.python.uv.run import uv_binary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROJECT = '[project]\nname = "{}"\nversion = "1"\n'
+TOOL = "[tool.uv]\noffline = true\n"
+ROOT = '[tool.uv.workspace]\nmembers = ["sub"]\n'
+OTHERS = '[tool.uv.workspace]\nmembers = ["other"]\n'
+
+LAYOUTS: dict[str, dict[str, str]] = {
+    "its own": {"sub/uv.toml": "", "uv.toml": ""},
+    "its own table": {"sub/pyproject.toml": PROJECT + TOOL, "uv.toml": ""},
+    "above": {"sub/pyproject.toml": PROJECT, "uv.toml": "", "../uv.toml": ""},
+    "a table above": {"pyproject.toml": TOOL, "../uv.toml": ""},
+    "no table above": {"pyproject.toml": PROJECT, "../uv.toml": ""},
+    "a workspace": {"sub/pyproject.toml": PROJECT, "sub/uv.toml": "", "pyproject.toml": ROOT},
+    "a file at its root": {
+        "sub/pyproject.toml": PROJECT + TOOL,
+        "pyproject.toml": PROJECT + ROOT,
+        "uv.toml": "",
+    },
+    "a workspace of others": {
+        "sub/pyproject.toml": PROJECT,
+        "pyproject.toml": PROJECT + OTHERS,
+        "../uv.toml": "",
+    },
+    "below a project": {"sub/uv.toml": "", "pyproject.toml": PROJECT, "../uv.toml": ""},
+    "escapes": {"pyproject.toml": '["\\u0074ool"."\\u0075v"]\noffline = true\n'},
+    "no TOML": {"pyproject.toml": "[tool", "uv.toml": "", "../uv.toml": ""},
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_what_uv_reads_counts(tmp_path: Path, name: str) -> None:
+    inner = tmp_path / "top/middle"
+    sub = inner / "sub"
+    sub.mkdir(parents=True)
+    for place, text in LAYOUTS[name].items():
+        (inner / place).write_text(text.replace("{}", (inner / place).parent.name))
+    (sub / "requirements.txt").touch()
+    places = [sub / "uv.toml", inner / "uv.toml", inner.parent / "uv.toml"]
+    read = {place for place in places if place.exists() and complains_of(place, sub)}
+    tables = (sub / "pyproject.toml", inner / "pyproject.toml")
+    read |= {place for place in tables if place.exists() and has_settings_of(place, sub)}
+    counted = {path for path in settings_files(sub) if path.is_relative_to(tmp_path)}
+    assert read
+    assert read <= counted
+    with Look(lambda _: False, lambda *_: False):
+        project = project_at(os.fspath(sub))
+    assert project is not None
+    assert counted <= set(project.inputs)
+
+
+def test_those_of_a_script_count_as_they_are(tmp_path: Path) -> None:
+    script, own = tmp_path / "s.py", tmp_path / "uv.toml"
+    script.write_text("# /// script\n# dependencies = []\n# ///\n")
+    own.write_text("offline = true\n")
+    project = project_of_script(script)
+    assert project is not None
+    assert project.content(own) == b"offline = true\n"
+    assert own in project.inputs
+
+
+def test_the_way_up_is_bounded_by_what_is_there(tmp_path: Path) -> None:
+    """A file too large to look at in a look counts by its bytes, and is not understood."""
+    sub = tmp_path / "sub"
+    sub.mkdir()
+    (tmp_path / "pyproject.toml").write_text("#" * 1_100_000)
+    with Look(lambda _: False, lambda *_: False):
+        assert tmp_path / "pyproject.toml" in settings_files(sub)
+
+
+def complains_of(place: Path, directory: Path) -> bool:
+    """Whether uv, run there, stumbles over a `uv.toml` that has nothing that uv knows."""
+    before = place.read_text()
+    place.write_text("nonsense = true\n")
+    try:
+        return "nonsense" in compiled(directory)
+    finally:
+        place.write_text(before)
+
+
+def has_settings_of(place: Path, directory: Path) -> bool:
+    """Whether uv, run there, takes what a `[tool.uv]` asks for that cannot be had."""
+    before = place.read_text()
+    wanted = 'required-version = "==0.0.1"\n'
+    if "offline = true\n" in before:
+        place.write_text(before.replace("offline = true\n", wanted))
+    elif "[tool.uv.workspace]\n" in before:
+        place.write_text(f"{before}[tool.uv]\n{wanted}")
+    else:
+        return False
+    try:
+        return "0.0.1" in compiled(directory)
+    finally:
+        place.write_text(before)
+
+
+def compiled(directory: Path) -> str:
+    done = subprocess.run(
+        [uv_binary(), "pip", "compile", "--offline", "requirements.txt"],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.stderr
