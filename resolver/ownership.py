@@ -15,7 +15,7 @@ from resolver.naming import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from pathlib import Path
 
     Name = str | Path
@@ -29,6 +29,9 @@ _GENERATION = 2 << 30 | _LONG << 16 | ord("v") << 8 | 1
 _STATX = 256
 """Bytes of a `struct statx` (statx(2), linux/stat.h): the mask of what it says is at 0, the time at
 which a file was made at 80, the number of the mount at 144."""
+
+MOST_LINKS = 40
+"""Links on one way, path_resolution(7)."""
 
 _AT_FDCWD = -100
 _BTIME = 0x800
@@ -59,17 +62,68 @@ def faults(holding: Iterable[Name], uid: int, files: Iterable[Name] = ()) -> Ite
     `holding` may not even then, since anybody could add a file that outranks the others. Write
     permission for a private group of the user's or root's (same name, no other members) is
     allowed: it is what the usual umask of 002 gives. An access control list that lets somebody
-    write counts as write permission for a group.
+    write counts as write permission for a group. Of a link all counts that it leads through.
     """
     held = {os.fspath(path) for path in holding}
-    above = {parent for path in held for parent in parents(path)} - held
-    for path in sorted({*held, *above, *(os.fspath(file) for file in files)}):
+    listed = {*held, *(os.fspath(file) for file in files)}
+    above = {parent for path in listed for parent in parents(path)} - listed
+    for path in sorted(listed | above):
         try:
-            found = os.stat(path)
+            found = os.lstat(path)
+            if stat.S_ISLNK(found.st_mode):
+                os.stat(path)
+                yield from on_the_way(path, uid, sticky=path in above)
+            else:
+                yield from faults_of(path, found, uid, between=path in above)
         except OSError as error:
             yield Fault("unseen", -1, f"{path} cannot be examined: {error.strerror}")
+
+
+def on_the_way(
+    path: str, uid: int, mounted: Container[str] = (), *, sticky: bool = False
+) -> Iterator[Fault]:
+    """All that lets others than `uid` and root decide what a process finds at an absolute path.
+
+    Each directory that a walk passes, and each link, must belong to `uid` or root, and nobody else
+    may write to the directories, but for sticky ones, where nobody can replace what is another's.
+    What is at the end may not be written to even then, unless `sticky`. What is missing has yet to
+    be made. Where the walk ends at one of `mounted`, that is not touched: it might never answer.
+    """
+    current, rest, links = "/", path.split("/")[::-1], 0
+    found = os.lstat(current)
+    while rest:
+        name = rest.pop()
+        if name in {"", "."}:
             continue
-        yield from faults_of(path, found, uid, between=path in above)
+        yield from faults_of(current, found, uid, between=True)
+        if name == "..":
+            current = os.path.dirname(current)
+            found = os.lstat(current)
+            continue
+        here = os.path.join(current, name)
+        if here in mounted and not any(rest):
+            return
+        try:
+            found = os.lstat(here)
+            target = os.readlink(here) if stat.S_ISLNK(found.st_mode) else None
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            yield Fault("unseen", -1, f"{here} cannot be examined: {error.strerror}")
+            return
+        if target is None:
+            current = here
+            continue
+        # A link has no mode. In a sticky directory its owner could make another of it.
+        yield from (one for one in faults_of(here, found, uid, between=True) if one.kind == "owner")
+        links += 1
+        if links > MOST_LINKS:
+            yield Fault("unseen", -1, f"{path} is a loop of symbolic links")
+            return
+        rest += target.split("/")[::-1]
+        current = "/" if target.startswith("/") else current
+        found = os.lstat(current)
+    yield from faults_of(current, found, uid, between=sticky)
 
 
 def faults_of(path: str, found: os.stat_result, uid: int, *, between: bool) -> Iterator[Fault]:

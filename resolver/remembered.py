@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from hashlib import _Hash as Digest
 
-FORMAT = "view 5"
+FORMAT = "view 6"
 """Part of every key and fingerprint: raised where the same bytes shall give another view."""
 
 MOST_KEPT = 2000

@@ -62,7 +62,7 @@ class Freshness:
 
     def fingerprint(self, project: Project) -> str:
         """`fingerprint` of the inputs alone; read only if one of them may have changed."""
-        seen = tuple(_stat(os.fspath(path)) for path in project.inputs)
+        seen = tuple(_stat(os.fspath(path)) for path in (*project.inputs, *project.archives))
         kept = self._kept.get(str(project.root))
         if kept is not None and kept[0] == seen:
             return kept[1]

@@ -26,12 +26,16 @@ class Project:
 
     `root` is its directory, or a script that is a project of its own; absolute and resolved.
     `origin` is what its lock comes from, such as "uv.lock". `inputs` are the files whose bytes
-    decide its packages.
+    decide its packages. `archives` are local package files that it names, which count by their size
+    and times, as uv compares them. `places` are what else its packages come from on this machine:
+    whose they are counts, and nothing else.
     """
 
     root: Path
     origin: str
     inputs: tuple[Path, ...]
+    archives: tuple[Path, ...] = ()
+    places: tuple[Path, ...] = ()
 
     @property
     def directory(self) -> Path:
@@ -43,6 +47,11 @@ class Project:
         """Distributions whose files win where several have one, the most preferred first."""
         return ()
 
+    @property
+    def holding(self) -> set[Path]:
+        """Directories in which another file could outrank those that count."""
+        return {path.parent for path in self.inputs} | {self.directory}
+
     def content(self, path: Path) -> bytes:
         """What counts of an input; `PkgviewError` where it cannot be read."""
         return read_input(path)
@@ -50,6 +59,8 @@ class Project:
 
 def fingerprint(project: Project, *options: str) -> str:
     """SHA-256 over every input's path and what counts of it, and over the options, in hexadecimal.
+
+    Also over when each local package file became what it is.
 
     Paths count as they are seen from the project, so that a clone of it has the same.
     """
@@ -63,10 +74,22 @@ def fingerprint(project: Project, *options: str) -> str:
     for path in project.inputs:
         add(os.fsencode(os.path.relpath(path, project.directory)))
         add(project.content(path))
+    for path in project.archives:
+        add(os.fsencode(os.path.relpath(path, project.directory)))
+        add(_state(path))
     add(b"options")
     for option in options:
         add(option.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _state(path: Path) -> bytes:
+    try:
+        found = path.stat()
+    except OSError:
+        return b""
+    # By its time of change, which nobody sets: an older file may take its place.
+    return f"{found.st_size} {found.st_ctime_ns} {found.st_ino}".encode()
 
 
 def trust_problem(project: Project, uid: int) -> str | None:
@@ -77,5 +100,4 @@ def trust_problem(project: Project, uid: int) -> str | None:
 
 def trust_faults(project: Project, uid: int) -> Iterator[Fault]:
     """All that speaks against a process of user `uid` acting on it: `ownership.faults`."""
-    holding = {path.parent for path in project.inputs} | {project.directory}
-    return faults(holding, uid, project.inputs)
+    return faults(project.holding, uid, (*project.inputs, *project.archives, *project.places))

@@ -28,6 +28,7 @@ from resolver.inputs import read_input, read_text
 from resolver.local import BUILD_FILES
 from resolver.ownership import parents
 from resolver.project.project import Project
+from resolver.python.local.places import places_of, source_trees
 from resolver.python.requirements import (
     RequirementFiles,
     dynamic_files,
@@ -39,7 +40,7 @@ from resolver.python.uv.request import pinned
 from resolver.python.uv.workspace import MOST_MEMBERS, members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 LARGEST_SCRIPT = 8 * 1024 * 1024
 """Bytes; a longer file is taken to have no inline block."""
@@ -105,6 +106,11 @@ class PythonProject(Project):
         return self.root.parent if self.origin is Origin.SCRIPT else self.root
 
     @property
+    def holding(self) -> set[Path]:
+        """Not where uv may find settings: those that are found are looked at each time."""
+        return {path.parent for path in self.inputs if path not in self.around} | {self.directory}
+
+    @property
     def prefer(self) -> tuple[str, ...]:
         """`[tool.pkgview] prefer`."""
         return self.settings.prefer
@@ -138,14 +144,17 @@ def project_of_script(path: Path) -> PythonProject | None:
         return find_project(script.parent)
     table = _toml(block, f"the inline block of {script}")
     toml.listed(table, "dependencies", str(script))
-    tool = toml.table(table, "tool", str(script))
+    settings = _settings(toml.table(table, "tool", str(script)), str(script))
+    around = settings_files(script.parent)
+    local = places_of(script.parent, table, _NO_FILES, around, settings.python)
     return PythonProject(
         root=script,
         origin=Origin.SCRIPT,
-        inputs=(script, *(around := settings_files(script.parent))),
+        inputs=(script, *around),
+        **local._asdict(),
         around=around,
         requires_python=toml.text(table, "requires-python", str(script)),
-        settings=_settings(tool, str(script)),
+        settings=settings,
     )
 
 
@@ -224,12 +233,11 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     if not (has_lock or "project" in document or has_requirements or _is_uv_root(directory)):
         return None
     project = toml.table(document, "project", place)
-    tool = toml.table(document, "tool", place)
+    uv = toml.table(tool := toml.table(document, "tool", place), "uv", place)
     settings = _settings(tool, place)
-    uv = toml.table(tool, "uv", place)
     uv_lock = _uv_lock(directory, document)
     inputs: list[Path] = [pyproject] if document else []
-    trees = tuple(_source_trees(uv, directory, place))
+    trees = tuple(source_trees(toml.table(uv, "sources", place), directory))
     named = _NO_FILES
     if uv_lock is not None:
         origin = Origin.UV
@@ -256,12 +264,14 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     if _holds(path, "setup.py") or "dynamic" in project:
         # An editable build reads it, and `dynamic` metadata may come from it.
         inputs += [directory / name for name in BUILD_FILES[1:] if looks.is_file(directory / name)]
-    around = tuple(one for one in settings_files(directory, *trees) if one not in inputs)
+    around = settings_files(directory, *trees)
+    local = places_of(directory, document, named, around, settings.python or python_pin)
     return PythonProject(
         root=directory,
         origin=origin,
         inputs=tuple(dict.fromkeys((*inputs, *around))),
-        around=around,
+        **local._asdict(),
+        around=tuple(one for one in around if one not in inputs),
         name=normalised(name) if (name := toml.text(project, "name", place)) else None,
         version=toml.text(project, "version", place),
         requires_python=toml.text(project, "requires-python", place),
@@ -347,15 +357,6 @@ def _default_groups(
         return tuple(toml.listed(uv, "default-groups", place))
     legacy = bool(uv.get("dev-dependencies"))
     return ("dev",) if legacy or "dev" in map(normalised, groups) else ()
-
-
-def _source_trees(uv: Mapping[str, Any], directory: Path, place: str) -> Iterable[Path]:
-    """Directories that `[tool.uv.sources]` names by path."""
-    for source in toml.table(uv, "sources", place).values():
-        for one in source if isinstance(source, list) else [source]:
-            path = one.get("path") if isinstance(one, dict) else None
-            if isinstance(path, str) and looks.is_directory(tree := directory / path):
-                yield Path(os.path.normpath(tree))
 
 
 def _pin_file(directory: Path, root: Path) -> Path | None:

@@ -20,7 +20,7 @@ from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 MOST_FILES = 500
 """Requirement files that one project may name, directly or not."""
@@ -29,6 +29,9 @@ MOST_PLACES = 5000
 """Places on this machine that they may name."""
 
 _FILE_OPTION = re.compile(r"(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s+|(?<=-[rc]))(\S.*)")
+_LINKS_OPTION = re.compile(
+    r"(?:-[fi]|--find-links|--index-url|--extra-index-url)(?:\s*=\s*|\s+|(?<=-[fi]))(\S+)"
+)
 _EDITABLE = re.compile(r"(?:-e|--editable)(?:\s*=\s*|\s+)(\S+)")
 _DIRECT = re.compile(r"^[A-Za-z0-9._-]+(?:\[[^\]]*\])?\s*@\s*(\S+)")
 _HASH = re.compile(r"--hash(?:\s*=\s*|\s+)([A-Za-z0-9_]+):([0-9A-Fa-f]+)")
@@ -43,9 +46,10 @@ class RequirementFiles:
     """All that one requirements.txt leads to.
 
     `files` are absolute, the first named first and each once, the starting file among them;
-    `directories` are local source trees; `hashes` maps a normalised name to its pinned
-    `algorithm:hexadecimal` values; `unpinned` names requirements without any. `requirements` are
-    the lines that name a distribution, without their options.
+    `directories` are local source trees, `archives` local wheels and source archives, `places`
+    where `--find-links` and indexes may lie on this machine; `hashes` maps a normalised name to its
+    pinned `algorithm:hexadecimal` values; `unpinned` names requirements without any. `requirements`
+    are the lines that name a distribution, without their options.
     """
 
     files: tuple[Path, ...]
@@ -53,6 +57,8 @@ class RequirementFiles:
     hashes: Mapping[str, frozenset[str]]
     unpinned: frozenset[str]
     requirements: tuple[str, ...] = ()
+    archives: tuple[Path, ...] = ()
+    places: tuple[Path, ...] = ()
 
 
 def normalised(name: str) -> str:
@@ -69,6 +75,7 @@ def requirement_files(start: Path) -> RequirementFiles:
     """
     files: list[Path] = []
     places: dict[Path, None] = {}
+    links: list[Path] = []
     hashes: dict[str, set[str]] = {}
     unpinned: set[str] = set()
     requirements: list[str] = []
@@ -96,9 +103,10 @@ def requirement_files(start: Path) -> RequirementFiles:
             if (further := _named_file(line, f"{named.path}, line {number}", named)) is not None:
                 waiting.append(further)
                 continue
+            links += _named_links(line, (named.path.parent, start.parent))
             if not named.constraint:
                 # Relative to the starting file's directory, where uv runs, as in pip.
-                places.update(dict.fromkeys(_local_places(line, start.parent)))
+                places.update(dict.fromkeys(local_places(line, start.parent)))
                 _refuse_too_many(places, start)
             name, pins = _pins(line)
             requirements += _wanted(line, named) if name else ()
@@ -112,6 +120,8 @@ def requirement_files(start: Path) -> RequirementFiles:
         hashes={name: frozenset(pins) for name, pins in hashes.items()},
         unpinned=frozenset(unpinned - hashes.keys()),
         requirements=tuple(requirements),
+        archives=tuple(filter(looks.is_file, places)),
+        places=tuple(links),
     )
 
 
@@ -249,7 +259,15 @@ def _refuse_too_many(places: Mapping[Path, None], start: Path) -> None:
         )
 
 
-def _local_places(line: str, directory: Path) -> Iterator[Path]:
+def _named_links(line: str, directories: Iterable[Path]) -> Iterator[Path]:
+    """Where a `--find-links` or an index of a line may lie on this machine, in any of these."""
+    option = _LINKS_OPTION.match(line)
+    target = option[1].strip("\"'") if option else ""
+    if target and ("://" not in target or target.startswith("file://")):
+        yield from (_joined(directory, target) for directory in directories)
+
+
+def local_places(line: str, directory: Path) -> Iterator[Path]:
     """The place that a line such as `-e ../x[extra]`, `./x` or `x @ file:///x` names."""
     found = _EDITABLE.match(line) or _DIRECT.match(line)
     target = found[1] if found else line.split(maxsplit=1)[0]
@@ -262,7 +280,7 @@ def _local_places(line: str, directory: Path) -> Iterator[Path]:
 
 def local_directories(line: str, directory: Path) -> Iterator[Path]:
     """Of those the source trees that are there."""
-    yield from filter(looks.is_directory, _local_places(line, directory))
+    yield from filter(looks.is_directory, local_places(line, directory))
 
 
 def _without_end(target: str) -> str:

@@ -86,16 +86,23 @@ def _level(place: str) -> _Level:
     own = looks.has_file(place, "uv.toml")
     if not looks.has_file(place, "pyproject.toml"):
         return _Level(place, own, None)
+    found = _document(Path(place, "pyproject.toml"))
+    # Where it is none, uv goes on upwards with a warning, or reads more than we do.
+    return _Level(place, own, found or {}, readable=found is not None)
+
+
+def settings_in(path: Path) -> dict[str, Any]:
+    """The settings in one of the files; {} where they cannot be understood."""
+    found = _document(path) or {}
+    return found if path.name == "uv.toml" else _uv(_Level("", own=False, document=found))
+
+
+def _document(path: Path) -> dict[str, Any] | None:
     try:
-        return _Level(place, own, _document(Path(place, "pyproject.toml")))
+        text = read_text(path)
+        return _parsed(text) if len(text) <= MOST_KEPT else parse(text)
     except (PkgviewError, tomllib.TOMLDecodeError, RecursionError):
-        # uv goes on upwards with a warning, or reads more than we do.
-        return _Level(place, own, {}, readable=False)
-
-
-def _document(path: Path) -> dict[str, Any]:
-    text = read_text(path)
-    return _parsed(text) if len(text) <= MOST_KEPT else parse(text)
+        return None
 
 
 @functools.lru_cache(maxsize=256)

@@ -16,7 +16,7 @@ from resolver.errors import PkgviewError
 from resolver.python.choices.own import own_choices, without_hashes
 from resolver.python.outdated.compare import _requirement
 from resolver.python.project import find_project, inline_block
-from resolver.python.requirements import _joined, _local_places, requirement_files
+from resolver.python.requirements import _joined, local_places, requirement_files
 from resolver.python.uv import workspace
 from resolver.toml import parse
 
@@ -57,7 +57,7 @@ def test_a_line_takes_no_longer_than_it_is(tree: Tree, line: str) -> None:
     assert time.process_time() - began < MOST
 
 
-def test_many_local_places_are_refused(tree: Tree) -> None:
+def test_manylocal_places_are_refused(tree: Tree) -> None:
     tree.write("requirements.txt", "".join(f"./{number}\n" for number in range(6000)))
     with pytest.raises(PkgviewError, match="more than 5000 local places"):
         requirement_files(tree.root / "requirements.txt")
@@ -111,7 +111,7 @@ _EXTRAS = re.compile(r"(\[[^\]]*\]|#.*)$")
 @given(st.text("a[]#/", max_size=12))
 def test_ends_are_taken_off_as_by_one_expression(tail: str) -> None:
     target = f"./{tail}"
-    assert list(_local_places(target, Path("/d"))) == [_joined(Path("/d"), _EXTRAS.sub("", target))]
+    assert list(local_places(target, Path("/d"))) == [_joined(Path("/d"), _EXTRAS.sub("", target))]
 
 
 DOCUMENTS = {

@@ -362,7 +362,7 @@ def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
 def _situation(wish: PythonWish) -> remembered.Situation | None:
     """What a start that looks at bytes alone would find; None where it would not do."""
     project = wish.project
-    if wish.no_build or project.source_trees:
+    if wish.no_build or project.source_trees or project.archives or project.places:
         return None
     try:
         found = remembered.situation(

@@ -1,0 +1,1 @@
+"""What of this machine a project's packages come from."""

@@ -1,0 +1,140 @@
+"""Places on this machine that a project's packages come from, as its files and settings name them.
+
+Local wheels and source archives, directories of `find-links` with what lies in them, indexes that
+are directories, and a Python by its path. Who may write there decides what the project gets, so
+whose they are is asked as of its inputs.
+
+What is not understood here, uv may; a lock's places are not among them, since a lock has hashes.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from resolver import looks
+from resolver.python.requirements import local_places
+from resolver.python.uv.around import settings_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from resolver.python.requirements import RequirementFiles
+
+MOST = 5000
+"""Places of one kind that are looked at; and files of one directory."""
+
+_PACKAGES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
+
+_LISTS = (
+    "dev-dependencies",
+    "constraint-dependencies",
+    "override-dependencies",
+    "build-constraint-dependencies",
+)
+_LINKS = ("find-links", "index-url", "extra-index-url")
+
+
+class Places(NamedTuple):
+    """As in `Project`."""
+
+    archives: tuple[Path, ...]
+    places: tuple[Path, ...]
+
+
+def places_of(
+    directory: Path,
+    document: Mapping[str, Any],
+    named: RequirementFiles,
+    settings: Iterable[Path],
+    python: str | None,
+) -> Places:
+    """Those that are there. `document` is a pyproject.toml, or a script's block.
+
+    `settings` are the files that uv takes settings from, `python` is what is said of a Python.
+    """
+    project = _table(document, "project")
+    lines = [*_texts(project.get("dependencies")), *_texts(document.get("dependencies"))]
+    lines += _texts(project.get("optional-dependencies"))
+    lines += _texts(document.get("dependency-groups"))
+    archives = [*named.archives, *_listed(lines, directory)]
+    links = list(named.places)
+    tables = [(_table(_table(document, "tool"), "uv"), directory)]
+    tables += [(settings_in(path), path.parent) for path in settings]
+    for table, base in tables:
+        archives += _of_sources(_table(table, "sources"), base)
+        for one in (table, _table(table, "pip")):
+            archives += _listed([text for key in _LISTS for text in _texts(one.get(key))], base)
+            links += _of_indexes(one, base)
+    held = [place for place in dict.fromkeys(links[:MOST]) if looks.is_directory(place)]
+    files = [file for place in held for file in _packages_in(place)]
+    return Places(
+        archives=tuple(filter(looks.is_file, dict.fromkeys(archives[:MOST]))),
+        places=tuple(dict.fromkeys((*held, *files, *_pythons(directory, python)))),
+    )
+
+
+def _listed(lines: Iterable[str], directory: Path) -> Iterator[Path]:
+    """Places that requirements name (PEP 508: `x @ file:///…`)."""
+    for line in lines:
+        if line.strip():
+            yield from local_places(line.strip(), directory)
+
+
+def source_trees(sources: Mapping[str, Any], directory: Path) -> Iterator[Path]:
+    """Directories that `[tool.uv.sources]` names by path."""
+    yield from filter(looks.is_directory, _of_sources(sources, directory))
+
+
+def _of_sources(sources: Mapping[str, Any], base: Path) -> Iterator[Path]:
+    for source in sources.values():
+        for one in source if isinstance(source, list) else [source]:
+            path = one.get("path") if isinstance(one, dict) else None
+            if isinstance(path, str) and "\0" not in path:
+                yield Path(os.path.normpath(base / path))
+
+
+def _of_indexes(table: Mapping[str, Any], base: Path) -> Iterator[Path]:
+    """Those of its `find-links` and indexes that may be directories."""
+    said = [table[key] for key in _LINKS if key in table]
+    index = table.get("index")
+    for one in index if isinstance(index, list) else []:
+        said += [one.get("url")] if isinstance(one, dict) else []
+    for value in said:
+        for text in [value] if isinstance(value, str) else _texts(value):
+            target = unquote(urlsplit(text).path) if text.startswith("file:") else text
+            if "://" not in target and "\0" not in target:
+                yield Path(os.path.normpath(base / target))
+
+
+def _packages_in(directory: Path) -> Iterator[Path]:
+    try:
+        with os.scandir(directory) as entries:
+            for entry in islice(entries, MOST):
+                if entry.name.endswith(_PACKAGES):
+                    yield Path(entry.path)
+    except OSError:
+        return  # uv cannot read it either
+
+
+def _pythons(directory: Path, python: str | None) -> Iterator[Path]:
+    if python is None or "/" not in python or "\0" in python:
+        return
+    path = directory / Path(python).expanduser()
+    inside = (path, path / "bin/python3", path / "bin/python")
+    yield from (Path(os.path.normpath(one)) for one in inside if looks.is_file(one))
+
+
+def _table(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = parent.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _texts(value: object) -> list[str]:
+    """The texts of a list; of a table, those of its lists."""
+    if isinstance(value, dict):
+        return [text for one in value.values() for text in _texts(one)]
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
