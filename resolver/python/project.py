@@ -28,7 +28,7 @@ from resolver.inputs import read_input, read_text
 from resolver.local import BUILD_FILES
 from resolver.ownership import parents
 from resolver.project.project import Project
-from resolver.python.local.places import places_of, source_trees
+from resolver.python.local.places import member_files, places_of, source_trees
 from resolver.python.requirements import (
     RequirementFiles,
     dynamic_files,
@@ -265,6 +265,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         # An editable build reads it, and `dynamic` metadata may come from it.
         inputs += [directory / name for name in BUILD_FILES[1:] if looks.is_file(directory / name)]
     around = settings_files(directory, *trees)
+    inputs += member_files(around) if origin is Origin.PYPROJECT else ()
     local = places_of(directory, document, named, around, settings.python or python_pin)
     return PythonProject(
         root=directory,
@@ -300,12 +301,9 @@ def _uv_lock(directory: Path, document: Mapping[str, Any]) -> Path | None:
     """`uv.lock` beside pyproject.toml, or that of the workspace which counts it as a member."""
     if not document:
         return None
-    if _is_uv_root(directory):
-        return directory / "uv.lock"
-    for parent in directory.parents:
-        if _is_uv_root(parent) and counts(parent, directory):
-            return parent / "uv.lock"
-    return None
+    above = (one for one in directory.parents if _is_uv_root(one) and counts(one, directory))
+    root = directory if _is_uv_root(directory) else next(above, None)
+    return None if root is None else root / "uv.lock"
 
 
 def counts(parent: Path, directory: Path) -> bool:

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from resolver import looks
 from resolver.python.requirements import local_places
 from resolver.python.uv.around import settings_in
+from resolver.python.uv.workspace import members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -82,6 +83,13 @@ def _listed(lines: Iterable[str], directory: Path) -> Iterator[Path]:
     for line in lines:
         if line.strip():
             yield from local_places(line.strip(), directory)
+
+
+def member_files(settings: Iterable[Path]) -> Iterator[Path]:
+    """The pyproject.toml of each member of the workspaces that these files have."""
+    for path in settings:
+        document = {"tool": {"uv": settings_in(path)}} if path.name == "pyproject.toml" else {}
+        yield from (one / "pyproject.toml" for one in members(path.parent, document))
 
 
 def source_trees(sources: Mapping[str, Any], directory: Path) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
+from resolver.project.freshness import Freshness
 from resolver.project.project import fingerprint, trust_problem
 from resolver.python.project import (
     Origin,
@@ -289,3 +290,69 @@ class TestTrust:
         tree.write("requirements.txt", "-r ../common.txt\n")
         problem = trust_problem(tree.project(), os.getuid()) or ""
         assert "common.txt" in problem
+
+    def test_settings_above_count_by_whose_they_are(self, tree: Tree) -> None:
+        tree.write("requirements.txt", "six\n")
+        above = tree.root.parent / "uv.toml"
+        above.write_text("")
+        above.chmod(0o666)
+        try:
+            assert "uv.toml" in (trust_problem(tree.project(), os.getuid()) or "")
+        finally:
+            above.unlink()
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            ("requirements.txt", "./theirs/x-1-py3-none-any.whl\n"),
+            ("requirements.txt", "x @ file://{}/theirs/x-1-py3-none-any.whl\n"),
+            ("requirements.txt", "six\n--find-links=theirs\n"),
+            ("requirements.txt", "six\n-f mine\n"),
+            ("requirements.txt", "six\n--extra-index-url theirs\n"),
+            ("requirements.txt", "-r link.txt\n"),
+            ("pyproject.toml", '[project]\nname = "p"\n[tool.uv]\nfind-links = ["theirs"]\n'),
+            ("pyproject.toml", '[project]\nname = "p"\n[[tool.uv.index]]\nurl = "theirs"\n'),
+            ("pyproject.toml", '[project]\nname = "p"\n[tool.uv.workspace]\nmembers = ["li*"]\n'),
+            ("pyproject.toml", '[project]\nname = "p"\n[tool.pkgview]\npython = "theirs/py"\n'),
+            ("pyproject.toml", '[project]\nname = "p"\n[tool.pkgview]\npython = "./through"\n'),
+            (
+                "pyproject.toml",
+                '[project]\nname="p"\n[tool.uv.sources]\nx.path = "theirs/x-1-py3-none-any.whl"\n',
+            ),
+            ("uv.toml", 'find-links = ["theirs"]\n'),
+        ],
+    )
+    def test_what_another_user_may_change_counts_by_whose_it_is(
+        self, tree: Tree, name: str, text: str
+    ) -> None:
+        """Also where only a link on the way is another user's, or what a link of ours leads to."""
+        theirs, mine = tree.root / "theirs", tree.root / "mine"
+        for directory in (theirs, mine, theirs / "link"):
+            directory.mkdir(exist_ok=True)
+        for path in ("x-1-py3-none-any.whl", "py", "r.txt"):
+            (theirs / path).touch()
+        tree.write("theirs/link/pyproject.toml", PYPROJECT)
+        (mine / "x-2-py3-none-any.whl").touch()
+        (tree.root / "link").symlink_to("theirs/link")
+        (tree.root / "link.txt").symlink_to("theirs/r.txt")
+        (tree.root / "through").symlink_to(mine / "through")
+        (mine / "through").symlink_to("/bin/sh")
+        tree.write("requirements.txt", "six\n")
+        tree.write(name, text.format(tree.root))
+        assert trust_problem(tree.project(), 0) is None
+        for path in (theirs, *theirs.rglob("*"), mine / "x-2-py3-none-any.whl", mine / "through"):
+            os.chown(path, 65534, -1, follow_symlinks=False)
+        assert "belongs to user 65534" in (trust_problem(tree.project(), 0) or "")
+
+    def test_a_local_wheel_counts_by_when_it_became_what_it_is(self, tree: Tree) -> None:
+        tree.write("requirements.txt", "./x-1-py3-none-any.whl\n")
+        wheel = tree.root / "x-1-py3-none-any.whl"
+        wheel.write_bytes(b"one")
+        times = wheel.stat()
+        fresh = Freshness()
+        before, kept = fingerprint(tree.project()), fresh.fingerprint(tree.project())
+        assert before == kept == fresh.fingerprint(tree.project())
+        wheel.write_bytes(b"two")
+        os.utime(wheel, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert before != fingerprint(tree.project()) == fresh.fingerprint(tree.project())
