@@ -62,7 +62,7 @@ class Freshness:
 
     def fingerprint(self, project: Project) -> str:
         """`fingerprint` of the inputs alone; read only if one of them may have changed."""
-        seen = tuple(_stat(os.fspath(path)) for path in (*project.inputs, *project.archives))
+        seen = snapshot(project)
         kept = self._kept.get(str(project.root))
         if kept is not None and kept[0] == seen:
             return kept[1]
@@ -73,6 +73,14 @@ class Freshness:
                 self._kept.clear()
             self._kept[str(project.root)] = (seen, taken)
         return taken
+
+
+def snapshot(project: Project) -> tuple[_Stat, ...]:
+    """What stat(2) says of each file that counts.
+
+    Equal before and after: nothing was written to them in between, not even to be put back.
+    """
+    return tuple(_stat(os.fspath(path)) for path in (*project.inputs, *project.archives))
 
 
 def _stat(path: str) -> _Stat:

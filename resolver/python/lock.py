@@ -35,6 +35,7 @@ from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
 from resolver.naming import project_key
 from resolver.project.branch import branches
+from resolver.project.freshness import snapshot
 from resolver.project.project import fingerprint
 from resolver.python.declared.files import digest
 from resolver.python.declared.mark import Mark, marked
@@ -223,6 +224,7 @@ async def _in_state(
 ) -> Lock:
     """The lock in the state for this resolution, made where it is missing or outdated."""
     project = resolution.project
+    seen = snapshot(project)
     wanted = fingerprint(project, *resolution.options, *facts)
     directory = _directory(project, state)
     names = [_name(resolution, branch) for branch in branches(project.directory) or ("",)]
@@ -253,9 +255,10 @@ async def _in_state(
                 preferred = next(filter(None, kept), b"")
                 said = "" if preferred else _anew(directory, resolution)
             write_atomically(path, await _made_in_state(resolution, path, preferred))
-            # Written last. An input that was edited meanwhile differs from `wanted`, which was
-            # computed before uv read it: then the lock is outdated at once, as it should be.
-            note = json.dumps({"fingerprint": wanted}).encode()
+            # Written last. If an input was edited meanwhile, even to and fro, nobody knows what uv
+            # read: then the lock is outdated at once, as it should be.
+            known = wanted if snapshot(project) == seen else ""
+            note = json.dumps({"fingerprint": known}).encode()
             write_atomically(path.with_suffix(".json"), note)
             current = path
     return Lock(path=current, project=project, said=said)

@@ -13,18 +13,28 @@ import shutil
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from resolver.manifest import ViewId
+from resolver.project import resolved
 from unionfs.formats.wheel.reader import open_wheel
+from unionfs.publishing import resolve_job
+from unionfs.publishing.up import make_view
 from unionfs.store.local import Store
+from unionfs.view.catalog import read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from resolver.places import Places
     from tests.mounted.conftest import Index, Site
+    from unionfs.formats.kind import Kind, Wish
+    from unionfs.publishing.assemble import Progress
+    from unionfs.publishing.up import Made
 
 pytestmark = pytest.mark.fuse
 
@@ -401,6 +411,52 @@ def test_what_a_clone_chooses_waits_for_a_yes(
         ended = shop.run(python, "test.py", cwd=clone)
         assert f"use the index {evil}/another" in ended.stderr
         assert heard == []
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_what_is_swapped_while_it_is_resolved_is_not_served(
+    shop: Site, index: Index, monkeypatch: pytest.MonkeyPatch, *, back: bool
+) -> None:
+    """Between what was judged and what uv reads, for good, or to be put back again."""
+    index.wheel("alpha")
+    index.wheel("beta")
+    clone = shop.project("clone")
+    listed, swaps = clone / "requirements.txt", 0
+    listed.write_text("alpha\n")
+
+    def swapped(
+        places: Places, kind: Kind, wish: Wish, progress: Progress, check: Callable[[], None]
+    ) -> Made:
+        nonlocal swaps
+        before, swaps = listed.stat(), swaps + 1
+        if swaps == 1:
+            listed.write_text("beta\n" if back else f"--extra-index-url {evil}/simple\nbeta\n")
+
+        def looked_at() -> None:
+            if swaps == 1 and back:
+                listed.write_text("alpha\n")
+                os.utime(listed, ns=(before.st_atime_ns, before.st_mtime_ns))
+            check()
+
+        return make_view(places, kind, wish, progress, looked_at)
+
+    for name, value in shop.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(resolve_job, "make_view", swapped)
+    places = {name: os.fspath(path) for name, path in asdict(shop.places).items()}
+    request = {
+        "places": places, "root": str(clone), "executable": sys.executable,
+        "extras": [], "groups": [], "asked": "",
+    }  # fmt: skip
+    with listening() as (evil, _), Path(os.devnull).open("wb") as output:
+        answer = resolve_job.resolve(request, output.fileno())
+    record = resolved.load(shop.places.state / "projects", str(clone))
+    if back:
+        manifest = read_manifest(shop.places, ViewId(answer["view"]))
+        assert [layer.name for layer in manifest.layers if layer.name] == ["alpha"]
+    else:
+        assert "you have not allowed" in answer["what"]
+        assert not record.views
 
 
 @contextmanager

@@ -23,11 +23,12 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
 from resolver.project import trust
+from resolver.project.freshness import snapshot
 from resolver.python.choices.own import own_choices, python_choices
 from resolver.python.choices.phrases import variable_part
 from resolver.python.discovery import find_interpreter
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from resolver.python.interpreter import Interpreter
     from resolver.python.project import PythonProject
+    from unionfs.publishing.up import Made
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,9 @@ MOST_NAMED = 8
 READING = 60.0
 """Seconds in which a project has to be read, and what it chooses found out, so that no project
 keeps others from being resolved."""
+
+ATTEMPTS = 3
+"""How often a project is judged and resolved again whose files were others in the end."""
 
 LONGEST = 8000
 """Characters of an explanation. uv's can be long; the first part says what it is about."""
@@ -148,8 +153,8 @@ def project_at(root: Path) -> PythonProject:
     return found
 
 
-def check_choices(project: PythonProject, state: Path) -> None:
-    """`PkgviewError` where it has chosen what its user has not said yes to, and names that."""
+def check_choices(project: PythonProject, state: Path) -> frozenset[str]:
+    """What it chooses; `PkgviewError` names what of it its user has not said yes to."""
     indexes = {variable_part(name): url for name, url in user_named_indexes().items()}
     wanted = own_choices(project, user_indexes(), indexes)
     new = sorted(trust.not_agreed(project, state, wanted))
@@ -160,6 +165,7 @@ def check_choices(project: PythonProject, state: Path) -> None:
             f"you have not allowed {project.root} to{named}{more}",
             remedy=f"To allow it: `pkgview trust {shlex.quote(str(project.root))}`.",
         )
+    return wanted
 
 
 def wanted_interpreter(project: PythonProject, state: Path) -> Interpreter:
@@ -207,27 +213,67 @@ def in_time(root: Path) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+class _Judged(NamedTuple):
+    """What a project was when it was asked what it chooses."""
+
+    project: PythonProject
+    seen: tuple[object, ...]
+    choices: frozenset[str]
+
+
+class _ChangedError(Exception):
+    """It is not any more what was judged."""
+
+
+def judged(root: Path, places: Places) -> _Judged:
+    """A project as it is now; `PkgviewError` where it chooses what was not said yes to."""
+    with look(places, limited=False), in_time(root):
+        project = project_at(root)
+        seen = snapshot(project)  # what is judged is read after that
+        return _Judged(project, seen, check_choices(project, places.state))
+
+
 def resolve(request: dict[str, Any], output: int) -> dict[str, Any]:
     """What the last line says."""
     root = Path(request["root"])
     places = Places(**{name: Path(path) for name, path in request["places"].items()})
     try:
-        with look(places, limited=False), in_time(root):
-            project = project_at(root)
-            check_choices(project, places.state)
-        wish = PythonWish(
-            project=project,
-            python=request["executable"],
-            extras=tuple(request["extras"]),
-            groups=tuple(request["groups"]),
-            asked=request["asked"],
-            no_build=True,
-        )
-        made = make_view(places, KIND, wish, ProgressLines(output))
+        made = _made(root, places, request, ProgressLines(output))
     except PkgviewError as error:
         return refusal(error, root)
     python = python_of(made.manifest).version
     return {"view": made.view, "python": python, "said": shown(made.remark)}
+
+
+def _made(root: Path, places: Places, request: dict[str, Any], progress: ProgressLines) -> Made:
+    """The view of a project that was the same from when it was judged until the view was there."""
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(_ChangedError):
+            return _made_of(judged(root, places), places, request, progress)
+    raise PkgviewError(
+        f"files of {root} change while they are read, so nothing was made of them",
+        remedy="Start the program again when they do not.",
+    )
+
+
+def _made_of(
+    project: _Judged, places: Places, request: dict[str, Any], progress: ProgressLines
+) -> Made:
+    """Its view; `_ChangedError` where uv, or we, may have read something else than was judged."""
+
+    def check() -> None:
+        if judged(project.project.root, places) != project:
+            raise _ChangedError
+
+    wish = PythonWish(
+        project=project.project,
+        python=request["executable"],
+        extras=tuple(request["extras"]),
+        groups=tuple(request["groups"]),
+        asked=request["asked"],
+        no_build=True,
+    )
+    return make_view(places, KIND, wish, progress, check)
 
 
 def main() -> int:

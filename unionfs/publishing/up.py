@@ -24,7 +24,7 @@ from unionfs.view.registry import Registry
 from unionfs.view.used import used_until_now
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from resolver.manifest import LayerSpec, Manifest, ViewId
     from resolver.places import Places
@@ -107,9 +107,16 @@ def whole_manifest(places: Places, view: ViewId) -> Manifest | None:
         registry.close()
 
 
-def make_view(places: Places, kind: Kind, wish: Wish, progress: Progress) -> Made:
+def make_view(
+    places: Places,
+    kind: Kind,
+    wish: Wish,
+    progress: Progress,
+    check: Callable[[], None] = lambda: None,
+) -> Made:
     """Lock, fetch, pack, publish; the project's record is written last.
 
+    `check` is called when all is read and packed, and raises if none of it shall count.
     `PkgviewError` for what cannot be had, and `KeyboardInterrupt` as itself.
     """
     import trio  # noqa: PLC0415 - nothing to do needs none of this
@@ -122,6 +129,7 @@ def make_view(places: Places, kind: Kind, wish: Wish, progress: Progress) -> Mad
         with single_failure():
             layers = trio.run(_layers, places, making, wish, store, progress)
         manifest = making.manifest(store, preferred(layers, wish.project.prefer))
+        check()
         with store.held():
             if attempt < ATTEMPTS and not all(map(store.has, manifest.archives)):
                 continue  # collected meanwhile, since nothing said yet that they are needed
