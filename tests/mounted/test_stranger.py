@@ -15,26 +15,24 @@ import threading
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from resolver.manifest import ViewId
 from resolver.project import resolved
+from resolver.python import lock
+from resolver.python.uv.run import run_uv
 from unionfs.formats.wheel.reader import open_wheel
 from unionfs.publishing import resolve_job
-from unionfs.publishing.up import make_view
 from unionfs.store.local import Store
 from unionfs.view.catalog import read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from resolver.places import Places
+    from resolver.python.uv.run import Output
     from tests.mounted.conftest import Index, Site
-    from unionfs.formats.kind import Kind, Wish
-    from unionfs.publishing.assemble import Progress
-    from unionfs.publishing.up import Made
 
 pytestmark = pytest.mark.fuse
 
@@ -424,25 +422,21 @@ def test_what_is_swapped_while_it_is_resolved_is_not_served(
     listed, swaps = clone / "requirements.txt", 0
     listed.write_text("alpha\n")
 
-    def swapped(
-        places: Places, kind: Kind, wish: Wish, progress: Progress, check: Callable[[], None]
-    ) -> Made:
+    async def swapped(*arguments: Any, **more: Any) -> Output:  # noqa: ANN401 - as it has them
         nonlocal swaps
         before, swaps = listed.stat(), swaps + 1
-        if swaps == 1:
-            listed.write_text("beta\n" if back else f"--extra-index-url {evil}/simple\nbeta\n")
-
-        def looked_at() -> None:
-            if swaps == 1 and back:
-                listed.write_text("alpha\n")
-                os.utime(listed, ns=(before.st_atime_ns, before.st_mtime_ns))
-            check()
-
-        return make_view(places, kind, wish, progress, looked_at)
+        if swaps > 1:
+            return await run_uv(*arguments, **more)
+        listed.write_text("beta\n" if back else f"--extra-index-url {evil}/simple\nbeta\n")
+        done = await run_uv(*arguments, **more)
+        if back:
+            listed.write_text("alpha\n")
+            os.utime(listed, ns=(before.st_atime_ns, before.st_mtime_ns))
+        return done
 
     for name, value in shop.environ.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(resolve_job, "make_view", swapped)
+    monkeypatch.setattr(lock, "run_uv", swapped)
     places = {name: os.fspath(path) for name, path in asdict(shop.places).items()}
     request = {
         "places": places, "root": str(clone), "executable": sys.executable,
