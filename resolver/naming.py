@@ -52,9 +52,17 @@ def project_key(root: str) -> str:
     return f"{name[:100]}-{sha256(os.fsencode(root)).hexdigest()[:10]}"
 
 
-def project_record(root: str, views: Iterable[str]) -> bytes:
-    """A project's file: its root and each of its views, all of them in JSON already."""
-    return f'{{"root": {root}, "views": [{", ".join(views)}]}}'.encode()
+def project_record(root: str, directory: str, views: Iterable[str]) -> bytes:
+    """A project's file: its root and each of its views, all of them in JSON already.
+
+    `directory` is `identity_text` of its directory, "" where that is not known.
+    """
+    return f'{{"root": {root}, "directory": "{directory}", "views": [{", ".join(views)}]}}'.encode()
+
+
+def identity_text(identity: tuple[int, int, int]) -> str:
+    """`resolver.ownership.identity` as it stands there."""
+    return " ".join(map(str, identity))
 
 
 def trust_record(

@@ -12,6 +12,7 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from resolver import naming
 from resolver.atomic import Alone, write_atomically
 from resolver.naming import project_key, project_record
 from resolver.ownership import identity
@@ -76,19 +77,30 @@ class ResolvedView:
             raise ValueError(f"{fields} is no view of a project")
 
 
-def identity_text(directory: Path) -> str:
+def identity_text(directory: str | Path) -> str:
     """Which directory that is now (`ownership.identity`), "" where there is none any more."""
     try:
-        return " ".join(map(str, identity(directory)))
+        return naming.identity_text(identity(directory))
     except OSError:
         return ""
 
 
+def directory_of(root: str) -> str:
+    """The directory of the project at `root`, which may be a script; of what is gone, itself."""
+    is_script = os.path.exists(root) and not os.path.isdir(root)  # noqa: PTH110, PTH112 - as programs start
+    return os.path.dirname(root) if is_script else root  # noqa: PTH120 - the same
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """All views of a project, the newest last. `root` is a directory, or a script's own path."""
+    """All views of a project, the newest last. `root` is a directory, or a script's own path.
+
+    `directory` says which directory it was when they were made, as `identity_text` does; "" where
+    that is not known.
+    """
 
     root: str
+    directory: str = ""
     views: tuple[ResolvedView, ...] = field(default=())
 
     @property
@@ -120,9 +132,16 @@ class Resolved:
 
 
 def load(projects: Path, root: str) -> Resolved:
-    """What is known of the project at `root`; without any view where nothing is."""
+    """What is known of the project at `root`; without any view where nothing is.
+
+    Nor where another directory has taken its place: what was made of that one says nothing of it.
+    """
     found = load_key(projects, project_key(root))
-    return found if found is not None and found.root == root else Resolved(root=root)
+    if found is None or found.root != root:
+        return Resolved(root=root)
+    if found.directory and identity_text(directory_of(root)) not in {"", found.directory}:
+        return Resolved(root=root)
+    return found
 
 
 def load_key(projects: Path, key: str) -> Resolved | None:
@@ -141,10 +160,11 @@ def forget(projects: Path, root: str) -> bool:
     """
     path = projects / f"{project_key(root)}.json"
     with Alone(projects):
-        known = load(projects, root).views
+        record = load_key(projects, project_key(root))
+        known = record is not None and record.root == root and bool(record.views)
         if known:
             path.replace(path.with_suffix(f".{os.urandom(4).hex()}{FORGOTTEN}"))
-    return bool(known)
+    return known
 
 
 def forgotten(projects: Path) -> dict[Path, Resolved]:
@@ -156,11 +176,13 @@ def forgotten(projects: Path) -> dict[Path, Resolved]:
 def _read(path: Path) -> Resolved | None:
     try:
         fields = json.loads(path.read_bytes())
-        root = fields["root"]
+        root, directory = fields["root"], fields.get("directory", "")
         views = tuple(_view(**view) for view in fields["views"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return Resolved(root=root, views=views) if isinstance(root, str) else None
+    if not isinstance(root, str) or not isinstance(directory, str):
+        return None
+    return Resolved(root=root, directory=directory, views=views)
 
 
 def _view(
@@ -177,7 +199,8 @@ def _view(
 
 def save(projects: Path, resolved: Resolved) -> None:
     """Replace the project's file in one step."""
-    data = project_record(json.dumps(resolved.root), map(to_json, resolved.views))
+    views = map(to_json, resolved.views)
+    data = project_record(json.dumps(resolved.root), resolved.directory, views)
     write_atomically(projects / f"{resolved.key}.json", data)
 
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from resolver.atomic import Alone, write_atomically
 from resolver.errors import PkgviewError
-from resolver.naming import project_key, trust_record
+from resolver.naming import identity_text, project_key, trust_record
 from resolver.ownership import identity
 from resolver.project import resolved
 from resolver.project.project import fingerprint, trust_faults
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from resolver.ownership import Fault
     from resolver.project.project import Project
+    from resolver.project.resolved import Resolved
 
 STORE: Final = "have its own store say what its packages became"
 """The one choice that a command for a project says no yes to: only `pkgview trust` does. No digest
@@ -121,6 +122,28 @@ def objection(project: Project, trusted: Trusted, faults: Iterable[Fault]) -> st
 def is_agreed(project: Project, state: Path) -> bool:
     """Whether the user of that state has said yes to what is at this place now."""
     return _agreed(project, state) is not None
+
+
+def shows(record: Resolved, state: Path) -> bool:
+    """Whether those who do not look at a project themselves may see what it was made.
+
+    Its user has said yes to the very directory that the views were made of. The directory itself
+    is not looked at.
+    """
+    trusted = of(record.root, state)
+    if trusted is None:
+        return any(view.format == 0 for view in record.views)
+    return trusted.agreed and record.directory in {"", identity_text(trusted.directory)}
+
+
+def stands(root: str, state: Path) -> bool:
+    """Whether at a project's place there is what its user said yes to, or nothing at all."""
+    now = resolved.identity_text(resolved.directory_of(root))
+    trusted = of(root, state)
+    if trusted is None:
+        record = resolved.load(state / "projects", root)
+        return any(view.format == 0 for view in record.views)
+    return trusted.agreed and now in {"", identity_text(trusted.directory)}
 
 
 def not_agreed(project: Project, state: Path, choices: frozenset[str]) -> frozenset[str]:

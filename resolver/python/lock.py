@@ -37,6 +37,7 @@ from resolver.naming import project_key
 from resolver.project.branch import branches
 from resolver.project.freshness import snapshot
 from resolver.project.project import fingerprint
+from resolver.project.resolved import identity_text
 from resolver.python.declared.files import digest
 from resolver.python.declared.mark import Mark, marked
 from resolver.python.index import uv_environment
@@ -229,7 +230,8 @@ async def _in_state(
     directory = _directory(project, state)
     names = [_name(resolution, branch) for branch in branches(project.directory) or ("",)]
     path = directory / names[0]
-    if not resolution.renews and (current := _current(path, wanted)):
+    which = identity_text(project.directory)
+    if not resolution.renews and (current := _current(path, wanted, which)):
         # The child of a run that was killed may have outlived the last sweep.
         sweep(directory.parent, _SCRATCH)
         return Lock(path=current, project=project)
@@ -249,7 +251,7 @@ async def _in_state(
     said = ""
     async with only_one(directory):
         # Another process may have done it while this one waited.
-        if resolution.renews or not (current := _current(path, wanted)):
+        if resolution.renews or not (current := _current(path, wanted, which)):
             if preferred is None:
                 kept = (_preferred(directory / name) for name in names)
                 preferred = next(filter(None, kept), b"")
@@ -258,7 +260,7 @@ async def _in_state(
             # Written last. If an input was edited meanwhile, even to and fro, nobody knows what uv
             # read: then the lock is outdated at once, as it should be.
             known = wanted if snapshot(project) == seen else ""
-            note = json.dumps({"fingerprint": known}).encode()
+            note = json.dumps({"fingerprint": known, "directory": which}).encode()
             write_atomically(path.with_suffix(".json"), note)
             current = path
     return Lock(path=current, project=project, said=said)
@@ -278,10 +280,13 @@ def _anew(directory: Path, resolution: Resolution) -> str:
     return f"Resolved anew: no versions are kept of the branch {branch}."
 
 
-def _current(path: Path, wanted: str) -> Path | None:
-    """A lock that was made from the same: this one, or that of another branch beside it."""
+def _current(path: Path, wanted: str, which: str) -> Path | None:
+    """A lock that was made from the same: this one, or that of another branch beside it.
+
+    `which` directory that was counts, too: an index that was allowed to another one is not asked.
+    """
     others = (note.with_suffix(".toml") for note in path.parent.glob("pylock.*.json"))
-    return next((one for one in (path, *others) if _is_current(one, wanted)), None)
+    return next((one for one in (path, *others) if _is_current(one, wanted, which)), None)
 
 
 def _directory(project: PythonProject, state: Path) -> Path:
@@ -289,10 +294,13 @@ def _directory(project: PythonProject, state: Path) -> Path:
     return Path(os.path.realpath(state)) / "locks" / project_key(str(project.root))
 
 
-def _is_current(path: Path, wanted: str) -> bool:
+def _is_current(path: Path, wanted: str, which: str) -> bool:
     try:
         note = json.loads(path.with_suffix(".json").read_bytes())
-        return path.is_file() and isinstance(note, dict) and note.get("fingerprint") == wanted
+        if not isinstance(note, dict) or note.get("fingerprint") != wanted:
+            return False
+        # Earlier versions did not say which.
+        return path.is_file() and note.get("directory", which) == which
     except (OSError, ValueError):
         return False
 

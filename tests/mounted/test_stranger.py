@@ -10,8 +10,10 @@ import http.server
 import json
 import os
 import shutil
+import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.manifest import ViewId
+from resolver.naming import project_key
 from resolver.project import resolved
 from resolver.python import lock
 from resolver.python.uv.run import run_uv
@@ -451,6 +454,43 @@ def test_what_is_swapped_while_it_is_resolved_is_not_served(
     else:
         assert "you have not allowed" in answer["what"]
         assert not record.views
+
+
+def test_what_takes_a_projects_place_is_not_followed(shop: Site, index: Index) -> None:
+    """A shell that is bound, and `projects/`, have the directory that the yes was for."""
+    index.wheel("alpha")
+    index.wheel("theirs", scripts=["ls = theirs:hello"])
+    place, python = project(shop, "place"), shop.places.mount / "bin/python"
+    shop.pkgview("up", cwd=place)
+    link = shop.places.mount / "projects" / project_key(str(place))
+    view = link.readlink().name
+    with subprocess.Popen(
+        ["sh"], cwd=shop.home, env=shop.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True, bufsize=1,
+    ) as shell:  # fmt: skip
+
+        def current() -> str:
+            assert shell.stdin
+            assert shell.stdout
+            shell.stdin.write(f"readlink {shop.places.mount}/current\n")
+            return Path(shell.stdout.readline().strip()).name
+
+        shop.pkgview("bind", "--pid", str(shell.pid), "--project", str(place), cwd=shop.home)
+        assert current() == view
+        shutil.rmtree(place)
+        project(shop, "place", "theirs\n")
+        (place / "test.py").write_text("import theirs, sys; print(sys.prefix)\n")
+        theirs = Path(shop.run(python, "test.py", cwd=place).stdout.strip()).name
+        deadline = time.monotonic() + 10
+        while os.path.lexists(link):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert current() not in {theirs, view}
+        # The same files again are no reason to have what the first one had.
+        (place / "requirements.txt").write_text("alpha\n")
+        assert "Nothing to do" not in shop.pkgview("up", cwd=place).stderr
+        assert current() == link.readlink().name == view
+        assert "Nothing to do" in shop.pkgview("up", cwd=place).stderr
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from resolver.atomic import Alone, Held, write_atomically
 from resolver.errors import PkgviewError
 from resolver.naming import (
     archives_in,
+    identity_text,
     manifest_digest,
     project_key,
     project_record,
@@ -124,10 +125,11 @@ def _done(
     """With the store held, so that nothing is collected between looking and writing down."""
     key = project_key(found.directory)
     record = f"{places['state']}/projects/{key}.json"
-    wanted = project_record(f'"{found.directory}"', [entry.made])
+    which = identity(found.directory)
+    wanted = project_record(f'"{found.directory}"', identity_text(which), [entry.made])
     before = content(record)
     said = f"{places['state']}/trusted/{key}.json"
-    agreed = trust_record(f'"{found.directory}"', identity(found.directory), "[]", entry.choices)
+    agreed = trust_record(f'"{found.directory}"', which, "[]", entry.choices)
     known = content(said)
     link, target = f"{found.directory}/.venv", f"{places['mount']}/views/{entry.view}"
     linked = os.path.lexists(link)

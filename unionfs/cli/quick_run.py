@@ -14,7 +14,7 @@ import sys
 from resolver import remembered
 from resolver.atomic import Held
 from resolver.errors import PkgviewError
-from resolver.naming import executable_in, project_key, project_record, trust_record
+from resolver.naming import executable_in, identity_text, project_key, project_record, trust_record
 from resolver.ownership import faults, identity
 from resolver.private import close_to_others
 from resolver.where import where
@@ -192,7 +192,8 @@ def _entry(
         return None
     if asked.is_plain:
         record = content(f"{places['state']}/projects/{project_key(found.directory)}.json")
-        if record != project_record(f'"{found.directory}"', [entry.made]):
+        which = identity_text(identity(found.directory))
+        if record != project_record(f'"{found.directory}"', which, [entry.made]):
             return None  # it has others, or none
     return entry
 

@@ -7,7 +7,7 @@ by fingerprint, so the two never disagree about what "changed" means.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -78,9 +78,10 @@ def known_view(places: Places, kind: Kind, wish: Wish) -> Made | None:
     manifest = whole_manifest(places, found.view)
     if manifest is None:
         return None
-    if wish.kept and found is not newest:
-        # Asked for again after one for another target: it is the newest now.
-        _record(places, record.root, found)
+    if wish.kept and (found is not newest or not record.directory):
+        # Asked for again after one for another target: it is the newest now. Or an earlier version
+        # did not say which directory it was.
+        _record(places, record.root, resolved.identity_text(wish.project.directory), found)
     making.settled(manifest, found)
     return Made(view=found.view, manifest=manifest, fresh=False)
 
@@ -121,6 +122,7 @@ def make_view(
     """
     import trio  # noqa: PLC0415 - nothing to do needs none of this
 
+    which = resolved.identity_text(wish.project.directory)
     making = kind.making(places, wish)
     # A store that a project brings counts by its user's word, and not where somebody only looks.
     brought = None if wish.no_build else wish.project.directory
@@ -138,7 +140,7 @@ def make_view(
             before, fresh = None, True
             if wish.kept:
                 before = _manifest_before(places, str(wish.project.root), record)
-                fresh = _record(places, str(wish.project.root), record)
+                fresh = _record(places, str(wish.project.root), which, record)
             break
     making.settled(manifest, record)
     return Made(view=view, manifest=manifest, fresh=fresh, before=before, remark=making.remark)
@@ -175,15 +177,22 @@ def _published(places: Places, manifest: Manifest, store: Stores) -> ViewId:
         registry.close()
 
 
-def _record(places: Places, root: str, made: ResolvedView) -> bool:
-    """Write down what the project's view is now; whether that is another one than before."""
+def _record(places: Places, root: str, which: str, made: ResolvedView) -> bool:
+    """Write down what the project's view is now; whether that is another one than before.
+
+    `which` directory it was made of: `resolved.identity_text`.
+    """
     projects = places.state / "projects"
     with Alone(projects):
         record = resolved.load(projects, root)
         before = record.exactly(made.variant, made.kind)
-        resolved.save(projects, record.with_view(made))
-    if before is not None and before.view != made.view:
-        used_until_now(places, before.view)
+        there = resolved.load_key(projects, record.key)
+        after = replace(record.with_view(made), directory=which)
+        resolved.save(projects, after)
+    kept = {one.view for one in after.views}
+    for one in there.views if there is not None else ():
+        if one.view not in kept:  # of another directory, perhaps
+            used_until_now(places, one.view)
     return before is None or before.view != made.view
 
 

@@ -57,7 +57,10 @@ class ViewIndex:
 
     def by_hand(self, caller: Caller) -> Binding | None:
         """What was said of the process, of one above it, or of its cgroup."""
-        return None if self._by_hand is None else self._by_hand.binding(caller, self.view_of)
+        said = None if self._by_hand is None else self._by_hand.binding(caller, self.view_of)
+        if said is None or said.project is None or trust.stands(said.project, self._places.state):
+            return said
+        return None  # another directory lies there now, of which nobody has said anything
 
     def knows(self, view: ViewId) -> bool:
         """Whether there is such a view."""

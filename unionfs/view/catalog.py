@@ -18,7 +18,7 @@ import re
 from typing import TYPE_CHECKING
 
 from resolver.manifest import Manifest, ViewId
-from resolver.project import resolved
+from resolver.project import resolved, trust
 from unionfs.archive.layer import LayerError
 from unionfs.view.kept import Kept
 from unionfs.view.nodeid import PACKING, NodeKind
@@ -336,7 +336,7 @@ class Catalog:
         return sorted((number, key) for number, key in found if number is not None)
 
     def project_number(self, key: str) -> ProjectNo | None:
-        """The number of a project's link; None if there is no such project."""
+        """The number of a project's link; None if there is no such, or none with a yes."""
         if self._newest_view(key) is None:
             return None
         return self.registry.register_project(key)
@@ -350,7 +350,9 @@ class Catalog:
         if not _PROJECT_KEY.fullmatch(key):
             return None
         project = resolved.load_key(self.places.state / "projects", key)
-        newest = None if project is None else project.newest
+        if project is None or not trust.shows(project, self.places.state):
+            return None
+        newest = project.newest
         return None if newest is None else newest.view
 
 

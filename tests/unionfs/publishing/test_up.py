@@ -134,10 +134,10 @@ def test_records_of_two_pythons_do_not_forget_each_other(isolated_places: Places
             kind="python", variant=python, view=ViewId(digit * 32), fingerprint=digit
         )
 
-    assert up._record(isolated_places, "/p", made("3.11", "1"))
-    assert up._record(isolated_places, "/p", made("3.12", "2"))
-    assert not up._record(isolated_places, "/p", made("3.11", "1"))
-    assert up._record(isolated_places, "/p", made("3.11", "3"))
+    assert up._record(isolated_places, "/p", "", made("3.11", "1"))
+    assert up._record(isolated_places, "/p", "", made("3.12", "2"))
+    assert not up._record(isolated_places, "/p", "", made("3.11", "1"))
+    assert up._record(isolated_places, "/p", "", made("3.11", "3"))
     views = resolved.load(isolated_places.state / "projects", "/p").views
     assert [(view.variant, view.view[0]) for view in views] == [("3.12", "2"), ("3.11", "3")]
 

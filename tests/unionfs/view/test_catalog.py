@@ -15,7 +15,7 @@ import pytest
 from resolver.errors import PkgviewError
 from resolver.manifest import Manifest, ViewId
 from resolver.naming import project_key
-from resolver.project import resolved
+from resolver.project import resolved, trust
 from resolver.project.resolved import Resolved, ResolvedView
 from resolver.python.target import Python, Schemes
 from unionfs.archive.layer import EntryNo, LayerError
@@ -364,6 +364,7 @@ def record(places: Places, root: str, *views: ViewId) -> str:
         ),
     )
     resolved.save(places.state / "projects", found)
+    trust._save(places.state, trust.Trusted(root=root, directory=(1, 2, 3)))
     return found.key
 
 

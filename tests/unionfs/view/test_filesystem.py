@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from resolver.manifest import ViewId
 from resolver.places import Places
-from resolver.project import resolved
+from resolver.project import resolved, trust
 from resolver.project.resolved import Resolved, ResolvedView
 from resolver.python.target import Python, Schemes
 from unionfs.archive.layer import EntryNo, Kind
@@ -289,6 +289,11 @@ def test_a_package_is_its_archive(world: World) -> None:
     assert len(set(map(world.walk, paths))) == len(paths)
 
 
+def agree(world: World, root: str) -> None:
+    """Its user has said yes to it, or there is no link."""
+    trust._save(world.places.state, trust.Trusted(root=root, directory=(1, 2, 3)))
+
+
 def test_a_project_leads_to_its_view(world: World) -> None:
     view = world.publish(world.archive(Tree({b"a": file(b"")})))
     record = Resolved(
@@ -296,6 +301,7 @@ def test_a_project_leads_to_its_view(world: World) -> None:
         views=(ResolvedView(kind="python", variant="3.11", view=view, fingerprint=""),),
     )
     resolved.save(world.places.state / "projects", record)
+    agree(world, record.root)
     found = world.attributes(f"projects/{record.key}")
     assert world.filesystem.readlink(found.node) == b"../views/" + view.encode()
     assert found == world.filesystem.getattr(found.node)
@@ -408,6 +414,7 @@ def test_what_is_new_comes_last_in_a_listing(world: World) -> None:
             ),
         )
         resolved.save(world.places.state / "projects", record)
+        agree(world, record.root)
 
     publish_one(0)
     directories = [world.walk(name) for name in ("views", "projects", "packages")]
@@ -494,6 +501,7 @@ def populated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             root="/p", views=(ResolvedView(kind="python", variant="3", view=view, fingerprint=""),)
         ),
     )
+    agree(made, "/p")
     yield made
     made.registry.close()
 
