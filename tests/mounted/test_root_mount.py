@@ -129,6 +129,10 @@ def a_user(pair: Pair, directory: Path, colour: str, wheels: Path, uid: int = 61
         kept = json.loads(said_yes.read_text())
         kept["directory"][2] = user.uid
         said_yes.write_text(json.dumps(kept))
+    for record in (home / ".local/state/pkgview/projects").iterdir():
+        kept = json.loads(record.read_text())
+        kept["directory"] = f"{kept['directory'].rpartition(' ')[0]} {user.uid}"
+        record.write_text(json.dumps(kept))
     return user
 
 
