@@ -49,6 +49,9 @@ MOST_KEPT = 64 * 1024
 _BLOCK_START = re.compile(r"# /// ([a-zA-Z0-9-]+)")
 _BLOCK_END = "# ///"
 
+_RELEASE = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+")
+"""A name with a version, not a range of them."""
+
 _NO_FILES = RequirementFiles(files=(), directories=(), hashes={}, unpinned=frozenset())
 
 
@@ -64,9 +67,13 @@ class Origin(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`[tool.pkgview]`: names whose files win, the Python, and what is installed by default."""
+    """`[tool.pkgview]`: names whose files win, the Python, and what is installed by default.
+
+    `accept` has releases ("demo==1.0") that are taken though RECORD and files disagree.
+    """
 
     prefer: tuple[str, ...] = ()
+    accept: tuple[str, ...] = ()
     python: str | None = None
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] | None = None
@@ -365,13 +372,20 @@ def _pin_file(directory: Path, root: Path) -> Path | None:
 
 def _settings(tool: Mapping[str, Any], place: str) -> Settings:
     table = toml.table(tool, "pkgview", place)
-    unknown = sorted(table.keys() - {"prefer", "python", "extras", "groups"})
+    unknown = sorted(table.keys() - {"prefer", "accept", "python", "extras", "groups"})
     if unknown:
         raise PkgviewError(
             f"{place}: [tool.pkgview] has no setting {unknown[0]!r}",
-            remedy="It knows `prefer`, `python`, `extras` and `groups`.",
+            remedy="It knows `prefer`, `accept`, `python`, `extras` and `groups`.",
+        )
+    accept = tuple(toml.listed(table, "accept", place))
+    if wrong := [one for one in accept if not _RELEASE.fullmatch(one)]:
+        raise PkgviewError(
+            f"{place}: [tool.pkgview] accept has {wrong[0]!r}, which names no release",
+            remedy='Name each with its version, such as "demo==1.0".',
         )
     return Settings(
+        accept=accept,
         prefer=tuple(map(normalised, toml.listed(table, "prefer", place))),
         python=toml.text(table, "python", place),
         extras=tuple(map(normalised, toml.listed(table, "extras", place))),

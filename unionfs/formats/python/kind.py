@@ -27,7 +27,6 @@ from resolver.remembered import FORMAT
 from unionfs.formats.kind import Wish, described
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from resolver.places import Places
     from resolver.project.package import Package
     from resolver.project.project import Project
-    from resolver.python.index import DownloadSettings
     from resolver.python.interpreter import Interpreter
     from resolver.python.lockfile import Lock
     from resolver.python.outdated.refresh import Found
@@ -108,6 +106,7 @@ class PythonMaking:
         self._inputs = ""
         self._found: Found | None = None
         self.remark = wish.project.pins_remark
+        self._said: list[str] = []  # by threads
         self._choices: tuple[Choice, ...] | None = None
         self._of_project = False
 
@@ -115,10 +114,11 @@ class PythonMaking:
         """Those that pip and uv users have."""
         from resolver.fetch.web import FetchSettings  # noqa: PLC0415 - nothing to do needs none
         from resolver.python.index import download_settings  # noqa: PLC0415 - the same
+        from unionfs.formats.python.certificates import certificates  # noqa: PLC0415 - the same
 
         found = download_settings(self._wish.project.directory)
         return FetchSettings(
-            verify=_certificates(found),
+            verify=certificates(found),
             # The environment is read by itself; what only pip's settings name it cannot know.
             proxy=None if any(map(os.environ.get, _PROXIES)) else found.proxies.get("all"),
             auth={place: (one.user, one.password) for place, one in found.credentials.items()},
@@ -162,7 +162,8 @@ class PythonMaking:
             packages = packages_unbuilt(chosen, self._interpreter, wish.project, self._places)
             self._unbuilt = any(one.unbuilt or one.earlier for one in packages)
             return packages
-        return [package_of(one, self._interpreter, self._places.state) for one in chosen]
+        state, accept = self._places.state, wish.project.settings.accept
+        return [package_of(one, self._interpreter, state, accept) for one in chosen]
 
     def _read_again(self, project: PythonProject) -> PythonWish:
         """Its lock has been made anew, which was the user's own doing, and so is what it says."""
@@ -206,7 +207,7 @@ class PythonMaking:
         """A wheel, or the tree of an editable build."""
         from unionfs.formats.python.packages import add  # noqa: PLC0415 - as above
 
-        return add(store, package, path, self._interpreter)
+        return add(store, package, path, self._interpreter, self._said.append)
 
     def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
         """The skeleton comes first, so that no distribution can replace a part of it."""
@@ -214,6 +215,8 @@ class PythonMaking:
         from unionfs.formats.python.generated import skeleton_layer  # noqa: PLC0415 - the same
 
         self._of_project = bool(store.of_project)
+        said, self._said = self._said, []
+        self.remark = " ".join(filter(None, (self.remark, *sorted(said))))
         with_pip = any(layer.name == "pip" for layer in layers)
         own = skeleton_layer(store, self._interpreter, with_pip=with_pip)
         manifest = self._interpreter.python.manifest([own, *layers])
@@ -375,25 +378,3 @@ def _situation(wish: PythonWish) -> remembered.Situation | None:
     if cache_keys(project.root) is not None:
         return None  # more counts than that
     return found if set(map(str, project.inputs)) <= set(found.files) else None
-
-
-def _certificates(found: DownloadSettings) -> ssl.SSLContext | Path | None:
-    """A file of certificates as it is; what needs more than a file as a context."""
-    if found.certificate_directory is None and found.client_certificate is None:
-        return found.certificates
-    import ssl  # noqa: PLC0415 - mostly a file, or the system's
-
-    try:
-        context = ssl.create_default_context(
-            cafile=found.certificates, capath=found.certificate_directory
-        )
-        if found.client_certificate is not None:
-            context.load_cert_chain(found.client_certificate)
-    except OSError as error:
-        named = (found.certificates, found.certificate_directory, found.client_certificate)
-        raise PkgviewError(
-            f"the certificates in {', '.join(str(path) for path in named if path)} cannot be "
-            f"used: {error}",
-            remedy="Name files in PEM form in SSL_CERT_FILE, SSL_CLIENT_CERT or pip's settings.",
-        ) from error
-    return context

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
+from packaging.utils import canonicalize_name, canonicalize_version
 
 from resolver.errors import PkgviewError
 from resolver.fetch.wanted import Download
@@ -34,7 +35,7 @@ from unionfs.formats.wheel.reader import open_wheel
 from unionfs.store.ordered import Stores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from resolver.places import Places
     from resolver.python.interpreter import Interpreter
@@ -46,19 +47,29 @@ if TYPE_CHECKING:
 class PythonPackage(Package):
     """A distribution.
 
-    Where nothing may run: `unbuilt` is a project to be taken as its files say, `earlier` the
+    `accepted`: its project takes this release whatever its RECORD says of its files. Where nothing
+    may run: `unbuilt` is a project to be taken as its files say, `earlier` the
     archive of a build that `pkgview up` made. `note`: uv's, of a distribution from this machine.
     """
 
     choice: Choice
+    accepted: bool = False
     unbuilt: PythonProject | None = None
     earlier: str | None = None
     note: Path | None = None
 
 
-def package_of(choice: Choice, interpreter: Interpreter, state: Path) -> PythonPackage:
-    """A choice as a package of that interpreter's; in `state` uv's notes are kept."""
+def package_of(
+    choice: Choice, interpreter: Interpreter, state: Path, accept: Collection[str] = ()
+) -> PythonPackage:
+    """A choice as a package of that interpreter's; in `state` uv's notes are kept.
+
+    `accept` is `[tool.pkgview] accept` of its project.
+    """
     key, note = source_key(choice, interpreter), _noted(choice, state)
+    accepted = any(_is_of(choice, one) for one in accept)
+    if key is not None and accepted:
+        key = f"accepted-{key}"  # who has not accepted it does not find it by its own
     if key is not None and note is not None:
         # Its archive leads to this user's note: another's would not do, nor one that has none.
         key = f"noted-{hashlib.sha256(f'{key} {note}'.encode()).hexdigest()}"
@@ -70,6 +81,7 @@ def package_of(choice: Choice, interpreter: Interpreter, state: Path) -> PythonP
         download=_download(choice) if choice.filename is not None else None,
         built=choice.runs_code,
         choice=choice,
+        accepted=accepted,
         note=note,
     )
 
@@ -85,7 +97,7 @@ def packages_unbuilt(
     store = Stores(places)
     packages, sources, faults = [], [], []
     for choice in choices:
-        package = package_of(choice, interpreter, places.state)
+        package = package_of(choice, interpreter, places.state, project.settings.accept)
         if choice.runs_code and not (package.key and store.archive_of(package.key)):
             if choice.kind is not Source.DIRECTORY or choice.path is None:
                 sources.append(f"{choice.name} {choice.version or ''}".strip())
@@ -137,22 +149,38 @@ async def build(
     return await build_wheel(choice, source, interpreter, into, offline=offline, within=within)
 
 
-def add(store: Store, package: PythonPackage, path: Path, interpreter: Interpreter) -> str:
+def add(
+    store: Store,
+    package: PythonPackage,
+    path: Path,
+    interpreter: Interpreter,
+    say: Callable[[str], None],
+) -> str:
     """A wheel, or the tree of an editable build, as an archive of the store: its name.
 
-    What was built of a directory is remembered as such, for who may not build.
+    What was built of a directory is remembered as such, for who may not build. `say` is told what
+    a person should know of how it was taken, a sentence.
     """
-    archive = _added(store, package, path)
+    archive, odd = _added(store, package, path, interpreter)
+    if odd:
+        say(f"{package.name} {package.version}: {'; '.join(odd)}.")
     if package.choice.kind is Source.DIRECTORY and package.unbuilt is None:
         store.record_source(_directory_key(package.choice, interpreter), archive)
     return archive
 
 
-def _added(store: Store, package: PythonPackage, path: Path) -> str:
+def _added(
+    store: Store, package: PythonPackage, path: Path, interpreter: Interpreter
+) -> tuple[str, tuple[str, ...]]:
     choice = package.choice
     if path.is_dir():
-        meta, members = editable_members(path, name=choice.name, version=choice.version or "0")
-        return store.add(_with_note(members, package.note), meta)
+        meta, members, odd = editable_members(
+            path,
+            name=choice.name,
+            version=choice.version or "0",
+            headers=interpreter.python.schemes.headers,
+        )
+        return store.add(_with_note(members, package.note), meta), odd
     # A fetched wheel has the lock's hashes; what was built is known by nobody's.
     sha256 = dict(choice.hashes).get("sha256") if choice.kind is Source.WHEEL else None
     if sha256 is None:
@@ -165,8 +193,9 @@ def _added(store: Store, package: PythonPackage, path: Path) -> str:
         version=choice.version,
         origin=f"sha256:{sha256}",
         direct_url=direct_url(choice),
+        accepted=package.accepted,
     ) as wheel:
-        return store.add(_with_note(wheel.members(), package.note), wheel.meta)
+        return store.add(_with_note(wheel.members(), package.note), wheel.meta), wheel.odd
 
 
 def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
@@ -209,6 +238,16 @@ def _directory_key(choice: Choice, interpreter: Interpreter) -> str:
     tree = _tree(choice)
     what = f"{tree}\0{identity_text(tree)}\0{choice.name}\0{interpreter.tag}"
     return f"made-directory-{hashlib.sha256(os.fsencode(what)).hexdigest()}"
+
+
+def _is_of(choice: Choice, release: str) -> bool:
+    """Whether a release such as "demo==1.0" is the choice's."""
+    name, _, version = release.partition("==")
+    return (
+        canonicalize_name(name) == choice.name
+        and choice.version is not None
+        and canonicalize_version(version) == canonicalize_version(choice.version)
+    )
 
 
 def _tree(choice: Choice) -> Path:
