@@ -32,6 +32,7 @@ from resolver.python.requirements import (
     RequirementFiles,
     dynamic_files,
     normalised,
+    releases,
     requirement_files,
 )
 from resolver.python.uv.request import pinned
@@ -49,9 +50,6 @@ MOST_KEPT = 64 * 1024
 _BLOCK_START = re.compile(r"# /// ([a-zA-Z0-9-]+)")
 _BLOCK_END = "# ///"
 
-_RELEASE = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+")
-"""A name with a version, not a range of them."""
-
 _NO_FILES = RequirementFiles(files=(), directories=(), hashes={}, unpinned=frozenset())
 
 
@@ -67,10 +65,7 @@ class Origin(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`[tool.pkgview]`: names whose files win, the Python, and what is installed by default.
-
-    `accept` has releases ("demo==1.0") that are taken though RECORD and files disagree.
-    """
+    """`[tool.pkgview]`; `accept` has releases ("demo==1.0") whose RECORD may be wrong."""
 
     prefer: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
@@ -378,14 +373,8 @@ def _settings(tool: Mapping[str, Any], place: str) -> Settings:
             f"{place}: [tool.pkgview] has no setting {unknown[0]!r}",
             remedy="It knows `prefer`, `accept`, `python`, `extras` and `groups`.",
         )
-    accept = tuple(toml.listed(table, "accept", place))
-    if wrong := [one for one in accept if not _RELEASE.fullmatch(one)]:
-        raise PkgviewError(
-            f"{place}: [tool.pkgview] accept has {wrong[0]!r}, which names no release",
-            remedy='Name each with its version, such as "demo==1.0".',
-        )
     return Settings(
-        accept=accept,
+        accept=releases(toml.listed(table, "accept", place), f"{place}: [tool.pkgview] accept"),
         prefer=tuple(map(normalised, toml.listed(table, "prefer", place))),
         python=toml.text(table, "python", place),
         extras=tuple(map(normalised, toml.listed(table, "extras", place))),
