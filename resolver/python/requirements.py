@@ -61,6 +61,15 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def plain_wheel_name(filename: str) -> str:
+    """A wheel's file name with one "_" where its distribution's name has several in a row.
+
+    They say the same (PEP 503), installers take them, and `packaging` takes the file for no wheel.
+    """
+    name, dash, rest = filename.partition("-")
+    return re.sub("_+", "_", name) + dash + rest
+
+
 def releases(texts: Sequence[str], place: str) -> tuple[str, ...]:
     """Names with a version each, "demo==1.0"; `PkgviewError` for any other requirement."""
     for text in texts:

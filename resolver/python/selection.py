@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
@@ -25,10 +25,10 @@ from packaging.pylock import (
     PylockSelectError,
 )
 from packaging.tags import Tag
-from packaging.utils import parse_sdist_filename, parse_wheel_filename
+from packaging.utils import parse_wheel_filename
 
 from resolver.errors import PkgviewError
-from resolver.python.pylock import read_pylock
+from resolver.python.pylock import read_pylock, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -64,7 +64,8 @@ class Choice:
     lower-case hexadecimal) pairs, at least one for every wheel, sdist and archive. `subdirectory`
     is relative and stays inside its tree. `commit` is a full hexadecimal id, `revision` the branch
     or tag that was asked for. `editable` is None where the lock does not say. `direct`: the
-    requirement named it by its address, no index did.
+    requirement named it by its address, no index did. `passed_over` has the names of files of it
+    that the lock lists and that are not understood.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Choice:
     commit: str | None = None
     revision: str | None = None
     direct: bool = False
+    passed_over: tuple[str, ...] = ()
 
     @property
     def runs_code(self) -> bool:
@@ -128,7 +130,7 @@ def choices_of(
     path: Path, interpreter: Interpreter, extras: Collection[str], groups: Collection[str]
 ) -> list[Choice]:
     """What `interpreter` needs of the lock at `path`, and no more than that."""
-    pylock = read_pylock(path, interpreter, extras, groups)
+    pylock, odd = read_pylock(path, interpreter, extras, groups)
     tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
     # A mapping of the same keys; `Environment` is packaging's name for its shape.
     environment = cast("Environment", dict(interpreter.environment))
@@ -151,7 +153,17 @@ def choices_of(
         )
     except PylockSelectError as error:
         raise _refused(path, pylock, interpreter, error) from error
-    return [_choice(path, package, source) for package, source in selected]
+    choices = (_choice(path, package, source) for package, source in selected)
+    return [replace(one, passed_over=odd.get(one.name, ())) for one in choices]
+
+
+def remark_on(choices: Iterable[Choice]) -> str:
+    """What a person should know of them, a sentence; mostly ""."""
+    passed = [name for one in choices for name in one.passed_over]
+    if not passed:
+        return ""
+    variants = "whose names are not understood, such as those of wheel variants (PEP 817)"
+    return f"Passed over files {variants}: {', '.join(passed)}."
 
 
 def _refused(
@@ -245,9 +257,8 @@ def _choice(
     kind = Source.SDIST if isinstance(source, PackageSdist) else Source.ARCHIVE
     if filename.endswith(".whl"):
         kind = Source.WHEEL
-        version = version or str(parse_wheel_filename(filename)[1])
-    elif kind is Source.SDIST:
-        version = version or str(parse_sdist_filename(filename)[1])
+    if kind is not Source.ARCHIVE:
+        version = version or version_of(filename)
     subdirectory = source.subdirectory if isinstance(source, PackageArchive) else None
     return Choice(
         name=package.name,

@@ -130,7 +130,7 @@ class PythonMaking:
             Asked,
             current_lock,
         )
-        from resolver.python.selection import select  # noqa: PLC0415 - the same
+        from resolver.python.selection import remark_on, select  # noqa: PLC0415 - the same
         from unionfs.formats.python.packages import (  # noqa: PLC0415 - the same
             package_of,
             packages_unbuilt,
@@ -158,6 +158,7 @@ class PythonMaking:
             chosen = self._choices = await self._overlaid(found.lock)
         else:
             chosen = self._choices = select(found.lock, self._interpreter)
+        self.remark = " ".join(filter(None, (self.remark, remark_on(chosen))))
         if wish.no_build:
             packages = packages_unbuilt(chosen, self._interpreter, wish.project, self._places)
             self._unbuilt = any(one.unbuilt or one.earlier for one in packages)

@@ -193,7 +193,7 @@ def _added(
         version=choice.version,
         origin=f"sha256:{sha256}",
         direct_url=direct_url(choice),
-        accepted=package.accepted,
+        accepted=package.accepted or choice.runs_code,
     ) as wheel:
         return store.add(_with_note(wheel.members(), package.note), wheel.meta), wheel.odd
 

@@ -14,6 +14,8 @@ from installer.utils import parse_metadata_file
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from resolver.python.requirements import plain_wheel_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -24,7 +26,6 @@ WHEEL_MAJOR: Final = 1
 
 _DIST_INFO = ".dist-info"
 _WHEEL_VERSION = re.compile(r"([0-9]{1,4})(\.[0-9]{1,4})*")
-_NAME = re.compile(r"[^-]+")
 _STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
 
 
@@ -39,16 +40,12 @@ class Identity:
 
 
 def identity(filename: str) -> Identity:
-    """Read a wheel's file name; `ValueError` says what is wrong with it.
-
-    Of several "_" in a row in its name one counts, as in every name: `packaging` wants one.
-    """
+    """Read a wheel's file name; `ValueError` says what is wrong with it."""
     stem = filename.removesuffix(".whl")
     if not _STEM.fullmatch(stem):
         raise ValueError("its file name has characters that no wheel's has")
-    plain = _NAME.sub(lambda name: re.sub("_+", "_", name[0]), filename, count=1)
     try:
-        name, version, _, tags = parse_wheel_filename(plain)
+        name, version, _, tags = parse_wheel_filename(plain_wheel_name(filename))
     except InvalidWheelFilename as error:
         raise ValueError(f"its file name is no wheel's: {error}") from error
     return Identity(name=name, version=version, tags=tags, stem=stem)

@@ -100,8 +100,8 @@ def open_wheel(  # noqa: PLR0913 - all but the path by name
     `path` is the file, `filename` what it was announced as (its own name where that is None),
     `name` and `version` what was asked for (None: whatever it is), `origin` what its archive
     will say it was made from ("sha256:<hex>"), `direct_url` the content of its `direct_url.json`
-    (PEP 610; None: it has none, since an index offered it). If it is `accepted`, somebody has said
-    that its files count, whatever its RECORD says of them.
+    (PEP 610; None: it has none, since an index offered it). If it is `accepted` its files count,
+    whatever RECORD says of them: somebody has said so, or it was built here.
 
     Raises `WheelRefused`; `PkgviewError` where the file cannot be read.
     """
@@ -268,7 +268,7 @@ class Wheel:
             raise self._refused(*wrong, release=self._release)
         if wrong:
             more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-            self._odd.append(f"`accept` has it taken as it is: {'; '.join(wrong[:_SHOWN])}{more}")
+            self._odd.append(f"taken as its files are: {'; '.join(wrong[:_SHOWN])}{more}")
         return rows
 
     def _text(
