@@ -8,11 +8,15 @@ import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
 
+from resolver.fetch.addresses import canonical
+from resolver.python.choices.own import own_choices
+from resolver.python.project import project_at
 from resolver.python.uv.run import uv_binary
 from tests.mounted.beside.test_wheels import offered, sides
 from tests.mounted.test_environment_equal import Sides, met, tree
@@ -181,6 +185,10 @@ def test_a_lock_as_uv_writes_it_now(beside: Beside) -> None:
     lock = (directory / "uv.lock").read_text()
     assert "revision = 5\n" in lock  # else this is no test of what is new: look at what changed
     beside.same({"pyproject.toml": PROJECT.format('"locked"'), "uv.lock": lock}, "--locked")
+    # Nothing in it is unknown, and so would have to be asked about.
+    project = project_at(str(directory))
+    assert project is not None
+    assert own_choices(project, frozenset({canonical(beside.index.url)})) == frozenset()
 
 
 NEW_FILES = {
@@ -216,11 +224,14 @@ def test_new_files_and_fields_of_a_wheel(beside: Beside) -> None:
     assert "newest-1.0.dist-info/sboms/inside.cdx.json,sha256=" in record
     assert "newest.start,sha256=" in record
     python = ours.root / "bin/python"
+    script = "import sys, sysconfig; print(sys.began, sysconfig.get_path('stdlib'))"
     said = subprocess.run(
-        [python, "-c", "import sys; print(sys.began)"], capture_output=True, text=True, check=True,
+        [python, "-c", script], capture_output=True, text=True, check=True,
         env=beside.site.environ, cwd=beside.site.home,
-    ).stdout  # fmt: skip
-    assert said == ("start\n" if sys.version_info >= (3, 15) else "pth\n")
+    ).stdout.split()  # fmt: skip
+    began = "start" if sys.version_info >= (3, 15) else "pth"
+    # PEP 739: there build-details.json of the base interpreter is looked for.
+    assert said == [began, sysconfig.get_path("stdlib")]
 
 
 def test_wheels_of_the_stable_abi_of_both_builds(beside: Beside) -> None:
