@@ -178,16 +178,17 @@ def test_source_archives_of_other_endings_in_a_lock(beside: Beside) -> None:
 
 
 def test_source_archives_of_other_endings_are_not_locked(beside: Beside) -> None:
-    """As by uv, which says why; pip would take them."""
+    """As by uv, which says why; pip takes them."""
     (beside.index.directory / "unlocked-1.0.tgz").write_bytes(sdist("unlocked", ".tgz"))
     beside.refused({"requirements.txt": "unlocked\n"}, says="non-PEP 625-compliant")
     url = beside.index.url.replace("/simple", "/packages/unlocked-1.0.tgz")
     beside.refused({"requirements.txt": f"unlocked @ {url}\n"}, says="non-PEP 625-compliant")
-    local = {
+    local: dict[str, str | bytes] = {
         "requirements.txt": "./unlocked-1.0.tgz\n",
         "unlocked-1.0.tgz": sdist("unlocked", ".tgz"),
     }
     beside.refused(local, says="non-PEP 625-compliant")
+    assert beside.pip(beside.project(local)).status == 0
 
 
 def test_a_lock_as_uv_writes_it_now(beside: Beside) -> None:
