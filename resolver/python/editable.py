@@ -106,7 +106,7 @@ def static_editable(project: PythonProject, into: Path) -> Path:
 
 def editable_key(directory: Path, interpreter: Interpreter) -> str:
     """What an editable build follows from: its build files, the interpreter's tag, settings."""
-    parts = ("editable 2", str(directory), interpreter.tag, build_settings(directory))
+    parts = ("editable 3", str(directory), interpreter.tag, build_settings(directory))
     return hashlib.sha256("\0".join((*parts, made_of(directory))).encode()).hexdigest()
 
 

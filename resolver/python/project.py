@@ -45,7 +45,6 @@ LARGEST_SCRIPT = 8 * 1024 * 1024
 
 MOST_KEPT = 64 * 1024
 """Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
-
 _BLOCK_START = re.compile(r"# /// ([a-zA-Z0-9-]+)")
 _BLOCK_END = "# ///"
 
@@ -79,7 +78,7 @@ class PythonProject(Project):
     `package` says that the project is itself a distribution, to be installed editable.
     `default_groups` are the dependency groups (PEP 735) a view has unless told otherwise. `hashes`
     and `unpinned` are those of its requirement files. `dynamic`: some of its metadata only its
-    build back end can tell. `python_pin` is what `.python-version` says, `pins_remark` a
+    build back end can tell. `sourced`: a script's block has `[tool.uv.sources]`. `python_pin` is what `.python-version` says, `pins_remark` a
     sentence on what of it only other tools can read.
     """
 
@@ -96,6 +95,13 @@ class PythonProject(Project):
     hashes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unpinned: frozenset[str] = frozenset()
     dynamic: bool = False
+    sourced: bool = False
+
+    @property
+    def uv_lock(self) -> Path | None:
+        """The lock of its own that uv made: `uv.lock`, or `script.py.lock` beside a script."""
+        own = Path(f"{self.root}.lock")
+        return self.inputs[0] if self.origin is Origin.UV else own if own in self.inputs else None
 
     @property
     def directory(self) -> Path:
@@ -110,7 +116,7 @@ class PythonProject(Project):
     def content(self, path: Path) -> bytes:
         """Of a script only its inline block: its code changes all the time, nothing follows."""
         data = read_input(path)
-        if self.origin is not Origin.SCRIPT:
+        if self.origin is not Origin.SCRIPT or path != self.root:
             return data
         text = data.decode("utf-8-sig", "replace")
         return (inline_block(text, path) or "").encode("utf-8", "replace")
@@ -137,13 +143,21 @@ def project_of_script(path: Path) -> PythonProject | None:
     table = _toml(block, f"the inline block of {script}")
     toml.listed(table, "dependencies", str(script))
     tool = toml.table(table, "tool", str(script))
+    uv = toml.table(tool, "uv", str(script))
+    trees = tuple(_source_trees(uv, script.parent, str(script)))
     return PythonProject(
         root=script,
         origin=Origin.SCRIPT,
-        inputs=(script,),
+        inputs=(script, *filter(looks.is_file, (Path(f"{script}.lock"), *_build_files(trees)))),
         requires_python=toml.text(table, "requires-python", str(script)),
         settings=_settings(tool, str(script)),
+        source_trees=trees,
+        sourced=bool(uv.get("sources")),
     )
+
+
+def _build_files(trees: Iterable[Path]) -> Iterator[Path]:
+    return (tree / name for tree in trees for name in BUILD_FILES)
 
 
 def inline_block(text: str, script: Path) -> str | None:
@@ -245,7 +259,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     if pin := _pin_file(directory, directory if uv_lock is None else uv_lock.parent):
         inputs.append(pin)
         python_pin, pins_remark = pinned(read_text(pin).splitlines())
-    inputs += [tree / name for tree in trees for name in BUILD_FILES if looks.is_file(tree / name)]
+    inputs += filter(looks.is_file, _build_files(trees))
     if has_lock:
         # What it was made from counts as well: an edit of that outdates it.
         origin, trees, named = Origin.PYLOCK, (), _NO_FILES

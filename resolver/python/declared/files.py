@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
+from resolver.python.project import inline_block
 from resolver.python.requirements import (
     dynamic_files,
     logical_lines,
@@ -82,6 +83,12 @@ def declared(directory: Path) -> Declared:
         groups=of_groups,
         whole=whole,
     )
+
+
+def of_script(script: Path) -> Declared:
+    """What the inline block of a script asks for (PEP 723)."""
+    document = parse(inline_block(read_text(script), script) or "")
+    return Declared(dependencies=_texts(document.get("dependencies")), extras={}, groups={})
 
 
 def digest(project: PythonProject) -> str:

@@ -151,7 +151,7 @@ def add(store: Store, package: PythonPackage, path: Path, interpreter: Interpret
 def _added(store: Store, package: PythonPackage, path: Path) -> str:
     choice = package.choice
     if path.is_dir():
-        meta, members = editable_members(path, name=choice.name, version=choice.version or "0")
+        meta, members = editable_members(path, name=choice.name)
         return store.add(_with_note(members, package.note), meta)
     # A fetched wheel has the lock's hashes; what was built is known by nobody's.
     sha256 = dict(choice.hashes).get("sha256") if choice.kind is Source.WHEEL else None

@@ -14,6 +14,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
+from installer.utils import parse_metadata_file
+from packaging.version import InvalidVersion, Version
+
 from resolver.errors import PkgviewError
 from unionfs.archive.layer import Kind
 from unionfs.archive.meta import Meta
@@ -26,18 +29,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ENTRY_POINTS = re.compile(rb"(purelib|platlib)/[^/]+\.dist-info/entry_points\.txt")
+_METADATA = re.compile(rb"(purelib|platlib)/[^/]+\.dist-info/METADATA")
 _RECORD = re.compile(rb"(purelib|platlib)/[^/]+\.dist-info/RECORD")
 
 
-def editable_members(
-    tree: Path, *, name: str, version: str | None
-) -> tuple[Meta, tuple[Member, ...]]:
-    """What to pack for an editable distribution; `PkgviewError` where its scripts are none."""
-    stem = re.sub(r"[^A-Za-z0-9._+!-]+", "_", f"{name}-{version or 0}-editable")
-    meta = Meta(kind="distribution", name=name, version=version or "", stem=stem)
+def editable_members(tree: Path, *, name: str) -> tuple[Meta, tuple[Member, ...]]:
+    """What to pack for an editable distribution; `PkgviewError` where its scripts are none.
+
+    Which version it is only its METADATA says: where it lies no lock has one.
+    """
+    version = "0"
     members: list[Member] = []
     points: tuple[scripts.EntryPoint, ...] = ()
     for member in members_of_directory(tree):
+        if _METADATA.fullmatch(member.path):
+            version = _version(_content(member).decode("utf-8", "replace"))
         if _ENTRY_POINTS.fullmatch(member.path):
             try:
                 points = scripts.entry_points(_content(member).decode())
@@ -49,7 +55,17 @@ def editable_members(
         members.append(_filled(member) if member.path.startswith(b"scripts/") else member)
     own = {f"scripts/{point.name}".encode(): point for point in points}
     kept = (member for member in members if member.path not in own)
+    stem = re.sub(r"[^A-Za-z0-9._+!-]+", "_", f"{name}-{version}-editable")
+    meta = Meta(kind="distribution", name=name, version=version, stem=stem)
     return meta, tuple(_recorded([*kept, *_of_entry_points(own)]))
+
+
+def _version(metadata: str) -> str:
+    """As METADATA has it; "0" where that is none (PEP 440)."""
+    try:
+        return str(Version(str(parse_metadata_file(metadata)["Version"])))
+    except InvalidVersion:
+        return "0"
 
 
 def _of_entry_points(points: dict[bytes, scripts.EntryPoint]) -> Iterator[Member]:
