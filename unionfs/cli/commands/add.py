@@ -76,7 +76,7 @@ Examples:
   pkgview add 'rich>=14' httpx
   pkgview add --dev pytest
   pkgview add --editable ../library
-  pkgview add --script report.py rich    in its inline block, which it gets if it has none
+  pkgview add --script script.py rich    in its inline block, which it gets if it has none
 """
 )
 @click.argument("requirements", nargs=-1, metavar="[REQ]...")
@@ -115,7 +115,7 @@ def add(
 Examples:
   pkgview remove httpx
   pkgview remove --dev pytest
-  pkgview remove --script report.py rich
+  pkgview remove --script script.py rich
 """
 )
 @click.argument("names", nargs=-1, metavar="NAME...", required=True)
