@@ -256,7 +256,9 @@ def files(directory: Path) -> dict[Path, bytes]:
 def test_the_view_follows_what_is_added_and_removed(shop: Site, index: Index) -> None:
     index.wheel("alpha")
     app, other = package(shop.home / "app", ["alpha"], "# why\n"), package(shop.home / "other")
+    shop.run("git", "init", "--quiet", cwd=app)
     said = shop.pkgview("add", "--editable", "other", "--directory", app, cwd=shop.home).stderr
+    assert f"Linked {app}/.venv, which git ignores here (info/exclude).\n" in said
     # Nobody has made a view of it before: all of it has come, with the versions that were built.
     assert re.findall(r"^ (.*)", said, re.MULTILINE) == ["+ alpha 1.0", "+ app 1.0", "+ other 1.0"]
     assert "# why\n" in (app / "pyproject.toml").read_text()
@@ -266,6 +268,11 @@ def test_the_view_follows_what_is_added_and_removed(shop: Site, index: Index) ->
     assert shop.run(app / ".venv/bin/python", "-c", code, cwd=app).stdout == "5\n"
     shop.pkgview("remove", "alpha", cwd=app)
     assert shown(shop, app) == {"app", "other"}
+    for _ in range(2):
+        assert ".venv" not in shop.run("git", "status", "--porcelain", cwd=app).stdout
+        shop.pkgview("down", cwd=app)
+        assert ".venv" not in (app / ".git/info/exclude").read_text()
+        assert "git ignores" in shop.pkgview("up", cwd=app).stderr
 
     # A build that fails comes after all edits: nothing is left of them.
     (package(shop.home / "broken") / "backend.py").write_text("raise SystemExit('no compiler')\n")

@@ -151,7 +151,7 @@ def _done(
             write_atomically(said, agreed)
     if not linked:
         os.symlink(target, link)
-        console.note(linked_at(link))
+        say_linked(link)
     seconds = time.monotonic() - began
     if before is None:
         console.note(view_made(entry.view, entry.said, seconds, fresh=True))
@@ -242,9 +242,11 @@ def content(path: str) -> bytes | None:
 # What is said of it, here and by `unionfs.cli.commands.up`
 
 
-def linked_at(link: str) -> str:
-    """The project's `.venv` is new."""
-    return f"Linked {link}."
+def say_linked(link: str) -> None:
+    """The project's `.venv` is new: git shall not show it as such."""
+    from unionfs.publishing.ignored import hide  # noqa: PLC0415 - once a project
+
+    console.note(f"Linked {link}{hide(link)}.")
 
 
 def nothing_to_do(what: str, seconds: float) -> str:

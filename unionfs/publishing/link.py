@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
 from unionfs.mounting import mountpoints
+from unionfs.publishing.ignored import show
 
 if TYPE_CHECKING:
     from resolver.manifest import ViewId
@@ -116,6 +117,7 @@ def unlink(path: Path, places: Places) -> bool:
             f"cannot remove {path}: {error.strerror}",
             remedy="Make the project's directory writable, and run the command again.",
         ) from error
+    show(os.fspath(path))
     return True
 
 

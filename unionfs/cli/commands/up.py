@@ -303,7 +303,7 @@ def _link(places: Places, one: Done, *, force: bool, mounting: bool) -> None:
     if aside is not None:
         console.note(f"What was at {path.name} is now at {aside}.")
     if first:
-        console.note(quick.linked_at(f"{path}"))
+        quick.say_linked(f"{path}")
     if not mounting and (first or one.shown is not None):
         _say_not_mounted(places, path)
 
