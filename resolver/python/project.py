@@ -245,7 +245,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     if uv_lock is not None:
         origin = Origin.UV
         inputs.insert(0, uv_lock)
-        inputs += _of_workspace(uv_lock.parent)
+        inputs += of_workspace(uv_lock.parent)
     elif "project" in document or not has_requirements:
         origin = Origin.PYPROJECT
     else:
@@ -323,7 +323,7 @@ def member_patterns(root: Path, key: str = "members") -> list[str]:
     return toml.listed(toml.table(uv, "workspace", str(place)), key, str(place))[:MOST_MEMBERS]
 
 
-def _of_workspace(root: Path) -> list[Path]:
+def of_workspace(root: Path) -> list[Path]:
     """What decides the lock that all members of a uv workspace share: each one's pyproject.toml."""
     place = root / "pyproject.toml"
     inside = members(root, _toml(read_text(place), str(place)))
