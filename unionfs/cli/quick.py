@@ -99,15 +99,14 @@ def understood(arguments: Sequence[str]) -> Arguments | None:
 def _up(asked: Arguments, began: float) -> bool:
     if not os.path.isdir(asked.directory):
         return False  # a script, or nothing at all
+    places = where(os.environ)
     found = remembered.situation(
-        os.path.realpath(asked.directory), asked.extras, asked.groups, os.environ
+        os.path.realpath(asked.directory), places["state"], asked.extras, asked.groups, os.environ
     )
-    # All of the files lie in the directory itself.
-    if found is None or any(faults([found.directory], os.geteuid(), found.files)):
+    if found is None or any(faults(found.holding, os.geteuid(), found.files)):
         return False
     if any(os.path.lexists(f"{found.directory}/{mark}") for mark in other_marks()):
         return False  # there is more to be done than Python's
-    places = where(os.environ)
     for sentence in close_to_others(places):
         console.note(sentence)
     entry = remembered.recall(places["state"], found.here)
