@@ -13,12 +13,10 @@ from __future__ import annotations
 import enum
 import functools
 import os
-import re
 import stat
 import tomllib
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,15 +36,13 @@ from resolver.python.uv.request import pinned
 from resolver.python.uv.workspace import MOST_MEMBERS, members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
 LARGEST_SCRIPT = 8 * 1024 * 1024
 """Bytes; a longer file is taken to have no inline block."""
 
 MOST_KEPT = 64 * 1024
 """Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
-_BLOCK_START = re.compile(r"# /// ([a-zA-Z0-9-]+)")
-_BLOCK_END = "# ///"
 
 _NO_FILES = RequirementFiles(files=(), directories=(), hashes={}, unpinned=frozenset())
 
@@ -78,8 +74,8 @@ class PythonProject(Project):
     `package` says that the project is itself a distribution, to be installed editable.
     `default_groups` are the dependency groups (PEP 735) a view has unless told otherwise. `hashes`
     and `unpinned` are those of its requirement files. `dynamic`: some of its metadata only its
-    build back end can tell. `sourced`: a script's block has `[tool.uv.sources]`. `python_pin` is what `.python-version` says, `pins_remark` a
-    sentence on what of it only other tools can read.
+    build back end can tell. `sourced`: a script's block has `[tool.uv.sources]`. `python_pin` is
+    what `.python-version` says, `pins_remark` a sentence on what of it only other tools can read.
     """
 
     origin: Origin
@@ -100,8 +96,9 @@ class PythonProject(Project):
     @property
     def uv_lock(self) -> Path | None:
         """The lock of its own that uv made: `uv.lock`, or `script.py.lock` beside a script."""
-        own = Path(f"{self.root}.lock")
-        return self.inputs[0] if self.origin is Origin.UV else own if own in self.inputs else None
+        if self.origin is Origin.SCRIPT:
+            return next((one for one in self.inputs if str(one) == f"{self.root}.lock"), None)
+        return self.inputs[0] if self.origin is Origin.UV else None
 
     @property
     def directory(self) -> Path:
@@ -119,7 +116,7 @@ class PythonProject(Project):
         if self.origin is not Origin.SCRIPT or path != self.root:
             return data
         text = data.decode("utf-8-sig", "replace")
-        return (inline_block(text, path) or "").encode("utf-8", "replace")
+        return (toml.inline_block(text, path) or "").encode("utf-8", "replace")
 
 
 def find_project(start: Path) -> PythonProject | None:
@@ -137,7 +134,7 @@ def project_of_script(path: Path) -> PythonProject | None:
     """The script's own project where it has an inline block, else its directory's."""
     script = Path(os.path.realpath(path))
     text = _script_text(script)
-    block = inline_block(text, script) if text is not None else None
+    block = toml.inline_block(text, script) if text is not None else None
     if block is None:
         return find_project(script.parent)
     table = _toml(block, f"the inline block of {script}")
@@ -158,44 +155,6 @@ def project_of_script(path: Path) -> PythonProject | None:
 
 def _build_files(trees: Iterable[Path]) -> Iterator[Path]:
     return (tree / name for tree in trees for name in BUILD_FILES)
-
-
-def inline_block(text: str, script: Path) -> str | None:
-    """The TOML of the script's `script` block (PEP 723), or None; two of them are an error."""
-    if "# /// script" not in text:
-        return None
-    lines = text.replace("\r\n", "\n").split("\n")
-    blocks = [content for kind, content in _blocks(lines) if kind == "script"]
-    if len(blocks) > 1:
-        raise PkgviewError(
-            f"{script}, line {blocks[1].start}: a second `# /// script` block",
-            remedy="Keep one block: PEP 723 allows no more.",
-        )
-    if not blocks:
-        return None
-    # Nothing else ends a line for uv: a comment would end for us alone.
-    content = (lines[number] for number in blocks[0])
-    return "\n".join(line.removeprefix("# ") if line != "#" else "" for line in content) + "\n"
-
-
-def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, range]]:
-    """The type of each block, and which lines (from 0) are its content.
-
-    As the reference expression of PEP 723 has them, which takes time by the square of the text
-    where a block has no end: a block begins with the first line of a row of comments that can begin
-    one, and ends with the last that can end it, if there is anything in between.
-    """
-    first, kind, last = -1, "", -1
-    for number, line in enumerate(chain(lines, [""])):
-        if line != "#" and not line.startswith("# "):
-            if last > first + 1 > 0:
-                yield kind, range(first + 1, last)
-            first, kind, last = -1, "", -1
-        elif first < 0:
-            if start := _BLOCK_START.fullmatch(line):
-                first, kind = number, start[1]
-        elif line == _BLOCK_END:
-            last = number
 
 
 def project_without_lock(directory: Path) -> PythonProject | None:

@@ -35,8 +35,9 @@ from resolver.python.choices.settings import (
     toml,
     tree,
 )
-from resolver.python.project import Origin, inline_block
+from resolver.python.project import Origin
 from resolver.python.requirements import logical_lines, requirement_files
+from resolver.toml import inline_block
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
-from resolver.python.project import inline_block
 from resolver.python.requirements import (
     dynamic_files,
     logical_lines,
     normalised,
     requirement_files,
 )
-from resolver.toml import parse
+from resolver.toml import inline_block, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

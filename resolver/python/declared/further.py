@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from resolver.python.project import PythonProject
 
-_ABOVE = ("uv.lock", "pyproject.toml", "uv.toml")
+_ABOVE = ("uv.lock", "pyproject.toml", "uv.toml", ".python-version")
 """What decides between a member and its workspace's root, and there."""
 
 _GLOB = frozenset("*?[")
