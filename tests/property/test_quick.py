@@ -465,6 +465,7 @@ def test_what_counts_beside_the_usual_names(
         lambda: lists(top / "lib"),
         lambda: shutil.rmtree(top / "packages/two"),
         lambda: (top / "uv.toml").write_text('link-mode = "copy"\n'),
+        lambda: (top / ".python-version").write_text("3\n"),
         lambda: append(top / "pyproject.toml", "# edited\n"),
     ):
         change()
