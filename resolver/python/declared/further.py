@@ -71,8 +71,8 @@ def _lines(project: PythonProject) -> list[str]:
     if project.dynamic:
         files += dynamic_files(read_toml(root / "pyproject.toml"), root)
     listed: list[Path] = []
-    if project.uv_lock is not None:
-        workspace = project.uv_lock.parent
+    # Also beside a pylock.toml, which is compared with all of it.
+    for workspace in (path.parent for path in project.inputs if path.name == Origin.UV):
         # One in between would be the nearer one.
         between = root.relative_to(workspace).parts
         above = [workspace.joinpath(*between[:depth]) for depth in range(len(between))]
@@ -80,7 +80,7 @@ def _lines(project: PythonProject) -> list[str]:
         for pattern in member_patterns(workspace):
             _members(workspace, pattern, files, listed)
     for path in project.inputs:
-        if path.suffix == ".txt" and "${" in read_text(path):
+        if path.suffix not in {".lock", ".toml"} and "${" in read_text(path):
             raise _UnknownError  # a variable says which file is meant
     own = {root / name for name in READ}
     lines = {further_line(str(root), str(path)) for path in files if path not in own}

@@ -51,6 +51,8 @@ def test_what_a_dynamic_field_names(tmp_path: Path, key: Callable[[str], str | N
     # A variable in it may be another file tomorrow.
     write(tmp_path / "a", one_txt="-r ${HOME}/more.txt\n")
     assert key("a") is None
+    write(tmp_path / "b", requirements_txt="-r more.in\n", more_in="${HOME}/x.whl\n")
+    assert key("b") is None
 
 
 def test_what_lies_above(tmp_path: Path, key: Callable[[str], str | None]) -> None:
@@ -88,6 +90,12 @@ def test_a_workspace_and_its_members(tmp_path: Path, key: Callable[[str], str | 
     for several in zip(*found, strict=True):
         assert None not in several
         assert len(set(several)) == len(several)
+    write(top, pylock_toml='lock-version = "1.0"\n')
+    before = key("top")
+    write(top / "x/four", pyproject_toml=HEAD)
+    assert before is not None
+    assert key("top") not in {None, before}
+    (top / "pylock.toml").unlink()
     for pattern in ("*/one", "/x/*"):
         write(top, pyproject_toml=HEAD + members.replace("x/*", pattern))
         assert key("top") is None, pattern
