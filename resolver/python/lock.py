@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 _TEMPORARY = "pylock.tmp-"
 _SCRATCH = ".tmp-"
-_WAIT_LIMIT = 600.0
+WAIT_LIMIT = 600.0
 """Seconds for which another one may resolve the same project."""
 
 
@@ -95,7 +95,7 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
         offline=offline,
         no_build=no_build,
     )
-    if project.origin not in {Origin.PYLOCK, Origin.UV}:
+    if project.origin is not Origin.PYLOCK and project.uv_lock is None:
         return await _in_state(resolution, state, frozen=frozen, preferred=preferred)
     resolution = replace(resolution, upgrade=False, upgrade_packages=())  # it is as it is
     if project.origin is Origin.PYLOCK:
@@ -373,7 +373,7 @@ async def only_one(directory: Path) -> AsyncIterator[None]:
     The directory itself is locked, so nothing is left behind and nothing can go stale.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    patience = Patience(descriptor, directory, _WAIT_LIMIT)
+    patience = Patience(descriptor, directory, WAIT_LIMIT)
     try:
         while not patience.locked(fcntl.LOCK_EX):  # noqa: ASYNC110 - the kernel tells nobody
             await trio.sleep(patience.pause)

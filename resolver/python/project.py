@@ -13,12 +13,10 @@ from __future__ import annotations
 import enum
 import functools
 import os
-import re
 import stat
 import tomllib
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,16 +37,13 @@ from resolver.python.uv.request import pinned
 from resolver.python.uv.workspace import MOST_MEMBERS, members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
 LARGEST_SCRIPT = 8 * 1024 * 1024
 """Bytes; a longer file is taken to have no inline block."""
 
 MOST_KEPT = 64 * 1024
 """Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
-
-_BLOCK_START = re.compile(r"# /// ([a-zA-Z0-9-]+)")
-_BLOCK_END = "# ///"
 
 _NO_FILES = RequirementFiles(files=(), directories=(), hashes={}, unpinned=frozenset())
 
@@ -81,8 +76,8 @@ class PythonProject(Project):
     `package` says that the project is itself a distribution, to be installed editable.
     `default_groups` are the dependency groups (PEP 735) a view has unless told otherwise. `hashes`
     and `unpinned` are those of its requirement files. `dynamic`: some of its metadata only its
-    build back end can tell. `python_pin` is what `.python-version` says, `pins_remark` a
-    sentence on what of it only other tools can read.
+    build back end can tell. `sourced`: a script's block has `[tool.uv.sources]`. `python_pin` is
+    what `.python-version` says, `pins_remark` a sentence on what of it only other tools can read.
     """
 
     origin: Origin
@@ -98,6 +93,14 @@ class PythonProject(Project):
     hashes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unpinned: frozenset[str] = frozenset()
     dynamic: bool = False
+    sourced: bool = False
+
+    @property
+    def uv_lock(self) -> Path | None:
+        """The lock of its own that uv made: `uv.lock`, or `script.py.lock` beside a script."""
+        if self.origin is Origin.SCRIPT:
+            return next((one for one in self.inputs if str(one) == f"{self.root}.lock"), None)
+        return self.inputs[0] if self.origin is Origin.UV else None
 
     @property
     def directory(self) -> Path:
@@ -112,10 +115,10 @@ class PythonProject(Project):
     def content(self, path: Path) -> bytes:
         """Of a script only its inline block: its code changes all the time, nothing follows."""
         data = read_input(path)
-        if self.origin is not Origin.SCRIPT:
+        if self.origin is not Origin.SCRIPT or path != self.root:
             return data
         text = data.decode("utf-8-sig", "replace")
-        return (inline_block(text, path) or "").encode("utf-8", "replace")
+        return (toml.inline_block(text, path) or "").encode("utf-8", "replace")
 
 
 def find_project(start: Path) -> PythonProject | None:
@@ -133,57 +136,27 @@ def project_of_script(path: Path) -> PythonProject | None:
     """The script's own project where it has an inline block, else its directory's."""
     script = Path(os.path.realpath(path))
     text = _script_text(script)
-    block = inline_block(text, script) if text is not None else None
+    block = toml.inline_block(text, script) if text is not None else None
     if block is None:
         return find_project(script.parent)
     table = _toml(block, f"the inline block of {script}")
     toml.listed(table, "dependencies", str(script))
     tool = toml.table(table, "tool", str(script))
+    uv = toml.table(tool, "uv", str(script))
+    trees = tuple(_source_trees(uv, script.parent, str(script)))
     return PythonProject(
         root=script,
         origin=Origin.SCRIPT,
-        inputs=(script,),
+        inputs=(script, *filter(looks.is_file, (Path(f"{script}.lock"), *_build_files(trees)))),
         requires_python=toml.text(table, "requires-python", str(script)),
         settings=_settings(tool, str(script)),
+        source_trees=trees,
+        sourced=bool(uv.get("sources")),
     )
 
 
-def inline_block(text: str, script: Path) -> str | None:
-    """The TOML of the script's `script` block (PEP 723), or None; two of them are an error."""
-    if "# /// script" not in text:
-        return None
-    lines = text.replace("\r\n", "\n").split("\n")
-    blocks = [content for kind, content in _blocks(lines) if kind == "script"]
-    if len(blocks) > 1:
-        raise PkgviewError(
-            f"{script}, line {blocks[1].start}: a second `# /// script` block",
-            remedy="Keep one block: PEP 723 allows no more.",
-        )
-    if not blocks:
-        return None
-    # Nothing else ends a line for uv: a comment would end for us alone.
-    content = (lines[number] for number in blocks[0])
-    return "\n".join(line.removeprefix("# ") if line != "#" else "" for line in content) + "\n"
-
-
-def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, range]]:
-    """The type of each block, and which lines (from 0) are its content.
-
-    As the reference expression of PEP 723 has them, which takes time by the square of the text
-    where a block has no end: a block begins with the first line of a row of comments that can begin
-    one, and ends with the last that can end it, if there is anything in between.
-    """
-    first, kind, last = -1, "", -1
-    for number, line in enumerate(chain(lines, [""])):
-        if line != "#" and not line.startswith("# "):
-            if last > first + 1 > 0:
-                yield kind, range(first + 1, last)
-            first, kind, last = -1, "", -1
-        elif first < 0:
-            if start := _BLOCK_START.fullmatch(line):
-                first, kind = number, start[1]
-        elif line == _BLOCK_END:
-            last = number
+def _build_files(trees: Iterable[Path]) -> Iterator[Path]:
+    return (tree / name for tree in trees for name in BUILD_FILES)
 
 
 def project_without_lock(directory: Path) -> PythonProject | None:
@@ -233,7 +206,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     if uv_lock is not None:
         origin = Origin.UV
         inputs.insert(0, uv_lock)
-        inputs += _of_workspace(uv_lock.parent)
+        inputs += of_workspace(uv_lock.parent)
     elif "project" in document or not has_requirements:
         origin = Origin.PYPROJECT
     else:
@@ -247,7 +220,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     if pin := _pin_file(directory, directory if uv_lock is None else uv_lock.parent):
         inputs.append(pin)
         python_pin, pins_remark = pinned(read_text(pin).splitlines())
-    inputs += [tree / name for tree in trees for name in BUILD_FILES if looks.is_file(tree / name)]
+    inputs += filter(looks.is_file, _build_files(trees))
     if has_lock:
         # What it was made from counts as well: an edit of that outdates it.
         origin, trees, named = Origin.PYLOCK, (), _NO_FILES
@@ -311,7 +284,7 @@ def member_patterns(root: Path, key: str = "members") -> list[str]:
     return toml.listed(toml.table(uv, "workspace", str(place)), key, str(place))[:MOST_MEMBERS]
 
 
-def _of_workspace(root: Path) -> list[Path]:
+def of_workspace(root: Path) -> list[Path]:
     """What decides the lock that all members of a uv workspace share: each one's pyproject.toml."""
     place = root / "pyproject.toml"
     inside = members(root, _toml(read_text(place), str(place)))

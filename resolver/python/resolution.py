@@ -79,17 +79,25 @@ def uv_arguments(resolution: Resolution, output: Path, overrides: Path) -> list[
         return ["export", "--frozen", "--no-default-groups", *named, *shared]
     elif project.origin is Origin.PYPROJECT:
         sources = [str(project.root / "pyproject.toml")]
+    elif project.uv_lock is not None:
+        return ["export", "--frozen", "--script", project.root.name, *shared]
+    elif project.sourced:
+        # `uv pip compile` does not look at [tool.uv.sources] of a block.
+        return ["export", "--script", project.root.name, *_renewing(resolution), *shared]
     elif project.origin is Origin.SCRIPT:
         sources, named = [str(project.root)], []
     else:
         sources, named = _requirement_sources(resolution)
-    options = ["--universal"]
-    options += ["--upgrade"] if resolution.upgrade else []
-    options += [f"--upgrade-package={name}" for name in resolution.upgrade_packages]
-    options += ["--no-build"] if resolution.no_build else []
+    options = ["--universal", *_renewing(resolution)]
     if resolution.python_version:
         options += ["--python-version", resolution.python_version]
     return ["pip", "compile", *sources, *options, *named, *shared]
+
+
+def _renewing(resolution: Resolution) -> list[str]:
+    options = ["--upgrade"] if resolution.upgrade else []
+    options += [f"--upgrade-package={name}" for name in resolution.upgrade_packages]
+    return [*options, "--no-build"] if resolution.no_build else options
 
 
 def _requirement_sources(resolution: Resolution) -> tuple[list[str], list[str]]:

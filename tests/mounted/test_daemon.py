@@ -490,6 +490,9 @@ def test_mount_status_umount(places: Places) -> None:
     assert os.getpid() in [one["pid"] for one in ask(endpoint(places), "ps")["processes"]]
     assert ask(endpoint(places), "refresh") is None
     assert pkgview("umount").stderr == f"Unmounted {places.mount}.\n"
+    # No project has a view, so nobody has a use for these.
+    assert not places.mount.exists()
+    assert not places.runtime.exists()
     done = pkgview("umount")
     assert (done.returncode, done.stderr) == (0, f"Nothing is mounted at {places.mount}.\n")
 

@@ -37,6 +37,11 @@ def tool(site: Site, *arguments: str | Path, cwd: Path, code: int = 0) -> Any:  
     return site.run(PKGVIEW, "tool", *arguments, cwd=cwd, code=code)
 
 
+def known(site: Site) -> set[str]:
+    found = json.loads(site.pkgview("projects", "--json", cwd=site.home).stdout)
+    return {each["project"] for each in found}
+
+
 def test_a_tool_from_its_installation_to_its_end(shop: Site, index: Index) -> None:
     index.wheel("needed", scripts=["needed = needed:hello"])
     index.wheel("beside")
@@ -86,10 +91,12 @@ def test_a_tool_from_its_installation_to_its_end(shop: Site, index: Index) -> No
     # What cannot be had changes nothing, and what brings no command is none.
     tool(shop, "install", "hello>2", cwd=here, code=1)
     assert "brings no commands" in tool(shop, "install", "beside", cwd=here, code=1).stderr
+    assert known(shop) == {str(here), f"{shop.home}/.local/share/pkgview/tools/hello"}
     assert shop.run(bin_ / "old", cwd=here).stdout == "1.0 beside\n"
     (bin_ / "another").symlink_to(bin_ / "hello")
     tool(shop, "uninstall", "hello", cwd=here)
     assert os.listdir(bin_) == ["another"]
+    assert known(shop) == {str(here)}
     assert "there is no tool hello" in tool(shop, "uninstall", "hello", cwd=here, code=1).stderr
     tool(shop, "upgrade", cwd=here, code=2)
     assert tool(shop, "list", cwd=here).returncode == 0

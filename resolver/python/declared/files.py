@@ -21,7 +21,7 @@ from resolver.python.requirements import (
     normalised,
     requirement_files,
 )
-from resolver.toml import parse
+from resolver.toml import inline_block, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,6 +82,12 @@ def declared(directory: Path) -> Declared:
         groups=of_groups,
         whole=whole,
     )
+
+
+def of_script(script: Path) -> Declared:
+    """What the inline block of a script asks for (PEP 723)."""
+    document = parse(inline_block(read_text(script), script) or "")
+    return Declared(dependencies=_texts(document.get("dependencies")), extras={}, groups={})
 
 
 def digest(project: PythonProject) -> str:

@@ -252,7 +252,7 @@ async def test_editable_with_files_of_every_scheme(
         *("headers/lib/lib.h", "data/share/lib/x", "data/lib/lib/x", "data/pyvenv.cfg"),
     }
     headers = interpreter.python.schemes.headers
-    _, members, odd = editable_members(into, name="lib", version="1", headers=headers)
+    _, members, odd = editable_members(into, name="lib", headers=headers)
     assert odd == ("'pyvenv.cfg' is left out, where the environment has its own",)
     made = {member.path.decode(): member for member in members}
     assert "data/pyvenv.cfg" not in made

@@ -17,11 +17,12 @@ from resolver.local import named_place
 from resolver.project import resolved, trust
 from resolver.project.project import fingerprint
 from resolver.project.resolved import UNCHECKED, ResolvedView
+from resolver.python.declared.further import situation_of
 from resolver.python.discovery import find_interpreter, find_or_fetch, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
 from resolver.python.target import KIND as NAME
 from resolver.python.target import python_of
-from resolver.python.uv.cachekeys import cache_keys, own_state
+from resolver.python.uv.cachekeys import own_state
 from resolver.python.uv.settings import build_settings
 from resolver.remembered import FORMAT
 from unionfs.formats.kind import Wish, described
@@ -95,7 +96,7 @@ class PythonMaking:
         self._places = places
         self._wish = wish
         # Taken before the inputs are read: an edit meanwhile makes the next `up` look again.
-        self._before = _situation(wish)
+        self._before = _situation(wish, places.state)
         self._interpreter = _interpreter(wish, places.state)
         self.variant = self._interpreter.python.version
         self.fingerprint = None if wish.requirements else wish.fingerprint(self._interpreter)
@@ -169,7 +170,7 @@ class PythonMaking:
     def _read_again(self, project: PythonProject) -> PythonWish:
         """Its lock has been made anew, which was the user's own doing, and so is what it says."""
         self._wish = wish = replace(self._wish, project=project)
-        self._before = _situation(wish)
+        self._before = _situation(wish, self._places.state)
         self.fingerprint = None if wish.requirements else wish.fingerprint(self._interpreter)
         self._built = self.fingerprint  # who only looks has no lock made anew
         self._inputs = fingerprint(project)
@@ -250,7 +251,7 @@ class PythonMaking:
     def settled(self, manifest: Manifest, record: ResolvedView) -> None:
         """Keep what this came to, unless more counts than bytes, or they changed meanwhile."""
         wish, before = self._wish, self._before
-        now = before and _situation(wish)
+        now = before and _situation(wish, self._places.state)
         if before is None or now is None or now.here != before.here:
             return
         state = self._places.state
@@ -363,19 +364,7 @@ def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
     return find_or_fetch(wish.project, wish.python, state, offline=wish.offline)
 
 
-def _situation(wish: PythonWish) -> remembered.Situation | None:
-    """What a start that looks at bytes alone would find; None where it would not do."""
-    project = wish.project
-    if wish.no_build or project.source_trees:
+def _situation(wish: PythonWish, state: Path) -> remembered.Situation | None:
+    if wish.no_build:
         return None
-    try:
-        found = remembered.situation(
-            str(project.root), wish.extras, wish.groups, os.environ, wish.requirements
-        )
-    except (OSError, PkgviewError):
-        return None
-    if found is None or found.directory != str(project.root):
-        return None  # a script, for one
-    if cache_keys(project.root) is not None:
-        return None  # more counts than that
-    return found if set(map(str, project.inputs)) <= set(found.files) else None
+    return situation_of(wish.project, wish.extras, wish.groups, wish.requirements, state)

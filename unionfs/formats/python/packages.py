@@ -175,10 +175,7 @@ def _added(
     choice = package.choice
     if path.is_dir():
         meta, members, odd = editable_members(
-            path,
-            name=choice.name,
-            version=choice.version or "0",
-            headers=interpreter.python.schemes.headers,
+            path, name=choice.name, headers=interpreter.python.schemes.headers
         )
         return store.add(_with_note(members, package.note), meta), odd
     # A fetched wheel has the lock's hashes; what was built is known by nobody's.

@@ -14,6 +14,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
+from installer.utils import parse_metadata_file
+from packaging.version import InvalidVersion, Version
+
 from resolver.errors import PkgviewError
 from unionfs.archive.layer import Kind
 from unionfs.archive.meta import Meta
@@ -26,22 +29,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ENTRY_POINTS = re.compile(rb"(purelib|platlib)/[^/]+\.dist-info/entry_points\.txt")
+_METADATA = re.compile(rb"(purelib|platlib)/[^/]+\.dist-info/METADATA")
 _RECORD = re.compile(rb"(purelib|platlib)/[^/]+\.dist-info/RECORD")
 
 
 def editable_members(
-    tree: Path, *, name: str, version: str | None, headers: str
+    tree: Path, *, name: str, headers: str
 ) -> tuple[Meta, tuple[Member, ...], tuple[str, ...]]:
     """What to pack for an editable distribution, and a clause for each file that is left out.
 
-    `headers` is where the one interpreter that it was made for has them. `PkgviewError` where its
-    scripts are none.
+    `headers` is where the one interpreter that it was made for has them. Which version it is only
+    its METADATA says: where it lies no lock has one. `PkgviewError` where its scripts are none.
     """
-    stem = re.sub(r"[^A-Za-z0-9._+!-]+", "_", f"{name}-{version or 0}-editable")
-    meta = Meta(kind="distribution", name=name, version=version or "", stem=stem)
+    version = "0"
     members: list[Member] = []
     points: tuple[scripts.EntryPoint, ...] = ()
     for member in members_of_directory(tree):
+        if _METADATA.fullmatch(member.path):
+            version = _version(_content(member).decode("utf-8", "replace"))
         if _ENTRY_POINTS.fullmatch(member.path):
             try:
                 points = scripts.entry_points(_content(member).decode())
@@ -56,7 +61,17 @@ def editable_members(
     left = {one.path: left_out(_place(one)) for one in members}
     kept = [one for one in members if left[one.path] is None]
     odd = (left[one.path] for one in members if one.kind is not Kind.DIRECTORY)
+    stem = re.sub(r"[^A-Za-z0-9._+!-]+", "_", f"{name}-{version}-editable")
+    meta = Meta(kind="distribution", name=name, version=version, stem=stem)
     return meta, tuple(_recorded(kept, headers)), tuple(filter(None, odd))
+
+
+def _version(metadata: str) -> str:
+    """As METADATA has it; "0" where that is none (PEP 440)."""
+    try:
+        return str(Version(str(parse_metadata_file(metadata)["Version"])))
+    except InvalidVersion:
+        return "0"
 
 
 def _of_entry_points(points: dict[bytes, scripts.EntryPoint]) -> Iterator[Member]:
