@@ -38,7 +38,7 @@ from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.control import client
 from unionfs.control.endpoint import Endpoint
-from unionfs.daemon import launch, process, service
+from unionfs.daemon import process, service
 from unionfs.daemon.served_from import told
 from unionfs.mounting import mounts, prerequisites, unmounting
 
@@ -223,8 +223,13 @@ def places(fuse: None, isolated_places: Places, tmp_path: Path) -> Iterator[Plac
 @pytest.fixture
 def mounted(places: Places) -> Places:
     """pkgview itself, mounted at `places.mount`."""
-    launch.ensure_mounted(places)
+    _mount(os.environ)
     return places
+
+
+def _mount(environ: Mapping[str, str]) -> None:
+    ended = forked().run(["mount"], cwd=Path("/"), environ=environ, seconds=60)
+    assert ended.returncode == 0, ended
 
 
 @pytest.fixture
@@ -508,14 +513,19 @@ class Site:
         return ended
 
     def pkgview(
-        self, *arguments: str | Path, cwd: Path, code: int = 0
+        self,
+        *arguments: str | Path,
+        cwd: Path,
+        code: int | None = 0,
+        environ: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of pkgview's; by `forked`, or by the console script where that counts."""
         ended = forked().run(
-            [os.fspath(one) for one in arguments], cwd=cwd, environ=self.environ, seconds=240
-        )
+            [os.fspath(one) for one in arguments], cwd=cwd, seconds=240,
+            environ={**self.environ, **(environ or {})},
+        )  # fmt: skip
         said = f"pkgview {arguments}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
-        assert ended.returncode == code, said
+        assert code is None or ended.returncode == code, said
         return ended
 
     def uv(
@@ -843,9 +853,8 @@ def stage(fuse: None) -> Iterator[Stage]:  # noqa: ARG001 - its refusal counts
         stack.callback(tidy, home)
         for name in ("runtime", "nowhere"):
             (home / name).mkdir(mode=0o700)
-        places = Places.from_environ(
-            {"HOME": temporary, "XDG_RUNTIME_DIR": os.fspath(home / "runtime")}
-        )
+        environ = {"HOME": temporary, "XDG_RUNTIME_DIR": os.fspath(home / "runtime")}
+        places = Places.from_environ(environ)
         here = Path(__file__).parent
         asker, script = home / "asker", home / "asker.py"
         subprocess.run(
@@ -857,7 +866,12 @@ def stage(fuse: None) -> Iterator[Stage]:  # noqa: ARG001 - its refusal counts
         listener.bind(os.fspath(home / "ask"))
         listener.listen(64)
         listener.settimeout(60)
-        launch.ensure_mounted(places)
+        kept = {
+            name: os.environ[name]
+            for name in ("PATH", "PKGVIEW_COMPILE", *CHOSEN)
+            if name in os.environ
+        }
+        _mount(kept | environ)
         stack.enter_context(subprocess.Popen([asker, places.mount, home / "ask"], cwd=home, env={}))
         first = Asker(connection=listener.accept()[0])
         stack.callback(first.end)
