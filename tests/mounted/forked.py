@@ -15,6 +15,7 @@ from __future__ import annotations
 import array
 import ctypes
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -211,4 +212,5 @@ if __name__ == "__main__":
     for name in MORE:
         importlib.import_module(name)
     vars(launch)["subprocess"] = SimpleNamespace(Popen=_Started, DEVNULL=subprocess.DEVNULL)
+    gc.freeze()  # what is here now stays shared with all that are forked
     _serve(socket.socket(fileno=os.dup(0)))

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ from unionfs.mounting import mounts
 from unionfs.store.local import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from resolver.places import Places
     from tests.mounted.conftest import Index, Site
@@ -39,13 +40,13 @@ REAL = "click\nflask\nidna\nitsdangerous\nnumpy\npackaging\nrequests\nsix\nurlli
 
 EVERYTHING = os.environ.get("PKGVIEW_TEST_ALL") == "1"
 
-KILLS = 32 if EVERYTHING else 8
+KILLS = 32 if EVERYTHING else 6
 """Of a run from a local index, where a run takes a second. At every call: test_faults.py."""
 
-ROOMS = 12 if EVERYTHING else 8
+ROOMS = 12 if EVERYTHING else 6
 """Sizes of a disk that a run fills, from nothing to enough."""
 
-REAL_KILLS = 8 if EVERYTHING else 3
+REAL_KILLS = 8 if EVERYTHING else 2
 
 
 def temporaries(site: Site, *, orphaned: bool = True) -> list[str]:
@@ -246,14 +247,20 @@ def test_out_of_room_at_any_moment(shop: Site, index: Index) -> None:
 # Many at once
 
 
+def up_at_once(site: Site, directories: Sequence[Path]) -> list[subprocess.CompletedProcess[str]]:
+    def up(directory: Path) -> subprocess.CompletedProcess[str]:
+        return site.pkgview("up", "--json", cwd=directory)
+
+    with ThreadPoolExecutor(len(directories)) as threads:
+        return list(threads.map(up, directories))
+
+
 def test_many_at_once_in_one_project(shop: Site, index: Index) -> None:
     directory = shop.project("project")
     (directory / "requirements.txt").write_text(populated(index, size=1 << 20))
-    processes = [begun(shop, directory, "up", "--json") for _ in range(10)]
-    said = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 10, said
-    (view,) = {json.loads(stdout)["view"] for stdout, _ in said}
-    assert sum("Mounted" in stderr for _, stderr in said) == 1
+    said = up_at_once(shop, [directory] * 10)
+    (view,) = {json.loads(one.stdout)["view"] for one in said}
+    assert sum("Mounted" in one.stderr for one in said) == 1
     assert succeeds(shop, directory) == view
     assert len(mounts_below(shop)) == 1
     assert shop.run(directory / ".venv/bin/python", "-c", "import part11", cwd=directory)
@@ -266,9 +273,7 @@ def test_many_at_once_in_projects_that_overlap(shop: Site, index: Index) -> None
         directory = shop.project(f"project{number}")
         (directory / "requirements.txt").write_text("\n".join(names[: 3 + number]))
         directories.append(directory)
-    processes = [begun(shop, directory, "up", "--json") for directory in directories]
-    said = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 10, [one for _, one in said]
+    up_at_once(shop, directories)
     archives = json.loads(shop.pkgview("store", "--json", cwd=shop.home).stdout)["archives"]
     assert len(archives) == 12 + 1, "each once, and what every environment has"
     for number, directory in enumerate(directories):
