@@ -247,5 +247,6 @@ def test_those_that_one_process_takes_are_there() -> None:
 
 def test_ci_runs_the_same_from_anywhere(copy: Copy) -> None:
     done = copy.run(".ci/run", "-x")
+    assert "pytest --collect-only --quiet" in copy.called()
     assert copy.called()[-1] == f"pytest --durations=15 --numprocesses={PROCESSES} -x"
     assert "pytest" in done.stdout
