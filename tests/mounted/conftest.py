@@ -1,27 +1,20 @@
-"""Mounts for tests: in a home of their own, and never left behind.
-
-Run as a program, this file is a daemon that serves a stand-in instead of packages: one directory
-with one file, so that the daemon's life can be tested apart from what it serves.
-"""
+"""Mounts for tests: in a home of their own, and never left behind."""
 
 from __future__ import annotations
 
 import atexit
 import base64
 import contextlib
-import errno
 import fcntl
 import hashlib
 import html
 import http.server
 import json
-import logging
 import os
 import re
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
@@ -34,19 +27,27 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
 from resolver.places import Places
+from resolver.project import resolved, trust
+from resolver.python.interpreter import Interpreter, inspect
+from resolver.python.project import find_project
+from resolver.python.uv.run import uv_binary
+from tests.mounted.forked import Forked
 from unionfs.control import client
-from unionfs.control.endpoint import Endpoint
-from unionfs.daemon import process, service
-from unionfs.daemon.served_from import told
+from unionfs.control.endpoint import Endpoint, endpoint_of
+from unionfs.daemon import service
+from unionfs.formats.python.generated import notice_layer, skeleton_layer
 from unionfs.mounting import mounts, prerequisites, unmounting
+from unionfs.publishing.publish import publish
+from unionfs.store.local import Store
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from unionfs.control.request import Request
 
 TRANSPORT = service.TRANSPORT_VARIABLE
 """What the tests run on unless they say otherwise themselves; unset: the default."""
@@ -54,112 +55,6 @@ TRANSPORT = service.TRANSPORT_VARIABLE
 CHOSEN = (TRANSPORT, service.WORKERS_VARIABLE)
 """The same: `PKGVIEW_WORKERS=3` runs on three processes those that neither count processes nor want
 libfuse."""
-
-CONTENT = b"what the stand-in serves\n" * 20_000
-
-
-async def _serve(
-    mountpoint: Path,
-    *,
-    options: set[str],
-    ready: Callable[[], None],
-    requests: Counter[str],
-) -> None:
-    import pyfuse3  # noqa: PLC0415 - the tests' own process does without
-
-    class OneFile(pyfuse3.Operations):
-        """`/file`, whose bytes the kernel may not keep: each read comes here."""
-
-        @staticmethod
-        def _attributes(inode: int) -> pyfuse3.EntryAttributes:
-            found = pyfuse3.EntryAttributes()
-            found.st_ino = pyfuse3.InodeT(inode)
-            directory = inode == pyfuse3.ROOT_INODE
-            found.st_mode = stat.S_IFDIR | 0o755 if directory else stat.S_IFREG | 0o644
-            found.st_uid, found.st_gid = os.getuid(), os.getgid()
-            found.st_size = 0 if directory else len(CONTENT)
-            return found
-
-        async def getattr(self, inode: int, ctx: object = None) -> pyfuse3.EntryAttributes:
-            del ctx
-            requests["GETATTR"] += 1
-            return self._attributes(inode)
-
-        async def lookup(
-            self, parent_inode: int, name: bytes, ctx: object = None
-        ) -> pyfuse3.EntryAttributes:
-            del parent_inode, ctx
-            requests["LOOKUP"] += 1
-            if name != b"file":
-                raise pyfuse3.FUSEError(errno.ENOENT)
-            return self._attributes(2)
-
-        async def open(self, inode: int, flags: int, ctx: object = None) -> pyfuse3.FileInfo:
-            del flags, ctx
-            return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(inode), direct_io=True)
-
-        async def read(self, fh: int, off: int, size: int) -> bytes:
-            del fh
-            return CONTENT[off : off + size]
-
-    pyfuse3.init(OneFile(), os.fspath(mountpoint), options)
-    try:
-        ready()
-        await pyfuse3.main()
-    finally:
-        pyfuse3.close(unmount=True)
-
-
-def _assemble(places: Places) -> service.Service:
-    fault = os.environ.get("STAND_IN_FAULT", "")
-    if fault == "refuses":
-        raise PkgviewError("the stand-in refuses", remedy="Ask for another.")
-    if fault == "vanishes":
-        os._exit(3)
-
-    async def fail(
-        mountpoint: Path, *, options: set[str], ready: Callable[[], None], requests: Counter[str]
-    ) -> None:
-        del mountpoint, options, ready, requests
-        raise RuntimeError("the stand-in fails")
-
-    async def explode(_: Request) -> None:
-        raise ZeroDivisionError
-
-    async def chatter(request: Request) -> None:
-        for _ in range(request.arguments["lines"]):
-            logging.getLogger("stand-in").info("%s", "x" * 1000)
-
-    async def surroundings(_: Request) -> dict[str, Any]:
-        os.umask(mask := os.umask(0))
-        return {"umask": mask, "path": sys.path, "environ": dict(os.environ)}
-
-    return service.Service(
-        serve=fail if fault == "fails" else _serve,
-        transport="stand-in",
-        places=told(places),
-        gauges=lambda: {"store": os.fspath(places.store)},
-        operations={"explode": explode, "chatter": chatter, "surroundings": surroundings},
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(process.main(assemble=_assemble))
-
-
-import pytest  # noqa: E402 - the daemon above does without
-
-from resolver.manifest import ViewId  # noqa: E402 - the same
-from resolver.project import resolved, trust  # noqa: E402 - the same
-from resolver.python.interpreter import Interpreter, inspect  # noqa: E402 - the same
-from resolver.python.project import find_project  # noqa: E402 - the same
-from resolver.python.uv.run import uv_binary  # noqa: E402 - the same
-from tests.mounted.forked import Forked  # noqa: E402 - the same
-from unionfs.control.endpoint import endpoint_of  # noqa: E402 - the same
-from unionfs.formats.python.generated import notice_layer, skeleton_layer  # noqa: E402 - the same
-from unionfs.publishing.publish import publish  # noqa: E402 - the same
-from unionfs.store.local import Store  # noqa: E402 - the same
-from unionfs.view.registry import Registry  # noqa: E402 - the same
 
 
 def _crash(endpoint: Endpoint) -> None:
