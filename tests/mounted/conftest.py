@@ -310,6 +310,14 @@ def an_index(directory: Path) -> Iterator[Index]:
             thread.join()
 
 
+@cache
+def _known() -> Mapping[str, bytes]:
+    """The files in which pkgview keeps what it knows of the interpreter that tests run on."""
+    with tempfile.TemporaryDirectory() as state:
+        inspect(Path(sys.executable).resolve(), Path(state))
+        return {path.name: path.read_bytes() for path in Path(state, "interpreters").iterdir()}
+
+
 @pytest.fixture
 def shop(fuse: None, tmp_path: Path, index: Index) -> Iterator[Site]:  # noqa: ARG001 - its refusal counts
     """A home for one test, whose only index is `index`; nothing stays mounted or running."""
@@ -319,7 +327,10 @@ def shop(fuse: None, tmp_path: Path, index: Index) -> Iterator[Site]:  # noqa: A
 
 @contextmanager
 def a_shop(home: Path, index: Index) -> Iterator[Site]:
-    """A new home whose only index is `index`; what is mounted there is unmounted."""
+    """A new home whose only index is `index`; what is mounted there is unmounted.
+
+    Its interpreter is known, as after a first command: asking it takes as long as a mount.
+    """
     (home / "tmp").mkdir(parents=True)
     own = os.fspath(Path(sys.executable).parent)
     environ = {
@@ -339,6 +350,10 @@ def a_shop(home: Path, index: Index) -> Iterator[Site]:
         "NO_COLOR": "1",
     }
     places = Places.from_environ(environ)
+    places.state.mkdir(mode=0o700, parents=True)
+    (places.state / "interpreters").mkdir()
+    for name, content in _known().items():
+        (places.state / "interpreters" / name).write_bytes(content)
     try:
         yield Site(home=home, places=places, environ=environ, python=Path(sys.executable).resolve())
     finally:

@@ -415,6 +415,7 @@ def as_root_in_namespace(
 def test_a_home_on_a_read_only_file_system(shop: Site, index: Index) -> None:
     index.wheel("alpha")
     directory = listing(shop)
+    shutil.rmtree(shop.home / ".local")
     before = written(shop)
     home = shop.home
     script = f"mount --bind {home} {home}; mount -o remount,ro,bind {home}; cd {directory}"
