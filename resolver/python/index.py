@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
+from resolver.buildenv import pip_files
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import canonical, file_places, nearest, without_userinfo
 from resolver.inputs import read_text
 from resolver.python.uv.settings import TRUE, table_of, uv_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 _UV_INDEX_VARIABLES = (
     "UV_DEFAULT_INDEX",
@@ -151,7 +152,7 @@ def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """
     env = os.environ if environ is None else environ
     merged: dict[str, str] = {}
-    for path in _pip_files(env):
+    for path in map(Path, pip_files(env)):
         if not path.is_file():
             continue
         parser = configparser.RawConfigParser()
@@ -169,6 +170,15 @@ def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
         if name.startswith("PIP_") and name != "PIP_CONFIG_FILE" and value:
             merged[_pip_key(name.removeprefix("PIP_"))] = value
     return merged
+
+
+def requires_hashes(directory: Path, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether pip or uv, by their settings, take only what has a hash in a requirements file."""
+    env = os.environ if environ is None else environ
+    said = env.get("UV_REQUIRE_HASHES", "")
+    tables = [table_of(table, "pip") for table in uv_tables(env, directory)]
+    uvs = [said.lower() in TRUE] if said else [one.get("require-hashes") is True for one in tables]
+    return any(uvs) or pip_settings(env).get("require-hashes", "").lower() in TRUE
 
 
 def download_settings(
@@ -211,21 +221,6 @@ def _named_indexes(env: Mapping[str, str], directory: Path | None) -> list[dict[
             known = bool(equals) and "/" not in name
             named.append({"name": name, "url": url} if known else {"url": word})
     return named
-
-
-def _pip_files(env: Mapping[str, str]) -> Iterator[Path]:
-    named = env.get("PIP_CONFIG_FILE")
-    if named == os.devnull:
-        return
-    home = Path(env.get("HOME") or Path.home())
-    for directory in (env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)[::-1]:
-        if directory.startswith("/"):
-            yield Path(directory, "pip/pip.conf")
-    yield Path("/etc/pip.conf")
-    yield home / ".pip/pip.conf"
-    yield Path(env.get("XDG_CONFIG_HOME") or home / ".config", "pip/pip.conf")
-    if named:
-        yield Path(named)
 
 
 def _pip_key(key: str) -> str:

@@ -23,7 +23,7 @@ import time
 import zipfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -271,29 +271,22 @@ class _Requests(http.server.BaseHTTPRequestHandler):
             index.asked.append(self.path)
         place = next((one for one in index.guards if self.path.startswith(f"{one}/")), "")
         kind, _, name = self.path.removeprefix(place).strip("/").partition("/")
-        guard, said = index.guards.get(place), self.headers.get("Authorization", "Basic ")
+        said = self.headers.get("Authorization", "Basic ")
         if heard := base64.b64decode(said.removeprefix("Basic ")).decode():
             index.heard.add((place, heard))
-        content: bytes | None = None
+        guard = index.guards.get(place)
         if guard is not None and heard != guard.said:
             self._refuse()
             return
-        if guard is not None and re.split(r"[-/]", name)[0] not in guard.names:
-            kind = ""
-        if kind == "simple":
-            content = index.page(name, place).encode() or None
-        elif kind == "links":
-            content = "".join(map(partial(index.page, place=place), guard.names)).encode()
-        elif name.endswith(".metadata"):
-            content = index.metadata.get(name.removesuffix(".metadata"))
-        elif (index.directory / name).is_file():
-            content = index.instead.get(name) or (index.directory / name).read_bytes()
+        absent = guard is not None and name and re.split(r"[-/]", name)[0] not in guard.names
+        content = None if absent else self._content(index, place, kind, name)
         start = 0
         if content is not None and (wanted := self.headers.get("Range")) and kind == "packages":
             start = int(wanted.removeprefix("bytes=").partition("-")[0] or 0)
         self.send_response(404 if content is None else 206 if start else 200)
         body = (content or b"")[start:]
-        self.send_header("Content-Type", "text/html" if kind in {"simple", "links"} else "application/zip")
+        is_page = kind in {"simple", "links"}
+        self.send_header("Content-Type", "text/html" if is_page else "application/zip")
         self.send_header("Content-Length", str(len(body)))
         if start:
             self.send_header(
@@ -312,7 +305,21 @@ class _Requests(http.server.BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True  # whoever asked was killed
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    @staticmethod
+    def _content(index: Index, place: str, kind: str, name: str) -> bytes | None:
+        if kind == "simple":
+            return index.page(name, place).encode() or None
+        if kind == "links":
+            names = index.guards[place].names
+            return "\n".join(index.page(name, place) for name in sorted(names)).encode()
+        if name.endswith(".metadata"):
+            return index.metadata.get(name.removesuffix(".metadata"))
+        if (index.directory / name).is_file():
+            return index.instead.get(name) or (index.directory / name).read_bytes()
+        return None
 
     def _refuse(self) -> None:
         self.send_response(401)

@@ -69,6 +69,8 @@ class PythonWish(Wish):
         # Directories are what comes out differently if nothing is built.
         unbuilt = ("unbuilt",) if self.no_build else ()
         settings = "" if self.no_build else build_settings(self.project.directory)
+        if self.project.origin is Origin.REQUIREMENTS and _requires_hashes(self.project):
+            settings += "hashes "
         if self.project.package and not self.no_build:
             settings += own_state(self.project.directory).hex()
         return fingerprint(
@@ -81,6 +83,12 @@ class PythonWish(Wish):
             *unbuilt,
             *([settings] if settings else []),
         )
+
+
+def _requires_hashes(project: PythonProject) -> bool:
+    from resolver.python.index import requires_hashes  # noqa: PLC0415 - others need none of it
+
+    return requires_hashes(project.directory)
 
 
 def of_python(wish: Wish, **wishes: Any) -> PythonWish:  # noqa: ANN401 - as `PythonWish` has them
