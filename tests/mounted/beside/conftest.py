@@ -127,9 +127,13 @@ class Beside:
         files: Mapping[str, str | bytes],
         *arguments: str,
         by: str = "uv",
+        exact: bool = True,
         environ: Mapping[str, str] | None = None,
     ) -> Ended:
-        """Both take it, and make the same of it; `by`: "uv" or "pip". What pkgview made of it."""
+        """Both take it, and make the same of it; `by`: "uv" or "pip". What pkgview made of it.
+
+        Unless `exact`, only the distributions are compared.
+        """
         directory = self.project(files)
         ours = self.pkgview(directory, *arguments, environ=environ)
         assert ours.status == 0, ours.said
@@ -137,7 +141,7 @@ class Beside:
         assert theirs.status == 0, theirs.said
         assert ours.distributions == theirs.distributions
         assert ours.distributions, theirs.said
-        if by == "uv":
+        if by == "uv" and exact:
             met(Sides(view=ours.root.resolve(), uvs=theirs.root,
                       ours=tree(ours.root.resolve()), theirs=tree(theirs.root)))  # fmt: skip
         return ours
