@@ -21,12 +21,18 @@ from urllib.parse import quote, unquote, urlsplit
 
 from resolver.buildenv import pip_files
 from resolver.errors import PkgviewError
-from resolver.fetch.addresses import canonical, file_places, nearest, without_userinfo
+from resolver.fetch.addresses import (
+    canonical,
+    file_places,
+    links_places,
+    nearest,
+    without_userinfo,
+)
 from resolver.inputs import read_text
 from resolver.python.uv.settings import TRUE, table_of, uv_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _UV_INDEX_VARIABLES = (
     "UV_DEFAULT_INDEX",
@@ -190,6 +196,8 @@ def download_settings(
     credentials: dict[str, Credential] = {}
     for index in _named_indexes(env, directory):
         credentials |= _index_credential(index, env)
+    for page in _find_links(env, directory):
+        credentials |= _page_credential(page)
     bundle, directories, client = map(env.get, ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"))
     no_proxy = env.get("NO_PROXY") or env.get("no_proxy") or ""
     return DownloadSettings(
@@ -208,7 +216,7 @@ def download_settings(
 def _named_indexes(env: Mapping[str, str], directory: Path | None) -> list[dict[str, Any]]:
     """Every index that the settings name, `url` and perhaps `name`, uv's tables first."""
     named: list[dict[str, Any]] = []
-    for table in uv_tables(env, directory):
+    for table in _with_pips(uv_tables(env, directory)):
         indexes = table.get("index", [])
         named += [one for one in indexes if isinstance(one, dict)] if _is_list(indexes) else []
         for key in ("index-url", "extra-index-url"):
@@ -221,6 +229,22 @@ def _named_indexes(env: Mapping[str, str], directory: Path | None) -> list[dict[
             known = bool(equals) and "/" not in name
             named.append({"name": name, "url": url} if known else {"url": word})
     return named
+
+
+def _find_links(env: Mapping[str, str], directory: Path | None) -> list[str]:
+    """Pages of links that the settings name, and directories."""
+    pages = [*env.get("UV_FIND_LINKS", "").replace(",", " ").split()]
+    for table in _with_pips(uv_tables(env, directory)):
+        said = table.get("find-links", [])
+        pages += [one for one in said if isinstance(one, str)] if _is_list(said) else []
+    return pages
+
+
+def _with_pips(tables: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Tables of uv, each with its `[pip]`, which `uv pip` reads, too."""
+    for table in tables:
+        yield table
+        yield table_of(table, "pip")
 
 
 def _pip_key(key: str) -> str:
@@ -314,6 +338,18 @@ def _index_credential(index: Mapping[str, Any], env: Mapping[str, str]) -> dict[
     if not user and not password:
         return {}
     return dict.fromkeys(file_places(_place(url)), _credential(user or "", password))
+
+
+def _page_credential(page: str) -> dict[str, Credential]:
+    """As an index's, from the address itself."""
+    try:
+        parts = urlsplit(page)
+        places = links_places(without_userinfo(page))
+    except ValueError:
+        return {}
+    if not parts.username:
+        return {}
+    return dict.fromkeys(places, _credential(parts.username, parts.password))
 
 
 def _place(url: str) -> str:

@@ -42,6 +42,7 @@ from resolver.python.hashes.held import held, refused
 from resolver.python.hashes.stated import stated
 from resolver.python.index import uv_environment
 from resolver.python.lockfile import Lock
+from resolver.python.passwords.written import written
 from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
 from resolver.python.resolution import Resolution, lowest_python, uv_arguments
@@ -224,7 +225,8 @@ async def _in_state(
 ) -> Lock:
     """The lock in the state for this resolution, made where it is missing or outdated."""
     project = resolution.project
-    facts = (*facts, *stated(project, resolution.requirements).facts)
+    asked = resolution.requirements
+    facts = (*facts, *stated(project, asked).facts, *written(project, asked or ()).facts)
     wanted = fingerprint(project, *resolution.options, *facts)
     directory = _directory(project, state)
     names = [_name(resolution, branch) for branch in branches(project.directory) or ("",)]
@@ -346,6 +348,7 @@ async def _made(
         finally:
             for temporary in (output, overrides):
                 temporary.unlink(missing_ok=True)
+    data = written(project, resolution.requirements or ()).taken_out(data)
     data, faults = held(data, stated(project, resolution.requirements), output.parent)
     if faults and strict:
         raise refused(project.root, faults)

@@ -285,7 +285,7 @@ class _Requests(http.server.BaseHTTPRequestHandler):
             start = int(wanted.removeprefix("bytes=").partition("-")[0] or 0)
         self.send_response(404 if content is None else 206 if start else 200)
         body = (content or b"")[start:]
-        is_page = kind in {"simple", "links"}
+        is_page = kind in {"simple", "links.html"}
         self.send_header("Content-Type", "text/html" if is_page else "application/zip")
         self.send_header("Content-Length", str(len(body)))
         if start:
@@ -312,7 +312,7 @@ class _Requests(http.server.BaseHTTPRequestHandler):
     def _content(index: Index, place: str, kind: str, name: str) -> bytes | None:
         if kind == "simple":
             return index.page(name, place).encode() or None
-        if kind == "links":
+        if kind == "links.html":
             names = index.guards[place].names
             return "\n".join(index.page(name, place) for name in sorted(names)).encode()
         if name.endswith(".metadata"):

@@ -16,17 +16,17 @@ import re
 import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from resolver.errors import PkgviewError
 from resolver.python.index import requires_hashes
 from resolver.python.project import Origin
 from resolver.python.requirements import normalised, requirement_files
-from resolver.toml import parse
+from resolver.toml import every_text, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from resolver.python.project import PythonProject
@@ -97,7 +97,7 @@ def stated(project: PythonProject, requirements: Iterable[str] | None = None) ->
         if path.suffix == ".toml" or path == project.root:
             text = project.content(path).decode("utf-8-sig", "replace")
             with suppress(tomllib.TOMLDecodeError, RecursionError):  # uv will complain of it
-                found.texts(_strings(parse(text)))
+                found.texts(every_text(parse(text)))
     if project.origin is not Origin.REQUIREMENTS:
         return found.result()
     lines = requirement_files(project.root / Origin.REQUIREMENTS).lines
@@ -232,15 +232,3 @@ def _variable(found: re.Match[str], directory: Path) -> str:
     if found[1] == "PROJECT_ROOT":
         return str(directory)
     return os.environ.get(found[1], found[0])
-
-
-def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401 - TOML's
-    """All texts in a document: a place that is not in the lock is stated of nothing."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _strings(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _strings(one)

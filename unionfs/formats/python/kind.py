@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from resolver.python.interpreter import Interpreter
     from resolver.python.lockfile import Lock
     from resolver.python.outdated.refresh import Found
+    from resolver.python.passwords.written import Written
     from resolver.python.selection import Choice
     from unionfs.formats.python.packages import PythonPackage
     from unionfs.store.ordered import Stores
@@ -69,8 +70,10 @@ class PythonWish(Wish):
         # Directories are what comes out differently if nothing is built.
         unbuilt = ("unbuilt",) if self.no_build else ()
         settings = "" if self.no_build else build_settings(self.project.directory)
-        if self.project.origin is Origin.REQUIREMENTS and _requires_hashes(self.project):
-            settings += "hashes "
+        if self.project.origin is Origin.REQUIREMENTS:
+            from resolver.python.index import requires_hashes  # noqa: PLC0415 - others need none
+
+            settings += "hashes " if requires_hashes(self.project.directory) else ""
         if self.project.package and not self.no_build:
             settings += own_state(self.project.directory).hex()
         return fingerprint(
@@ -83,12 +86,6 @@ class PythonWish(Wish):
             *unbuilt,
             *([settings] if settings else []),
         )
-
-
-def _requires_hashes(project: PythonProject) -> bool:
-    from resolver.python.index import requires_hashes  # noqa: PLC0415 - others need none of it
-
-    return requires_hashes(project.directory)
 
 
 def of_python(wish: Wish, **wishes: Any) -> PythonWish:  # noqa: ANN401 - as `PythonWish` has them
@@ -130,8 +127,15 @@ class PythonMaking:
             verify=certificates(found),
             # The environment is read by itself; what only pip's settings name it cannot know.
             proxy=None if any(map(os.environ.get, _PROXIES)) else found.proxies.get("all"),
-            auth={place: (one.user, one.password) for place, one in found.credentials.items()},
+            auth={place: (one.user, one.password) for place, one in found.credentials.items()}
+            | self._written().credentials,
         )
+
+    def _written(self) -> Written:
+        """Passwords in the project's own files, and in what was asked for."""
+        from resolver.python.passwords.written import written  # noqa: PLC0415 - the same
+
+        return written(self._wish.project, self._wish.requirements)
 
     async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
         """The lock, through uv, and what of it this interpreter needs."""
@@ -143,6 +147,7 @@ class PythonMaking:
         from unionfs.formats.python.packages import (  # noqa: PLC0415 - the same
             package_of,
             packages_unbuilt,
+            with_passwords,
         )
 
         wish = self._wish
@@ -164,10 +169,11 @@ class PythonMaking:
         if found.project is not wish.project:
             wish = self._read_again(found.project)
         if wish.requirements:
-            chosen = self._choices = await self._overlaid(found.lock)
+            chosen = await self._overlaid(found.lock)
         else:
-            chosen = self._choices = select(found.lock, self._interpreter)
+            chosen = select(found.lock, self._interpreter)
         self.remark = " ".join(filter(None, (self.remark, remark_on(chosen))))
+        chosen = self._choices = with_passwords(chosen, self._written())
         if wish.no_build:
             packages = packages_unbuilt(chosen, self._interpreter, wish.project, self._places)
             self._unbuilt = any(one.unbuilt or one.earlier for one in packages)
