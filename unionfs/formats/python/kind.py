@@ -39,12 +39,9 @@ if TYPE_CHECKING:
     from resolver.python.interpreter import Interpreter
     from resolver.python.lockfile import Lock
     from resolver.python.outdated.refresh import Found
-    from resolver.python.passwords.written import Written
     from resolver.python.selection import Choice
     from unionfs.formats.python.packages import PythonPackage
     from unionfs.store.ordered import Stores
-
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,24 +115,9 @@ class PythonMaking:
 
     def settings(self) -> FetchSettings:
         """Those that pip and uv users have."""
-        from resolver.fetch.web import FetchSettings  # noqa: PLC0415 - nothing to do needs none
-        from resolver.python.index import download_settings  # noqa: PLC0415 - the same
-        from unionfs.formats.python.certificates import certificates  # noqa: PLC0415 - the same
+        from unionfs.formats.python.fetching import fetch_settings  # noqa: PLC0415 - nothing to do needs none
 
-        found = download_settings(self._wish.project.directory)
-        return FetchSettings(
-            verify=certificates(found),
-            # The environment is read by itself; what only pip's settings name it cannot know.
-            proxy=None if any(map(os.environ.get, _PROXIES)) else found.proxies.get("all"),
-            auth={place: (one.user, one.password) for place, one in found.credentials.items()}
-            | self._written().credentials,
-        )
-
-    def _written(self) -> Written:
-        """Passwords in the project's own files, and in what was asked for."""
-        from resolver.python.passwords.written import written  # noqa: PLC0415 - the same
-
-        return written(self._wish.project, self._wish.requirements)
+        return fetch_settings(self._wish.project, self._wish.requirements)
 
     async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
         """The lock, through uv, and what of it this interpreter needs."""
@@ -144,10 +126,10 @@ class PythonMaking:
             current_lock,
         )
         from resolver.python.selection import remark_on, select  # noqa: PLC0415 - the same
+        from unionfs.formats.python.fetching import with_passwords  # noqa: PLC0415 - the same
         from unionfs.formats.python.packages import (  # noqa: PLC0415 - the same
             package_of,
             packages_unbuilt,
-            with_passwords,
         )
 
         wish = self._wish
@@ -173,7 +155,7 @@ class PythonMaking:
         else:
             chosen = select(found.lock, self._interpreter)
         self.remark = " ".join(filter(None, (self.remark, remark_on(chosen))))
-        chosen = self._choices = with_passwords(chosen, self._written())
+        chosen = self._choices = with_passwords(chosen, wish.project, wish.requirements)
         if wish.no_build:
             packages = packages_unbuilt(chosen, self._interpreter, wish.project, self._places)
             self._unbuilt = any(one.unbuilt or one.earlier for one in packages)

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from resolver.places import Places
     from resolver.python.interpreter import Interpreter
-    from resolver.python.passwords.written import Written
     from resolver.python.project import PythonProject
     from unionfs.store.local import Store
 
@@ -88,12 +87,6 @@ def package_of(
         accepted=accepted,
         note=note,
     )
-
-
-def with_passwords(choices: Iterable[Choice], written: Written) -> tuple[Choice, ...]:
-    """The choices with what their addresses were written with: a lock has no passwords."""
-    ask = written.with_password
-    return tuple(replace(one, url=ask(one.url)) if one.url else one for one in choices)
 
 
 def packages_unbuilt(
