@@ -8,11 +8,15 @@ by where demo's wheel is.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.mounted.beside.conftest import tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -262,3 +266,19 @@ def test_a_lock_for_others_lacks_nothing(beside: Beside, filled: Callable[[str],
     beside.site.pkgview("lock", cwd=directory)
     assert beside.pkgview(directory).distributions == {"demo": "1.0", "other": "1.0"}
     assert beside.uv(directory).distributions == {"demo": "1.0", "other": "1.0"}
+
+
+def test_what_a_build_needs_has_none(beside: Beside, filled: Callable[[str], str]) -> None:
+    """`uv build` alone would want hashes for that, too, and has no place for them here."""
+    filled("")
+    sdist = beside.index.directory / "sourced-1.0.tar.gz"
+    with tarfile.open(sdist, "w:gz") as file:
+        for name, text in tree("sourced", "other==1.0").items():
+            member = tarfile.TarInfo(f"sourced-1.0/{name}")
+            member.size = len(text.encode())
+            file.addfile(member, io.BytesIO(text.encode()))
+    for algorithm in ("sha256", "sha512"):
+        text = f"sourced==1.0 --hash={algorithm}:{digest(sdist, algorithm)}\n"
+        beside.same({"requirements.txt": text}, environ={"UV_REQUIRE_HASHES": "1"})
+    wrong = f"sourced==1.0 --hash=sha512:{'0' * 128}\n"
+    beside.refused({"requirements.txt": wrong}, says="sha512:0000")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.mounted.beside.conftest import tree
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -190,35 +192,11 @@ def test_a_wrong_one_is_not_shown(beside: Beside, index: Index) -> None:
     assert not os.path.lexists(ended.root)
 
 
-BACK_END = """
-import base64, hashlib, zipfile
-
-def build_wheel(directory, config_settings=None, metadata_directory=None):
-    info = "cloned-1.0.dist-info"
-    files = {
-        "cloned.py": b"",
-        f"{info}/METADATA": b"Metadata-Version: 2.1\\nName: cloned\\nVersion: 1.0\\n",
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
-    }
-    record = f"{info}/RECORD,,\\n"
-    for path, data in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-        record += f"{path},sha256={digest},{len(data)}\\n"
-    with zipfile.ZipFile(f"{directory}/cloned-1.0-py3-none-any.whl", "w") as file:
-        for path, data in {**files, f"{info}/RECORD": record.encode()}.items():
-            file.writestr(path, data)
-    return "cloned-1.0-py3-none-any.whl"
-"""
-
-
 def test_a_repository(beside: Beside) -> None:
     """git is told by its own settings that the address with the token leads to a directory."""
     source = beside.site.project("cloned")
-    (source / "pyproject.toml").write_text(
-        '[project]\nname = "cloned"\nversion = "1.0"\n'
-        '[build-system]\nrequires = []\nbuild-backend = "back"\nbackend-path = ["."]\n'
-    )
-    (source / "back.py").write_text(BACK_END)
+    for name, text in tree("cloned").items():
+        (source / name).write_text(text)
     identity = ("-c", "user.name=a", "-c", "user.email=a@b")
     for arguments in (("init", "-q"), ("add", "-A"), (*identity, "commit", "-qm", "It")):
         beside.site.run("git", *arguments, cwd=source)
