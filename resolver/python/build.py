@@ -219,4 +219,4 @@ async def _checked_out(choice: Choice, tree: Path, *, offline: bool) -> None:
 
 def _masked(text: str) -> str:
     """Without the passwords of addresses."""
-    return re.sub(r"://[^/\s@]+@", "://****@", text)
+    return re.sub(r"://[^/\s?#]+@", "://****@", text)

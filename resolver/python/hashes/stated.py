@@ -223,7 +223,7 @@ def _option(said: str, line: str) -> str:
 
 def _shown(line: str) -> str:
     """A line fit for a message: without the password of an address, and not for ever."""
-    text = re.sub(r"://[^/\s@]+@", "://****@", _OPTIONS.sub("", line))
+    text = re.sub(r"://[^/\s?#]+@", "://****@", _OPTIONS.sub("", line))
     return text if len(text) <= 100 else f"{text[:100]}…"  # noqa: PLR2004 - a line
 
 

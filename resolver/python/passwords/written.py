@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from resolver.python.project import PythonProject
 
-_ADDRESS = re.compile(r"(https?://)([^\s/@\"'<>]+)@([^\s\"'<>]+)")
+_ADDRESS = re.compile(r"(https?://)([^\s/?#\"'<>]+)@([^\s\"'<>]+)")
 _OPTION = re.compile(
     r"(?:^|\s)(?:(-[if])\s*|(--(?:index-url|extra-index-url|find-links))(?:\s*=\s*|\s+))[\"']?$"
 )

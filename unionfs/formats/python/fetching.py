@@ -16,6 +16,7 @@ from unionfs.formats.python.certificates import certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
     from resolver.python.project import PythonProject
     from resolver.python.selection import Choice
 

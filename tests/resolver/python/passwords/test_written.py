@@ -22,6 +22,7 @@ COMMIT = "c" * 40
         ("-i https://a:b@h/team/simple", {"https://h/team/": ("a", "b")}),
         ("--index-url='https://a:b@h/simple/'", {"https://h/packages/": ("a", "b")}),
         ("--extra-index-url  https://a@h/own", {"https://h/own/": ("a", "")}),
+        ("-i https://a:p@b@h/own", {"https://h/own/": ("a", "p@b")}),
         ("-ihttps://a:p%40b@h/own", {"https://h/own/": ("a", "p@b")}),
         ("--index-url https://${WHO}:${WORD}@h/own", {"https://h/own/": ("me", "word")}),
         ("--index-url https://${WHO}:${ABSENT}@h/own", {}),
