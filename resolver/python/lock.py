@@ -226,7 +226,8 @@ async def _in_state(
     """The lock in the state for this resolution, made where it is missing or outdated."""
     project = resolution.project
     asked = resolution.requirements
-    facts = (*facts, *stated(project, asked).facts, *written(project, asked or ()).facts)
+    hashes = stated(project, asked)
+    facts = (*facts, *hashes.facts, *written(project, asked or ()).facts)
     wanted = fingerprint(project, *resolution.options, *facts)
     directory = _directory(project, state)
     names = [_name(resolution, branch) for branch in branches(project.directory) or ("",)]
@@ -261,7 +262,7 @@ async def _in_state(
             # computed before uv read it: then the lock is outdated at once, as it should be.
             note = json.dumps({"fingerprint": wanted}).encode()
             write_atomically(path.with_suffix(".json"), note)
-            current = path
+            current, said = path, " ".join(filter(None, (said, hashes.remark)))
     return Lock(path=current, project=project, said=said)
 
 

@@ -40,6 +40,9 @@ _OF_ADDRESSES = re.compile(
 """pip's, and uv's `blake2b`. Of several the first counts."""
 
 _HASH = re.compile(r"\s--hash(?:\s*=\s*|\s+)(\S+)")
+_REMOTE = re.compile(
+    r"(?:-r|-c|--requirement|--constraint)[\s=]*[\"']?(https?://[^\s\"']+)", re.IGNORECASE
+)
 _REQUIRED = re.compile(r"(?:^|\s)--require-hashes(?:\s|$)")
 _OPTIONS = re.compile(r"\s--\S.*$", re.DOTALL)
 _NAMED = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?\s*")
@@ -54,12 +57,21 @@ class Stated:
 
     `names` has them by a distribution's name, `places` by where its file is, `direct` by the name
     of what has a place. `required`: whatever has none is refused, as pip does where one has.
+    `unread` are addresses of further requirements files, which only uv reads.
     """
 
     names: Mapping[str, frozenset[str]]
     places: Mapping[str, frozenset[str]]
     direct: Mapping[str, frozenset[str]]
     required: bool = False
+    unread: tuple[str, ...] = ()
+
+    @property
+    def remark(self) -> str:
+        """What a person should know of it, a sentence; mostly ""."""
+        if not self.unread:
+            return ""
+        return f"Hashes in {', '.join(self.unread)} are not checked: only uv reads these files."
 
     @property
     def facts(self) -> tuple[str, ...]:
@@ -117,6 +129,7 @@ class _Found:
         self._now: tuple[dict[str, set[str]], ...] = ({}, {}, {})
         self._before: tuple[dict[str, set[str]], ...] = ({}, {}, {})
         self.required = False
+        self._unread: list[str] = []
 
     def texts(self, texts: Iterable[str]) -> None:
         """Texts of which some may be requirements; they have no options."""
@@ -128,6 +141,8 @@ class _Found:
         """One of a requirements file, without its comment."""
         options = frozenset(_option(found[1], line) for found in _HASH.finditer(line))
         self.required = self.required or bool(options) or bool(_REQUIRED.search(line))
+        if remote := _REMOTE.match(line):
+            self._unread.append(_shown(remote[1]))
         if not line.startswith("-"):
             self._requirement(_OPTIONS.sub("", line), options)
 
@@ -165,7 +180,13 @@ class _Found:
         names, places, direct = (
             {key: frozenset(some) for key, some in one.items()} for one in self._before
         )
-        return Stated(names=names, places=places, direct=direct, required=self.required)
+        return Stated(
+            names=names,
+            places=places,
+            direct=direct,
+            required=self.required,
+            unread=tuple(dict.fromkeys(self._unread)),
+        )
 
 
 def place_of(address: str, directory: Path) -> str:

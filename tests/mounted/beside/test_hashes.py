@@ -282,3 +282,15 @@ def test_what_a_build_needs_has_none(beside: Beside, filled: Callable[[str], str
         beside.same({"requirements.txt": text}, environ={"UV_REQUIRE_HASHES": "1"})
     wrong = f"sourced==1.0 --hash=sha512:{'0' * 128}\n"
     beside.refused({"requirements.txt": wrong}, says="sha512:0000")
+
+
+def test_files_that_only_uv_reads(beside: Beside, filled: Callable[[str], str]) -> None:
+    """Their hashes are not checked, which is said, or have to be stated here."""
+    further = beside.index.directory / "further.txt"
+    further.write_text(filled("other==1.0 --hash=sha256:{!sha256}\n"))
+    line = f"-r {beside.index.url.removesuffix('simple')}packages/further.txt\n"
+    ended = beside.pkgview(beside.project({"requirements.txt": line}))
+    assert (ended.status, ended.distributions) == (0, {"other": "1.0"}), ended.said
+    assert "further.txt are not checked" in ended.said
+    pinned = filled("demo==1.0 --hash=sha256:{sha256}\n")
+    beside.refused({"requirements.txt": pinned + line}, says="other 1.0 has no --hash")
