@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from resolver.errors import PkgviewError
 from resolver.fetch.addresses import canonical, file_places, links_places, without_userinfo
 from resolver.python.requirements import requirement_files
 from resolver.toml import every_text, parse
@@ -87,8 +88,9 @@ def written(project: PythonProject, requirements: Iterable[str] = ()) -> Written
     found = Written()
     for path in project.inputs:
         if path.name == "requirements.txt" and path.parent == project.directory:
-            for line in requirement_files(path).lines:
-                _find(line.text, found)
+            with suppress(PkgviewError):  # who needs them has been told; a lock does without
+                for line in requirement_files(path).lines:
+                    _find(line.text, found)
         elif path.suffix == ".toml" or path == project.root:
             text = project.content(path).decode("utf-8-sig", "replace")
             with suppress(tomllib.TOMLDecodeError, RecursionError):  # uv will complain of it

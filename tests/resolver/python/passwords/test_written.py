@@ -100,3 +100,12 @@ def test_nothing_is_looked_up_where_nothing_is_written(tmp_path: Path) -> None:
     found = written(project)
     assert (found.facts, found.credentials, found.with_password(FILE)) == ((), {}, FILE)
     assert found.taken_out(b"url = 'ssh://git@h/g'") == b"url = 'ssh://git@h/g'"
+
+
+def test_a_lock_beside_requirements(tmp_path: Path) -> None:
+    (tmp_path / "pylock.toml").write_text("")
+    for text, found in (("-i https://a:b@h/own\n", ("a", "b")), ("-r missing.txt\n", None)):
+        (tmp_path / "requirements.txt").write_text(text)
+        project = project_at(str(tmp_path))
+        assert project is not None
+        assert written(project).credentials.get("https://h/own/") == found
