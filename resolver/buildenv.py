@@ -55,3 +55,20 @@ def uv_files(environ: Mapping[str, str]) -> list[str]:
         return []
     home = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     return [path for path in (f"{home}/uv/uv.toml", "/etc/uv/uv.toml") if os.path.isfile(path)]
+
+
+def pip_files(environ: Mapping[str, str]) -> list[str]:
+    """Where pip looks for its settings, whether there is a file or not, the last word last."""
+    named = environ.get("PIP_CONFIG_FILE")
+    if named == os.devnull:
+        return []
+    home = environ.get("HOME") or os.path.expanduser("~")
+    shared = (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)[::-1]
+    own = environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    return [
+        *(f"{directory}/pip/pip.conf" for directory in shared if directory.startswith("/")),
+        "/etc/pip.conf",
+        f"{home}/.pip/pip.conf",
+        f"{own}/pip/pip.conf",
+        *([named] if named else []),
+    ]

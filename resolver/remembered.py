@@ -34,7 +34,7 @@ from __future__ import annotations
 import os
 
 from resolver.atomic import write_atomically
-from resolver.buildenv import build_variables, uv_files
+from resolver.buildenv import build_variables, pip_files, uv_files
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input
 from resolver.local import named_place, place_content
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from hashlib import _Hash as Digest
 
-FORMAT = "view 5"
+FORMAT = "view 6"
 """Part of every key and fingerprint: raised where the same bytes shall give another view."""
 
 MOST_KEPT = 2000
@@ -146,10 +146,8 @@ def situation(  # noqa: PLR0913 - what a start is asked for
 
     for part in (python, f"{status.st_size} {status.st_mtime_ns}", *extras, "", *groups):
         add(os.fsencode(part), chosen)
-    for variable in build_variables(environ):
-        add(os.fsencode(variable))
-    for path in uv_files(environ):
-        add(read_input(path))
+    for counts in _settings(root, environ):
+        add(counts)
     inputs = (*(f"f {name}" for name in READ), *lines)
     files = [file for line in inputs if (file := _counted(root, line, add))]
     for counts in (part for text in added for part in _parts(text)):
@@ -208,6 +206,17 @@ def _parts(text: str) -> list[bytes]:
     if place is None:
         return [b"with", os.fsencode(text)]
     return [b"place", *map(os.fsencode, place), place_content(place[0])]
+
+
+def _settings(root: str, environ: Mapping[str, str]) -> list[bytes]:
+    """What decides besides the project's own files."""
+    said = [os.fsencode(variable) for variable in build_variables(environ)]
+    said += [read_input(path) for path in uv_files(environ)]
+    if _has(root, ("requirements.txt",)):  # whether all of it has to have hashes
+        names = ("UV_REQUIRE_HASHES", "PIP_REQUIRE_HASHES")
+        said += [os.fsencode(f"{name}={environ[name]}") for name in names if environ.get(name)]
+        said += [read_input(path) for path in pip_files(environ) if os.path.isfile(path)]
+    return said
 
 
 def is_outside(directory: str) -> bool:

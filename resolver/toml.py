@@ -50,6 +50,15 @@ def parse(text: str) -> dict[str, Any]:
         raise tomllib.TOMLDecodeError(str(error)) from error
 
 
+def every_text(value: Any) -> Iterator[str]:  # noqa: ANN401 - TOML's
+    """All strings in a document, or in a part of one, but for keys."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from every_text(one)
+
+
 def wrong(place: str, key: str, wanted: str) -> PkgviewError:
     """The error of a value that is another than is `wanted` ("a string")."""
     return PkgviewError(f"{place}: {key} is not {wanted}", remedy=f"Make {key} {wanted}.")

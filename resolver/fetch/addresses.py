@@ -60,6 +60,17 @@ def file_places(index: str) -> frozenset[str]:
     return frozenset({index, f"{host}{above}/" if above else f"{host}/packages/"})
 
 
+def links_places(page: str) -> frozenset[str]:
+    """Below which addresses the files of a page of links lie: below it, and in its directory.
+
+    But for that of a whole host.
+    """
+    at = canonical(page)
+    beside = urlsplit(page).path.rpartition("/")[0]
+    found = {at, canonical(urlsplit(page)._replace(path=beside).geturl()) if beside else ""}
+    return frozenset(found - {""})
+
+
 def nearest(url: str, places: Iterable[str]) -> str:
     """The longest of these below which a file's address lies; "" for none."""
     plain = canonical(re.split(r"[?#]", url, maxsplit=1)[0])

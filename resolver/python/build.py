@@ -88,7 +88,11 @@ async def build_wheel(  # noqa: PLR0913 - all but what and whither by name
 async def build_with_uv(arguments: Sequence[str], *, cwd: Path, what: str, offline: bool) -> None:
     """Run uv for a build; a failure shows the end of the build's own output."""
     environ = {**os.environ, **uv_environment(cwd)}
-    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PYTHON"):
+    # UV_REQUIRE_HASHES is for what is installed; `uv build` takes it for what builds need, too.
+    for name in (
+        *("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PYTHON"),
+        "UV_REQUIRE_HASHES",
+    ):
         environ.pop(name, None)
     environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
     command = [uv_binary(), *(["--offline"] if offline else []), *arguments]
@@ -215,4 +219,4 @@ async def _checked_out(choice: Choice, tree: Path, *, offline: bool) -> None:
 
 def _masked(text: str) -> str:
     """Without the passwords of addresses."""
-    return re.sub(r"://[^/\s@]+@", "://****@", text)
+    return re.sub(r"://[^/\s?#]+@", "://****@", text)

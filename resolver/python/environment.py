@@ -40,7 +40,7 @@ _KEPT = frozenset(
         # How it resolves
         *("UV_CONFIG_FILE", "UV_NO_CONFIG", "UV_CACHE_DIR", "UV_NO_CACHE", "UV_LINK_MODE"),
         *("UV_EXCLUDE_NEWER", "UV_PRERELEASE", "UV_RESOLUTION", "UV_CONSTRAINT", "UV_OVERRIDE"),
-        *("UV_PYTHON_INSTALL_DIR",),
+        *("UV_PYTHON_INSTALL_DIR", "UV_REQUIRE_HASHES", "PIP_REQUIRE_HASHES"),
     )
 )
 _PREFIXES = ("LC_", "XDG_", "PKGVIEW_")

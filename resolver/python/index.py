@@ -19,13 +19,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
+from resolver.buildenv import pip_files
 from resolver.errors import PkgviewError
-from resolver.fetch.addresses import canonical, file_places, nearest, without_userinfo
+from resolver.fetch.addresses import (
+    canonical,
+    file_places,
+    links_places,
+    nearest,
+    without_userinfo,
+)
 from resolver.inputs import read_text
 from resolver.python.uv.settings import TRUE, table_of, uv_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _UV_INDEX_VARIABLES = (
     "UV_DEFAULT_INDEX",
@@ -151,7 +158,7 @@ def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """
     env = os.environ if environ is None else environ
     merged: dict[str, str] = {}
-    for path in _pip_files(env):
+    for path in map(Path, pip_files(env)):
         if not path.is_file():
             continue
         parser = configparser.RawConfigParser()
@@ -171,6 +178,15 @@ def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     return merged
 
 
+def requires_hashes(directory: Path, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether pip or uv, by their settings, take only what has a hash in a requirements file."""
+    env = os.environ if environ is None else environ
+    said = env.get("UV_REQUIRE_HASHES", "")
+    tables = [table_of(table, "pip") for table in uv_tables(env, directory)]
+    uvs = [said.lower() in TRUE] if said else [one.get("require-hashes") is True for one in tables]
+    return any(uvs) or pip_settings(env).get("require-hashes", "").lower() in TRUE
+
+
 def download_settings(
     directory: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> DownloadSettings:
@@ -180,6 +196,8 @@ def download_settings(
     credentials: dict[str, Credential] = {}
     for index in _named_indexes(env, directory):
         credentials |= _index_credential(index, env)
+    for page in _find_links(env, directory):
+        credentials |= _page_credential(page)
     bundle, directories, client = map(env.get, ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"))
     no_proxy = env.get("NO_PROXY") or env.get("no_proxy") or ""
     return DownloadSettings(
@@ -198,7 +216,7 @@ def download_settings(
 def _named_indexes(env: Mapping[str, str], directory: Path | None) -> list[dict[str, Any]]:
     """Every index that the settings name, `url` and perhaps `name`, uv's tables first."""
     named: list[dict[str, Any]] = []
-    for table in uv_tables(env, directory):
+    for table in _with_pips(uv_tables(env, directory)):
         indexes = table.get("index", [])
         named += [one for one in indexes if isinstance(one, dict)] if _is_list(indexes) else []
         for key in ("index-url", "extra-index-url"):
@@ -213,19 +231,20 @@ def _named_indexes(env: Mapping[str, str], directory: Path | None) -> list[dict[
     return named
 
 
-def _pip_files(env: Mapping[str, str]) -> Iterator[Path]:
-    named = env.get("PIP_CONFIG_FILE")
-    if named == os.devnull:
-        return
-    home = Path(env.get("HOME") or Path.home())
-    for directory in (env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)[::-1]:
-        if directory.startswith("/"):
-            yield Path(directory, "pip/pip.conf")
-    yield Path("/etc/pip.conf")
-    yield home / ".pip/pip.conf"
-    yield Path(env.get("XDG_CONFIG_HOME") or home / ".config", "pip/pip.conf")
-    if named:
-        yield Path(named)
+def _find_links(env: Mapping[str, str], directory: Path | None) -> list[str]:
+    """Pages of links that the settings name, and directories."""
+    pages = [*env.get("UV_FIND_LINKS", "").replace(",", " ").split()]
+    for table in _with_pips(uv_tables(env, directory)):
+        said = table.get("find-links", [])
+        pages += [one for one in said if isinstance(one, str)] if _is_list(said) else []
+    return pages
+
+
+def _with_pips(tables: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Tables of uv, each with its `[pip]`, which `uv pip` reads, too."""
+    for table in tables:
+        yield table
+        yield table_of(table, "pip")
 
 
 def _pip_key(key: str) -> str:
@@ -319,6 +338,18 @@ def _index_credential(index: Mapping[str, Any], env: Mapping[str, str]) -> dict[
     if not user and not password:
         return {}
     return dict.fromkeys(file_places(_place(url)), _credential(user or "", password))
+
+
+def _page_credential(page: str) -> dict[str, Credential]:
+    """As an index's, from the address itself."""
+    try:
+        parts = urlsplit(page)
+        places = links_places(without_userinfo(page))
+    except ValueError:
+        return {}
+    if not parts.username:
+        return {}
+    return dict.fromkeys(places, _credential(parts.username, parts.password))
 
 
 def _place(url: str) -> str:

@@ -38,9 +38,11 @@ from resolver.project.branch import branches
 from resolver.project.project import fingerprint
 from resolver.python.declared.files import digest
 from resolver.python.declared.mark import Mark, marked
+from resolver.python.hashes.held import held, refused
+from resolver.python.hashes.stated import stated
 from resolver.python.index import uv_environment
 from resolver.python.lockfile import Lock
-from resolver.python.pins import narrowed
+from resolver.python.passwords.written import written
 from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
 from resolver.python.resolution import Resolution, lowest_python, uv_arguments
@@ -223,6 +225,9 @@ async def _in_state(
 ) -> Lock:
     """The lock in the state for this resolution, made where it is missing or outdated."""
     project = resolution.project
+    asked = resolution.requirements
+    hashes = stated(project, asked)
+    facts = (*facts, *hashes.facts, *written(project, asked or ()).facts)
     wanted = fingerprint(project, *resolution.options, *facts)
     directory = _directory(project, state)
     names = [_name(resolution, branch) for branch in branches(project.directory) or ("",)]
@@ -257,7 +262,7 @@ async def _in_state(
             # computed before uv read it: then the lock is outdated at once, as it should be.
             note = json.dumps({"fingerprint": wanted}).encode()
             write_atomically(path.with_suffix(".json"), note)
-            current = path
+            current, said = path, " ".join(filter(None, (said, hashes.remark)))
     return Lock(path=current, project=project, said=said)
 
 
@@ -312,11 +317,16 @@ async def _made_in_project(resolution: Resolution, path: Path) -> bytes:
     for left in path.parent.glob(f"{_TEMPORARY}*"):
         left.unlink(missing_ok=True)
     output = path.with_name(f"{_TEMPORARY}{os.getpid()}.toml")
-    return await _made(resolution, output, _preferred(path))
+    return await _made(resolution, output, _preferred(path), strict=True)
 
 
-async def _made(resolution: Resolution, output: Path, preferred: bytes) -> bytes:
-    """What uv writes to `output`, where it finds the versions that are to be preferred."""
+async def _made(
+    resolution: Resolution, output: Path, preferred: bytes, *, strict: bool = False
+) -> bytes:
+    """What uv writes to `output`, where it finds the versions that are to be preferred.
+
+    `strict`: all that it has can be had, on whatever machine.
+    """
     project = resolution.project
     if resolution.no_build:
         await refuse_editables(project, resolution.interpreter.executable)
@@ -339,8 +349,10 @@ async def _made(resolution: Resolution, output: Path, preferred: bytes) -> bytes
         finally:
             for temporary in (output, overrides):
                 temporary.unlink(missing_ok=True)
-    if project.hashes and resolution.requirements is None:
-        data = narrowed(data, project)
+    data = written(project, resolution.requirements or ()).taken_out(data)
+    data, faults = held(data, stated(project, resolution.requirements), output.parent)
+    if faults and strict:
+        raise refused(project.root, faults)
     return data
 
 

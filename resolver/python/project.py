@@ -45,7 +45,7 @@ LARGEST_SCRIPT = 8 * 1024 * 1024
 MOST_KEPT = 64 * 1024
 """Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
 
-_NO_FILES = RequirementFiles(files=(), directories=(), hashes={}, unpinned=frozenset())
+_NO_FILES = RequirementFiles()
 
 
 class Origin(enum.StrEnum):
@@ -74,10 +74,10 @@ class PythonProject(Project):
     """One project. `source_trees` are the local directories that its requirements name.
 
     `package` says that the project is itself a distribution, to be installed editable.
-    `default_groups` are the dependency groups (PEP 735) a view has unless told otherwise. `hashes`
-    and `unpinned` are those of its requirement files. `dynamic`: some of its metadata only its
-    build back end can tell. `sourced`: a script's block has `[tool.uv.sources]`. `python_pin` is
-    what `.python-version` says, `pins_remark` a sentence on what of it only other tools can read.
+    `default_groups` are the dependency groups (PEP 735) a view has unless told otherwise.
+    `dynamic`: some of its metadata only its build back end can tell. `sourced`: a script's block
+    has `[tool.uv.sources]`. `python_pin` is what `.python-version` says, `pins_remark` a sentence
+    on what of it only other tools can read.
     """
 
     origin: Origin
@@ -90,8 +90,6 @@ class PythonProject(Project):
     package: bool = False
     default_groups: tuple[str, ...] = ()
     source_trees: tuple[Path, ...] = ()
-    hashes: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    unpinned: frozenset[str] = frozenset()
     dynamic: bool = False
     sourced: bool = False
 
@@ -241,8 +239,6 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         package=bool(project) and _is_package(document, uv, place),
         default_groups=_default_groups(document, uv, settings, place),
         source_trees=trees,
-        hashes=named.hashes,
-        unpinned=named.unpinned,
         dynamic="dynamic" in project,
     )
 

@@ -1,9 +1,8 @@
 """Requirement files, read only as far as pkgview itself needs them; uv reads the rest.
 
-The format is pip's (https://pip.pypa.io/en/stable/reference/requirements-file-format/). Three
-things are wanted of it: which other files it names (`-r`, `-c`), which local directories it
-names (their metadata is an input too), and which hashes it pins, because `uv pip compile` takes
-requirements with `--hash` but does not hold the result to them.
+The format is pip's (https://pip.pypa.io/en/stable/reference/requirements-file-format/). What is
+wanted of it: which other files it names (`-r`, `-c`), which local directories it names (their
+metadata is an input too), and its lines, for `resolver.python.hashes` and others.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ MOST_PLACES = 5000
 _FILE_OPTION = re.compile(r"(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s+|(?<=-[rc]))(\S.*)")
 _EDITABLE = re.compile(r"(?:-e|--editable)(?:\s*=\s*|\s+)(\S+)")
 _DIRECT = re.compile(r"^[A-Za-z0-9._-]+(?:\[[^\]]*\])?\s*@\s*(\S+)")
-_HASH = re.compile(r"--hash(?:\s*=\s*|\s+)([A-Za-z0-9_]+):([0-9A-Fa-f]+)")
 _RELEASE = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+")
 _NAME = re.compile(r"^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:$|[\[<>=!~;@\s(])")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
@@ -40,19 +38,25 @@ _COMMENT = re.compile(r"(^|\s)#.*$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One that names no further file, without its comment; `constraint`: a file of these has it."""
+
+    text: str
+    constraint: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequirementFiles:
     """All that one requirements.txt leads to.
 
     `files` are absolute, the first named first and each once, the starting file among them;
-    `directories` are local source trees; `hashes` maps a normalised name to its pinned
-    `algorithm:hexadecimal` values; `unpinned` names requirements without any. `requirements` are
-    the lines that name a distribution, without their options.
+    `directories` are local source trees; `lines` are in that order, too; `requirements` are those
+    of them that name a distribution, without their options.
     """
 
-    files: tuple[Path, ...]
-    directories: tuple[Path, ...]
-    hashes: Mapping[str, frozenset[str]]
-    unpinned: frozenset[str]
+    files: tuple[Path, ...] = ()
+    directories: tuple[Path, ...] = ()
+    lines: tuple[Line, ...] = ()
     requirements: tuple[str, ...] = ()
 
 
@@ -90,8 +94,7 @@ def requirement_files(start: Path) -> RequirementFiles:
     """
     files: list[Path] = []
     places: dict[Path, None] = {}
-    hashes: dict[str, set[str]] = {}
-    unpinned: set[str] = set()
+    lines: list[Line] = []
     requirements: list[str] = []
     waiting = deque([_Named(path=start, place="", constraint=False)])
     # A file may be required in one place and a constraint in another: both readings count.
@@ -121,17 +124,13 @@ def requirement_files(start: Path) -> RequirementFiles:
                 # Relative to the starting file's directory, where uv runs, as in pip.
                 places.update(dict.fromkeys(_local_places(line, start.parent)))
                 _refuse_too_many(places, start)
-            name, pins = _pins(line)
-            requirements += _wanted(line, named) if name else ()
-            if pins:
-                hashes.setdefault(name, set()).update(pins)
-            elif name and not named.constraint:
-                unpinned.add(name)
+            lines.append(Line(text=line, constraint=named.constraint))
+            if _NAME.match(line) and not named.constraint:
+                requirements.append(_OPTIONS.sub("", line))
     return RequirementFiles(
         files=tuple(dict.fromkeys(files)),
         directories=tuple(path for path in places if looks.is_directory(path)),
-        hashes={name: frozenset(pins) for name, pins in hashes.items()},
-        unpinned=frozenset(unpinned - hashes.keys()),
+        lines=tuple(lines),
         requirements=tuple(requirements),
     )
 
@@ -202,20 +201,6 @@ def _named_file(line: str, place: str, by: _Named) -> _Named | None:
     constraint = by.constraint or line.startswith(("-c", "--c"))
     path = _joined(by.path.parent, target)
     return _Named(path=path, place=place, constraint=constraint, said=said)
-
-
-def _pins(line: str) -> tuple[str, frozenset[str]]:
-    """The requirement's normalised name, and its `--hash` values; "" where it has no name."""
-    name = _NAME.match(line)
-    if name is None:
-        return "", frozenset()
-    pins = frozenset(f"{pin[1].lower()}:{pin[2].lower()}" for pin in _HASH.finditer(line))
-    return normalised(name[1]), pins
-
-
-def _wanted(line: str, by: _Named) -> tuple[str, ...]:
-    """The requirement of a line without its options; none of a constraint."""
-    return () if by.constraint else (_OPTIONS.sub("", line),)
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:

@@ -28,10 +28,11 @@ from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 
 from resolver.errors import PkgviewError
+from resolver.python.hashes.held import fault, kept, refused, still_open
 from resolver.python.pylock import read_pylock, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from packaging.markers import Environment
 
@@ -61,7 +62,8 @@ class Choice:
 
     Exactly one of `url` (http, https, or a VCS's own) and `path` (absolute) is set. `filename` is
     a plain name, None for directories and VCS; `size` is in bytes; `hashes` are (algorithm,
-    lower-case hexadecimal) pairs, at least one for every wheel, sdist and archive. `subdirectory`
+    lower-case hexadecimal) pairs, at least one for every wheel, sdist and archive; of those in
+    `stated`, if there are any, the file has to have one, too. `subdirectory`
     is relative and stays inside its tree. `commit` is a full hexadecimal id, `revision` the branch
     or tag that was asked for. `editable` is None where the lock does not say. `direct`: the
     requirement named it by its address, no index did. `passed_over` has the names of files of it
@@ -76,6 +78,7 @@ class Choice:
     path: Path | None = None
     size: int | None = None
     hashes: tuple[tuple[str, str], ...] = ()
+    stated: tuple[tuple[str, str], ...] = ()
     editable: bool | None = None
     subdirectory: str | None = None
     commit: str | None = None
@@ -104,6 +107,7 @@ def select(
         interpreter,
         lock.extras if extras is None else extras,
         lock.groups if groups is None else groups,
+        of=str(lock.project.root),
     )
     return (*chosen, *_own_package(lock.project, chosen))
 
@@ -127,9 +131,14 @@ def _own_package(project: PythonProject, chosen: Iterable[Choice]) -> tuple[Choi
 
 
 def choices_of(
-    path: Path, interpreter: Interpreter, extras: Collection[str], groups: Collection[str]
+    path: Path,
+    interpreter: Interpreter,
+    extras: Collection[str],
+    groups: Collection[str],
+    *,
+    of: str = "--with",
 ) -> list[Choice]:
-    """What `interpreter` needs of the lock at `path`, and no more than that."""
+    """What `interpreter` needs of the lock at `path`, which is `of` what, and no more than that."""
     pylock, odd = read_pylock(path, interpreter, extras, groups)
     tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
     # A mapping of the same keys; `Environment` is packaging's name for its shape.
@@ -154,7 +163,8 @@ def choices_of(
     except PylockSelectError as error:
         raise _refused(path, pylock, interpreter, error) from error
     choices = (_choice(path, package, source) for package, source in selected)
-    return [replace(one, passed_over=odd.get(one.name, ())) for one in choices]
+    choices = (replace(one, passed_over=odd.get(one.name, ())) for one in choices)
+    return list(_held(of, choices, [package for package, _ in selected]))
 
 
 def remark_on(choices: Iterable[Choice]) -> str:
@@ -164,6 +174,28 @@ def remark_on(choices: Iterable[Choice]) -> str:
         return ""
     variants = "whose names are not understood, such as those of wheel variants (PEP 817)"
     return f"Passed over files {variants}: {', '.join(passed)}."
+
+
+def _held(of: str, choices: Iterable[Choice], packages: Iterable[Package]) -> Iterator[Choice]:
+    """The choices with the hashes that their files have to have besides those of the lock."""
+    faults = []
+    for choice, package in zip(choices, packages, strict=True):
+        try:
+            stated = kept(package.tool)
+        except ValueError as error:
+            raise PkgviewError(
+                f"the lock of {of} is damaged: {error}", remedy="Lock the project again."
+            ) from error
+        if stated is None:
+            yield choice
+        elif not choice.hashes or (left := still_open(stated, dict(choice.hashes))) is None:
+            named = f"{choice.name} {choice.version or ''}".rstrip()
+            hashes = [":".join(one) for one in stated]
+            faults.append(fault(named, hashes, has_file=choice.kind is not Source.DIRECTORY))
+        else:
+            yield replace(choice, stated=left)
+    if faults:
+        raise refused(of, faults)
 
 
 def _refused(

@@ -163,6 +163,14 @@ def ordinary(fuse: None) -> Iterator[dict[str, Any]]:  # noqa: ARG001 - its refu
 # A package index of our own, so that what an index can do wrong can be tested
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """What a place of an index wants to hear, "user:password", and which names it has."""
+
+    said: str
+    names: frozenset[str]
+
+
 @dataclass(eq=False, slots=True, kw_only=True)
 class Index:
     """A simple index (PEP 503, 658) of the wheels and sdists that a test puts into it."""
@@ -176,6 +184,23 @@ class Index:
     asked: list[str] = field(default_factory=list)
     metadata: dict[str, bytes] = field(default_factory=dict)
     required: dict[str, str] = field(default_factory=dict)
+    guards: dict[str, Guard] = field(default_factory=dict)
+    """Places below which the same is served to who has the password, such as "/team"."""
+    heard: set[tuple[str, str]] = field(default_factory=set)
+    """Which user and password were sent, and to which of these places ("" for no such)."""
+
+    def guard(self, place: str, user: str, *names: str) -> None:
+        """Serve these names to that user at such a place, too, where everything else is absent.
+
+        The password is the user's name, backwards.
+        """
+        said = f"{user}:{user[::-1]}"
+        self.guards[place] = Guard(said=said, names=frozenset(names))
+
+    def guarded(self, place: str, path: str = "/simple", *, said: str | None = None) -> str:
+        """The address of something there, with user and password, or `said` in their place."""
+        host = self.url.removeprefix("http://").removesuffix("/simple")
+        return f"http://{self.guards[place].said if said is None else said}@{host}{place}{path}"
 
     def wheel(  # noqa: PLR0913 - what a wheel can be told
         self,
@@ -216,7 +241,7 @@ class Index:
         self.required[path.name] = python
         return path
 
-    def page(self, name: str) -> str:
+    def page(self, name: str, place: str = "") -> str:
         """The links of one distribution."""
         links = []
         for path in sorted(self.directory.iterdir()):
@@ -225,7 +250,7 @@ class Index:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             has = path.name in self.metadata
             links.append(
-                f'<a href="/packages/{path.name}#sha256={digest}"'
+                f'<a href="{place}/packages/{path.name}#sha256={digest}"'
                 + (' data-core-metadata="true"' if has else "")
                 + f' data-requires-python="{html.escape(self.required.get(path.name, ""))}"'
                 f">{path.name}</a>"
@@ -242,27 +267,33 @@ class _Requests(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         index: Index = self.server.index  # type: ignore[attr-defined]
-        index.asked.append(self.path)
-        kind, _, name = self.path.strip("/").partition("/")
-        content: bytes | None = None
-        if kind == "simple":
-            content = index.page(name).encode() or None
-        elif name.endswith(".metadata"):
-            content = index.metadata.get(name.removesuffix(".metadata"))
-        elif (index.directory / name).is_file():
-            content = index.instead.get(name) or (index.directory / name).read_bytes()
+        if self.command == "GET":
+            index.asked.append(self.path)
+        place = next((one for one in index.guards if self.path.startswith(f"{one}/")), "")
+        kind, _, name = self.path.removeprefix(place).strip("/").partition("/")
+        said = self.headers.get("Authorization", "Basic ")
+        if heard := base64.b64decode(said.removeprefix("Basic ")).decode():
+            index.heard.add((place, heard))
+        guard = index.guards.get(place)
+        if guard is not None and heard != guard.said:
+            self._refuse()
+            return
+        absent = guard is not None and name and re.split(r"[-/]", name)[0] not in guard.names
+        content = None if absent else self._content(index, place, kind, name)
         start = 0
         if content is not None and (wanted := self.headers.get("Range")) and kind == "packages":
             start = int(wanted.removeprefix("bytes=").partition("-")[0] or 0)
         self.send_response(404 if content is None else 206 if start else 200)
         body = (content or b"")[start:]
-        self.send_header("Content-Type", "text/html" if kind == "simple" else "application/zip")
+        is_page = kind in {"simple", "links.html"}
+        self.send_header("Content-Type", "text/html" if is_page else "application/zip")
         self.send_header("Content-Length", str(len(body)))
         if start:
             self.send_header(
                 "Content-Range", f"bytes {start}-{len(content or b'') - 1}/{len(content or b'')}"
             )
         self.end_headers()
+        body = b"" if self.command == "HEAD" else body
         try:
             while body:
                 piece, body = (
@@ -273,6 +304,28 @@ class _Requests(http.server.BaseHTTPRequestHandler):
                     time.sleep(0.0625)
         except OSError:
             self.close_connection = True  # whoever asked was killed
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    @staticmethod
+    def _content(index: Index, place: str, kind: str, name: str) -> bytes | None:
+        if kind == "simple":
+            return index.page(name, place).encode() or None
+        if kind == "links.html":
+            names = index.guards[place].names
+            return "\n".join(index.page(name, place) for name in sorted(names)).encode()
+        if name.endswith(".metadata"):
+            return index.metadata.get(name.removesuffix(".metadata"))
+        if (index.directory / name).is_file():
+            return index.instead.get(name) or (index.directory / name).read_bytes()
+        return None
+
+    def _refuse(self) -> None:
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="index"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

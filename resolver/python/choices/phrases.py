@@ -152,4 +152,4 @@ def phrase(text: str) -> str:
 
 def without_credentials(text: str) -> str:
     """An address, or a text with some, without users and passwords."""
-    return re.sub(r"://[^/\s@]+@", "://", text)
+    return re.sub(r"://[^/\s?#]+@", "://", text)

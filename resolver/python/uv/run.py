@@ -263,7 +263,7 @@ def explanation_of(stderr: str) -> str:
         rf"`uv ({'|'.join(_OURS)})\b", lambda found: f"`pkgview {_OURS[found[1]]}", "\n".join(kept)
     )
     # uv masks passwords; git, which it quotes, does not.
-    return re.sub(r"://[^/\s@]+@", "://****@", text)
+    return re.sub(r"://[^/\s?#]+@", "://****@", text)
 
 
 def _kill_session(leader: int, number: signal.Signals) -> None:

@@ -57,17 +57,18 @@ def test_variables(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
         requirement_files(start)
 
 
-def test_hashes_over_continued_lines(tree: Tree) -> None:
+def test_lines_are_continued_and_without_comments(tree: Tree) -> None:
     start = tree.write(
         "requirements.txt",
-        "Zope.Event==6.0 \\\n    --hash=sha256:AB12 \\\n    --hash sha256:cd34\nsix==1.17.0\n"
-        "# six --hash=sha256:ff\\\nattrs\n-e ./lib\n-c limits.txt\n",
+        "six \\\n    --hash=sha256:AB12\n# six --hash=sha256:ff\\\nattrs\n-e ./lib\n"
+        "-c limits.txt\n",
     )
-    tree.write("limits.txt", "six --hash=sha256:ee\nidna\n")
+    tree.write("limits.txt", "six==1 # as ever\n")
     found = requirement_files(start)
-    assert found.hashes["zope-event"] == {"sha256:ab12", "sha256:cd34"}
-    assert found.hashes["six"] == {"sha256:ee"}
-    assert found.unpinned == {"attrs"}
+    said = [(one.text, one.constraint) for one in found.lines]
+    hashed = ("six      --hash=sha256:AB12", False)
+    assert said == [hashed, ("attrs", False), ("-e ./lib", False), ("six==1", True)]
+    assert found.requirements == ("six     ", "attrs")
 
 
 def test_not_utf8(tree: Tree) -> None:

@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from unionfs.formats.python.packages import PythonPackage
     from unionfs.store.ordered import Stores
 
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonWish(Wish):
@@ -69,6 +67,10 @@ class PythonWish(Wish):
         # Directories are what comes out differently if nothing is built.
         unbuilt = ("unbuilt",) if self.no_build else ()
         settings = "" if self.no_build else build_settings(self.project.directory)
+        if self.project.origin is Origin.REQUIREMENTS:
+            from resolver.python.index import requires_hashes  # noqa: PLC0415 - others need none
+
+            settings += "hashes " if requires_hashes(self.project.directory) else ""
         if self.project.package and not self.no_build:
             settings += own_state(self.project.directory).hex()
         return fingerprint(
@@ -113,17 +115,9 @@ class PythonMaking:
 
     def settings(self) -> FetchSettings:
         """Those that pip and uv users have."""
-        from resolver.fetch.web import FetchSettings  # noqa: PLC0415 - nothing to do needs none
-        from resolver.python.index import download_settings  # noqa: PLC0415 - the same
-        from unionfs.formats.python.certificates import certificates  # noqa: PLC0415 - the same
+        from unionfs.formats.python.fetching import fetch_settings  # noqa: PLC0415 - nothing to do needs none
 
-        found = download_settings(self._wish.project.directory)
-        return FetchSettings(
-            verify=certificates(found),
-            # The environment is read by itself; what only pip's settings name it cannot know.
-            proxy=None if any(map(os.environ.get, _PROXIES)) else found.proxies.get("all"),
-            auth={place: (one.user, one.password) for place, one in found.credentials.items()},
-        )
+        return fetch_settings(self._wish.project, self._wish.requirements)
 
     async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
         """The lock, through uv, and what of it this interpreter needs."""
@@ -132,6 +126,7 @@ class PythonMaking:
             current_lock,
         )
         from resolver.python.selection import remark_on, select  # noqa: PLC0415 - the same
+        from unionfs.formats.python.fetching import with_passwords  # noqa: PLC0415 - the same
         from unionfs.formats.python.packages import (  # noqa: PLC0415 - the same
             package_of,
             packages_unbuilt,
@@ -156,10 +151,11 @@ class PythonMaking:
         if found.project is not wish.project:
             wish = self._read_again(found.project)
         if wish.requirements:
-            chosen = self._choices = await self._overlaid(found.lock)
+            chosen = await self._overlaid(found.lock)
         else:
-            chosen = self._choices = select(found.lock, self._interpreter)
+            chosen = select(found.lock, self._interpreter)
         self.remark = " ".join(filter(None, (self.remark, remark_on(chosen))))
+        chosen = self._choices = with_passwords(chosen, wish.project, wish.requirements)
         if wish.no_build:
             packages = packages_unbuilt(chosen, self._interpreter, wish.project, self._places)
             self._unbuilt = any(one.unbuilt or one.earlier for one in packages)

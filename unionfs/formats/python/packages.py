@@ -70,6 +70,9 @@ def package_of(
     accepted = any(_is_of(choice, one) for one in accept)
     if key is not None and accepted:
         key = f"accepted-{key}"  # who has not accepted it does not find it by its own
+    if key is not None and choice.stated:
+        # That this file has one of these hashes only who has read it knows.
+        key = f"stated-{hashlib.sha256(f'{key} {choice.stated}'.encode()).hexdigest()}"
     if key is not None and note is not None:
         # Its archive leads to this user's note: another's would not do, nor one that has none.
         key = f"noted-{hashlib.sha256(f'{key} {note}'.encode()).hexdigest()}"
@@ -283,4 +286,5 @@ def _download(choice: Choice) -> Download:
         filename=choice.filename or "",
         size=choice.size,
         hashes=dict(choice.hashes),
+        stated=choice.stated,
     )
