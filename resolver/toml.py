@@ -6,6 +6,8 @@ each line below it: 100 KB of them take minutes. No file of a project has keys o
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,8 @@ _QUOTED = re.compile(
 )
 """A comment, or a string of each of the four kinds; one without an end goes on to where it must
 have ended."""
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 _BETWEEN = re.compile(r"[^\w\-. \t]+")
 """What ends a key of bare parts; quoted parts are letters by then."""
@@ -78,3 +82,30 @@ def _refuse_long_keys(text: str) -> None:
     bare = _QUOTED.sub(lambda found: "" if found[0].startswith("#") else "q", text)
     if any(part.count(".") > MOST_PARTS for part in _BETWEEN.split(bare)):
         raise tomllib.TOMLDecodeError(f"a key has more than {MOST_PARTS} dots")
+
+
+def key_text(key: str) -> str:
+    """A key as it is written."""
+    return key if _BARE_KEY.fullmatch(key) else _string(key)
+
+
+def _string(text: str) -> str:
+    # JSON's escapes are TOML's, but for DEL, which TOML wants escaped, and surrogate pairs,
+    # which ensure_ascii=False avoids.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def value_text(value: object) -> str:
+    """A value as it is written, on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, dict):
+        inside = ", ".join(f"{key_text(key)} = {value_text(one)}" for key, one in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(value_text, value))}]"
+    return repr(value)  # integers, and floats, whose `repr` (nan and inf too) is TOML's

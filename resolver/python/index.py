@@ -90,19 +90,20 @@ class DownloadSettings:
 
 
 def uv_environment(
-    directory: Path | None = None,
+    place: Path | None = None,
     environ: Mapping[str, str] | None = None,
     *,
     indexes: bool = True,
 ) -> dict[str, str]:
     """The variables to add for uv: pip's settings, where uv has none of its own.
 
+    `place`: a project's directory, or a script (`resolver.python.uv.settings`).
     Unless `indexes`, those of pip's indexes are left out: a `uv.lock` is for uv's own.
     """
     env = os.environ if environ is None else environ
     pip = pip_settings(env)
     added: dict[str, str] = {}
-    if indexes and not _uv_has_indexes(env, directory):
+    if indexes and not _uv_has_indexes(env, place):
         added |= _index_variables(pip)
     added |= {
         name: value
@@ -172,13 +173,13 @@ def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def download_settings(
-    directory: Path | None = None, environ: Mapping[str, str] | None = None
+    place: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> DownloadSettings:
     """What our own downloads need, from the same sources that uv gets."""
     env = dict(os.environ if environ is None else environ)
-    env |= uv_environment(directory, env)
+    env |= uv_environment(place, env)
     credentials: dict[str, Credential] = {}
-    for index in _named_indexes(env, directory):
+    for index in _named_indexes(env, place):
         credentials |= _index_credential(index, env)
     bundle, directories, client = map(env.get, ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"))
     no_proxy = env.get("NO_PROXY") or env.get("no_proxy") or ""
@@ -195,10 +196,10 @@ def download_settings(
     )
 
 
-def _named_indexes(env: Mapping[str, str], directory: Path | None) -> list[dict[str, Any]]:
+def _named_indexes(env: Mapping[str, str], place: Path | None) -> list[dict[str, Any]]:
     """Every index that the settings name, `url` and perhaps `name`, uv's tables first."""
     named: list[dict[str, Any]] = []
-    for table in uv_tables(env, directory):
+    for table in uv_tables(env, place):
         indexes = table.get("index", [])
         named += [one for one in indexes if isinstance(one, dict)] if _is_list(indexes) else []
         for key in ("index-url", "extra-index-url"):
@@ -289,10 +290,10 @@ def _proxies(env: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _uv_has_indexes(env: Mapping[str, str], directory: Path | None) -> bool:
+def _uv_has_indexes(env: Mapping[str, str], place: Path | None) -> bool:
     if any(env.get(name) for name in _UV_INDEX_VARIABLES):
         return True
-    tables = list(uv_tables(env, directory))
+    tables = list(uv_tables(env, place))
     return any(
         key in table or key in table_of(table, "pip") for table in tables for key in _UV_INDEX_KEYS
     )

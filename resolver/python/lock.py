@@ -3,7 +3,8 @@
 | the project has | its lock |
 |---|---|
 | `pylock.toml` | that file, as it is |
-| `uv.lock` | what `uv export --frozen` makes of it, kept in the state |
+| `uv.lock`, a script's lock | what `uv export --frozen` makes of it, kept in the state |
+| a script without | what `uv lock --script` resolves of a copy, kept in the state |
 | anything else | what `uv pip compile --universal` resolves, kept in the state |
 
 Locks in the state lie in `<state>/locks/<project>/`, one for each set of options, each with a
@@ -39,11 +40,12 @@ from resolver.project.project import fingerprint
 from resolver.python.declared.files import digest
 from resolver.python.declared.mark import Mark, marked
 from resolver.python.index import uv_environment
-from resolver.python.lockfile import Lock
+from resolver.python.lockfile import Lock, readable
 from resolver.python.pins import narrowed
 from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
 from resolver.python.resolution import Resolution, lowest_python, uv_arguments
+from resolver.python.script.locked import lock_script
 from resolver.python.unbuilt import refuse_editables
 from resolver.python.uv.cache import forget_locked
 from resolver.python.uv.run import run_uv
@@ -95,7 +97,12 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
         offline=offline,
         no_build=no_build,
     )
-    if project.origin not in {Origin.PYLOCK, Origin.UV}:
+    if project.is_script and (missing := next(iter(resolution.extras + resolution.groups), None)):
+        raise PkgviewError(
+            f"{project.root} has no extra or group {missing!r}: a script has none",
+            remedy="Leave it out, and list what the script needs in its inline block.",
+        )
+    if project.origin not in {Origin.PYLOCK, Origin.UV, Origin.LOCKED_SCRIPT}:
         return await _in_state(resolution, state, frozen=frozen, preferred=preferred)
     resolution = replace(resolution, upgrade=False, upgrade_packages=())  # it is as it is
     if project.origin is Origin.PYLOCK:
@@ -140,10 +147,10 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
             f"{project.root} has a pylock.toml, and nothing that it could be made from",
             remedy="List the requirements in pyproject.toml or requirements.txt.",
         )
-    if source.origin is Origin.SCRIPT:
+    if source.is_script:
         raise PkgviewError(
             f"{source.root} is a script: it has no directory of its own for a pylock.toml",
-            remedy="Nothing to do: its lock is kept in pkgview's state.",
+            remedy="Nothing to do: pkgview keeps one in its state, and `uv lock --script` writes one.",
         )
     if source.origin is Origin.UV:
         raise PkgviewError(
@@ -249,10 +256,14 @@ async def _in_state(
         # Another process may have done it while this one waited.
         if resolution.renews or not (current := _current(path, wanted)):
             if preferred is None:
-                kept = (_preferred(directory / name) for name in names)
+                suffix = _suffix(resolution)
+                kept = (readable((directory / name).with_suffix(suffix)) for name in names)
                 preferred = next(filter(None, kept), b"")
                 said = "" if preferred else _anew(directory, resolution)
-            write_atomically(path, await _made_in_state(resolution, path, preferred))
+            made, own = await _made_in_state(resolution, path, preferred)
+            write_atomically(path, made)
+            if own:
+                write_atomically(path.with_suffix(_suffix(resolution)), own)
             # Written last. An input that was edited meanwhile differs from `wanted`, which was
             # computed before uv read it: then the lock is outdated at once, as it should be.
             note = json.dumps({"fingerprint": wanted}).encode()
@@ -265,6 +276,12 @@ def _name(resolution: Resolution, branch: str) -> str:
     """Under which name the lock of a branch with these options is kept; "": of no branch."""
     said = [*resolution.options, *([branch] if branch else [])]
     return f"pylock.{hashlib.sha256(chr(0).join(said).encode()).hexdigest()[:16]}.toml"
+
+
+def _suffix(resolution: Resolution) -> str:
+    """Of the file that holds the versions to be preferred; of a script it is one of uv's form."""
+    is_script = resolution.project.is_script and resolution.requirements is None
+    return ".lock" if is_script else ".toml"
 
 
 def _anew(directory: Path, resolution: Resolution) -> str:
@@ -294,8 +311,10 @@ def _is_current(path: Path, wanted: str) -> bool:
         return False
 
 
-async def _made_in_state(resolution: Resolution, path: Path, preferred: bytes) -> bytes:
-    """Have uv write the lock in a directory beside that of `path`, and return its bytes.
+async def _made_in_state(
+    resolution: Resolution, path: Path, preferred: bytes
+) -> tuple[bytes, bytes]:
+    """Have uv write the lock in a directory beside that of `path`; its bytes, as of `_made`.
 
     Relative paths are the same from there. If we are killed, uv may go on for a while, and make
     that directory again if it was swept meanwhile: the next run sweeps once more.
@@ -312,28 +331,34 @@ async def _made_in_project(resolution: Resolution, path: Path) -> bytes:
     for left in path.parent.glob(f"{_TEMPORARY}*"):
         left.unlink(missing_ok=True)
     output = path.with_name(f"{_TEMPORARY}{os.getpid()}.toml")
-    return await _made(resolution, output, _preferred(path))
+    return (await _made(resolution, output, readable(path)))[0]
 
 
-async def _made(resolution: Resolution, output: Path, preferred: bytes) -> bytes:
-    """What uv writes to `output`, where it finds the versions that are to be preferred."""
-    project = resolution.project
+async def _made(resolution: Resolution, output: Path, preferred: bytes) -> tuple[bytes, bytes]:
+    """What uv writes to `output`, where it finds the versions that are to be preferred.
+
+    And, of a script, the same lock in uv's form; else b"".
+    """
+    project, own = resolution.project, b""
     if resolution.no_build:
         await refuse_editables(project, resolution.interpreter.executable)
     overrides = output.with_suffix(".overrides")
     with _disk_errors(output.parent):
         try:
-            if preferred and not resolution.upgrade:
-                output.write_bytes(preferred)  # noqa: ASYNC240 - a small file
-            added, began = uv_environment(project.directory), time.time()
-            await run_uv(
-                uv_arguments(resolution, output, overrides),
-                cwd=project.directory,
-                added=added,
-                offline=resolution.offline,
-                stdin="".join(f"{one}\n" for one in resolution.requirements or ()).encode(),
-                doing=f"cannot resolve {resolution.named}",
-            )
+            added, began = uv_environment(project.root), time.time()
+            if project.origin is Origin.SCRIPT and resolution.requirements is None:
+                own = await lock_script(resolution, output, preferred, added)
+            else:
+                if preferred and not resolution.upgrade:
+                    output.write_bytes(preferred)  # noqa: ASYNC240 - a small file
+                await run_uv(
+                    uv_arguments(resolution, output, overrides),
+                    cwd=project.directory,
+                    added=added,
+                    offline=resolution.offline,
+                    stdin="".join(f"{one}\n" for one in resolution.requirements or ()).encode(),
+                    doing=f"cannot resolve {resolution.named}",
+                )
             data = read_input(output)
             await forget_locked(data, began, cwd=project.directory, added=added)
         finally:
@@ -341,7 +366,7 @@ async def _made(resolution: Resolution, output: Path, preferred: bytes) -> bytes
                 temporary.unlink(missing_ok=True)
     if project.hashes and resolution.requirements is None:
         data = narrowed(data, project)
-    return data
+    return data, own
 
 
 @contextlib.contextmanager
@@ -353,17 +378,6 @@ def _disk_errors(directory: Path) -> Iterator[None]:
             f"cannot write to {directory}: {error.strerror}",
             remedy="Make room there, or make it writable, and run the command again.",
         ) from error
-
-
-def _preferred(path: Path) -> bytes:
-    """The lock that is there; b"" where there is none, or a damaged one, which uv would refuse."""
-    if not path.exists():
-        return b""
-    data = read_input(path)
-    with contextlib.suppress(ValueError, RecursionError):
-        if "lock-version" in parse(data.decode()):
-            return data
-    return b""
 
 
 @contextlib.asynccontextmanager

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from resolver.inputs import read_input
+from resolver.toml import parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,3 +29,14 @@ class Lock:
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     said: str = ""
+
+
+def readable(path: Path) -> bytes:
+    """The lock that is there; b"" where there is none, or a damaged one, which uv would refuse."""
+    if not path.exists():
+        return b""
+    data = read_input(path)
+    with contextlib.suppress(ValueError, RecursionError):
+        if parse(data.decode()).keys() & {"lock-version", "version"}:
+            return data
+    return b""

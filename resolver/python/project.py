@@ -13,12 +13,9 @@ from __future__ import annotations
 import enum
 import functools
 import os
-import re
-import stat
 import tomllib
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,20 +31,15 @@ from resolver.python.requirements import (
     normalised,
     requirement_files,
 )
+from resolver.python.uv.inline import inline_block, script_text
 from resolver.python.uv.request import pinned
 from resolver.python.uv.workspace import MOST_MEMBERS, members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-LARGEST_SCRIPT = 8 * 1024 * 1024
-"""Bytes; a longer file is taken to have no inline block."""
+    from collections.abc import Iterable, Mapping
 
 MOST_KEPT = 64 * 1024
 """Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
-
-_BLOCK_START = re.compile(r"# /// ([a-zA-Z0-9-]+)")
-_BLOCK_END = "# ///"
 
 _NO_FILES = RequirementFiles(files=(), directories=(), hashes={}, unpinned=frozenset())
 
@@ -60,6 +52,7 @@ class Origin(enum.StrEnum):
     PYPROJECT = "pyproject.toml"
     REQUIREMENTS = "requirements.txt"
     SCRIPT = "script"
+    LOCKED_SCRIPT = "script with a lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +93,12 @@ class PythonProject(Project):
     @property
     def directory(self) -> Path:
         """A script's is the one that it lies in."""
-        return self.root.parent if self.origin is Origin.SCRIPT else self.root
+        return self.root.parent if self.is_script else self.root
+
+    @property
+    def is_script(self) -> bool:
+        """Whether it is a script with an inline block, with a lock of its own or without."""
+        return self.origin in {Origin.SCRIPT, Origin.LOCKED_SCRIPT}
 
     @property
     def prefer(self) -> tuple[str, ...]:
@@ -110,7 +108,7 @@ class PythonProject(Project):
     def content(self, path: Path) -> bytes:
         """Of a script only its inline block: its code changes all the time, nothing follows."""
         data = read_input(path)
-        if self.origin is not Origin.SCRIPT:
+        if not (self.is_script and path == self.root):
             return data
         text = data.decode("utf-8-sig", "replace")
         return (inline_block(text, path) or "").encode("utf-8", "replace")
@@ -130,80 +128,30 @@ def find_project(start: Path) -> PythonProject | None:
 def project_of_script(path: Path) -> PythonProject | None:
     """The script's own project where it has an inline block, else its directory's."""
     script = Path(os.path.realpath(path))
-    text = _script_text(script)
+    text = script_text(script)
     block = inline_block(text, script) if text is not None else None
     if block is None:
         return find_project(script.parent)
+    place = str(script)
     table = _toml(block, f"the inline block of {script}")
-    toml.listed(table, "dependencies", str(script))
-    tool = toml.table(table, "tool", str(script))
+    toml.listed(table, "dependencies", place)
+    tool = toml.table(table, "tool", place)
+    trees = tuple(_source_trees(toml.table(tool, "uv", place), script.parent, place))
+    lock = script.with_name(f"{script.name}.lock")  # that of `uv lock --script`
+    has_lock = looks.is_file(lock)
     return PythonProject(
         root=script,
-        origin=Origin.SCRIPT,
-        inputs=(script,),
-        requires_python=toml.text(table, "requires-python", str(script)),
-        settings=_settings(tool, str(script)),
+        origin=Origin.LOCKED_SCRIPT if has_lock else Origin.SCRIPT,
+        inputs=(*([lock] if has_lock else ()), script, *_build_files(trees)),
+        requires_python=toml.text(table, "requires-python", place),
+        settings=_settings(tool, place),
+        source_trees=trees,
     )
-
-
-def inline_block(text: str, script: Path) -> str | None:
-    """The TOML of the script's `script` block (PEP 723), or None; two of them are an error."""
-    if "# /// script" not in text:
-        return None
-    lines = text.replace("\r\n", "\n").split("\n")
-    blocks = [content for kind, content in _blocks(lines) if kind == "script"]
-    if len(blocks) > 1:
-        raise PkgviewError(
-            f"{script}, line {blocks[1].start}: a second `# /// script` block",
-            remedy="Keep one block: PEP 723 allows no more.",
-        )
-    if not blocks:
-        return None
-    # Nothing else ends a line for uv: a comment would end for us alone.
-    content = (lines[number] for number in blocks[0])
-    return "\n".join(line.removeprefix("# ") if line != "#" else "" for line in content) + "\n"
-
-
-def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, range]]:
-    """The type of each block, and which lines (from 0) are its content.
-
-    As the reference expression of PEP 723 has them, which takes time by the square of the text
-    where a block has no end: a block begins with the first line of a row of comments that can begin
-    one, and ends with the last that can end it, if there is anything in between.
-    """
-    first, kind, last = -1, "", -1
-    for number, line in enumerate(chain(lines, [""])):
-        if line != "#" and not line.startswith("# "):
-            if last > first + 1 > 0:
-                yield kind, range(first + 1, last)
-            first, kind, last = -1, "", -1
-        elif first < 0:
-            if start := _BLOCK_START.fullmatch(line):
-                first, kind = number, start[1]
-        elif line == _BLOCK_END:
-            last = number
 
 
 def project_without_lock(directory: Path) -> PythonProject | None:
     """The project at exactly that directory as it would be without its own pylock.toml."""
     return project_at(os.fspath(directory), own_lock=False)
-
-
-def _script_text(script: Path) -> str | None:
-    try:
-        found = script.stat()
-    except OSError:
-        return None
-    if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_SCRIPT:
-        return None
-    data = read_input(script)
-    if b"# /// script" not in data:
-        return None
-    looks.count(script, len(data))
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return None  # another encoding, or no text at all: PEP 723 wants UTF-8
 
 
 def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
@@ -245,7 +193,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     if pin := _pin_file(directory, directory if uv_lock is None else uv_lock.parent):
         inputs.append(pin)
         python_pin, pins_remark = pinned(read_text(pin).splitlines())
-    inputs += [tree / name for tree in trees for name in BUILD_FILES if looks.is_file(tree / name)]
+    inputs += _build_files(trees)
     if has_lock:
         # What it was made from counts as well: an edit of that outdates it.
         origin, trees, named = Origin.PYLOCK, (), _NO_FILES
@@ -361,6 +309,10 @@ def _pin_file(directory: Path, root: Path) -> Path | None:
         if place == root:
             break
     return None
+
+
+def _build_files(trees: Iterable[Path]) -> Iterable[Path]:
+    return [tree / name for tree in trees for name in BUILD_FILES if looks.is_file(tree / name)]
 
 
 def _settings(tool: Mapping[str, Any], place: str) -> Settings:

@@ -49,7 +49,7 @@ class Resolution:
         """What, beside the project's inputs, decides which lock it is."""
         chosen = (self.extras, self.groups, self.requirements or (), self.left_out or None)
         return (
-            FORMAT,
+            FORMAT if self.project.origin is not Origin.SCRIPT else f"{FORMAT} script 2",
             f"{self.interpreter.implementation} {self.interpreter.minor}",
             *map(json.dumps, chosen),
         )
@@ -77,19 +77,24 @@ def uv_arguments(resolution: Resolution, output: Path, overrides: Path) -> list[
         sources, named = ["-"], [f"--overrides={overrides}"]
     elif project.origin is Origin.UV:
         return ["export", "--frozen", "--no-default-groups", *named, *shared]
+    elif project.origin is Origin.LOCKED_SCRIPT:
+        return ["export", "--frozen", f"--script={project.root}", *shared]
     elif project.origin is Origin.PYPROJECT:
         sources = [str(project.root / "pyproject.toml")]
-    elif project.origin is Origin.SCRIPT:
-        sources, named = [str(project.root)], []
     else:
         sources, named = _requirement_sources(resolution)
-    options = ["--universal"]
-    options += ["--upgrade"] if resolution.upgrade else []
-    options += [f"--upgrade-package={name}" for name in resolution.upgrade_packages]
-    options += ["--no-build"] if resolution.no_build else []
+    options = ["--universal", *renewal(resolution)]
     if resolution.python_version:
         options += ["--python-version", resolution.python_version]
     return ["pip", "compile", *sources, *options, *named, *shared]
+
+
+def renewal(resolution: Resolution) -> list[str]:
+    """What newer versions are asked for, and whether a build may tell metadata."""
+    options = ["--upgrade"] if resolution.upgrade else []
+    options += [f"--upgrade-package={name}" for name in resolution.upgrade_packages]
+    options += ["--no-build"] if resolution.no_build else []
+    return options
 
 
 def _requirement_sources(resolution: Resolution) -> tuple[list[str], list[str]]:

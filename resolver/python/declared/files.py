@@ -21,6 +21,7 @@ from resolver.python.requirements import (
     normalised,
     requirement_files,
 )
+from resolver.python.uv.settings import script_document
 from resolver.toml import parse
 
 if TYPE_CHECKING:
@@ -82,6 +83,12 @@ def declared(directory: Path) -> Declared:
         groups=of_groups,
         whole=whole,
     )
+
+
+def declared_by(script: Path) -> Declared:
+    """What the inline block of a script asks for."""
+    dependencies = _texts(script_document(script).get("dependencies"))
+    return Declared(dependencies=dependencies, extras={}, groups={})
 
 
 def digest(project: PythonProject) -> str:

@@ -73,6 +73,13 @@ def recorded(document: Mapping[str, Any], directory: str) -> frozenset[_Asked] |
     return None
 
 
+def recorded_of_script(document: Mapping[str, Any]) -> frozenset[_Asked]:
+    """What a script's lock says that it was made from."""
+    manifest = document.get("manifest")
+    listed = manifest.get("requirements") if isinstance(manifest, dict) else None
+    return frozenset(map(_as_recorded, _tables(listed)))
+
+
 def differing(wanted: Declared, made_from: frozenset[_Asked]) -> tuple[str, ...]:
     """What is asked for otherwise than a uv.lock was made from: "rich>=14", "six no more"."""
     asked = {

@@ -2,7 +2,7 @@
 
 | the lock | outdated, it is |
 |---|---|
-| `uv.lock` | refreshed by `uv lock` |
+| `uv.lock`, that of a script (`script.py.lock`) | refreshed by `uv lock` |
 | `pylock.toml` of `pkgview lock` | locked as then, with its versions where they will do |
 | any other, or not to be written | used as it is, and what it lacks is said |
 
@@ -27,12 +27,23 @@ from resolver.project import trust
 from resolver.project.changes import changes
 from resolver.python.choices.own import own_choices
 from resolver.python.choices.phrases import variable_part
-from resolver.python.declared.files import declared, digest
+from resolver.python.declared.files import declared, declared_by, digest
 from resolver.python.declared.mark import mark_of
 from resolver.python.index import user_indexes, user_named_indexes, uv_environment
 from resolver.python.lock import lock, only_one, write_lock
-from resolver.python.outdated.compare import differing, lacking, recorded, versions
-from resolver.python.project import Origin, project_at, project_without_lock
+from resolver.python.outdated.compare import (
+    differing,
+    lacking,
+    recorded,
+    recorded_of_script,
+    versions,
+)
+from resolver.python.project import (
+    Origin,
+    project_at,
+    project_of_script,
+    project_without_lock,
+)
 from resolver.python.uv.run import run_uv
 from resolver.toml import parse
 
@@ -93,7 +104,7 @@ async def current_lock(
 ) -> Found:
     """The project's lock as it is wanted; `PkgviewError` where there is none to be had."""
     one = _One(project, interpreter, asked, state)
-    if project.origin is Origin.UV:
+    if project.origin in {Origin.UV, Origin.LOCKED_SCRIPT}:
         return await one.of_uv()
     if project.origin is Origin.PYLOCK:
         return await one.of_pylock()
@@ -111,7 +122,7 @@ class _One:
         self.asked = asked
         self.state = state
         self.path = project.inputs[0]
-        self.named = project.origin.value
+        self.named = self.path.name
 
     async def found(
         self,
@@ -125,7 +136,7 @@ class _One:
         """The lock of the project as it is, or of one that its lock is not to be asked of."""
         project, asked = project or self.project, self.asked
         # Without a lock of its own it is compared by its fingerprint, and that is no guess.
-        own = project.origin in {Origin.UV, Origin.PYLOCK}
+        own = project.origin in {Origin.UV, Origin.PYLOCK, Origin.LOCKED_SCRIPT}
         made = await lock(
             project,
             self.interpreter,
@@ -154,15 +165,21 @@ class _One:
         if asked.locked or not os.access(self.path, os.W_OK):
             if await self._is_current_for_uv():
                 return await self.found()
-            return await self._as_it_is(self._lacks_of_uv(), remedy="Run `uv lock` there.")
+            return await self._as_it_is(self._lacks_of_uv(), remedy=f"Run `{self._command}` there.")
         before = read_input(self.path)
         async with only_one(self.path.parent):
             printed = await self._uv_lock()
         if read_input(self.path) == before:
             return await self.found()
         done = [f"{verb.lower()} {what}" for verb, what in _CHANGE.findall(printed)]
-        again = project_at(os.fspath(self.project.root))
+        root = self.project.root
+        again = project_of_script(root) if self.project.is_script else project_at(os.fspath(root))
         return await self.found(again, said=self._refreshed(done))
+
+    @property
+    def _command(self) -> str:
+        script = f" --script {self.project.root.name}" if self.project.is_script else ""
+        return f"uv lock{script}"
 
     async def _uv_lock(self, *options: str) -> str:
         """Run `uv lock`: what it printed on stderr."""
@@ -172,14 +189,15 @@ class _One:
         if self.project.dynamic and self.project.name:
             # uv keeps what a back end said, and does not know which files that had read.
             options += (f"--refresh-package={self.project.name}",)
-        directory = self.project.root
+        root = self.project.root
+        options += (f"--script={root}",) if self.project.is_script else ()
         done = await run_uv(
             ["lock", f"--python={self.interpreter.executable}", *options],
-            cwd=directory,
+            cwd=self.project.directory,
             # Other indexes than uv's own would have all of it written anew.
-            added=uv_environment(directory, indexes=False),
+            added=uv_environment(root, indexes=False),
             offline=asked.offline,
-            doing=f"cannot lock {directory}",
+            doing=f"cannot lock {root}",
         )
         return done.stderr
 
@@ -195,6 +213,8 @@ class _One:
     def _lacks_of_uv(self) -> tuple[str, ...]:
         """What is asked for now, and was not when the lock was made; of all members."""
         document, root = _document(self.path), self.path.parent
+        if self.project.is_script:
+            return differing(declared_by(self.project.root), recorded_of_script(document))
         lacks: list[str] = []
         for place in self.project.inputs:
             if place.name != "pyproject.toml" or not place.is_relative_to(root):
@@ -260,7 +280,7 @@ class _One:
         self, lacks: tuple[str, ...], source: PythonProject | None = None, mark: Mark | None = None
     ) -> Found:
         """For who only looks: resolved beside the lock, which stays as it is; else the lock."""
-        what = f"{self.path} is outdated ({_some(lacks)})" if lacks else f"{self.path} is outdated"
+        what = f"{self.path} is outdated ({self._asking(lacks)})" if lacks else f"{self.path} is outdated"
         remedy = "`pkgview up` refreshes it."
         try:
             made = await self._beside(source, mark)
@@ -276,21 +296,28 @@ class _One:
 
         What only they choose nobody has been asked about.
         """
-        source = source or replace(self.project, origin=Origin.PYPROJECT)
+        is_script = self.project.is_script
+        origin = Origin.SCRIPT if is_script else Origin.PYPROJECT
+        source = source or replace(self.project, origin=origin)
         indexes = {variable_part(name): url for name, url in user_named_indexes().items()}
         wanted = own_choices(source, user_indexes(), indexes)
         if trust.not_agreed(self.project, self.state, wanted):
             return None
-        is_uv = self.project.origin is Origin.UV
+        is_uv = self.project.origin is Origin.UV  # a script's lock is preferred as it is
         path = (await self.found()).lock.path if is_uv else self.path
         return await self.found(source, more=mark, preferred=read_input(path))
 
     async def _as_it_is(self, lacks: tuple[str, ...], *, remedy: str) -> Found:
         """An outdated lock that is not to be changed: an error, or a word."""
-        what = f"{self.path} is outdated" + (f": {_some(lacks)}" if lacks else "")
+        what = f"{self.path} is outdated" + (f": {self._asking(lacks)}" if lacks else "")
         if self.asked.locked:
             raise PkgviewError(what, remedy=f"{remedy} Without --locked it is used, or refreshed.")
         return await self.found(current=False, said=f"{what}. It is used as it is. {remedy}")
+
+    def _asking(self, lacks: tuple[str, ...]) -> str:
+        files = "pyproject.toml or requirements.txt"
+        files = "its inline block" if self.project.is_script else files
+        return f"{files} asks for {_listed(list(lacks))}"
 
     def _refreshed(self, done: list[str]) -> str:
         if self.asked.renews:
@@ -298,10 +325,6 @@ class _One:
         return f"{self.named} was outdated, and is refreshed" + (
             f": {_listed(done)}." if done else "."
         )
-
-
-def _some(lacks: tuple[str, ...]) -> str:
-    return f"pyproject.toml or requirements.txt asks for {_listed(list(lacks))}"
 
 
 def _listed(names: list[str]) -> str:

@@ -1,10 +1,15 @@
-"""uv's own settings, as far as they matter to us: where they stand, and what changes a build."""
+"""uv's own settings, as far as they matter to us: where they stand, and what changes a build.
+
+A *place* is where settings are looked for: a directory, or a script with an inline block, whose
+`[tool.uv]` goes before those of its directory. docs/locking.md has a row for each setting.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import tomllib
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from resolver.buildenv import build_variables
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
+from resolver.python.uv.inline import inline_block, script_text
 from resolver.toml import parse
 
 if TYPE_CHECKING:
@@ -30,17 +36,17 @@ _BUILD_SETTINGS = (
 """What uv is set to that changes what it builds, at the top of its settings or in `[pip]`."""
 
 
-def build_settings(directory: Path | None, environ: Mapping[str, str] | None = None) -> str:
-    """A digest of all settings that change what is built in `directory`; "" where nothing is set.
+def build_settings(place: Path | None, environ: Mapping[str, str] | None = None) -> str:
+    """A digest of all settings that change what is built for `place`; "" where nothing is set.
 
-    `directory`: where uv runs, whose settings count too; None: somewhere that has none.
+    None: somewhere that has no settings of its own.
     """
     env = os.environ if environ is None else environ
     said: list[object] = list(build_variables(env))
     for word in env.get("UV_BUILD_CONSTRAINT", "").split():
         with suppress(OSError, PkgviewError):  # uv will have to complain of it
             said.append(read_text(Path(word)))
-    for table in uv_tables(env, directory):
+    for table in uv_tables(env, place):
         for where in (table, table_of(table, "pip")):
             said += [[key, where[key]] for key in _BUILD_SETTINGS if key in where]
     if not said:
@@ -48,23 +54,87 @@ def build_settings(directory: Path | None, environ: Mapping[str, str] | None = N
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def uv_tables(env: Mapping[str, str], directory: Path | None) -> Iterator[dict[str, Any]]:
-    """Settings of uv: system, user, then the nearest of the project's."""
+def uv_tables(env: Mapping[str, str], place: Path | None) -> Iterator[dict[str, Any]]:
+    """Settings of uv: system, user, then the nearest of the project's, last a script's own."""
     home = Path(env.get("HOME") or Path.home())
+    script = place if place is not None and place.is_file() else None
+    directory = script.parent if script else place
     if named := env.get("UV_CONFIG_FILE"):
-        yield read_toml(Path(named))
-        return
-    if env.get("UV_NO_CONFIG", "").lower() not in TRUE:
-        yield read_toml(Path("/etc/uv/uv.toml"))
-        yield read_toml(Path(env.get("XDG_CONFIG_HOME") or home / ".config", "uv/uv.toml"))
+        yield _absolute_in(Path(named))
+    elif env.get("UV_NO_CONFIG", "").lower() not in TRUE:
+        yield _absolute_in(Path("/etc/uv/uv.toml"))
+        yield _absolute_in(Path(env.get("XDG_CONFIG_HOME") or home / ".config", "uv/uv.toml"))
         for parent in (directory, *directory.parents) if directory else ():
             if (parent / "uv.toml").is_file():
-                yield read_toml(parent / "uv.toml")
-                return
+                yield _absolute_in(parent / "uv.toml")
+                break
             uv = table_of(table_of(read_toml(parent / "pyproject.toml"), "tool"), "uv")
             if uv:
-                yield uv
-                return
+                yield absolute(uv, parent)
+                break
+    if script is not None:
+        yield absolute(table_of(table_of(script_document(script), "tool"), "uv"), script.parent)
+
+
+def effective(env: Mapping[str, str], place: Path | None) -> dict[str, Any]:
+    """All of these as one table, as uv combines them.
+
+    Of a list what is said nearer comes first, of a table each key counts by itself.
+    """
+    whole: dict[str, Any] = {}
+    for table in uv_tables(env, place):
+        for key, value in table.items():
+            below = whole.get(key)
+            if isinstance(value, list) and isinstance(below, list):
+                whole[key] = [*value, *below]
+            elif isinstance(value, dict) and isinstance(below, dict):
+                whole[key] = below | value
+            else:
+                whole[key] = value
+    return whole
+
+
+def absolute(table: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """The same settings with absolute paths, for a file that lies elsewhere."""
+
+    def located(value: object) -> object:
+        if isinstance(value, list):
+            return [located(one) for one in value]
+        if isinstance(value, dict) and isinstance(value.get("url"), str):  # an index
+            return {**value, "url": located(value["url"])}
+        is_path = isinstance(value, str) and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|[$~]", value)
+        return os.path.normpath(directory / value) if is_path and isinstance(value, str) else value
+
+    moved = dict(table)
+    for key in ("index", "index-url", "extra-index-url", "find-links"):
+        if key in table:
+            moved[key] = located(table[key])
+    if isinstance(sources := table.get("sources"), dict):
+        moved["sources"] = {name: _source(one, directory) for name, one in sources.items()}
+    return moved
+
+
+def _source(value: object, directory: Path) -> object:
+    """Where one package comes from, by an absolute path if by one."""
+    if isinstance(value, list):
+        return [_source(one, directory) for one in value]
+    if not isinstance(value, dict):
+        return value
+    keys = [key for key in ("path", "workspace") if isinstance(value.get(key), str)]
+    # Of a repository it is a path inside.
+    keys = [] if "git" in value else keys
+    return value | {key: os.path.normpath(directory / value[key]) for key in keys}
+
+
+def _absolute_in(path: Path) -> dict[str, Any]:
+    return absolute(read_toml(path), path.parent)
+
+
+def script_document(script: Path) -> dict[str, Any]:
+    """The inline block of a script; {} where there is none, or nothing that is TOML."""
+    with suppress(PkgviewError, tomllib.TOMLDecodeError, RecursionError):
+        return parse(inline_block(script_text(script) or "", script) or "")
+    return {}
 
 
 def table_of(parent: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from resolver.python.project import (
     Origin,
     PythonProject,
     find_project,
-    inline_block,
     project_of_script,
     project_without_lock,
 )
+from resolver.python.uv.inline import inline_block
 
 if TYPE_CHECKING:
     Tree = Any

@@ -69,7 +69,7 @@ class PythonWish(Wish):
         """Equal as long as the same view would come out, newer releases aside."""
         # Directories are what comes out differently if nothing is built.
         unbuilt = ("unbuilt",) if self.no_build else ()
-        settings = "" if self.no_build else build_settings(self.project.directory)
+        settings = "" if self.no_build else build_settings(self.project.root)
         if self.project.package and not self.no_build:
             settings += own_state(self.project.directory).hex()
         return fingerprint(
@@ -116,7 +116,7 @@ class PythonMaking:
         from resolver.fetch.web import FetchSettings  # noqa: PLC0415 - nothing to do needs none
         from resolver.python.index import download_settings  # noqa: PLC0415 - the same
 
-        found = download_settings(self._wish.project.directory)
+        found = download_settings(self._wish.project.root)
         return FetchSettings(
             verify=_certificates(found),
             # The environment is read by itself; what only pip's settings name it cannot know.
