@@ -150,7 +150,7 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
     if source.is_script:
         raise PkgviewError(
             f"{source.root} is a script: it has no directory of its own for a pylock.toml",
-            remedy="Nothing to do: pkgview keeps one in its state, and `uv lock --script` writes one.",
+            remedy="Nothing to do: pkgview keeps one in its state. `uv lock --script` writes one.",
         )
     if source.origin is Origin.UV:
         raise PkgviewError(

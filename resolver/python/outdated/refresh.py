@@ -280,7 +280,7 @@ class _One:
         self, lacks: tuple[str, ...], source: PythonProject | None = None, mark: Mark | None = None
     ) -> Found:
         """For who only looks: resolved beside the lock, which stays as it is; else the lock."""
-        what = f"{self.path} is outdated ({self._asking(lacks)})" if lacks else f"{self.path} is outdated"
+        what = f"{self.path} is outdated" + (f" ({self._asking(lacks)})" if lacks else "")
         remedy = "`pkgview up` refreshes it."
         try:
             made = await self._beside(source, mark)
