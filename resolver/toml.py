@@ -7,6 +7,7 @@ each line below it: 100 KB of them take minutes. No file of a project has keys o
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import re
 import tomllib
@@ -16,6 +17,9 @@ from resolver.errors import PkgviewError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+MOST_KEPT = 64 * 1024
+"""Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
 
 MOST_PARTS = 32
 """Dots in one key."""
@@ -47,6 +51,22 @@ def parse(text: str) -> dict[str, Any]:
         raise
     except ValueError as error:  # a number of more digits than Python reads
         raise tomllib.TOMLDecodeError(str(error)) from error
+
+
+def document(text: str, place: str) -> dict[str, Any]:
+    """The same; what is wrong with it as an error for a user. Nobody changes the result."""
+    try:
+        return _parsed(text) if len(text) <= MOST_KEPT else parse(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PkgviewError(
+            f"{place} is not valid TOML: {error}", remedy="Mend the file at that place."
+        ) from error
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> dict[str, Any]:
+    """The same text's document: parsing it takes a millisecond or two."""
+    return parse(text)
 
 
 def wrong(place: str, key: str, wanted: str) -> PkgviewError:

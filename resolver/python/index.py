@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote, urlsplit
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import canonical, file_places, nearest, without_userinfo
 from resolver.inputs import read_text
-from resolver.python.uv.settings import TRUE, table_of, uv_tables
+from resolver.python.uv.settings import table_of, truth, uv_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -244,7 +244,7 @@ def _index_variables(pip: Mapping[str, str]) -> dict[str, str]:
     # pip passes over places that do not exist; uv refuses to start.
     if links := [link for link in pip.get("find-links", "").split() if _exists(link)]:
         added["UV_FIND_LINKS"] = ",".join(links)
-    if pip.get("no-index", "").lower() in TRUE:
+    if truth(pip.get("no-index")):
         added["UV_NO_INDEX"] = "1"
     return added
 

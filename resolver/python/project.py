@@ -11,9 +11,7 @@ It imports neither packaging nor anything that talks to the network.
 from __future__ import annotations
 
 import enum
-import functools
 import os
-import tomllib
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,13 +31,10 @@ from resolver.python.requirements import (
 )
 from resolver.python.uv.inline import inline_block, script_text
 from resolver.python.uv.request import pinned
-from resolver.python.uv.workspace import MOST_MEMBERS, members
+from resolver.python.uv.workspace import counts, document_at, members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-MOST_KEPT = 64 * 1024
-"""Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
 
 _NO_FILES = RequirementFiles(files=(), directories=(), hashes={}, unpinned=frozenset())
 
@@ -133,7 +128,7 @@ def project_of_script(path: Path) -> PythonProject | None:
     if block is None:
         return find_project(script.parent)
     place = str(script)
-    table = _toml(block, f"the inline block of {script}")
+    table = toml.document(block, f"the inline block of {script}")
     toml.listed(table, "dependencies", place)
     tool = toml.table(table, "tool", place)
     trees = tuple(_source_trees(toml.table(tool, "uv", place), script.parent, place))
@@ -165,7 +160,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     pylock, requirements = directory / Origin.PYLOCK, directory / Origin.REQUIREMENTS
     pyproject = directory / Origin.PYPROJECT
     place = str(pyproject)
-    document = _toml(read_text(pyproject), place) if has_pyproject else {}
+    document = toml.document(read_text(pyproject), place) if has_pyproject else {}
     if not (has_lock or "project" in document or has_requirements or _is_uv_root(directory)):
         return None
     project = toml.table(document, "project", place)
@@ -241,33 +236,11 @@ def _uv_lock(directory: Path, document: Mapping[str, Any]) -> Path | None:
     return None
 
 
-def counts(parent: Path, directory: Path) -> bool:
-    """Whether the pyproject.toml of `parent` counts a directory below among its uv workspace."""
-    inside = directory.relative_to(parent)
-    return any(_globs(inside, one) for one in member_patterns(parent)) and not any(
-        _globs(inside, one) for one in member_patterns(parent, "exclude")
-    )
-
-
-def member_patterns(root: Path, key: str = "members") -> list[str]:
-    """Which directories the pyproject.toml there says are of its uv workspace, or are not."""
-    place = root / "pyproject.toml"
-    document = _toml(read_text(place), str(place)) if looks.is_file(place) else {}
-    uv = toml.table(toml.table(document, "tool", str(place)), "uv", str(place))
-    return toml.listed(toml.table(uv, "workspace", str(place)), key, str(place))[:MOST_MEMBERS]
-
-
 def _of_workspace(root: Path) -> list[Path]:
     """What decides the lock that all members of a uv workspace share: each one's pyproject.toml."""
     place = root / "pyproject.toml"
-    inside = members(root, _toml(read_text(place), str(place)))
+    inside = members(root, document_at(root))
     return [place, *(member / "pyproject.toml" for member in inside)]
-
-
-def _globs(path: Path, pattern: str) -> bool:
-    """Whether all of `path` matches; `*` stays within one part, as in uv's member patterns."""
-    parts = Path(pattern).parts
-    return len(parts) == len(path.parts) and path.match(os.path.normpath(pattern))
 
 
 def _is_package(document: Mapping[str, Any], uv: Mapping[str, Any], place: str) -> bool:
@@ -329,18 +302,3 @@ def _settings(tool: Mapping[str, Any], place: str) -> Settings:
         extras=tuple(map(normalised, toml.listed(table, "extras", place))),
         groups=tuple(toml.listed(table, "groups", place)) if "groups" in table else None,
     )
-
-
-@functools.lru_cache(maxsize=256)
-def _parsed(text: str) -> dict[str, Any]:
-    """The same text's document, which nobody changes: parsing it takes a millisecond or two."""
-    return toml.parse(text)
-
-
-def _toml(text: str, place: str) -> dict[str, Any]:
-    try:
-        return _parsed(text) if len(text) <= MOST_KEPT else toml.parse(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PkgviewError(
-            f"{place} is not valid TOML: {error}", remedy="Mend the file at that place."
-        ) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
@@ -28,7 +28,10 @@ from packaging.tags import Tag
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from resolver.errors import PkgviewError
+from resolver.python.project import Origin
 from resolver.python.pylock import read_pylock
+from resolver.python.unbuilt import is_of_workspace
+from resolver.python.uv.formats import Formats, formats_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 
 _SHOWN_TAGS = 6
 """Platforms named in an error before "…"."""
+
+ANY = Formats()
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -97,12 +102,23 @@ def select(
 
     `extras` and `groups` replace the lock's own choice (`Lock.extras`).
     """
+    by_pip = lock.project.origin in {Origin.REQUIREMENTS, Origin.PYLOCK}
+    formats = formats_of(lock.project.root, pip=by_pip or lock.project.origin is Origin.PYPROJECT)
     chosen = choices_of(
         lock.path,
         interpreter,
         lock.extras if extras is None else extras,
         lock.groups if groups is None else groups,
+        formats,
     )
+    for choice in chosen:
+        # uv pip lets what is edited be built, whatever is set; uv sync only the workspace's own.
+        is_own = bool(choice.editable) if by_pip else is_of_workspace(lock.project, choice.path)
+        if choice.runs_code and formats.is_not_to_be_built(choice.name) and not is_own:
+            raise PkgviewError(
+                f"{choice.name} would have to be built, and uv's no-build is set for it",
+                remedy="Ask for a version that has a wheel, or take it out of uv's no-build.",
+            )
     return (*chosen, *_own_package(lock.project, chosen))
 
 
@@ -125,10 +141,14 @@ def _own_package(project: PythonProject, chosen: Iterable[Choice]) -> tuple[Choi
 
 
 def choices_of(
-    path: Path, interpreter: Interpreter, extras: Collection[str], groups: Collection[str]
+    path: Path,
+    interpreter: Interpreter,
+    extras: Collection[str],
+    groups: Collection[str],
+    formats: Formats = ANY,
 ) -> list[Choice]:
     """What `interpreter` needs of the lock at `path`, and no more than that."""
-    pylock = read_pylock(path, interpreter, extras, groups)
+    pylock = _with_sources(read_pylock(path, interpreter, extras, groups), formats)
     tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
     # A mapping of the same keys; `Environment` is packaging's name for its shape.
     environment = cast("Environment", dict(interpreter.environment))
@@ -151,7 +171,26 @@ def choices_of(
         )
     except PylockSelectError as error:
         raise _refused(path, pylock, interpreter, error) from error
-    return [_choice(path, package, source) for package, source in selected]
+    chosen = [_choice(path, package, source) for package, source in selected]
+    for choice in chosen:
+        if choice.kind is Source.WHEEL and formats.is_to_be_built(choice.name):
+            raise PkgviewError(
+                f"{choice.name} is not to be taken as a wheel (uv's no-binary), and {path} has no "
+                "source of it",
+                remedy="Ask for a version that has one, or take it out of uv's no-binary.",
+            )
+    return chosen
+
+
+def _with_sources(pylock: Pylock, formats: Formats) -> Pylock:
+    """Without the wheels of what is to be built of its source."""
+    if not formats.no_binary:
+        return pylock
+    packages = [
+        replace(one, wheels=None) if one.sdist and formats.is_to_be_built(one.name) else one
+        for one in pylock.packages
+    ]
+    return replace(pylock, packages=packages)
 
 
 def _refused(

@@ -28,10 +28,10 @@ from resolver.inputs import read_text
 from resolver.local import BUILD_FILES
 from resolver.ownership import faults
 from resolver.project import trust
-from resolver.python.project import Origin, counts, member_patterns, project_at
+from resolver.python.project import Origin, project_at
 from resolver.python.requirements import logical_lines, requirement_files
 from resolver.python.uv.run import run_uv
-from resolver.python.uv.workspace import counter, directories
+from resolver.python.uv.workspace import counter, counts, directories, member_patterns
 from resolver.toml import parse
 
 if TYPE_CHECKING:
@@ -69,6 +69,14 @@ def own_tree(project: PythonProject) -> Path:
                 if looks.is_file(parent / "pyproject.toml") and counts(parent, project.root):
                     return parent
     return project.root
+
+
+def is_of_workspace(project: PythonProject, path: Path | None) -> bool:
+    """Whether a directory is the project's own, or a member of its uv workspace."""
+    if path is None or project.is_script:
+        return False
+    root = own_tree(project)
+    return path in {root, project.root} or (path.is_relative_to(root) and counts(root, path))
 
 
 def members(directory: Path) -> Iterator[PythonProject]:

@@ -364,7 +364,7 @@ class _Requests(http.server.BaseHTTPRequestHandler):
             )
         self.end_headers()
         try:
-            while body:
+            while body and self.command != "HEAD":
                 piece, body = (
                     (body[: 1 << 12], body[1 << 12 :]) if name in index.slow else (body, b"")
                 )
@@ -373,6 +373,8 @@ class _Requests(http.server.BaseHTTPRequestHandler):
                     time.sleep(0.0625)
         except OSError:
             self.close_connection = True  # whoever asked was killed
+
+    do_HEAD = do_GET  # noqa: N815 - as http.server calls it
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

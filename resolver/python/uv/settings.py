@@ -19,6 +19,7 @@ from resolver.buildenv import build_variables
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 from resolver.python.uv.inline import inline_block, script_text
+from resolver.python.uv.workspace import counts, member_patterns
 from resolver.toml import parse
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
 TRUE = {"1", "true", "yes", "on", "y", "t"}
 """What uv and pip take for yes, in lower case."""
+
+
+def truth(text: str | None) -> bool:
+    """Whether a variable says yes."""
+    return (text or "").lower() in TRUE
+
 
 _BUILD_SETTINGS = (
     "build-constraint-dependencies", "config-settings", "config-settings-package", "exclude-newer",
@@ -58,10 +65,10 @@ def uv_tables(env: Mapping[str, str], place: Path | None) -> Iterator[dict[str, 
     """Settings of uv: system, user, then the nearest of the project's, last a script's own."""
     home = Path(env.get("HOME") or Path.home())
     script = place if place is not None and place.is_file() else None
-    directory = script.parent if script else place
+    directory = _settings_root(script.parent if script else place)
     if named := env.get("UV_CONFIG_FILE"):
         yield _absolute_in(Path(named))
-    elif env.get("UV_NO_CONFIG", "").lower() not in TRUE:
+    elif not truth(env.get("UV_NO_CONFIG")):
         yield _absolute_in(Path("/etc/uv/uv.toml"))
         yield _absolute_in(Path(env.get("XDG_CONFIG_HOME") or home / ".config", "uv/uv.toml"))
         for parent in (directory, *directory.parents) if directory else ():
@@ -74,6 +81,21 @@ def uv_tables(env: Mapping[str, str], place: Path | None) -> Iterator[dict[str, 
                 break
     if script is not None:
         yield absolute(table_of(table_of(script_document(script), "tool"), "uv"), script.parent)
+
+
+def _settings_root(directory: Path | None) -> Path | None:
+    """From where on upwards uv looks for settings: a project's are those of its workspace."""
+    for parent in (directory, *directory.parents) if directory else ():
+        document = read_toml(parent / "pyproject.toml")
+        if not document and not (parent / "pyproject.toml").is_file():
+            continue
+        if "project" not in document:
+            break
+        with suppress(PkgviewError):  # uv will have to complain of it
+            above = (root for root in (parent, *parent.parents) if member_patterns(root))
+            root = next(above, parent)
+            return root if root != parent and counts(root, parent) else parent
+    return directory
 
 
 def effective(env: Mapping[str, str], place: Path | None) -> dict[str, Any]:

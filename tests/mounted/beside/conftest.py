@@ -94,9 +94,10 @@ class Beside:
         """
         root = self.site.home / f"uv-{directory.name}"
         listed = [one for one in _LISTED if (directory / one).exists()]
+        # One that `uv sync` makes has the project's name as its prompt.
+        made = self._run(directory, [uv_binary(), "venv", "-q", "-p", self.site.python, root])
+        assert made.status == 0, made.said
         if listed:
-            made = self._run(directory, [uv_binary(), "venv", "-q", "-p", self.site.python, root])
-            assert made.status == 0, made.said
             command = ["pip", "install", "--preview-features", "pylock", f"--python={root}"]
             command += ["-r", listed[0]]
         else:

@@ -126,7 +126,8 @@ class PythonMaking:
 
     async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
         """The lock, through uv, and what of it this interpreter needs."""
-        from resolver.python.outdated.refresh import (  # noqa: PLC0415 - nothing to do needs none
+        from resolver.python.build import BuiltFor  # noqa: PLC0415 - nothing to do needs none
+        from resolver.python.outdated.refresh import (  # noqa: PLC0415 - the same
             Asked,
             current_lock,
         )
@@ -162,7 +163,9 @@ class PythonMaking:
             packages = packages_unbuilt(chosen, self._interpreter, wish.project, self._places)
             self._unbuilt = any(one.unbuilt or one.earlier for one in packages)
             return packages
-        return [package_of(one, self._interpreter, self._places.state) for one in chosen]
+        built_for = BuiltFor(place=wish.project.root, choices=tuple(chosen))
+        state = self._places.state
+        return [package_of(one, self._interpreter, state, built_for) for one in chosen]
 
     def _read_again(self, project: PythonProject) -> PythonWish:
         """Its lock has been made anew, which was the user's own doing, and so is what it says."""
