@@ -40,7 +40,7 @@ from resolver.project.project import fingerprint
 from resolver.python.declared.files import digest
 from resolver.python.declared.mark import Mark, marked
 from resolver.python.index import uv_environment
-from resolver.python.lockfile import Lock, readable
+from resolver.python.lockfile import Lock, current_lock_in, readable
 from resolver.python.pins import narrowed
 from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
@@ -49,6 +49,7 @@ from resolver.python.script.locked import lock_script
 from resolver.python.unbuilt import refuse_editables
 from resolver.python.uv.cache import forget_locked
 from resolver.python.uv.run import run_uv
+from resolver.python.uv.settings import resolving_settings
 from resolver.scratch import scratch
 from resolver.toml import parse
 
@@ -230,11 +231,13 @@ async def _in_state(
 ) -> Lock:
     """The lock in the state for this resolution, made where it is missing or outdated."""
     project = resolution.project
-    wanted = fingerprint(project, *resolution.options, *facts)
+    note = {"fingerprint": fingerprint(project, *resolution.options, *facts)}
+    if not resolution.no_build:  # who only looks takes what somebody had with other variables
+        note["settings"] = resolving_settings(project.root)
     directory = _directory(project, state)
     names = [_name(resolution, branch) for branch in branches(project.directory) or ("",)]
     path = directory / names[0]
-    if not resolution.renews and (current := _current(path, wanted)):
+    if not resolution.renews and (current := current_lock_in(path, note)):
         # The child of a run that was killed may have outlived the last sweep.
         sweep(directory.parent, _SCRATCH)
         return Lock(path=current, project=project)
@@ -254,7 +257,7 @@ async def _in_state(
     said = ""
     async with only_one(directory):
         # Another process may have done it while this one waited.
-        if resolution.renews or not (current := _current(path, wanted)):
+        if resolution.renews or not (current := current_lock_in(path, note)):
             if preferred is None:
                 suffix = _suffix(resolution)
                 kept = (readable((directory / name).with_suffix(suffix)) for name in names)
@@ -264,10 +267,9 @@ async def _in_state(
             write_atomically(path, made)
             if own:
                 write_atomically(path.with_suffix(_suffix(resolution)), own)
-            # Written last. An input that was edited meanwhile differs from `wanted`, which was
+            # Written last. An input that was edited meanwhile differs from `note`, which was
             # computed before uv read it: then the lock is outdated at once, as it should be.
-            note = json.dumps({"fingerprint": wanted}).encode()
-            write_atomically(path.with_suffix(".json"), note)
+            write_atomically(path.with_suffix(".json"), json.dumps(note).encode())
             current = path
     return Lock(path=current, project=project, said=said)
 
@@ -292,23 +294,9 @@ def _anew(directory: Path, resolution: Resolution) -> str:
     return f"Resolved anew: no versions are kept of the branch {branch}."
 
 
-def _current(path: Path, wanted: str) -> Path | None:
-    """A lock that was made from the same: this one, or that of another branch beside it."""
-    others = (note.with_suffix(".toml") for note in path.parent.glob("pylock.*.json"))
-    return next((one for one in (path, *others) if _is_current(one, wanted)), None)
-
-
 def _directory(project: PythonProject, state: Path) -> Path:
     """Resolved, because uv's relative paths are: a link in between would lead them astray."""
     return Path(os.path.realpath(state)) / "locks" / project_key(str(project.root))
-
-
-def _is_current(path: Path, wanted: str) -> bool:
-    try:
-        note = json.loads(path.with_suffix(".json").read_bytes())
-        return path.is_file() and isinstance(note, dict) and note.get("fingerprint") == wanted
-    except (OSError, ValueError):
-        return False
 
 
 async def _made_in_state(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from resolver.inputs import read_input
 from resolver.toml import parse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from resolver.python.project import PythonProject
@@ -40,3 +42,22 @@ def readable(path: Path) -> bytes:
         if parse(data.decode()).keys() & {"lock-version", "version"}:
             return data
     return b""
+
+
+def current_lock_in(path: Path, wanted: Mapping[str, str]) -> Path | None:
+    """A lock that was made from the same: this one, or that of another branch beside it.
+
+    `wanted` is what the note beside it has to say.
+    """
+    others = (note.with_suffix(".toml") for note in path.parent.glob("pylock.*.json"))
+    return next((one for one in (path, *others) if _is_current(one, wanted)), None)
+
+
+def _is_current(path: Path, wanted: Mapping[str, str]) -> bool:
+    try:
+        note = json.loads(path.with_suffix(".json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    if not (path.is_file() and isinstance(note, dict)):
+        return False
+    return all(note.get(key, "") == said for key, said in wanted.items())

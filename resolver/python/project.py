@@ -34,7 +34,7 @@ from resolver.python.uv.request import pinned
 from resolver.python.uv.workspace import counts, document_at, members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _NO_FILES = RequirementFiles(files=(), directories=(), hashes={}, unpinned=frozenset())
 
@@ -67,8 +67,9 @@ class PythonProject(Project):
     `package` says that the project is itself a distribution, to be installed editable.
     `default_groups` are the dependency groups (PEP 735) a view has unless told otherwise. `hashes`
     and `unpinned` are those of its requirement files. `dynamic`: some of its metadata only its
-    build back end can tell. `python_pin` is what `.python-version` says, `pins_remark` a
-    sentence on what of it only other tools can read.
+    build back end can tell. `group_pythons` says which Python a group needs, as `requires_python`
+    does of the project. `python_pin` is what `.python-version` says, `pins_remark` a sentence on
+    what of it only other tools can read.
     """
 
     origin: Origin
@@ -84,6 +85,13 @@ class PythonProject(Project):
     hashes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unpinned: frozenset[str] = frozenset()
     dynamic: bool = False
+    group_pythons: Mapping[str, str] = field(default_factory=dict)
+
+    def needed_python(self, groups: Iterable[str] = ()) -> str | None:
+        """What a Python has to be for the project, its default groups, and these groups."""
+        wanted = dict.fromkeys(map(normalised, (*self.default_groups, *groups)))
+        bounds = (self.group_pythons.get(one) for one in wanted)
+        return ", ".join(filter(None, (self.requires_python, *bounds))) or None
 
     @property
     def directory(self) -> Path:
@@ -134,10 +142,11 @@ def project_of_script(path: Path) -> PythonProject | None:
     trees = tuple(_source_trees(toml.table(tool, "uv", place), script.parent, place))
     lock = script.with_name(f"{script.name}.lock")  # that of `uv lock --script`
     has_lock = looks.is_file(lock)
+    settings = [one] if looks.is_file(one := script.with_name("uv.toml")) else []
     return PythonProject(
         root=script,
         origin=Origin.LOCKED_SCRIPT if has_lock else Origin.SCRIPT,
-        inputs=(*([lock] if has_lock else ()), script, *_build_files(trees)),
+        inputs=(*([lock] if has_lock else ()), script, *settings, *_build_files(trees)),
         requires_python=toml.text(table, "requires-python", place),
         settings=_settings(tool, place),
         source_trees=trees,
@@ -169,6 +178,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     uv = toml.table(tool, "uv", place)
     uv_lock = _uv_lock(directory, document)
     inputs: list[Path] = [pyproject] if document else []
+    inputs += [directory / "uv.toml"] if _holds(path, "uv.toml") else []
     trees = tuple(_source_trees(uv, directory, place))
     named = _NO_FILES
     if uv_lock is not None:
@@ -212,6 +222,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         hashes=named.hashes,
         unpinned=named.unpinned,
         dynamic="dynamic" in project,
+        group_pythons={} if has_lock else _group_pythons(document, uv, place),
     )
 
 
@@ -263,6 +274,31 @@ def _default_groups(
         return tuple(toml.listed(uv, "default-groups", place))
     legacy = bool(uv.get("dev-dependencies"))
     return ("dev",) if legacy or "dev" in map(normalised, groups) else ()
+
+
+def _group_pythons(
+    document: Mapping[str, Any], uv: Mapping[str, Any], place: str
+) -> dict[str, str]:
+    """`requires-python` of groups in `[tool.uv.dependency-groups]`, with what each includes."""
+    table = toml.table(uv, "dependency-groups", place)
+    if not table:
+        return {}
+    own = {
+        normalised(name): toml.text(toml.table(table, name, place), "requires-python", place)
+        for name in table
+    }
+    groups = toml.table(document, "dependency-groups", place)
+    listed = {normalised(name): several for name, several in groups.items()}
+
+    def all_of(name: str, within: tuple[str, ...] = ()) -> Iterator[str]:
+        if said := own.get(name):
+            yield said
+        several = listed.get(name)
+        for one in several if isinstance(several, list) and name not in within else ():
+            if isinstance(one, dict) and isinstance(included := one.get("include-group"), str):
+                yield from all_of(normalised(included), (*within, name))
+
+    return {name: ", ".join(dict.fromkeys(all_of(name))) for name in {*own, *listed}}
 
 
 def _source_trees(uv: Mapping[str, Any], directory: Path, place: str) -> Iterable[Path]:

@@ -272,12 +272,12 @@ class Resolving:
         if asker.restarts and (project.settings.python or project.python_pin):
             return wanted_interpreter(project, state)
         own = inspect(Path(asker.executable), state)
-        if project.requires_python and not fits(own, project.requires_python):
+        needed = project.needed_python()
+        if needed and not fits(own, needed):
             if asker.restarts:
                 return wanted_interpreter(project, state)
             raise PkgviewError(
-                f"{project.root} needs Python {project.requires_python}, and this is {own.full} "
-                f"({own.executable})",
+                f"{project.root} needs Python {needed}, and this is {own.full} ({own.executable})",
                 remedy=f"Start it with {shlex.quote(str(self._places.mount / 'bin/python'))}, "
                 "which is the project's own.",
             )

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resolver.buildenv import build_variables
+from resolver.buildenv import RESOLVING, build_variables
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 from resolver.python.uv.inline import inline_block, script_text
@@ -24,6 +24,9 @@ from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+_FILES = ("UV_CONSTRAINT", "UV_EXCLUDE", "UV_OVERRIDE")
+"""Variables that name files with requirements."""
 
 TRUE = {"1", "true", "yes", "on", "y", "t"}
 """What uv and pip take for yes, in lower case."""
@@ -41,6 +44,34 @@ _BUILD_SETTINGS = (
     "prerelease", "resolution",
 )  # fmt: skip
 """What uv is set to that changes what it builds, at the top of its settings or in `[pip]`."""
+
+
+_RESOLVING_SETTINGS = (
+    "constraint-dependencies", "dependency-metadata", "environments", "exclude-dependencies",
+    "exclude-newer", "exclude-newer-package", "extra-index-url", "find-links", "fork-strategy",
+    "index", "index-strategy", "index-url", "minimum-libc-version", "no-binary",
+    "no-binary-package", "no-build", "no-build-package", "no-index", "no-sources",
+    "no-sources-package", "override-dependencies", "pip", "prerelease", "prerelease-package",
+    "required-environments", "resolution", "torch-backend",
+)  # fmt: skip
+"""What changes what a resolution comes to."""
+
+
+def resolving_settings(place: Path, environ: Mapping[str, str] | None = None) -> str:
+    """A digest of all that changes what a resolution for `place` comes to; "" where nothing is set.
+
+    Of whose files and variables it may be: what a project's own say is in its fingerprint already.
+    """
+    env = os.environ if environ is None else environ
+    said: list[object] = [[name, env[name]] for name in sorted(RESOLVING) if env.get(name)]
+    for word in " ".join(env.get(one, "") for one in _FILES).split():
+        with suppress(OSError, PkgviewError):  # uv will have to complain of it
+            said.append(read_text(Path(word)))
+    whole = effective(env, place)
+    said += [[key, whole[key]] for key in _RESOLVING_SETTINGS if key in whole]
+    if not said:
+        return ""
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def build_settings(place: Path | None, environ: Mapping[str, str] | None = None) -> str:

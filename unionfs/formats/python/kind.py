@@ -357,9 +357,11 @@ def _python(project: Project) -> PythonProject:
 
 
 def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
+    needed = wish.project.needed_python(wish.groups)
+    project = replace(wish.project, requires_python=needed, group_pythons={})
     if not wish.fetch_python:
-        return find_interpreter(wish.project, wish.python, state)
-    return find_or_fetch(wish.project, wish.python, state, offline=wish.offline)
+        return find_interpreter(project, wish.python, state)
+    return find_or_fetch(project, wish.python, state, offline=wish.offline)
 
 
 def _situation(wish: PythonWish) -> remembered.Situation | None:
