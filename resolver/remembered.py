@@ -53,7 +53,7 @@ LOCKS = ("pylock.toml", "uv.lock")
 MARKS = (*LOCKS, "pyproject.toml", "requirements.txt")
 """The files that make a directory a project of Python's, or may: `unionfs.kinds` has them, too."""
 
-READ = (*MARKS, ".python-version", "setup.py", "setup.cfg")
+READ = (*MARKS, ".python-version", "setup.py", "setup.cfg", "uv.toml")
 """All that is looked at; a project with other inputs is not remembered."""
 
 _HEX = frozenset("0123456789abcdef")

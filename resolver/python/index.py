@@ -10,7 +10,6 @@ The same settings, as values, are what our own downloads need: `download_setting
 
 from __future__ import annotations
 
-import configparser
 import netrc
 import os
 from contextlib import suppress
@@ -19,13 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from resolver.errors import PkgviewError
 from resolver.fetch.addresses import canonical, file_places, nearest, without_userinfo
-from resolver.inputs import read_text
-from resolver.python.uv.settings import table_of, truth, uv_tables
+from resolver.python.uv.pips import pip_settings
+from resolver.python.uv.settings import effective, table_of, truth, uv_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 _UV_INDEX_VARIABLES = (
     "UV_DEFAULT_INDEX",
@@ -98,13 +96,14 @@ def uv_environment(
     """The variables to add for uv: pip's settings, where uv has none of its own.
 
     `place`: a project's directory, or a script (`resolver.python.uv.settings`).
-    Unless `indexes`, those of pip's indexes are left out: a `uv.lock` is for uv's own.
+    Unless `indexes`, those are left out that change what is resolved: a `uv.lock` is for uv's own.
     """
     env = os.environ if environ is None else environ
     pip = pip_settings(env)
     added: dict[str, str] = {}
-    if indexes and not _uv_has_indexes(env, place):
-        added |= _index_variables(pip)
+    if indexes:
+        added |= _resolving_variables(pip, env, place)
+        added |= {} if _uv_has_indexes(env, place) else _index_variables(pip)
     added |= {
         name: value
         for name, value in (
@@ -143,46 +142,23 @@ def user_named_indexes(environ: Mapping[str, str] | None = None) -> dict[str, st
     return {name: str(url) for name, url in named if isinstance(name, str)}
 
 
-def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What pip is set to, as `pip config list` merges them: long option names to their text.
-
-    Global files, user files, `PIP_CONFIG_FILE`, then `PIP_*`; in each file `[global]` and then
-    what concerns downloads, `[download]` and `[install]`. A file that cannot be read or parsed is
-    an error, as it is for pip.
-    """
-    env = os.environ if environ is None else environ
-    merged: dict[str, str] = {}
-    for path in _pip_files(env):
-        if not path.is_file():
-            continue
-        parser = configparser.RawConfigParser()
-        try:
-            parser.read_string(read_text(path), source=str(path))
-        except configparser.Error as error:
-            raise PkgviewError(
-                f"pip's settings file cannot be read: {' '.join(str(error).split())}",
-                remedy=f"Mend {path}; `pip config debug` shows what pip makes of it.",
-            ) from error
-        for section in ("global", "download", "install"):
-            if parser.has_section(section):
-                merged |= {_pip_key(key): value or "" for key, value in parser.items(section)}
-    for name, value in env.items():
-        if name.startswith("PIP_") and name != "PIP_CONFIG_FILE" and value:
-            merged[_pip_key(name.removeprefix("PIP_"))] = value
-    return merged
-
-
 def download_settings(
     place: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> DownloadSettings:
     """What our own downloads need, from the same sources that uv gets."""
     env = dict(os.environ if environ is None else environ)
     env |= uv_environment(place, env)
+    whole = effective(env, place)
+    for key in ("http-proxy", "https-proxy"):
+        name = key.upper().replace("-", "_")
+        if isinstance(proxy := whole.get(key), str) and not env.get(name.lower()):
+            env[name] = env.get(name) or proxy
     credentials: dict[str, Credential] = {}
     for index in _named_indexes(env, place):
         credentials |= _index_credential(index, env)
     bundle, directories, client = map(env.get, ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"))
-    no_proxy = env.get("NO_PROXY") or env.get("no_proxy") or ""
+    no_proxy = env.get("NO_PROXY") or env.get("no_proxy") or _joined(whole.get("no-proxy"), ",")
+    insecure = env.get("UV_INSECURE_HOST") or _joined(whole.get("allow-insecure-host"), " ")
     return DownloadSettings(
         certificates=Path(bundle) if bundle else None,
         certificate_directory=Path(directories.split(os.pathsep)[0]) if directories else None,
@@ -191,9 +167,13 @@ def download_settings(
         no_proxy=tuple(host.strip() for host in no_proxy.split(",") if host.strip()),
         credentials=credentials,
         netrc=_netrc(env),
-        insecure_hosts=frozenset(env.get("UV_INSECURE_HOST", "").replace(",", " ").split()),
+        insecure_hosts=frozenset(insecure.replace(",", " ").split()),
         timeout=float(_seconds(env.get("UV_HTTP_TIMEOUT", "")) or 60),
     )
+
+
+def _joined(value: object, by: str) -> str:
+    return by.join(map(str, value)) if isinstance(value, list) else ""
 
 
 def _named_indexes(env: Mapping[str, str], place: Path | None) -> list[dict[str, Any]]:
@@ -214,23 +194,22 @@ def _named_indexes(env: Mapping[str, str], place: Path | None) -> list[dict[str,
     return named
 
 
-def _pip_files(env: Mapping[str, str]) -> Iterator[Path]:
-    named = env.get("PIP_CONFIG_FILE")
-    if named == os.devnull:
-        return
-    home = Path(env.get("HOME") or Path.home())
-    for directory in (env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)[::-1]:
-        if directory.startswith("/"):
-            yield Path(directory, "pip/pip.conf")
-    yield Path("/etc/pip.conf")
-    yield home / ".pip/pip.conf"
-    yield Path(env.get("XDG_CONFIG_HOME") or home / ".config", "pip/pip.conf")
-    if named:
-        yield Path(named)
-
-
-def _pip_key(key: str) -> str:
-    return key.lower().replace("_", "-").removeprefix("--")
+def _resolving_variables(
+    pip: Mapping[str, str], env: Mapping[str, str], place: Path | None
+) -> dict[str, str]:
+    """What of pip's settings changes a resolution, where uv has no setting for that."""
+    set_by_uv = effective(env, place).keys() if pip else ()
+    pairs = (
+        ("UV_PRERELEASE", "prerelease", "allow" if truth(pip.get("pre")) else ""),
+        ("UV_EXCLUDE_NEWER", "exclude-newer", pip.get("uploaded-prior-to", "")),
+        ("UV_CONSTRAINT", "", " ".join(pip.get("constraint", "").split())),
+        ("UV_BUILD_CONSTRAINT", "", " ".join(pip.get("build-constraint", "").split())),
+    )
+    return {
+        name: value
+        for name, key, value in pairs
+        if value and not env.get(name) and key not in set_by_uv
+    }
 
 
 def _index_variables(pip: Mapping[str, str]) -> dict[str, str]:

@@ -24,7 +24,7 @@ import json
 import os
 import time
 import tomllib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,9 +46,10 @@ from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
 from resolver.python.resolution import Resolution, lowest_python, uv_arguments
 from resolver.python.script.locked import lock_script
+from resolver.python.script.options import compile_options
 from resolver.python.unbuilt import refuse_editables
 from resolver.python.uv.cache import forget_locked
-from resolver.python.uv.run import run_uv
+from resolver.python.uv.run import run_uv, warnings_of
 from resolver.python.uv.settings import resolving_settings
 from resolver.scratch import scratch
 from resolver.toml import parse
@@ -63,6 +64,15 @@ _TEMPORARY = "pylock.tmp-"
 _SCRATCH = ".tmp-"
 _WAIT_LIMIT = 600.0
 """Seconds for which another one may resolve the same project."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """A lock, the same in uv's own form where it is a script's, and what uv has passed over."""
+
+    lock: bytes
+    own: bytes
+    said: str
 
 
 async def lock(  # noqa: PLR0913 - the command line's options, by keyword
@@ -263,10 +273,11 @@ async def _in_state(
                 kept = (readable((directory / name).with_suffix(suffix)) for name in names)
                 preferred = next(filter(None, kept), b"")
                 said = "" if preferred else _anew(directory, resolution)
-            made, own = await _made_in_state(resolution, path, preferred)
-            write_atomically(path, made)
-            if own:
-                write_atomically(path.with_suffix(_suffix(resolution)), own)
+            made = await _made_in_state(resolution, path, preferred)
+            write_atomically(path, made.lock)
+            if made.own:
+                write_atomically(path.with_suffix(_suffix(resolution)), made.own)
+            said = " ".join(filter(None, (said, made.said)))
             # Written last. An input that was edited meanwhile differs from `note`, which was
             # computed before uv read it: then the lock is outdated at once, as it should be.
             write_atomically(path.with_suffix(".json"), json.dumps(note).encode())
@@ -299,9 +310,7 @@ def _directory(project: PythonProject, state: Path) -> Path:
     return Path(os.path.realpath(state)) / "locks" / project_key(str(project.root))
 
 
-async def _made_in_state(
-    resolution: Resolution, path: Path, preferred: bytes
-) -> tuple[bytes, bytes]:
+async def _made_in_state(resolution: Resolution, path: Path, preferred: bytes) -> _Made:
     """Have uv write the lock in a directory beside that of `path`; its bytes, as of `_made`.
 
     Relative paths are the same from there. If we are killed, uv may go on for a while, and make
@@ -319,18 +328,15 @@ async def _made_in_project(resolution: Resolution, path: Path) -> bytes:
     for left in path.parent.glob(f"{_TEMPORARY}*"):
         left.unlink(missing_ok=True)
     output = path.with_name(f"{_TEMPORARY}{os.getpid()}.toml")
-    return (await _made(resolution, output, readable(path)))[0]
+    return (await _made(resolution, output, readable(path))).lock
 
 
-async def _made(resolution: Resolution, output: Path, preferred: bytes) -> tuple[bytes, bytes]:
-    """What uv writes to `output`, where it finds the versions that are to be preferred.
-
-    And, of a script, the same lock in uv's form; else b"".
-    """
-    project, own = resolution.project, b""
+async def _made(resolution: Resolution, output: Path, preferred: bytes) -> _Made:
+    """What uv writes to `output`, where it finds the versions that are to be preferred."""
+    project, own, said = resolution.project, b"", ""
     if resolution.no_build:
         await refuse_editables(project, resolution.interpreter.executable)
-    overrides = output.with_suffix(".overrides")
+    overrides, configuration = output.with_suffix(".overrides"), output.with_suffix(".uv")
     with _disk_errors(output.parent):
         try:
             added, began = uv_environment(project.root), time.time()
@@ -339,22 +345,24 @@ async def _made(resolution: Resolution, output: Path, preferred: bytes) -> tuple
             else:
                 if preferred and not resolution.upgrade:
                     output.write_bytes(preferred)  # noqa: ASYNC240 - a small file
-                await run_uv(
-                    uv_arguments(resolution, output, overrides),
+                options = compile_options(project, configuration)
+                done = await run_uv(
+                    uv_arguments(resolution, output, overrides, options),
                     cwd=project.directory,
                     added=added,
                     offline=resolution.offline,
                     stdin="".join(f"{one}\n" for one in resolution.requirements or ()).encode(),
                     doing=f"cannot resolve {resolution.named}",
                 )
+                said = warnings_of(done.stderr)
             data = read_input(output)
             await forget_locked(data, began, cwd=project.directory, added=added)
         finally:
-            for temporary in (output, overrides):
+            for temporary in (output, overrides, configuration):
                 temporary.unlink(missing_ok=True)
     if project.hashes and resolution.requirements is None:
         data = narrowed(data, project)
-    return data, own
+    return _Made(lock=data, own=own, said=said)
 
 
 @contextlib.contextmanager

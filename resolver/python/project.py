@@ -69,7 +69,7 @@ class PythonProject(Project):
     and `unpinned` are those of its requirement files. `dynamic`: some of its metadata only its
     build back end can tell. `group_pythons` says which Python a group needs, as `requires_python`
     does of the project. `python_pin` is what `.python-version` says, `pins_remark` a sentence on
-    what of it only other tools can read.
+    what of it only other tools can read. `prereleases`: its requirement files ask for them.
     """
 
     origin: Origin
@@ -86,6 +86,7 @@ class PythonProject(Project):
     unpinned: frozenset[str] = frozenset()
     dynamic: bool = False
     group_pythons: Mapping[str, str] = field(default_factory=dict)
+    prereleases: bool = False
 
     def needed_python(self, groups: Iterable[str] = ()) -> str | None:
         """What a Python has to be for the project, its default groups, and these groups."""
@@ -221,6 +222,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         source_trees=trees,
         hashes=named.hashes,
         unpinned=named.unpinned,
+        prereleases=named.prereleases,
         dynamic="dynamic" in project,
         group_pythons={} if has_lock else _group_pythons(document, uv, place),
     )

@@ -45,7 +45,8 @@ class RequirementFiles:
     `files` are absolute, the first named first and each once, the starting file among them;
     `directories` are local source trees; `hashes` maps a normalised name to its pinned
     `algorithm:hexadecimal` values; `unpinned` names requirements without any. `requirements` are
-    the lines that name a distribution, without their options.
+    the lines that name a distribution, without their options. `prereleases`: `--pre` is among them,
+    which pip reads and uv passes over.
     """
 
     files: tuple[Path, ...]
@@ -53,6 +54,7 @@ class RequirementFiles:
     hashes: Mapping[str, frozenset[str]]
     unpinned: frozenset[str]
     requirements: tuple[str, ...] = ()
+    prereleases: bool = False
 
 
 def normalised(name: str) -> str:
@@ -72,6 +74,7 @@ def requirement_files(start: Path) -> RequirementFiles:
     hashes: dict[str, set[str]] = {}
     unpinned: set[str] = set()
     requirements: list[str] = []
+    prereleases = False
     waiting = deque([_Named(path=start, place="", constraint=False)])
     # A file may be required in one place and a constraint in another: both readings count.
     done: set[tuple[Path, bool]] = set()
@@ -100,6 +103,7 @@ def requirement_files(start: Path) -> RequirementFiles:
                 # Relative to the starting file's directory, where uv runs, as in pip.
                 places.update(dict.fromkeys(_local_places(line, start.parent)))
                 _refuse_too_many(places, start)
+            prereleases |= line.startswith("-") and "--pre" in line.split()
             name, pins = _pins(line)
             requirements += _wanted(line, named) if name else ()
             if pins:
@@ -112,6 +116,7 @@ def requirement_files(start: Path) -> RequirementFiles:
         hashes={name: frozenset(pins) for name, pins in hashes.items()},
         unpinned=frozenset(unpinned - hashes.keys()),
         requirements=tuple(requirements),
+        prereleases=prereleases,
     )
 
 

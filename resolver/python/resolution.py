@@ -10,6 +10,7 @@ from resolver.errors import PkgviewError
 from resolver.python.project import Origin
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from resolver.python.interpreter import Interpreter
@@ -60,13 +61,16 @@ class Resolution:
         return ", ".join(self.requirements or (str(self.project.root),))
 
 
-def uv_arguments(resolution: Resolution, output: Path, overrides: Path) -> list[str]:
+def uv_arguments(
+    resolution: Resolution, output: Path, overrides: Path, settings: Sequence[str] = ()
+) -> list[str]:
     """The command line for uv; `requirements` come through its standard input.
 
-    `overrides` is the file that says what is left out, if anything is.
+    `overrides` is the file that says what is left out, if anything is, `settings` options for a
+    resolution that no lock decides.
     """
     project, interpreter = resolution.project, resolution.interpreter
-    shared = ["--format=pylock.toml", "--quiet", "--no-header"]
+    shared = ["--format=pylock.toml", "--no-header"]
     shared += ["--python", interpreter.executable, "--output-file", str(output)]
     named = [f"--extra={extra}" for extra in resolution.extras]
     named += [f"--group={group}" for group in resolution.groups]
@@ -83,7 +87,7 @@ def uv_arguments(resolution: Resolution, output: Path, overrides: Path) -> list[
         sources = [str(project.root / "pyproject.toml")]
     else:
         sources, named = _requirement_sources(resolution)
-    options = ["--universal", *renewal(resolution)]
+    options = ["--universal", *renewal(resolution), *settings]
     if resolution.python_version:
         options += ["--python-version", resolution.python_version]
     return ["pip", "compile", *sources, *options, *named, *shared]
@@ -106,6 +110,7 @@ def _requirement_sources(resolution: Resolution) -> tuple[list[str], list[str]]:
             remedy="Leave the extra out, or describe the project in pyproject.toml.",
         )
     groups = [f"--group={group}" for group in resolution.groups]
+    groups += ["--prerelease=allow"] if project.prereleases else []
     return [str(project.root / "requirements.txt")], groups
 
 

@@ -32,6 +32,7 @@ from resolver.python.project import Origin
 from resolver.python.pylock import read_pylock
 from resolver.python.unbuilt import is_of_workspace
 from resolver.python.uv.formats import Formats, formats_of
+from resolver.python.uv.pips import pip_settings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -103,7 +104,7 @@ def select(
     `extras` and `groups` replace the lock's own choice (`Lock.extras`).
     """
     by_pip = lock.project.origin in {Origin.REQUIREMENTS, Origin.PYLOCK}
-    formats = formats_of(lock.project.root, pip=by_pip or lock.project.origin is Origin.PYPROJECT)
+    formats = formats_of(lock.project.root, pip=pip_settings() if by_pip else None)
     chosen = choices_of(
         lock.path,
         interpreter,

@@ -356,7 +356,9 @@ class _Requests(http.server.BaseHTTPRequestHandler):
             start = int(wanted.removeprefix("bytes=").partition("-")[0] or 0)
         self.send_response(404 if content is None else 206 if start else 200)
         body = (content or b"")[start:]
-        self.send_header("Content-Type", "text/html" if kind == "simple" else "application/zip")
+        self.send_header(
+            "Content-Type", "text/html" if kind == "simple" else "application/octet-stream"
+        )
         self.send_header("Content-Length", str(len(body)))
         if start:
             self.send_header(

@@ -60,14 +60,7 @@ def build_settings_of(
     `versions` are those of the lock, for what has to match it. `PkgviewError` for what cannot be
     honoured.
     """
-    kept = {
-        key: value
-        for key, value in settings.items()
-        if key not in _OF_PROJECTS and key not in _OF_RESOLUTIONS
-    }
     extra = extra_requirements(name, settings, versions)
-    if "extra-build-dependencies" in kept:
-        kept["extra-build-dependencies"] = {name: extra} if extra else {}
     own = _of_package(table_of(settings, "config-settings-package"), name)
     options = (
         f"--config-setting={key}={one}"
@@ -76,11 +69,23 @@ def build_settings_of(
     )
     variables = _of_package(table_of(settings, "extra-build-variables"), name)
     return BuildSettings(
-        text="".join(f"{key_text(key)} = {value_text(value)}\n" for key, value in kept.items()),
+        text=configuration(settings, {name: extra} if extra else {}),
         options=tuple(options),
         variables={key: str(value) for key, value in variables.items()},
         isolated=not _is_shared(name, settings, environ),
     )
+
+
+def configuration(settings: Mapping[str, Any], extra: Mapping[str, list[str]] | None = None) -> str:
+    """The text of a uv.toml; `extra` are the extra build dependencies, None: the settings' own."""
+    kept = {
+        key: value
+        for key, value in settings.items()
+        if key not in _OF_PROJECTS and key not in _OF_RESOLUTIONS
+    }
+    if extra is not None:
+        kept["extra-build-dependencies"] = dict(extra)
+    return "".join(f"{key_text(key)} = {value_text(value)}\n" for key, value in kept.items())
 
 
 def extra_requirements(

@@ -7,6 +7,7 @@ A lock lists all files there are. `uv sync` decides at installation, and so do w
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,12 @@ class Formats:
     no_binary: frozenset[str] = frozenset()
     no_build: frozenset[str] = frozenset()
 
+    @property
+    def options(self) -> list[str]:
+        """As `uv pip compile` has them."""
+        options = [f"--no-binary={name}" for name in sorted(self.no_binary)]
+        return options + [f"--only-binary={name}" for name in sorted(self.no_build)]
+
     def is_to_be_built(self, name: str) -> bool:
         """Whether no wheel of an index, or any other, will do."""
         return ALL in self.no_binary or name in self.no_binary
@@ -39,9 +46,15 @@ class Formats:
 
 
 def formats_of(
-    place: Path, environ: Mapping[str, str] | None = None, *, pip: bool = False
+    place: Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    pip: Mapping[str, str] | None = None,
 ) -> Formats:
-    """Those of a project; `pip`: it is installed as by `uv pip`, whose own settings count, too."""
+    """Those of a project; `pip` are pip's settings, where it is installed as by pip or `uv pip`.
+
+    Those of pip itself count where uv has none for the same.
+    """
     env = os.environ if environ is None else environ
     settings = effective(env, place)
     found = {}
@@ -53,11 +66,13 @@ def formats_of(
             *env.get(f"{variable}_PACKAGE", "").split(),
         ]
         found[key] = [*names, *([ALL] if said else [])]
-    if pip:
+    if pip is not None:
         table = table_of(settings, "pip")
         found["no-binary"] += _names(table.get("no-binary"))
         found["no-build"] += _names(table.get("only-binary"))
         found["no-build"] += [ALL] if table.get("no-build") is True else []
+        for key, of_pip in (("no-binary", "no-binary"), ("no-build", "only-binary")):
+            found[key] = found[key] or re.split(r"[\s,]+", pip.get(of_pip, "").strip())
     return Formats(no_binary=_set(found["no-binary"]), no_build=_set(found["no-build"]))
 
 
@@ -68,6 +83,6 @@ def _names(value: Any) -> list[str]:  # noqa: ANN401 - TOML's
 def _set(names: list[str]) -> frozenset[str]:
     """As pip reads them: what stands before `:none:` counts no more."""
     kept: list[str] = []
-    for name in names:
-        kept = [] if name == _NONE else [*kept, name if name == ALL else canonicalize_name(name)]
-    return frozenset(kept)
+    for name in filter(None, names):
+        kept = [] if name == _NONE else [*kept, name]
+    return frozenset(name if name == ALL else canonicalize_name(name) for name in kept)

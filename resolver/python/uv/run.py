@@ -247,6 +247,19 @@ def explained(stderr: str, *, code: int, doing: str, offline: bool) -> PkgviewEr
     return PkgviewError(f"{doing}: {explanation}", remedy=remedy)
 
 
+_SAID = re.compile(
+    r"^warning: ((?:Ignoring unsupported option|Failed to parse|The package `).*(?:\n\s+\S.*)*)",
+    re.MULTILINE,
+)
+"""Warnings of something that a user has written and uv passes over."""
+
+
+def warnings_of(stderr: str) -> str:
+    """What uv has passed over, for the user; "" where there is nothing."""
+    found = (" ".join(one.split()) for one in _SAID.findall(stderr))
+    return " ".join(f"uv: {one.rstrip('.')}." for one in dict.fromkeys(found))
+
+
 def explanation_of(stderr: str) -> str:
     """From uv's own "error:" on, without its warnings and progress."""
     lines = [line.rstrip() for line in stderr.splitlines()]

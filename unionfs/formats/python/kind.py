@@ -120,7 +120,7 @@ class PythonMaking:
         return FetchSettings(
             verify=_certificates(found),
             # The environment is read by itself; what only pip's settings name it cannot know.
-            proxy=None if any(map(os.environ.get, _PROXIES)) else found.proxies.get("all"),
+            proxy=None if any(map(os.environ.get, _PROXIES)) else _proxy(found),
             auth={place: (one.user, one.password) for place, one in found.credentials.items()},
         )
 
@@ -132,6 +132,7 @@ class PythonMaking:
             current_lock,
         )
         from resolver.python.selection import select  # noqa: PLC0415 - the same
+        from resolver.python.uv.pips import not_followed  # noqa: PLC0415 - the same
         from unionfs.formats.python.packages import (  # noqa: PLC0415 - the same
             package_of,
             packages_unbuilt,
@@ -151,7 +152,9 @@ class PythonMaking:
             no_build=wish.no_build,
         )
         found = await current_lock(wish.project, self._interpreter, asked, self._places.state)
-        said = " ".join(filter(None, (found.said, wish.project.pins_remark)))
+        by_uv = found.project.is_script or found.project.origin is Origin.UV
+        passed = "" if wish.no_build else not_followed(pip=not by_uv)
+        said = " ".join(filter(None, (found.said, wish.project.pins_remark, passed)))
         self._found, self.remark = found, said or self.remark
         if found.project is not wish.project:
             wish = self._read_again(found.project)
@@ -380,6 +383,11 @@ def _situation(wish: PythonWish) -> remembered.Situation | None:
     if cache_keys(project.root) is not None:
         return None  # more counts than that
     return found if set(map(str, project.inputs)) <= set(found.files) else None
+
+
+def _proxy(found: DownloadSettings) -> str | None:
+    """The one for all addresses; of two the one for https, which nearly all of them are."""
+    return next(filter(None, map(found.proxies.get, ("all", "https", "http"))), None)
 
 
 def _certificates(found: DownloadSettings) -> ssl.SSLContext | Path | None:

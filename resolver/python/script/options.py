@@ -1,0 +1,28 @@
+"""Settings that `uv pip compile` has to be told of, since it finds them nowhere."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from resolver.python.project import Origin
+from resolver.python.uv.building import configuration
+from resolver.python.uv.formats import formats_of
+from resolver.python.uv.pips import pip_settings
+from resolver.python.uv.settings import effective
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from resolver.python.project import PythonProject
+
+
+def compile_options(project: PythonProject, file: Path) -> list[str]:
+    """Of pip, which formats will do; of a script, its own settings, which are written to `file`."""
+    options = []
+    if project.is_script:
+        file.write_text(configuration(effective(os.environ, project.root)))
+        options = [f"--config-file={file}"]
+    elif project.origin is Origin.REQUIREMENTS:
+        options = formats_of(project.root, pip=pip_settings()).options
+    return options
