@@ -47,7 +47,7 @@ from resolver.python.requirements import normalised
 from resolver.python.resolution import Resolution, lowest_python, uv_arguments
 from resolver.python.script.locked import lock_script
 from resolver.python.script.options import compile_options
-from resolver.python.unbuilt import refuse_editables
+from resolver.python.unbuilt import refuse_editables, refuse_sources
 from resolver.python.uv.cache import forget_locked
 from resolver.python.uv.run import run_uv, warnings_of
 from resolver.python.uv.settings import resolving_settings
@@ -335,6 +335,7 @@ async def _made(resolution: Resolution, output: Path, preferred: bytes) -> _Made
     """What uv writes to `output`, where it finds the versions that are to be preferred."""
     project, own, said = resolution.project, b"", ""
     if resolution.no_build:
+        refuse_sources(project)
         await refuse_editables(project, resolution.interpreter.executable)
     overrides, configuration = output.with_suffix(".overrides"), output.with_suffix(".uv")
     with _disk_errors(output.parent):
@@ -345,7 +346,7 @@ async def _made(resolution: Resolution, output: Path, preferred: bytes) -> _Made
             else:
                 if preferred and not resolution.upgrade:
                     output.write_bytes(preferred)  # noqa: ASYNC240 - a small file
-                options = compile_options(project, configuration)
+                options = compile_options(resolution, configuration)
                 done = await run_uv(
                     uv_arguments(resolution, output, overrides, options),
                     cwd=project.directory,

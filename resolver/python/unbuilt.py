@@ -30,6 +30,7 @@ from resolver.ownership import faults
 from resolver.project import trust
 from resolver.python.project import Origin, project_at
 from resolver.python.requirements import logical_lines, requirement_files
+from resolver.python.uv.formats import formats_of
 from resolver.python.uv.run import run_uv
 from resolver.python.uv.workspace import counter, counts, directories, member_patterns
 from resolver.toml import parse
@@ -53,6 +54,9 @@ _PLAIN_BACK_ENDS = frozenset({
     "setuptools.build_meta", "uv_build",
 })  # fmt: skip
 """Back ends that put a distribution together of its files: nothing is compiled."""
+
+_NO_BINARY = re.compile(r"--no-binary[=\s\\]*([^\s#]*)")
+"""What follows it, in whatever way a reader may break lines."""
 
 _ANY_EDITABLE = re.compile(r"(?:^|\s)(?:-e|--editable)")
 _EDITABLE = re.compile(
@@ -145,6 +149,27 @@ def _static(place: Path) -> PythonProject:
         back_end = "setup.py" if compiles else back_end
         raise PkgviewError(f"{back_end} may make more of it than its files ({place})")
     return found
+
+
+def refuse_sources(project: PythonProject) -> None:
+    """Refuse what `uv pip compile` would build from its source in spite of `--no-build`.
+
+    uv takes `no-binary` for a package by its name as an exception to that (`no_build_package` in
+    crates/uv-configuration/src/build_options.rs), wherever it stands, and runs its back end. No
+    option takes that back.
+    """
+    if project.origin not in {Origin.PYPROJECT, Origin.REQUIREMENTS}:
+        return
+    read = {name: value for name, value in os.environ.items() if not name.startswith("UV_NO_BIN")}
+    named = set(formats_of(project.root, read, pip={}).no_binary)
+    if project.origin is Origin.REQUIREMENTS:
+        for path in requirement_files(project.root / Origin.REQUIREMENTS).files:
+            named |= set(_NO_BINARY.findall(read_text(path)))
+    if named:
+        raise PkgviewError(
+            f"{project.root} has {', '.join(sorted(named))} built from source (no-binary)",
+            remedy="Run `pkgview up` in the project: it may build.",
+        )
 
 
 async def refuse_editables(project: PythonProject, executable: str) -> None:

@@ -47,7 +47,9 @@ _HARMLESS_KEYS = frozenset(
         *("universal", "strict", "upgrade", "generate-hashes", "python-version"),
         *("annotation-style", "no-annotate", "no-header", "custom-compile-command"),
         *("emit-index-url", "no-index", "publish-url", "check-url", "trusted-publishing"),
-        *("no-deps", "extra", "all-extras", "no-strip-extras", "no-strip-markers"),
+        *("no-deps", "extra", "all-extras", "no-strip-extras", "no-strip-markers", "no-extra"),
+        *("prerelease-package", "minimum-libc-version", "require-build-hashes", "upgrade-package"),
+        *("reinstall", "reinstall-package", "allow-empty-requirements", "only-binary"),
     )
 )
 """Settings of uv that change neither where packages come from nor what is run. Those with a meaning

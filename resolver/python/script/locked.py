@@ -41,7 +41,8 @@ async def lock_script(
             doing=f"cannot resolve {resolution.named}",
         )
 
-    await uv("lock", *renewal(resolution))
+    # What is named for `no-binary` would be built in spite of `--no-build`.
+    await uv("lock", *renewal(resolution), *(["--binary"] if resolution.no_build else []))
     export = ("--frozen", "--format=pylock.toml", "--quiet", "--no-header")
     await uv("export", *export, f"--output-file={output}")
     return read_input(lock)

@@ -14,15 +14,15 @@ from resolver.python.uv.settings import effective
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from resolver.python.project import PythonProject
+    from resolver.python.resolution import Resolution
 
 
-def compile_options(project: PythonProject, file: Path) -> list[str]:
+def compile_options(resolution: Resolution, file: Path) -> list[str]:
     """Of pip, which formats will do; of a script, its own settings, which are written to `file`."""
-    options = []
+    project, options = resolution.project, []
     if project.is_script:
         file.write_text(configuration(effective(os.environ, project.root)))
         options = [f"--config-file={file}"]
-    elif project.origin is Origin.REQUIREMENTS:
+    elif project.origin is Origin.REQUIREMENTS and not resolution.no_build:
         options = formats_of(project.root, pip=pip_settings()).options
     return options

@@ -318,6 +318,24 @@ def test_a_script(tmp_path: Path) -> None:
     }
 
 
+def test_a_script_with_a_lock(tmp_path: Path) -> None:
+    """What its lock names counts, what its block names, and what stands around it."""
+    script = tmp_path / "script.py"
+    script.write_text("# /// script\n# [tool.uv.sources]\n# lib = {path = 'lib'}\n# ///\n")
+    (tmp_path / "script.py.lock").write_text(
+        "version = 1\n[[package]]\nname = 'a'\nsource = { registry = 'https://evil.example/' }\n"
+    )
+    (tmp_path / "uv.toml").write_text('https-proxy = "http://evil.example"\n')
+    (tmp_path / "lib").mkdir()
+    found = project_of_script(script)
+    assert found is not None
+    assert own_choices(found, MINE) == {
+        "take lib from lib",
+        "use the index https://evil.example/",
+        "set uv's https-proxy",
+    }
+
+
 def test_a_phrase_is_fit_for_a_terminal_and_says_all(tmp_path: Path) -> None:
     long = "x" * 500
     first = chosen(tmp_path, {"requirements.txt": f"https://{long}1\n./\x1b[2Jy\n"})
