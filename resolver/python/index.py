@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from resolver.fetch.addresses import canonical, file_places, nearest, without_userinfo
 from resolver.python.uv.pips import pip_settings
-from resolver.python.uv.settings import effective, table_of, truth, uv_tables
+from resolver.python.uv.settings import effective, member_tables, table_of, truth, uv_tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -179,7 +179,7 @@ def _joined(value: object, by: str) -> str:
 def _named_indexes(env: Mapping[str, str], place: Path | None) -> list[dict[str, Any]]:
     """Every index that the settings name, `url` and perhaps `name`, uv's tables first."""
     named: list[dict[str, Any]] = []
-    for table in uv_tables(env, place):
+    for table in (*uv_tables(env, place), *member_tables(place)):
         indexes = table.get("index", [])
         named += [one for one in indexes if isinstance(one, dict)] if _is_list(indexes) else []
         for key in ("index-url", "extra-index-url"):

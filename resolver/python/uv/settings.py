@@ -19,7 +19,7 @@ from resolver.buildenv import RESOLVING, build_variables
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 from resolver.python.uv.inline import inline_block, script_text
-from resolver.python.uv.workspace import counts, member_patterns
+from resolver.python.uv.workspace import counts, member_patterns, members
 from resolver.toml import parse
 
 if TYPE_CHECKING:
@@ -127,6 +127,15 @@ def _settings_root(directory: Path | None) -> Path | None:
             root = next(above, parent)
             return root if root != parent and counts(root, parent) else parent
     return directory
+
+
+def member_tables(place: Path | None) -> Iterator[dict[str, Any]]:
+    """`[tool.uv]` of each member of the workspace: what their sources name is there."""
+    root = _settings_root(place) if place is not None and place.is_dir() else None
+    document = read_toml(root / "pyproject.toml") if root else {}
+    for member in members(root, document) if root else ():
+        uv = table_of(table_of(read_toml(member / "pyproject.toml"), "tool"), "uv")
+        yield absolute(uv, member)
 
 
 def effective(env: Mapping[str, str], place: Path | None) -> dict[str, Any]:

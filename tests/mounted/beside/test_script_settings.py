@@ -264,3 +264,13 @@ def test_edits_keep_versions(scripts: Scripts) -> None:
     assert ast.literal_eval(scripts.ours(script).said) == {"other": "1.0"}
     script.write_text(script.read_text().replace("other<2", "other', 'corp"))
     assert ast.literal_eval(scripts.ours(script).said) == {"corp": "9.0", "other": "1.0"}
+
+
+def test_what_is_added_for_one_run_is_from_its_indexes(scripts: Scripts) -> None:
+    script = scripts.write(["other<2"], f'[tool.uv]\nprerelease = "allow"\n{PRIVATE}', {})
+    (script.parent / "uv.toml").write_text('constraint-dependencies = ["other<9"]\n')
+    script.write_text(script.read_text().replace("'other<2'", "'lib'"))
+    theirs, ours = (run(script, "--with", "corp") for run in (scripts.uvs, scripts.ours))
+    assert theirs.status == ours.status == 0, ours.said
+    assert ast.literal_eval(ours.said) == {"corp": "1.0", "lib": "3.0"}
+    assert ast.literal_eval(theirs.said)["corp"] == "1.0"

@@ -86,6 +86,10 @@ def test_a_members_settings_are_those_of_its_workspace(tmp_path: Path) -> None:
     (tmp_path / "packages/b").mkdir()
     (tmp_path / "packages/b/pyproject.toml").write_text("[tool.uv]\nno-build = true\n")
     assert effective(environ, tmp_path / "packages/b") == {"no-build": True}, "no project"
+    with (member / "pyproject.toml").open("a") as file:
+        file.write('[[tool.uv.index]]\nurl = "https://a:b@index.example/simple"\n')
+    for place in (tmp_path, member):
+        assert download_settings(place, environ).credential_for("https://index.example/simple/x")
 
 
 def test_pip_indexes_for_uv(env: dict[str, str], tmp_path: Path) -> None:
