@@ -33,6 +33,7 @@ from resolver.python.pylock import read_pylock
 from resolver.python.unbuilt import is_of_workspace
 from resolver.python.uv.formats import Formats, formats_of
 from resolver.python.uv.pips import pip_settings
+from resolver.python.uv.settings import is_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -120,6 +121,7 @@ def select(
                 f"{choice.name} would have to be built, and uv's no-build is set for it",
                 remedy="Ask for a version that has a wheel, or take it out of uv's no-build.",
             )
+    chosen = [one for one in chosen if by_pip or not is_virtual(lock.project.root, one.path)]
     return (*chosen, *_own_package(lock.project, chosen))
 
 

@@ -114,6 +114,22 @@ def uv_tables(env: Mapping[str, str], place: Path | None) -> Iterator[dict[str, 
         yield absolute(table_of(table_of(script_document(script), "tool"), "uv"), script.parent)
 
 
+def is_virtual(place: Path, path: Path | None) -> bool:
+    """Whether a directory that a project depends on is no package, by its word or the project's.
+
+    uv installs what it depends on, and not itself; `uv pip compile` does not know that.
+    """
+    if path is None or not path.is_dir():
+        return False
+    own = table_of(table_of(read_toml(path / "pyproject.toml"), "tool"), "uv")
+    document = read_toml(place / "pyproject.toml")  # of a script uv itself has left it out
+    sources = absolute(table_of(table_of(document, "tool"), "uv"), place).get("sources")
+    for source in sources.values() if isinstance(sources, dict) else ():
+        if isinstance(source, dict) and source.get("path") == str(path) and "package" in source:
+            return source["package"] is False
+    return own.get("package") is False
+
+
 def _settings_root(directory: Path | None) -> Path | None:
     """From where on upwards uv looks for settings: a project's are those of its workspace."""
     for parent in (directory, *directory.parents) if directory else ():

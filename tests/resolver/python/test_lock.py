@@ -470,7 +470,7 @@ async def test_nothing_is_built_where_nothing_may_run(  # noqa: PLR0913, PLR0917
     with pytest.raises(PkgviewError, match="lib"):
         await lock(project, interpreter, state=state, no_build=True)
     assert not ran.exists()
-    with pytest.raises(PkgviewError, match="lib|build backend"):
+    with pytest.raises(PkgviewError, match=r"lib|build backend"):
         await lock(project, interpreter, state=state)
     assert ran.exists()
 
