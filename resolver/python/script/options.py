@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 
 def compile_options(resolution: Resolution, file: Path) -> list[str]:
-    """Of pip, which formats will do; of a script, its own settings, which are written to `file`."""
+    """Which formats will do; of a script, its own settings, which are written to `file`."""
     project, options = resolution.project, []
     if project.is_script:
         file.write_text(configuration(effective(os.environ, project.root)))
         options = [f"--config-file={file}"]
-    elif project.origin is Origin.REQUIREMENTS and not resolution.no_build:
-        options = formats_of(project.root, pip=pip_settings()).options
+    elif not resolution.no_build:
+        # uv pip compile reads no variables for that.
+        by_pip = project.origin is Origin.REQUIREMENTS
+        options = formats_of(project.root, pip=pip_settings() if by_pip else None).options
     return options

@@ -43,11 +43,10 @@ _FORGOTTEN = frozenset(
         "UV_FROZEN",
         "UV_LOCKED",
         "UV_OFFLINE",
-        "UV_NO_BUILD",
         "UV_OUTPUT_FORMAT",
     }
 )
-"""UV_OFFLINE and UV_NO_BUILD are options of ours: the command line reads them, not uv."""
+"""UV_OFFLINE is an option of ours: the command line reads it, not uv."""
 
 _NOISE = re.compile(
     r"^(warning:|hint: If you want to add the package regardless"

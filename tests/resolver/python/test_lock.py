@@ -445,6 +445,8 @@ NEEDS_LIB = f'{HEAD}dependencies = ["lib"]\n'
         {"requirements.txt": "-r more.txt\n./lib\n", "more.txt": "--no-binary=lib\n"},
         {"s.py": "# /// script\n# dependencies = ['lib']\n# [tool.uv]\n# no-build = false\n"
          "# no-binary-package = ['lib']\n# [tool.uv.sources]\n# lib = {path = 'lib'}\n# ///\n"},
+        {"requirements.txt": "./lib\n"},
+        {"pyproject.toml": NEEDS_LIB + LIB},
         {"s.py": "# /// script\n# dependencies = ['lib']\n# [tool.uv.sources]\n"
          "# lib = {path = 'lib', editable = true}\n# ///\n"},
     ],
@@ -467,9 +469,15 @@ async def test_nothing_is_built_where_nothing_may_run(  # noqa: PLR0913, PLR0917
     script = next((path for path in paths if path.suffix == ".py"), None)
     project = project_of_script(script) if script else find_project(tree.root)
     assert project is not None
-    with pytest.raises(PkgviewError, match="lib"):
+    with pytest.raises(PkgviewError, match=r"lib|is disabled"):
         await lock(project, interpreter, state=state, no_build=True)
     assert not ran.exists()
+    if not any("no-binary" in text for text in files.values()):
+        monkeypatch.setenv("UV_NO_BUILD", "1")
+        with pytest.raises(PkgviewError, match=r"lib|is disabled"):
+            await lock(project, interpreter, state=state)
+        assert not ran.exists()
+        monkeypatch.delenv("UV_NO_BUILD")
     with pytest.raises(PkgviewError, match=r"lib|build backend"):
         await lock(project, interpreter, state=state)
     assert ran.exists()
