@@ -16,6 +16,10 @@ A view for one run of `pkgview run --with` is kept under a key that has what was
 A third key leads to the view of a project that is *shown*, by its link, whichever Python and extras
 it was made with: it has the view instead of these, and is what `pkgview run` asks for.
 
+What else counts in one project (members of a workspace, say) is listed in its directory of
+`<state>/locks`, by who has understood it (`resolver.python.declared.further`), and is part of every
+key.
+
 Two keys lead to a view: one with the project's place, and one without it where the view is the
 same at every place (a lock, and nothing that is built or lies in the project). Whoever reads an
 entry checks all that it names; what is damaged, old or gone counts as absent.
@@ -34,13 +38,13 @@ from resolver.buildenv import build_variables, uv_files
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input
 from resolver.local import named_place, place_content
-from resolver.naming import executable_in, sha256
+from resolver.naming import executable_in, project_key, sha256
 from resolver.onpath import first_python
 from resolver.ownership import parents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from hashlib import _Hash as Digest
 
 FORMAT = "view 5"
@@ -54,7 +58,10 @@ MARKS = (*LOCKS, "pyproject.toml", "requirements.txt")
 """The files that make a directory a project of Python's, or may: `unionfs.kinds` has them, too."""
 
 READ = (*MARKS, ".python-version", "setup.py", "setup.cfg", "uv.toml")
-"""All that is looked at; a project with other inputs is not remembered."""
+"""All that is looked at in every project; what more counts in one is listed (`note_further`)."""
+
+MOST_LISTED = 1000
+"""Further inputs of a project, and names in a directory: more than that are not looked at."""
 
 _HEX = frozenset("0123456789abcdef")
 _KEY_SIZE = 32
@@ -62,7 +69,7 @@ _LINES = 5
 
 
 class Situation:
-    """What a start finds. `files` are those of `READ` that are there, as paths.
+    """What a start finds. `files` are the inputs that are there, as paths.
 
     `here` and `anywhere` are the keys with and without the place.
     """
@@ -75,6 +82,11 @@ class Situation:
         self.here = _key(chosen + content, directory)
         self.anywhere = _key(chosen + content, "")
         self._content = content
+
+    @property
+    def holding(self) -> set[str]:
+        """The directories that they lie in, the project's own among them."""
+        return {self.directory, *map(os.path.dirname, self.files)}
 
     def shown(self, view: str, executable: str) -> str:
         """The key of the view that the project's link leads to, of that interpreter's path.
@@ -102,11 +114,13 @@ class Entry:
         self.choices = choices
 
 
-def situation(
+def situation(  # noqa: PLR0913 - what a start is asked for
     directory: str,
+    state: str,
     extras: Sequence[str],
     groups: Sequence[str],
     environ: Mapping[str, str],
+    *,
     added: Sequence[str] = (),
 ) -> Situation | None:
     """What there is at `directory` (resolved) or the nearest above it; None: not for here.
@@ -117,7 +131,11 @@ def situation(
     python = first_python(environ)
     if root is None or python is None:
         return None
-    if not _has(root, LOCKS) and any(_has(above, ("uv.lock",)) for above in parents(root)):
+    lines = _further(state, root)
+    if not _has(root, LOCKS) and any(
+        _has(above, ("uv.lock",)) and further_line(root, f"{above}/uv.lock") not in lines
+        for above in parents(root)
+    ):
         return None  # perhaps a workspace, whose lock counts
     status = os.stat(python)
     chosen, content = sha256(FORMAT.encode()), sha256(FORMAT.encode())
@@ -132,16 +150,56 @@ def situation(
         add(os.fsencode(variable))
     for path in uv_files(environ):
         add(read_input(path))
-    files = []
-    for name in READ:
-        path = os.path.join(root, name)
-        if os.path.isfile(path):
-            add(name.encode())
-            add(read_input(path))
-            files.append(path)
+    inputs = (*(f"f {name}" for name in READ), *lines)
+    files = [file for line in inputs if (file := _counted(root, line, add))]
     for counts in (part for text in added for part in _parts(text)):
         add(counts)
     return Situation(root, files, chosen.digest(), content.digest())
+
+
+def _counted(root: str, line: str, add: Callable[[bytes], None]) -> str:
+    """Add what an input is; the path of a file that is there, else "".
+
+    `OSError` for a directory that is not there, or has too many names.
+    """
+    path = os.path.normpath(os.path.join(root, line[2:]))
+    add(os.fsencode(line))
+    if line[0] == "d":
+        names = sorted(os.listdir(path))
+        if len(names) > MOST_LISTED:
+            raise OSError(f"{path} has too many names")
+        add(os.fsencode("\0".join(names)))
+    elif os.path.isfile(path):
+        add(b"there " + read_input(path))
+        return path
+    return ""
+
+
+def further_line(root: str, path: str, *, directory: bool = False) -> str:
+    """How a further input is listed: a file, there or not, or the names in a directory."""
+    return f"{'d' if directory else 'f'} {os.path.relpath(path, root)}"
+
+
+def note_further(state: str, root: str, lines: Sequence[str]) -> None:
+    """Have each start of the project look there, too. `PkgviewError` where it cannot be written."""
+    path = _further_file(state, root)
+    if not lines and os.path.lexists(path):
+        os.unlink(path)
+    if lines and list(lines) != _further(state, root):
+        text = "".join(f"{line}\n" for line in lines)
+        write_atomically(path, os.fsencode(text))
+
+
+def _further(state: str, root: str) -> list[str]:
+    try:
+        return os.fsdecode(read_input(_further_file(state, root))).splitlines()
+    except PkgviewError:
+        return []
+
+
+def _further_file(state: str, root: str) -> str:
+    """With the locks that are kept for it, and go with it."""
+    return f"{state}/locks/{project_key(root)}/further"
 
 
 def _parts(text: str) -> list[bytes]:

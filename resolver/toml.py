@@ -1,4 +1,4 @@
-"""TOML of anybody's, in time that grows as the text does.
+"""TOML of anybody's, in time that grows as the text does; a script's block (PEP 723), too.
 
 `tomllib` goes through a dotted key once for each of its parts, and through a table's key once for
 each line below it: 100 KB of them take minutes. No file of a project has keys of many parts.
@@ -11,12 +11,14 @@ import functools
 import json
 import re
 import tomllib
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 MOST_KEPT = 64 * 1024
 """Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
@@ -36,6 +38,8 @@ _QUOTED = re.compile(
 have ended."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_BLOCK_START = re.compile(r"# /// ([a-zA-Z0-9-]+)")
+_BLOCK_END = "# ///"
 
 _BETWEEN = re.compile(r"[^\w\-. \t]+")
 """What ends a key of bare parts; quoted parts are letters by then."""
@@ -129,3 +133,41 @@ def value_text(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(value_text, value))}]"
     return repr(value)  # integers, and floats, whose `repr` (nan and inf too) is TOML's
+
+
+def inline_block(text: str, script: Path) -> str | None:
+    """The TOML of the script's `script` block (PEP 723), or None; two of them are an error."""
+    if "# /// script" not in text:
+        return None
+    lines = text.replace("\r\n", "\n").split("\n")
+    blocks = [content for kind, content in _blocks(lines) if kind == "script"]
+    if len(blocks) > 1:
+        raise PkgviewError(
+            f"{script}, line {blocks[1].start}: a second `# /// script` block",
+            remedy="Keep one block: PEP 723 allows no more.",
+        )
+    if not blocks:
+        return None
+    # Nothing else ends a line for uv: a comment would end for us alone.
+    content = (lines[number] for number in blocks[0])
+    return "\n".join(line.removeprefix("# ") if line != "#" else "" for line in content) + "\n"
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, range]]:
+    """The type of each block, and which lines (from 0) are its content.
+
+    As the reference expression of PEP 723 has them, which takes time by the square of the text
+    where a block has no end: a block begins with the first line of a row of comments that can begin
+    one, and ends with the last that can end it, if there is anything in between.
+    """
+    first, kind, last = -1, "", -1
+    for number, line in enumerate(chain(lines, [""])):
+        if line != "#" and not line.startswith("# "):
+            if last > first + 1 > 0:
+                yield kind, range(first + 1, last)
+            first, kind, last = -1, "", -1
+        elif first < 0:
+            if start := _BLOCK_START.fullmatch(line):
+                first, kind = number, start[1]
+        elif line == _BLOCK_END:
+            last = number

@@ -108,7 +108,7 @@ async def build_wheel(  # noqa: PLR0913 - all but what and whither by name
             # uv goes by the name: give the file its own, without a copy.
             tree = scratch / (choice.filename or source.name)
             tree.symlink_to(await trio.Path(source).resolve())
-            if choice.subdirectory:
+            if choice.subdirectory or not tree.name.endswith((".tar.gz", ".tgz", ".zip")):
                 tree = await trio.to_thread.run_sync(_extracted, tree, scratch / "tree")
         if choice.subdirectory:
             tree /= choice.subdirectory

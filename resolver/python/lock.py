@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 _TEMPORARY = "pylock.tmp-"
 _SCRATCH = ".tmp-"
-_WAIT_LIMIT = 600.0
+WAIT_LIMIT = 600.0
 """Seconds for which another one may resolve the same project."""
 
 
@@ -113,7 +113,7 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
             f"{project.root} has no extra or group {missing!r}: a script has none",
             remedy="Leave it out, and list what the script needs in its inline block.",
         )
-    if project.origin not in {Origin.PYLOCK, Origin.UV, Origin.LOCKED_SCRIPT}:
+    if project.origin is not Origin.PYLOCK and project.uv_lock is None:
         return await _in_state(resolution, state, frozen=frozen, preferred=preferred)
     resolution = replace(resolution, upgrade=False, upgrade_packages=())  # it is as it is
     if project.origin is Origin.PYLOCK:
@@ -341,7 +341,7 @@ async def _made(resolution: Resolution, output: Path, preferred: bytes) -> _Made
     with _disk_errors(output.parent):
         try:
             added, began = uv_environment(project.root), time.time()
-            if project.origin is Origin.SCRIPT and resolution.requirements is None:
+            if project.is_script and project.uv_lock is None and resolution.requirements is None:
                 own = await lock_script(resolution, output, preferred, added)
             else:
                 if preferred and not resolution.upgrade:
@@ -384,7 +384,7 @@ async def only_one(directory: Path) -> AsyncIterator[None]:
     The directory itself is locked, so nothing is left behind and nothing can go stale.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    patience = Patience(descriptor, directory, _WAIT_LIMIT)
+    patience = Patience(descriptor, directory, WAIT_LIMIT)
     try:
         while not patience.locked(fcntl.LOCK_EX):  # noqa: ASYNC110 - the kernel tells nobody
             await trio.sleep(patience.pause)

@@ -27,9 +27,10 @@ from resolver.python.requirements import (
     RequirementFiles,
     dynamic_files,
     normalised,
+    releases,
     requirement_files,
 )
-from resolver.python.uv.inline import inline_block, script_text
+from resolver.python.uv.inline import script_text
 from resolver.python.uv.request import pinned
 from resolver.python.uv.workspace import counts, document_at, members
 
@@ -47,14 +48,14 @@ class Origin(enum.StrEnum):
     PYPROJECT = "pyproject.toml"
     REQUIREMENTS = "requirements.txt"
     SCRIPT = "script"
-    LOCKED_SCRIPT = "script with a lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`[tool.pkgview]`: names whose files win, the Python, and what is installed by default."""
+    """`[tool.pkgview]`; `accept` has releases ("demo==1.0") whose RECORD may be wrong."""
 
     prefer: tuple[str, ...] = ()
+    accept: tuple[str, ...] = ()
     python: str | None = None
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] | None = None
@@ -95,14 +96,21 @@ class PythonProject(Project):
         return ", ".join(filter(None, (self.requires_python, *bounds))) or None
 
     @property
+    def uv_lock(self) -> Path | None:
+        """The lock of its own that uv made: `uv.lock`, or `script.py.lock` beside a script."""
+        if self.is_script:
+            return next((one for one in self.inputs if str(one) == f"{self.root}.lock"), None)
+        return self.inputs[0] if self.origin is Origin.UV else None
+
+    @property
     def directory(self) -> Path:
         """A script's is the one that it lies in."""
         return self.root.parent if self.is_script else self.root
 
     @property
     def is_script(self) -> bool:
-        """Whether it is a script with an inline block, with a lock of its own or without."""
-        return self.origin in {Origin.SCRIPT, Origin.LOCKED_SCRIPT}
+        """Whether it is a script with an inline block (PEP 723)."""
+        return self.origin is Origin.SCRIPT
 
     @property
     def prefer(self) -> tuple[str, ...]:
@@ -115,7 +123,7 @@ class PythonProject(Project):
         if not (self.is_script and path == self.root):
             return data
         text = data.decode("utf-8-sig", "replace")
-        return (inline_block(text, path) or "").encode("utf-8", "replace")
+        return (toml.inline_block(text, path) or "").encode("utf-8", "replace")
 
 
 def find_project(start: Path) -> PythonProject | None:
@@ -133,7 +141,7 @@ def project_of_script(path: Path) -> PythonProject | None:
     """The script's own project where it has an inline block, else its directory's."""
     script = Path(os.path.realpath(path))
     text = script_text(script)
-    block = inline_block(text, script) if text is not None else None
+    block = toml.inline_block(text, script) if text is not None else None
     if block is None:
         return find_project(script.parent)
     place = str(script)
@@ -141,17 +149,19 @@ def project_of_script(path: Path) -> PythonProject | None:
     toml.listed(table, "dependencies", place)
     tool = toml.table(table, "tool", place)
     trees = tuple(_source_trees(toml.table(tool, "uv", place), script.parent, place))
-    lock = script.with_name(f"{script.name}.lock")  # that of `uv lock --script`
-    has_lock = looks.is_file(lock)
-    settings = [one] if looks.is_file(one := script.with_name("uv.toml")) else []
+    beside = Path(f"{script}.lock"), script.with_name("uv.toml")
     return PythonProject(
         root=script,
-        origin=Origin.LOCKED_SCRIPT if has_lock else Origin.SCRIPT,
-        inputs=(*([lock] if has_lock else ()), script, *settings, *_build_files(trees)),
+        origin=Origin.SCRIPT,
+        inputs=(script, *filter(looks.is_file, (*beside, *_build_files(trees)))),
         requires_python=toml.text(table, "requires-python", place),
         settings=_settings(tool, place),
         source_trees=trees,
     )
+
+
+def _build_files(trees: Iterable[Path]) -> Iterator[Path]:
+    return (tree / name for tree in trees for name in BUILD_FILES)
 
 
 def project_without_lock(directory: Path) -> PythonProject | None:
@@ -185,7 +195,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     if uv_lock is not None:
         origin = Origin.UV
         inputs.insert(0, uv_lock)
-        inputs += _of_workspace(uv_lock.parent)
+        inputs += of_workspace(uv_lock.parent)
     elif "project" in document or not has_requirements:
         origin = Origin.PYPROJECT
     else:
@@ -199,7 +209,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     if pin := _pin_file(directory, directory if uv_lock is None else uv_lock.parent):
         inputs.append(pin)
         python_pin, pins_remark = pinned(read_text(pin).splitlines())
-    inputs += _build_files(trees)
+    inputs += filter(looks.is_file, _build_files(trees))
     if has_lock:
         # What it was made from counts as well: an edit of that outdates it.
         origin, trees, named = Origin.PYLOCK, (), _NO_FILES
@@ -249,7 +259,7 @@ def _uv_lock(directory: Path, document: Mapping[str, Any]) -> Path | None:
     return None
 
 
-def _of_workspace(root: Path) -> list[Path]:
+def of_workspace(root: Path) -> list[Path]:
     """What decides the lock that all members of a uv workspace share: each one's pyproject.toml."""
     place = root / "pyproject.toml"
     inside = members(root, document_at(root))
@@ -322,19 +332,16 @@ def _pin_file(directory: Path, root: Path) -> Path | None:
     return None
 
 
-def _build_files(trees: Iterable[Path]) -> Iterable[Path]:
-    return [tree / name for tree in trees for name in BUILD_FILES if looks.is_file(tree / name)]
-
-
 def _settings(tool: Mapping[str, Any], place: str) -> Settings:
     table = toml.table(tool, "pkgview", place)
-    unknown = sorted(table.keys() - {"prefer", "python", "extras", "groups"})
+    unknown = sorted(table.keys() - {"prefer", "accept", "python", "extras", "groups"})
     if unknown:
         raise PkgviewError(
             f"{place}: [tool.pkgview] has no setting {unknown[0]!r}",
-            remedy="It knows `prefer`, `python`, `extras` and `groups`.",
+            remedy="It knows `prefer`, `accept`, `python`, `extras` and `groups`.",
         )
     return Settings(
+        accept=releases(toml.listed(table, "accept", place), f"{place}: [tool.pkgview] accept"),
         prefer=tuple(map(normalised, toml.listed(table, "prefer", place))),
         python=toml.text(table, "python", place),
         extras=tuple(map(normalised, toml.listed(table, "extras", place))),

@@ -20,7 +20,7 @@ from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 MOST_FILES = 500
 """Requirement files that one project may name, directly or not."""
@@ -32,6 +32,7 @@ _FILE_OPTION = re.compile(r"(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s+|(
 _EDITABLE = re.compile(r"(?:-e|--editable)(?:\s*=\s*|\s+)(\S+)")
 _DIRECT = re.compile(r"^[A-Za-z0-9._-]+(?:\[[^\]]*\])?\s*@\s*(\S+)")
 _HASH = re.compile(r"--hash(?:\s*=\s*|\s+)([A-Za-z0-9_]+):([0-9A-Fa-f]+)")
+_RELEASE = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+")
 _NAME = re.compile(r"^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:$|[\[<>=!~;@\s(])")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _OPTIONS = re.compile(r"\s--\S.*$")
@@ -60,6 +61,26 @@ class RequirementFiles:
 def normalised(name: str) -> str:
     """A distribution's name as PEP 503 writes it."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def plain_wheel_name(filename: str) -> str:
+    """A wheel's file name with one "_" where its distribution's name has several in a row.
+
+    They say the same (PEP 503), installers take them, and `packaging` takes the file for no wheel.
+    """
+    name, dash, rest = filename.partition("-")
+    return re.sub("_+", "_", name) + dash + rest
+
+
+def releases(texts: Sequence[str], place: str) -> tuple[str, ...]:
+    """Names with a version each, "demo==1.0"; `PkgviewError` for any other requirement."""
+    for text in texts:
+        if not _RELEASE.fullmatch(text):
+            raise PkgviewError(
+                f"{place} has {text!r}, which names no release",
+                remedy='Name each with its version, such as "demo==1.0".',
+            )
+    return tuple(texts)
 
 
 def requirement_files(start: Path) -> RequirementFiles:

@@ -50,7 +50,7 @@ class Resolution:
         """What, beside the project's inputs, decides which lock it is."""
         chosen = (self.extras, self.groups, self.requirements or (), self.left_out or None)
         return (
-            FORMAT if self.project.origin is not Origin.SCRIPT else f"{FORMAT} script 2",
+            FORMAT if not self.project.is_script else f"{FORMAT} script 2",
             f"{self.interpreter.implementation} {self.interpreter.minor}",
             *map(json.dumps, chosen),
         )
@@ -81,7 +81,7 @@ def uv_arguments(
         sources, named = ["-"], [f"--overrides={overrides}"]
     elif project.origin is Origin.UV:
         return ["export", "--frozen", "--no-default-groups", *named, *shared]
-    elif project.origin is Origin.LOCKED_SCRIPT:
+    elif project.uv_lock is not None:
         return ["export", "--frozen", f"--script={project.root}", *shared]
     elif project.origin is Origin.PYPROJECT:
         sources = [str(project.root / "pyproject.toml")]

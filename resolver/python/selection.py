@@ -25,11 +25,11 @@ from packaging.pylock import (
     PylockSelectError,
 )
 from packaging.tags import Tag
-from packaging.utils import parse_sdist_filename, parse_wheel_filename
+from packaging.utils import parse_wheel_filename
 
 from resolver.errors import PkgviewError
 from resolver.python.project import Origin
-from resolver.python.pylock import read_pylock
+from resolver.python.pylock import read_pylock, version_of
 from resolver.python.unbuilt import is_of_workspace
 from resolver.python.uv.formats import Formats, formats_of
 from resolver.python.uv.pips import pip_settings
@@ -71,7 +71,8 @@ class Choice:
     lower-case hexadecimal) pairs, at least one for every wheel, sdist and archive. `subdirectory`
     is relative and stays inside its tree. `commit` is a full hexadecimal id, `revision` the branch
     or tag that was asked for. `editable` is None where the lock does not say. `direct`: the
-    requirement named it by its address, no index did.
+    requirement named it by its address, no index did. `passed_over` has the names of files of it
+    that the lock lists and that are not understood.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Choice:
     commit: str | None = None
     revision: str | None = None
     direct: bool = False
+    passed_over: tuple[str, ...] = ()
 
     @property
     def runs_code(self) -> bool:
@@ -151,7 +153,8 @@ def choices_of(
     formats: Formats = ANY,
 ) -> list[Choice]:
     """What `interpreter` needs of the lock at `path`, and no more than that."""
-    pylock = _with_sources(read_pylock(path, interpreter, extras, groups), formats)
+    pylock, odd = read_pylock(path, interpreter, extras, groups)
+    pylock = _with_sources(pylock, formats)
     tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
     # A mapping of the same keys; `Environment` is packaging's name for its shape.
     environment = cast("Environment", dict(interpreter.environment))
@@ -174,7 +177,10 @@ def choices_of(
         )
     except PylockSelectError as error:
         raise _refused(path, pylock, interpreter, error) from error
-    chosen = [_choice(path, package, source) for package, source in selected]
+    chosen = [
+        replace(_choice(path, package, source), passed_over=odd.get(package.name, ()))
+        for package, source in selected
+    ]
     for choice in chosen:
         if choice.kind is Source.WHEEL and formats.is_to_be_built(choice.name):
             raise PkgviewError(
@@ -183,6 +189,15 @@ def choices_of(
                 remedy="Ask for a version that has one, or take it out of uv's no-binary.",
             )
     return chosen
+
+
+def remark_on(choices: Iterable[Choice]) -> str:
+    """What a person should know of them, a sentence; mostly ""."""
+    passed = [name for one in choices for name in one.passed_over]
+    if not passed:
+        return ""
+    variants = "whose names are not understood, such as those of wheel variants (PEP 817)"
+    return f"Passed over files {variants}: {', '.join(passed)}."
 
 
 def _with_sources(pylock: Pylock, formats: Formats) -> Pylock:
@@ -287,9 +302,8 @@ def _choice(
     kind = Source.SDIST if isinstance(source, PackageSdist) else Source.ARCHIVE
     if filename.endswith(".whl"):
         kind = Source.WHEEL
-        version = version or str(parse_wheel_filename(filename)[1])
-    elif kind is Source.SDIST:
-        version = version or str(parse_sdist_filename(filename)[1])
+    if kind is not Source.ARCHIVE:
+        version = version or version_of(filename)
     subdirectory = source.subdirectory if isinstance(source, PackageArchive) else None
     return Choice(
         name=package.name,

@@ -15,7 +15,6 @@ Whatever else would have to be built, by `pkgview up`.
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from contextlib import suppress
@@ -28,20 +27,17 @@ from resolver.inputs import read_text
 from resolver.local import BUILD_FILES
 from resolver.ownership import faults
 from resolver.project import trust
-from resolver.python.project import Origin, project_at
+from resolver.python.project import Origin, of_workspace, project_at
 from resolver.python.requirements import logical_lines, requirement_files
 from resolver.python.uv.formats import formats_of
 from resolver.python.uv.run import run_uv
-from resolver.python.uv.workspace import counter, counts, directories, member_patterns
+from resolver.python.uv.workspace import counts, member_patterns
 from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from resolver.python.project import PythonProject
-
-MOST_MEMBERS = 1000
-"""More are not looked at: what cannot be found there is a choice."""
 
 _DECISIVE = frozenset({
     "name", "version", "requires-python", "dependencies", "optional-dependencies", "scripts",
@@ -84,18 +80,13 @@ def is_of_workspace(project: PythonProject, path: Path | None) -> bool:
 
 
 def members(directory: Path) -> Iterator[PythonProject]:
-    """The members of the uv workspace that a directory is in, `MOST_MEMBERS` at most."""
-    for root in (directory, *directory.parents):
-        patterns = member_patterns(root)
-        if patterns:
-            found = directories(root, patterns, counter())
-            for place in itertools.islice(itertools.chain([root], found), MOST_MEMBERS):
-                with suppress(PkgviewError):
-                    if place == root or counts(root, place):
-                        member = project_at(os.fspath(place), own_lock=False)
-                        if member is not None:
-                            yield member
-            return
+    """The members of the uv workspace that a directory is in, its root too."""
+    root = next((one for one in (directory, *directory.parents) if member_patterns(one)), None)
+    for place in of_workspace(root) if root else ():
+        with suppress(PkgviewError):
+            member = project_at(os.fspath(place.parent), own_lock=False)
+            if member is not None:
+                yield member
 
 
 def is_inside(tree: Path, path: Path) -> bool:

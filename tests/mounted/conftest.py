@@ -1,27 +1,20 @@
-"""Mounts for tests: in a home of their own, and never left behind.
-
-Run as a program, this file is a daemon that serves a stand-in instead of packages: one directory
-with one file, so that the daemon's life can be tested apart from what it serves.
-"""
+"""Mounts for tests: in a home of their own, and never left behind."""
 
 from __future__ import annotations
 
 import atexit
 import base64
 import contextlib
-import errno
 import fcntl
 import hashlib
 import html
 import http.server
 import json
-import logging
 import os
 import re
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
@@ -34,19 +27,27 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
 from resolver.places import Places
+from resolver.project import resolved, trust
+from resolver.python.interpreter import Interpreter, inspect
+from resolver.python.project import find_project
+from resolver.python.uv.run import uv_binary
+from tests.mounted.forked import Forked
 from unionfs.control import client
-from unionfs.control.endpoint import Endpoint
-from unionfs.daemon import launch, process, service
-from unionfs.daemon.served_from import told
+from unionfs.control.endpoint import Endpoint, endpoint_of
+from unionfs.daemon import service
+from unionfs.formats.python.generated import notice_layer, skeleton_layer
 from unionfs.mounting import mounts, prerequisites, unmounting
+from unionfs.publishing.publish import publish
+from unionfs.store.local import Store
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from unionfs.control.request import Request
 
 TRANSPORT = service.TRANSPORT_VARIABLE
 """What the tests run on unless they say otherwise themselves; unset: the default."""
@@ -54,112 +55,6 @@ TRANSPORT = service.TRANSPORT_VARIABLE
 CHOSEN = (TRANSPORT, service.WORKERS_VARIABLE)
 """The same: `PKGVIEW_WORKERS=3` runs on three processes those that neither count processes nor want
 libfuse."""
-
-CONTENT = b"what the stand-in serves\n" * 20_000
-
-
-async def _serve(
-    mountpoint: Path,
-    *,
-    options: set[str],
-    ready: Callable[[], None],
-    requests: Counter[str],
-) -> None:
-    import pyfuse3  # noqa: PLC0415 - the tests' own process does without
-
-    class OneFile(pyfuse3.Operations):
-        """`/file`, whose bytes the kernel may not keep: each read comes here."""
-
-        @staticmethod
-        def _attributes(inode: int) -> pyfuse3.EntryAttributes:
-            found = pyfuse3.EntryAttributes()
-            found.st_ino = pyfuse3.InodeT(inode)
-            directory = inode == pyfuse3.ROOT_INODE
-            found.st_mode = stat.S_IFDIR | 0o755 if directory else stat.S_IFREG | 0o644
-            found.st_uid, found.st_gid = os.getuid(), os.getgid()
-            found.st_size = 0 if directory else len(CONTENT)
-            return found
-
-        async def getattr(self, inode: int, ctx: object = None) -> pyfuse3.EntryAttributes:
-            del ctx
-            requests["GETATTR"] += 1
-            return self._attributes(inode)
-
-        async def lookup(
-            self, parent_inode: int, name: bytes, ctx: object = None
-        ) -> pyfuse3.EntryAttributes:
-            del parent_inode, ctx
-            requests["LOOKUP"] += 1
-            if name != b"file":
-                raise pyfuse3.FUSEError(errno.ENOENT)
-            return self._attributes(2)
-
-        async def open(self, inode: int, flags: int, ctx: object = None) -> pyfuse3.FileInfo:
-            del flags, ctx
-            return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(inode), direct_io=True)
-
-        async def read(self, fh: int, off: int, size: int) -> bytes:
-            del fh
-            return CONTENT[off : off + size]
-
-    pyfuse3.init(OneFile(), os.fspath(mountpoint), options)
-    try:
-        ready()
-        await pyfuse3.main()
-    finally:
-        pyfuse3.close(unmount=True)
-
-
-def _assemble(places: Places) -> service.Service:
-    fault = os.environ.get("STAND_IN_FAULT", "")
-    if fault == "refuses":
-        raise PkgviewError("the stand-in refuses", remedy="Ask for another.")
-    if fault == "vanishes":
-        os._exit(3)
-
-    async def fail(
-        mountpoint: Path, *, options: set[str], ready: Callable[[], None], requests: Counter[str]
-    ) -> None:
-        del mountpoint, options, ready, requests
-        raise RuntimeError("the stand-in fails")
-
-    async def explode(_: Request) -> None:
-        raise ZeroDivisionError
-
-    async def chatter(request: Request) -> None:
-        for _ in range(request.arguments["lines"]):
-            logging.getLogger("stand-in").info("%s", "x" * 1000)
-
-    async def surroundings(_: Request) -> dict[str, Any]:
-        os.umask(mask := os.umask(0))
-        return {"umask": mask, "path": sys.path, "environ": dict(os.environ)}
-
-    return service.Service(
-        serve=fail if fault == "fails" else _serve,
-        transport="stand-in",
-        places=told(places),
-        gauges=lambda: {"store": os.fspath(places.store)},
-        operations={"explode": explode, "chatter": chatter, "surroundings": surroundings},
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(process.main(assemble=_assemble))
-
-
-import pytest  # noqa: E402 - the daemon above does without
-
-from resolver.manifest import ViewId  # noqa: E402 - the same
-from resolver.project import resolved, trust  # noqa: E402 - the same
-from resolver.python.interpreter import Interpreter, inspect  # noqa: E402 - the same
-from resolver.python.project import find_project  # noqa: E402 - the same
-from resolver.python.uv.run import uv_binary  # noqa: E402 - the same
-from tests.mounted.forked import Forked  # noqa: E402 - the same
-from unionfs.control.endpoint import endpoint_of  # noqa: E402 - the same
-from unionfs.formats.python.generated import notice_layer, skeleton_layer  # noqa: E402 - the same
-from unionfs.publishing.publish import publish  # noqa: E402 - the same
-from unionfs.store.local import Store  # noqa: E402 - the same
-from unionfs.view.registry import Registry  # noqa: E402 - the same
 
 
 def _crash(endpoint: Endpoint) -> None:
@@ -223,8 +118,13 @@ def places(fuse: None, isolated_places: Places, tmp_path: Path) -> Iterator[Plac
 @pytest.fixture
 def mounted(places: Places) -> Places:
     """pkgview itself, mounted at `places.mount`."""
-    launch.ensure_mounted(places)
+    _mount(os.environ)
     return places
+
+
+def _mount(environ: Mapping[str, str]) -> None:
+    ended = forked().run(["mount"], cwd=Path("/"), environ=environ, seconds=60)
+    assert ended.returncode == 0, ended
 
 
 @pytest.fixture
@@ -414,6 +314,14 @@ def an_index(directory: Path) -> Iterator[Index]:
             thread.join()
 
 
+@cache
+def _known() -> Mapping[str, bytes]:
+    """The files in which pkgview keeps what it knows of the interpreter that tests run on."""
+    with tempfile.TemporaryDirectory() as state:
+        inspect(Path(sys.executable).resolve(), Path(state))
+        return {path.name: path.read_bytes() for path in Path(state, "interpreters").iterdir()}
+
+
 @pytest.fixture
 def shop(fuse: None, tmp_path: Path, index: Index) -> Iterator[Site]:  # noqa: ARG001 - its refusal counts
     """A home for one test, whose only index is `index`; nothing stays mounted or running."""
@@ -423,7 +331,10 @@ def shop(fuse: None, tmp_path: Path, index: Index) -> Iterator[Site]:  # noqa: A
 
 @contextmanager
 def a_shop(home: Path, index: Index) -> Iterator[Site]:
-    """A new home whose only index is `index`; what is mounted there is unmounted."""
+    """A new home whose only index is `index`; what is mounted there is unmounted.
+
+    Its interpreter is known, as after a first command: asking it takes as long as a mount.
+    """
     (home / "tmp").mkdir(parents=True)
     own = os.fspath(Path(sys.executable).parent)
     environ = {
@@ -443,6 +354,10 @@ def a_shop(home: Path, index: Index) -> Iterator[Site]:
         "NO_COLOR": "1",
     }
     places = Places.from_environ(environ)
+    places.state.mkdir(mode=0o700, parents=True)
+    (places.state / "interpreters").mkdir()
+    for name, content in _known().items():
+        (places.state / "interpreters" / name).write_bytes(content)
     try:
         yield Site(home=home, places=places, environ=environ, python=Path(sys.executable).resolve())
     finally:
@@ -512,14 +427,19 @@ class Site:
         return ended
 
     def pkgview(
-        self, *arguments: str | Path, cwd: Path, code: int = 0
+        self,
+        *arguments: str | Path,
+        cwd: Path,
+        code: int | None = 0,
+        environ: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of pkgview's; by `forked`, or by the console script where that counts."""
         ended = forked().run(
-            [os.fspath(one) for one in arguments], cwd=cwd, environ=self.environ, seconds=240
-        )
+            [os.fspath(one) for one in arguments], cwd=cwd, seconds=240,
+            environ={**self.environ, **(environ or {})},
+        )  # fmt: skip
         said = f"pkgview {arguments}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
-        assert ended.returncode == code, said
+        assert code is None or ended.returncode == code, said
         return ended
 
     def uv(
@@ -847,9 +767,8 @@ def stage(fuse: None) -> Iterator[Stage]:  # noqa: ARG001 - its refusal counts
         stack.callback(tidy, home)
         for name in ("runtime", "nowhere"):
             (home / name).mkdir(mode=0o700)
-        places = Places.from_environ(
-            {"HOME": temporary, "XDG_RUNTIME_DIR": os.fspath(home / "runtime")}
-        )
+        environ = {"HOME": temporary, "XDG_RUNTIME_DIR": os.fspath(home / "runtime")}
+        places = Places.from_environ(environ)
         here = Path(__file__).parent
         asker, script = home / "asker", home / "asker.py"
         subprocess.run(
@@ -861,7 +780,12 @@ def stage(fuse: None) -> Iterator[Stage]:  # noqa: ARG001 - its refusal counts
         listener.bind(os.fspath(home / "ask"))
         listener.listen(64)
         listener.settimeout(60)
-        launch.ensure_mounted(places)
+        kept = {
+            name: os.environ[name]
+            for name in ("PATH", "PKGVIEW_COMPILE", *CHOSEN)
+            if name in os.environ
+        }
+        _mount(kept | environ)
         stack.enter_context(subprocess.Popen([asker, places.mount, home / "ask"], cwd=home, env={}))
         first = Asker(connection=listener.accept()[0])
         stack.callback(first.end)

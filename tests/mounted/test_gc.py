@@ -540,6 +540,11 @@ def test_a_project_that_is_there_can_be_forgotten(stocked: Site, running: list[L
         left = [each.name for each in (state / place).iterdir() if each.suffix != ".forgotten"]
         assert [name.startswith("two-") for name in left] == [True], place
     assert str(one) not in stocked.pkgview("projects", cwd=two).stdout
+    foreign = stocked.project("poetry")  # a project, but none of ours
+    (foreign / "pyproject.toml").write_text("[tool.poetry]\n")
+    for unknown in (foreign, stocked.home / "nowhere"):
+        said = stocked.pkgview("forget", unknown, cwd=two, code=1).stderr
+        assert said.startswith(f"pkgview: nothing is known of {unknown}\n")
     assert "nothing is known of" in stocked.pkgview("forget", one, cwd=two, code=1).stderr
     age(stocked)
     assert gc(stocked)["archives"] == []

@@ -13,7 +13,6 @@ import shutil
 import sys
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +22,7 @@ from unionfs.store.local import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.mounted.conftest import Index, Site
 
@@ -212,8 +212,7 @@ def test_a_lookup_runs_no_program_that_a_clone_names(
             environ = {"PATH": f"{shop.home}/tools:{shop.environ['PATH']}"}
         case _:
             environ = {"PATH": f"{clone}/bin:{shop.environ['PATH']}"}
-    command = Path(sys.executable).with_name("pkgview")
-    shop.run(command, "mount", cwd=shop.home, environ=environ)
+    shop.pkgview("mount", cwd=shop.home, environ=environ)
     script = clone / "test.py"
     script.write_text("print('on')\n")
     python = shop.places.mount / "bin/python"
@@ -230,12 +229,11 @@ def test_a_lookup_runs_no_program_that_a_clone_names(
 def test_what_cannot_be_read_tells_nothing_of_the_daemons_environment(shop: Site) -> None:
     clone = project(shop, "clone", "-r ${SECRET}/more.txt\n")
     (clone / "test.py").write_text("print('on')\n")
-    command = Path(sys.executable).with_name("pkgview")
-    shop.run(command, "mount", cwd=shop.home, environ={"SECRET": "hidden-1"})
+    shop.pkgview("mount", cwd=shop.home, environ={"SECRET": "hidden-1"})
     ended = shop.run(shop.places.mount / "bin/python", "test.py", cwd=clone)
     assert "${SECRET}/more.txt" in ended.stderr
     assert "hidden" not in ended.stderr
-    assert "hidden" not in shop.run(command, "ps", "--json", cwd=shop.home).stdout
+    assert "hidden" not in shop.pkgview("ps", "--json", cwd=shop.home).stdout
 
 
 # What standing in a clone does
@@ -379,8 +377,7 @@ def test_what_a_clone_chooses_waits_for_a_yes(
         for name, text in files.items():
             (clone / name).write_text(text.format(evil=evil))
         (clone / "test.py").write_text("print('on')\n")
-        command = Path(sys.executable).with_name("pkgview")
-        shop.run(command, "mount", cwd=shop.home, environ=secrets)
+        shop.pkgview("mount", cwd=shop.home, environ=secrets)
         python = shop.places.mount / "bin/python"
         ended = shop.run(python, "test.py", cwd=clone)
         assert ended.stdout == "on\n"

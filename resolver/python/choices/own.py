@@ -37,7 +37,7 @@ from resolver.python.choices.settings import (
 )
 from resolver.python.project import Origin
 from resolver.python.requirements import logical_lines, requirement_files
-from resolver.python.uv.inline import inline_block
+from resolver.toml import inline_block
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +110,7 @@ def python_choices(project: PythonProject) -> frozenset[str]:
 
 
 def _parsed(project: PythonProject, path: Path, text: str, wanted: Wanted) -> dict[str, Any]:
-    if project.is_script and path == project.root:
+    if path == project.root:  # a script
         text = inline_block(text, path) or ""
     elif path.suffix not in {".toml", ".lock"}:
         return {}
@@ -123,11 +123,11 @@ def _input(project: PythonProject, path: Path, text: str, wanted: Wanted) -> Non
     match project.origin:
         case Origin.PYLOCK if path.name == Origin.PYLOCK:
             _pylock(document, project, wanted)
-        case Origin.UV | Origin.LOCKED_SCRIPT if path == project.inputs[0]:
+        case Origin.UV | Origin.SCRIPT if path == project.uv_lock:
             _uv_lock(document, wanted, path.parent)
         case Origin.PYPROJECT | Origin.UV | Origin.REQUIREMENTS if path.name == Origin.PYPROJECT:
             requirements_of(document, wanted)
-        case Origin.SCRIPT | Origin.LOCKED_SCRIPT if path == project.root:
+        case Origin.SCRIPT if path == project.root:
             wanted.requirements(texts_in(document.get("dependencies")))
             settings(table_in(table_in(document, "tool"), "uv"), wanted, project.directory)
         case _:

@@ -21,8 +21,7 @@ from resolver.python.requirements import (
     normalised,
     requirement_files,
 )
-from resolver.python.uv.settings import script_document
-from resolver.toml import parse
+from resolver.toml import inline_block, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,10 +84,10 @@ def declared(directory: Path) -> Declared:
     )
 
 
-def declared_by(script: Path) -> Declared:
-    """What the inline block of a script asks for."""
-    dependencies = _texts(script_document(script).get("dependencies"))
-    return Declared(dependencies=dependencies, extras={}, groups={})
+def of_script(script: Path) -> Declared:
+    """What the inline block of a script asks for (PEP 723)."""
+    document = parse(inline_block(read_text(script), script) or "")
+    return Declared(dependencies=_texts(document.get("dependencies")), extras={}, groups={})
 
 
 def digest(project: PythonProject) -> str:

@@ -1,7 +1,7 @@
 """Adding requirements to a project's files, and taking them out.
 
-uv does it where pyproject.toml is edited (with `--frozen` where there is no uv.lock), this module
-in requirements.txt; docs/locking.md has the table.
+uv does it where pyproject.toml is edited (with `--frozen` where there is no uv.lock), and in the
+inline block of a script; this module in requirements.txt. docs/locking.md has the table.
 
 Like `uv add`, what is added to pyproject.toml without a version gets the one that was found as its
 lowest. A line of requirements.txt is what was typed, as pip's users know it.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.atomic import write_atomically
@@ -20,16 +21,19 @@ from resolver.inputs import read_text
 from resolver.python.editing.listing import with_line, without
 from resolver.python.index import uv_environment
 from resolver.python.lock import lock, write_lock
-from resolver.python.project import Origin, project_at, project_without_lock
+from resolver.python.project import (
+    Origin,
+    PythonProject,
+    project_at,
+    project_of_script,
+    project_without_lock,
+)
 from resolver.python.requirements import local_directories, logical_lines, normalised
 from resolver.python.selection import select
 from resolver.python.uv.run import run_uv
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from resolver.python.interpreter import Interpreter
-    from resolver.python.project import PythonProject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +51,23 @@ class Edit:
     removed: bool = False
 
 
+def script_at(path: Path) -> PythonProject:
+    """A script as a project of its own, also before it has an inline block (PEP 723)."""
+    script = Path(os.path.realpath(path))
+    if not script.is_file():
+        raise PkgviewError(f"there is no script {path}", remedy="Name a Python file that is there.")
+    found = project_of_script(script)
+    if found is not None and found.root == script:
+        return found
+    return PythonProject(root=script, origin=Origin.SCRIPT, inputs=(script,))
+
+
 async def edit(
     project: PythonProject, interpreter: Interpreter, asked: Edit, *, state: Path, offline: bool
 ) -> None:
     """Edit, and lock where the lock is a file of the project; for use in `whole.all_or_nothing`."""
     listed = project_without_lock(project.directory) if project.origin is Origin.PYLOCK else project
-    if listed is None or listed.origin is Origin.SCRIPT:
+    if listed is None:
         raise PkgviewError(
             f"{project.root} has no list of requirements that could be edited",
             remedy="Create a pyproject.toml with [project], or a requirements.txt.",
@@ -71,7 +86,10 @@ async def _by_uv(
     project: PythonProject, interpreter: Interpreter, asked: Edit, *, offline: bool
 ) -> None:
     verb = "remove" if asked.removed else "add"
-    options = ["--no-sync" if project.origin is Origin.UV else "--frozen"]
+    if project.origin is Origin.SCRIPT:
+        options = ["--script", project.root.name]  # uv makes its lock anew where there is one
+    else:
+        options = ["--no-sync" if project.origin is Origin.UV else "--frozen"]
     options += ["--python", interpreter.executable]
     options += [f"--group={asked.group}"] if asked.group else []
     options += [f"--optional={asked.extra}"] if asked.extra else []

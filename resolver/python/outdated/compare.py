@@ -74,10 +74,10 @@ def recorded(document: Mapping[str, Any], directory: str) -> frozenset[_Asked] |
 
 
 def recorded_of_script(document: Mapping[str, Any]) -> frozenset[_Asked]:
-    """What a script's lock says that it was made from."""
+    """The same of the lock of a script (`uv lock --script`)."""
     manifest = document.get("manifest")
     listed = manifest.get("requirements") if isinstance(manifest, dict) else None
-    return frozenset(map(_as_recorded, _tables(listed)))
+    return frozenset(_as_recorded(one) for one in _tables(listed))
 
 
 def differing(wanted: Declared, made_from: frozenset[_Asked]) -> tuple[str, ...]:

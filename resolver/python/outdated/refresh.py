@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tomllib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from resolver.project import trust
 from resolver.project.changes import changes
 from resolver.python.choices.own import own_choices
 from resolver.python.choices.phrases import variable_part
-from resolver.python.declared.files import declared, declared_by, digest
+from resolver.python.declared.files import declared, digest, of_script
 from resolver.python.declared.mark import mark_of
 from resolver.python.index import user_indexes, user_named_indexes, uv_environment
 from resolver.python.lock import lock, only_one, write_lock
@@ -104,7 +105,7 @@ async def current_lock(
 ) -> Found:
     """The project's lock as it is wanted; `PkgviewError` where there is none to be had."""
     one = _One(project, interpreter, asked, state)
-    if project.origin in {Origin.UV, Origin.LOCKED_SCRIPT}:
+    if project.uv_lock is not None:
         return await one.of_uv()
     if project.origin is Origin.PYLOCK:
         return await one.of_pylock()
@@ -121,7 +122,7 @@ class _One:
         self.interpreter = interpreter
         self.asked = asked
         self.state = state
-        self.path = project.inputs[0]
+        self.path = project.uv_lock or project.inputs[0]
         self.named = self.path.name
 
     async def found(
@@ -136,7 +137,7 @@ class _One:
         """The lock of the project as it is, or of one that its lock is not to be asked of."""
         project, asked = project or self.project, self.asked
         # Without a lock of its own it is compared by its fingerprint, and that is no guess.
-        own = project.origin in {Origin.UV, Origin.PYLOCK, Origin.LOCKED_SCRIPT}
+        own = project.origin is Origin.PYLOCK or project.uv_lock is not None
         made = await lock(
             project,
             self.interpreter,
@@ -165,7 +166,7 @@ class _One:
         if asked.locked or not os.access(self.path, os.W_OK):
             if await self._is_current_for_uv():
                 return await self.found()
-            return await self._as_it_is(self._lacks_of_uv(), remedy=f"Run `{self._command}` there.")
+            return await self._as_it_is(self._lacks_of_uv(), remedy=self._remedy())
         before = read_input(self.path)
         async with only_one(self.path.parent):
             printed = await self._uv_lock()
@@ -173,13 +174,8 @@ class _One:
             return await self.found()
         done = [f"{verb.lower()} {what}" for verb, what in _CHANGE.findall(printed)]
         root = self.project.root
-        again = project_of_script(root) if self.project.is_script else project_at(os.fspath(root))
+        again = project_of_script(root) if root.is_file() else project_at(os.fspath(root))
         return await self.found(again, said=self._refreshed(done))
-
-    @property
-    def _command(self) -> str:
-        script = f" --script {self.project.root.name}" if self.project.is_script else ""
-        return f"uv lock{script}"
 
     async def _uv_lock(self, *options: str) -> str:
         """Run `uv lock`: what it printed on stderr."""
@@ -189,15 +185,15 @@ class _One:
         if self.project.dynamic and self.project.name:
             # uv keeps what a back end said, and does not know which files that had read.
             options += (f"--refresh-package={self.project.name}",)
-        root = self.project.root
-        options += (f"--script={root}",) if self.project.is_script else ()
+        if self.project.origin is Origin.SCRIPT:
+            options += (f"--script={self.project.root.name}",)
         done = await run_uv(
             ["lock", f"--python={self.interpreter.executable}", *options],
             cwd=self.project.directory,
             # Other indexes than uv's own would have all of it written anew.
-            added=uv_environment(root, indexes=False),
+            added=uv_environment(self.project.root, indexes=False),
             offline=asked.offline,
-            doing=f"cannot lock {root}",
+            doing=f"cannot lock {self.project.root}",
         )
         return done.stderr
 
@@ -213,8 +209,8 @@ class _One:
     def _lacks_of_uv(self) -> tuple[str, ...]:
         """What is asked for now, and was not when the lock was made; of all members."""
         document, root = _document(self.path), self.path.parent
-        if self.project.is_script:
-            return differing(declared_by(self.project.root), recorded_of_script(document))
+        if self.project.origin is Origin.SCRIPT:
+            return differing(of_script(self.project.root), recorded_of_script(document))
         lacks: list[str] = []
         for place in self.project.inputs:
             if place.name != "pyproject.toml" or not place.is_relative_to(root):
@@ -224,6 +220,11 @@ class _One:
             if made_from is not None and wanted.whole:
                 lacks += differing(wanted, made_from)
         return tuple(dict.fromkeys(lacks))
+
+    def _remedy(self) -> str:
+        if self.project.origin is Origin.SCRIPT:
+            return f"Run `uv lock --script {shlex.quote(str(self.project.root))}`."
+        return "Run `uv lock` there."
 
     # pylock.toml
 
@@ -254,7 +255,8 @@ class _One:
             python_version=mark.python,
         )
         done = changes(versions(document), versions(_document(self.path)))
-        again = project_at(os.fspath(self.project.root))
+        root = self.project.root
+        again = project_of_script(root) if root.is_file() else project_at(os.fspath(root))
         return await self.found(again, said=self._refreshed([str(one) for one in done]))
 
     async def _of_others(self, document: dict[str, Any], source: PythonProject | None) -> Found:
@@ -280,7 +282,11 @@ class _One:
         self, lacks: tuple[str, ...], source: PythonProject | None = None, mark: Mark | None = None
     ) -> Found:
         """For who only looks: resolved beside the lock, which stays as it is; else the lock."""
-        what = f"{self.path} is outdated" + (f" ({self._asking(lacks)})" if lacks else "")
+        what = (
+            f"{self.path} is outdated ({self._some(lacks)})"
+            if lacks
+            else f"{self.path} is outdated"
+        )
         remedy = "`pkgview up` refreshes it."
         try:
             made = await self._beside(source, mark)
@@ -296,28 +302,31 @@ class _One:
 
         What only they choose nobody has been asked about.
         """
-        is_script = self.project.is_script
-        origin = Origin.SCRIPT if is_script else Origin.PYPROJECT
-        source = source or replace(self.project, origin=origin)
+        uv_lock = self.project.uv_lock
+        if source is None and self.project.origin is Origin.SCRIPT:
+            inputs = tuple(path for path in self.project.inputs if path != uv_lock)
+            source = replace(self.project, inputs=inputs)
+        source = source or replace(self.project, origin=Origin.PYPROJECT)
         indexes = {variable_part(name): url for name, url in user_named_indexes().items()}
         wanted = own_choices(source, user_indexes(), indexes)
         if trust.not_agreed(self.project, self.state, wanted):
             return None
-        is_uv = self.project.origin is Origin.UV  # a script's lock is preferred as it is
-        path = (await self.found()).lock.path if is_uv else self.path
+        # A script is locked in uv's own form, and prefers that.
+        exported = uv_lock is not None and not self.project.is_script
+        path = (await self.found()).lock.path if exported else self.path
         return await self.found(source, more=mark, preferred=read_input(path))
 
     async def _as_it_is(self, lacks: tuple[str, ...], *, remedy: str) -> Found:
         """An outdated lock that is not to be changed: an error, or a word."""
-        what = f"{self.path} is outdated" + (f": {self._asking(lacks)}" if lacks else "")
+        what = f"{self.path} is outdated" + (f": {self._some(lacks)}" if lacks else "")
         if self.asked.locked:
             raise PkgviewError(what, remedy=f"{remedy} Without --locked it is used, or refreshed.")
         return await self.found(current=False, said=f"{what}. It is used as it is. {remedy}")
 
-    def _asking(self, lacks: tuple[str, ...]) -> str:
-        files = "pyproject.toml or requirements.txt"
-        files = "its inline block" if self.project.is_script else files
-        return f"{files} asks for {_listed(list(lacks))}"
+    def _some(self, lacks: tuple[str, ...]) -> str:
+        is_script = self.project.origin is Origin.SCRIPT
+        who = "the script" if is_script else "pyproject.toml or requirements.txt"
+        return f"{who} asks for {_listed(list(lacks))}"
 
     def _refreshed(self, done: list[str]) -> str:
         if self.asked.renews:

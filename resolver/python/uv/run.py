@@ -1,7 +1,8 @@
 """uv, run as a child: a prepared environment in, its output or one `PkgviewError` out.
 
-uv explains its failures well. Its explanation is kept word for word in `what`; the remedy is
-chosen here, because it names pkgview's commands. Progress and warnings are left out.
+uv explains its failures well. Its explanation is kept in `what`, word for word but for commands of
+uv's that would change a view; the remedy is chosen here, because it names pkgview's commands.
+Progress and warnings are left out.
 
 A child runs in a session of its own and the whole session is killed when we stop waiting for it:
 uv starts git and build back ends, which must not go on working for nobody.
@@ -53,6 +54,9 @@ _NOISE = re.compile(
     r"|Using (CPython|PyPy|Python)|Resolved |Prepared |Installed |Audited |\s*$"
     r"|\s+(Updating|Updated|Building|Built|Cloning|Downloading|Downloaded) )"
 )
+
+_OURS = {"add": "add", "remove": "remove", "sync": "up"}
+"""Commands that uv's hints name, and those of ours with the same options: a view is read-only."""
 
 _REMEDIES: tuple[tuple[str, str], ...] = (
     (
@@ -267,8 +271,11 @@ def explanation_of(stderr: str) -> str:
     kept = [line for line in lines if not _NOISE.match(line)]
     if kept:
         kept[0] = kept[0].removeprefix("error: ")
+    text = re.sub(
+        rf"`uv ({'|'.join(_OURS)})\b", lambda found: f"`pkgview {_OURS[found[1]]}", "\n".join(kept)
+    )
     # uv masks passwords; git, which it quotes, does not.
-    return re.sub(r"://[^/\s@]+@", "://****@", "\n".join(kept))
+    return re.sub(r"://[^/\s@]+@", "://****@", text)
 
 
 def _kill_session(leader: int, number: signal.Signals) -> None:

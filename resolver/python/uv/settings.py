@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from resolver.buildenv import RESOLVING, build_variables
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
-from resolver.python.uv.inline import inline_block, script_text
+from resolver.python.uv.inline import script_text
 from resolver.python.uv.workspace import counts, member_patterns, members
-from resolver.toml import parse
+from resolver.toml import inline_block, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

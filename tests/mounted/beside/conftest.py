@@ -94,7 +94,7 @@ class Beside:
         """
         root = self.site.home / f"uv-{directory.name}"
         listed = [one for one in _LISTED if (directory / one).exists()]
-        # One that `uv sync` makes has the project's name as its prompt.
+        # `uv sync` would make one with the project's name as its prompt.
         made = self._run(directory, [uv_binary(), "venv", "-q", "-p", self.site.python, root])
         assert made.status == 0, made.said
         if listed:

@@ -249,7 +249,7 @@ def test_its_lock(scripts: Scripts) -> None:
     before = lock.read_bytes()
     refused = scripts.ours(script, "--locked")
     assert refused.status == 1
-    assert "s.py.lock is outdated: its inline block asks for other>=1" in refused.said
+    assert "s.py.lock is outdated: the script asks for other>=1" in refused.said
     assert lock.read_bytes() == before
     assert ast.literal_eval(scripts.ours(script).said) == {"corp": "1.0", "other": "1.0"}
     assert lock.read_bytes() != before

@@ -316,6 +316,14 @@ def test_a_script(tmp_path: Path) -> None:
         "take a package by the address or path a @ https://x/a.whl",
         "use the index https://evil.example/",
     }
+    # So does its lock.
+    script.with_name("script.py.lock").write_text(
+        "version = 1\n[[package]]\nname = 'b'\nsource = { registry = 'https://y/simple' }\n"
+    )
+    found = project_of_script(script)
+    assert found is not None
+    assert found.uv_lock == script.with_name("script.py.lock")
+    assert "use the index https://y/simple" in own_choices(found, MINE)
 
 
 def test_a_script_with_a_lock(tmp_path: Path) -> None:

@@ -18,8 +18,7 @@ from resolver.python.outdated.compare import _requirement
 from resolver.python.project import find_project
 from resolver.python.requirements import _joined, _local_places, requirement_files
 from resolver.python.uv import workspace
-from resolver.python.uv.inline import inline_block
-from resolver.toml import parse
+from resolver.toml import inline_block, parse
 
 if TYPE_CHECKING:
     Tree = Any

@@ -19,7 +19,7 @@ from resolver.python.project import (
     project_of_script,
     project_without_lock,
 )
-from resolver.python.uv.inline import inline_block
+from resolver.toml import inline_block
 
 if TYPE_CHECKING:
     Tree = Any
@@ -63,12 +63,14 @@ def test_metadata_and_settings(tree: Tree) -> None:
         "pyproject.toml",
         PYPROJECT + '[build-system]\nrequires = ["x"]\n'
         '[dependency-groups]\ndev = ["six"]\n'
-        '[tool.pkgview]\nprefer = ["Zope.Event"]\npython = "3.12"\nextras = ["X_y"]\n',
+        '[tool.pkgview]\nprefer = ["Zope.Event"]\npython = "3.12"\nextras = ["X_y"]\n'
+        'accept = ["Demo==1.0.post1"]\n',
     )
     tree.write(".python-version", "# ours\n\n3.11  # or so\n")
     project = tree.project()
     assert (project.name, project.version, project.requires_python) == ("my-shop", "1", ">=3.10")
     assert project.settings.prefer == ("zope-event",)
+    assert project.settings.accept == ("Demo==1.0.post1",)
     assert project.settings.extras == ("x-y",)
     assert project.settings.python == "3.12"
     assert project.python_pin == "3.11"
@@ -124,6 +126,9 @@ def test_uv_workspace_member_is_locked_by_the_workspace(tree: Tree) -> None:
         ("project = 3\n", "project is not a table"),
         ("[project]\nname = 3\n", "name is not a string"),
         ('[project]\n[tool.pkgview]\nprefer = "six"\n', "prefer is not a list of strings"),
+        ('[project]\n[tool.pkgview]\naccept = ["six"]\n', "'six', which names no release"),
+        ('[project]\n[tool.pkgview]\naccept = ["six==1.*"]\n', "which names no release"),
+        ('[project]\n[tool.pkgview]\naccept = ["six>=1"]\n', "which names no release"),
         ("[project]\n[tool.pkgview]\npython-version = 3\n", "python-version"),
         ("[project]\n[tool]\nuv = []\n", "uv is not a table"),
         ("a = " + "[" * 5000, "not valid TOML"),
@@ -313,15 +318,12 @@ def test_a_script_with_a_lock_and_sources(tree: Tree) -> None:
     build = tree.write("lib/pyproject.toml", "")
     project = project_of_script(script)
     assert project is not None
-    assert (project.origin, project.inputs) == (Origin.SCRIPT, (script, build))
+    assert (project.uv_lock, project.inputs) == (None, (script, build))
     settings = tree.write("uv.toml", "")
     lock = tree.write("s.py.lock", "version = 1\n")
     project = project_of_script(script)
     assert project is not None
-    assert (project.origin, project.inputs) == (
-        Origin.LOCKED_SCRIPT,
-        (lock, script, settings, build),
-    )
+    assert (project.uv_lock, project.inputs) == (lock, (script, lock, settings, build))
     before = fingerprint(project)
     script.write_text(script.read_text() + "print()\n")
     assert fingerprint(project) == before, "its code is not what counts"

@@ -113,6 +113,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     trust: bool,
     verbose: bool,
     as_json: bool,
+    listed: bool = False,
 ) -> None:
     """Make a project's view, mount it, and link .venv to it.
 
@@ -151,7 +152,7 @@ def up(  # noqa: PLR0913 - one parameter an option
         made, shown = ensured(places, kind, wish, quiet=as_json)
         if compiled and kind.name == PYTHON:
             made, shown = compiled_view(places, made, shown, quiet=as_json)
-        done.append(Done(kind, project, made, shown))
+        done.append(Done(kind, project, made, shown, listed))
     if not no_mount:
         mount_now(places)
     for one in done:
@@ -188,12 +189,16 @@ def _say_done(
 
 
 class Done(NamedTuple):
-    """One view of a project; `shown` is None where nothing had to be done."""
+    """One view of a project; `shown` is None where nothing had to be done.
+
+    `listed`: what came is listed also where there was no view before.
+    """
 
     kind: Kind
     project: Project
     made: Made
     shown: Display | None
+    listed: bool = False
 
 
 def _as_dict(places: Places, one: Done, seconds: float) -> dict[str, Any]:
@@ -217,14 +222,19 @@ def _as_dict(places: Places, one: Done, seconds: float) -> dict[str, Any]:
 def _changes(one: Done) -> Sequence[Change]:
     """What is otherwise than in the view before, and the Python, if that is another one."""
     before, after = one.made.before, one.made.manifest
-    if before is None or not one.made.fresh:
+    if not one.made.fresh or (before is None and not one.listed):
         return ()
     from resolver.project.changes import Change, changes  # noqa: PLC0415 - where something changed
 
+    versions = _versions(after)
+    if before is None:
+        return changes({}, versions)
     name, _, old = one.kind.describe(before).partition(" ")
     new = one.kind.describe(after).partition(" ")[2]
     target = [Change(name, old, new)] if old != new else []
-    return [*target, *changes(_versions(before), _versions(after))]
+    # Earlier releases did not write down the version of what was built of a directory.
+    were = {name: was or versions.get(name, "") for name, was in _versions(before).items()}
+    return [*target, *changes(were, versions)]
 
 
 def _versions(manifest: Manifest) -> dict[str, str]:
@@ -293,7 +303,7 @@ def _link(places: Places, one: Done, *, force: bool, mounting: bool) -> None:
     if aside is not None:
         console.note(f"What was at {path.name} is now at {aside}.")
     if first:
-        console.note(quick.linked_at(f"{path}"))
+        quick.say_linked(f"{path}")
     if not mounting and (first or one.shown is not None):
         _say_not_mounted(places, path)
 

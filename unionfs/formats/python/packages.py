@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
+from packaging.utils import canonicalize_name, canonicalize_version
 
 from resolver.errors import PkgviewError
 from resolver.fetch.wanted import Download
@@ -33,7 +34,7 @@ from unionfs.formats.wheel.reader import open_wheel
 from unionfs.store.ordered import Stores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from resolver.places import Places
     from resolver.python.interpreter import Interpreter
@@ -45,22 +46,34 @@ if TYPE_CHECKING:
 class PythonPackage(Package):
     """A distribution.
 
-    Where nothing may run: `unbuilt` is a project to be taken as its files say, `earlier` the
+    `accepted`: its project takes this release whatever its RECORD says of its files. Where nothing
+    may run: `unbuilt` is a project to be taken as its files say, `earlier` the
     archive of a build that `pkgview up` made. `note`: uv's, of a distribution from this machine.
     """
 
     choice: Choice
     built_for: BuiltFor = NOBODY
+    accepted: bool = False
     unbuilt: PythonProject | None = None
     earlier: str | None = None
     note: Path | None = None
 
 
 def package_of(
-    choice: Choice, interpreter: Interpreter, state: Path, built_for: BuiltFor = NOBODY
+    choice: Choice,
+    interpreter: Interpreter,
+    state: Path,
+    accept: Collection[str] = (),
+    built_for: BuiltFor = NOBODY,
 ) -> PythonPackage:
-    """A choice as a package of that interpreter's; in `state` uv's notes are kept."""
+    """A choice as a package of that interpreter's; in `state` uv's notes are kept.
+
+    `accept` is `[tool.pkgview] accept` of its project.
+    """
     key, note = source_key(choice, interpreter, built_for), _noted(choice, state)
+    accepted = any(_is_of(choice, one) for one in accept)
+    if key is not None and accepted:
+        key = f"accepted-{key}"  # who has not accepted it does not find it by its own
     if key is not None and note is not None:
         # Its archive leads to this user's note: another's would not do, nor one that has none.
         key = f"noted-{hashlib.sha256(f'{key} {note}'.encode()).hexdigest()}"
@@ -73,6 +86,7 @@ def package_of(
         built=choice.runs_code,
         choice=choice,
         built_for=built_for,
+        accepted=accepted,
         note=note,
     )
 
@@ -89,7 +103,8 @@ def packages_unbuilt(
     built_for = BuiltFor(place=project.root, choices=tuple(choices))
     packages, sources, faults = [], [], []
     for choice in choices:
-        package = package_of(choice, interpreter, places.state, built_for)
+        accept = project.settings.accept
+        package = package_of(choice, interpreter, places.state, accept, built_for)
         if choice.runs_code and not (package.key and store.archive_of(package.key)):
             if choice.kind is not Source.DIRECTORY or choice.path is None:
                 sources.append(f"{choice.name} {choice.version or ''}".strip())
@@ -156,22 +171,35 @@ async def build(
     )
 
 
-def add(store: Store, package: PythonPackage, path: Path, interpreter: Interpreter) -> str:
+def add(
+    store: Store,
+    package: PythonPackage,
+    path: Path,
+    interpreter: Interpreter,
+    say: Callable[[str], None],
+) -> str:
     """A wheel, or the tree of an editable build, as an archive of the store: its name.
 
-    What was built of a directory is remembered as such, for who may not build.
+    What was built of a directory is remembered as such, for who may not build. `say` is told what
+    a person should know of how it was taken, a sentence.
     """
-    archive = _added(store, package, path)
+    archive, odd = _added(store, package, path, interpreter)
+    if odd:
+        say(f"{package.name} {package.version}: {'; '.join(odd)}.")
     if package.choice.kind is Source.DIRECTORY and package.unbuilt is None:
         store.record_source(_directory_key(package.choice, interpreter), archive)
     return archive
 
 
-def _added(store: Store, package: PythonPackage, path: Path) -> str:
+def _added(
+    store: Store, package: PythonPackage, path: Path, interpreter: Interpreter
+) -> tuple[str, tuple[str, ...]]:
     choice = package.choice
     if path.is_dir():
-        meta, members = editable_members(path, name=choice.name, version=choice.version or "0")
-        return store.add(_with_note(members, package.note), meta)
+        meta, members, odd = editable_members(
+            path, name=choice.name, headers=interpreter.python.schemes.headers
+        )
+        return store.add(_with_note(members, package.note), meta), odd
     # A fetched wheel has the lock's hashes; what was built is known by nobody's.
     sha256 = dict(choice.hashes).get("sha256") if choice.kind is Source.WHEEL else None
     if sha256 is None:
@@ -184,8 +212,9 @@ def _added(store: Store, package: PythonPackage, path: Path) -> str:
         version=choice.version,
         origin=f"sha256:{sha256}",
         direct_url=direct_url(choice),
+        accepted=package.accepted or choice.runs_code,
     ) as wheel:
-        return store.add(_with_note(wheel.members(), package.note), wheel.meta)
+        return store.add(_with_note(wheel.members(), package.note), wheel.meta), wheel.odd
 
 
 def source_key(
@@ -230,6 +259,16 @@ def _directory_key(choice: Choice, interpreter: Interpreter) -> str:
     tree = _tree(choice)
     what = f"{tree}\0{identity_text(tree)}\0{choice.name}\0{interpreter.tag}"
     return f"made-directory-{hashlib.sha256(os.fsencode(what)).hexdigest()}"
+
+
+def _is_of(choice: Choice, release: str) -> bool:
+    """Whether a release such as "demo==1.0" is the choice's."""
+    name, _, version = release.partition("==")
+    return (
+        canonicalize_name(name) == choice.name
+        and choice.version is not None
+        and canonicalize_version(version) == canonicalize_version(choice.version)
+    )
 
 
 def _tree(choice: Choice) -> Path:
