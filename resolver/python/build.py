@@ -23,6 +23,7 @@ import trio
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from resolver.errors import PkgviewError
+from resolver.fetch.addresses import masked
 from resolver.python.index import uv_environment
 from resolver.python.requirements import normalised
 from resolver.python.selection import Choice, Source
@@ -294,7 +295,7 @@ async def _checked_out(choice: Choice, tree: Path, *, offline: bool) -> None:
     commit = choice.commit or ""
     if offline and choice.path is None:
         raise PkgviewError(
-            f"{choice.name} comes from {_masked(address)}, which needs the network",
+            f"{choice.name} comes from {masked(address)}, which needs the network",
             remedy="Run it once without --offline.",
         )
     environ = {
@@ -313,8 +314,8 @@ async def _checked_out(choice: Choice, tree: Path, *, offline: bool) -> None:
         code, stdout, stderr = await git(*arguments)
         if code:
             raise PkgviewError(
-                f"cannot fetch {choice.name} at {commit} from {_masked(address)}: "
-                f"{_masked(stderr.strip())}",
+                f"cannot fetch {choice.name} at {commit} from {masked(address)}: "
+                f"{masked(stderr.strip())}",
                 remedy="Check the address, the network, and that you may read the repository.",
             )
         return stdout.strip()
@@ -328,13 +329,8 @@ async def _checked_out(choice: Choice, tree: Path, *, offline: bool) -> None:
     await must("checkout", "--quiet", "--detach", commit)
     if (head := await must("rev-parse", "HEAD")) != commit:
         raise PkgviewError(
-            f"{choice.name}: {_masked(address)} gave commit {head}, the lock wants {commit}",
+            f"{choice.name}: {masked(address)} gave commit {head}, the lock wants {commit}",
             remedy="Lock the project again.",
         )
     if (tree / ".gitmodules").exists():
         await must("submodule", "update", "--quiet", "--init", "--recursive", "--depth=1")
-
-
-def _masked(text: str) -> str:
-    """Without the passwords of addresses."""
-    return re.sub(r"://[^/\s@]+@", "://****@", text)

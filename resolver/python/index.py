@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from resolver.fetch.addresses import canonical, file_places, nearest, without_userinfo
+from resolver.fetch.addresses import (
+    EVERYBODYS,
+    canonical,
+    file_places,
+    nearest,
+    without_userinfo,
+)
 from resolver.python.uv.pips import pip_settings
 from resolver.python.uv.settings import effective, member_tables, table_of, truth, uv_tables
 
@@ -127,12 +133,14 @@ def uv_environment(
 def user_indexes(environ: Mapping[str, str] | None = None) -> frozenset[str]:
     """The user's own indexes, as `resolver.fetch.addresses.canonical` has them.
 
-    By what the user and root have set, not what a project says.
+    By what the user and root have set, not what a project says. PyPI is one of them unless they
+    have put another in its place, or none: who did so does not want packages of the same names.
     """
     env = dict(os.environ if environ is None else environ)
     env |= uv_environment(None, env)
     urls = (index.get("url") for index in _named_indexes(env, None))
-    return frozenset(_place(url) for url in urls if isinstance(url, str)) - {""}
+    own = frozenset(_place(url) for url in urls if isinstance(url, str)) - {""}
+    return own if _has_another_default(env) else own | {EVERYBODYS}
 
 
 def user_named_indexes(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -275,6 +283,20 @@ def _uv_has_indexes(env: Mapping[str, str], place: Path | None) -> bool:
     tables = list(uv_tables(env, place))
     return any(
         key in table or key in table_of(table, "pip") for table in tables for key in _UV_INDEX_KEYS
+    )
+
+
+def _has_another_default(env: Mapping[str, str]) -> bool:
+    """Whether uv is told, for whatever command, to look elsewhere than on PyPI."""
+    if env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL"):
+        return True
+    if truth(env.get("UV_NO_INDEX")):
+        return True
+    tables = [one for table in uv_tables(env, None) for one in (table, table_of(table, "pip"))]
+    indexes = (table.get("index") for table in tables)
+    listed = [one for found in indexes if isinstance(found, list) for one in found]
+    return any(table.get("index-url") or table.get("no-index") for table in tables) or any(
+        isinstance(one, dict) and one.get("default") for one in listed
     )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from resolver.errors import PkgviewError
+from resolver.fetch.addresses import masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -275,7 +276,7 @@ def explanation_of(stderr: str) -> str:
         rf"`uv ({'|'.join(_OURS)})\b", lambda found: f"`pkgview {_OURS[found[1]]}", "\n".join(kept)
     )
     # uv masks passwords; git, which it quotes, does not.
-    return re.sub(r"://[^/\s@]+@", "://****@", text)
+    return masked(text)
 
 
 def _kill_session(leader: int, number: signal.Signals) -> None:

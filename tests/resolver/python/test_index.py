@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
+from resolver.fetch.addresses import EVERYBODYS
 from resolver.python.index import (
     Credential,
     DownloadSettings,
@@ -223,7 +224,8 @@ def test_credentials(env: dict[str, str], tmp_path: Path) -> None:
     assert told("https://own:pass@net.example/x.whl") == ("own", "pass")
     assert told("https://files.example/x.whl") is None
     assert settings.credentials["https://index.example/simple/"].user == "a@b"
-    assert user_indexes(env) == {"https://index.example/simple/", "https://two.example:8443/x/"}
+    own = {"https://index.example/simple/", "https://two.example:8443/x/"}
+    assert user_indexes(env) == own | {EVERYBODYS}
     assert "byron" not in repr(settings)
 
 
@@ -256,3 +258,39 @@ def test_what_is_not_followed_is_named(env: dict[str, str]) -> None:
     env |= {"UV_NO_DEV": "1", "PIP_NO_DEPS": "yes", "PIP_PREFER_BINARY": "0"}
     assert not_followed(env, pip=False) == "Not followed: UV_NO_DEV."
     assert not_followed(env, pip=True) == "Not followed: UV_NO_DEV, pip's no-deps."
+
+
+@pytest.mark.parametrize(
+    ("variables", "toml", "pip", "has"),
+    [
+        ({}, "", "", True),
+        (
+            {"UV_INDEX": "x=https://x/simple", "UV_EXTRA_INDEX_URL": "https://y/s"},
+            "",
+            "",
+            True,
+        ),
+        ({"UV_DEFAULT_INDEX": "https://x/simple"}, "", "", False),
+        ({"UV_DEFAULT_INDEX": "https://pypi.org/simple"}, "", "", True),
+        ({"UV_INDEX_URL": "https://x/simple"}, "", "", False),
+        ({"UV_NO_INDEX": "1"}, "", "", False),
+        ({"PIP_INDEX_URL": "https://x/simple"}, "", "", False),
+        ({"PIP_EXTRA_INDEX_URL": "https://x/simple"}, "", "", True),
+        ({}, 'index-url = "https://x/simple"', "", False),
+        ({}, '[[index]]\nurl = "https://x/simple"', "", True),
+        ({}, '[[index]]\nurl = "https://x/simple"\ndefault = true', "", False),
+        ({}, '[[pip.index]]\nurl = "https://x/simple"\ndefault = true', "", False),
+        ({}, '[pip]\nindex-url = "https://x/simple"', "", False),
+        ({}, "no-index = true", "", False),
+        ({}, "", "[global]\nindex-url = https://x/simple", False),
+        ({}, "", "[global]\nno-index = true", False),
+    ],
+)
+def test_pypi_is_an_index_of_those_who_have_put_none_in_its_place(
+    tmp_path: Path, variables: dict[str, str], toml: str, pip: str, *, has: bool
+) -> None:
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), **variables}
+    for name, text in (("uv/uv.toml", toml), ("pip/pip.conf", pip)):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    assert (EVERYBODYS in user_indexes(env)) is has

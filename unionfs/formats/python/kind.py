@@ -326,9 +326,12 @@ class _Python:
 
     def choices(self, project: Project, *, users: frozenset[str]) -> frozenset[str]:
         """Other indexes, addresses, paths, variables and settings of uv."""
-        from resolver.python.choices.own import own_choices  # noqa: PLC0415 - nothing to do needs none
+        from resolver.fetch.addresses import EVERYBODYS  # noqa: PLC0415 - nothing to do needs none
+        from resolver.python.choices.own import own_choices  # noqa: PLC0415 - the same
+        from resolver.python.index import user_indexes  # noqa: PLC0415 - the same
 
-        return own_choices(_python(project), users)
+        # So it is in nearly all locks: a word about it is for those who want it nowhere.
+        return own_choices(_python(project), users | (user_indexes() & {EVERYBODYS}))
 
     def making(self, places: Places, wish: PythonWish) -> PythonMaking:
         """A view for the project's interpreter, or the one that was asked for."""
