@@ -230,7 +230,7 @@ def _index_variables(pip: Mapping[str, str]) -> dict[str, str]:
         added["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     # pip passes over places that do not exist; uv refuses to start.
     if links := [link for link in pip.get("find-links", "").split() if _exists(link)]:
-        added["UV_FIND_LINKS"] = ",".join(links)
+        added["UV_FIND_LINKS"] = ",".join(map(_as_link, links))
     if truth(pip.get("no-index")):
         added["UV_NO_INDEX"] = "1"
     return added
@@ -241,6 +241,12 @@ def _as_url(index: str) -> str:
     if "://" in index:
         return index
     return "file://" + quote(str(Path(index).expanduser().absolute()))
+
+
+def _as_link(link: str) -> str:
+    """A local path is relative to where we are, as for pip: not to where uv runs."""
+    is_url = "://" in link or link.startswith("file:")
+    return link if is_url else str(Path(link).expanduser().absolute())
 
 
 def _exists(link: str) -> bool:

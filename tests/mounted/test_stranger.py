@@ -234,6 +234,25 @@ def test_what_cannot_be_read_tells_nothing_of_the_daemons_environment(shop: Site
     assert "${SECRET}/more.txt" in ended.stderr
     assert "hidden" not in ended.stderr
     assert "hidden" not in shop.pkgview("ps", "--json", cwd=shop.home).stdout
+    # The user's only index is another: packages of PyPI are none that anybody meant.
+    another = project(shop, "another", "--extra-index-url https://pypi.org/simple\nalpha\n")
+    (another / "test.py").write_text("print('on')\n")
+    ended = shop.run(shop.places.mount / "bin/python", "test.py", cwd=another)
+    assert ended.stdout == "on\n"
+    assert "not allowed" in ended.stderr
+    assert "use the index https://pypi.org/simple" in ended.stderr
+
+
+def test_a_relative_path_of_the_users_is_not_one_in_a_clone(shop: Site, index: Index) -> None:
+    index.wheel("alpha")
+    clone = project(shop, "clone")
+    (clone / "test.py").write_text("print('on')\n")
+    with listening() as (evil, heard):
+        (clone / "c.txt").write_text(f"alpha @ {evil}/alpha-1.0-py3-none-any.whl\n")
+        shop.pkgview("mount", cwd=shop.home, environ={"UV_CONSTRAINT": "c.txt"})
+        ended = shop.run(shop.places.mount / "bin/python", "test.py", cwd=clone)
+        assert (ended.stdout, heard) == ("on\n", [])
+    assert "UV_CONSTRAINT is c.txt in the environment of pkgview's daemon" in ended.stderr
 
 
 # What standing in a clone does

@@ -38,7 +38,7 @@ from resolver.manifest import ViewId
 from resolver.project import resolved, trust
 from resolver.project.freshness import Freshness
 from resolver.python.discovery import fits
-from resolver.python.environment import for_project
+from resolver.python.environment import for_project, refuse_relative
 from resolver.python.interpreter import inspect
 from unionfs.control import jobs
 from unionfs.control.jobs import Job
@@ -340,6 +340,7 @@ class Resolving:
         }
         last: dict[str, Any] = {}
         try:
+            refuse_relative(os.environ)
             environ = for_project(os.environ, prepared.agreed)
             async with Job(self._command, request, environ) as job:
                 logger.info("resolving %s for Python %s, pid %d", *prepared.key, job.pid)
@@ -348,6 +349,8 @@ class Resolving:
                     if "stage" in message:
                         resolution.snapshot = Snapshot(**message)  # type: ignore[typeddict-item]
                         resolution.say()
+        except PkgviewError as error:
+            return refusal(error, Path(prepared.root))
         except trio.TooSlowError:
             what = f"the resolution of {prepared.root} said nothing for {SILENT:.0f} s"
             return refusal(PkgviewError(what), Path(prepared.root))

@@ -467,7 +467,7 @@ def test_a_script_with_a_lock(tmp_path: Path) -> None:
     assert own_choices(found, MINE) == {
         "take lib from lib",
         "use the index https://evil.example/",
-        "set uv's https-proxy",
+        'set uv\'s https-proxy to "http://evil.example"',
     }
 
 
