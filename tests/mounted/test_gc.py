@@ -312,10 +312,10 @@ def test_a_program_that_has_python_inside_keeps_its_view(
     if static.exists() and "libpython" not in stocked.run("ldd", static, cwd=stocked.home).stdout:
         # By another name, or by none: it was started as an interpreter all the same.
         shutil.copy(static, stocked.home / "static")
-        renamed = ["bash", "-c", 'exec -a .venv/bin/python "$@"', "bash", stocked.home / "static"]
+        renamed = ("bash", "-c", 'exec -a .venv/bin/python "$@"', "bash", stocked.home / "static")
+        memory = (static, "-c", MEMORY.format(static=str(static)))
         running.append(Late(stocked, directory, *renamed, "-SIc", INSIDE, path=directory))
-        memory = [static, "-c", MEMORY.format(static=str(static)), "-SIc", INSIDE]
-        running.append(Late(stocked, directory, *memory, path=directory))
+        running.append(Late(stocked, directory, *memory, "-SIc", INSIDE, path=directory))
     for variable in (f"VIRTUAL_ENV={directory}/.venv", f"PATH={directory}/.venv/bin:/usr/bin"):
         shell = ("/bin/sh", "-c", "cd /; echo ready; read line; echo 1.0")
         running.append(Late(stocked, stocked.home, "env", "-i", variable, *shell))

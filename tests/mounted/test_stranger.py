@@ -338,6 +338,19 @@ def test_a_python_of_the_mount_is_told_what_to_say(shop: Site, clone: Path, tmp_
         assert ended.stdout == "on\n"
         assert ended.stderr.count(f"`pkgview trust {clone}`") == 1
         assert not (tmp_path / "marker").exists()
+    # A directory's name adds no line to what is said of it, a remedy say.
+    line = "\n  To allow it: `'x' "
+    named = project(shop, f"named{line}", "-f links\nalpha\n")
+    (named / "test.py").write_text("print('on')\n")
+    (named / "uv.toml").write_text("a\x00")
+    for command in (["-I", "-c", "print('on')"], ["test.py"]):
+        said = shop.run(python, *command, cwd=named, environ=environ).stderr
+        assert "To allow it: `'x'" in said
+        assert line not in said
+    (named / "requirements.txt").write_text("alpha\n./nowhere\n")
+    said = shop.pkgview("up", cwd=named, code=1).stderr
+    assert "/named\\n" in said
+    assert line not in said
     shop.pkgview("trust", cwd=clone)
     shop.run("/usr/bin/env", "python3", "-c", "pass", cwd=clone, environ=environ)
     assert (tmp_path / "marker").exists()
@@ -408,14 +421,14 @@ def test_what_a_clone_chooses_waits_for_a_yes(
         shop.run(python, "test.py", cwd=clone)
         if "links" not in phrase and "address or path" not in phrase:
             assert heard, "a yes counts at once"
-        # More of it is asked about anew.
+        # More of it is asked about anew, as what it is: a user of an address ends before its path.
         heard.clear()
         with (clone / "uv.toml").open("a") as file:
-            file.write(f'\n[[index]]\nurl = "{evil}/another"\n')
+            file.write(f'\n[[index]]\nurl = "{evil}?@mine.example/another"\n')
         with (clone / next(iter(files))).open("a") as file:
             file.write("\n# edited\n")
         ended = shop.run(python, "test.py", cwd=clone)
-        assert f"use the index {evil}/another" in ended.stderr
+        assert f"use the index {evil}?@mine.example/another" in ended.stderr
         assert heard == []
 
 

@@ -35,6 +35,7 @@ from resolver.binding.rules import Rule
 from resolver.caller.procfs import Tid
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
+from resolver.naming import spelled, visible
 from resolver.project import resolved, trust
 from resolver.project.freshness import Freshness
 from resolver.python.discovery import fits
@@ -287,7 +288,7 @@ class Resolving:
         """Tell how far it is until it is over."""
         while resolution.outcome is None:
             changed = resolution.changed
-            await tell({**resolution.snapshot, "project": shown(resolution.prepared.root)})
+            await tell({**resolution.snapshot, "project": spelled(resolution.prepared.root)})
             with trio.move_on_after(BEAT):
                 await changed.wait()
         return resolution.outcome
@@ -365,6 +366,7 @@ class Resolving:
 
 def untrusted(root: str, problem: str) -> PkgviewError:
     """Why a project does not count, and the command that makes it count."""
+    problem, root = visible(problem, root), spelled(root)
     return PkgviewError(
         f"{root} is not used, because it is not yours alone: {problem}",
         remedy=f"If you trust everybody who may write there: `pkgview trust {shlex.quote(root)}`.",
@@ -373,6 +375,7 @@ def untrusted(root: str, problem: str) -> PkgviewError:
 
 def unknown(root: str) -> PkgviewError:
     """Why a project does not count for who only starts in it, and the command that changes it."""
+    root = spelled(root)
     return PkgviewError(
         f"{root} is not used, because you have not said yes to it",
         remedy=f"If what it lists may run in programs that start there: `pkgview trust "
