@@ -21,6 +21,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+RESOLVING = frozenset({
+    "UV_CONSTRAINT", "UV_EXCLUDE", "UV_EXCLUDE_NEWER", "UV_FORK_STRATEGY", "UV_INDEX_STRATEGY",
+    "UV_NO_SOURCES", "UV_NO_SOURCES_PACKAGE", "UV_OVERRIDE", "UV_PRERELEASE", "UV_RESOLUTION",
+    "UV_TORCH_BACKEND",
+})  # fmt: skip
+"""uv's variables that change what a resolution comes to, of builds, too.
+
+Those of indexes are not among them: they may hold a password that is another one every hour."""
+
 VARIABLES = frozenset({
     "AR", "ARFLAGS", "ARCHFLAGS", "AS", "BLAS", "CC", "CC_LD", "CFLAGS", "CPATH", "CPP",
     "CPPFLAGS", "CPLUS_INCLUDE_PATH", "CXX", "CXXFLAGS", "CXX_LD", "C_INCLUDE_PATH",
@@ -28,8 +37,9 @@ VARIABLES = frozenset({
     "GCC_EXEC_PREFIX", "LAPACK", "LD", "LDCXXSHARED", "LDFLAGS", "LDLIBS", "LDSHARED",
     "LD_RUN_PATH", "LIBRARY_PATH", "NM", "OPT", "PKG_CONFIG", "RANLIB", "RUSTC", "RUSTC_WRAPPER",
     "RUSTDOCFLAGS", "RUSTFLAGS", "RUSTUP_TOOLCHAIN", "SOURCE_DATE_EPOCH", "STRIP",
-    "UV_BUILD_CONSTRAINT", "UV_EXCLUDE_NEWER", "UV_NO_BUILD_ISOLATION", "UV_NO_SOURCES",
-    "UV_NO_SOURCES_PACKAGE", "UV_PRERELEASE", "UV_RESOLUTION", "_PYTHON_HOST_PLATFORM",
+    "UV_BUILD_CONSTRAINT", "UV_NO_BUILD_ISOLATION", "UV_NO_BUILD_PACKAGE", "UV_NO_BINARY",
+    "UV_NO_BINARY_PACKAGE", "_PYTHON_HOST_PLATFORM",
+    *RESOLVING,
 })  # fmt: skip
 
 PREFIXES = (

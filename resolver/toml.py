@@ -6,6 +6,9 @@ each line below it: 100 KB of them take minutes. No file of a project has keys o
 
 from __future__ import annotations
 
+import datetime as dt
+import functools
+import json
 import re
 import tomllib
 from itertools import chain
@@ -16,6 +19,9 @@ from resolver.errors import PkgviewError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+MOST_KEPT = 64 * 1024
+"""Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
 
 MOST_PARTS = 32
 """Dots in one key."""
@@ -31,6 +37,7 @@ _QUOTED = re.compile(
 """A comment, or a string of each of the four kinds; one without an end goes on to where it must
 have ended."""
 
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BLOCK_START = re.compile(r"# /// ([a-zA-Z0-9-]+)")
 _BLOCK_END = "# ///"
 
@@ -57,6 +64,22 @@ def every_text(value: Any) -> Iterator[str]:  # noqa: ANN401 - TOML's
     elif isinstance(value, dict | list):
         for one in value.values() if isinstance(value, dict) else value:
             yield from every_text(one)
+
+
+def document(text: str, place: str) -> dict[str, Any]:
+    """The same; what is wrong with it as an error for a user. Nobody changes the result."""
+    try:
+        return _parsed(text) if len(text) <= MOST_KEPT else parse(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PkgviewError(
+            f"{place} is not valid TOML: {error}", remedy="Mend the file at that place."
+        ) from error
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> dict[str, Any]:
+    """The same text's document: parsing it takes a millisecond or two."""
+    return parse(text)
 
 
 def wrong(place: str, key: str, wanted: str) -> PkgviewError:
@@ -92,6 +115,33 @@ def _refuse_long_keys(text: str) -> None:
     bare = _QUOTED.sub(lambda found: "" if found[0].startswith("#") else "q", text)
     if any(part.count(".") > MOST_PARTS for part in _BETWEEN.split(bare)):
         raise tomllib.TOMLDecodeError(f"a key has more than {MOST_PARTS} dots")
+
+
+def key_text(key: str) -> str:
+    """A key as it is written."""
+    return key if _BARE_KEY.fullmatch(key) else _string(key)
+
+
+def _string(text: str) -> str:
+    # JSON's escapes are TOML's, but for DEL, which TOML wants escaped, and surrogate pairs,
+    # which ensure_ascii=False avoids.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def value_text(value: object) -> str:
+    """A value as it is written, on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, dict):
+        inside = ", ".join(f"{key_text(key)} = {value_text(one)}" for key, one in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(value_text, value))}]"
+    return repr(value)  # integers, and floats, whose `repr` (nan and inf too) is TOML's
 
 
 def inline_block(text: str, script: Path) -> str | None:

@@ -24,6 +24,10 @@ _BESIDE = frozenset({"simple", "+simple"})
 
 _PORTS = {"http": 80, "https": 443}
 
+_USER = r"[^\s/?#\\]*@"
+_ADDRESS = re.compile(rf"(?<=://)(?:{_USER})?(\S*)")
+_ANY_USER = re.compile(rf"(?<=://){_USER}")
+
 _LEADS_UP = re.compile(r"(?:[/\\]|%2f|%5c)(?:\.|%2e){2}|%2e|\\", re.IGNORECASE)
 """In a path: what some server takes for `..`, whatever follows."""
 
@@ -82,7 +86,16 @@ def belongs(url: str, places: Iterable[str]) -> bool:
     return bool(nearest(url, places))
 
 
-def without_userinfo(url: str) -> str:
-    """The URL less user and password; `ValueError` for what is no URL."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+def without_userinfo(text: str) -> str:
+    r"""An address, or a text with some between blanks, without users and passwords.
+
+    As browsers and uv read it (WHATWG): the authority ends at the first of `/ ? # \`, and its user
+    at the last `@` in it. What comes later is no user, whatever it looks like: without it one
+    address would pass for another. So one inside of another keeps its own.
+    """
+    return _ADDRESS.sub(r"\1", text)
+
+
+def masked(text: str) -> str:
+    """The same for a text of another program: wherever one may be, it is only not shown."""
+    return _ANY_USER.sub("****@", text)

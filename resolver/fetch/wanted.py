@@ -154,6 +154,8 @@ def host_of(url: str) -> str:
 def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port; ValueError for what is no URL."""
     parts = urlsplit(url)
+    if "\\" in parts.netloc:
+        raise ValueError("there is a backslash before its path, which not everybody reads alike")
     return (
         parts.scheme,
         parts.hostname or "",

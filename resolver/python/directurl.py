@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PATH = "/!$&'()*+,;=:@"
 """What stands for itself in a URL's path (RFC 3986, pchar), besides letters, digits and -._~."""
 
-_SECRET = re.compile(r"(?<=://)(?!git@[^@/?#]*(?:[/?#]|$)|(?:\$\{\w+\}:?){1,2}@)[^/?#]*@")
+_SECRET = re.compile(r"(?<=://)(?!git@[^@/?#\\]*(?:[/?#\\]|$)|(?:\$\{\w+\}:?){1,2}@)[^/?#\\]*@")
 """User and password: the specification wants them left out, but for `git@` and `${VARIABLES}`."""
 
 

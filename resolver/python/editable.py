@@ -16,7 +16,7 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input
-from resolver.python.build import build_with_uv
+from resolver.python.build import BuiltFor, build_with_uv
 from resolver.python.directurl import of_directory
 from resolver.python.index import uv_environment
 from resolver.python.requirements import normalised
@@ -36,11 +36,13 @@ if TYPE_CHECKING:
 _NOT_THE_DISTRIBUTION = frozenset({"uv_cache.json", "uv_build.json"})
 
 
-async def build_editable(
+async def build_editable(  # noqa: PLR0913 - all but what and whither by name
     directory: Path,
     interpreter: Interpreter,
     into: Path,
     *,
+    name: str = "",
+    built_for: BuiltFor | None = None,
     offline: bool = False,
     within: Path | None = None,
 ) -> Path:
@@ -49,10 +51,12 @@ async def build_editable(
     The result, `into`, holds `purelib/` (the `.pth` or finder, and `.dist-info`) and, where the
     distribution brings them, `platlib/`, `headers/`, `data/` and `scripts/`. Scripts of entry
     points are left out: whoever makes a view writes them, for its own interpreter. RECORD, written
-    anew, is that of `purelib/` alone. `within` is as for `build_wheel`.
+    anew, is that of `purelib/` alone. `name` is the distribution's; `built_for` and `within` are as
+    for `build_wheel`, and by itself a directory is built for itself.
     """
-    with tempfile.TemporaryDirectory(prefix="pkgview-build-", dir=within) as name:
-        prefix, began = Path(name) / "prefix", time.time()
+    built_for = built_for or BuiltFor(place=directory)
+    with tempfile.TemporaryDirectory(prefix="pkgview-build-", dir=within) as made:
+        prefix, began = Path(made) / "prefix", time.time()
         schemes = interpreter.python.schemes
         # Else a link as in a virtual environment takes it: data may go there.
         (prefix / "lib").mkdir(parents=True)
@@ -61,14 +65,16 @@ async def build_editable(
         await build_with_uv(
             [
                 *("pip", "install", "--no-deps"),
-                f"--python={interpreter.executable}",
                 f"--prefix={prefix}",
                 "--link-mode=copy",
                 "--reinstall",
                 "--editable",
                 str(directory),
             ],
-            cwd=directory,
+            built_for.settings(name or directory.name),
+            built_for,
+            interpreter,
+            scratch=Path(made),
             what=f"cannot build {directory} for editing",
             offline=offline,
         )
@@ -111,9 +117,13 @@ def static_editable(project: PythonProject, into: Path) -> Path:
     return into
 
 
-def editable_key(directory: Path, interpreter: Interpreter) -> str:
-    """What an editable build follows from: its build files, the interpreter's tag, settings."""
-    parts = ("editable 3", str(directory), interpreter.tag, build_settings(directory))
+def editable_key(directory: Path, interpreter: Interpreter, settings: str | None = None) -> str:
+    """What an editable build follows from: its build files, the interpreter's tag, settings.
+
+    `settings` is `BuiltFor.key`; None: it is built for itself.
+    """
+    found = build_settings(directory) if settings is None else settings
+    parts = ("editable 3", str(directory), interpreter.tag, found)
     return hashlib.sha256("\0".join((*parts, made_of(directory))).encode()).hexdigest()
 
 

@@ -3,7 +3,8 @@
 | the project has | its lock |
 |---|---|
 | `pylock.toml` | that file, as it is |
-| `uv.lock` | what `uv export --frozen` makes of it, kept in the state |
+| `uv.lock`, a script's lock | what `uv export --frozen` makes of it, kept in the state |
+| a script without | what `uv lock --script` resolves of a copy, kept in the state |
 | anything else | what `uv pip compile --universal` resolves, kept in the state |
 
 Locks in the state lie in `<state>/locks/<project>/`, one for each set of options, each with a
@@ -17,20 +18,17 @@ one step.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import time
 import tomllib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import trio
-
-from resolver.atomic import Patience, make_private, sweep, write_atomically
+from resolver.atomic import make_private, sweep, write_atomically
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
 from resolver.naming import project_key
@@ -41,27 +39,37 @@ from resolver.python.declared.mark import Mark, marked
 from resolver.python.hashes.held import held, refused
 from resolver.python.hashes.stated import stated
 from resolver.python.index import uv_environment
-from resolver.python.lockfile import Lock
+from resolver.python.lockfile import Lock, current_lock_in, only_one, readable
 from resolver.python.passwords.written import written
 from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
 from resolver.python.resolution import Resolution, lowest_python, uv_arguments
-from resolver.python.unbuilt import refuse_editables
+from resolver.python.script.locked import lock_script
+from resolver.python.script.options import compile_options
+from resolver.python.unbuilt import refuse_editables, refuse_sources
 from resolver.python.uv.cache import forget_locked
-from resolver.python.uv.run import run_uv
+from resolver.python.uv.run import run_uv, warnings_of
+from resolver.python.uv.settings import resolving_settings
 from resolver.scratch import scratch
 from resolver.toml import parse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from resolver.python.interpreter import Interpreter
     from resolver.python.project import PythonProject
 
 _TEMPORARY = "pylock.tmp-"
 _SCRATCH = ".tmp-"
-WAIT_LIMIT = 600.0
-"""Seconds for which another one may resolve the same project."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """A lock, the same in uv's own form where it is a script's, and what uv has passed over."""
+
+    lock: bytes
+    own: bytes
+    said: str
 
 
 async def lock(  # noqa: PLR0913 - the command line's options, by keyword
@@ -97,6 +105,11 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
         offline=offline,
         no_build=no_build,
     )
+    if project.is_script and (missing := next(iter(resolution.extras + resolution.groups), None)):
+        raise PkgviewError(
+            f"{project.root} has no extra or group {missing!r}: a script has none",
+            remedy="Leave it out, and list what the script needs in its inline block.",
+        )
     if project.origin is not Origin.PYLOCK and project.uv_lock is None:
         return await _in_state(resolution, state, frozen=frozen, preferred=preferred)
     resolution = replace(resolution, upgrade=False, upgrade_packages=())  # it is as it is
@@ -142,10 +155,10 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
             f"{project.root} has a pylock.toml, and nothing that it could be made from",
             remedy="List the requirements in pyproject.toml or requirements.txt.",
         )
-    if source.origin is Origin.SCRIPT:
+    if source.is_script:
         raise PkgviewError(
             f"{source.root} is a script: it has no directory of its own for a pylock.toml",
-            remedy="Nothing to do: its lock is kept in pkgview's state.",
+            remedy="Nothing to do: pkgview keeps one in its state. `uv lock --script` writes one.",
         )
     if source.origin is Origin.UV:
         raise PkgviewError(
@@ -228,11 +241,13 @@ async def _in_state(
     asked = resolution.requirements
     hashes = stated(project, asked)
     facts = (*facts, *hashes.facts, *written(project, asked or ()).facts)
-    wanted = fingerprint(project, *resolution.options, *facts)
+    note = {"fingerprint": fingerprint(project, *resolution.options, *facts)}
+    if not resolution.no_build:  # who only looks takes what somebody had with other variables
+        note["settings"] = resolving_settings(project.root)
     directory = _directory(project, state)
     names = [_name(resolution, branch) for branch in branches(project.directory) or ("",)]
     path = directory / names[0]
-    if not resolution.renews and (current := _current(path, wanted)):
+    if not resolution.renews and (current := current_lock_in(path, note)):
         # The child of a run that was killed may have outlived the last sweep.
         sweep(directory.parent, _SCRATCH)
         return Lock(path=current, project=project)
@@ -252,16 +267,20 @@ async def _in_state(
     said = ""
     async with only_one(directory):
         # Another process may have done it while this one waited.
-        if resolution.renews or not (current := _current(path, wanted)):
+        if resolution.renews or not (current := current_lock_in(path, note)):
             if preferred is None:
-                kept = (_preferred(directory / name) for name in names)
+                suffix = _suffix(resolution)
+                kept = (readable((directory / name).with_suffix(suffix)) for name in names)
                 preferred = next(filter(None, kept), b"")
                 said = "" if preferred else _anew(directory, resolution)
-            write_atomically(path, await _made_in_state(resolution, path, preferred))
-            # Written last. An input that was edited meanwhile differs from `wanted`, which was
+            made = await _made_in_state(resolution, path, preferred)
+            write_atomically(path, made.lock)
+            if made.own:
+                write_atomically(path.with_suffix(_suffix(resolution)), made.own)
+            said = " ".join(filter(None, (said, made.said)))
+            # Written last. An input that was edited meanwhile differs from `note`, which was
             # computed before uv read it: then the lock is outdated at once, as it should be.
-            note = json.dumps({"fingerprint": wanted}).encode()
-            write_atomically(path.with_suffix(".json"), note)
+            write_atomically(path.with_suffix(".json"), json.dumps(note).encode())
             current, said = path, " ".join(filter(None, (said, hashes.remark)))
     return Lock(path=current, project=project, said=said)
 
@@ -272,6 +291,12 @@ def _name(resolution: Resolution, branch: str) -> str:
     return f"pylock.{hashlib.sha256(chr(0).join(said).encode()).hexdigest()[:16]}.toml"
 
 
+def _suffix(resolution: Resolution) -> str:
+    """Of the file that holds the versions to be preferred; of a script it is one of uv's form."""
+    is_script = resolution.project.is_script and resolution.requirements is None
+    return ".lock" if is_script else ".toml"
+
+
 def _anew(directory: Path, resolution: Resolution) -> str:
     """What is said where nothing is kept of this branch, but something of others."""
     branch = next(iter(branches(resolution.project.directory)), "")
@@ -280,27 +305,13 @@ def _anew(directory: Path, resolution: Resolution) -> str:
     return f"Resolved anew: no versions are kept of the branch {branch}."
 
 
-def _current(path: Path, wanted: str) -> Path | None:
-    """A lock that was made from the same: this one, or that of another branch beside it."""
-    others = (note.with_suffix(".toml") for note in path.parent.glob("pylock.*.json"))
-    return next((one for one in (path, *others) if _is_current(one, wanted)), None)
-
-
 def _directory(project: PythonProject, state: Path) -> Path:
     """Resolved, because uv's relative paths are: a link in between would lead them astray."""
     return Path(os.path.realpath(state)) / "locks" / project_key(str(project.root))
 
 
-def _is_current(path: Path, wanted: str) -> bool:
-    try:
-        note = json.loads(path.with_suffix(".json").read_bytes())
-        return path.is_file() and isinstance(note, dict) and note.get("fingerprint") == wanted
-    except (OSError, ValueError):
-        return False
-
-
-async def _made_in_state(resolution: Resolution, path: Path, preferred: bytes) -> bytes:
-    """Have uv write the lock in a directory beside that of `path`, and return its bytes.
+async def _made_in_state(resolution: Resolution, path: Path, preferred: bytes) -> _Made:
+    """Have uv write the lock in a directory beside that of `path`; its bytes, as of `_made`.
 
     Relative paths are the same from there. If we are killed, uv may go on for a while, and make
     that directory again if it was swept meanwhile: the next run sweeps once more.
@@ -317,43 +328,49 @@ async def _made_in_project(resolution: Resolution, path: Path) -> bytes:
     for left in path.parent.glob(f"{_TEMPORARY}*"):
         left.unlink(missing_ok=True)
     output = path.with_name(f"{_TEMPORARY}{os.getpid()}.toml")
-    return await _made(resolution, output, _preferred(path), strict=True)
+    return (await _made(resolution, output, readable(path), strict=True)).lock
 
 
 async def _made(
     resolution: Resolution, output: Path, preferred: bytes, *, strict: bool = False
-) -> bytes:
+) -> _Made:
     """What uv writes to `output`, where it finds the versions that are to be preferred.
 
     `strict`: all that it has can be had, on whatever machine.
     """
-    project = resolution.project
+    project, own, said = resolution.project, b"", ""
     if resolution.no_build:
+        refuse_sources(project)
         await refuse_editables(project, resolution.interpreter.executable)
-    overrides = output.with_suffix(".overrides")
+    overrides, configuration = output.with_suffix(".overrides"), output.with_suffix(".uv")
     with _disk_errors(output.parent):
         try:
-            if preferred and not resolution.upgrade:
-                output.write_bytes(preferred)  # noqa: ASYNC240 - a small file
-            added, began = uv_environment(project.directory), time.time()
-            await run_uv(
-                uv_arguments(resolution, output, overrides),
-                cwd=project.directory,
-                added=added,
-                offline=resolution.offline,
-                stdin="".join(f"{one}\n" for one in resolution.requirements or ()).encode(),
-                doing=f"cannot resolve {resolution.named}",
-            )
+            added, began = uv_environment(project.root), time.time()
+            if project.is_script and project.uv_lock is None and resolution.requirements is None:
+                own = await lock_script(resolution, output, preferred, added)
+            else:
+                if preferred and not resolution.upgrade:
+                    output.write_bytes(preferred)  # noqa: ASYNC240 - a small file
+                options = compile_options(resolution, configuration)
+                done = await run_uv(
+                    uv_arguments(resolution, output, overrides, options),
+                    cwd=project.directory,
+                    added=added,
+                    offline=resolution.offline,
+                    stdin="".join(f"{one}\n" for one in resolution.requirements or ()).encode(),
+                    doing=f"cannot resolve {resolution.named}",
+                )
+                said = warnings_of(done.stderr)
             data = read_input(output)
             await forget_locked(data, began, cwd=project.directory, added=added)
         finally:
-            for temporary in (output, overrides):
+            for temporary in (output, overrides, configuration):
                 temporary.unlink(missing_ok=True)
     data = written(project, resolution.requirements or ()).taken_out(data)
     data, faults = held(data, stated(project, resolution.requirements), output.parent)
     if faults and strict:
         raise refused(project.root, faults)
-    return data
+    return _Made(lock=data, own=own, said=said)
 
 
 @contextlib.contextmanager
@@ -365,33 +382,6 @@ def _disk_errors(directory: Path) -> Iterator[None]:
             f"cannot write to {directory}: {error.strerror}",
             remedy="Make room there, or make it writable, and run the command again.",
         ) from error
-
-
-def _preferred(path: Path) -> bytes:
-    """The lock that is there; b"" where there is none, or a damaged one, which uv would refuse."""
-    if not path.exists():
-        return b""
-    data = read_input(path)
-    with contextlib.suppress(ValueError, RecursionError):
-        if "lock-version" in parse(data.decode()):
-            return data
-    return b""
-
-
-@contextlib.asynccontextmanager
-async def only_one(directory: Path) -> AsyncIterator[None]:
-    """Let one process at a time in here for that directory; waiting can be cancelled, and ends.
-
-    The directory itself is locked, so nothing is left behind and nothing can go stale.
-    """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    patience = Patience(descriptor, directory, WAIT_LIMIT)
-    try:
-        while not patience.locked(fcntl.LOCK_EX):  # noqa: ASYNC110 - the kernel tells nobody
-            await trio.sleep(patience.pause)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _union(*names: Iterable[str]) -> tuple[str, ...]:

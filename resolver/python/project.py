@@ -11,10 +11,7 @@ It imports neither packaging nor anything that talks to the network.
 from __future__ import annotations
 
 import enum
-import functools
 import os
-import stat
-import tomllib
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,17 +30,12 @@ from resolver.python.requirements import (
     releases,
     requirement_files,
 )
+from resolver.python.uv.inline import script_text
 from resolver.python.uv.request import pinned
-from resolver.python.uv.workspace import MOST_MEMBERS, members
+from resolver.python.uv.workspace import counts, document_at, members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-
-LARGEST_SCRIPT = 8 * 1024 * 1024
-"""Bytes; a longer file is taken to have no inline block."""
-
-MOST_KEPT = 64 * 1024
-"""Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
 
 _NO_FILES = RequirementFiles()
 
@@ -75,9 +67,10 @@ class PythonProject(Project):
 
     `package` says that the project is itself a distribution, to be installed editable.
     `default_groups` are the dependency groups (PEP 735) a view has unless told otherwise.
-    `dynamic`: some of its metadata only its build back end can tell. `sourced`: a script's block
-    has `[tool.uv.sources]`. `python_pin` is what `.python-version` says, `pins_remark` a sentence
-    on what of it only other tools can read.
+    `dynamic`: some of its metadata only its build back end can tell. `group_pythons` says which
+    Python a group needs, as `requires_python` does of the project. `python_pin` is what
+    `.python-version` says, `pins_remark` a sentence on what of it only other tools can read.
+    `prereleases`: its requirement files ask for them.
     """
 
     origin: Origin
@@ -91,19 +84,31 @@ class PythonProject(Project):
     default_groups: tuple[str, ...] = ()
     source_trees: tuple[Path, ...] = ()
     dynamic: bool = False
-    sourced: bool = False
+    group_pythons: Mapping[str, str] = field(default_factory=dict)
+    prereleases: bool = False
+
+    def needed_python(self, groups: Iterable[str] = ()) -> str | None:
+        """What a Python has to be for the project, its default groups, and these groups."""
+        wanted = dict.fromkeys(map(normalised, (*self.default_groups, *groups)))
+        bounds = (self.group_pythons.get(one) for one in wanted)
+        return ", ".join(filter(None, (self.requires_python, *bounds))) or None
 
     @property
     def uv_lock(self) -> Path | None:
         """The lock of its own that uv made: `uv.lock`, or `script.py.lock` beside a script."""
-        if self.origin is Origin.SCRIPT:
+        if self.is_script:
             return next((one for one in self.inputs if str(one) == f"{self.root}.lock"), None)
         return self.inputs[0] if self.origin is Origin.UV else None
 
     @property
     def directory(self) -> Path:
         """A script's is the one that it lies in."""
-        return self.root.parent if self.origin is Origin.SCRIPT else self.root
+        return self.root.parent if self.is_script else self.root
+
+    @property
+    def is_script(self) -> bool:
+        """Whether it is a script with an inline block (PEP 723)."""
+        return self.origin is Origin.SCRIPT
 
     @property
     def prefer(self) -> tuple[str, ...]:
@@ -113,7 +118,7 @@ class PythonProject(Project):
     def content(self, path: Path) -> bytes:
         """Of a script only its inline block: its code changes all the time, nothing follows."""
         data = read_input(path)
-        if self.origin is not Origin.SCRIPT or path != self.root:
+        if not (self.is_script and path == self.root):
             return data
         text = data.decode("utf-8-sig", "replace")
         return (toml.inline_block(text, path) or "").encode("utf-8", "replace")
@@ -133,23 +138,23 @@ def find_project(start: Path) -> PythonProject | None:
 def project_of_script(path: Path) -> PythonProject | None:
     """The script's own project where it has an inline block, else its directory's."""
     script = Path(os.path.realpath(path))
-    text = _script_text(script)
+    text = script_text(script)
     block = toml.inline_block(text, script) if text is not None else None
     if block is None:
         return find_project(script.parent)
-    table = _toml(block, f"the inline block of {script}")
-    toml.listed(table, "dependencies", str(script))
-    tool = toml.table(table, "tool", str(script))
-    uv = toml.table(tool, "uv", str(script))
-    trees = tuple(_source_trees(uv, script.parent, str(script)))
+    place = str(script)
+    table = toml.document(block, f"the inline block of {script}")
+    toml.listed(table, "dependencies", place)
+    tool = toml.table(table, "tool", place)
+    trees = tuple(_source_trees(toml.table(tool, "uv", place), script.parent, place))
+    beside = Path(f"{script}.lock"), script.with_name("uv.toml")
     return PythonProject(
         root=script,
         origin=Origin.SCRIPT,
-        inputs=(script, *filter(looks.is_file, (Path(f"{script}.lock"), *_build_files(trees)))),
-        requires_python=toml.text(table, "requires-python", str(script)),
-        settings=_settings(tool, str(script)),
+        inputs=(script, *filter(looks.is_file, (*beside, *_build_files(trees)))),
+        requires_python=toml.text(table, "requires-python", place),
+        settings=_settings(tool, place),
         source_trees=trees,
-        sourced=bool(uv.get("sources")),
     )
 
 
@@ -160,23 +165,6 @@ def _build_files(trees: Iterable[Path]) -> Iterator[Path]:
 def project_without_lock(directory: Path) -> PythonProject | None:
     """The project at exactly that directory as it would be without its own pylock.toml."""
     return project_at(os.fspath(directory), own_lock=False)
-
-
-def _script_text(script: Path) -> str | None:
-    try:
-        found = script.stat()
-    except OSError:
-        return None
-    if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_SCRIPT:
-        return None
-    data = read_input(script)
-    if b"# /// script" not in data:
-        return None
-    looks.count(script, len(data))
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return None  # another encoding, or no text at all: PEP 723 wants UTF-8
 
 
 def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
@@ -190,7 +178,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     pylock, requirements = directory / Origin.PYLOCK, directory / Origin.REQUIREMENTS
     pyproject = directory / Origin.PYPROJECT
     place = str(pyproject)
-    document = _toml(read_text(pyproject), place) if has_pyproject else {}
+    document = toml.document(read_text(pyproject), place) if has_pyproject else {}
     if not (has_lock or "project" in document or has_requirements or _is_uv_root(directory)):
         return None
     project = toml.table(document, "project", place)
@@ -199,6 +187,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     uv = toml.table(tool, "uv", place)
     uv_lock = _uv_lock(directory, document)
     inputs: list[Path] = [pyproject] if document else []
+    inputs += [directory / "uv.toml"] if _holds(path, "uv.toml") else []
     trees = tuple(_source_trees(uv, directory, place))
     named = _NO_FILES
     if uv_lock is not None:
@@ -239,7 +228,9 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         package=bool(project) and _is_package(document, uv, place),
         default_groups=_default_groups(document, uv, settings, place),
         source_trees=trees,
+        prereleases=named.prereleases,
         dynamic="dynamic" in project,
+        group_pythons={} if has_lock else _group_pythons(document, uv, place),
     )
 
 
@@ -264,33 +255,11 @@ def _uv_lock(directory: Path, document: Mapping[str, Any]) -> Path | None:
     return None
 
 
-def counts(parent: Path, directory: Path) -> bool:
-    """Whether the pyproject.toml of `parent` counts a directory below among its uv workspace."""
-    inside = directory.relative_to(parent)
-    return any(_globs(inside, one) for one in member_patterns(parent)) and not any(
-        _globs(inside, one) for one in member_patterns(parent, "exclude")
-    )
-
-
-def member_patterns(root: Path, key: str = "members") -> list[str]:
-    """Which directories the pyproject.toml there says are of its uv workspace, or are not."""
-    place = root / "pyproject.toml"
-    document = _toml(read_text(place), str(place)) if looks.is_file(place) else {}
-    uv = toml.table(toml.table(document, "tool", str(place)), "uv", str(place))
-    return toml.listed(toml.table(uv, "workspace", str(place)), key, str(place))[:MOST_MEMBERS]
-
-
 def of_workspace(root: Path) -> list[Path]:
     """What decides the lock that all members of a uv workspace share: each one's pyproject.toml."""
     place = root / "pyproject.toml"
-    inside = members(root, _toml(read_text(place), str(place)))
+    inside = members(root, document_at(root))
     return [place, *(member / "pyproject.toml" for member in inside)]
-
-
-def _globs(path: Path, pattern: str) -> bool:
-    """Whether all of `path` matches; `*` stays within one part, as in uv's member patterns."""
-    parts = Path(pattern).parts
-    return len(parts) == len(path.parts) and path.match(os.path.normpath(pattern))
 
 
 def _is_package(document: Mapping[str, Any], uv: Mapping[str, Any], place: str) -> bool:
@@ -313,6 +282,31 @@ def _default_groups(
         return tuple(toml.listed(uv, "default-groups", place))
     legacy = bool(uv.get("dev-dependencies"))
     return ("dev",) if legacy or "dev" in map(normalised, groups) else ()
+
+
+def _group_pythons(
+    document: Mapping[str, Any], uv: Mapping[str, Any], place: str
+) -> dict[str, str]:
+    """`requires-python` of groups in `[tool.uv.dependency-groups]`, with what each includes."""
+    table = toml.table(uv, "dependency-groups", place)
+    if not table:
+        return {}
+    own = {
+        normalised(name): toml.text(toml.table(table, name, place), "requires-python", place)
+        for name in table
+    }
+    groups = toml.table(document, "dependency-groups", place)
+    listed = {normalised(name): several for name, several in groups.items()}
+
+    def all_of(name: str, within: tuple[str, ...] = ()) -> Iterator[str]:
+        if said := own.get(name):
+            yield said
+        several = listed.get(name)
+        for one in several if isinstance(several, list) and name not in within else ():
+            if isinstance(one, dict) and isinstance(included := one.get("include-group"), str):
+                yield from all_of(normalised(included), (*within, name))
+
+    return {name: ", ".join(dict.fromkeys(all_of(name))) for name in {*own, *listed}}
 
 
 def _source_trees(uv: Mapping[str, Any], directory: Path, place: str) -> Iterable[Path]:
@@ -349,18 +343,3 @@ def _settings(tool: Mapping[str, Any], place: str) -> Settings:
         extras=tuple(map(normalised, toml.listed(table, "extras", place))),
         groups=tuple(toml.listed(table, "groups", place)) if "groups" in table else None,
     )
-
-
-@functools.lru_cache(maxsize=256)
-def _parsed(text: str) -> dict[str, Any]:
-    """The same text's document, which nobody changes: parsing it takes a millisecond or two."""
-    return toml.parse(text)
-
-
-def _toml(text: str, place: str) -> dict[str, Any]:
-    try:
-        return _parsed(text) if len(text) <= MOST_KEPT else toml.parse(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PkgviewError(
-            f"{place} is not valid TOML: {error}", remedy="Mend the file at that place."
-        ) from error

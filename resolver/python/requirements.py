@@ -51,13 +51,15 @@ class RequirementFiles:
 
     `files` are absolute, the first named first and each once, the starting file among them;
     `directories` are local source trees; `lines` are in that order, too; `requirements` are those
-    of them that name a distribution, without their options.
+    of them that name a distribution, without their options. `prereleases`: `--pre` is among them,
+    which pip reads and uv passes over.
     """
 
     files: tuple[Path, ...] = ()
     directories: tuple[Path, ...] = ()
     lines: tuple[Line, ...] = ()
     requirements: tuple[str, ...] = ()
+    prereleases: bool = False
 
 
 def normalised(name: str) -> str:
@@ -96,6 +98,7 @@ def requirement_files(start: Path) -> RequirementFiles:
     places: dict[Path, None] = {}
     lines: list[Line] = []
     requirements: list[str] = []
+    prereleases = False
     waiting = deque([_Named(path=start, place="", constraint=False)])
     # A file may be required in one place and a constraint in another: both readings count.
     done: set[tuple[Path, bool]] = set()
@@ -125,6 +128,7 @@ def requirement_files(start: Path) -> RequirementFiles:
                 places.update(dict.fromkeys(_local_places(line, start.parent)))
                 _refuse_too_many(places, start)
             lines.append(Line(text=line, constraint=named.constraint))
+            prereleases |= line.startswith("-") and "--pre" in line.split()
             if _NAME.match(line) and not named.constraint:
                 requirements.append(_OPTIONS.sub("", line))
     return RequirementFiles(
@@ -132,6 +136,7 @@ def requirement_files(start: Path) -> RequirementFiles:
         directories=tuple(path for path in places if looks.is_directory(path)),
         lines=tuple(lines),
         requirements=tuple(requirements),
+        prereleases=prereleases,
     )
 
 

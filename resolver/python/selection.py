@@ -29,7 +29,12 @@ from packaging.utils import parse_wheel_filename
 
 from resolver.errors import PkgviewError
 from resolver.python.hashes.held import fault, kept, refused, still_open
+from resolver.python.project import Origin
 from resolver.python.pylock import read_pylock, version_of
+from resolver.python.unbuilt import is_of_workspace
+from resolver.python.uv.formats import Formats, formats_of
+from resolver.python.uv.pips import pip_settings
+from resolver.python.uv.settings import is_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -42,6 +47,8 @@ if TYPE_CHECKING:
 
 _SHOWN_TAGS = 6
 """Platforms named in an error before "…"."""
+
+ANY = Formats()
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -102,13 +109,25 @@ def select(
 
     `extras` and `groups` replace the lock's own choice (`Lock.extras`).
     """
+    by_pip = lock.project.origin in {Origin.REQUIREMENTS, Origin.PYLOCK}
+    formats = formats_of(lock.project.root, pip=pip_settings() if by_pip else None)
     chosen = choices_of(
         lock.path,
         interpreter,
         lock.extras if extras is None else extras,
         lock.groups if groups is None else groups,
+        formats,
         of=str(lock.project.root),
     )
+    for choice in chosen:
+        # uv pip lets what is edited be built, whatever is set; uv sync only the workspace's own.
+        is_own = bool(choice.editable) if by_pip else is_of_workspace(lock.project, choice.path)
+        if choice.runs_code and formats.is_not_to_be_built(choice.name) and not is_own:
+            raise PkgviewError(
+                f"{choice.name} would have to be built, and uv's no-build is set for it",
+                remedy="Ask for a version that has a wheel, or take it out of uv's no-build.",
+            )
+    chosen = [one for one in chosen if by_pip or not is_virtual(lock.project.root, one.path)]
     return (*chosen, *_own_package(lock.project, chosen))
 
 
@@ -130,16 +149,18 @@ def _own_package(project: PythonProject, chosen: Iterable[Choice]) -> tuple[Choi
     return (own,)
 
 
-def choices_of(
+def choices_of(  # noqa: PLR0913 - whose they are by name
     path: Path,
     interpreter: Interpreter,
     extras: Collection[str],
     groups: Collection[str],
+    formats: Formats = ANY,
     *,
     of: str = "--with",
 ) -> list[Choice]:
     """What `interpreter` needs of the lock at `path`, which is `of` what, and no more than that."""
     pylock, odd = read_pylock(path, interpreter, extras, groups)
+    pylock = _with_sources(pylock, formats)
     tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
     # A mapping of the same keys; `Environment` is packaging's name for its shape.
     environment = cast("Environment", dict(interpreter.environment))
@@ -162,8 +183,17 @@ def choices_of(
         )
     except PylockSelectError as error:
         raise _refused(path, pylock, interpreter, error) from error
-    choices = (_choice(path, package, source) for package, source in selected)
-    choices = (replace(one, passed_over=odd.get(one.name, ())) for one in choices)
+    choices = [
+        replace(_choice(path, package, source), passed_over=odd.get(package.name, ()))
+        for package, source in selected
+    ]
+    for choice in choices:
+        if choice.kind is Source.WHEEL and formats.is_to_be_built(choice.name):
+            raise PkgviewError(
+                f"{choice.name} is not to be taken as a wheel (uv's no-binary), and {path} has no "
+                "source of it",
+                remedy="Ask for a version that has one, or take it out of uv's no-binary.",
+            )
     return list(_held(of, choices, [package for package, _ in selected]))
 
 
@@ -174,6 +204,17 @@ def remark_on(choices: Iterable[Choice]) -> str:
         return ""
     variants = "whose names are not understood, such as those of wheel variants (PEP 817)"
     return f"Passed over files {variants}: {', '.join(passed)}."
+
+
+def _with_sources(pylock: Pylock, formats: Formats) -> Pylock:
+    """Without the wheels of what is to be built of its source."""
+    if not formats.no_binary:
+        return pylock
+    packages = [
+        replace(one, wheels=None) if one.sdist and formats.is_to_be_built(one.name) else one
+        for one in pylock.packages
+    ]
+    return replace(pylock, packages=packages)
 
 
 def _held(of: str, choices: Iterable[Choice], packages: Iterable[Package]) -> Iterator[Choice]:

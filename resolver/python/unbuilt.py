@@ -27,9 +27,11 @@ from resolver.inputs import read_text
 from resolver.local import BUILD_FILES
 from resolver.ownership import faults
 from resolver.project import trust
-from resolver.python.project import Origin, counts, member_patterns, of_workspace, project_at
+from resolver.python.project import Origin, of_workspace, project_at
 from resolver.python.requirements import logical_lines, requirement_files
+from resolver.python.uv.formats import formats_of
 from resolver.python.uv.run import run_uv
+from resolver.python.uv.workspace import counts, member_patterns
 from resolver.toml import parse
 
 if TYPE_CHECKING:
@@ -49,6 +51,9 @@ _PLAIN_BACK_ENDS = frozenset({
 })  # fmt: skip
 """Back ends that put a distribution together of its files: nothing is compiled."""
 
+_NO_BINARY = re.compile(r"--no-binary[=\s\\]*([^\s#]*)")
+"""What follows it, in whatever way a reader may break lines."""
+
 _ANY_EDITABLE = re.compile(r"(?:^|\s)(?:-e|--editable)")
 _EDITABLE = re.compile(
     r"(?:-e|--editable)[=\s]\s*([A-Za-z0-9_./-]+)(?:\[[A-Za-z0-9._,\s-]*\])?(?:\s*;.*)?"
@@ -64,6 +69,14 @@ def own_tree(project: PythonProject) -> Path:
                 if looks.is_file(parent / "pyproject.toml") and counts(parent, project.root):
                     return parent
     return project.root
+
+
+def is_of_workspace(project: PythonProject, path: Path | None) -> bool:
+    """Whether a directory is the project's own, or a member of its uv workspace."""
+    if path is None or project.is_script:
+        return False
+    root = own_tree(project)
+    return path in {root, project.root} or (path.is_relative_to(root) and counts(root, path))
 
 
 def members(directory: Path) -> Iterator[PythonProject]:
@@ -127,6 +140,27 @@ def _static(place: Path) -> PythonProject:
         back_end = "setup.py" if compiles else back_end
         raise PkgviewError(f"{back_end} may make more of it than its files ({place})")
     return found
+
+
+def refuse_sources(project: PythonProject) -> None:
+    """Refuse what `uv pip compile` would build from its source in spite of `--no-build`.
+
+    uv takes `no-binary` for a package by its name as an exception to that (`no_build_package` in
+    crates/uv-configuration/src/build_options.rs), wherever it stands, and runs its back end. No
+    option takes that back.
+    """
+    if project.origin not in {Origin.PYPROJECT, Origin.REQUIREMENTS}:
+        return
+    read = {name: value for name, value in os.environ.items() if not name.startswith("UV_NO_BIN")}
+    named = set(formats_of(project.root, read, pip={}).no_binary)
+    if project.origin is Origin.REQUIREMENTS:
+        for path in requirement_files(project.root / Origin.REQUIREMENTS).files:
+            named |= set(_NO_BINARY.findall(read_text(path)))
+    if named:
+        raise PkgviewError(
+            f"{project.root} has {', '.join(sorted(named))} built from source (no-binary)",
+            remedy="Run `pkgview up` in the project: it may build.",
+        )
 
 
 async def refuse_editables(project: PythonProject, executable: str) -> None:

@@ -286,7 +286,7 @@ class _Requests(http.server.BaseHTTPRequestHandler):
         self.send_response(404 if content is None else 206 if start else 200)
         body = (content or b"")[start:]
         is_page = kind in {"simple", "links.html"}
-        self.send_header("Content-Type", "text/html" if is_page else "application/zip")
+        self.send_header("Content-Type", "text/html" if is_page else "application/octet-stream")
         self.send_header("Content-Length", str(len(body)))
         if start:
             self.send_header(
@@ -295,7 +295,7 @@ class _Requests(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         body = b"" if self.command == "HEAD" else body
         try:
-            while body:
+            while body and self.command != "HEAD":
                 piece, body = (
                     (body[: 1 << 12], body[1 << 12 :]) if name in index.slow else (body, b"")
                 )

@@ -19,11 +19,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resolver.fetch.addresses import without_userinfo
 from resolver.inputs import read_text
 from resolver.python.choices.phrases import (
     Wanted,
     phrase,
-    without_credentials,
+    written,
 )
 from resolver.python.choices.settings import (
     requirements_of,
@@ -70,6 +71,9 @@ _LOCK_KEYS = frozenset(
     )
 )
 """Of a uv.lock. uv has other names for some, e.g. `distribution` for `package`."""
+
+_WHICH = ("commit-id", "requested-revision", "subdirectory")
+"""What a pylock.toml takes of an archive or a repository (PEP 751)."""
 
 _PACKAGE_KEYS = frozenset(
     (
@@ -148,7 +152,7 @@ def _requirement_file(path: Path, text: str, wanted: Wanted, root: Path) -> None
             continue
         wanted.requirements([plain])
         if re.search(r"\s-", plain):
-            wanted.add(f"use the line {without_credentials(plain)}")
+            wanted.add(f"use the line {without_userinfo(plain)}")
 
 
 def without_hashes(line: str) -> str:
@@ -168,16 +172,16 @@ def without_hashes(line: str) -> str:
 def _option_line(path: Path, line: str, wanted: Wanted) -> None:
     option, value = _option(line)
     if re.search(r"\s", value):  # more than one option, for some readers
-        wanted.add(f"use the line {without_credentials(line)}")
+        wanted.add(f"use the line {without_userinfo(line)}")
     if option in _INDEX_OPTIONS:
         wanted.index(value)
     elif option in _FILE_OPTIONS:
         if "://" in value and not value.startswith("file://"):
-            wanted.add(f"read requirements from {without_credentials(value)}")
+            wanted.add(f"read requirements from {without_userinfo(value)}")
         elif not _is_plain(path, value):
-            wanted.add(f"use the line {without_credentials(line)}")
+            wanted.add(f"use the line {without_userinfo(line)}")
     elif option not in _HARMLESS_OPTIONS:
-        wanted.add(f"use the option {without_credentials(line)}")
+        wanted.add(f"use the option {without_userinfo(line)}")
 
 
 def _is_plain(path: Path, value: str) -> bool:
@@ -199,35 +203,45 @@ def _pylock(document: Mapping[str, Any], project: PythonProject, wanted: Wanted)
     for package in tables_in(document.get("packages")):
         name = str(package.get("name"))
         for file in (*tables_in(package.get("wheels")), table_in(package, "sdist")):
-            _file(file, name, wanted)
+            _file(file, name, wanted, project.directory)
         for key in ("archive", "vcs"):
-            if source := table_in(package, key):
-                wanted.place(name, str(source.get("url") or source.get("path")))
+            _source(table_in(package, key), name, wanted)
         if directory := table_in(package, "directory"):
             wanted.directory(name, str(directory.get("path")), project.directory)
 
 
 def _uv_lock(document: Mapping[str, Any], wanted: Wanted, base: Path) -> None:
     for key in sorted(document.keys() - _LOCK_KEYS):
-        wanted.add(f"have {key} in its uv.lock, which pkgview does not know")
+        wanted.add(
+            f"have {key} in its uv.lock, which pkgview does not know: {written(document[key])}"
+        )
     for package in tables_in(document.get("package")):
         name = str(package.get("name"))
         for key in sorted(package.keys() - _PACKAGE_KEYS):
-            wanted.add(f"have {key} of {name} in its uv.lock, which pkgview does not know")
+            said = written(package[key])
+            wanted.add(f"have {key} of {name} in its uv.lock, which pkgview does not know: {said}")
         for kind, where in table_in(package, "source").items():
             if kind == "registry":
                 wanted.index(str(where))
             elif kind in {"editable", "directory", "virtual"}:
                 wanted.directory(name, str(where), base)
             elif kind != "subdirectory":
-                wanted.place(name, str(where))
+                wanted.place(name, str(where), base)
         for file in (*tables_in(package.get("wheels")), table_in(package, "sdist")):
-            _file(file, name, wanted)
+            _file(file, name, wanted, base)
 
 
-def _file(file: Mapping[str, Any], name: str, wanted: Wanted) -> None:
+def _source(source: Mapping[str, Any], name: str, wanted: Wanted) -> None:
+    """An archive or a repository. Of both address and path, any may be taken."""
+    more = {key: source[key] for key in _WHICH if key in source}
+    for what in (source.get("url"), source.get("path")):
+        if what is not None:
+            wanted.place(name, str(what), **more)
+
+
+def _file(file: Mapping[str, Any], name: str, wanted: Wanted, base: Path) -> None:
     # A lock may give both, and the path is taken where there is such a file.
     if "url" in file:
         wanted.address(str(file["url"]))
     if "path" in file:
-        wanted.place(name, str(file["path"]))
+        wanted.place(name, str(file["path"]), base)

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 from resolver import remembered
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
-from resolver.python.project import Origin, member_patterns
+from resolver.python.project import Origin
 from resolver.python.requirements import dynamic_files
 from resolver.python.uv.cachekeys import cache_keys
 from resolver.python.uv.settings import read_toml, table_of
+from resolver.python.uv.workspace import member_patterns
 from resolver.remembered import MOST_LISTED, READ, further_line
 
 if TYPE_CHECKING:

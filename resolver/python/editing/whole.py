@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from resolver.atomic import Alone
 from resolver.naming import project_key
-from resolver.python.lock import WAIT_LIMIT
+from resolver.python.lockfile import WAIT_LIMIT
 from resolver.python.project import Origin
 
 if TYPE_CHECKING:

@@ -8,23 +8,18 @@ file is held to both when it comes (`resolver.fetch.wanted.Download.stated`).
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.python.hashes.stated import place_of
 from resolver.python.requirements import normalised
-from resolver.toml import parse
+from resolver.toml import key_text, parse, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from resolver.python.hashes.stated import Stated
-
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def held(data: bytes, said: Stated, base: Path) -> tuple[bytes, list[str]]:
@@ -131,36 +126,13 @@ def _narrow(package: dict[str, Any], stated: frozenset[str]) -> bool:
 def to_toml(document: Mapping[str, Any]) -> str:
     """A lock as TOML: plain values first, then `[[packages]]`, all that is inside them inline."""
     lines = [
-        f"{_key(key)} = {_value(value)}\n" for key, value in document.items() if key != "packages"
+        f"{key_text(key)} = {value_text(value)}\n"
+        for key, value in document.items()
+        if key != "packages"
     ]
     if not document.get("packages"):
         lines.append("packages = []\n")
     for package in document.get("packages", []):
         lines.append("\n[[packages]]\n")
-        lines += [f"{_key(key)} = {_value(value)}\n" for key, value in package.items()]
+        lines += [f"{key_text(key)} = {value_text(value)}\n" for key, value in package.items()]
     return "".join(lines)
-
-
-def _key(key: str) -> str:
-    return key if _BARE_KEY.fullmatch(key) else _string(key)
-
-
-def _string(text: str) -> str:
-    # JSON's escapes are TOML's, but for DEL, which TOML wants escaped, and surrogate pairs,
-    # which ensure_ascii=False avoids.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return _string(value)
-    if isinstance(value, dt.date | dt.time):
-        return value.isoformat()
-    if isinstance(value, dict):
-        inside = ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items())
-        return f"{{ {inside} }}" if inside else "{}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
-    return repr(value)  # integers, and floats, whose `repr` (nan and inf too) is TOML's

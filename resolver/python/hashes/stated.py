@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from resolver.errors import PkgviewError
+from resolver.fetch.addresses import masked
 from resolver.python.index import requires_hashes
 from resolver.python.project import Origin
 from resolver.python.requirements import normalised, requirement_files
@@ -244,7 +245,7 @@ def _option(said: str, line: str) -> str:
 
 def _shown(line: str) -> str:
     """A line fit for a message: without the password of an address, and not for ever."""
-    text = re.sub(r"://[^/\s?#]+@", "://****@", _OPTIONS.sub("", line))
+    text = masked(_OPTIONS.sub("", line))
     return text if len(text) <= 100 else f"{text[:100]}…"  # noqa: PLR2004 - a line
 
 

@@ -2,7 +2,7 @@
 
 | the lock | outdated, it is |
 |---|---|
-| `uv.lock` | refreshed by `uv lock` |
+| `uv.lock`, that of a script (`script.py.lock`) | refreshed by `uv lock` |
 | `pylock.toml` of `pkgview lock` | locked as then, with its versions where they will do |
 | any other, or not to be written | used as it is, and what it lacks is said |
 
@@ -31,7 +31,8 @@ from resolver.python.choices.phrases import variable_part
 from resolver.python.declared.files import declared, digest, of_script
 from resolver.python.declared.mark import mark_of
 from resolver.python.index import user_indexes, user_named_indexes, uv_environment
-from resolver.python.lock import lock, only_one, write_lock
+from resolver.python.lock import lock, write_lock
+from resolver.python.lockfile import only_one
 from resolver.python.outdated.compare import (
     differing,
     lacking,
@@ -191,7 +192,7 @@ class _One:
             ["lock", f"--python={self.interpreter.executable}", *options],
             cwd=self.project.directory,
             # Other indexes than uv's own would have all of it written anew.
-            added=uv_environment(self.project.directory, indexes=False),
+            added=uv_environment(self.project.root, indexes=False),
             offline=asked.offline,
             doing=f"cannot lock {self.project.root}",
         )
@@ -311,7 +312,9 @@ class _One:
         wanted = own_choices(source, user_indexes(), indexes)
         if trust.not_agreed(self.project, self.state, wanted):
             return None
-        path = (await self.found()).lock.path if uv_lock else self.path
+        # A script is locked in uv's own form, and prefers that.
+        exported = uv_lock is not None and not self.project.is_script
+        path = (await self.found()).lock.path if exported else self.path
         return await self.found(source, more=mark, preferred=read_input(path))
 
     async def _as_it_is(self, lacks: tuple[str, ...], *, remedy: str) -> Found:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from resolver.errors import PkgviewError
+from resolver.fetch.addresses import masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,11 +45,10 @@ _FORGOTTEN = frozenset(
         "UV_FROZEN",
         "UV_LOCKED",
         "UV_OFFLINE",
-        "UV_NO_BUILD",
         "UV_OUTPUT_FORMAT",
     }
 )
-"""UV_OFFLINE and UV_NO_BUILD are options of ours: the command line reads them, not uv."""
+"""UV_OFFLINE is an option of ours: the command line reads it, not uv."""
 
 _NOISE = re.compile(
     r"^(warning:|hint: If you want to add the package regardless"
@@ -251,6 +251,19 @@ def explained(stderr: str, *, code: int, doing: str, offline: bool) -> PkgviewEr
     return PkgviewError(f"{doing}: {explanation}", remedy=remedy)
 
 
+_SAID = re.compile(
+    r"^warning: ((?:Ignoring unsupported option|Failed to parse|The package `).*(?:\n\s+\S.*)*)",
+    re.MULTILINE,
+)
+"""Warnings of something that a user has written and uv passes over."""
+
+
+def warnings_of(stderr: str) -> str:
+    """What uv has passed over, for the user; "" where there is nothing."""
+    found = (" ".join(one.split()) for one in _SAID.findall(stderr))
+    return " ".join(f"uv: {one.rstrip('.')}." for one in dict.fromkeys(found))
+
+
 def explanation_of(stderr: str) -> str:
     """From uv's own "error:" on, without its warnings and progress."""
     lines = [line.rstrip() for line in stderr.splitlines()]
@@ -263,7 +276,7 @@ def explanation_of(stderr: str) -> str:
         rf"`uv ({'|'.join(_OURS)})\b", lambda found: f"`pkgview {_OURS[found[1]]}", "\n".join(kept)
     )
     # uv masks passwords; git, which it quotes, does not.
-    return re.sub(r"://[^/\s?#]+@", "://****@", text)
+    return masked(text)
 
 
 def _kill_session(leader: int, number: signal.Signals) -> None:

@@ -294,3 +294,38 @@ class TestTrust:
         tree.write("requirements.txt", "-r ../common.txt\n")
         problem = trust_problem(tree.project(), os.getuid()) or ""
         assert "common.txt" in problem
+
+
+def test_groups_need_their_own_python(tree: Tree) -> None:
+    tree.write(
+        "pyproject.toml",
+        PYPROJECT + '[dependency-groups]\ndev = ["a", {include-group = "New_er"}]\nnew-er = []\n'
+        'old = []\n[tool.uv.dependency-groups]\nnew-er = {requires-python = ">=3.13"}\n'
+        'old = {requires-python = "<3.12"}\n',
+    )
+    project = tree.project()
+    assert project.requires_python == ">=3.10"
+    assert project.needed_python() == ">=3.10, >=3.13"
+    assert project.needed_python(["old"]) == ">=3.10, >=3.13, <3.12"
+    tree.write("uv.toml", "no-build = true\n")
+    assert tree.root / "uv.toml" in tree.project().inputs
+
+
+def test_a_script_with_a_lock_and_sources(tree: Tree) -> None:
+    script = tree.write(
+        "s.py", "# /// script\n# [tool.uv.sources]\n# lib = {path = './lib'}\n# ///\nprint()\n"
+    )
+    build = tree.write("lib/pyproject.toml", "")
+    project = project_of_script(script)
+    assert project is not None
+    assert (project.uv_lock, project.inputs) == (None, (script, build))
+    settings = tree.write("uv.toml", "")
+    lock = tree.write("s.py.lock", "version = 1\n")
+    project = project_of_script(script)
+    assert project is not None
+    assert (project.uv_lock, project.inputs) == (lock, (script, lock, settings, build))
+    before = fingerprint(project)
+    script.write_text(script.read_text() + "print()\n")
+    assert fingerprint(project) == before, "its code is not what counts"
+    lock.write_text("version = 1\nrevision = 5\n")
+    assert fingerprint(project) != before

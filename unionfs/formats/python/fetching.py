@@ -17,6 +17,7 @@ from unionfs.formats.python.certificates import certificates
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from resolver.python.index import DownloadSettings
     from resolver.python.project import PythonProject
     from resolver.python.selection import Choice
 
@@ -25,14 +26,19 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY
 
 def fetch_settings(project: PythonProject, requirements: Iterable[str]) -> FetchSettings:
     """For the files of a project's lock, and of what is added by `--with`."""
-    found = download_settings(project.directory)
+    found = download_settings(project.root)
     of_settings = {place: (one.user, one.password) for place, one in found.credentials.items()}
     return FetchSettings(
         verify=certificates(found),
         # The environment is read by itself; what only pip's settings name it cannot know.
-        proxy=None if any(map(os.environ.get, _PROXIES)) else found.proxies.get("all"),
+        proxy=None if any(map(os.environ.get, _PROXIES)) else _proxy(found),
         auth=of_settings | written(project, requirements).credentials,
     )
+
+
+def _proxy(found: DownloadSettings) -> str | None:
+    """The one for all addresses; of two the one for https, which nearly all of them are."""
+    return next(filter(None, map(found.proxies.get, ("all", "https", "http"))), None)
 
 
 def with_passwords(

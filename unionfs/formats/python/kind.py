@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from resolver.places import Places
     from resolver.project.package import Package
     from resolver.project.project import Project
+    from resolver.python.index import DownloadSettings
     from resolver.python.interpreter import Interpreter
     from resolver.python.lockfile import Lock
     from resolver.python.outdated.refresh import Found
@@ -66,11 +67,11 @@ class PythonWish(Wish):
         """Equal as long as the same view would come out, newer releases aside."""
         # Directories are what comes out differently if nothing is built.
         unbuilt = ("unbuilt",) if self.no_build else ()
-        settings = "" if self.no_build else build_settings(self.project.directory)
+        settings = "" if self.no_build else build_settings(self.project.root)
         if self.project.origin is Origin.REQUIREMENTS:
             from resolver.python.index import requires_hashes  # noqa: PLC0415 - others need none
 
-            settings += "hashes " if requires_hashes(self.project.directory) else ""
+            settings += "hashes " if requires_hashes(self.project.root) else ""
         if self.project.package and not self.no_build:
             settings += own_state(self.project.directory).hex()
         return fingerprint(
@@ -121,11 +122,13 @@ class PythonMaking:
 
     async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
         """The lock, through uv, and what of it this interpreter needs."""
-        from resolver.python.outdated.refresh import (  # noqa: PLC0415 - nothing to do needs none
+        from resolver.python.build import BuiltFor  # noqa: PLC0415 - nothing to do needs none
+        from resolver.python.outdated.refresh import (  # noqa: PLC0415 - the same
             Asked,
             current_lock,
         )
         from resolver.python.selection import remark_on, select  # noqa: PLC0415 - the same
+        from resolver.python.uv.pips import not_followed  # noqa: PLC0415 - the same
         from unionfs.formats.python.fetching import with_passwords  # noqa: PLC0415 - the same
         from unionfs.formats.python.packages import (  # noqa: PLC0415 - the same
             package_of,
@@ -146,7 +149,9 @@ class PythonMaking:
             no_build=wish.no_build,
         )
         found = await current_lock(wish.project, self._interpreter, asked, self._places.state)
-        said = " ".join(filter(None, (found.said, wish.project.pins_remark)))
+        by_uv = found.project.is_script or found.project.uv_lock is not None
+        passed = "" if wish.no_build else not_followed(pip=not by_uv)
+        said = " ".join(filter(None, (found.said, wish.project.pins_remark, passed)))
         self._found, self.remark = found, said or self.remark
         if found.project is not wish.project:
             wish = self._read_again(found.project)
@@ -161,7 +166,8 @@ class PythonMaking:
             self._unbuilt = any(one.unbuilt or one.earlier for one in packages)
             return packages
         state, accept = self._places.state, wish.project.settings.accept
-        return [package_of(one, self._interpreter, state, accept) for one in chosen]
+        built_for = BuiltFor(place=wish.project.root, choices=tuple(chosen))
+        return [package_of(one, self._interpreter, state, accept, built_for) for one in chosen]
 
     def _read_again(self, project: PythonProject) -> PythonWish:
         """Its lock has been made anew, which was the user's own doing, and so is what it says."""
@@ -316,9 +322,12 @@ class _Python:
 
     def choices(self, project: Project, *, users: frozenset[str]) -> frozenset[str]:
         """Other indexes, addresses, paths, variables and settings of uv."""
-        from resolver.python.choices.own import own_choices  # noqa: PLC0415 - nothing to do needs none
+        from resolver.fetch.addresses import EVERYBODYS  # noqa: PLC0415 - nothing to do needs none
+        from resolver.python.choices.own import own_choices  # noqa: PLC0415 - the same
+        from resolver.python.index import user_indexes  # noqa: PLC0415 - the same
 
-        return own_choices(_python(project), users)
+        # So it is in nearly all locks: a word about it is for those who want it nowhere.
+        return own_choices(_python(project), users | (user_indexes() & {EVERYBODYS}))
 
     def making(self, places: Places, wish: PythonWish) -> PythonMaking:
         """A view for the project's interpreter, or the one that was asked for."""
@@ -355,12 +364,19 @@ def _python(project: Project) -> PythonProject:
 
 
 def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
+    needed = wish.project.needed_python(wish.groups)
+    project = replace(wish.project, requires_python=needed, group_pythons={})
     if not wish.fetch_python:
-        return find_interpreter(wish.project, wish.python, state)
-    return find_or_fetch(wish.project, wish.python, state, offline=wish.offline)
+        return find_interpreter(project, wish.python, state)
+    return find_or_fetch(project, wish.python, state, offline=wish.offline)
 
 
 def _situation(wish: PythonWish, state: Path) -> remembered.Situation | None:
     if wish.no_build:
         return None
     return situation_of(wish.project, wish.extras, wish.groups, wish.requirements, state)
+
+
+def _proxy(found: DownloadSettings) -> str | None:
+    """The one for all addresses; of two the one for https, which nearly all of them are."""
+    return next(filter(None, map(found.proxies.get, ("all", "https", "http"))), None)

@@ -21,13 +21,12 @@ from resolver.errors import PkgviewError
 from resolver.fetch.wanted import Download
 from resolver.project.package import Package
 from resolver.project.resolved import identity_text
-from resolver.python.build import build_wheel
+from resolver.python.build import NOBODY, BuiltFor, build_wheel
 from resolver.python.directurl import direct_url
 from resolver.python.editable import build_editable, editable_key, static_editable
 from resolver.python.selection import Choice, Source
 from resolver.python.unbuilt import as_files_say
 from resolver.python.uv import note as uv_note
-from resolver.python.uv.settings import build_settings
 from unionfs.archive.layer import Kind
 from unionfs.archive.pack import Member
 from unionfs.formats.wheel.editable import editable_members
@@ -35,7 +34,7 @@ from unionfs.formats.wheel.reader import open_wheel
 from unionfs.store.ordered import Stores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from resolver.places import Places
     from resolver.python.interpreter import Interpreter
@@ -53,6 +52,7 @@ class PythonPackage(Package):
     """
 
     choice: Choice
+    built_for: BuiltFor = NOBODY
     accepted: bool = False
     unbuilt: PythonProject | None = None
     earlier: str | None = None
@@ -60,13 +60,17 @@ class PythonPackage(Package):
 
 
 def package_of(
-    choice: Choice, interpreter: Interpreter, state: Path, accept: Collection[str] = ()
+    choice: Choice,
+    interpreter: Interpreter,
+    state: Path,
+    accept: Collection[str] = (),
+    built_for: BuiltFor = NOBODY,
 ) -> PythonPackage:
     """A choice as a package of that interpreter's; in `state` uv's notes are kept.
 
     `accept` is `[tool.pkgview] accept` of its project.
     """
-    key, note = source_key(choice, interpreter), _noted(choice, state)
+    key, note = source_key(choice, interpreter, built_for), _noted(choice, state)
     accepted = any(_is_of(choice, one) for one in accept)
     if key is not None and accepted:
         key = f"accepted-{key}"  # who has not accepted it does not find it by its own
@@ -84,13 +88,14 @@ def package_of(
         download=_download(choice) if choice.filename is not None else None,
         built=choice.runs_code,
         choice=choice,
+        built_for=built_for,
         accepted=accepted,
         note=note,
     )
 
 
 def packages_unbuilt(
-    choices: Iterable[Choice], interpreter: Interpreter, project: PythonProject, places: Places
+    choices: Sequence[Choice], interpreter: Interpreter, project: PythonProject, places: Places
 ) -> list[PythonPackage]:
     """The same where nothing may run; all that would have to be built is one `PkgviewError`.
 
@@ -98,9 +103,11 @@ def packages_unbuilt(
     `as_files_say` lets it.
     """
     store = Stores(places)
+    built_for = BuiltFor(place=project.root, choices=tuple(choices))
     packages, sources, faults = [], [], []
     for choice in choices:
-        package = package_of(choice, interpreter, places.state, project.settings.accept)
+        accept = project.settings.accept
+        package = package_of(choice, interpreter, places.state, accept, built_for)
         if choice.runs_code and not (package.key and store.archive_of(package.key)):
             if choice.kind is not Source.DIRECTORY or choice.path is None:
                 sources.append(f"{choice.name} {choice.version or ''}".strip())
@@ -147,9 +154,24 @@ async def build(
     if package.unbuilt is not None:
         return await trio.to_thread.run_sync(static_editable, package.unbuilt, into)
     if choice.kind is Source.DIRECTORY and choice.editable:
-        tree = _tree(choice)
-        return await build_editable(tree, interpreter, into, offline=offline, within=within)
-    return await build_wheel(choice, source, interpreter, into, offline=offline, within=within)
+        return await build_editable(
+            _tree(choice),
+            interpreter,
+            into,
+            name=choice.name,
+            built_for=package.built_for,
+            offline=offline,
+            within=within,
+        )
+    return await build_wheel(
+        choice,
+        source,
+        interpreter,
+        into,
+        built_for=package.built_for,
+        offline=offline,
+        within=within,
+    )
 
 
 def add(
@@ -198,7 +220,9 @@ def _added(
         return store.add(_with_note(wheel.members(), package.note), wheel.meta), wheel.odd
 
 
-def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
+def source_key(
+    choice: Choice, interpreter: Interpreter, built_for: BuiltFor = NOBODY
+) -> str | None:
     """Under which key the store remembers what a choice became; None if it has to be made anew.
 
     A wheel is known by its own hash. What is built depends on the interpreter, too, and on settings
@@ -215,20 +239,20 @@ def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
         case Source.WHEEL if "sha256" in hashes:
             return f"sha256-{hashes['sha256']}"
         case Source.SDIST | Source.ARCHIVE if "sha256" in hashes:
-            return _built_key(choice, interpreter, hashes["sha256"], place)
+            return _built_key(choice, interpreter, built_for, hashes["sha256"], place)
         case Source.VCS if choice.commit:
-            return _built_key(
-                choice, interpreter, choice.commit, str(choice.url or choice.path), place
-            )
+            where = str(choice.url or choice.path)
+            return _built_key(choice, interpreter, built_for, choice.commit, where, place)
         case Source.DIRECTORY if choice.editable and choice.path is not None:
-            return f"editable-{editable_key(_tree(choice), interpreter)}"
+            settings = built_for.key(choice.name) if built_for.place else None
+            return f"editable-{editable_key(_tree(choice), interpreter, settings)}"
         case _:
             return None
 
 
-def _built_key(choice: Choice, interpreter: Interpreter, *parts: str) -> str:
+def _built_key(choice: Choice, interpreter: Interpreter, built_for: BuiltFor, *parts: str) -> str:
     what = (*parts, choice.subdirectory or "", interpreter.tag)
-    settings = build_settings(None)  # what is built elsewhere is built far from any project
+    settings = built_for.key(choice.name)
     digest = hashlib.sha256("\0".join((*what, settings) if settings else what).encode())
     return f"built-{digest.hexdigest()}"
 
