@@ -8,10 +8,9 @@
 
 Locks in the state lie in `<state>/locks/<project>/`, one for each set of options, each with a
 `.json` beside it that holds the fingerprint of the inputs it was made from. While it matches,
-nothing is resolved again. Where it does not, the old lock's versions are preferred, so that an
-edit changes what it has to and no more; the old lock is that of the same git branch, or of the one
-that this one was begun from. One process at a time locks a project (`flock`); files are replaced in
-one step.
+nothing is resolved again. Where it does not, versions of before are preferred (`locks.kept`), so
+that an edit changes what it has to and no more. One process at a time locks a project (`flock`);
+files are replaced in one step.
 """
 
 from __future__ import annotations
@@ -22,17 +21,15 @@ import hashlib
 import json
 import os
 import time
-import tomllib
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from resolver.atomic import Patience, make_private, sweep, write_atomically
 from resolver.errors import PkgviewError
-from resolver.inputs import read_input, read_text
+from resolver.inputs import read_input
 from resolver.naming import project_key
 from resolver.project.branch import branches
 from resolver.project.project import fingerprint
@@ -42,18 +39,18 @@ from resolver.python.hashes.held import held, refused
 from resolver.python.hashes.stated import stated
 from resolver.python.index import uv_environment
 from resolver.python.lockfile import Lock
+from resolver.python.locks.kept import kept_versions, other_branches, outdate_others, readable
+from resolver.python.locks.own import own_lock, two_locks, union
 from resolver.python.passwords.written import written
 from resolver.python.project import Origin, project_without_lock
-from resolver.python.requirements import normalised
 from resolver.python.resolution import Resolution, lowest_python, uv_arguments
 from resolver.python.unbuilt import refuse_editables
 from resolver.python.uv.cache import forget_locked
 from resolver.python.uv.run import run_uv
 from resolver.scratch import scratch
-from resolver.toml import parse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from resolver.python.interpreter import Interpreter
     from resolver.python.project import PythonProject
@@ -90,8 +87,8 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
     resolution = Resolution(
         project=project,
         interpreter=interpreter,
-        extras=_union(project.settings.extras, extras),
-        groups=_union(project.default_groups, groups),
+        extras=union(project.settings.extras, extras),
+        groups=union(project.default_groups, groups),
         upgrade=upgrade,
         upgrade_packages=tuple(upgrade_packages),
         offline=offline,
@@ -101,7 +98,7 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
         return await _in_state(resolution, state, frozen=frozen, preferred=preferred)
     resolution = replace(resolution, upgrade=False, upgrade_packages=())  # it is as it is
     if project.origin is Origin.PYLOCK:
-        return _own(project, extras, groups)
+        return own_lock(project, extras, groups)
     # An export resolves nothing, so it is no breach of `frozen`.
     return replace(await _in_state(resolution, state, frozen=False), said="")
 
@@ -147,7 +144,9 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
             f"{source.root} is a script: it has no directory of its own for a pylock.toml",
             remedy="Nothing to do: its lock is kept in pkgview's state.",
         )
-    if source.origin is Origin.UV:
+    if source.uv_lock is not None:
+        if project.origin is Origin.PYLOCK:
+            raise two_locks(project, source.uv_lock)
         raise PkgviewError(
             f"{source.root} is locked by uv.lock, which a pylock.toml would hide",
             remedy="Run `uv lock`; for other tools, `uv export --format pylock.toml`.",
@@ -155,8 +154,8 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
     resolution = Resolution(
         project=source,
         interpreter=interpreter,
-        extras=_union(source.settings.extras, extras),
-        groups=_union(source.default_groups, groups),
+        extras=union(source.settings.extras, extras),
+        groups=union(source.default_groups, groups),
         upgrade=upgrade,
         upgrade_packages=tuple(upgrade_packages),
         offline=offline,
@@ -175,46 +174,6 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
     return path
 
 
-def _own(project: PythonProject, extras: Sequence[str], groups: Sequence[str]) -> Lock:
-    """The project's own pylock.toml; asking for an extra or group that it has not is an error."""
-    path = project.root / "pylock.toml"
-    try:
-        document: dict[str, Any] = parse(read_text(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PkgviewError(
-            f"{path} is not valid TOML: {error}", remedy="Write it anew with `pkgview lock`."
-        ) from error
-
-    def offered(key: str) -> list[str]:
-        names = document.get(key, [])
-        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-
-    for key, asked in (("extras", extras), ("dependency-groups", groups)):
-        missing = [name for name in asked if normalised(name) not in map(normalised, offered(key))]
-        if missing:
-            listed = ", ".join(offered(key)) or "none"
-            raise PkgviewError(
-                f"{path} has no {missing[0]!r} among its {key} ({listed})",
-                remedy="Lock it with that choice built in: `pkgview lock` takes the same options.",
-            )
-    # The lock's defaults stand for what the project depends on itself: groups are added to them.
-    return Lock(
-        path=path,
-        project=project,
-        extras=_union(_among(project.settings.extras, offered("extras")), extras),
-        groups=_union(
-            offered("default-groups"),
-            _among(project.settings.groups or (), offered("dependency-groups")),
-            groups,
-        ),
-    )
-
-
-def _among(asked: Iterable[str], offered: Iterable[str]) -> list[str]:
-    """Those that a lock has."""
-    return [name for name in asked if normalised(name) in set(map(normalised, offered))]
-
-
 async def _in_state(
     resolution: Resolution,
     state: Path,
@@ -230,7 +189,9 @@ async def _in_state(
     facts = (*facts, *hashes.facts, *written(project, asked or ()).facts)
     wanted = fingerprint(project, *resolution.options, *facts)
     directory = _directory(project, state)
-    names = [_name(resolution, branch) for branch in branches(project.directory) or ("",)]
+    known = branches(project.directory) or ("",)
+    names = [_name(resolution, branch) for branch in known]
+    python = f"{resolution.interpreter.implementation} {resolution.interpreter.minor}"
     path = directory / names[0]
     if not resolution.renews and (current := _current(path, wanted)):
         # The child of a run that was killed may have outlived the last sweep.
@@ -254,14 +215,18 @@ async def _in_state(
         # Another process may have done it while this one waited.
         if resolution.renews or not (current := _current(path, wanted)):
             if preferred is None:
-                kept = (_preferred(directory / name) for name in names)
-                preferred = next(filter(None, kept), b"")
-                said = "" if preferred else _anew(directory, resolution)
+                preferred = kept_versions(directory, known, names, python)
+                if not preferred and known[0] and other_branches(directory, known):
+                    said = f"Resolved anew: no versions are kept of the branch {known[0]}."
             write_atomically(path, await _made_in_state(resolution, path, preferred))
             # Written last. An input that was edited meanwhile differs from `wanted`, which was
             # computed before uv read it: then the lock is outdated at once, as it should be.
-            note = json.dumps({"fingerprint": wanted}).encode()
-            write_atomically(path.with_suffix(".json"), note)
+            note = {"fingerprint": wanted}
+            if resolution.requirements is None:  # else of one run, whose versions are not kept
+                note |= {"branch": known[0], "python": python}
+            write_atomically(path.with_suffix(".json"), json.dumps(note).encode())
+            if resolution.renews:
+                outdate_others(path, known[0], python)
             current, said = path, " ".join(filter(None, (said, hashes.remark)))
     return Lock(path=current, project=project, said=said)
 
@@ -270,14 +235,6 @@ def _name(resolution: Resolution, branch: str) -> str:
     """Under which name the lock of a branch with these options is kept; "": of no branch."""
     said = [*resolution.options, *([branch] if branch else [])]
     return f"pylock.{hashlib.sha256(chr(0).join(said).encode()).hexdigest()[:16]}.toml"
-
-
-def _anew(directory: Path, resolution: Resolution) -> str:
-    """What is said where nothing is kept of this branch, but something of others."""
-    branch = next(iter(branches(resolution.project.directory)), "")
-    if not branch or not any(directory.glob("pylock.*.toml")):
-        return ""
-    return f"Resolved anew: no versions are kept of the branch {branch}."
 
 
 def _current(path: Path, wanted: str) -> Path | None:
@@ -317,7 +274,7 @@ async def _made_in_project(resolution: Resolution, path: Path) -> bytes:
     for left in path.parent.glob(f"{_TEMPORARY}*"):
         left.unlink(missing_ok=True)
     output = path.with_name(f"{_TEMPORARY}{os.getpid()}.toml")
-    return await _made(resolution, output, _preferred(path), strict=True)
+    return await _made(resolution, output, readable(path), strict=True)
 
 
 async def _made(
@@ -367,17 +324,6 @@ def _disk_errors(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def _preferred(path: Path) -> bytes:
-    """The lock that is there; b"" where there is none, or a damaged one, which uv would refuse."""
-    if not path.exists():
-        return b""
-    data = read_input(path)
-    with contextlib.suppress(ValueError, RecursionError):
-        if "lock-version" in parse(data.decode()):
-            return data
-    return b""
-
-
 @contextlib.asynccontextmanager
 async def only_one(directory: Path) -> AsyncIterator[None]:
     """Let one process at a time in here for that directory; waiting can be cancelled, and ends.
@@ -392,7 +338,3 @@ async def only_one(directory: Path) -> AsyncIterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _union(*names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(normalised, chain(*names))))

@@ -44,10 +44,11 @@ def test_added_dependency_is_there_whatever_is_run_next(shop: Site, index: Index
     asks("alpha", "beta")
     # Who only starts a program changes no file; it is there all the same.
     said = imports("alpha", "beta", program=shop.places.mount / "bin/python")
-    assert f"{lock} is outdated (pyproject.toml or requirements.txt asks for beta)" in said
+    assert f"{lock} is outdated (pyproject.toml asks for beta)" in said
     assert "is outdated" not in imports("beta", program=shop.places.mount / "bin/python")
     said = shop.pkgview("up", "--locked", cwd=directory, code=1).stderr
-    assert f"{lock} is outdated: pyproject.toml or requirements.txt asks for beta" in said
+    assert f"{lock} is outdated: pyproject.toml asks for beta" in said
+    assert "Without --locked it is refreshed." in said
     shop.pkgview("up", "--frozen", cwd=directory)
     assert "No module named 'beta'" in imports("beta", code=1)
     assert "Nothing to do" in shop.pkgview("up", "--frozen", cwd=directory).stderr

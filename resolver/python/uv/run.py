@@ -161,7 +161,8 @@ async def run_uv(  # noqa: PLR0913 - one run, by keyword
     environ |= added
     environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
     offline = offline or os.environ.get("UV_OFFLINE", "").lower() in {"1", "true"}
-    command = [uv_binary(), *arguments, *(["--offline"] if offline else [])]
+    # In front: what follows a `--` in the arguments is no option.
+    command = [uv_binary(), *(["--offline"] if offline else []), *arguments]
     refuse_undecodable(command)
     code, stdout, stderr = await run_child(command, cwd=cwd, environ=environ, stdin=stdin)
     if code == 0:
