@@ -78,11 +78,14 @@ def known_view(places: Places, kind: Kind, wish: Wish) -> Made | None:
     manifest = whole_manifest(places, found.view)
     if manifest is None:
         return None
+    before = None
     if wish.kept and found is not newest:
         # Asked for again after one for another target: it is the newest now.
+        before = _manifest_before(places, record.root, found)
         _record(places, record.root, found)
     making.settled(manifest, found)
-    return Made(view=found.view, manifest=manifest, fresh=False)
+    fresh = wish.kept and found.view != newest.view
+    return Made(view=found.view, manifest=manifest, fresh=fresh, before=before)
 
 
 def _is_same(found: ResolvedView, fingerprint: str | None, wish: Wish) -> bool:
@@ -131,6 +134,7 @@ def make_view(places: Places, kind: Kind, wish: Wish, progress: Progress) -> Mad
             if wish.kept:
                 before = _manifest_before(places, str(wish.project.root), record)
                 fresh = _record(places, str(wish.project.root), record)
+                fresh = fresh or (before is not None and before.id != view)
             break
     making.settled(manifest, record)
     return Made(view=view, manifest=manifest, fresh=fresh, before=before, remark=making.remark)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
-from resolver.python.editing.listing import with_line, without
+from resolver.python.editing.listing import name_of, with_line, without
 from resolver.python.index import uv_environment
 from resolver.python.lock import lock, write_lock
 from resolver.python.locks.kept import readable
@@ -176,7 +176,7 @@ def _edit_requirements(path: Path, asked: Edit) -> None:
         )
     text = read_text(path)
     for one in asked.requirements:
-        if "\n" in one or one.startswith("-"):
+        if "\n" in one or one.startswith("-") or not (asked.removed or _may_be_listed(one)):
             raise PkgviewError(f"{one!r} is no requirement", remedy="Name it as in 'rich>=14'.")
         if asked.removed:
             edited = without(text, _line_of(one, text, path.parent))
@@ -190,10 +190,29 @@ def _edit_requirements(path: Path, asked: Edit) -> None:
         text = edited
     for editable in asked.editables:
         text = with_line(text, f"-e {_relative(editable, path.parent)}")
-    mode = path.stat().st_mode & 0o7777
     real = path.resolve()
-    write_atomically(real, text.encode())
-    real.chmod(mode)
+    try:
+        mode = path.stat().st_mode & 0o7777
+        write_atomically(real, text.encode())
+        real.chmod(mode)
+    except OSError as error:
+        raise PkgviewError(
+            f"cannot write {real}: {error.strerror}",
+            remedy="Make it and its directory writable.",
+        ) from error
+
+
+def _may_be_listed(requirement: str) -> bool:
+    """Whether it is written as PEP 508 has it, or begins with no name: a path, an address."""
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - 10 ms
+
+    if not name_of(requirement):
+        return True
+    try:
+        Requirement(requirement)
+    except InvalidRequirement:
+        return False
+    return True
 
 
 def _line_of(name: str, text: str, directory: Path) -> str:

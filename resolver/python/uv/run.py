@@ -125,6 +125,18 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         "Leave the group out, or define it in a pyproject.toml there.",
     ),
     (
+        r"Distribution not found at",
+        "Name a file or a directory that is there, where the requirement is written.",
+    ),
+    (
+        r"wheel filename .{1,200} is invalid",
+        "Give the file the name that it was built with: NAME-VERSION-PYTHON-ABI-PLATFORM.whl.",
+    ),
+    (
+        r"Failed to parse: `(?!\S*\.(toml|lock|txt)`)",  # what was named to uv, no file
+        "Write the requirement as in 'rich>=14'.",
+    ),
+    (
         r"(^|[\s:])-:\d+:\d+|requirement in `-`",
         "Write the requirement that was given with --with as in --with 'rich>=14'.",
     ),

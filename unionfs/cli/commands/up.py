@@ -233,7 +233,7 @@ def _changes(one: Done) -> Sequence[Change]:
     new = one.kind.describe(after).partition(" ")[2]
     target = [Change(name, old, new)] if old != new else []
     # Earlier releases did not write down the version of what was built of a directory.
-    were = {name: was or versions.get(name, "") for name, was in _versions(before).items()}
+    were = {name: was or versions.get(name, "?") for name, was in _versions(before).items()}
     return [*target, *changes(were, versions)]
 
 
@@ -298,13 +298,14 @@ def _link(places: Places, one: Done, *, force: bool, mounting: bool) -> None:
     path = _link_at(one.kind, one.project)
     if path is None:
         return
-    first = not link.is_ours(path, places)
+    # Of another mount's view nothing is known here: that it is moved away is said.
+    first = not link.is_of(path, places)
     aside = link.link(path, places, one.made.view, force=force)
     if aside is not None:
         console.note(f"What was at {path.name} is now at {aside}.")
     if first:
         quick.say_linked(f"{path}")
-    if not mounting and (first or one.shown is not None):
+    if not mounting:
         _say_not_mounted(places, path)
 
 
@@ -367,10 +368,13 @@ def _linked(places: Places, directory: Path, kinds: Sequence[str]) -> tuple[Path
 def _summary(one: Done, seconds: float, *, several: bool) -> str:
     made, shown = one.made, one.shown
     named = f"{one.kind.name}: " if several else ""
-    if shown is None:
+    if shown is None and not made.fresh:
         return named + quick.nothing_to_do(made.described, seconds)
-    done = f", fetched {shown.files} ({console.size(shown.bytes)})" if shown.files else ""
-    done += f", compiled {shown.compiled_archives}" if shown.compiled_archives else ""
+    done = ""
+    if shown is not None and shown.files:
+        done += f", fetched {shown.files} ({console.size(shown.bytes)})"
+    if shown is not None and shown.compiled_archives:
+        done += f", compiled {shown.compiled_archives}"
     return named + quick.view_made(made.view, f"{made.described}{done}", seconds, fresh=made.fresh)
 
 
