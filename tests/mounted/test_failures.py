@@ -610,6 +610,14 @@ def test_nobody_reads_the_answer(shop: Site, index: Index) -> None:
     assert ".venv leads nowhere until `pkgview mount`" in made.stderr
     again = shop.pkgview("up", "--no-mount", "--no-link", cwd=directory)
     assert "leads nowhere" not in again.stderr
+    again = shop.pkgview("up", "--no-mount", "--json", cwd=directory)
+    assert ".venv leads nowhere until `pkgview mount`" in again.stderr
+    assert json.loads(again.stdout)["mounted"] is False
+    # The same where a link is moved to a mount that is not there.
+    elsewhere = {"PKGVIEW_MOUNT": str(shop.home / "elsewhere")}
+    moved = shop.run(PKGVIEW, "up", "--no-mount", cwd=directory, environ=elsewhere)
+    assert f"Linked {directory}/.venv" in moved.stderr
+    assert "leads nowhere" in moved.stderr
     for command in ("view", "store"):
         said = shop.run("sh", "-c", f"{PKGVIEW} {command} | head -1", cwd=directory)
         assert said.stderr == ""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from resolver.manifest import LayerSpec, Manifest, ViewId
     from resolver.places import Places
+    from resolver.project.changes import Change
     from resolver.project.resolved import ResolvedView
     from unionfs.formats.kind import Kind, Making, Wish
     from unionfs.publishing.assemble import Progress
@@ -41,7 +42,8 @@ class Made:
     """A view that is there. `fresh`: it was not the project's view before.
 
     `before` is the view that was, if its manifest is still there; `remark` what a person should
-    know, of the lock or of what came out, a sentence; mostly "".
+    know, of the lock or of what came out, a sentence; mostly "". `renewed`: what is otherwise in a
+    lock that was made anew for it.
     """
 
     view: ViewId
@@ -49,6 +51,7 @@ class Made:
     fresh: bool
     before: Manifest | None = None
     remark: str = ""
+    renewed: tuple[Change, ...] = ()
 
     @property
     def distributions(self) -> int:
@@ -137,7 +140,14 @@ def make_view(places: Places, kind: Kind, wish: Wish, progress: Progress) -> Mad
                 fresh = fresh or (before is not None and before.id != view)
             break
     making.settled(manifest, record)
-    return Made(view=view, manifest=manifest, fresh=fresh, before=before, remark=making.remark)
+    return Made(
+        view=view,
+        manifest=manifest,
+        fresh=fresh,
+        before=before,
+        remark=making.remark,
+        renewed=making.renewed,
+    )
 
 
 def _manifest_before(places: Places, root: str, made: ResolvedView) -> Manifest | None:

@@ -16,7 +16,6 @@ Whether a `uv.lock` is outdated uv says, but not to those who only look: it migh
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -47,10 +46,12 @@ from resolver.python.project import (
     project_without_lock,
 )
 from resolver.python.uv.run import run_uv
+from resolver.toml import parse
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from resolver.project.changes import Change
     from resolver.python.declared.mark import Mark
     from resolver.python.interpreter import Interpreter
     from resolver.python.lockfile import Lock
@@ -58,9 +59,6 @@ if TYPE_CHECKING:
 
 _OUTDATED = "needs to be updated"
 """What uv says of a lock that `--check` finds outdated."""
-
-_CHANGE = re.compile(r"^(Added|Updated|Removed) (.+)$", re.MULTILINE)
-"""What uv says that it did to a lock."""
 
 _MOST_SAID = 8
 
@@ -90,7 +88,7 @@ class Found:
 
     `current`: it is known to hold what the project's files ask for; `own`: it is the project's own
     lock, not one resolved beside it. `said` is a sentence for who uses it, "" where there is
-    nothing to say.
+    nothing to say, `renewed` what is otherwise in a lock that was made anew.
     """
 
     lock: Lock
@@ -98,6 +96,7 @@ class Found:
     current: bool = True
     own: bool = True
     said: str = ""
+    renewed: tuple[Change, ...] = ()
 
 
 async def current_lock(
@@ -172,16 +171,17 @@ class _One:
             )
         before = read_input(self.path)
         async with only_one(self.path.parent):
-            printed = await self._uv_lock()
+            await self._uv_lock()
         if read_input(self.path) == before:
             return await self.found()
-        done = [f"{verb.lower()} {what}" for verb, what in _CHANGE.findall(printed)]
         root = self.project.root
         again = project_of_script(root) if root.is_file() else project_at(os.fspath(root))
-        return await self.found(again, said=self._refreshed(done))
+        were, are = (_all_of(parse(text.decode())) for text in (before, read_input(self.path)))
+        found = await self.found(again, said=self._refreshed())
+        return replace(found, renewed=changes(were, are))
 
-    async def _uv_lock(self, *options: str) -> str:
-        """Run `uv lock`: what it printed on stderr."""
+    async def _uv_lock(self, *options: str) -> None:
+        """Run `uv lock`."""
         asked = self.asked
         options += ("--upgrade",) if asked.upgrade else ()
         options += tuple(f"--upgrade-package={name}" for name in asked.upgrade_packages)
@@ -190,7 +190,7 @@ class _One:
             options += (f"--refresh-package={self.project.name}",)
         if self.project.origin is Origin.SCRIPT:
             options += (f"--script={self.project.root.name}",)
-        done = await run_uv(
+        await run_uv(
             ["lock", f"--python={self.interpreter.executable}", *options],
             cwd=self.project.directory,
             # Other indexes than uv's own would have all of it written anew.
@@ -198,7 +198,6 @@ class _One:
             offline=asked.offline,
             doing=f"cannot lock {self.project.root}",
         )
-        return done.stderr
 
     async def _is_current_for_uv(self) -> bool:
         try:
@@ -263,7 +262,7 @@ class _One:
         done = changes(versions(document), versions(document_of(self.path)))
         root = self.project.root
         again = project_of_script(root) if root.is_file() else project_at(os.fspath(root))
-        return await self.found(again, said=self._refreshed([str(one) for one in done]))
+        return replace(await self.found(again, said=self._refreshed()), renewed=done)
 
     async def _of_others(self, document: dict[str, Any], source: PythonProject | None) -> Found:
         if source is not None and source.uv_lock is not None:
@@ -366,12 +365,14 @@ class _One:
             who = "a pyproject.toml of its workspace"
         return f"{who} asks for {_listed(list(lacks))}"
 
-    def _refreshed(self, done: list[str]) -> str:
+    def _refreshed(self) -> str:
         if self.asked.renews:
-            return f"Renewed {self.named}" + (f": {_listed(done)}." if done else ".")
-        return f"{self.named} was outdated, and is refreshed" + (
-            f": {_listed(done)}." if done else "."
-        )
+            return f"Renewed {self.named}."
+        return f"{self.named} was outdated, and is refreshed."
+
+
+def _all_of(document: dict[str, Any]) -> dict[str, str]:
+    return {name: ", ".join(sorted(some)) for name, some in locked_versions(document).items()}
 
 
 def _listed(names: list[str]) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from resolver.fetch.web import FetchSettings
     from resolver.manifest import LayerSpec, Manifest
     from resolver.places import Places
+    from resolver.project.changes import Change
     from resolver.project.package import Package
     from resolver.project.project import Project
     from resolver.python.interpreter import Interpreter
@@ -109,6 +110,7 @@ class PythonMaking:
         self._inputs = ""
         self._found: Found | None = None
         self.remark = wish.project.pins_remark
+        self.renewed: tuple[Change, ...] = ()
         self._said: list[str] = []  # by threads
         self._choices: tuple[Choice, ...] | None = None
         self._of_project = False
@@ -148,6 +150,7 @@ class PythonMaking:
         found = await current_lock(wish.project, self._interpreter, asked, self._places.state)
         said = " ".join(filter(None, (found.said, wish.project.pins_remark)))
         self._found, self.remark = found, said or self.remark
+        self.renewed = found.renewed or self.renewed  # of a second attempt the first one's
         if found.project is not wish.project:
             wish = self._read_again(found.project)
         if wish.requirements:
