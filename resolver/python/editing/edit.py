@@ -190,16 +190,10 @@ def _edit_requirements(path: Path, asked: Edit) -> None:
         text = edited
     for editable in asked.editables:
         text = with_line(text, f"-e {_relative(editable, path.parent)}")
+    mode = path.stat().st_mode & 0o7777
     real = path.resolve()
-    try:
-        mode = path.stat().st_mode & 0o7777
-        write_atomically(real, text.encode())
-        real.chmod(mode)
-    except OSError as error:
-        raise PkgviewError(
-            f"cannot write {real}: {error.strerror}",
-            remedy="Make it and its directory writable.",
-        ) from error
+    write_atomically(real, text.encode())
+    real.chmod(mode)
 
 
 def _may_be_listed(requirement: str) -> bool:

@@ -54,7 +54,7 @@ def outdate_others(path: Path, branch: str, of: str) -> None:
 
 def other_branches(directory: Path, branches: Sequence[str]) -> bool:
     """Whether there are locks of branches that are none of these."""
-    found = (_note(note).get("branch") for note in directory.glob("pylock.*.json"))
+    found = [_note(note).get("branch") for note in directory.glob("pylock.*.json")]
     return any(branch and branch not in branches for branch in found)
 
 

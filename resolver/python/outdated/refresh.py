@@ -28,6 +28,7 @@ from resolver.python.choices.own import own_choices
 from resolver.python.choices.phrases import variable_part
 from resolver.python.declared.files import declared, digest, of_script
 from resolver.python.declared.mark import mark_of
+from resolver.python.declared.written import located
 from resolver.python.index import user_indexes, user_named_indexes, uv_environment
 from resolver.python.lock import lock, only_one, write_lock
 from resolver.python.locks.own import document_of, two_locks, which_to_delete
@@ -104,11 +105,14 @@ async def current_lock(
 ) -> Found:
     """The project's lock as it is wanted; `PkgviewError` where there is none to be had."""
     one = _One(project, interpreter, asked, state)
-    if project.uv_lock is not None:
-        return await one.of_uv()
-    if project.origin is Origin.PYLOCK:
-        return await one.of_pylock()
-    return await one.found()
+    try:
+        if project.uv_lock is not None:
+            return await one.of_uv()
+        if project.origin is Origin.PYLOCK:
+            return await one.of_pylock()
+        return await one.found()
+    except PkgviewError as error:
+        raise located(error, project.inputs) from error
 
 
 class _One:

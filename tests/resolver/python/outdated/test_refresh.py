@@ -167,6 +167,17 @@ async def test_lock_of_others_is_used_as_it_is(shop: Shop) -> None:
         await shop.found(upgrade=True)
 
 
+@pytest.mark.parametrize(
+    ("listed", "line"), [("more\n-e ../nolib[x]\n", 2), ("# no.whl\n./no.whl\n", 2)]
+)
+async def test_what_is_not_there_is_named_with_its_line(shop: Shop, listed: str, line: int) -> None:
+    path = shop.tree.write("requirements.txt", "-r more.txt\n")
+    path = shop.tree.write("more.txt", listed)
+    with pytest.raises(PkgviewError, match=rf"{path}, line {line}\)") as caught:
+        await shop.found()
+    assert caught.value.remedy
+
+
 async def test_two_locks_are_one_too_many(shop: Shop) -> None:
     """What counts here is said, and what to do; what only edits or renews decides nothing."""
     shop.asks("base==1")
