@@ -415,9 +415,18 @@ def as_root_in_namespace(
 def test_a_home_on_a_read_only_file_system(shop: Site, index: Index) -> None:
     index.wheel("alpha")
     directory = listing(shop)
+    home = shop.home
+    pyproject = home / "other/pyproject.toml"
+    pyproject.parent.mkdir()
+    pyproject.write_text('[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.10"\n')
+    there = pyproject.parent
+    script = f"mount --bind {there} {there}; mount -o remount,ro,bind {there}; cd {there}"
+    text = explained(as_root_in_namespace(shop, script, PKGVIEW, "add", "alpha", cwd=there))
+    assert "pyproject.toml" in text  # what cannot be written, and not what was to be put back
+    assert "uv.lock" not in text
+    shutil.rmtree(there)
     shutil.rmtree(shop.home / ".local")
     before = written(shop)
-    home = shop.home
     script = f"mount --bind {home} {home}; mount -o remount,ro,bind {home}; cd {directory}"
     said = as_root_in_namespace(shop, script, PKGVIEW, "up", cwd=directory)
     explained(said, "Read-only file system", str(home), "XDG_STATE_HOME")
