@@ -22,7 +22,7 @@ from resolver.python.editing.listing import name_of, with_line, without
 from resolver.python.index import uv_environment
 from resolver.python.lock import lock, write_lock
 from resolver.python.locks.kept import readable
-from resolver.python.locks.own import own_mark, union
+from resolver.python.locks.own import groups_again, own_mark, union
 from resolver.python.project import (
     Origin,
     PythonProject,
@@ -92,12 +92,15 @@ async def _locked_again(
     """The pylock.toml made anew with the options of then; what came is in it."""
     edited = project_without_lock(project.directory)
     usual = edited.default_groups if edited is not None else ()
-    came = not asked.removed
+    came = Edit(requirements=()) if asked.removed else asked
     await write_lock(
         project,
         interpreter,
-        extras=union(mark.extras, [asked.extra] if came and asked.extra else []),
-        groups=union(mark.groups, set(filter(None, [asked.group])) - {*usual} if came else ()),
+        extras=union(mark.extras, filter(None, [came.extra])),
+        groups=union(
+            groups_again(mark, project.directory),
+            (name for name in (came.group,) if name and name not in usual),
+        ),
         offline=offline,
         python_version=mark.python,
     )

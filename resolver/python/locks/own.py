@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
+from resolver.python.declared.files import declared
 from resolver.python.declared.mark import mark_of
 from resolver.python.lockfile import Lock
 from resolver.python.project import Origin, project_without_lock
@@ -98,6 +99,12 @@ def own_mark(project: PythonProject) -> Mark:
             "is pkgview's.",
         )
     return mark
+
+
+def groups_again(mark: Mark, directory: Path) -> tuple[str, ...]:
+    """The groups of then for a lock that is made anew: without those that are defined no more."""
+    defined = declared(directory).groups
+    return tuple(name for name in mark.groups if normalised(name) in defined)
 
 
 def two_locks(project: PythonProject, uv_lock: Path) -> PkgviewError:

@@ -31,7 +31,7 @@ from resolver.python.declared.mark import mark_of
 from resolver.python.declared.written import located
 from resolver.python.index import user_indexes, user_named_indexes, uv_environment
 from resolver.python.lock import lock, only_one, write_lock
-from resolver.python.locks.own import document_of, two_locks, which_to_delete
+from resolver.python.locks.own import document_of, groups_again, two_locks, which_to_delete
 from resolver.python.outdated.compare import (
     differing,
     lacking,
@@ -257,7 +257,7 @@ class _One:
             self.project,
             self.interpreter,
             extras=mark.extras,
-            groups=mark.groups,
+            groups=groups_again(mark, source.root),
             upgrade=asked.upgrade,
             upgrade_packages=asked.upgrade_packages,
             offline=asked.offline,
