@@ -9,10 +9,9 @@
 
 Locks in the state lie in `<state>/locks/<project>/`, one for each set of options, each with a
 `.json` beside it that holds the fingerprint of the inputs it was made from. While it matches,
-nothing is resolved again. Where it does not, the old lock's versions are preferred, so that an
-edit changes what it has to and no more; the old lock is that of the same git branch, or of the one
-that this one was begun from. One process at a time locks a project (`flock`); files are replaced in
-one step.
+nothing is resolved again. Where it does not, versions of before are preferred (`locks.kept`), so
+that an edit changes what it has to and no more. One process at a time locks a project (`flock`);
+files are replaced in one step.
 """
 
 from __future__ import annotations
@@ -22,15 +21,13 @@ import hashlib
 import json
 import os
 import time
-import tomllib
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resolver.atomic import make_private, sweep, write_atomically
 from resolver.errors import PkgviewError
-from resolver.inputs import read_input, read_text
+from resolver.inputs import read_input
 from resolver.naming import project_key
 from resolver.project.branch import branches
 from resolver.project.project import fingerprint
@@ -40,9 +37,10 @@ from resolver.python.hashes.held import held, refused
 from resolver.python.hashes.stated import stated
 from resolver.python.index import uv_environment
 from resolver.python.lockfile import Lock, current_lock_in, only_one, readable
+from resolver.python.locks.kept import kept_versions, other_branches, outdate_others
+from resolver.python.locks.own import own_lock, two_locks, union
 from resolver.python.passwords.written import written
 from resolver.python.project import Origin, project_without_lock
-from resolver.python.requirements import normalised
 from resolver.python.resolution import Resolution, lowest_python, uv_arguments
 from resolver.python.script.locked import lock_script
 from resolver.python.script.options import compile_options
@@ -51,10 +49,9 @@ from resolver.python.uv.cache import forget_locked
 from resolver.python.uv.run import run_uv, warnings_of
 from resolver.python.uv.settings import resolving_settings
 from resolver.scratch import scratch
-from resolver.toml import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from resolver.python.interpreter import Interpreter
     from resolver.python.project import PythonProject
@@ -98,8 +95,8 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
     resolution = Resolution(
         project=project,
         interpreter=interpreter,
-        extras=_union(project.settings.extras, extras),
-        groups=_union(project.default_groups, groups),
+        extras=union(project.settings.extras, extras),
+        groups=union(project.default_groups, groups),
         upgrade=upgrade,
         upgrade_packages=tuple(upgrade_packages),
         offline=offline,
@@ -114,7 +111,7 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
         return await _in_state(resolution, state, frozen=frozen, preferred=preferred)
     resolution = replace(resolution, upgrade=False, upgrade_packages=())  # it is as it is
     if project.origin is Origin.PYLOCK:
-        return _own(project, extras, groups)
+        return own_lock(project, extras, groups)
     # An export resolves nothing, so it is no breach of `frozen`.
     return replace(await _in_state(resolution, state, frozen=False), said="")
 
@@ -160,7 +157,9 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
             f"{source.root} is a script: it has no directory of its own for a pylock.toml",
             remedy="Nothing to do: pkgview keeps one in its state. `uv lock --script` writes one.",
         )
-    if source.origin is Origin.UV:
+    if source.uv_lock is not None:
+        if project.origin is Origin.PYLOCK:
+            raise two_locks(project, source.uv_lock)
         raise PkgviewError(
             f"{source.root} is locked by uv.lock, which a pylock.toml would hide",
             remedy="Run `uv lock`; for other tools, `uv export --format pylock.toml`.",
@@ -168,8 +167,8 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
     resolution = Resolution(
         project=source,
         interpreter=interpreter,
-        extras=_union(source.settings.extras, extras),
-        groups=_union(source.default_groups, groups),
+        extras=union(source.settings.extras, extras),
+        groups=union(source.default_groups, groups),
         upgrade=upgrade,
         upgrade_packages=tuple(upgrade_packages),
         offline=offline,
@@ -186,46 +185,6 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
         write_atomically(path, marked(await _made_in_project(resolution, path), mark))
         path.chmod(0o644)  # a file of the project, for all who may read it
     return path
-
-
-def _own(project: PythonProject, extras: Sequence[str], groups: Sequence[str]) -> Lock:
-    """The project's own pylock.toml; asking for an extra or group that it has not is an error."""
-    path = project.root / "pylock.toml"
-    try:
-        document: dict[str, Any] = parse(read_text(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PkgviewError(
-            f"{path} is not valid TOML: {error}", remedy="Write it anew with `pkgview lock`."
-        ) from error
-
-    def offered(key: str) -> list[str]:
-        names = document.get(key, [])
-        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-
-    for key, asked in (("extras", extras), ("dependency-groups", groups)):
-        missing = [name for name in asked if normalised(name) not in map(normalised, offered(key))]
-        if missing:
-            listed = ", ".join(offered(key)) or "none"
-            raise PkgviewError(
-                f"{path} has no {missing[0]!r} among its {key} ({listed})",
-                remedy="Lock it with that choice built in: `pkgview lock` takes the same options.",
-            )
-    # The lock's defaults stand for what the project depends on itself: groups are added to them.
-    return Lock(
-        path=path,
-        project=project,
-        extras=_union(_among(project.settings.extras, offered("extras")), extras),
-        groups=_union(
-            offered("default-groups"),
-            _among(project.settings.groups or (), offered("dependency-groups")),
-            groups,
-        ),
-    )
-
-
-def _among(asked: Iterable[str], offered: Iterable[str]) -> list[str]:
-    """Those that a lock has."""
-    return [name for name in asked if normalised(name) in set(map(normalised, offered))]
 
 
 async def _in_state(
@@ -245,7 +204,9 @@ async def _in_state(
     if not resolution.no_build:  # who only looks takes what somebody had with other variables
         note["settings"] = resolving_settings(project.root)
     directory = _directory(project, state)
-    names = [_name(resolution, branch) for branch in branches(project.directory) or ("",)]
+    known = branches(project.directory) or ("",)
+    names = [_name(resolution, branch) for branch in known]
+    python = f"{resolution.interpreter.implementation} {resolution.interpreter.minor}"
     path = directory / names[0]
     if not resolution.renews and (current := current_lock_in(path, note)):
         # The child of a run that was killed may have outlived the last sweep.
@@ -257,6 +218,32 @@ async def _in_state(
             f"{project.root} cannot be used with --frozen or --locked: its lock is {why}",
             remedy="Run `pkgview up` once without them, or `pkgview lock`.",
         )
+    _make(directory)
+    said = ""
+    async with only_one(directory):
+        # Another process may have done it while this one waited.
+        if resolution.renews or not (current := current_lock_in(path, note)):
+            if preferred is None:
+                preferred = _kept(resolution, directory, known, names, python)
+                if not preferred and known[0] and other_branches(directory, known):
+                    said = f"Resolved anew: no versions are kept of the branch {known[0]}."
+            made = await _made_in_state(resolution, path, preferred)
+            write_atomically(path, made.lock)
+            if made.own:
+                write_atomically(path.with_suffix(_suffix(resolution)), made.own)
+            said = " ".join(filter(None, (said, made.said)))
+            if resolution.requirements is None:  # else of one run, whose versions are not kept
+                note |= {"branch": known[0], "python": python}
+            # Written last. An input that was edited meanwhile differs from `note`, which was
+            # computed before uv read it: then the lock is outdated at once, as it should be.
+            write_atomically(path.with_suffix(".json"), json.dumps(note).encode())
+            if resolution.renews:
+                outdate_others(path, known[0], python)
+            current, said = path, " ".join(filter(None, (said, hashes.remark)))
+    return Lock(path=current, project=project, said=said)
+
+
+def _make(directory: Path) -> None:
     try:
         make_private(directory)
     except OSError as error:
@@ -264,25 +251,6 @@ async def _in_state(
             f"cannot make {directory}: {error.strerror}",
             remedy="Make it writable, or set XDG_STATE_HOME to a directory that is.",
         ) from error
-    said = ""
-    async with only_one(directory):
-        # Another process may have done it while this one waited.
-        if resolution.renews or not (current := current_lock_in(path, note)):
-            if preferred is None:
-                suffix = _suffix(resolution)
-                kept = (readable((directory / name).with_suffix(suffix)) for name in names)
-                preferred = next(filter(None, kept), b"")
-                said = "" if preferred else _anew(directory, resolution)
-            made = await _made_in_state(resolution, path, preferred)
-            write_atomically(path, made.lock)
-            if made.own:
-                write_atomically(path.with_suffix(_suffix(resolution)), made.own)
-            said = " ".join(filter(None, (said, made.said)))
-            # Written last. An input that was edited meanwhile differs from `note`, which was
-            # computed before uv read it: then the lock is outdated at once, as it should be.
-            write_atomically(path.with_suffix(".json"), json.dumps(note).encode())
-            current, said = path, " ".join(filter(None, (said, hashes.remark)))
-    return Lock(path=current, project=project, said=said)
 
 
 def _name(resolution: Resolution, branch: str) -> str:
@@ -297,12 +265,14 @@ def _suffix(resolution: Resolution) -> str:
     return ".lock" if is_script else ".toml"
 
 
-def _anew(directory: Path, resolution: Resolution) -> str:
-    """What is said where nothing is kept of this branch, but something of others."""
-    branch = next(iter(branches(resolution.project.directory)), "")
-    if not branch or not any(directory.glob("pylock.*.toml")):
-        return ""
-    return f"Resolved anew: no versions are kept of the branch {branch}."
+def _kept(
+    resolution: Resolution, directory: Path, known: Sequence[str], names: Sequence[str], python: str
+) -> bytes:
+    """The versions to go on with, in the form of the lock that is to be made."""
+    if (suffix := _suffix(resolution)) == ".toml":
+        return kept_versions(directory, known, names, python)
+    kept = (readable((directory / name).with_suffix(suffix)) for name in names)
+    return next(filter(None, kept), b"")
 
 
 def _directory(project: PythonProject, state: Path) -> Path:
@@ -382,7 +352,3 @@ def _disk_errors(directory: Path) -> Iterator[None]:
             f"cannot write to {directory}: {error.strerror}",
             remedy="Make room there, or make it writable, and run the command again.",
         ) from error
-
-
-def _union(*names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(normalised, chain(*names))))

@@ -187,6 +187,12 @@ def test_another_python(shop: Site, index: Index, python: str) -> None:
     assert shown.stdout.startswith(python)
     said = shop.pkgview("view", "--python", "3.99", cwd=directory, code=1)
     assert "no view for Python 3.99" in said.stderr
+    # The view of before is another one than that which .venv shows, and that is said.
+    back = shop.run(PKGVIEW, "up", cwd=directory).stderr
+    assert f"\n ~ Python {python} \N{RIGHTWARDS ARROW} 3." in f"\n{back}"
+    assert "as before" not in back
+    assert "Nothing to do" not in back
+    assert "Nothing to do" in shop.run(PKGVIEW, "up", cwd=directory).stderr
 
 
 # What a project may be

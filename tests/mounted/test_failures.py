@@ -415,9 +415,18 @@ def as_root_in_namespace(
 def test_a_home_on_a_read_only_file_system(shop: Site, index: Index) -> None:
     index.wheel("alpha")
     directory = listing(shop)
+    home = shop.home
+    pyproject = home / "other/pyproject.toml"
+    pyproject.parent.mkdir()
+    pyproject.write_text('[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.10"\n')
+    there = pyproject.parent
+    script = f"mount --bind {there} {there}; mount -o remount,ro,bind {there}; cd {there}"
+    text = explained(as_root_in_namespace(shop, script, PKGVIEW, "add", "alpha", cwd=there))
+    assert "pyproject.toml" in text  # what cannot be written, and not what was to be put back
+    assert "uv.lock" not in text
+    shutil.rmtree(there)
     shutil.rmtree(shop.home / ".local")
     before = written(shop)
-    home = shop.home
     script = f"mount --bind {home} {home}; mount -o remount,ro,bind {home}; cd {directory}"
     said = as_root_in_namespace(shop, script, PKGVIEW, "up", cwd=directory)
     explained(said, "Read-only file system", str(home), "XDG_STATE_HOME")
@@ -610,6 +619,14 @@ def test_nobody_reads_the_answer(shop: Site, index: Index) -> None:
     assert ".venv leads nowhere until `pkgview mount`" in made.stderr
     again = shop.pkgview("up", "--no-mount", "--no-link", cwd=directory)
     assert "leads nowhere" not in again.stderr
+    again = shop.pkgview("up", "--no-mount", "--json", cwd=directory)
+    assert ".venv leads nowhere until `pkgview mount`" in again.stderr
+    assert json.loads(again.stdout)["mounted"] is False
+    # The same where a link is moved to a mount that is not there.
+    elsewhere = {"PKGVIEW_MOUNT": str(shop.home / "elsewhere")}
+    moved = shop.run(PKGVIEW, "up", "--no-mount", cwd=directory, environ=elsewhere)
+    assert f"Linked {directory}/.venv" in moved.stderr
+    assert "leads nowhere" in moved.stderr
     for command in ("view", "store"):
         said = shop.run("sh", "-c", f"{PKGVIEW} {command} | head -1", cwd=directory)
         assert said.stderr == ""

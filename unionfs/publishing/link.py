@@ -99,6 +99,14 @@ def is_linked(path: Path, places: Places, view: ViewId) -> bool:
         return False
 
 
+def is_of(path: Path, places: Places) -> bool:
+    """Whether it is a link into the mount that is used now."""
+    try:
+        return Path(os.readlink(path)).parent == places.mount / "views"
+    except OSError:
+        return False
+
+
 def unlink(path: Path, places: Places) -> bool:
     """Take a project's link away; False if there was none. What is no such link is left alone."""
     if not os.path.lexists(path):

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:$|[\[<>=!~;@\s(])")
 
+_COMMENT = re.compile(r"\s+#.*$")
+
 
 def name_of(line: str) -> str:
     """The normalised name that a requirement begins with; "" where it has none."""
@@ -20,7 +22,7 @@ def name_of(line: str) -> str:
 
 
 def with_line(text: str, line: str) -> str:
-    """With that line: in the place of what has its name, else at the end.
+    """With that line: in the place of what has its name, whose comment stays; else at the end.
 
     A name alone changes nothing where it is listed already.
     """
@@ -32,7 +34,8 @@ def with_line(text: str, line: str) -> str:
     if normalised(line) == name_of(line):
         return text
     first, last, _ = same[0]
-    return _replaced(text, first, last, f"{line}\n")
+    comment = _COMMENT.search(text.splitlines()[last - 1])
+    return _replaced(text, first, last, f"{line}{comment[0] if comment else ''}\n")
 
 
 def without(text: str, listed: str) -> str | None:

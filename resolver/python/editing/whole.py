@@ -50,7 +50,8 @@ def _all_or_nothing(files: list[Path], locks: Path) -> Iterator[None]:
     except BaseException:
         for path, content in before.items():
             if content is None:
-                path.unlink(missing_ok=True)
+                if path.exists():  # else nothing is asked of a directory that may be read-only
+                    path.unlink()
             elif not path.is_file() or path.read_bytes() != content:
                 path.write_bytes(content)  # in its place: mode, owner and links stay
         raise

@@ -32,6 +32,15 @@ def versions(document: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def locked_versions(document: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The versions that a uv.lock has of each name; of what only its files know there is none."""
+    found: dict[str, set[str]] = {}
+    for one in _packages(document, "package"):
+        if "version" in one:
+            found.setdefault(normalised(str(one.get("name", ""))), set()).add(str(one["version"]))
+    return found
+
+
 def lacking(
     document: Mapping[str, Any], wanted: Declared, environment: Mapping[str, str]
 ) -> tuple[str, ...]:

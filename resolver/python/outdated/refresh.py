@@ -16,26 +16,27 @@ Whether a `uv.lock` is outdated uv says, but not to those who only look: it migh
 from __future__ import annotations
 
 import os
-import re
 import shlex
-import tomllib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
-from resolver.inputs import read_input, read_text
+from resolver.inputs import read_input
 from resolver.project import trust
 from resolver.project.changes import changes
 from resolver.python.choices.own import own_choices
 from resolver.python.choices.phrases import variable_part
 from resolver.python.declared.files import declared, digest, of_script
 from resolver.python.declared.mark import mark_of
+from resolver.python.declared.written import located
 from resolver.python.index import user_indexes, user_named_indexes, uv_environment
 from resolver.python.lock import lock, write_lock
 from resolver.python.lockfile import only_one
+from resolver.python.locks.own import document_of, groups_again, two_locks, which_to_delete
 from resolver.python.outdated.compare import (
     differing,
     lacking,
+    locked_versions,
     recorded,
     recorded_of_script,
     versions,
@@ -52,6 +53,7 @@ from resolver.toml import parse
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from resolver.project.changes import Change
     from resolver.python.declared.mark import Mark
     from resolver.python.interpreter import Interpreter
     from resolver.python.lockfile import Lock
@@ -59,9 +61,6 @@ if TYPE_CHECKING:
 
 _OUTDATED = "needs to be updated"
 """What uv says of a lock that `--check` finds outdated."""
-
-_CHANGE = re.compile(r"^(Added|Updated|Removed) (.+)$", re.MULTILINE)
-"""What uv says that it did to a lock."""
 
 _MOST_SAID = 8
 
@@ -91,7 +90,7 @@ class Found:
 
     `current`: it is known to hold what the project's files ask for; `own`: it is the project's own
     lock, not one resolved beside it. `said` is a sentence for who uses it, "" where there is
-    nothing to say.
+    nothing to say, `renewed` what is otherwise in a lock that was made anew.
     """
 
     lock: Lock
@@ -99,6 +98,7 @@ class Found:
     current: bool = True
     own: bool = True
     said: str = ""
+    renewed: tuple[Change, ...] = ()
 
 
 async def current_lock(
@@ -106,11 +106,14 @@ async def current_lock(
 ) -> Found:
     """The project's lock as it is wanted; `PkgviewError` where there is none to be had."""
     one = _One(project, interpreter, asked, state)
-    if project.uv_lock is not None:
-        return await one.of_uv()
-    if project.origin is Origin.PYLOCK:
-        return await one.of_pylock()
-    return await one.found()
+    try:
+        if project.uv_lock is not None:
+            return await one.of_uv()
+        if project.origin is Origin.PYLOCK:
+            return await one.of_pylock()
+        return await one.found()
+    except PkgviewError as error:
+        raise located(error, project.inputs) from error
 
 
 class _One:
@@ -167,19 +170,23 @@ class _One:
         if asked.locked or not os.access(self.path, os.W_OK):
             if await self._is_current_for_uv():
                 return await self.found()
-            return await self._as_it_is(self._lacks_of_uv(), remedy=self._remedy())
+            refreshes = os.access(self.path, os.W_OK)
+            return await self._as_it_is(
+                self._lacks_of_uv(), remedy=self._remedy(), refreshes=refreshes
+            )
         before = read_input(self.path)
         async with only_one(self.path.parent):
-            printed = await self._uv_lock()
+            await self._uv_lock()
         if read_input(self.path) == before:
             return await self.found()
-        done = [f"{verb.lower()} {what}" for verb, what in _CHANGE.findall(printed)]
         root = self.project.root
         again = project_of_script(root) if root.is_file() else project_at(os.fspath(root))
-        return await self.found(again, said=self._refreshed(done))
+        were, are = (_all_of(parse(text.decode())) for text in (before, read_input(self.path)))
+        found = await self.found(again, said=self._refreshed())
+        return replace(found, renewed=changes(were, are))
 
-    async def _uv_lock(self, *options: str) -> str:
-        """Run `uv lock`: what it printed on stderr."""
+    async def _uv_lock(self, *options: str) -> None:
+        """Run `uv lock`."""
         asked = self.asked
         options += ("--upgrade",) if asked.upgrade else ()
         options += tuple(f"--upgrade-package={name}" for name in asked.upgrade_packages)
@@ -188,7 +195,7 @@ class _One:
             options += (f"--refresh-package={self.project.name}",)
         if self.project.origin is Origin.SCRIPT:
             options += (f"--script={self.project.root.name}",)
-        done = await run_uv(
+        await run_uv(
             ["lock", f"--python={self.interpreter.executable}", *options],
             cwd=self.project.directory,
             # Other indexes than uv's own would have all of it written anew.
@@ -196,7 +203,6 @@ class _One:
             offline=asked.offline,
             doing=f"cannot lock {self.project.root}",
         )
-        return done.stderr
 
     async def _is_current_for_uv(self) -> bool:
         try:
@@ -209,7 +215,7 @@ class _One:
 
     def _lacks_of_uv(self) -> tuple[str, ...]:
         """What is asked for now, and was not when the lock was made; of all members."""
-        document, root = _document(self.path), self.path.parent
+        document, root = document_of(self.path), self.path.parent
         if self.project.origin is Origin.SCRIPT:
             return differing(of_script(self.project.root), recorded_of_script(document))
         lacks: list[str] = []
@@ -231,9 +237,9 @@ class _One:
 
     async def of_pylock(self) -> Found:
         """Ours is made anew; of others' it is looked whether they will do."""
-        document, asked = _document(self.path), self.asked
+        document, asked = document_of(self.path), self.asked
         source = project_without_lock(self.project.root)
-        mark = mark_of(document) if source and source.origin is not Origin.UV else None
+        mark = mark_of(document) if source and source.uv_lock is None else None
         if source is None or mark is None:
             return await self._of_others(document, source)
         if asked.frozen:
@@ -243,24 +249,29 @@ class _One:
         lacks = lacking(document, declared(source.root), self.interpreter.environment)
         if asked.no_build:
             return await self._looked_at(lacks, source, mark)
-        if asked.locked or not os.access(self.path.parent, os.W_OK):
-            return await self._as_it_is(lacks, remedy="Run `pkgview lock` there.")
+        refreshes = os.access(self.path.parent, os.W_OK)
+        if asked.locked or not refreshes:
+            return await self._as_it_is(
+                lacks, remedy="Run `pkgview lock` there.", refreshes=refreshes
+            )
         await write_lock(
             self.project,
             self.interpreter,
             extras=mark.extras,
-            groups=mark.groups,
+            groups=groups_again(mark, source.root),
             upgrade=asked.upgrade,
             upgrade_packages=asked.upgrade_packages,
             offline=asked.offline,
             python_version=mark.python,
         )
-        done = changes(versions(document), versions(_document(self.path)))
+        done = changes(versions(document), versions(document_of(self.path)))
         root = self.project.root
         again = project_of_script(root) if root.is_file() else project_at(os.fspath(root))
-        return await self.found(again, said=self._refreshed([str(one) for one in done]))
+        return replace(await self.found(again, said=self._refreshed()), renewed=done)
 
     async def _of_others(self, document: dict[str, Any], source: PythonProject | None) -> Found:
+        if source is not None and source.uv_lock is not None:
+            return await self._of_two(document, source, source.uv_lock)
         if self.asked.renews:
             raise PkgviewError(
                 f"{self.project.root} is locked by a pylock.toml that pkgview has not written, "
@@ -276,6 +287,24 @@ class _One:
             return await self.found()
         remedy = "Make it anew with what wrote it, or with `pkgview lock`."
         return await self._as_it_is(lacks, remedy=remedy)
+
+    async def _of_two(
+        self, document: dict[str, Any], source: PythonProject, uv_lock: Path
+    ) -> Found:
+        """A pylock.toml counts, and whoever uses uv knows only the other: said as they differ."""
+        if self.asked.renews:
+            raise two_locks(self.project, uv_lock)
+        lacks = lacking(document, declared(source.root), self.interpreter.environment)
+        remedy = which_to_delete(uv_lock)
+        if lacks and not self.asked.frozen:
+            return await self._as_it_is(lacks, remedy=remedy)
+        other = locked_versions(document_of(uv_lock))
+        found = versions(document).items()
+        differ = [f"{name} {one}" for name, one in found if one not in other.get(name, {one})]
+        if self.asked.frozen or not differ:
+            return await self.found(current=not self.asked.frozen)
+        said = f"{self.path} is used, and {uv_lock} has other versions than {_listed(differ)}."
+        return await self.found(current=False, said=f"{said} {remedy}")
 
     # What is outdated
 
@@ -317,35 +346,42 @@ class _One:
         path = (await self.found()).lock.path if exported else self.path
         return await self.found(source, more=mark, preferred=read_input(path))
 
-    async def _as_it_is(self, lacks: tuple[str, ...], *, remedy: str) -> Found:
-        """An outdated lock that is not to be changed: an error, or a word."""
+    async def _as_it_is(
+        self, lacks: tuple[str, ...], *, remedy: str, refreshes: bool = False
+    ) -> Found:
+        """An outdated lock that is not to be changed: an error, or a word.
+
+        `refreshes`: without --locked it would be made anew.
+        """
         what = f"{self.path} is outdated" + (f": {self._some(lacks)}" if lacks else "")
         if self.asked.locked:
-            raise PkgviewError(what, remedy=f"{remedy} Without --locked it is used, or refreshed.")
+            done = "refreshed" if refreshes else "used as it is"
+            raise PkgviewError(what, remedy=f"{remedy} Without --locked it is {done}.")
         return await self.found(current=False, said=f"{what}. It is used as it is. {remedy}")
 
     def _some(self, lacks: tuple[str, ...]) -> str:
-        is_script = self.project.origin is Origin.SCRIPT
-        who = "the script" if is_script else "pyproject.toml or requirements.txt"
+        listed = self.project
+        if listed.origin is Origin.PYLOCK:
+            listed = project_without_lock(listed.root) or listed
+        who = "pyproject.toml"
+        if listed.origin is Origin.SCRIPT:
+            who = "the script"
+        elif listed.origin is Origin.REQUIREMENTS:
+            who = "requirements.txt"
+        elif listed.uv_lock is not None and listed.uv_lock.parent != listed.root:
+            who = "a pyproject.toml of its workspace"
         return f"{who} asks for {_listed(list(lacks))}"
 
-    def _refreshed(self, done: list[str]) -> str:
+    def _refreshed(self) -> str:
         if self.asked.renews:
-            return f"Renewed {self.named}" + (f": {_listed(done)}." if done else ".")
-        return f"{self.named} was outdated, and is refreshed" + (
-            f": {_listed(done)}." if done else "."
-        )
+            return f"Renewed {self.named}."
+        return f"{self.named} was outdated, and is refreshed."
+
+
+def _all_of(document: dict[str, Any]) -> dict[str, str]:
+    return {name: ", ".join(sorted(some)) for name, some in locked_versions(document).items()}
 
 
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _MOST_SAID} more" if len(names) > _MOST_SAID else ""
     return ", ".join(names[:_MOST_SAID]) + more
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        return parse(read_text(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PkgviewError(
-            f"{path} is not valid TOML: {error}", remedy="Write it anew: `pkgview lock`, `uv lock`."
-        ) from error

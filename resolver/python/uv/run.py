@@ -125,6 +125,18 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         "Leave the group out, or define it in a pyproject.toml there.",
     ),
     (
+        r"Distribution not found at",
+        "Name a file or a directory that is there, where the requirement is written.",
+    ),
+    (
+        r"wheel filename .{1,200} is invalid",
+        "Give the file the name that it was built with: NAME-VERSION-PYTHON-ABI-PLATFORM.whl.",
+    ),
+    (
+        r"Failed to parse: `(?!\S*\.(toml|lock|txt)`)",  # what was named to uv, no file
+        "Write the requirement as in 'rich>=14'.",
+    ),
+    (
         r"(^|[\s:])-:\d+:\d+|requirement in `-`",
         "Write the requirement that was given with --with as in --with 'rich>=14'.",
     ),
@@ -161,7 +173,8 @@ async def run_uv(  # noqa: PLR0913 - one run, by keyword
     environ |= added
     environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
     offline = offline or os.environ.get("UV_OFFLINE", "").lower() in {"1", "true"}
-    command = [uv_binary(), *arguments, *(["--offline"] if offline else [])]
+    # In front: what follows a `--` in the arguments is no option.
+    command = [uv_binary(), *(["--offline"] if offline else []), *arguments]
     refuse_undecodable(command)
     code, stdout, stderr = await run_child(command, cwd=cwd, environ=environ, stdin=stdin)
     if code == 0:

@@ -147,6 +147,45 @@ async def test_edit_changes_no_more_than_it_has_to_and_upgrade_does(
     assert await locked(tree, interpreter, state) == {"base": "2", "other": "1"}
 
 
+async def test_another_option_moves_no_version_and_an_upgrade_counts_for_all(
+    tree: Tree, index: Simple, interpreter: Interpreter, state: Path
+) -> None:
+    for name in ("base", "plot", "docs"):
+        index.wheel(name, "1")
+    tree.write("more/.git/HEAD", "ref: refs/heads/main\n")
+    (tree.root / "more/.git").rename(tree.root / ".git")
+    path = tree.write("pyproject.toml", HEAD + 'dependencies = ["base==1"]\n')
+    assert await locked(tree, interpreter, state) == {"base": "1"}
+    for name in ("base", "plot"):
+        index.wheel(name, "2")
+    more = (
+        HEAD + 'dependencies = ["base"]\n[project.optional-dependencies]\nx = ["plot<2"]\n'
+        '[dependency-groups]\ndocs = ["docs"]\n'
+    )
+    path.write_text(more)
+    found = await lock(tree.project(), interpreter, state=state, extras=["x"])
+    assert versions(found, interpreter) == {"base": "1", "plot": "1"}
+    assert not found.said
+    assert await locked(tree, interpreter, state, groups=["docs"]) == {"base": "1", "docs": "1"}
+    # Of a name that the last lock does not have, the version of an earlier one.
+    path.write_text(more.replace("plot<2", "plot"))
+    assert (await locked(tree, interpreter, state, groups=["docs"]))["base"] == "1"
+    both = {"extras": ["x"], "groups": ["docs"]}
+    assert await locked(tree, interpreter, state, **both) == {"base": "1", "plot": "1", "docs": "1"}
+    await locked(tree, interpreter, state)
+    upgraded = await locked(tree, interpreter, state, groups=["docs"], upgrade=True)
+    assert upgraded == {"base": "2", "docs": "1"}
+    assert await locked(tree, interpreter, state) == {"base": "2"}
+    assert await locked(tree, interpreter, state, **both) == {"base": "2", "plot": "1", "docs": "1"}
+
+    # Another branch, which was not begun from that one, has nothing of it.
+    tree.write(".git/HEAD", "ref: refs/heads/other\n")
+    path.write_text(more.replace("plot<2", "plot>=1"))
+    found = await lock(tree.project(), interpreter, state=state, extras=["x"])
+    assert versions(found, interpreter) == {"base": "2", "plot": "2"}
+    assert found.said == "Resolved anew: no versions are kept of the branch other."
+
+
 async def test_damaged_lock_in_the_state_is_made_again(
     tree: Tree, index: Simple, interpreter: Interpreter, state: Path
 ) -> None:

@@ -170,8 +170,10 @@ def _carry_out(  # noqa: PLR0913 - one an option
     if project.origin is not Origin.SCRIPT:
         # Before anything is edited, as `up` would say it then.
         link.refuse_foreign(project.directory / link_of(PYTHON_KIND), places)
-    extras = (asked.extra,) if asked.extra and not asked.removed else ()
-    groups = (asked.group,) if asked.group and not asked.removed else ()
+    # A pylock.toml has it built in, so that it is no choice of this `up`.
+    chosen = not asked.removed and project.origin is not Origin.PYLOCK
+    extras = (asked.extra,) if asked.extra and chosen else ()
+    groups = (asked.group,) if asked.group and chosen else ()
     # All else is as in the last `up`: nobody has said that it should not be.
     wish = repeated(
         places,

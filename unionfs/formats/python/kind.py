@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from resolver.fetch.web import FetchSettings
     from resolver.manifest import LayerSpec, Manifest
     from resolver.places import Places
+    from resolver.project.changes import Change
     from resolver.project.package import Package
     from resolver.project.project import Project
     from resolver.python.index import DownloadSettings
@@ -110,6 +111,7 @@ class PythonMaking:
         self._inputs = ""
         self._found: Found | None = None
         self.remark = wish.project.pins_remark
+        self.renewed: tuple[Change, ...] = ()
         self._said: list[str] = []  # by threads
         self._choices: tuple[Choice, ...] | None = None
         self._of_project = False
@@ -153,6 +155,7 @@ class PythonMaking:
         passed = "" if wish.no_build else not_followed(pip=not by_uv)
         said = " ".join(filter(None, (found.said, wish.project.pins_remark, passed)))
         self._found, self.remark = found, said or self.remark
+        self.renewed = found.renewed or self.renewed  # of a second attempt the first one's
         if found.project is not wish.project:
             wish = self._read_again(found.project)
         if wish.requirements:
