@@ -40,6 +40,8 @@ def direct_url(choice: Choice) -> bytes | None:
     told: dict[str, object] = {"vcs": "git", "commit_id": choice.commit}
     if choice.revision is not None:
         told["requested_revision"] = choice.revision
+    if choice.lfs:
+        told["git_lfs"] = True  # uv's
     return _written(url, "vcs_info", told, choice.subdirectory)
 
 

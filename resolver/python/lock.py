@@ -38,6 +38,7 @@ from resolver.project.branch import branches
 from resolver.project.project import fingerprint
 from resolver.python.declared.files import digest
 from resolver.python.declared.mark import Mark, marked
+from resolver.python.git.lfs import noted
 from resolver.python.hashes.held import held, refused
 from resolver.python.hashes.stated import stated
 from resolver.python.index import uv_environment
@@ -353,7 +354,7 @@ async def _made(
     data, faults = held(data, stated(project, resolution.requirements), output.parent)
     if faults and strict:
         raise refused(project.root, faults)
-    return data
+    return noted(data, map(project.content, project.inputs))
 
 
 @contextlib.contextmanager

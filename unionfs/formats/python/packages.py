@@ -190,7 +190,7 @@ def _added(
         path,
         filename=choice.filename if choice.kind is Source.WHEEL else path.name,
         name=choice.name,
-        version=choice.version,
+        version=choice.version if choice.kind is not Source.VCS else None,  # see `build_wheel`
         origin=f"sha256:{sha256}",
         direct_url=direct_url(choice),
         accepted=package.accepted or choice.runs_code,
@@ -217,8 +217,10 @@ def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
         case Source.SDIST | Source.ARCHIVE if "sha256" in hashes:
             return _built_key(choice, interpreter, hashes["sha256"], place)
         case Source.VCS if choice.commit:
+            # A tag that was set later makes another version of a commit.
+            where, version = str(choice.url or choice.path), choice.version or ""
             return _built_key(
-                choice, interpreter, choice.commit, str(choice.url or choice.path), place
+                choice, interpreter, choice.commit, where, place, f"with history {version}"
             )
         case Source.DIRECTORY if choice.editable and choice.path is not None:
             return f"editable-{editable_key(_tree(choice), interpreter)}"
