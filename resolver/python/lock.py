@@ -38,6 +38,7 @@ from resolver.project.branch import branches
 from resolver.project.project import fingerprint
 from resolver.python.declared.files import digest
 from resolver.python.declared.mark import Mark, marked
+from resolver.python.foreign import unread_lock
 from resolver.python.git.lfs import noted
 from resolver.python.hashes.held import held, refused
 from resolver.python.hashes.stated import stated
@@ -274,11 +275,12 @@ def _name(resolution: Resolution, branch: str) -> str:
 
 
 def _anew(directory: Path, resolution: Resolution) -> str:
-    """What is said where nothing is kept of this branch, but something of others."""
-    branch = next(iter(branches(resolution.project.directory)), "")
-    if not branch or not any(directory.glob("pylock.*.toml")):
-        return ""
-    return f"Resolved anew: no versions are kept of the branch {branch}."
+    """What is said where nothing is kept of this branch: of versions that are elsewhere."""
+    project = resolution.project
+    branch = next(iter(branches(project.directory)), "")
+    if branch and any(directory.glob("pylock.*.toml")):
+        return f"Resolved anew: no versions are kept of the branch {branch}."
+    return unread_lock(project.directory) if project.origin is Origin.PYPROJECT else ""
 
 
 def _current(path: Path, wanted: str) -> Path | None:

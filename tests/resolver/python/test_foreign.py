@@ -13,12 +13,20 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("files", "said", "remedy"),
     [
-        ({"pyproject.toml": "[tool.poetry]\nname = 'x'\n", "setup.py": ""}, "poetry only", "uvx"),
+        (
+            {"pyproject.toml": "[tool.poetry]\nname = 'x'\n", "setup.py": ""},
+            "poetry only",
+            "poetry export",
+        ),
         ({"pyproject.toml": "[tool.uv.workspace]\nmembers = []\n"}, "workspace", "uv lock"),
         ({"pyproject.toml": "[tool.flit.metadata]\n"}, "flit only", "PEP 621"),
         ({"pyproject.toml": "[tool.ruff]\n", "setup.py": ""}, "have to be run", "-e ."),
         ({"setup.cfg": "[metadata]\n"}, "setuptools only", "-e ."),
-        ({"pyproject.toml": "[tool.ruff]\n", "Pipfile": ""}, "pipenv's", "pipenv requirements"),
+        (
+            {"pyproject.toml": "[tool.ruff]\n", "Pipfile": ""},
+            "pipenv's",
+            "pipenv pylock --generate",
+        ),
         ({"environment.yaml": ""}, "conda's", "requirements.txt"),
         ({"pixi.toml": ""}, "pixi's", "requirements.txt"),
         ({"pyproject.toml": "[project"}, "no [project] table", "Write one"),
