@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 VARIABLE = "UV_GIT_LFS"
 
 _NOTE = "tool = { pkgview = { lfs = true } }"
-_ADDRESS = re.compile(r"git\+[^\s\"'#]*#(?:[^\s\"'&;]*&)*?lfs=true\b")
+_ASKED = re.compile(r"[#&]lfs=true(?![^\s\"'&;])")
+_LONGEST = 2000
+"""Characters of a requirement in front of that."""
+
 _NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,200})(?:\[[^\]]{0,200}\])?\s{0,9}@\s{0,9}$")
 _LOCKED = re.compile(r"[?&]lfs=true(?:[&#]|$)")
 
@@ -51,8 +54,12 @@ def noted(lock: bytes, inputs: Iterable[bytes]) -> bytes:
 
 def _names(data: bytes) -> Iterator[str]:
     text = data.decode(errors="replace")
-    for found in _ADDRESS.finditer(text):
-        if named := _NAME.search(text[max(0, found.start() - 500) : found.start()]):
+    for found in _ASKED.finditer(text):
+        before = text[max(0, found.start() - _LONGEST) : found.start() + 1]
+        start = 1 + max(before.rfind(one) for one in " \t\r\n\"'")
+        name, _, address = before[start:].partition("git+")
+        named = _NAME.search(before[:start][-400:] + name) if "#" in address else None
+        if named:
             yield named[1]
     with suppress(tomllib.TOMLDecodeError, RecursionError, TypeError, AttributeError, KeyError):
         document = parse(text)  # uv has read it: another form is not TOML at all

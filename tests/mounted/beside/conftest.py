@@ -94,8 +94,6 @@ class Beside:
         `arguments` are added to `uv pip install -r FILE`, or to `uv sync`.
         """
         root = self.site.home / f"uv-{directory.name}"
-        made = self._run(directory, [uv_binary(), "venv", "-q", "-p", self.site.python, root])
-        assert made.status == 0, made.said
         listed = [one for one in _LISTED if (directory / one).exists()]
         # `uv sync` would make one with the project's name as its prompt.
         made = self._run(directory, [uv_binary(), "venv", "-q", "-p", self.site.python, root])
