@@ -17,10 +17,13 @@ from resolver import looks
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 from resolver.ownership import parents
+from resolver.python.project import Origin
 from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from resolver.python.project import PythonProject
 
 
 class Foreign(NamedTuple):
@@ -77,10 +80,13 @@ def foreign(start: Path) -> Foreign | None:
     return None
 
 
-def unread_lock(directory: Path) -> str:
-    """A sentence on the lock of another tool that a project has and nobody reads; "" without."""
-    for name, command in EXPORTS.items():
-        if looks.is_file(directory / name):
+def unread_lock(project: PythonProject) -> str:
+    """A sentence on the lock of another tool that a project has and nobody reads; "" without.
+
+    One that is listed in a requirements.txt, beside that lock, says itself what it is made from.
+    """
+    for name, command in EXPORTS.items() if project.origin is Origin.PYPROJECT else ():
+        if looks.is_file(project.root / name):
             return f"{name} is not read: `{command}` writes a pylock.toml, which is."
     return ""
 

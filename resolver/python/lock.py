@@ -276,11 +276,10 @@ def _name(resolution: Resolution, branch: str) -> str:
 
 def _anew(directory: Path, resolution: Resolution) -> str:
     """What is said where nothing is kept of this branch: of versions that are elsewhere."""
-    project = resolution.project
-    branch = next(iter(branches(project.directory)), "")
+    branch = next(iter(branches(resolution.project.directory)), "")
     if branch and any(directory.glob("pylock.*.toml")):
         return f"Resolved anew: no versions are kept of the branch {branch}."
-    return unread_lock(project.directory) if project.origin is Origin.PYPROJECT else ""
+    return unread_lock(resolution.project)
 
 
 def _current(path: Path, wanted: str) -> Path | None:
