@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PROTOCOLS = "git:http:https:ssh"
-"""Not `ext`, which runs any command that an address names; `file` where the repository is local."""
+"""Not `ext`, which runs any command that an address names. `file` is added where the user's own
+words or git settings name the place, and not a repository from elsewhere."""
 
 _LOCAL = re.compile(r"file:|[/.]", re.IGNORECASE)
 
@@ -59,10 +60,9 @@ class _Work:
     def __init__(self, *, tree: Path, name: str, address: str, commit: str) -> None:
         self._tree, self._name = tree, name
         self._address, self._commit = address, commit
-        local = _LOCAL.match(address) is not None
         self._environ = {
             **{key: value for key, value in os.environ.items() if key not in ELSEWHERE},
-            "GIT_ALLOW_PROTOCOL": f"file:{_PROTOCOLS}" if local else _PROTOCOLS,
+            "GIT_ALLOW_PROTOCOL": f"file:{_PROTOCOLS}",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_TEMPLATE_DIR": "",  # of submodules, too: it may have hooks
             "GIT_LFS_SKIP_SMUDGE": "1",
@@ -97,6 +97,8 @@ class _Work:
         return True
 
     async def _submodules(self, *, whole: bool) -> None:
+        if not _LOCAL.match(self._address):
+            self._environ["GIT_ALLOW_PROTOCOL"] = _PROTOCOLS
         # Relative addresses are relative to the origin: theirs to ours, which no file says, as the
         # build might read a password there, and those of their own submodules to theirs.
         update = ("submodule", "update", "--quiet", "--init")
