@@ -95,7 +95,8 @@ def strong_hashes(file: Download) -> dict[str, str]:
     if file.hashes and not strong:
         raise PkgviewError(
             f"the lock has only weak hashes of {file.filename}: {', '.join(sorted(file.hashes))}",
-            remedy="Run `pkgview lock --upgrade`: it records SHA-256.",
+            remedy="Lock it again where its index states a SHA-256. Of an index that states none, "
+            "name the file by its address (`name @ https://…`): then the lock has its SHA-256.",
         )
     return strong
 

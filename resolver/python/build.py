@@ -24,11 +24,18 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import masked
+from resolver.python.git.checkout import check_out
 from resolver.python.index import uv_environment
 from resolver.python.requirements import normalised
 from resolver.python.selection import Choice, Source
 from resolver.python.uv.building import BuildSettings, build_settings_of, extra_requirements
-from resolver.python.uv.run import explanation_of, refuse_undecodable, run_child, uv_binary
+from resolver.python.uv.run import (
+    ELSEWHERE,
+    explanation_of,
+    refuse_undecodable,
+    run_child,
+    uv_binary,
+)
 from resolver.python.uv.settings import build_settings, effective
 
 if TYPE_CHECKING:
@@ -38,9 +45,6 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 30
 """Of a failed build's output: the last ones, where the reason is."""
-
-_GIT_PROTOCOLS = "file:git:http:https:ssh"
-"""Not `ext`, which runs any command that an address names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +216,7 @@ async def _run(  # noqa: PLR0913 - one run, its circumstances by name
     for name in (
         *("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PYTHON"),
         "UV_REQUIRE_HASHES",
+        *ELSEWHERE,
     ):
         environ.pop(name, None)
     environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
@@ -265,7 +270,10 @@ def _the_wheel(made: Path, choice: Choice, into: Path) -> Path:
             remedy="Tell its authors, or ask for a version that has a wheel.",
         ) from error
     wanted = normalised(choice.name)
-    if name != wanted or (choice.version and str(version) != choice.version):
+    # Of a commit the version says less than its id: another tag makes another of the same files,
+    # and uv takes it, too.
+    certain = choice.version if choice.kind is not Source.VCS else None
+    if name != wanted or (certain and str(version) != certain):
         raise PkgviewError(
             f"the build of {wanted} {choice.version or ''} made {wheel.name}",
             remedy="Lock the project again; if that does not help, tell its authors.",
@@ -294,47 +302,17 @@ def _extracted(archive: Path, tree: Path) -> Path:
 
 
 async def _checked_out(choice: Choice, tree: Path, *, offline: bool) -> None:
-    """Have exactly `choice.commit` in `tree`, with its submodules, running none of its hooks."""
     address = str(choice.path) if choice.path else (choice.url or "").removeprefix("git+")
-    commit = choice.commit or ""
     if offline and choice.path is None:
         raise PkgviewError(
             f"{choice.name} comes from {masked(address)}, which needs the network",
             remedy="Run it once without --offline.",
         )
-    environ = {
-        **os.environ,
-        "GIT_ALLOW_PROTOCOL": _GIT_PROTOCOLS,
-        "GIT_TERMINAL_PROMPT": "0",
-    }
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"):
-        environ.pop(name, None)
-
-    async def git(*arguments: str) -> tuple[int, str, str]:
-        command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false"]
-        return await run_child([*command, *arguments], cwd=tree, environ=environ)
-
-    async def must(*arguments: str) -> str:
-        code, stdout, stderr = await git(*arguments)
-        if code:
-            raise PkgviewError(
-                f"cannot fetch {choice.name} at {commit} from {masked(address)}: "
-                f"{masked(stderr.strip())}",
-                remedy="Check the address, the network, and that you may read the repository.",
-            )
-        return stdout.strip()
-
-    await trio.Path(tree).mkdir()
-    await must("init", "--quiet", "--template=")
-    # A host need not serve a bare commit; then all its branches and tags are fetched.
-    code, _, _ = await git("fetch", "--quiet", "--depth=1", "--", address, commit)
-    if code:
-        await must("fetch", "--quiet", "--tags", "--", address, "+refs/heads/*:refs/remotes/o/*")
-    await must("checkout", "--quiet", "--detach", commit)
-    if (head := await must("rev-parse", "HEAD")) != commit:
-        raise PkgviewError(
-            f"{choice.name}: {masked(address)} gave commit {head}, the lock wants {commit}",
-            remedy="Lock the project again.",
-        )
-    if (tree / ".gitmodules").exists():
-        await must("submodule", "update", "--quiet", "--init", "--recursive", "--depth=1")
+    await check_out(
+        tree,
+        name=choice.name,
+        address=address,
+        commit=choice.commit or "",
+        subdirectory=choice.subdirectory or "",
+        lfs=choice.lfs,
+    )

@@ -69,7 +69,7 @@ async def build_editable(  # noqa: PLR0913 - all but what and whither by name
                 "--link-mode=copy",
                 "--reinstall",
                 "--editable",
-                str(directory),
+                _plain(directory, Path(name)),
             ],
             built_for.settings(name or directory.name),
             built_for,
@@ -79,8 +79,20 @@ async def build_editable(  # noqa: PLR0913 - all but what and whither by name
             offline=offline,
         )
         await forget_editable(began, cwd=directory, added=uv_environment(directory))
-        await trio.to_thread.run_sync(_shape, prefix, into, schemes)
+        await trio.to_thread.run_sync(_shape, prefix, into, schemes, directory)
     return into
+
+
+def _plain(directory: Path, scratch: Path) -> str:
+    """How uv, started in a directory, is told of it, and reads in its name nothing else.
+
+    `#`, `[…]` and ` ;` would end it. A name like a wheel's makes it a file even as ".": then it is
+    told a link (a build is where its directory really is).
+    """
+    if directory.suffix != ".whl":
+        return "."
+    (scratch / "project").symlink_to(directory)
+    return str(scratch / "project")
 
 
 def static_editable(project: PythonProject, into: Path) -> Path:
@@ -127,7 +139,7 @@ def editable_key(directory: Path, interpreter: Interpreter, settings: str | None
     return hashlib.sha256("\0".join((*parts, made_of(directory))).encode()).hexdigest()
 
 
-def _shape(prefix: Path, into: Path, schemes: Schemes) -> None:
+def _shape(prefix: Path, into: Path, schemes: Schemes, directory: Path) -> None:
     """Sort what uv put below `prefix` into the schemes, and write RECORD anew."""
     libraries = dict.fromkeys((schemes.purelib, schemes.platlib))
     infos = [info for one in libraries for info in prefix.glob(f"{one}/*.dist-info")]
@@ -139,6 +151,7 @@ def _shape(prefix: Path, into: Path, schemes: Schemes) -> None:
     for unwanted in _NOT_THE_DISTRIBUTION:
         (infos[0] / unwanted).unlink(missing_ok=True)
     (infos[0] / "INSTALLER").write_text("pkgview")
+    (infos[0] / "direct_url.json").write_bytes(of_directory(directory, editable=True))
     (prefix / ".lock").unlink(missing_ok=True)
     if (prefix / "lib64").is_symlink():
         (prefix / "lib64").unlink()

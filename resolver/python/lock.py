@@ -33,6 +33,8 @@ from resolver.project.branch import branches
 from resolver.project.project import fingerprint
 from resolver.python.declared.files import digest
 from resolver.python.declared.mark import Mark, marked
+from resolver.python.foreign import unread_lock
+from resolver.python.git.lfs import noted
 from resolver.python.hashes.held import held, refused
 from resolver.python.hashes.stated import stated
 from resolver.python.index import uv_environment
@@ -225,8 +227,7 @@ async def _in_state(
         if resolution.renews or not (current := current_lock_in(path, note)):
             if preferred is None:
                 preferred = _kept(resolution, directory, known, names, python)
-                if not preferred and known[0] and other_branches(directory, known):
-                    said = f"Resolved anew: no versions are kept of the branch {known[0]}."
+                said = "" if preferred else _anew(directory, known, project)
             made = await _made_in_state(resolution, path, preferred)
             write_atomically(path, made.lock)
             if made.own:
@@ -263,6 +264,13 @@ def _suffix(resolution: Resolution) -> str:
     """Of the file that holds the versions to be preferred; of a script it is one of uv's form."""
     is_script = resolution.project.is_script and resolution.requirements is None
     return ".lock" if is_script else ".toml"
+
+
+def _anew(directory: Path, known: Sequence[str], project: PythonProject) -> str:
+    """What is said where nothing is kept of this branch: of versions that are elsewhere."""
+    if known[0] and other_branches(directory, known):
+        return f"Resolved anew: no versions are kept of the branch {known[0]}."
+    return unread_lock(project)
 
 
 def _kept(
@@ -340,6 +348,7 @@ async def _made(
     data, faults = held(data, stated(project, resolution.requirements), output.parent)
     if faults and strict:
         raise refused(project.root, faults)
+    data = noted(data, map(project.content, project.inputs))
     return _Made(lock=data, own=own, said=said)
 
 

@@ -7,6 +7,7 @@ metadata is an input too), and its lines, for `resolver.python.hashes` and other
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections import deque
@@ -35,6 +36,7 @@ _NAME = re.compile(r"^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:$|[\[<>=
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _OPTIONS = re.compile(r"\s--\S.*$")
 _COMMENT = re.compile(r"(^|\s)#.*$")
+_LINE_END = re.compile(r"\r\n?|\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +121,7 @@ def requirement_files(start: Path) -> RequirementFiles:
                 remedy="Create that file, or take the line out.",
             )
         files.append(named.path)
-        for number, line in _followed(read_text(named.path), start.parent):
+        for number, line in _followed(requirement_text(named.path), start.parent):
             if (further := _named_file(line, f"{named.path}, line {number}", named)) is not None:
                 waiting.append(further)
                 continue
@@ -208,13 +210,30 @@ def _named_file(line: str, place: str, by: _Named) -> _Named | None:
     return _Named(path=path, place=place, constraint=constraint, said=said)
 
 
+def requirement_text(path: Path) -> str:
+    """A requirement file's text: UTF-8, or UTF-16 with a byte order mark, as uv and pip read it."""
+    return read_text(path, wide=True)
+
+
+def physical_lines(text: str) -> list[str]:
+    """Its lines, with the characters that end them, as uv sees them.
+
+    For `str.splitlines`, and so for pip, form feeds and Unicode's separators end a line, too: what
+    follows them in a comment would be a requirement.
+    """
+    ends = [found.end() for found in _LINE_END.finditer(text)]
+    if not ends or ends[-1] < len(text):
+        ends.append(len(text))
+    return [text[start:end] for start, end in itertools.pairwise([0, *ends]) if start < end]
+
+
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, continuations joined, comments and empty lines left out."""
     pending, first = "", 0
-    for number, raw in enumerate(text.splitlines(), 1):
+    for number, whole in enumerate(physical_lines(text), 1):
         first = first or number
-        is_comment = raw.lstrip().startswith("#")
-        if raw.endswith("\\") and not is_comment:
+        raw = whole.rstrip("\r\n")
+        if raw.endswith("\\") and not _COMMENT.search(raw):  # in a comment, uv sees none
             pending += raw[:-1] + " "
             continue
         line = _COMMENT.sub("", pending + raw).strip()

@@ -1,4 +1,6 @@
-"""Selection: what one interpreter has to have of a lock, file by file. Pure, but for reading it.
+"""Selection: what one interpreter has to have of a lock, file by file.
+
+Pure, but for reading it and `UV_GIT_LFS`.
 
 PEP 751's algorithm is packaging's; here its result becomes `Choice` values in the lock's order,
 and its refusals become sentences that name the distribution and what is offered.
@@ -28,6 +30,7 @@ from packaging.tags import Tag
 from packaging.utils import parse_wheel_filename
 
 from resolver.errors import PkgviewError
+from resolver.python.git.lfs import is_wanted
 from resolver.python.hashes.held import fault, kept, refused, still_open
 from resolver.python.project import Origin
 from resolver.python.pylock import read_pylock, version_of
@@ -72,9 +75,9 @@ class Choice:
     lower-case hexadecimal) pairs, at least one for every wheel, sdist and archive; of those in
     `stated`, if there are any, the file has to have one, too. `subdirectory`
     is relative and stays inside its tree. `commit` is a full hexadecimal id, `revision` the branch
-    or tag that was asked for. `editable` is None where the lock does not say. `direct`: the
-    requirement named it by its address, no index did. `passed_over` has the names of files of it
-    that the lock lists and that are not understood.
+    or tag that was asked for; `lfs`: files in Git LFS are wanted. `editable` is None where the lock
+    does not say. `direct`: the requirement named it by its address, no index did. `passed_over` has
+    the names of files of it that the lock lists and that are not understood.
     """
 
     name: str
@@ -90,6 +93,7 @@ class Choice:
     subdirectory: str | None = None
     commit: str | None = None
     revision: str | None = None
+    lfs: bool = False
     direct: bool = False
     passed_over: tuple[str, ...] = ()
 
@@ -324,6 +328,7 @@ def _choice(
             subdirectory=_inside(source.subdirectory, place),
             commit=source.commit_id,
             revision=source.requested_revision,
+            lfs=is_wanted(package.tool),
             direct=True,
         )
     filename = _filename(source, place)

@@ -28,7 +28,7 @@ from resolver.local import BUILD_FILES
 from resolver.ownership import faults
 from resolver.project import trust
 from resolver.python.project import Origin, of_workspace, project_at
-from resolver.python.requirements import logical_lines, requirement_files
+from resolver.python.requirements import logical_lines, requirement_files, requirement_text
 from resolver.python.uv.formats import formats_of
 from resolver.python.uv.run import run_uv
 from resolver.python.uv.workspace import counts, member_patterns
@@ -187,7 +187,7 @@ async def refuse_editables(project: PythonProject, executable: str) -> None:
 def _editables(project: PythonProject) -> Iterator[Path]:
     """The directories of all such lines; a line that is not surely understood is an error."""
     for path in requirement_files(project.root / Origin.REQUIREMENTS).files:
-        text = read_text(path)
+        text = requirement_text(path)
         if not _ANY_EDITABLE.search(text):
             continue
         for number, line in logical_lines(text):

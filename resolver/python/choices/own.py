@@ -37,7 +37,7 @@ from resolver.python.choices.settings import (
     tree,
 )
 from resolver.python.project import Origin
-from resolver.python.requirements import logical_lines, requirement_files
+from resolver.python.requirements import logical_lines, requirement_files, requirement_text
 from resolver.toml import inline_block
 
 if TYPE_CHECKING:
@@ -97,12 +97,12 @@ def own_choices(
     """
     wanted = Wanted(project, indexes, named)
     for path in project.inputs:
-        text = read_text(path)
+        text = read_text(path, wide=project.origin is Origin.REQUIREMENTS)
         wanted.variables(text)
         _input(project, path, text, wanted)
     if project.origin is Origin.REQUIREMENTS:
         for path in requirement_files(project.root / Origin.REQUIREMENTS).files:
-            _requirement_file(path, read_text(path), wanted, project.root)
+            _requirement_file(path, requirement_text(path), wanted, project.root)
     settings_around(project.directory, wanted)
     return frozenset(wanted.found) | python_choices(project)
 

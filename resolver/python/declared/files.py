@@ -20,6 +20,7 @@ from resolver.python.requirements import (
     logical_lines,
     normalised,
     requirement_files,
+    requirement_text,
 )
 from resolver.toml import inline_block, parse
 
@@ -68,7 +69,9 @@ def declared(directory: Path) -> Declared:
     }:
         files = [path for path in dynamic_files(document, directory) if path.is_file()]
         whole = bool(files)
-        dependencies += tuple(line for path in files for _, line in logical_lines(read_text(path)))
+        dependencies += tuple(
+            line for path in files for _, line in logical_lines(requirement_text(path))
+        )
     extras = _table(project, "optional-dependencies")
     uv = _table(_table(document, "tool"), "uv")
     groups = {normalised(name): name for name in _table(document, "dependency-groups")}
@@ -112,7 +115,7 @@ def _meaning(path: Path) -> object:
         return [{key: fields.get(key) for key in _DECIDES}, document.get("dependency-groups"), uv]
     if path.name.startswith("setup."):
         return read_input(path).decode("utf-8", "replace")
-    return [line for _, line in logical_lines(read_text(path))]
+    return [line for _, line in logical_lines(requirement_text(path))]
 
 
 def _group(document: Mapping[str, Any], wanted: str, within: tuple[str, ...]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from resolver.python.requirements import logical_lines, normalised
+from resolver.python.requirements import logical_lines, normalised, physical_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def without(text: str, listed: str) -> str | None:
 
 def _spans(text: str) -> Iterator[tuple[int, int, str]]:
     """Each logical line with the indexes of its first physical line and of what follows."""
-    raw = text.splitlines()
+    raw = [line.rstrip("\r\n") for line in physical_lines(text)]
     for number, line in logical_lines(text):
         last = number
         while last < len(raw) and raw[last - 1].endswith("\\"):
@@ -58,5 +58,5 @@ def _spans(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _replaced(text: str, first: int, last: int, new: str) -> str:
-    lines = text.splitlines(keepends=True)
+    lines = physical_lines(text)
     return "".join((*lines[:first], new, *lines[last:]))

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_FORGOTTEN = frozenset(
+ELSEWHERE = frozenset({
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX",
+})  # fmt: skip
+"""By which git tells a hook, which may have started us, what its repository is: a build that asks
+for its version would be told that one's."""
+
+_FORGOTTEN = ELSEWHERE | frozenset(
     {
         # Each would make uv look at another Python or project than the one it is told.
         "VIRTUAL_ENV",

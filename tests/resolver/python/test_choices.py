@@ -122,6 +122,9 @@ def test_lines_of_a_requirements_file(tmp_path: Path, line: str, phrase: str) ->
     assert phrase in chosen(tmp_path, more)
 
 
+FILES = ("b", "b.txt", "b.txt#x", "b\u2028c.txt")
+
+
 @pytest.mark.parametrize(
     "files",
     [
@@ -129,7 +132,7 @@ def test_lines_of_a_requirements_file(tmp_path: Path, line: str, phrase: str) ->
         {"requirements.txt": "a\n", "uv.toml": 'x = "\\x61"\n'},
         {"requirements.txt": "a\n", "../pyproject.toml": "[tool.uv]\nx = {a=1,}\n"},
         {"pyproject.toml": pyproject(), "uv.lock": "version = 1\nx = {a = 1,}\n"},
-        *({"requirements.txt": line + "\n", **dict.fromkeys(("b", "b.txt", "b.txt#x"), "a\n")}
+        *({"requirements.txt": line + "\n", **dict.fromkeys(FILES, "a\n")}
           for line in (
             "--no-index --find-links http://x/", "--require-hashes --find-links http://x/",
             "a==1 --hash=sha256:00 -r http://x/R", "a # c \\\n--extra-index-url http://x",

@@ -212,7 +212,7 @@ def _added(
         path,
         filename=choice.filename if choice.kind is Source.WHEEL else path.name,
         name=choice.name,
-        version=choice.version,
+        version=choice.version if choice.kind is not Source.VCS else None,  # see `build_wheel`
         origin=f"sha256:{sha256}",
         direct_url=direct_url(choice),
         accepted=package.accepted or choice.runs_code,
@@ -241,8 +241,10 @@ def source_key(
         case Source.SDIST | Source.ARCHIVE if "sha256" in hashes:
             return _built_key(choice, interpreter, built_for, hashes["sha256"], place)
         case Source.VCS if choice.commit:
-            where = str(choice.url or choice.path)
-            return _built_key(choice, interpreter, built_for, choice.commit, where, place)
+            # A tag that was set later makes another version of a commit.
+            where, version = str(choice.url or choice.path), choice.version or ""
+            history = f"with history {version}"
+            return _built_key(choice, interpreter, built_for, choice.commit, where, place, history)
         case Source.DIRECTORY if choice.editable and choice.path is not None:
             settings = built_for.key(choice.name) if built_for.place else None
             return f"editable-{editable_key(_tree(choice), interpreter, settings)}"
