@@ -82,7 +82,7 @@ WAIT_LIMIT = 60.0
 """Seconds of waiting for a lock that is held for moments: one file written, some removed."""
 
 TIMEOUT_VARIABLE = "PKGVIEW_LOCK_TIMEOUT"
-"""The same, by the environment: what a slow network file system may need."""
+"""The same of every lock, by the environment: what a slow network file system may need."""
 
 _PAUSE = 0.05
 
@@ -99,7 +99,7 @@ class Patience:
         self.pause = 0.001
         self._descriptor = descriptor
         self._named = named
-        self._limit = _wait_limit() if limit is None else limit
+        self._limit = _wait_limit(WAIT_LIMIT if limit is None else limit)
         self._began = time.monotonic()
         self._told = False
 
@@ -140,12 +140,12 @@ class Patience:
             )
 
 
-def _wait_limit() -> float:
+def _wait_limit(usual: float) -> float:
     try:
         asked = float(os.environ.get(TIMEOUT_VARIABLE, ""))
     except ValueError:
-        return WAIT_LIMIT
-    return asked if asked >= 0 else WAIT_LIMIT  # false for "nan", too
+        return usual
+    return asked if asked >= 0 else usual  # false for "nan", too
 
 
 def holder(descriptor: int) -> str:

@@ -21,6 +21,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+RESOLVING = frozenset({
+    "UV_CONSTRAINT", "UV_EXCLUDE", "UV_EXCLUDE_NEWER", "UV_FORK_STRATEGY", "UV_INDEX_STRATEGY",
+    "UV_NO_SOURCES", "UV_NO_SOURCES_PACKAGE", "UV_OVERRIDE", "UV_PRERELEASE", "UV_RESOLUTION",
+    "UV_TORCH_BACKEND",
+})  # fmt: skip
+"""uv's variables that change what a resolution comes to, of builds, too.
+
+Those of indexes are not among them: they may hold a password that is another one every hour."""
+
 VARIABLES = frozenset({
     "AR", "ARFLAGS", "ARCHFLAGS", "AS", "BLAS", "CC", "CC_LD", "CFLAGS", "CPATH", "CPP",
     "CPPFLAGS", "CPLUS_INCLUDE_PATH", "CXX", "CXXFLAGS", "CXX_LD", "C_INCLUDE_PATH",
@@ -28,8 +37,9 @@ VARIABLES = frozenset({
     "GCC_EXEC_PREFIX", "LAPACK", "LD", "LDCXXSHARED", "LDFLAGS", "LDLIBS", "LDSHARED",
     "LD_RUN_PATH", "LIBRARY_PATH", "NM", "OPT", "PKG_CONFIG", "RANLIB", "RUSTC", "RUSTC_WRAPPER",
     "RUSTDOCFLAGS", "RUSTFLAGS", "RUSTUP_TOOLCHAIN", "SOURCE_DATE_EPOCH", "STRIP",
-    "UV_BUILD_CONSTRAINT", "UV_EXCLUDE_NEWER", "UV_NO_BUILD_ISOLATION", "UV_NO_SOURCES",
-    "UV_NO_SOURCES_PACKAGE", "UV_PRERELEASE", "UV_RESOLUTION", "_PYTHON_HOST_PLATFORM",
+    "UV_BUILD_CONSTRAINT", "UV_GIT_LFS", "UV_NO_BUILD_ISOLATION", "UV_NO_BUILD_PACKAGE",
+    "UV_NO_BINARY", "UV_NO_BINARY_PACKAGE", "_PYTHON_HOST_PLATFORM",
+    *RESOLVING,
 })  # fmt: skip
 
 PREFIXES = (
@@ -55,3 +65,20 @@ def uv_files(environ: Mapping[str, str]) -> list[str]:
         return []
     home = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     return [path for path in (f"{home}/uv/uv.toml", "/etc/uv/uv.toml") if os.path.isfile(path)]
+
+
+def pip_files(environ: Mapping[str, str]) -> list[str]:
+    """Where pip looks for its settings, whether there is a file or not, the last word last."""
+    named = environ.get("PIP_CONFIG_FILE")
+    if named == os.devnull:
+        return []
+    home = environ.get("HOME") or os.path.expanduser("~")
+    shared = (environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)[::-1]
+    own = environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    return [
+        *(f"{directory}/pip/pip.conf" for directory in shared if directory.startswith("/")),
+        "/etc/pip.conf",
+        f"{home}/.pip/pip.conf",
+        f"{own}/pip/pip.conf",
+        *([named] if named else []),
+    ]

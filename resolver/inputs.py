@@ -90,15 +90,20 @@ def _read(descriptor: int, size: int) -> bytes:
     return b"".join(parts)
 
 
-def read_text(path: Name) -> str:
-    """The same as text: UTF-8, with or without a byte order mark."""
+def read_text(path: Name, *, wide: bool = False) -> str:
+    """The same as text: UTF-8, with or without a byte order mark.
+
+    `wide`: or UTF-16, with one.
+    """
     data = read_input(path)
     if (look := current_look()) is not None:
         look.count(path, len(data))
+    utf16 = wide and data[:2] in {b"\xff\xfe", b"\xfe\xff"}
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise PkgviewError(
-            f"{path}, line {line}: not UTF-8 text", remedy="Save the file as UTF-8."
+            f"{path}, line {line}: not UTF-{16 if utf16 else 8} text",
+            remedy="Save the file as UTF-8.",
         ) from error

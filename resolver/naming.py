@@ -52,6 +52,21 @@ def project_key(root: str) -> str:
     return f"{name[:100]}-{sha256(os.fsencode(root)).hexdigest()[:10]}"
 
 
+def spelled(path: str) -> str:
+    """A path as it may be shown: what a terminal would obey, such as a line's end, as in Python."""
+    if path.isprintable():
+        return path
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in path)
+
+
+def visible(text: str, path: str) -> str:
+    """The same for a text in which that path, or its beginning, may be; its lines stay lines."""
+    if not path.isprintable():
+        for name in path.split("/"):
+            text = text if name.isprintable() else text.replace(name, spelled(name))
+    return text
+
+
 def project_record(root: str, directory: str, views: Iterable[str]) -> bytes:
     """A project's file: its root and each of its views, all of them in JSON already.
 

@@ -16,6 +16,10 @@ A view for one run of `pkgview run --with` is kept under a key that has what was
 A third key leads to the view of a project that is *shown*, by its link, whichever Python and extras
 it was made with: it has the view instead of these, and is what `pkgview run` asks for.
 
+What else counts in one project (members of a workspace, say) is listed in its directory of
+`<state>/locks`, by who has understood it (`resolver.python.declared.further`), and is part of every
+key.
+
 Two keys lead to a view: one with the project's place, and one without it where the view is the
 same at every place (a lock, and nothing that is built or lies in the project). Whoever reads an
 entry checks all that it names; what is damaged, old or gone counts as absent.
@@ -30,20 +34,20 @@ from __future__ import annotations
 import os
 
 from resolver.atomic import write_atomically
-from resolver.buildenv import build_variables, uv_files
+from resolver.buildenv import build_variables, pip_files, uv_files
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input
 from resolver.local import named_place, place_content
-from resolver.naming import executable_in, sha256
+from resolver.naming import executable_in, project_key, sha256
 from resolver.onpath import first_python
 from resolver.ownership import parents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from hashlib import _Hash as Digest
 
-FORMAT = "view 6"
+FORMAT = "view 7"
 """Part of every key and fingerprint: raised where the same bytes shall give another view."""
 
 MOST_KEPT = 2000
@@ -53,10 +57,12 @@ LOCKS = ("pylock.toml", "uv.lock")
 MARKS = (*LOCKS, "pyproject.toml", "requirements.txt")
 """The files that make a directory a project of Python's, or may: `unionfs.kinds` has them, too."""
 
-READ = (*MARKS, "uv.toml", ".python-version", "setup.py", "setup.cfg")
-"""All that is looked at, beside files above that may set uv (`resolver.python.uv.around`).
+READ = (*MARKS, ".python-version", "setup.py", "setup.cfg", "uv.toml")
+"""All that is looked at in every project, beside files above that may set uv (`_above`); what more
+counts in one is listed (`note_further`)."""
 
-A project with other inputs is not remembered."""
+MOST_LISTED = 1000
+"""Further inputs of a project, and names in a directory: more than that are not looked at."""
 
 _HEX = frozenset("0123456789abcdef")
 _KEY_SIZE = 32
@@ -64,16 +70,20 @@ _LINES = 5
 
 
 class Situation:
-    """What a start finds. `files` are those of `READ` that are there, and those above, as paths.
+    """What a start finds. `files` are the inputs that are there, and files above, as paths.
 
-    `here` and `anywhere` are the keys with and without the place.
+    `holding` are the directories that the inputs lie in, the project's own among them. `here` and
+    `anywhere` are the keys with and without the place.
     """
 
-    __slots__ = ("_content", "anywhere", "directory", "files", "here")
+    __slots__ = ("_content", "anywhere", "directory", "files", "here", "holding")
 
-    def __init__(self, directory: str, files: list[str], chosen: bytes, content: bytes) -> None:
+    def __init__(
+        self, directory: str, inputs: list[str], above: list[str], chosen: bytes, content: bytes
+    ) -> None:
         self.directory = directory
-        self.files = files
+        self.files = [*inputs, *above]
+        self.holding = {directory, *map(os.path.dirname, inputs)}
         self.here = _key(chosen + content, directory)
         self.anywhere = _key(chosen + content, "")
         self._content = content
@@ -104,11 +114,13 @@ class Entry:
         self.choices = choices
 
 
-def situation(
+def situation(  # noqa: PLR0913 - what a start is asked for
     directory: str,
+    state: str,
     extras: Sequence[str],
     groups: Sequence[str],
     environ: Mapping[str, str],
+    *,
     added: Sequence[str] = (),
 ) -> Situation | None:
     """What there is at `directory` (resolved) or the nearest above it; None: not for here.
@@ -119,7 +131,11 @@ def situation(
     python = first_python(environ)
     if root is None or python is None:
         return None
-    if not _has(root, LOCKS) and any(_has(above, ("uv.lock",)) for above in parents(root)):
+    lines = _further(state, root)
+    if not _has(root, LOCKS) and any(
+        _has(above, ("uv.lock",)) and further_line(root, f"{above}/uv.lock") not in lines
+        for above in parents(root)
+    ):
         return None  # perhaps a workspace, whose lock counts
     status = os.stat(python)
     chosen, content = sha256(FORMAT.encode()), sha256(FORMAT.encode())
@@ -130,34 +146,77 @@ def situation(
 
     for part in (python, f"{status.st_size} {status.st_mtime_ns}", *extras, "", *groups):
         add(os.fsencode(part), chosen)
-    for variable in build_variables(environ):
-        add(os.fsencode(variable))
-    for path in uv_files(environ):
-        add(read_input(path))
-    files = []
-    for path, data in _read(root):
+    for counts in _settings(root, environ):
+        add(counts)
+    inputs = (*(f"f {name}" for name in READ), *lines)
+    files = [file for line in inputs if (file := _counted(root, line, add))]
+    above = []
+    for path, data in _above(root):
         add(os.fsencode(os.path.relpath(path, root)))
         add(data)
-        files.append(path)
+        above.append(path)
     for counts in (part for text in added for part in _parts(text)):
         add(counts)
-    return Situation(root, files, chosen.digest(), content.digest())
+    return Situation(root, files, above, chosen.digest(), content.digest())
 
 
-def _read(root: str) -> Iterator[tuple[str, bytes]]:
-    """All files of a project that are looked at, with their bytes, and those above."""
-    for name in READ:
-        path = os.path.join(root, name)
-        if os.path.isfile(path):
-            yield path, read_input(path)
+def _above(root: str) -> Iterator[tuple[str, bytes]]:
+    """Files of directories above that may set uv (`resolver.python.uv.around`), with their bytes.
+
+    They are not understood here: a text without the word, and without escapes, sets nothing.
+    """
     for at in parents(root):
         path = os.path.join(at, "uv.toml")
         if os.path.isfile(path):
             yield path, read_input(path)
         path = os.path.join(at, "pyproject.toml")
-        # It is not understood here: a text without the word, and without escapes, sets nothing.
         if os.path.isfile(path) and (b"uv" in (data := read_input(path)) or b"\\" in data):
             yield path, data
+
+
+def _counted(root: str, line: str, add: Callable[[bytes], None]) -> str:
+    """Add what an input is; the path of a file that is there, else "".
+
+    `OSError` for a directory that is not there, or has too many names.
+    """
+    path = os.path.normpath(os.path.join(root, line[2:]))
+    add(os.fsencode(line))
+    if line[0] == "d":
+        names = sorted(os.listdir(path))
+        if len(names) > MOST_LISTED:
+            raise OSError(f"{path} has too many names")
+        add(os.fsencode("\0".join(names)))
+    elif os.path.isfile(path):
+        add(b"there " + read_input(path))
+        return path
+    return ""
+
+
+def further_line(root: str, path: str, *, directory: bool = False) -> str:
+    """How a further input is listed: a file, there or not, or the names in a directory."""
+    return f"{'d' if directory else 'f'} {os.path.relpath(path, root)}"
+
+
+def note_further(state: str, root: str, lines: Sequence[str]) -> None:
+    """Have each start of the project look there, too. `PkgviewError` where it cannot be written."""
+    path = _further_file(state, root)
+    if not lines and os.path.lexists(path):
+        os.unlink(path)
+    if lines and list(lines) != _further(state, root):
+        text = "".join(f"{line}\n" for line in lines)
+        write_atomically(path, os.fsencode(text))
+
+
+def _further(state: str, root: str) -> list[str]:
+    try:
+        return os.fsdecode(read_input(_further_file(state, root))).splitlines()
+    except PkgviewError:
+        return []
+
+
+def _further_file(state: str, root: str) -> str:
+    """With the locks that are kept for it, and go with it."""
+    return f"{state}/locks/{project_key(root)}/further"
 
 
 def _parts(text: str) -> list[bytes]:
@@ -166,6 +225,17 @@ def _parts(text: str) -> list[bytes]:
     if place is None:
         return [b"with", os.fsencode(text)]
     return [b"place", *map(os.fsencode, place), place_content(place[0])]
+
+
+def _settings(root: str, environ: Mapping[str, str]) -> list[bytes]:
+    """What decides besides the project's own files."""
+    said = [os.fsencode(variable) for variable in build_variables(environ)]
+    said += [read_input(path) for path in uv_files(environ)]
+    if _has(root, ("requirements.txt",)):  # whether all of it has to have hashes
+        names = ("UV_REQUIRE_HASHES", "PIP_REQUIRE_HASHES")
+        said += [os.fsencode(f"{name}={environ[name]}") for name in names if environ.get(name)]
+        said += [read_input(path) for path in pip_files(environ) if os.path.isfile(path)]
+    return said
 
 
 def is_outside(directory: str) -> bool:

@@ -1,4 +1,4 @@
-"""TOML of anybody's, in time that grows as the text does.
+"""TOML of anybody's, in time that grows as the text does; a script's block (PEP 723), too.
 
 `tomllib` goes through a dotted key once for each of its parts, and through a table's key once for
 each line below it: 100 KB of them take minutes. No file of a project has keys of many parts.
@@ -6,14 +6,22 @@ each line below it: 100 KB of them take minutes. No file of a project has keys o
 
 from __future__ import annotations
 
+import datetime as dt
+import functools
+import json
 import re
 import tomllib
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+MOST_KEPT = 64 * 1024
+"""Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
 
 MOST_PARTS = 32
 """Dots in one key."""
@@ -29,6 +37,10 @@ _QUOTED = re.compile(
 """A comment, or a string of each of the four kinds; one without an end goes on to where it must
 have ended."""
 
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_BLOCK_START = re.compile(r"# /// ([a-zA-Z0-9-]+)")
+_BLOCK_END = "# ///"
+
 _BETWEEN = re.compile(r"[^\w\-. \t]+")
 """What ends a key of bare parts; quoted parts are letters by then."""
 
@@ -43,6 +55,31 @@ def parse(text: str) -> dict[str, Any]:
         raise
     except ValueError as error:  # a number of more digits than Python reads
         raise tomllib.TOMLDecodeError(str(error)) from error
+
+
+def every_text(value: Any) -> Iterator[str]:  # noqa: ANN401 - TOML's
+    """All strings in a document, or in a part of one, but for keys."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from every_text(one)
+
+
+def document(text: str, place: str) -> dict[str, Any]:
+    """The same; what is wrong with it as an error for a user. Nobody changes the result."""
+    try:
+        return _parsed(text) if len(text) <= MOST_KEPT else parse(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PkgviewError(
+            f"{place} is not valid TOML: {error}", remedy="Mend the file at that place."
+        ) from error
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> dict[str, Any]:
+    """The same text's document: parsing it takes a millisecond or two."""
+    return parse(text)
 
 
 def wrong(place: str, key: str, wanted: str) -> PkgviewError:
@@ -78,3 +115,68 @@ def _refuse_long_keys(text: str) -> None:
     bare = _QUOTED.sub(lambda found: "" if found[0].startswith("#") else "q", text)
     if any(part.count(".") > MOST_PARTS for part in _BETWEEN.split(bare)):
         raise tomllib.TOMLDecodeError(f"a key has more than {MOST_PARTS} dots")
+
+
+def key_text(key: str) -> str:
+    """A key as it is written."""
+    return key if _BARE_KEY.fullmatch(key) else _string(key)
+
+
+def _string(text: str) -> str:
+    # JSON's escapes are TOML's, but for DEL, which TOML wants escaped, and surrogate pairs,
+    # which ensure_ascii=False avoids.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def value_text(value: object) -> str:
+    """A value as it is written, on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, dict):
+        inside = ", ".join(f"{key_text(key)} = {value_text(one)}" for key, one in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(value_text, value))}]"
+    return repr(value)  # integers, and floats, whose `repr` (nan and inf too) is TOML's
+
+
+def inline_block(text: str, script: Path) -> str | None:
+    """The TOML of the script's `script` block (PEP 723), or None; two of them are an error."""
+    if "# /// script" not in text:
+        return None
+    lines = text.replace("\r\n", "\n").split("\n")
+    blocks = [content for kind, content in _blocks(lines) if kind == "script"]
+    if len(blocks) > 1:
+        raise PkgviewError(
+            f"{script}, line {blocks[1].start}: a second `# /// script` block",
+            remedy="Keep one block: PEP 723 allows no more.",
+        )
+    if not blocks:
+        return None
+    # Nothing else ends a line for uv: a comment would end for us alone.
+    content = (lines[number] for number in blocks[0])
+    return "\n".join(line.removeprefix("# ") if line != "#" else "" for line in content) + "\n"
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, range]]:
+    """The type of each block, and which lines (from 0) are its content.
+
+    As the reference expression of PEP 723 has them, which takes time by the square of the text
+    where a block has no end: a block begins with the first line of a row of comments that can begin
+    one, and ends with the last that can end it, if there is anything in between.
+    """
+    first, kind, last = -1, "", -1
+    for number, line in enumerate(chain(lines, [""])):
+        if line != "#" and not line.startswith("# "):
+            if last > first + 1 > 0:
+                yield kind, range(first + 1, last)
+            first, kind, last = -1, "", -1
+        elif first < 0:
+            if start := _BLOCK_START.fullmatch(line):
+                first, kind = number, start[1]
+        elif line == _BLOCK_END:
+            last = number

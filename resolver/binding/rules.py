@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from resolver.caller.process import Ancestor, Caller, Identity, as_view
 from resolver.errors import PkgviewError
+from resolver.naming import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -310,7 +311,9 @@ def _project(rule: Rule, caller: Caller, state: BindingState, path: str, why: st
     try:
         found = ask(path, caller.uid)
     except PkgviewError as error:
-        unreadable = Binding(rule=rule, view=None, project=None, why=f"{why}: {error.what}")
+        unreadable = Binding(
+            rule=rule, view=None, project=None, why=f"{why}: {visible(error.what, path)}"
+        )
         return Finding(rule=rule, binding=unreadable)
     if found is None:
         return Finding(rule=rule, said=f"{why} belongs to no project: {_shown(path)}")

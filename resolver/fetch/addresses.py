@@ -24,6 +24,10 @@ _BESIDE = frozenset({"simple", "+simple"})
 
 _PORTS = {"http": 80, "https": 443}
 
+_USER = r"[^\s/?#\\]*@"
+_ADDRESS = re.compile(rf"(?<=://)(?:{_USER})?(\S*)")
+_ANY_USER = re.compile(rf"(?<=://){_USER}")
+
 _LEADS_UP = re.compile(r"(?:[/\\]|%2f|%5c)(?:\.|%2e){2}|%2e|\\", re.IGNORECASE)
 """In a path: what some server takes for `..`, whatever follows."""
 
@@ -60,6 +64,17 @@ def file_places(index: str) -> frozenset[str]:
     return frozenset({index, f"{host}{above}/" if above else f"{host}/packages/"})
 
 
+def links_places(page: str) -> frozenset[str]:
+    """Below which addresses the files of a page of links lie: below it, and in its directory.
+
+    But for that of a whole host.
+    """
+    at = canonical(page)
+    beside = urlsplit(page).path.rpartition("/")[0]
+    found = {at, canonical(urlsplit(page)._replace(path=beside).geturl()) if beside else ""}
+    return frozenset(found - {""})
+
+
 def nearest(url: str, places: Iterable[str]) -> str:
     """The longest of these below which a file's address lies; "" for none."""
     plain = canonical(re.split(r"[?#]", url, maxsplit=1)[0])
@@ -71,7 +86,16 @@ def belongs(url: str, places: Iterable[str]) -> bool:
     return bool(nearest(url, places))
 
 
-def without_userinfo(url: str) -> str:
-    """The URL less user and password; `ValueError` for what is no URL."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+def without_userinfo(text: str) -> str:
+    r"""An address, or a text with some between blanks, without users and passwords.
+
+    As browsers and uv read it (WHATWG): the authority ends at the first of `/ ? # \`, and its user
+    at the last `@` in it. What comes later is no user, whatever it looks like: without it one
+    address would pass for another. So one inside of another keeps its own.
+    """
+    return _ADDRESS.sub(r"\1", text)
+
+
+def masked(text: str) -> str:
+    """The same for a text of another program: wherever one may be, it is only not shown."""
+    return _ANY_USER.sub("****@", text)

@@ -11,18 +11,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import time
 from typing import TYPE_CHECKING
 
 from resolver.atomic import make_private
 from resolver.errors import PkgviewError
-from resolver.fetch.wanted import key_of
+from resolver.fetch.wanted import Digests, key_of
 from resolver.scratch import claim
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from resolver.fetch.wanted import Download
@@ -117,11 +115,11 @@ class Session:
 class Part:
     """The bytes that are here: appended, hashed, thrown away."""
 
-    def __init__(self, own: Path, hashes: Mapping[str, str]) -> None:
+    def __init__(self, own: Path, file: Download) -> None:
         self.path = own
-        self._expected = hashes
+        self._file = file
         self.descriptor = os.open(own, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        self._hashers = {name: hashlib.new(name) for name in hashes}
+        self._digests = Digests(file)
         self.length = 0
 
     def lock(self) -> bool:
@@ -151,23 +149,19 @@ class Part:
     def restart(self) -> None:
         """Throw away what is here."""
         os.ftruncate(self.descriptor, 0)
-        self._hashers = {name: hashlib.new(name) for name in self._expected}
+        self._digests = Digests(self._file)
         self.length = 0
 
-    def wrong(self) -> tuple[str, str, str] | None:
-        """The first hash that is not as expected: algorithm, expected, found."""
-        for name, hasher in self._hashers.items():
-            if hasher.hexdigest() != self._expected[name].lower():
-                return name, self._expected[name].lower(), hasher.hexdigest()
-        return None
+    def wrong(self) -> tuple[str, str] | None:
+        """As of `Digests`."""
+        return self._digests.wrong()
 
     def close(self) -> None:
         """Close the file, and give up its lock."""
         os.close(self.descriptor)
 
     def _count(self, chunk: bytes) -> None:
-        for hasher in self._hashers.values():
-            hasher.update(chunk)
+        self._digests.update(chunk)
         self.length += len(chunk)
 
 

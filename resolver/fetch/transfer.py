@@ -9,7 +9,6 @@ before goes to a thread. A lock is polled, never waited for.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import re
@@ -21,11 +20,10 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.fetch.partial import Part, drop, unwritable
-from resolver.fetch.wanted import host_of, local_path, shown, strong_hashes
+from resolver.fetch.wanted import Digests, host_of, local_path, shown, strong_hashes
 from resolver.fetch.web import Transient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     import httpx2
@@ -100,7 +98,7 @@ class Transfer:
         """The whole file; None while another process is at it."""
         local = local_path(self.file)
         if local is not None:
-            await trio.to_thread.run_sync(_check_local, local, self.file, self._hashes)
+            await trio.to_thread.run_sync(_check_local, local, self.file)
             self._report(local.stat().st_size)
             return Fetched(download=self.file, path=local, temporary=False)
         assert self._session is not None  # noqa: S101 - made where anything is not local
@@ -108,7 +106,7 @@ class Transfer:
             if self._names is None:
                 self._names = self._session.open(self.file)
             own, shared = self._names
-            part = Part(own, self._hashes)
+            part = Part(own, self.file)
             try:
                 if not part.lock():
                     self._report(part.size())
@@ -152,12 +150,9 @@ class Transfer:
             part.restart()
             self._report(0)
             if again or not self._resumed:
-                name, expected, found = wrong
+                what, remedy = wrong
                 raise PkgviewError(
-                    f"{self.file.filename} from {shown(self.file.url)} is not the locked file: "
-                    f"its {name} is {found}, the lock says {expected}",
-                    remedy="If the file was replaced on purpose, run `pkgview lock --upgrade`; "
-                    "if not, do not trust that server.",
+                    f"{self.file.filename} from {shown(self.file.url)} {what}", remedy=remedy
                 )
             again = True
 
@@ -234,28 +229,22 @@ class Transfer:
         )
 
 
-def _check_local(path: Path, file: Download, hashes: Mapping[str, str]) -> None:
+def _check_local(path: Path, file: Download) -> None:
+    digests = Digests(file)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise PkgviewError(f"{path} is no file", remedy=f"It should be {file.filename}.")
         with path.open("rb") as opened:
             size = os.fstat(opened.fileno()).st_size
-            hashers = {name: hashlib.new(name) for name in hashes}
-            while hashers and (chunk := opened.read(1 << 20)):
-                for hasher in hashers.values():
-                    hasher.update(chunk)
+            while chunk := opened.read(1 << 20):
+                digests.update(chunk)
     except OSError as error:
         raise PkgviewError(
             f"cannot read {path}: {error.strerror}",
             remedy=f"{file.filename} is to come from there; put it back, or lock again.",
         ) from error
-    for name, hasher in hashers.items():
-        if hasher.hexdigest() != hashes[name].lower():
-            raise PkgviewError(
-                f"{path} is not the locked file: its {name} is {hasher.hexdigest()}, "
-                f"the lock says {hashes[name].lower()}",
-                remedy="If the file was replaced on purpose, run `pkgview lock --upgrade`.",
-            )
+    if (wrong := digests.wrong()) is not None:
+        raise PkgviewError(f"{path} {wrong[0]}", remedy=wrong[1])
     if file.size is not None and size != file.size:
         raise PkgviewError(
             f"{path} has {size} bytes, the lock says {file.size}",

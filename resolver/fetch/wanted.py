@@ -28,13 +28,59 @@ class Download:
     """One file of a lock.
 
     `url` is http, https, file, or an absolute path; `size` in bytes; `hashes` algorithm to
-    hexadecimal digest, empty only for a direct URL that nobody has locked.
+    hexadecimal digest, empty only for a direct URL that nobody has locked. Of the (algorithm,
+    hexadecimal) pairs in `stated`, if there are any, it has to have one: these are its user's
+    words, and as weak as they are (md5).
     """
 
     url: str
     filename: str
     size: int | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
+    stated: tuple[tuple[str, str], ...] = ()
+
+
+_REPLACED = (
+    "If the file was replaced on purpose, run `pkgview lock --upgrade`; "
+    "if not, do not trust who has it."
+)
+_STATED = "If it is the right file, correct the hash where it is stated; if not, do not trust it."
+
+
+class Digests:
+    """Hashes a file's bytes as they come, and says whether they are what they have to be."""
+
+    def __init__(self, file: Download) -> None:
+        self._expected = strong_hashes(file)
+        self._stated = file.stated
+        wanted = {(name, len(digest)) for name, digest in (*self._expected.items(), *file.stated)}
+        self._hashers = {(name, size): _hasher(name, size) for name, size in wanted}
+
+    def update(self, chunk: bytes) -> None:
+        """Count bytes."""
+        for hasher in self._hashers.values():
+            hasher.update(chunk)
+
+    def wrong(self) -> tuple[str, str] | None:
+        """What is not as it has to be, to follow the file's name, and the remedy; None: nothing."""
+        for name, digest in self._expected.items():
+            if (found := self._found(name, digest)) != digest.lower():
+                said = f"its {name} is {found}, the lock says {digest.lower()}"
+                return f"is not the locked file: {said}", _REPLACED
+        if any(self._found(name, digest) == digest.lower() for name, digest in self._stated):
+            return None
+        said = ", ".join(f"{name}:{digest}" for name, digest in self._stated)
+        return (f"has no hash of those that are stated: {said}", _STATED) if said else None
+
+    def _found(self, name: str, digest: str) -> str:
+        return self._hashers[name, len(digest)].hexdigest()
+
+
+def _hasher(name: str, size: int) -> hashlib._Hash | hashlib.blake2b:
+    """For a digest of so many hexadecimal digits, which only blake2b leaves open."""
+    if name == "blake2b" and 2 <= size <= 128 and not size % 2:  # noqa: PLR2004 - 1 to 64 bytes
+        return hashlib.blake2b(digest_size=size // 2, usedforsecurity=False)
+    return hashlib.new(name, usedforsecurity=False)
 
 
 def strong_hashes(file: Download) -> dict[str, str]:
@@ -49,7 +95,8 @@ def strong_hashes(file: Download) -> dict[str, str]:
     if file.hashes and not strong:
         raise PkgviewError(
             f"the lock has only weak hashes of {file.filename}: {', '.join(sorted(file.hashes))}",
-            remedy="Run `pkgview lock --upgrade`: it records SHA-256.",
+            remedy="Lock it again where its index states a SHA-256. Of an index that states none, "
+            "name the file by its address (`name @ https://…`): then the lock has its SHA-256.",
         )
     return strong
 
@@ -108,6 +155,8 @@ def host_of(url: str) -> str:
 def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port; ValueError for what is no URL."""
     parts = urlsplit(url)
+    if "\\" in parts.netloc:
+        raise ValueError("there is a backslash before its path, which not everybody reads alike")
     return (
         parts.scheme,
         parts.hostname or "",

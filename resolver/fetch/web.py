@@ -158,7 +158,8 @@ class Web:
             try:
                 there = without_userinfo(urljoin(url, there))
                 parts = urlsplit(there)
-                followed = parts.scheme in {"https", urlsplit(url).scheme} and parts.port != 0
+                same = parts.scheme in {"https", urlsplit(url).scheme}
+                followed = same and parts.port != 0 and "\\" not in parts.netloc
             except ValueError:
                 break
             if not followed:

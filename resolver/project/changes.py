@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+MOST_SAID = 8
+"""Changes that are said in one line."""
 
 
 class Change(NamedTuple):
@@ -22,6 +25,12 @@ class Change(NamedTuple):
         if not self.after:
             return f"- {self.name}"
         return f"~ {self.name} {self.before} \N{RIGHTWARDS ARROW} {self.after}"
+
+
+def some(of: Sequence[Change]) -> str:
+    """The first of them on one line, and how many more there are."""
+    more = f" and {len(of) - MOST_SAID} more" if len(of) > MOST_SAID else ""
+    return ", ".join(map(str, of[:MOST_SAID])) + more
 
 
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Change, ...]:

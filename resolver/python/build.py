@@ -8,12 +8,14 @@ what its build may look for around it (a repository, a sibling's files). Its bac
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import tarfile
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +23,20 @@ import trio
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from resolver.errors import PkgviewError
+from resolver.fetch.addresses import masked
+from resolver.python.git.checkout import check_out
 from resolver.python.index import uv_environment
 from resolver.python.requirements import normalised
 from resolver.python.selection import Choice, Source
-from resolver.python.uv.run import explanation_of, refuse_undecodable, run_child, uv_binary
+from resolver.python.uv.building import BuildSettings, build_settings_of, extra_requirements
+from resolver.python.uv.run import (
+    ELSEWHERE,
+    explanation_of,
+    refuse_undecodable,
+    run_child,
+    uv_binary,
+)
+from resolver.python.uv.settings import build_settings, effective
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +46,39 @@ if TYPE_CHECKING:
 SHOWN_LINES = 30
 """Of a failed build's output: the last ones, where the reason is."""
 
-_GIT_PROTOCOLS = "file:git:http:https:ssh"
-"""Not `ext`, which runs any command that an address names."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltFor:
+    """What a build is for: a project, whose settings of uv it gets, and all that it has.
+
+    `place` is the project's directory, or a script; None: none is known.
+    """
+
+    place: Path | None = None
+    choices: tuple[Choice, ...] = ()
+
+    def settings(self, name: str) -> BuildSettings:
+        """The settings for the build of the distribution `name`."""
+        return build_settings_of(
+            normalised(name), effective(os.environ, self.place), self._versions, os.environ
+        )
+
+    def key(self, name: str) -> str:
+        """A digest of the settings that change what is built of it; "" where nothing is set."""
+        general, whole = build_settings(self.place), effective(os.environ, self.place)
+        own = extra_requirements(normalised(name), whole, self._versions)
+        if not self.settings(name).isolated:
+            own += [f"{one.name}=={one.version}" for one in self.choices]
+        if not own:
+            return general
+        return hashlib.sha256("\0".join((general, *own)).encode()).hexdigest()
+
+    @property
+    def _versions(self) -> dict[str, str]:
+        return {one.name: one.version for one in self.choices if one.version}
+
+
+NOBODY = BuiltFor()
 
 
 async def build_wheel(  # noqa: PLR0913 - all but what and whither by name
@@ -44,6 +87,7 @@ async def build_wheel(  # noqa: PLR0913 - all but what and whither by name
     interpreter: Interpreter,
     into: Path,
     *,
+    built_for: BuiltFor = NOBODY,
     offline: bool = False,
     within: Path | None = None,
 ) -> Path:
@@ -69,29 +113,117 @@ async def build_wheel(  # noqa: PLR0913 - all but what and whither by name
             # uv goes by the name: give the file its own, without a copy.
             tree = scratch / (choice.filename or source.name)
             tree.symlink_to(await trio.Path(source).resolve())
-            if choice.subdirectory:
+            if choice.subdirectory or not tree.name.endswith((".tar.gz", ".tgz", ".zip")):
                 tree = await trio.to_thread.run_sync(_extracted, tree, scratch / "tree")
         if choice.subdirectory:
             tree /= choice.subdirectory
             _refuse_missing(tree, choice)
         made = scratch / "wheel"
+        settings = built_for.settings(choice.name)
         arguments = ["build", "--wheel", "--no-create-gitignore", f"--out-dir={made}"]
         await build_with_uv(
-            [*arguments, f"--python={interpreter.executable}", "--", str(tree)],
-            cwd=tree if tree.is_dir() else scratch,
+            [*arguments, *settings.options, str(tree)],
+            settings,
+            built_for,
+            interpreter,
+            scratch=scratch,
             what=what,
             offline=offline,
         )
         return _the_wheel(made, choice, into)
 
 
-async def build_with_uv(arguments: Sequence[str], *, cwd: Path, what: str, offline: bool) -> None:
-    """Run uv for a build; a failure shows the end of the build's own output."""
-    environ = {**os.environ, **uv_environment(cwd)}
-    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PYTHON"):
+async def build_with_uv(  # noqa: PLR0913 - one build, its circumstances by name
+    arguments: Sequence[str],
+    settings: BuildSettings,
+    built_for: BuiltFor,
+    interpreter: Interpreter,
+    *,
+    scratch: Path,
+    what: str,
+    offline: bool,
+) -> None:
+    """Run uv for a build; a failure shows the end of the build's own output.
+
+    uv runs in the directory of the project that the build is for, with that one's settings and no
+    others, as `uv sync` does; `scratch` is where files for it can be made. `arguments` lack the
+    Python.
+    """
+    python = interpreter.executable
+    if not settings.isolated:
+        python = await _shared(built_for, python, scratch, what=what, offline=offline)
+        arguments = [*arguments, "--no-build-isolation"]
+    await _run(
+        [*arguments, f"--python={python}"],
+        settings,
+        built_for,
+        scratch=scratch,
+        what=what,
+        offline=offline,
+    )
+
+
+async def _shared(
+    built_for: BuiltFor, python: str, scratch: Path, *, what: str, offline: bool
+) -> str:
+    """The Python of an environment with all that is not built in it (`no-build-isolation`).
+
+    So what is built in the environment that it is for finds there what else the project has. (Where
+    nothing is isolated, what it finds with uv depends on what uv has in its cache.)
+    """
+    environment, listed = scratch / "shared", scratch / "shared.txt"
+    others = [
+        one
+        for one in built_for.choices
+        if not one.runs_code or built_for.settings(one.name).isolated
+    ]
+    listed.write_text("".join(f"{_line(one)}\n" for one in others))
+    place = str(environment / "bin/python")
+    plain = built_for.settings("")
+    for arguments in (
+        ["venv", "--quiet", f"--python={python}", str(environment)],
+        ["pip", "install", "--no-deps", f"--python={place}", f"--requirements={listed}"],
+    ):
+        await _run(arguments, plain, built_for, scratch=scratch, what=what, offline=offline)
+    return place
+
+
+def _line(choice: Choice) -> str:
+    """A choice as a line of a requirements file."""
+    where = choice.path.as_uri() if choice.path is not None else choice.url or ""
+    if choice.kind is Source.VCS:
+        where = f"git+{where}@{choice.commit}"
+    if choice.subdirectory:
+        where += f"#subdirectory={choice.subdirectory}"
+    return " ".join(
+        [f"{choice.name} @ {where}", *(f"--hash={kind}:{value}" for kind, value in choice.hashes)]
+    )
+
+
+async def _run(  # noqa: PLR0913 - one run, its circumstances by name
+    arguments: Sequence[str],
+    settings: BuildSettings,
+    built_for: BuiltFor,
+    *,
+    scratch: Path,
+    what: str,
+    offline: bool,
+) -> None:
+    place = built_for.place
+    cwd = scratch if place is None else place.parent if place.is_file() else place
+    environ = {**os.environ, **uv_environment(place), **settings.variables}
+    # UV_REQUIRE_HASHES is for what is installed; `uv build` takes it for what builds need, too.
+    for name in (
+        *("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PYTHON"),
+        "UV_REQUIRE_HASHES",
+        *ELSEWHERE,
+    ):
         environ.pop(name, None)
     environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
-    command = [uv_binary(), *(["--offline"] if offline else []), *arguments]
+    configuration = scratch / "uv.toml"
+    configuration.write_text(settings.text)
+    options = [f"--config-file={configuration}", *(["--offline"] if offline else [])]
+    command = [uv_binary(), *options, *arguments]
     refuse_undecodable(command)
     code, stdout, stderr = await run_child(command, cwd=cwd, environ=environ)
     if code == 0:
@@ -138,7 +270,10 @@ def _the_wheel(made: Path, choice: Choice, into: Path) -> Path:
             remedy="Tell its authors, or ask for a version that has a wheel.",
         ) from error
     wanted = normalised(choice.name)
-    if name != wanted or (choice.version and str(version) != choice.version):
+    # Of a commit the version says less than its id: another tag makes another of the same files,
+    # and uv takes it, too.
+    certain = choice.version if choice.kind is not Source.VCS else None
+    if name != wanted or (certain and str(version) != certain):
         raise PkgviewError(
             f"the build of {wanted} {choice.version or ''} made {wheel.name}",
             remedy="Lock the project again; if that does not help, tell its authors.",
@@ -167,52 +302,17 @@ def _extracted(archive: Path, tree: Path) -> Path:
 
 
 async def _checked_out(choice: Choice, tree: Path, *, offline: bool) -> None:
-    """Have exactly `choice.commit` in `tree`, with its submodules, running none of its hooks."""
     address = str(choice.path) if choice.path else (choice.url or "").removeprefix("git+")
-    commit = choice.commit or ""
     if offline and choice.path is None:
         raise PkgviewError(
-            f"{choice.name} comes from {_masked(address)}, which needs the network",
+            f"{choice.name} comes from {masked(address)}, which needs the network",
             remedy="Run it once without --offline.",
         )
-    environ = {
-        **os.environ,
-        "GIT_ALLOW_PROTOCOL": _GIT_PROTOCOLS,
-        "GIT_TERMINAL_PROMPT": "0",
-    }
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"):
-        environ.pop(name, None)
-
-    async def git(*arguments: str) -> tuple[int, str, str]:
-        command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false"]
-        return await run_child([*command, *arguments], cwd=tree, environ=environ)
-
-    async def must(*arguments: str) -> str:
-        code, stdout, stderr = await git(*arguments)
-        if code:
-            raise PkgviewError(
-                f"cannot fetch {choice.name} at {commit} from {_masked(address)}: "
-                f"{_masked(stderr.strip())}",
-                remedy="Check the address, the network, and that you may read the repository.",
-            )
-        return stdout.strip()
-
-    await trio.Path(tree).mkdir()
-    await must("init", "--quiet", "--template=")
-    # A host need not serve a bare commit; then all its branches and tags are fetched.
-    code, _, _ = await git("fetch", "--quiet", "--depth=1", "--", address, commit)
-    if code:
-        await must("fetch", "--quiet", "--tags", "--", address, "+refs/heads/*:refs/remotes/o/*")
-    await must("checkout", "--quiet", "--detach", commit)
-    if (head := await must("rev-parse", "HEAD")) != commit:
-        raise PkgviewError(
-            f"{choice.name}: {_masked(address)} gave commit {head}, the lock wants {commit}",
-            remedy="Lock the project again.",
-        )
-    if (tree / ".gitmodules").exists():
-        await must("submodule", "update", "--quiet", "--init", "--recursive", "--depth=1")
-
-
-def _masked(text: str) -> str:
-    """Without the passwords of addresses."""
-    return re.sub(r"://[^/\s@]+@", "://****@", text)
+    await check_out(
+        tree,
+        name=choice.name,
+        address=address,
+        commit=choice.commit or "",
+        subdirectory=choice.subdirectory or "",
+        lfs=choice.lfs,
+    )

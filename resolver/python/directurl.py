@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from resolver.python.selection import Choice
 
-_PATH = "/!$&'()*+,;=:@"
-"""What stands for itself in a URL's path (RFC 3986, pchar), besides letters, digits and -._~."""
+_PATH = "/!$&'()*+,;=:@[]|^"
+"""What stands for itself in a URL's path (RFC 3986, pchar), besides letters, digits and -._~; and
+what uv leaves as it is."""
 
-_SECRET = re.compile(r"(?<=://)(?!git@[^@/?#]*(?:[/?#]|$)|(?:\$\{\w+\}:?){1,2}@)[^/?#]*@")
+_SECRET = re.compile(r"(?<=://)(?!git@[^@/?#\\]*(?:[/?#\\]|$)|(?:\$\{\w+\}:?){1,2}@)[^/?#\\]*@")
 """User and password: the specification wants them left out, but for `git@` and `${VARIABLES}`."""
 
 
@@ -40,6 +41,8 @@ def direct_url(choice: Choice) -> bytes | None:
     told: dict[str, object] = {"vcs": "git", "commit_id": choice.commit}
     if choice.revision is not None:
         told["requested_revision"] = choice.revision
+    if choice.lfs:
+        told["git_lfs"] = True  # uv's
     return _written(url, "vcs_info", told, choice.subdirectory)
 
 

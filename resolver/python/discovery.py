@@ -63,7 +63,7 @@ def find_interpreter(
     env = os.environ if environ is None else environ
     if lookup:
         env = without_projects(env, project)
-    required = project.requires_python if project else None
+    required = project.needed_python() if project else None
     for said, origin in _asked(project, request):
         by_project = lookup and not request
         asked = named_installation(said, origin, project, env) if by_project else said

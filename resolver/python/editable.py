@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input
-from resolver.python.build import build_with_uv
+from resolver.python.build import BuiltFor, build_with_uv
 from resolver.python.directurl import of_directory
 from resolver.python.index import uv_environment
 from resolver.python.requirements import normalised
@@ -30,44 +31,68 @@ if TYPE_CHECKING:
 
     from resolver.python.interpreter import Interpreter
     from resolver.python.project import PythonProject
+    from resolver.python.target import Schemes
 
 _NOT_THE_DISTRIBUTION = frozenset({"uv_cache.json", "uv_build.json"})
 
 
-async def build_editable(
+async def build_editable(  # noqa: PLR0913 - all but what and whither by name
     directory: Path,
     interpreter: Interpreter,
     into: Path,
     *,
+    name: str = "",
+    built_for: BuiltFor | None = None,
     offline: bool = False,
     within: Path | None = None,
 ) -> Path:
     """Install `directory` editable (PEP 660) and make of it a tree in the shape of a wheel.
 
     The result, `into`, holds `purelib/` (the `.pth` or finder, and `.dist-info`) and, where the
-    distribution brings scripts that are no entry points, `scripts/`. Scripts of entry points are
-    left out: whoever makes a view writes them, for its own interpreter. RECORD is written anew.
-    `within` is as for `build_wheel`.
+    distribution brings them, `platlib/`, `headers/`, `data/` and `scripts/`. Scripts of entry
+    points are left out: whoever makes a view writes them, for its own interpreter. RECORD, written
+    anew, is that of `purelib/` alone. `name` is the distribution's; `built_for` and `within` are as
+    for `build_wheel`, and by itself a directory is built for itself.
     """
-    with tempfile.TemporaryDirectory(prefix="pkgview-build-", dir=within) as name:
-        target, began = Path(name) / "target", time.time()
+    built_for = built_for or BuiltFor(place=directory)
+    with tempfile.TemporaryDirectory(prefix="pkgview-build-", dir=within) as made:
+        prefix, began = Path(made) / "prefix", time.time()
+        schemes = interpreter.python.schemes
+        # Else a link as in a virtual environment takes it: data may go there.
+        (prefix / "lib").mkdir(parents=True)
+        if not schemes.platlib.startswith("lib64/"):
+            (prefix / "lib64").symlink_to("lib")
         await build_with_uv(
             [
                 *("pip", "install", "--no-deps"),
-                f"--python={interpreter.executable}",
-                f"--target={target}",
+                f"--prefix={prefix}",
                 "--link-mode=copy",
                 "--reinstall",
                 "--editable",
-                str(directory),
+                _plain(directory, Path(name)),
             ],
-            cwd=directory,
+            built_for.settings(name or directory.name),
+            built_for,
+            interpreter,
+            scratch=Path(made),
             what=f"cannot build {directory} for editing",
             offline=offline,
         )
         await forget_editable(began, cwd=directory, added=uv_environment(directory))
-        await trio.to_thread.run_sync(_shape, target, into)
+        await trio.to_thread.run_sync(_shape, prefix, into, schemes, directory)
     return into
+
+
+def _plain(directory: Path, scratch: Path) -> str:
+    """How uv, started in a directory, is told of it, and reads in its name nothing else.
+
+    `#`, `[…]` and ` ;` would end it. A name like a wheel's makes it a file even as ".": then it is
+    told a link (a build is where its directory really is).
+    """
+    if directory.suffix != ".whl":
+        return "."
+    (scratch / "project").symlink_to(directory)
+    return str(scratch / "project")
 
 
 def static_editable(project: PythonProject, into: Path) -> Path:
@@ -104,15 +129,20 @@ def static_editable(project: PythonProject, into: Path) -> Path:
     return into
 
 
-def editable_key(directory: Path, interpreter: Interpreter) -> str:
-    """What an editable build follows from: its build files, the interpreter's tag, settings."""
-    parts = ("editable 2", str(directory), interpreter.tag, build_settings(directory))
+def editable_key(directory: Path, interpreter: Interpreter, settings: str | None = None) -> str:
+    """What an editable build follows from: its build files, the interpreter's tag, settings.
+
+    `settings` is `BuiltFor.key`; None: it is built for itself.
+    """
+    found = build_settings(directory) if settings is None else settings
+    parts = ("editable 3", str(directory), interpreter.tag, found)
     return hashlib.sha256("\0".join((*parts, made_of(directory))).encode()).hexdigest()
 
 
-def _shape(target: Path, into: Path) -> None:
-    """Sort uv's `--target` directory into purelib and scripts, and write its RECORD anew."""
-    infos = list(target.glob("*.dist-info"))
+def _shape(prefix: Path, into: Path, schemes: Schemes, directory: Path) -> None:
+    """Sort what uv put below `prefix` into the schemes, and write RECORD anew."""
+    libraries = dict.fromkeys((schemes.purelib, schemes.platlib))
+    infos = [info for one in libraries for info in prefix.glob(f"{one}/*.dist-info")]
     if len(infos) != 1:
         raise PkgviewError(
             f"an editable build made {len(infos)} distributions, not one",
@@ -121,19 +151,27 @@ def _shape(target: Path, into: Path) -> None:
     for unwanted in _NOT_THE_DISTRIBUTION:
         (infos[0] / unwanted).unlink(missing_ok=True)
     (infos[0] / "INSTALLER").write_text("pkgview")
-    (target / ".lock").unlink(missing_ok=True)
-    scripts = target / "bin"
+    (infos[0] / "direct_url.json").write_bytes(of_directory(directory, editable=True))
+    (prefix / ".lock").unlink(missing_ok=True)
+    if (prefix / "lib64").is_symlink():
+        (prefix / "lib64").unlink()
+    generated = set(_script_names(infos[0] / "entry_points.txt"))
+    _write_record(infos[0].parent, infos[0])
     into.mkdir(parents=True, exist_ok=True)
-    if scripts.is_dir():
-        generated = set(_script_names(infos[0] / "entry_points.txt"))
-        kept = [path for path in scripts.iterdir() if path.name not in generated]
-        for path in kept:
-            (into / "scripts").mkdir(exist_ok=True)
-            shutil.move(path, into / "scripts" / path.name)
-            _make_relocatable(into / "scripts" / path.name)
-        shutil.rmtree(scripts)
-    purelib = Path(shutil.move(target, into / "purelib"))
-    _write_record(purelib, purelib / infos[0].name)
+    for scheme in ("purelib", "platlib", "headers", "scripts"):
+        place = prefix / getattr(schemes, scheme)
+        if place.is_dir():  # a second name of what has been moved is not there any more
+            shutil.move(place, into / scheme)
+        for above in place.relative_to(prefix).parents:
+            with suppress(OSError):  # it has data, or is not there
+                (prefix / above).rmdir()
+    for script in filter(Path.is_file, (into / "scripts").glob("*")):
+        if script.name in generated:
+            script.unlink()
+        else:
+            _make_relocatable(script)
+    if prefix.is_dir():
+        shutil.move(prefix, into / "data")
 
 
 def _make_relocatable(script: Path) -> None:

@@ -1,4 +1,9 @@
-"""Python projects that are described for other tools only: what they are, and what to do."""
+"""Python projects that are described for other tools only: what they are, and what to do.
+
+Locks of theirs are not read, and no tool of theirs is run to read them: poetry and pdm load plugins
+that a project names, and what comes out depends on their version. Each writes a `pylock.toml` by
+one command, which is named.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +13,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from resolver import looks
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 from resolver.ownership import parents
+from resolver.python.project import Origin
 from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from resolver.python.project import PythonProject
 
 
 class Foreign(NamedTuple):
@@ -24,11 +33,18 @@ class Foreign(NamedTuple):
     remedy: str
 
 
+EXPORTS = {
+    "poetry.lock": "poetry export --all-groups --format pylock.toml --output pylock.toml",
+    "pdm.lock": "pdm export --format pylock --output pylock.toml",
+    "Pipfile.lock": "pipenv pylock --generate",
+}
+"""The command by which each becomes a `pylock.toml`; poetry's needs poetry-plugin-export."""
+
 _FILES = {
     "Pipfile": Foreign(
         "is pipenv's, which pkgview does not read",
-        "Write what it locks into a requirements.txt (`pipenv requirements > requirements.txt`), "
-        "or go over to uv: `uvx migrate-to-uv`.",
+        f"Have pipenv write what it locks into a pylock.toml (`{EXPORTS['Pipfile.lock']}`), or go "
+        "over to uv: `uvx migrate-to-uv`.",
     ),
     "setup.py": Foreign(
         "would have to be run to know what it needs, and nothing else says so",
@@ -64,6 +80,17 @@ def foreign(start: Path) -> Foreign | None:
     return None
 
 
+def unread_lock(project: PythonProject) -> str:
+    """A sentence on the lock of another tool that a project has and nobody reads; "" without.
+
+    One that is listed in a requirements.txt, beside that lock, says itself what it is made from.
+    """
+    for name, command in EXPORTS.items() if project.origin is Origin.PYPROJECT else ():
+        if looks.is_file(project.root / name):
+            return f"{name} is not read: `{command}` writes a pylock.toml, which is."
+    return ""
+
+
 def _at(directory: Path) -> Iterator[Foreign]:
     pyproject = directory / "pyproject.toml"
     has_pyproject = pyproject.is_file()
@@ -75,8 +102,8 @@ def _at(directory: Path) -> Iterator[Foreign]:
         yield Foreign(
             f"{pyproject} describes it to poetry only, in [tool.poetry], and has no [project]",
             "Describe it in a [project] table (PEP 621), which poetry 2 reads too; `uvx "
-            "migrate-to-uv` rewrites it for uv. Or keep a requirements.txt beside it: `poetry "
-            "export --output requirements.txt`.",
+            "migrate-to-uv` rewrites it for uv. Or have poetry write a pylock.toml, with "
+            f"poetry-plugin-export: `{EXPORTS['poetry.lock']}`.",
         )
     if "workspace" in tool.get("uv", {}):
         yield Foreign(

@@ -10,7 +10,6 @@ The same settings, as values, are what our own downloads need: `download_setting
 
 from __future__ import annotations
 
-import configparser
 import netrc
 import os
 from contextlib import suppress
@@ -19,13 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from resolver.errors import PkgviewError
-from resolver.fetch.addresses import canonical, file_places, nearest, without_userinfo
-from resolver.inputs import read_text
-from resolver.python.uv.settings import TRUE, table_of, uv_tables
+from resolver.fetch.addresses import (
+    EVERYBODYS,
+    canonical,
+    file_places,
+    links_places,
+    nearest,
+    without_userinfo,
+)
+from resolver.python.uv.pips import pip_settings
+from resolver.python.uv.settings import effective, member_tables, table_of, truth, uv_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _UV_INDEX_VARIABLES = (
     "UV_DEFAULT_INDEX",
@@ -90,20 +95,22 @@ class DownloadSettings:
 
 
 def uv_environment(
-    directory: Path | None = None,
+    place: Path | None = None,
     environ: Mapping[str, str] | None = None,
     *,
     indexes: bool = True,
 ) -> dict[str, str]:
     """The variables to add for uv: pip's settings, where uv has none of its own.
 
-    Unless `indexes`, those of pip's indexes are left out: a `uv.lock` is for uv's own.
+    `place`: a project's directory, or a script (`resolver.python.uv.settings`).
+    Unless `indexes`, those are left out that change what is resolved: a `uv.lock` is for uv's own.
     """
     env = os.environ if environ is None else environ
     pip = pip_settings(env)
     added: dict[str, str] = {}
-    if indexes and not _uv_has_indexes(env, directory):
-        added |= _index_variables(pip)
+    if indexes:
+        added |= _resolving_variables(pip, env, place)
+        added |= {} if _uv_has_indexes(env, place) else _index_variables(pip)
     added |= {
         name: value
         for name, value in (
@@ -127,12 +134,14 @@ def uv_environment(
 def user_indexes(environ: Mapping[str, str] | None = None) -> frozenset[str]:
     """The user's own indexes, as `resolver.fetch.addresses.canonical` has them.
 
-    By what the user and root have set, not what a project says.
+    By what the user and root have set, not what a project says. PyPI is one of them unless they
+    have put another in its place, or none: who did so does not want packages of the same names.
     """
     env = dict(os.environ if environ is None else environ)
     env |= uv_environment(None, env)
     urls = (index.get("url") for index in _named_indexes(env, None))
-    return frozenset(_place(url) for url in urls if isinstance(url, str)) - {""}
+    own = frozenset(_place(url) for url in urls if isinstance(url, str)) - {""}
+    return own if _has_another_default(env) else own | {EVERYBODYS}
 
 
 def user_named_indexes(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -142,46 +151,34 @@ def user_named_indexes(environ: Mapping[str, str] | None = None) -> dict[str, st
     return {name: str(url) for name, url in named if isinstance(name, str)}
 
 
-def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What pip is set to, as `pip config list` merges them: long option names to their text.
-
-    Global files, user files, `PIP_CONFIG_FILE`, then `PIP_*`; in each file `[global]` and then
-    what concerns downloads, `[download]` and `[install]`. A file that cannot be read or parsed is
-    an error, as it is for pip.
-    """
+def requires_hashes(place: Path, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether pip or uv, by their settings, take only what has a hash in a requirements file."""
     env = os.environ if environ is None else environ
-    merged: dict[str, str] = {}
-    for path in _pip_files(env):
-        if not path.is_file():
-            continue
-        parser = configparser.RawConfigParser()
-        try:
-            parser.read_string(read_text(path), source=str(path))
-        except configparser.Error as error:
-            raise PkgviewError(
-                f"pip's settings file cannot be read: {' '.join(str(error).split())}",
-                remedy=f"Mend {path}; `pip config debug` shows what pip makes of it.",
-            ) from error
-        for section in ("global", "download", "install"):
-            if parser.has_section(section):
-                merged |= {_pip_key(key): value or "" for key, value in parser.items(section)}
-    for name, value in env.items():
-        if name.startswith("PIP_") and name != "PIP_CONFIG_FILE" and value:
-            merged[_pip_key(name.removeprefix("PIP_"))] = value
-    return merged
+    said = env.get("UV_REQUIRE_HASHES", "")
+    tables = [table_of(table, "pip") for table in uv_tables(env, place)]
+    uvs = [truth(said)] if said else [one.get("require-hashes") is True for one in tables]
+    return any(uvs) or truth(pip_settings(env).get("require-hashes"))
 
 
 def download_settings(
-    directory: Path | None = None, environ: Mapping[str, str] | None = None
+    place: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> DownloadSettings:
     """What our own downloads need, from the same sources that uv gets."""
     env = dict(os.environ if environ is None else environ)
-    env |= uv_environment(directory, env)
+    env |= uv_environment(place, env)
+    whole = effective(env, place)
+    for key in ("http-proxy", "https-proxy"):
+        name = key.upper().replace("-", "_")
+        if isinstance(proxy := whole.get(key), str) and not env.get(name.lower()):
+            env[name] = env.get(name) or proxy
     credentials: dict[str, Credential] = {}
-    for index in _named_indexes(env, directory):
+    for index in _named_indexes(env, place):
         credentials |= _index_credential(index, env)
+    for page in _find_links(env, place):
+        credentials |= _page_credential(page)
     bundle, directories, client = map(env.get, ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"))
-    no_proxy = env.get("NO_PROXY") or env.get("no_proxy") or ""
+    no_proxy = env.get("NO_PROXY") or env.get("no_proxy") or _joined(whole.get("no-proxy"), ",")
+    insecure = env.get("UV_INSECURE_HOST") or _joined(whole.get("allow-insecure-host"), " ")
     return DownloadSettings(
         certificates=Path(bundle) if bundle else None,
         certificate_directory=Path(directories.split(os.pathsep)[0]) if directories else None,
@@ -190,15 +187,19 @@ def download_settings(
         no_proxy=tuple(host.strip() for host in no_proxy.split(",") if host.strip()),
         credentials=credentials,
         netrc=_netrc(env),
-        insecure_hosts=frozenset(env.get("UV_INSECURE_HOST", "").replace(",", " ").split()),
+        insecure_hosts=frozenset(insecure.replace(",", " ").split()),
         timeout=float(_seconds(env.get("UV_HTTP_TIMEOUT", "")) or 60),
     )
 
 
-def _named_indexes(env: Mapping[str, str], directory: Path | None) -> list[dict[str, Any]]:
+def _joined(value: object, by: str) -> str:
+    return by.join(map(str, value)) if isinstance(value, list) else ""
+
+
+def _named_indexes(env: Mapping[str, str], place: Path | None) -> list[dict[str, Any]]:
     """Every index that the settings name, `url` and perhaps `name`, uv's tables first."""
     named: list[dict[str, Any]] = []
-    for table in uv_tables(env, directory):
+    for table in _with_pips((*uv_tables(env, place), *member_tables(place))):
         indexes = table.get("index", [])
         named += [one for one in indexes if isinstance(one, dict)] if _is_list(indexes) else []
         for key in ("index-url", "extra-index-url"):
@@ -213,23 +214,38 @@ def _named_indexes(env: Mapping[str, str], directory: Path | None) -> list[dict[
     return named
 
 
-def _pip_files(env: Mapping[str, str]) -> Iterator[Path]:
-    named = env.get("PIP_CONFIG_FILE")
-    if named == os.devnull:
-        return
-    home = Path(env.get("HOME") or Path.home())
-    for directory in (env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)[::-1]:
-        if directory.startswith("/"):
-            yield Path(directory, "pip/pip.conf")
-    yield Path("/etc/pip.conf")
-    yield home / ".pip/pip.conf"
-    yield Path(env.get("XDG_CONFIG_HOME") or home / ".config", "pip/pip.conf")
-    if named:
-        yield Path(named)
+def _find_links(env: Mapping[str, str], place: Path | None) -> list[str]:
+    """Pages of links that the settings name, and directories."""
+    pages = [*env.get("UV_FIND_LINKS", "").replace(",", " ").split()]
+    for table in _with_pips(uv_tables(env, place)):
+        said = table.get("find-links", [])
+        pages += [one for one in said if isinstance(one, str)] if _is_list(said) else []
+    return pages
 
 
-def _pip_key(key: str) -> str:
-    return key.lower().replace("_", "-").removeprefix("--")
+def _with_pips(tables: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Tables of uv, each with its `[pip]`, which `uv pip` reads, too."""
+    for table in tables:
+        yield table
+        yield table_of(table, "pip")
+
+
+def _resolving_variables(
+    pip: Mapping[str, str], env: Mapping[str, str], place: Path | None
+) -> dict[str, str]:
+    """What of pip's settings changes a resolution, where uv has no setting for that."""
+    set_by_uv = effective(env, place).keys() if pip else ()
+    pairs = (
+        ("UV_PRERELEASE", "prerelease", "allow" if truth(pip.get("pre")) else ""),
+        ("UV_EXCLUDE_NEWER", "exclude-newer", pip.get("uploaded-prior-to", "")),
+        ("UV_CONSTRAINT", "", " ".join(pip.get("constraint", "").split())),
+        ("UV_BUILD_CONSTRAINT", "", " ".join(pip.get("build-constraint", "").split())),
+    )
+    return {
+        name: value
+        for name, key, value in pairs
+        if value and not env.get(name) and key not in set_by_uv
+    }
 
 
 def _index_variables(pip: Mapping[str, str]) -> dict[str, str]:
@@ -242,8 +258,8 @@ def _index_variables(pip: Mapping[str, str]) -> dict[str, str]:
         added["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     # pip passes over places that do not exist; uv refuses to start.
     if links := [link for link in pip.get("find-links", "").split() if _exists(link)]:
-        added["UV_FIND_LINKS"] = ",".join(links)
-    if pip.get("no-index", "").lower() in TRUE:
+        added["UV_FIND_LINKS"] = ",".join(map(_as_link, links))
+    if truth(pip.get("no-index")):
         added["UV_NO_INDEX"] = "1"
     return added
 
@@ -253,6 +269,12 @@ def _as_url(index: str) -> str:
     if "://" in index:
         return index
     return "file://" + quote(str(Path(index).expanduser().absolute()))
+
+
+def _as_link(link: str) -> str:
+    """A local path is relative to where we are, as for pip: not to where uv runs."""
+    is_url = "://" in link or link.startswith("file:")
+    return link if is_url else str(Path(link).expanduser().absolute())
 
 
 def _exists(link: str) -> bool:
@@ -289,12 +311,26 @@ def _proxies(env: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _uv_has_indexes(env: Mapping[str, str], directory: Path | None) -> bool:
+def _uv_has_indexes(env: Mapping[str, str], place: Path | None) -> bool:
     if any(env.get(name) for name in _UV_INDEX_VARIABLES):
         return True
-    tables = list(uv_tables(env, directory))
+    tables = list(uv_tables(env, place))
     return any(
         key in table or key in table_of(table, "pip") for table in tables for key in _UV_INDEX_KEYS
+    )
+
+
+def _has_another_default(env: Mapping[str, str]) -> bool:
+    """Whether uv is told, for whatever command, to look elsewhere than on PyPI."""
+    if env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL"):
+        return True
+    if truth(env.get("UV_NO_INDEX")):
+        return True
+    tables = [one for table in uv_tables(env, None) for one in (table, table_of(table, "pip"))]
+    indexes = (table.get("index") for table in tables)
+    listed = [one for found in indexes if isinstance(found, list) for one in found]
+    return any(table.get("index-url") or table.get("no-index") for table in tables) or any(
+        isinstance(one, dict) and one.get("default") for one in listed
     )
 
 
@@ -319,6 +355,18 @@ def _index_credential(index: Mapping[str, Any], env: Mapping[str, str]) -> dict[
     if not user and not password:
         return {}
     return dict.fromkeys(file_places(_place(url)), _credential(user or "", password))
+
+
+def _page_credential(page: str) -> dict[str, Credential]:
+    """As an index's, from the address itself."""
+    try:
+        parts = urlsplit(page)
+        places = links_places(without_userinfo(page))
+    except ValueError:
+        return {}
+    if not parts.username:
+        return {}
+    return dict.fromkeys(places, _credential(parts.username, parts.password))
 
 
 def _place(url: str) -> str:

@@ -3,36 +3,31 @@
 | the project has | its lock |
 |---|---|
 | `pylock.toml` | that file, as it is |
-| `uv.lock` | what `uv export --frozen` makes of it, kept in the state |
+| `uv.lock`, a script's lock | what `uv export --frozen` makes of it, kept in the state |
+| a script without | what `uv lock --script` resolves of a copy, kept in the state |
 | anything else | what `uv pip compile --universal` resolves, kept in the state |
 
 Locks in the state lie in `<state>/locks/<project>/`, one for each set of options, each with a
 `.json` beside it that holds the fingerprint of the inputs it was made from. While it matches,
-nothing is resolved again. Where it does not, the old lock's versions are preferred, so that an
-edit changes what it has to and no more; the old lock is that of the same git branch, or of the one
-that this one was begun from. One process at a time locks a project (`flock`); files are replaced in
-one step.
+nothing is resolved again. Where it does not, versions of before are preferred (`locks.kept`), so
+that an edit changes what it has to and no more. One process at a time locks a project (`flock`);
+files are replaced in one step.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import time
-import tomllib
-from dataclasses import replace
-from itertools import chain
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import trio
-
-from resolver.atomic import Patience, make_private, sweep, write_atomically
+from resolver.atomic import make_private, sweep, write_atomically
 from resolver.errors import PkgviewError
-from resolver.inputs import read_input, read_text
+from resolver.inputs import read_input
 from resolver.naming import project_key
 from resolver.project.branch import branches
 from resolver.project.freshness import snapshot
@@ -40,28 +35,42 @@ from resolver.project.project import fingerprint
 from resolver.project.resolved import identity_text
 from resolver.python.declared.files import digest
 from resolver.python.declared.mark import Mark, marked
+from resolver.python.foreign import unread_lock
+from resolver.python.git.lfs import noted
+from resolver.python.hashes.held import held, refused
+from resolver.python.hashes.stated import stated
 from resolver.python.index import uv_environment
-from resolver.python.lockfile import Lock
-from resolver.python.pins import narrowed
+from resolver.python.lockfile import Lock, current_lock_in, only_one, readable
+from resolver.python.locks.kept import kept_versions, other_branches, outdate_others
+from resolver.python.locks.own import own_lock, two_locks, union
+from resolver.python.passwords.written import written
 from resolver.python.project import Origin, project_without_lock
-from resolver.python.requirements import normalised
 from resolver.python.resolution import Resolution, lowest_python, uv_arguments
-from resolver.python.unbuilt import refuse_editables
+from resolver.python.script.locked import lock_script
+from resolver.python.script.options import compile_options
+from resolver.python.unbuilt import refuse_editables, refuse_sources
 from resolver.python.uv.cache import forget_locked
-from resolver.python.uv.run import run_uv
+from resolver.python.uv.run import run_uv, warnings_of
+from resolver.python.uv.settings import resolving_settings
 from resolver.scratch import scratch
-from resolver.toml import parse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from resolver.python.interpreter import Interpreter
     from resolver.python.project import PythonProject
 
 _TEMPORARY = "pylock.tmp-"
 _SCRATCH = ".tmp-"
-_WAIT_LIMIT = 600.0
-"""Seconds for which another one may resolve the same project."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """A lock, the same in uv's own form where it is a script's, and what uv has passed over."""
+
+    lock: bytes
+    own: bytes
+    said: str
 
 
 async def lock(  # noqa: PLR0913 - the command line's options, by keyword
@@ -90,18 +99,23 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
     resolution = Resolution(
         project=project,
         interpreter=interpreter,
-        extras=_union(project.settings.extras, extras),
-        groups=_union(project.default_groups, groups),
+        extras=union(project.settings.extras, extras),
+        groups=union(project.default_groups, groups),
         upgrade=upgrade,
         upgrade_packages=tuple(upgrade_packages),
         offline=offline,
         no_build=no_build,
     )
-    if project.origin not in {Origin.PYLOCK, Origin.UV}:
+    if project.is_script and (missing := next(iter(resolution.extras + resolution.groups), None)):
+        raise PkgviewError(
+            f"{project.root} has no extra or group {missing!r}: a script has none",
+            remedy="Leave it out, and list what the script needs in its inline block.",
+        )
+    if project.origin is not Origin.PYLOCK and project.uv_lock is None:
         return await _in_state(resolution, state, frozen=frozen, preferred=preferred)
     resolution = replace(resolution, upgrade=False, upgrade_packages=())  # it is as it is
     if project.origin is Origin.PYLOCK:
-        return _own(project, extras, groups)
+        return own_lock(project, extras, groups)
     # An export resolves nothing, so it is no breach of `frozen`.
     return replace(await _in_state(resolution, state, frozen=False), said="")
 
@@ -142,12 +156,14 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
             f"{project.root} has a pylock.toml, and nothing that it could be made from",
             remedy="List the requirements in pyproject.toml or requirements.txt.",
         )
-    if source.origin is Origin.SCRIPT:
+    if source.is_script:
         raise PkgviewError(
             f"{source.root} is a script: it has no directory of its own for a pylock.toml",
-            remedy="Nothing to do: its lock is kept in pkgview's state.",
+            remedy="Nothing to do: pkgview keeps one in its state. `uv lock --script` writes one.",
         )
-    if source.origin is Origin.UV:
+    if source.uv_lock is not None:
+        if project.origin is Origin.PYLOCK:
+            raise two_locks(project, source.uv_lock)
         raise PkgviewError(
             f"{source.root} is locked by uv.lock, which a pylock.toml would hide",
             remedy="Run `uv lock`; for other tools, `uv export --format pylock.toml`.",
@@ -155,8 +171,8 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
     resolution = Resolution(
         project=source,
         interpreter=interpreter,
-        extras=_union(source.settings.extras, extras),
-        groups=_union(source.default_groups, groups),
+        extras=union(source.settings.extras, extras),
+        groups=union(source.default_groups, groups),
         upgrade=upgrade,
         upgrade_packages=tuple(upgrade_packages),
         offline=offline,
@@ -175,46 +191,6 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
     return path
 
 
-def _own(project: PythonProject, extras: Sequence[str], groups: Sequence[str]) -> Lock:
-    """The project's own pylock.toml; asking for an extra or group that it has not is an error."""
-    path = project.root / "pylock.toml"
-    try:
-        document: dict[str, Any] = parse(read_text(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PkgviewError(
-            f"{path} is not valid TOML: {error}", remedy="Write it anew with `pkgview lock`."
-        ) from error
-
-    def offered(key: str) -> list[str]:
-        names = document.get(key, [])
-        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-
-    for key, asked in (("extras", extras), ("dependency-groups", groups)):
-        missing = [name for name in asked if normalised(name) not in map(normalised, offered(key))]
-        if missing:
-            listed = ", ".join(offered(key)) or "none"
-            raise PkgviewError(
-                f"{path} has no {missing[0]!r} among its {key} ({listed})",
-                remedy="Lock it with that choice built in: `pkgview lock` takes the same options.",
-            )
-    # The lock's defaults stand for what the project depends on itself: groups are added to them.
-    return Lock(
-        path=path,
-        project=project,
-        extras=_union(_among(project.settings.extras, offered("extras")), extras),
-        groups=_union(
-            offered("default-groups"),
-            _among(project.settings.groups or (), offered("dependency-groups")),
-            groups,
-        ),
-    )
-
-
-def _among(asked: Iterable[str], offered: Iterable[str]) -> list[str]:
-    """Those that a lock has."""
-    return [name for name in asked if normalised(name) in set(map(normalised, offered))]
-
-
 async def _in_state(
     resolution: Resolution,
     state: Path,
@@ -225,13 +201,23 @@ async def _in_state(
 ) -> Lock:
     """The lock in the state for this resolution, made where it is missing or outdated."""
     project = resolution.project
+    asked = resolution.requirements
     seen = snapshot(project)
-    wanted = fingerprint(project, *resolution.options, *facts)
+    hashes = stated(project, asked)
+    facts = (*facts, *hashes.facts, *written(project, asked or ()).facts)
+    note = {
+        "fingerprint": fingerprint(project, *resolution.options, *facts),
+        # An index that was allowed to another directory at this place is not asked.
+        "directory": identity_text(project.directory),
+    }
+    if not resolution.no_build:  # who only looks takes what somebody had with other variables
+        note["settings"] = resolving_settings(project.root)
     directory = _directory(project, state)
-    names = [_name(resolution, branch) for branch in branches(project.directory) or ("",)]
+    known = branches(project.directory) or ("",)
+    names = [_name(resolution, branch) for branch in known]
+    python = f"{resolution.interpreter.implementation} {resolution.interpreter.minor}"
     path = directory / names[0]
-    which = identity_text(project.directory)
-    if not resolution.renews and (current := _current(path, wanted, which)):
+    if not resolution.renews and (current := current_lock_in(path, note)):
         # The child of a run that was killed may have outlived the last sweep.
         sweep(directory.parent, _SCRATCH)
         return Lock(path=current, project=project)
@@ -241,6 +227,32 @@ async def _in_state(
             f"{project.root} cannot be used with --frozen or --locked: its lock is {why}",
             remedy="Run `pkgview up` once without them, or `pkgview lock`.",
         )
+    _make(directory)
+    said = ""
+    async with only_one(directory):
+        # Another process may have done it while this one waited.
+        if resolution.renews or not (current := current_lock_in(path, note)):
+            if preferred is None:
+                preferred = _kept(resolution, directory, known, names, python)
+                said = "" if preferred else _anew(directory, known, project)
+            made = await _made_in_state(resolution, path, preferred)
+            write_atomically(path, made.lock)
+            if made.own:
+                write_atomically(path.with_suffix(_suffix(resolution)), made.own)
+            said = " ".join(filter(None, (said, made.said)))
+            if resolution.requirements is None:  # else of one run, whose versions are not kept
+                note |= {"branch": known[0], "python": python}
+            # Written last. If an input was edited meanwhile, even to and fro, nobody knows what uv
+            # read: then the lock is outdated at once, as it should be.
+            note |= {} if snapshot(project) == seen else {"fingerprint": ""}
+            write_atomically(path.with_suffix(".json"), json.dumps(note).encode())
+            if resolution.renews:
+                outdate_others(path, known[0], python)
+            current, said = path, " ".join(filter(None, (said, hashes.remark)))
+    return Lock(path=current, project=project, said=said)
+
+
+def _make(directory: Path) -> None:
     try:
         make_private(directory)
     except OSError as error:
@@ -248,22 +260,6 @@ async def _in_state(
             f"cannot make {directory}: {error.strerror}",
             remedy="Make it writable, or set XDG_STATE_HOME to a directory that is.",
         ) from error
-    said = ""
-    async with only_one(directory):
-        # Another process may have done it while this one waited.
-        if resolution.renews or not (current := _current(path, wanted, which)):
-            if preferred is None:
-                kept = (_preferred(directory / name) for name in names)
-                preferred = next(filter(None, kept), b"")
-                said = "" if preferred else _anew(directory, resolution)
-            write_atomically(path, await _made_in_state(resolution, path, preferred))
-            # Written last. If an input was edited meanwhile, even to and fro, nobody knows what uv
-            # read: then the lock is outdated at once, as it should be.
-            known = wanted if snapshot(project) == seen else ""
-            note = json.dumps({"fingerprint": known, "directory": which}).encode()
-            write_atomically(path.with_suffix(".json"), note)
-            current = path
-    return Lock(path=current, project=project, said=said)
 
 
 def _name(resolution: Resolution, branch: str) -> str:
@@ -272,21 +268,27 @@ def _name(resolution: Resolution, branch: str) -> str:
     return f"pylock.{hashlib.sha256(chr(0).join(said).encode()).hexdigest()[:16]}.toml"
 
 
-def _anew(directory: Path, resolution: Resolution) -> str:
-    """What is said where nothing is kept of this branch, but something of others."""
-    branch = next(iter(branches(resolution.project.directory)), "")
-    if not branch or not any(directory.glob("pylock.*.toml")):
-        return ""
-    return f"Resolved anew: no versions are kept of the branch {branch}."
+def _suffix(resolution: Resolution) -> str:
+    """Of the file that holds the versions to be preferred; of a script it is one of uv's form."""
+    is_script = resolution.project.is_script and resolution.requirements is None
+    return ".lock" if is_script else ".toml"
 
 
-def _current(path: Path, wanted: str, which: str) -> Path | None:
-    """A lock that was made from the same: this one, or that of another branch beside it.
+def _anew(directory: Path, known: Sequence[str], project: PythonProject) -> str:
+    """What is said where nothing is kept of this branch: of versions that are elsewhere."""
+    if known[0] and other_branches(directory, known):
+        return f"Resolved anew: no versions are kept of the branch {known[0]}."
+    return unread_lock(project)
 
-    `which` directory that was counts, too: an index that was allowed to another one is not asked.
-    """
-    others = (note.with_suffix(".toml") for note in path.parent.glob("pylock.*.json"))
-    return next((one for one in (path, *others) if _is_current(one, wanted, which)), None)
+
+def _kept(
+    resolution: Resolution, directory: Path, known: Sequence[str], names: Sequence[str], python: str
+) -> bytes:
+    """The versions to go on with, in the form of the lock that is to be made."""
+    if (suffix := _suffix(resolution)) == ".toml":
+        return kept_versions(directory, known, names, python)
+    kept = (readable((directory / name).with_suffix(suffix)) for name in names)
+    return next(filter(None, kept), b"")
 
 
 def _directory(project: PythonProject, state: Path) -> Path:
@@ -294,19 +296,8 @@ def _directory(project: PythonProject, state: Path) -> Path:
     return Path(os.path.realpath(state)) / "locks" / project_key(str(project.root))
 
 
-def _is_current(path: Path, wanted: str, which: str) -> bool:
-    try:
-        note = json.loads(path.with_suffix(".json").read_bytes())
-        if not isinstance(note, dict) or note.get("fingerprint") != wanted:
-            return False
-        # Earlier versions did not say which.
-        return path.is_file() and note.get("directory", which) == which
-    except (OSError, ValueError):
-        return False
-
-
-async def _made_in_state(resolution: Resolution, path: Path, preferred: bytes) -> bytes:
-    """Have uv write the lock in a directory beside that of `path`, and return its bytes.
+async def _made_in_state(resolution: Resolution, path: Path, preferred: bytes) -> _Made:
+    """Have uv write the lock in a directory beside that of `path`; its bytes, as of `_made`.
 
     Relative paths are the same from there. If we are killed, uv may go on for a while, and make
     that directory again if it was swept meanwhile: the next run sweeps once more.
@@ -323,36 +314,50 @@ async def _made_in_project(resolution: Resolution, path: Path) -> bytes:
     for left in path.parent.glob(f"{_TEMPORARY}*"):
         left.unlink(missing_ok=True)
     output = path.with_name(f"{_TEMPORARY}{os.getpid()}.toml")
-    return await _made(resolution, output, _preferred(path))
+    return (await _made(resolution, output, readable(path), strict=True)).lock
 
 
-async def _made(resolution: Resolution, output: Path, preferred: bytes) -> bytes:
-    """What uv writes to `output`, where it finds the versions that are to be preferred."""
-    project = resolution.project
+async def _made(
+    resolution: Resolution, output: Path, preferred: bytes, *, strict: bool = False
+) -> _Made:
+    """What uv writes to `output`, where it finds the versions that are to be preferred.
+
+    `strict`: all that it has can be had, on whatever machine.
+    """
+    project, own, said = resolution.project, b"", ""
     if resolution.no_build:
+        refuse_sources(project)
         await refuse_editables(project, resolution.interpreter.executable)
-    overrides = output.with_suffix(".overrides")
+    overrides, configuration = output.with_suffix(".overrides"), output.with_suffix(".uv")
     with _disk_errors(output.parent):
         try:
-            if preferred and not resolution.upgrade:
-                output.write_bytes(preferred)  # noqa: ASYNC240 - a small file
-            added, began = uv_environment(project.directory), time.time()
-            await run_uv(
-                uv_arguments(resolution, output, overrides),
-                cwd=project.directory,
-                added=added,
-                offline=resolution.offline,
-                stdin="".join(f"{one}\n" for one in resolution.requirements or ()).encode(),
-                doing=f"cannot resolve {resolution.named}",
-            )
+            added, began = uv_environment(project.root), time.time()
+            if project.is_script and project.uv_lock is None and resolution.requirements is None:
+                own = await lock_script(resolution, output, preferred, added)
+            else:
+                if preferred and not resolution.upgrade:
+                    output.write_bytes(preferred)  # noqa: ASYNC240 - a small file
+                options = compile_options(resolution, configuration)
+                done = await run_uv(
+                    uv_arguments(resolution, output, overrides, options),
+                    cwd=project.directory,
+                    added=added,
+                    offline=resolution.offline,
+                    stdin="".join(f"{one}\n" for one in resolution.requirements or ()).encode(),
+                    doing=f"cannot resolve {resolution.named}",
+                )
+                said = warnings_of(done.stderr)
             data = read_input(output)
             await forget_locked(data, began, cwd=project.directory, added=added)
         finally:
-            for temporary in (output, overrides):
+            for temporary in (output, overrides, configuration):
                 temporary.unlink(missing_ok=True)
-    if project.hashes and resolution.requirements is None:
-        data = narrowed(data, project)
-    return data
+    data = written(project, resolution.requirements or ()).taken_out(data)
+    data, faults = held(data, stated(project, resolution.requirements), output.parent)
+    if faults and strict:
+        raise refused(project.root, faults)
+    data = noted(data, map(project.content, project.inputs))
+    return _Made(lock=data, own=own, said=said)
 
 
 @contextlib.contextmanager
@@ -364,34 +369,3 @@ def _disk_errors(directory: Path) -> Iterator[None]:
             f"cannot write to {directory}: {error.strerror}",
             remedy="Make room there, or make it writable, and run the command again.",
         ) from error
-
-
-def _preferred(path: Path) -> bytes:
-    """The lock that is there; b"" where there is none, or a damaged one, which uv would refuse."""
-    if not path.exists():
-        return b""
-    data = read_input(path)
-    with contextlib.suppress(ValueError, RecursionError):
-        if "lock-version" in parse(data.decode()):
-            return data
-    return b""
-
-
-@contextlib.asynccontextmanager
-async def only_one(directory: Path) -> AsyncIterator[None]:
-    """Let one process at a time in here for that directory; waiting can be cancelled, and ends.
-
-    The directory itself is locked, so nothing is left behind and nothing can go stale.
-    """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    patience = Patience(descriptor, directory, _WAIT_LIMIT)
-    try:
-        while not patience.locked(fcntl.LOCK_EX):  # noqa: ASYNC110 - the kernel tells nobody
-            await trio.sleep(patience.pause)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _union(*names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(normalised, chain(*names))))

@@ -1,14 +1,28 @@
-"""A lock file that is there, and what to select from it."""
+"""A lock file that is there, what to select from it, and who may write it."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import trio
+
+from resolver.atomic import Patience
+from resolver.inputs import read_input
+from resolver.toml import parse
+
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from resolver.python.project import PythonProject
+
+WAIT_LIMIT = 600.0
+"""Seconds for which another one may resolve the same project."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +39,49 @@ class Lock:
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     said: str = ""
+
+
+def readable(path: Path) -> bytes:
+    """The lock that is there; b"" where there is none, or a damaged one, which uv would refuse."""
+    if not path.exists():
+        return b""
+    data = read_input(path)
+    with contextlib.suppress(ValueError, RecursionError):
+        if parse(data.decode()).keys() & {"lock-version", "version"}:
+            return data
+    return b""
+
+
+def current_lock_in(path: Path, wanted: Mapping[str, str]) -> Path | None:
+    """A lock that was made from the same: this one, or that of another branch beside it.
+
+    `wanted` is what the note beside it has to say.
+    """
+    others = (note.with_suffix(".toml") for note in path.parent.glob("pylock.*.json"))
+    return next((one for one in (path, *others) if _is_current(one, wanted)), None)
+
+
+def _is_current(path: Path, wanted: Mapping[str, str]) -> bool:
+    try:
+        note = json.loads(path.with_suffix(".json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    if not (path.is_file() and isinstance(note, dict)):
+        return False
+    return all(note.get(key, "") == said for key, said in wanted.items())
+
+
+@contextlib.asynccontextmanager
+async def only_one(directory: Path) -> AsyncIterator[None]:
+    """Let one process at a time in here for that directory; waiting can be cancelled, and ends.
+
+    The directory itself is locked, so nothing is left behind and nothing can go stale.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    patience = Patience(descriptor, directory, WAIT_LIMIT)
+    try:
+        while not patience.locked(fcntl.LOCK_EX):  # noqa: ASYNC110 - the kernel tells nobody
+            await trio.sleep(patience.pause)
+        yield
+    finally:
+        os.close(descriptor)

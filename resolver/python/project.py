@@ -11,14 +11,9 @@ It imports neither packaging nor anything that talks to the network.
 from __future__ import annotations
 
 import enum
-import functools
 import os
-import re
-import stat
-import tomllib
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,25 +28,18 @@ from resolver.python.requirements import (
     RequirementFiles,
     dynamic_files,
     normalised,
+    releases,
     requirement_files,
 )
 from resolver.python.uv.around import settings_files
+from resolver.python.uv.inline import script_text
 from resolver.python.uv.request import pinned
-from resolver.python.uv.workspace import MOST_MEMBERS, members
+from resolver.python.uv.workspace import counts, document_at, members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
-LARGEST_SCRIPT = 8 * 1024 * 1024
-"""Bytes; a longer file is taken to have no inline block."""
-
-MOST_KEPT = 64 * 1024
-"""Characters of a longer pyproject.toml are not kept for the next time that they are parsed."""
-
-_BLOCK_START = re.compile(r"# /// ([a-zA-Z0-9-]+)")
-_BLOCK_END = "# ///"
-
-_NO_FILES = RequirementFiles(files=(), directories=(), hashes={}, unpinned=frozenset())
+_NO_FILES = RequirementFiles()
 
 
 class Origin(enum.StrEnum):
@@ -66,9 +54,10 @@ class Origin(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`[tool.pkgview]`: names whose files win, the Python, and what is installed by default."""
+    """`[tool.pkgview]`; `accept` has releases ("demo==1.0") whose RECORD may be wrong."""
 
     prefer: tuple[str, ...] = ()
+    accept: tuple[str, ...] = ()
     python: str | None = None
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] | None = None
@@ -80,9 +69,10 @@ class PythonProject(Project):
 
     `around` are inputs that hold no more than settings of uv. `package` says that the project is
     itself a distribution, to be installed editable. `default_groups` are the dependency groups (PEP
-    735) a view has unless told otherwise. `hashes` and `unpinned` are those of its requirement
-    files. `dynamic`: some of its metadata only its build back end can tell. `python_pin` is what
-    `.python-version` says, `pins_remark` a sentence on what of it only other tools can read.
+    735) a view has unless told otherwise. `dynamic`: some of its metadata only its build back end
+    can tell. `group_pythons` says which Python a group needs, as `requires_python` does of the
+    project. `python_pin` is what `.python-version` says, `pins_remark` a sentence on what of it
+    only other tools can read. `prereleases`: its requirement files ask for them.
     """
 
     origin: Origin
@@ -96,14 +86,32 @@ class PythonProject(Project):
     default_groups: tuple[str, ...] = ()
     source_trees: tuple[Path, ...] = ()
     around: tuple[Path, ...] = ()
-    hashes: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    unpinned: frozenset[str] = frozenset()
     dynamic: bool = False
+    group_pythons: Mapping[str, str] = field(default_factory=dict)
+    prereleases: bool = False
+
+    def needed_python(self, groups: Iterable[str] = ()) -> str | None:
+        """What a Python has to be for the project, its default groups, and these groups."""
+        wanted = dict.fromkeys(map(normalised, (*self.default_groups, *groups)))
+        bounds = (self.group_pythons.get(one) for one in wanted)
+        return ", ".join(filter(None, (self.requires_python, *bounds))) or None
+
+    @property
+    def uv_lock(self) -> Path | None:
+        """The lock of its own that uv made: `uv.lock`, or `script.py.lock` beside a script."""
+        if self.is_script:
+            return next((one for one in self.inputs if str(one) == f"{self.root}.lock"), None)
+        return self.inputs[0] if self.origin is Origin.UV else None
 
     @property
     def directory(self) -> Path:
         """A script's is the one that it lies in."""
-        return self.root.parent if self.origin is Origin.SCRIPT else self.root
+        return self.root.parent if self.is_script else self.root
+
+    @property
+    def is_script(self) -> bool:
+        """Whether it is a script with an inline block (PEP 723)."""
+        return self.origin is Origin.SCRIPT
 
     @property
     def holding(self) -> set[Path]:
@@ -118,10 +126,10 @@ class PythonProject(Project):
     def content(self, path: Path) -> bytes:
         """Of a script only its inline block: its code changes all the time, nothing follows."""
         data = read_input(path)
-        if self.origin is not Origin.SCRIPT or path != self.root:
+        if not (self.is_script and path == self.root):
             return data
         text = data.decode("utf-8-sig", "replace")
-        return (inline_block(text, path) or "").encode("utf-8", "replace")
+        return (toml.inline_block(text, path) or "").encode("utf-8", "replace")
 
 
 def find_project(start: Path) -> PythonProject | None:
@@ -138,84 +146,40 @@ def find_project(start: Path) -> PythonProject | None:
 def project_of_script(path: Path) -> PythonProject | None:
     """The script's own project where it has an inline block, else its directory's."""
     script = Path(os.path.realpath(path))
-    text = _script_text(script)
-    block = inline_block(text, script) if text is not None else None
+    text = script_text(script)
+    block = toml.inline_block(text, script) if text is not None else None
     if block is None:
         return find_project(script.parent)
-    table = _toml(block, f"the inline block of {script}")
-    toml.listed(table, "dependencies", str(script))
-    settings = _settings(toml.table(table, "tool", str(script)), str(script))
-    around = settings_files(script.parent)
+    place = str(script)
+    table = toml.document(block, f"the inline block of {script}")
+    toml.listed(table, "dependencies", place)
+    tool = toml.table(table, "tool", place)
+    trees = tuple(
+        source_trees(toml.table(toml.table(tool, "uv", place), "sources", place), script.parent)
+    )
+    settings = _settings(tool, place)
+    around = settings_files(script.parent, *trees)
+    beside = filter(looks.is_file, (Path(f"{script}.lock"), *_build_files(trees)))
     local = places_of(script.parent, table, _NO_FILES, around, settings.python)
     return PythonProject(
         root=script,
         origin=Origin.SCRIPT,
-        inputs=(script, *around),
+        inputs=tuple(dict.fromkeys((script, *beside, *around))),
         **local._asdict(),
         around=around,
-        requires_python=toml.text(table, "requires-python", str(script)),
+        requires_python=toml.text(table, "requires-python", place),
         settings=settings,
+        source_trees=trees,
     )
 
 
-def inline_block(text: str, script: Path) -> str | None:
-    """The TOML of the script's `script` block (PEP 723), or None; two of them are an error."""
-    if "# /// script" not in text:
-        return None
-    lines = text.replace("\r\n", "\n").split("\n")
-    blocks = [content for kind, content in _blocks(lines) if kind == "script"]
-    if len(blocks) > 1:
-        raise PkgviewError(
-            f"{script}, line {blocks[1].start}: a second `# /// script` block",
-            remedy="Keep one block: PEP 723 allows no more.",
-        )
-    if not blocks:
-        return None
-    # Nothing else ends a line for uv: a comment would end for us alone.
-    content = (lines[number] for number in blocks[0])
-    return "\n".join(line.removeprefix("# ") if line != "#" else "" for line in content) + "\n"
-
-
-def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, range]]:
-    """The type of each block, and which lines (from 0) are its content.
-
-    As the reference expression of PEP 723 has them, which takes time by the square of the text
-    where a block has no end: a block begins with the first line of a row of comments that can begin
-    one, and ends with the last that can end it, if there is anything in between.
-    """
-    first, kind, last = -1, "", -1
-    for number, line in enumerate(chain(lines, [""])):
-        if line != "#" and not line.startswith("# "):
-            if last > first + 1 > 0:
-                yield kind, range(first + 1, last)
-            first, kind, last = -1, "", -1
-        elif first < 0:
-            if start := _BLOCK_START.fullmatch(line):
-                first, kind = number, start[1]
-        elif line == _BLOCK_END:
-            last = number
+def _build_files(trees: Iterable[Path]) -> Iterator[Path]:
+    return (tree / name for tree in trees for name in BUILD_FILES)
 
 
 def project_without_lock(directory: Path) -> PythonProject | None:
     """The project at exactly that directory as it would be without its own pylock.toml."""
     return project_at(os.fspath(directory), own_lock=False)
-
-
-def _script_text(script: Path) -> str | None:
-    try:
-        found = script.stat()
-    except OSError:
-        return None
-    if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_SCRIPT:
-        return None
-    data = read_input(script)
-    if b"# /// script" not in data:
-        return None
-    looks.count(script, len(data))
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return None  # another encoding, or no text at all: PEP 723 wants UTF-8
 
 
 def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
@@ -229,7 +193,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     pylock, requirements = directory / Origin.PYLOCK, directory / Origin.REQUIREMENTS
     pyproject = directory / Origin.PYPROJECT
     place = str(pyproject)
-    document = _toml(read_text(pyproject), place) if has_pyproject else {}
+    document = toml.document(read_text(pyproject), place) if has_pyproject else {}
     if not (has_lock or "project" in document or has_requirements or _is_uv_root(directory)):
         return None
     project = toml.table(document, "project", place)
@@ -242,7 +206,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     if uv_lock is not None:
         origin = Origin.UV
         inputs.insert(0, uv_lock)
-        inputs += _of_workspace(uv_lock.parent)
+        inputs += of_workspace(uv_lock.parent)
     elif "project" in document or not has_requirements:
         origin = Origin.PYPROJECT
     else:
@@ -256,7 +220,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     if pin := _pin_file(directory, directory if uv_lock is None else uv_lock.parent):
         inputs.append(pin)
         python_pin, pins_remark = pinned(read_text(pin).splitlines())
-    inputs += [tree / name for tree in trees for name in BUILD_FILES if looks.is_file(tree / name)]
+    inputs += filter(looks.is_file, _build_files(trees))
     if has_lock:
         # What it was made from counts as well: an edit of that outdates it.
         origin, trees, named = Origin.PYLOCK, (), _NO_FILES
@@ -282,9 +246,9 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         package=bool(project) and _is_package(document, uv, place),
         default_groups=_default_groups(document, uv, settings, place),
         source_trees=trees,
-        hashes=named.hashes,
-        unpinned=named.unpinned,
+        prereleases=named.prereleases,
         dynamic="dynamic" in project,
+        group_pythons={} if has_lock else _group_pythons(document, uv, place),
     )
 
 
@@ -306,33 +270,11 @@ def _uv_lock(directory: Path, document: Mapping[str, Any]) -> Path | None:
     return None if root is None else root / "uv.lock"
 
 
-def counts(parent: Path, directory: Path) -> bool:
-    """Whether the pyproject.toml of `parent` counts a directory below among its uv workspace."""
-    inside = directory.relative_to(parent)
-    return any(_globs(inside, one) for one in member_patterns(parent)) and not any(
-        _globs(inside, one) for one in member_patterns(parent, "exclude")
-    )
-
-
-def member_patterns(root: Path, key: str = "members") -> list[str]:
-    """Which directories the pyproject.toml there says are of its uv workspace, or are not."""
-    place = root / "pyproject.toml"
-    document = _toml(read_text(place), str(place)) if looks.is_file(place) else {}
-    uv = toml.table(toml.table(document, "tool", str(place)), "uv", str(place))
-    return toml.listed(toml.table(uv, "workspace", str(place)), key, str(place))[:MOST_MEMBERS]
-
-
-def _of_workspace(root: Path) -> list[Path]:
+def of_workspace(root: Path) -> list[Path]:
     """What decides the lock that all members of a uv workspace share: each one's pyproject.toml."""
     place = root / "pyproject.toml"
-    inside = members(root, _toml(read_text(place), str(place)))
+    inside = members(root, document_at(root))
     return [place, *(member / "pyproject.toml" for member in inside)]
-
-
-def _globs(path: Path, pattern: str) -> bool:
-    """Whether all of `path` matches; `*` stays within one part, as in uv's member patterns."""
-    parts = Path(pattern).parts
-    return len(parts) == len(path.parts) and path.match(os.path.normpath(pattern))
 
 
 def _is_package(document: Mapping[str, Any], uv: Mapping[str, Any], place: str) -> bool:
@@ -357,6 +299,40 @@ def _default_groups(
     return ("dev",) if legacy or "dev" in map(normalised, groups) else ()
 
 
+def _group_pythons(
+    document: Mapping[str, Any], uv: Mapping[str, Any], place: str
+) -> dict[str, str]:
+    """`requires-python` of groups in `[tool.uv.dependency-groups]`, with what each includes."""
+    table = toml.table(uv, "dependency-groups", place)
+    if not table:
+        return {}
+    own = {
+        normalised(name): toml.text(toml.table(table, name, place), "requires-python", place)
+        for name in table
+    }
+    groups = toml.table(document, "dependency-groups", place)
+    listed = {normalised(name): several for name, several in groups.items()}
+
+    def all_of(name: str, within: tuple[str, ...] = ()) -> Iterator[str]:
+        if said := own.get(name):
+            yield said
+        several = listed.get(name)
+        for one in several if isinstance(several, list) and name not in within else ():
+            if isinstance(one, dict) and isinstance(included := one.get("include-group"), str):
+                yield from all_of(normalised(included), (*within, name))
+
+    return {name: ", ".join(dict.fromkeys(all_of(name))) for name in {*own, *listed}}
+
+
+def _source_trees(uv: Mapping[str, Any], directory: Path, place: str) -> Iterable[Path]:
+    """Directories that `[tool.uv.sources]` names by path."""
+    for source in toml.table(uv, "sources", place).values():
+        for one in source if isinstance(source, list) else [source]:
+            path = one.get("path") if isinstance(one, dict) else None
+            if isinstance(path, str) and looks.is_directory(tree := directory / path):
+                yield Path(os.path.normpath(tree))
+
+
 def _pin_file(directory: Path, root: Path) -> Path | None:
     """The nearest `.python-version`, up to the workspace's root."""
     for place in (directory, *directory.parents):
@@ -369,30 +345,16 @@ def _pin_file(directory: Path, root: Path) -> Path | None:
 
 def _settings(tool: Mapping[str, Any], place: str) -> Settings:
     table = toml.table(tool, "pkgview", place)
-    unknown = sorted(table.keys() - {"prefer", "python", "extras", "groups"})
+    unknown = sorted(table.keys() - {"prefer", "accept", "python", "extras", "groups"})
     if unknown:
         raise PkgviewError(
             f"{place}: [tool.pkgview] has no setting {unknown[0]!r}",
-            remedy="It knows `prefer`, `python`, `extras` and `groups`.",
+            remedy="It knows `prefer`, `accept`, `python`, `extras` and `groups`.",
         )
     return Settings(
+        accept=releases(toml.listed(table, "accept", place), f"{place}: [tool.pkgview] accept"),
         prefer=tuple(map(normalised, toml.listed(table, "prefer", place))),
         python=toml.text(table, "python", place),
         extras=tuple(map(normalised, toml.listed(table, "extras", place))),
         groups=tuple(toml.listed(table, "groups", place)) if "groups" in table else None,
     )
-
-
-@functools.lru_cache(maxsize=256)
-def _parsed(text: str) -> dict[str, Any]:
-    """The same text's document, which nobody changes: parsing it takes a millisecond or two."""
-    return toml.parse(text)
-
-
-def _toml(text: str, place: str) -> dict[str, Any]:
-    try:
-        return _parsed(text) if len(text) <= MOST_KEPT else toml.parse(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PkgviewError(
-            f"{place} is not valid TOML: {error}", remedy="Mend the file at that place."
-        ) from error

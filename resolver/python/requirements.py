@@ -1,13 +1,13 @@
 """Requirement files, read only as far as pkgview itself needs them; uv reads the rest.
 
-The format is pip's (https://pip.pypa.io/en/stable/reference/requirements-file-format/). Three
-things are wanted of it: which other files it names (`-r`, `-c`), which local directories it
-names (their metadata is an input too), and which hashes it pins, because `uv pip compile` takes
-requirements with `--hash` but does not hold the result to them.
+The format is pip's (https://pip.pypa.io/en/stable/reference/requirements-file-format/). What is
+wanted of it: which other files it names (`-r`, `-c`), which local directories it names (their
+metadata is an input too), and its lines, for `resolver.python.hashes` and others.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections import deque
@@ -20,7 +20,7 @@ from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 MOST_FILES = 500
 """Requirement files that one project may name, directly or not."""
@@ -34,11 +34,20 @@ _LINKS_OPTION = re.compile(
 )
 _EDITABLE = re.compile(r"(?:-e|--editable)(?:\s*=\s*|\s+)(\S+)")
 _DIRECT = re.compile(r"^[A-Za-z0-9._-]+(?:\[[^\]]*\])?\s*@\s*(\S+)")
-_HASH = re.compile(r"--hash(?:\s*=\s*|\s+)([A-Za-z0-9_]+):([0-9A-Fa-f]+)")
+_RELEASE = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+")
 _NAME = re.compile(r"^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:$|[\[<>=!~;@\s(])")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _OPTIONS = re.compile(r"\s--\S.*$")
 _COMMENT = re.compile(r"(^|\s)#.*$")
+_LINE_END = re.compile(r"\r\n?|\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One that names no further file, without its comment; `constraint`: a file of these has it."""
+
+    text: str
+    constraint: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,23 +56,43 @@ class RequirementFiles:
 
     `files` are absolute, the first named first and each once, the starting file among them;
     `directories` are local source trees, `archives` local wheels and source archives, `places`
-    where `--find-links` and indexes may lie on this machine; `hashes` maps a normalised name to its
-    pinned `algorithm:hexadecimal` values; `unpinned` names requirements without any. `requirements`
-    are the lines that name a distribution, without their options.
+    where `--find-links` and indexes may lie on this machine; `lines` are in that order, too;
+    `requirements` are those of them that name a distribution, without their options. `prereleases`:
+    `--pre` is among them, which pip reads and uv passes over.
     """
 
-    files: tuple[Path, ...]
-    directories: tuple[Path, ...]
-    hashes: Mapping[str, frozenset[str]]
-    unpinned: frozenset[str]
+    files: tuple[Path, ...] = ()
+    directories: tuple[Path, ...] = ()
+    lines: tuple[Line, ...] = ()
     requirements: tuple[str, ...] = ()
     archives: tuple[Path, ...] = ()
     places: tuple[Path, ...] = ()
+    prereleases: bool = False
 
 
 def normalised(name: str) -> str:
     """A distribution's name as PEP 503 writes it."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def plain_wheel_name(filename: str) -> str:
+    """A wheel's file name with one "_" where its distribution's name has several in a row.
+
+    They say the same (PEP 503), installers take them, and `packaging` takes the file for no wheel.
+    """
+    name, dash, rest = filename.partition("-")
+    return re.sub("_+", "_", name) + dash + rest
+
+
+def releases(texts: Sequence[str], place: str) -> tuple[str, ...]:
+    """Names with a version each, "demo==1.0"; `PkgviewError` for any other requirement."""
+    for text in texts:
+        if not _RELEASE.fullmatch(text):
+            raise PkgviewError(
+                f"{place} has {text!r}, which names no release",
+                remedy='Name each with its version, such as "demo==1.0".',
+            )
+    return tuple(texts)
 
 
 def requirement_files(start: Path) -> RequirementFiles:
@@ -76,9 +105,9 @@ def requirement_files(start: Path) -> RequirementFiles:
     files: list[Path] = []
     places: dict[Path, None] = {}
     links: list[Path] = []
-    hashes: dict[str, set[str]] = {}
-    unpinned: set[str] = set()
+    lines: list[Line] = []
     requirements: list[str] = []
+    prereleases = False
     waiting = deque([_Named(path=start, place="", constraint=False)])
     # A file may be required in one place and a constraint in another: both readings count.
     done: set[tuple[Path, bool]] = set()
@@ -99,7 +128,7 @@ def requirement_files(start: Path) -> RequirementFiles:
                 remedy="Create that file, or take the line out.",
             )
         files.append(named.path)
-        for number, line in _followed(read_text(named.path), start.parent):
+        for number, line in _followed(requirement_text(named.path), start.parent):
             if (further := _named_file(line, f"{named.path}, line {number}", named)) is not None:
                 waiting.append(further)
                 continue
@@ -108,20 +137,18 @@ def requirement_files(start: Path) -> RequirementFiles:
                 # Relative to the starting file's directory, where uv runs, as in pip.
                 places.update(dict.fromkeys(local_places(line, start.parent)))
                 _refuse_too_many(places, start)
-            name, pins = _pins(line)
-            requirements += _wanted(line, named) if name else ()
-            if pins:
-                hashes.setdefault(name, set()).update(pins)
-            elif name and not named.constraint:
-                unpinned.add(name)
+            lines.append(Line(text=line, constraint=named.constraint))
+            prereleases |= line.startswith("-") and "--pre" in line.split()
+            if _NAME.match(line) and not named.constraint:
+                requirements.append(_OPTIONS.sub("", line))
     return RequirementFiles(
         files=tuple(dict.fromkeys(files)),
         directories=tuple(path for path in places if looks.is_directory(path)),
-        hashes={name: frozenset(pins) for name, pins in hashes.items()},
-        unpinned=frozenset(unpinned - hashes.keys()),
+        lines=tuple(lines),
         requirements=tuple(requirements),
         archives=tuple(filter(looks.is_file, places)),
         places=tuple(links),
+        prereleases=prereleases,
     )
 
 
@@ -193,27 +220,30 @@ def _named_file(line: str, place: str, by: _Named) -> _Named | None:
     return _Named(path=path, place=place, constraint=constraint, said=said)
 
 
-def _pins(line: str) -> tuple[str, frozenset[str]]:
-    """The requirement's normalised name, and its `--hash` values; "" where it has no name."""
-    name = _NAME.match(line)
-    if name is None:
-        return "", frozenset()
-    pins = frozenset(f"{pin[1].lower()}:{pin[2].lower()}" for pin in _HASH.finditer(line))
-    return normalised(name[1]), pins
+def requirement_text(path: Path) -> str:
+    """A requirement file's text: UTF-8, or UTF-16 with a byte order mark, as uv and pip read it."""
+    return read_text(path, wide=True)
 
 
-def _wanted(line: str, by: _Named) -> tuple[str, ...]:
-    """The requirement of a line without its options; none of a constraint."""
-    return () if by.constraint else (_OPTIONS.sub("", line),)
+def physical_lines(text: str) -> list[str]:
+    """Its lines, with the characters that end them, as uv sees them.
+
+    For `str.splitlines`, and so for pip, form feeds and Unicode's separators end a line, too: what
+    follows them in a comment would be a requirement.
+    """
+    ends = [found.end() for found in _LINE_END.finditer(text)]
+    if not ends or ends[-1] < len(text):
+        ends.append(len(text))
+    return [text[start:end] for start, end in itertools.pairwise([0, *ends]) if start < end]
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, continuations joined, comments and empty lines left out."""
     pending, first = "", 0
-    for number, raw in enumerate(text.splitlines(), 1):
+    for number, whole in enumerate(physical_lines(text), 1):
         first = first or number
-        is_comment = raw.lstrip().startswith("#")
-        if raw.endswith("\\") and not is_comment:
+        raw = whole.rstrip("\r\n")
+        if raw.endswith("\\") and not _COMMENT.search(raw):  # in a comment, uv sees none
             pending += raw[:-1] + " "
             continue
         line = _COMMENT.sub("", pending + raw).strip()

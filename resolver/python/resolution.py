@@ -10,6 +10,7 @@ from resolver.errors import PkgviewError
 from resolver.python.project import Origin
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from resolver.python.interpreter import Interpreter
@@ -49,7 +50,7 @@ class Resolution:
         """What, beside the project's inputs, decides which lock it is."""
         chosen = (self.extras, self.groups, self.requirements or (), self.left_out or None)
         return (
-            FORMAT,
+            FORMAT if not self.project.is_script else f"{FORMAT} script 2",
             f"{self.interpreter.implementation} {self.interpreter.minor}",
             *map(json.dumps, chosen),
         )
@@ -60,13 +61,16 @@ class Resolution:
         return ", ".join(self.requirements or (str(self.project.root),))
 
 
-def uv_arguments(resolution: Resolution, output: Path, overrides: Path) -> list[str]:
+def uv_arguments(
+    resolution: Resolution, output: Path, overrides: Path, settings: Sequence[str] = ()
+) -> list[str]:
     """The command line for uv; `requirements` come through its standard input.
 
-    `overrides` is the file that says what is left out, if anything is.
+    `overrides` is the file that says what is left out, if anything is, `settings` options for a
+    resolution that no lock decides.
     """
     project, interpreter = resolution.project, resolution.interpreter
-    shared = ["--format=pylock.toml", "--quiet", "--no-header"]
+    shared = ["--format=pylock.toml", "--no-header"]
     shared += ["--python", interpreter.executable, "--output-file", str(output)]
     named = [f"--extra={extra}" for extra in resolution.extras]
     named += [f"--group={group}" for group in resolution.groups]
@@ -77,19 +81,24 @@ def uv_arguments(resolution: Resolution, output: Path, overrides: Path) -> list[
         sources, named = ["-"], [f"--overrides={overrides}"]
     elif project.origin is Origin.UV:
         return ["export", "--frozen", "--no-default-groups", *named, *shared]
+    elif project.uv_lock is not None:
+        return ["export", "--frozen", f"--script={project.root}", *shared]
     elif project.origin is Origin.PYPROJECT:
         sources = [str(project.root / "pyproject.toml")]
-    elif project.origin is Origin.SCRIPT:
-        sources, named = [str(project.root)], []
     else:
         sources, named = _requirement_sources(resolution)
-    options = ["--universal"]
-    options += ["--upgrade"] if resolution.upgrade else []
-    options += [f"--upgrade-package={name}" for name in resolution.upgrade_packages]
-    options += ["--no-build"] if resolution.no_build else []
+    options = ["--universal", *renewal(resolution), *settings]
     if resolution.python_version:
         options += ["--python-version", resolution.python_version]
     return ["pip", "compile", *sources, *options, *named, *shared]
+
+
+def renewal(resolution: Resolution) -> list[str]:
+    """What newer versions are asked for, and whether a build may tell metadata."""
+    options = ["--upgrade"] if resolution.upgrade else []
+    options += [f"--upgrade-package={name}" for name in resolution.upgrade_packages]
+    options += ["--no-build"] if resolution.no_build else []
+    return options
 
 
 def _requirement_sources(resolution: Resolution) -> tuple[list[str], list[str]]:
@@ -101,6 +110,7 @@ def _requirement_sources(resolution: Resolution) -> tuple[list[str], list[str]]:
             remedy="Leave the extra out, or describe the project in pyproject.toml.",
         )
     groups = [f"--group={group}" for group in resolution.groups]
+    groups += ["--prerelease=allow"] if project.prereleases else []
     return [str(project.root / "requirements.txt")], groups
 
 

@@ -1,4 +1,6 @@
-"""Selection: what one interpreter has to have of a lock, file by file. Pure, but for reading it.
+"""Selection: what one interpreter has to have of a lock, file by file.
+
+Pure, but for reading it and `UV_GIT_LFS`.
 
 PEP 751's algorithm is packaging's; here its result becomes `Choice` values in the lock's order,
 and its refusals become sentences that name the distribution and what is offered.
@@ -9,7 +11,7 @@ from __future__ import annotations
 import enum
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
@@ -25,13 +27,20 @@ from packaging.pylock import (
     PylockSelectError,
 )
 from packaging.tags import Tag
-from packaging.utils import parse_sdist_filename, parse_wheel_filename
+from packaging.utils import parse_wheel_filename
 
 from resolver.errors import PkgviewError
-from resolver.python.pylock import read_pylock
+from resolver.python.git.lfs import is_wanted
+from resolver.python.hashes.held import fault, kept, refused, still_open
+from resolver.python.project import Origin
+from resolver.python.pylock import read_pylock, version_of
+from resolver.python.unbuilt import is_of_workspace
+from resolver.python.uv.formats import Formats, formats_of
+from resolver.python.uv.pips import pip_settings
+from resolver.python.uv.settings import is_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from packaging.markers import Environment
 
@@ -41,6 +50,8 @@ if TYPE_CHECKING:
 
 _SHOWN_TAGS = 6
 """Platforms named in an error before "…"."""
+
+ANY = Formats()
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -61,10 +72,12 @@ class Choice:
 
     Exactly one of `url` (http, https, or a VCS's own) and `path` (absolute) is set. `filename` is
     a plain name, None for directories and VCS; `size` is in bytes; `hashes` are (algorithm,
-    lower-case hexadecimal) pairs, at least one for every wheel, sdist and archive. `subdirectory`
+    lower-case hexadecimal) pairs, at least one for every wheel, sdist and archive; of those in
+    `stated`, if there are any, the file has to have one, too. `subdirectory`
     is relative and stays inside its tree. `commit` is a full hexadecimal id, `revision` the branch
-    or tag that was asked for. `editable` is None where the lock does not say. `direct`: the
-    requirement named it by its address, no index did.
+    or tag that was asked for; `lfs`: files in Git LFS are wanted. `editable` is None where the lock
+    does not say. `direct`: the requirement named it by its address, no index did. `passed_over` has
+    the names of files of it that the lock lists and that are not understood.
     """
 
     name: str
@@ -75,11 +88,14 @@ class Choice:
     path: Path | None = None
     size: int | None = None
     hashes: tuple[tuple[str, str], ...] = ()
+    stated: tuple[tuple[str, str], ...] = ()
     editable: bool | None = None
     subdirectory: str | None = None
     commit: str | None = None
     revision: str | None = None
+    lfs: bool = False
     direct: bool = False
+    passed_over: tuple[str, ...] = ()
 
     @property
     def runs_code(self) -> bool:
@@ -97,12 +113,25 @@ def select(
 
     `extras` and `groups` replace the lock's own choice (`Lock.extras`).
     """
+    by_pip = lock.project.origin in {Origin.REQUIREMENTS, Origin.PYLOCK}
+    formats = formats_of(lock.project.root, pip=pip_settings() if by_pip else None)
     chosen = choices_of(
         lock.path,
         interpreter,
         lock.extras if extras is None else extras,
         lock.groups if groups is None else groups,
+        formats,
+        of=str(lock.project.root),
     )
+    for choice in chosen:
+        # uv pip lets what is edited be built, whatever is set; uv sync only the workspace's own.
+        is_own = bool(choice.editable) if by_pip else is_of_workspace(lock.project, choice.path)
+        if choice.runs_code and formats.is_not_to_be_built(choice.name) and not is_own:
+            raise PkgviewError(
+                f"{choice.name} would have to be built, and uv's no-build is set for it",
+                remedy="Ask for a version that has a wheel, or take it out of uv's no-build.",
+            )
+    chosen = [one for one in chosen if by_pip or not is_virtual(lock.project.root, one.path)]
     return (*chosen, *_own_package(lock.project, chosen))
 
 
@@ -124,11 +153,18 @@ def _own_package(project: PythonProject, chosen: Iterable[Choice]) -> tuple[Choi
     return (own,)
 
 
-def choices_of(
-    path: Path, interpreter: Interpreter, extras: Collection[str], groups: Collection[str]
+def choices_of(  # noqa: PLR0913 - whose they are by name
+    path: Path,
+    interpreter: Interpreter,
+    extras: Collection[str],
+    groups: Collection[str],
+    formats: Formats = ANY,
+    *,
+    of: str = "--with",
 ) -> list[Choice]:
-    """What `interpreter` needs of the lock at `path`, and no more than that."""
-    pylock = read_pylock(path, interpreter, extras, groups)
+    """What `interpreter` needs of the lock at `path`, which is `of` what, and no more than that."""
+    pylock, odd = read_pylock(path, interpreter, extras, groups)
+    pylock = _with_sources(pylock, formats)
     tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
     # A mapping of the same keys; `Environment` is packaging's name for its shape.
     environment = cast("Environment", dict(interpreter.environment))
@@ -151,7 +187,60 @@ def choices_of(
         )
     except PylockSelectError as error:
         raise _refused(path, pylock, interpreter, error) from error
-    return [_choice(path, package, source) for package, source in selected]
+    choices = [
+        replace(_choice(path, package, source), passed_over=odd.get(package.name, ()))
+        for package, source in selected
+    ]
+    for choice in choices:
+        if choice.kind is Source.WHEEL and formats.is_to_be_built(choice.name):
+            raise PkgviewError(
+                f"{choice.name} is not to be taken as a wheel (uv's no-binary), and {path} has no "
+                "source of it",
+                remedy="Ask for a version that has one, or take it out of uv's no-binary.",
+            )
+    return list(_held(of, choices, [package for package, _ in selected]))
+
+
+def remark_on(choices: Iterable[Choice]) -> str:
+    """What a person should know of them, a sentence; mostly ""."""
+    passed = [name for one in choices for name in one.passed_over]
+    if not passed:
+        return ""
+    variants = "whose names are not understood, such as those of wheel variants (PEP 817)"
+    return f"Passed over files {variants}: {', '.join(passed)}."
+
+
+def _with_sources(pylock: Pylock, formats: Formats) -> Pylock:
+    """Without the wheels of what is to be built of its source."""
+    if not formats.no_binary:
+        return pylock
+    packages = [
+        replace(one, wheels=None) if one.sdist and formats.is_to_be_built(one.name) else one
+        for one in pylock.packages
+    ]
+    return replace(pylock, packages=packages)
+
+
+def _held(of: str, choices: Iterable[Choice], packages: Iterable[Package]) -> Iterator[Choice]:
+    """The choices with the hashes that their files have to have besides those of the lock."""
+    faults = []
+    for choice, package in zip(choices, packages, strict=True):
+        try:
+            stated = kept(package.tool)
+        except ValueError as error:
+            raise PkgviewError(
+                f"the lock of {of} is damaged: {error}", remedy="Lock the project again."
+            ) from error
+        if stated is None:
+            yield choice
+        elif not choice.hashes or (left := still_open(stated, dict(choice.hashes))) is None:
+            named = f"{choice.name} {choice.version or ''}".rstrip()
+            hashes = [":".join(one) for one in stated]
+            faults.append(fault(named, hashes, has_file=choice.kind is not Source.DIRECTORY))
+        else:
+            yield replace(choice, stated=left)
+    if faults:
+        raise refused(of, faults)
 
 
 def _refused(
@@ -239,15 +328,15 @@ def _choice(
             subdirectory=_inside(source.subdirectory, place),
             commit=source.commit_id,
             revision=source.requested_revision,
+            lfs=is_wanted(package.tool),
             direct=True,
         )
     filename = _filename(source, place)
     kind = Source.SDIST if isinstance(source, PackageSdist) else Source.ARCHIVE
     if filename.endswith(".whl"):
         kind = Source.WHEEL
-        version = version or str(parse_wheel_filename(filename)[1])
-    elif kind is Source.SDIST:
-        version = version or str(parse_sdist_filename(filename)[1])
+    if kind is not Source.ARCHIVE:
+        version = version or version_of(filename)
     subdirectory = source.subdirectory if isinstance(source, PackageArchive) else None
     return Choice(
         name=package.name,

@@ -15,7 +15,6 @@ Whatever else would have to be built, by `pkgview up`.
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from contextlib import suppress
@@ -28,19 +27,17 @@ from resolver.inputs import read_text
 from resolver.local import BUILD_FILES
 from resolver.ownership import faults
 from resolver.project import trust
-from resolver.python.project import Origin, counts, member_patterns, project_at
-from resolver.python.requirements import logical_lines, requirement_files
+from resolver.python.project import Origin, of_workspace, project_at
+from resolver.python.requirements import logical_lines, requirement_files, requirement_text
+from resolver.python.uv.formats import formats_of
 from resolver.python.uv.run import run_uv
-from resolver.python.uv.workspace import counter, directories
+from resolver.python.uv.workspace import counts, member_patterns
 from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from resolver.python.project import PythonProject
-
-MOST_MEMBERS = 1000
-"""More are not looked at: what cannot be found there is a choice."""
 
 _DECISIVE = frozenset({
     "name", "version", "requires-python", "dependencies", "optional-dependencies", "scripts",
@@ -53,6 +50,9 @@ _PLAIN_BACK_ENDS = frozenset({
     "setuptools.build_meta", "uv_build",
 })  # fmt: skip
 """Back ends that put a distribution together of its files: nothing is compiled."""
+
+_NO_BINARY = re.compile(r"--no-binary[=\s\\]*([^\s#]*)")
+"""What follows it, in whatever way a reader may break lines."""
 
 _ANY_EDITABLE = re.compile(r"(?:^|\s)(?:-e|--editable)")
 _EDITABLE = re.compile(
@@ -71,19 +71,22 @@ def own_tree(project: PythonProject) -> Path:
     return project.root
 
 
+def is_of_workspace(project: PythonProject, path: Path | None) -> bool:
+    """Whether a directory is the project's own, or a member of its uv workspace."""
+    if path is None or project.is_script:
+        return False
+    root = own_tree(project)
+    return path in {root, project.root} or (path.is_relative_to(root) and counts(root, path))
+
+
 def members(directory: Path) -> Iterator[PythonProject]:
-    """The members of the uv workspace that a directory is in, `MOST_MEMBERS` at most."""
-    for root in (directory, *directory.parents):
-        patterns = member_patterns(root)
-        if patterns:
-            found = directories(root, patterns, counter())
-            for place in itertools.islice(itertools.chain([root], found), MOST_MEMBERS):
-                with suppress(PkgviewError):
-                    if place == root or counts(root, place):
-                        member = project_at(os.fspath(place), own_lock=False)
-                        if member is not None:
-                            yield member
-            return
+    """The members of the uv workspace that a directory is in, its root too."""
+    root = next((one for one in (directory, *directory.parents) if member_patterns(one)), None)
+    for place in of_workspace(root) if root else ():
+        with suppress(PkgviewError):
+            member = project_at(os.fspath(place.parent), own_lock=False)
+            if member is not None:
+                yield member
 
 
 def is_inside(tree: Path, path: Path) -> bool:
@@ -139,6 +142,27 @@ def _static(place: Path) -> PythonProject:
     return found
 
 
+def refuse_sources(project: PythonProject) -> None:
+    """Refuse what `uv pip compile` would build from its source in spite of `--no-build`.
+
+    uv takes `no-binary` for a package by its name as an exception to that (`no_build_package` in
+    crates/uv-configuration/src/build_options.rs), wherever it stands, and runs its back end. No
+    option takes that back.
+    """
+    if project.origin not in {Origin.PYPROJECT, Origin.REQUIREMENTS}:
+        return
+    read = {name: value for name, value in os.environ.items() if not name.startswith("UV_NO_BIN")}
+    named = set(formats_of(project.root, read, pip={}).no_binary)
+    if project.origin is Origin.REQUIREMENTS:
+        for path in requirement_files(project.root / Origin.REQUIREMENTS).files:
+            named |= set(_NO_BINARY.findall(read_text(path)))
+    if named:
+        raise PkgviewError(
+            f"{project.root} has {', '.join(sorted(named))} built from source (no-binary)",
+            remedy="Run `pkgview up` in the project: it may build.",
+        )
+
+
 async def refuse_editables(project: PythonProject, executable: str) -> None:
     """Refuse what uv would build although it was told not to.
 
@@ -163,7 +187,7 @@ async def refuse_editables(project: PythonProject, executable: str) -> None:
 def _editables(project: PythonProject) -> Iterator[Path]:
     """The directories of all such lines; a line that is not surely understood is an error."""
     for path in requirement_files(project.root / Origin.REQUIREMENTS).files:
-        text = read_text(path)
+        text = requirement_text(path)
         if not _ANY_EDITABLE.search(text):
             continue
         for number, line in logical_lines(text):

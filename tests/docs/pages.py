@@ -29,7 +29,8 @@ EXAMPLES = {"NAME.py", "activate_this.py", "app.py", "other.py", "script.py", "s
 
 FOREIGN = {
     "--cap-add", "--cgroup-parent", "--check-hash-based-pycs", "--compile-bytecode", "--device",
-    "--find-links", "--hash", "--no-build", "--reinstall", "--user", "--userns",
+    "--extra-index-url", "--find-links", "--hash", "--index-url", "--no-build", "--reinstall",
+    "--require-hashes", "--user", "--userns",
 }  # fmt: skip
 """Options of other programs that a page names by themselves."""
 

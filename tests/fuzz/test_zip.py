@@ -87,7 +87,9 @@ def files(draw: st.DrawFn) -> tuple[bytes, bool]:
             parts[number] = dataclasses.replace(parts[number], **{field: draw(LIES[field])})
     long = draw(st.booleans())
     changes: list[Edit] = draw(edits) if wrong in {"bytes", "both"} else []
-    data = zip_bytes(parts, zip64=zip64_end if long else None)
+    comment = draw(st.sampled_from([b"", b"", b"", b"by hand"]) | st.binary(max_size=30))
+    data = zip_bytes(parts, zip64=zip64_end if long else None, comment=comment)
+    lies = lies or b"PK" in comment
     return edited(data, changes), not lies and not changes
 
 

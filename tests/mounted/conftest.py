@@ -1,27 +1,20 @@
-"""Mounts for tests: in a home of their own, and never left behind.
-
-Run as a program, this file is a daemon that serves a stand-in instead of packages: one directory
-with one file, so that the daemon's life can be tested apart from what it serves.
-"""
+"""Mounts for tests: in a home of their own, and never left behind."""
 
 from __future__ import annotations
 
 import atexit
 import base64
 import contextlib
-import errno
 import fcntl
 import hashlib
 import html
 import http.server
 import json
-import logging
 import os
 import re
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
@@ -34,19 +27,27 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
 from resolver.places import Places
+from resolver.project import resolved, trust
+from resolver.python.interpreter import Interpreter, inspect
+from resolver.python.project import find_project
+from resolver.python.uv.run import uv_binary
+from tests.mounted.forked import Forked
 from unionfs.control import client
-from unionfs.control.endpoint import Endpoint
-from unionfs.daemon import launch, process, service
-from unionfs.daemon.served_from import told
+from unionfs.control.endpoint import Endpoint, endpoint_of
+from unionfs.daemon import service
+from unionfs.formats.python.generated import notice_layer, skeleton_layer
 from unionfs.mounting import mounts, prerequisites, unmounting
+from unionfs.publishing.publish import publish
+from unionfs.store.local import Store
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from unionfs.control.request import Request
 
 TRANSPORT = service.TRANSPORT_VARIABLE
 """What the tests run on unless they say otherwise themselves; unset: the default."""
@@ -54,112 +55,6 @@ TRANSPORT = service.TRANSPORT_VARIABLE
 CHOSEN = (TRANSPORT, service.WORKERS_VARIABLE)
 """The same: `PKGVIEW_WORKERS=3` runs on three processes those that neither count processes nor want
 libfuse."""
-
-CONTENT = b"what the stand-in serves\n" * 20_000
-
-
-async def _serve(
-    mountpoint: Path,
-    *,
-    options: set[str],
-    ready: Callable[[], None],
-    requests: Counter[str],
-) -> None:
-    import pyfuse3  # noqa: PLC0415 - the tests' own process does without
-
-    class OneFile(pyfuse3.Operations):
-        """`/file`, whose bytes the kernel may not keep: each read comes here."""
-
-        @staticmethod
-        def _attributes(inode: int) -> pyfuse3.EntryAttributes:
-            found = pyfuse3.EntryAttributes()
-            found.st_ino = pyfuse3.InodeT(inode)
-            directory = inode == pyfuse3.ROOT_INODE
-            found.st_mode = stat.S_IFDIR | 0o755 if directory else stat.S_IFREG | 0o644
-            found.st_uid, found.st_gid = os.getuid(), os.getgid()
-            found.st_size = 0 if directory else len(CONTENT)
-            return found
-
-        async def getattr(self, inode: int, ctx: object = None) -> pyfuse3.EntryAttributes:
-            del ctx
-            requests["GETATTR"] += 1
-            return self._attributes(inode)
-
-        async def lookup(
-            self, parent_inode: int, name: bytes, ctx: object = None
-        ) -> pyfuse3.EntryAttributes:
-            del parent_inode, ctx
-            requests["LOOKUP"] += 1
-            if name != b"file":
-                raise pyfuse3.FUSEError(errno.ENOENT)
-            return self._attributes(2)
-
-        async def open(self, inode: int, flags: int, ctx: object = None) -> pyfuse3.FileInfo:
-            del flags, ctx
-            return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(inode), direct_io=True)
-
-        async def read(self, fh: int, off: int, size: int) -> bytes:
-            del fh
-            return CONTENT[off : off + size]
-
-    pyfuse3.init(OneFile(), os.fspath(mountpoint), options)
-    try:
-        ready()
-        await pyfuse3.main()
-    finally:
-        pyfuse3.close(unmount=True)
-
-
-def _assemble(places: Places) -> service.Service:
-    fault = os.environ.get("STAND_IN_FAULT", "")
-    if fault == "refuses":
-        raise PkgviewError("the stand-in refuses", remedy="Ask for another.")
-    if fault == "vanishes":
-        os._exit(3)
-
-    async def fail(
-        mountpoint: Path, *, options: set[str], ready: Callable[[], None], requests: Counter[str]
-    ) -> None:
-        del mountpoint, options, ready, requests
-        raise RuntimeError("the stand-in fails")
-
-    async def explode(_: Request) -> None:
-        raise ZeroDivisionError
-
-    async def chatter(request: Request) -> None:
-        for _ in range(request.arguments["lines"]):
-            logging.getLogger("stand-in").info("%s", "x" * 1000)
-
-    async def surroundings(_: Request) -> dict[str, Any]:
-        os.umask(mask := os.umask(0))
-        return {"umask": mask, "path": sys.path, "environ": dict(os.environ)}
-
-    return service.Service(
-        serve=fail if fault == "fails" else _serve,
-        transport="stand-in",
-        places=told(places),
-        gauges=lambda: {"store": os.fspath(places.store)},
-        operations={"explode": explode, "chatter": chatter, "surroundings": surroundings},
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(process.main(assemble=_assemble))
-
-
-import pytest  # noqa: E402 - the daemon above does without
-
-from resolver.manifest import ViewId  # noqa: E402 - the same
-from resolver.project import resolved, trust  # noqa: E402 - the same
-from resolver.python.interpreter import Interpreter, inspect  # noqa: E402 - the same
-from resolver.python.project import find_project  # noqa: E402 - the same
-from resolver.python.uv.run import uv_binary  # noqa: E402 - the same
-from tests.mounted.forked import Forked  # noqa: E402 - the same
-from unionfs.control.endpoint import endpoint_of  # noqa: E402 - the same
-from unionfs.formats.python.generated import notice_layer, skeleton_layer  # noqa: E402 - the same
-from unionfs.publishing.publish import publish  # noqa: E402 - the same
-from unionfs.store.local import Store  # noqa: E402 - the same
-from unionfs.view.registry import Registry  # noqa: E402 - the same
 
 
 def _crash(endpoint: Endpoint) -> None:
@@ -223,8 +118,13 @@ def places(fuse: None, isolated_places: Places, tmp_path: Path) -> Iterator[Plac
 @pytest.fixture
 def mounted(places: Places) -> Places:
     """pkgview itself, mounted at `places.mount`."""
-    launch.ensure_mounted(places)
+    _mount(os.environ)
     return places
+
+
+def _mount(environ: Mapping[str, str]) -> None:
+    ended = forked().run(["mount"], cwd=Path("/"), environ=environ, seconds=60)
+    assert ended.returncode == 0, ended
 
 
 @pytest.fixture
@@ -263,6 +163,14 @@ def ordinary(fuse: None) -> Iterator[dict[str, Any]]:  # noqa: ARG001 - its refu
 # A package index of our own, so that what an index can do wrong can be tested
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """What a place of an index wants to hear, "user:password", and which names it has."""
+
+    said: str
+    names: frozenset[str]
+
+
 @dataclass(eq=False, slots=True, kw_only=True)
 class Index:
     """A simple index (PEP 503, 658) of the wheels and sdists that a test puts into it."""
@@ -276,6 +184,23 @@ class Index:
     asked: list[str] = field(default_factory=list)
     metadata: dict[str, bytes] = field(default_factory=dict)
     required: dict[str, str] = field(default_factory=dict)
+    guards: dict[str, Guard] = field(default_factory=dict)
+    """Places below which the same is served to who has the password, such as "/team"."""
+    heard: set[tuple[str, str]] = field(default_factory=set)
+    """Which user and password were sent, and to which of these places ("" for no such)."""
+
+    def guard(self, place: str, user: str, *names: str) -> None:
+        """Serve these names to that user at such a place, too, where everything else is absent.
+
+        The password is the user's name, backwards.
+        """
+        said = f"{user}:{user[::-1]}"
+        self.guards[place] = Guard(said=said, names=frozenset(names))
+
+    def guarded(self, place: str, path: str = "/simple", *, said: str | None = None) -> str:
+        """The address of something there, with user and password, or `said` in their place."""
+        host = self.url.removeprefix("http://").removesuffix("/simple")
+        return f"http://{self.guards[place].said if said is None else said}@{host}{place}{path}"
 
     def wheel(  # noqa: PLR0913 - what a wheel can be told
         self,
@@ -316,7 +241,7 @@ class Index:
         self.required[path.name] = python
         return path
 
-    def page(self, name: str) -> str:
+    def page(self, name: str, place: str = "") -> str:
         """The links of one distribution."""
         links = []
         for path in sorted(self.directory.iterdir()):
@@ -325,7 +250,7 @@ class Index:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             has = path.name in self.metadata
             links.append(
-                f'<a href="/packages/{path.name}#sha256={digest}"'
+                f'<a href="{place}/packages/{path.name}#sha256={digest}"'
                 + (' data-core-metadata="true"' if has else "")
                 + f' data-requires-python="{html.escape(self.required.get(path.name, ""))}"'
                 f">{path.name}</a>"
@@ -342,29 +267,35 @@ class _Requests(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         index: Index = self.server.index  # type: ignore[attr-defined]
-        index.asked.append(self.path)
-        kind, _, name = self.path.strip("/").partition("/")
-        content: bytes | None = None
-        if kind == "simple":
-            content = index.page(name).encode() or None
-        elif name.endswith(".metadata"):
-            content = index.metadata.get(name.removesuffix(".metadata"))
-        elif (index.directory / name).is_file():
-            content = index.instead.get(name) or (index.directory / name).read_bytes()
+        if self.command == "GET":
+            index.asked.append(self.path)
+        place = next((one for one in index.guards if self.path.startswith(f"{one}/")), "")
+        kind, _, name = self.path.removeprefix(place).strip("/").partition("/")
+        said = self.headers.get("Authorization", "Basic ")
+        if heard := base64.b64decode(said.removeprefix("Basic ")).decode():
+            index.heard.add((place, heard))
+        guard = index.guards.get(place)
+        if guard is not None and heard != guard.said:
+            self._refuse()
+            return
+        absent = guard is not None and name and re.split(r"[-/]", name)[0] not in guard.names
+        content = None if absent else self._content(index, place, kind, name)
         start = 0
         if content is not None and (wanted := self.headers.get("Range")) and kind == "packages":
             start = int(wanted.removeprefix("bytes=").partition("-")[0] or 0)
         self.send_response(404 if content is None else 206 if start else 200)
         body = (content or b"")[start:]
-        self.send_header("Content-Type", "text/html" if kind == "simple" else "application/zip")
+        is_page = kind in {"simple", "links.html"}
+        self.send_header("Content-Type", "text/html" if is_page else "application/octet-stream")
         self.send_header("Content-Length", str(len(body)))
         if start:
             self.send_header(
                 "Content-Range", f"bytes {start}-{len(content or b'') - 1}/{len(content or b'')}"
             )
         self.end_headers()
+        body = b"" if self.command == "HEAD" else body
         try:
-            while body:
+            while body and self.command != "HEAD":
                 piece, body = (
                     (body[: 1 << 12], body[1 << 12 :]) if name in index.slow else (body, b"")
                 )
@@ -373,6 +304,28 @@ class _Requests(http.server.BaseHTTPRequestHandler):
                     time.sleep(0.0625)
         except OSError:
             self.close_connection = True  # whoever asked was killed
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    @staticmethod
+    def _content(index: Index, place: str, kind: str, name: str) -> bytes | None:
+        if kind == "simple":
+            return index.page(name, place).encode() or None
+        if kind == "links.html":
+            names = index.guards[place].names
+            return "\n".join(index.page(name, place) for name in sorted(names)).encode()
+        if name.endswith(".metadata"):
+            return index.metadata.get(name.removesuffix(".metadata"))
+        if (index.directory / name).is_file():
+            return index.instead.get(name) or (index.directory / name).read_bytes()
+        return None
+
+    def _refuse(self) -> None:
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="index"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -410,6 +363,14 @@ def an_index(directory: Path) -> Iterator[Index]:
             thread.join()
 
 
+@cache
+def _known() -> Mapping[str, bytes]:
+    """The files in which pkgview keeps what it knows of the interpreter that tests run on."""
+    with tempfile.TemporaryDirectory() as state:
+        inspect(Path(sys.executable).resolve(), Path(state))
+        return {path.name: path.read_bytes() for path in Path(state, "interpreters").iterdir()}
+
+
 @pytest.fixture
 def shop(fuse: None, tmp_path: Path, index: Index) -> Iterator[Site]:  # noqa: ARG001 - its refusal counts
     """A home for one test, whose only index is `index`; nothing stays mounted or running."""
@@ -419,7 +380,10 @@ def shop(fuse: None, tmp_path: Path, index: Index) -> Iterator[Site]:  # noqa: A
 
 @contextmanager
 def a_shop(home: Path, index: Index) -> Iterator[Site]:
-    """A new home whose only index is `index`; what is mounted there is unmounted."""
+    """A new home whose only index is `index`; what is mounted there is unmounted.
+
+    Its interpreter is known, as after a first command: asking it takes as long as a mount.
+    """
     (home / "tmp").mkdir(parents=True)
     own = os.fspath(Path(sys.executable).parent)
     environ = {
@@ -439,6 +403,10 @@ def a_shop(home: Path, index: Index) -> Iterator[Site]:
         "NO_COLOR": "1",
     }
     places = Places.from_environ(environ)
+    places.state.mkdir(mode=0o700, parents=True)
+    (places.state / "interpreters").mkdir()
+    for name, content in _known().items():
+        (places.state / "interpreters" / name).write_bytes(content)
     try:
         yield Site(home=home, places=places, environ=environ, python=Path(sys.executable).resolve())
     finally:
@@ -508,14 +476,19 @@ class Site:
         return ended
 
     def pkgview(
-        self, *arguments: str | Path, cwd: Path, code: int = 0
+        self,
+        *arguments: str | Path,
+        cwd: Path,
+        code: int | None = 0,
+        environ: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of pkgview's; by `forked`, or by the console script where that counts."""
         ended = forked().run(
-            [os.fspath(one) for one in arguments], cwd=cwd, environ=self.environ, seconds=240
-        )
+            [os.fspath(one) for one in arguments], cwd=cwd, seconds=240,
+            environ={**self.environ, **(environ or {})},
+        )  # fmt: skip
         said = f"pkgview {arguments}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
-        assert ended.returncode == code, said
+        assert code is None or ended.returncode == code, said
         return ended
 
     def uv(
@@ -843,9 +816,8 @@ def stage(fuse: None) -> Iterator[Stage]:  # noqa: ARG001 - its refusal counts
         stack.callback(tidy, home)
         for name in ("runtime", "nowhere"):
             (home / name).mkdir(mode=0o700)
-        places = Places.from_environ(
-            {"HOME": temporary, "XDG_RUNTIME_DIR": os.fspath(home / "runtime")}
-        )
+        environ = {"HOME": temporary, "XDG_RUNTIME_DIR": os.fspath(home / "runtime")}
+        places = Places.from_environ(environ)
         here = Path(__file__).parent
         asker, script = home / "asker", home / "asker.py"
         subprocess.run(
@@ -857,7 +829,12 @@ def stage(fuse: None) -> Iterator[Stage]:  # noqa: ARG001 - its refusal counts
         listener.bind(os.fspath(home / "ask"))
         listener.listen(64)
         listener.settimeout(60)
-        launch.ensure_mounted(places)
+        kept = {
+            name: os.environ[name]
+            for name in ("PATH", "PKGVIEW_COMPILE", *CHOSEN)
+            if name in os.environ
+        }
+        _mount(kept | environ)
         stack.enter_context(subprocess.Popen([asker, places.mount, home / "ask"], cwd=home, env={}))
         first = Asker(connection=listener.accept()[0])
         stack.callback(first.end)

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -255,7 +256,11 @@ def files(directory: Path) -> dict[Path, bytes]:
 def test_the_view_follows_what_is_added_and_removed(shop: Site, index: Index) -> None:
     index.wheel("alpha")
     app, other = package(shop.home / "app", ["alpha"], "# why\n"), package(shop.home / "other")
-    shop.pkgview("add", "--editable", "other", "--directory", app, cwd=shop.home)
+    shop.run("git", "init", "--quiet", cwd=app)
+    said = shop.pkgview("add", "--editable", "other", "--directory", app, cwd=shop.home).stderr
+    assert f"Linked {app}/.venv, which git ignores here (info/exclude).\n" in said
+    # Nobody has made a view of it before: all of it has come, with the versions that were built.
+    assert re.findall(r"^ (.*)", said, re.MULTILINE) == ["+ alpha 1.0", "+ app 1.0", "+ other 1.0"]
     assert "# why\n" in (app / "pyproject.toml").read_text()
     assert shown(shop, app) == {"app", "alpha", "other"}
     append(other / "src/other.py", "value = 5\n")
@@ -263,6 +268,11 @@ def test_the_view_follows_what_is_added_and_removed(shop: Site, index: Index) ->
     assert shop.run(app / ".venv/bin/python", "-c", code, cwd=app).stdout == "5\n"
     shop.pkgview("remove", "alpha", cwd=app)
     assert shown(shop, app) == {"app", "other"}
+    for _ in range(2):
+        assert ".venv" not in shop.run("git", "status", "--porcelain", cwd=app).stdout
+        shop.pkgview("down", cwd=app)
+        assert ".venv" not in (app / ".git/info/exclude").read_text()
+        assert "git ignores" in shop.pkgview("up", cwd=app).stderr
 
     # A build that fails comes after all edits: nothing is left of them.
     (package(shop.home / "broken") / "backend.py").write_text("raise SystemExit('no compiler')\n")
@@ -278,3 +288,75 @@ def test_the_view_follows_what_is_added_and_removed(shop: Site, index: Index) ->
     said = shop.pkgview("remove", "other", cwd=app, code=1).stderr
     assert "pkgview up --force" in said
     assert files(app) == before
+
+
+def test_two_that_add_at_once_and_what_uv_advises(shop: Site, index: Index) -> None:
+    for name in ("alpha", "beta", "gamma"):
+        index.wheel(name)
+    app = package(shop.home / "app", [], '[tool.uv.workspace]\nmembers = ["lib"]\n')
+    lib = package(app / "lib")
+    shop.uv("lock", cwd=app)
+    asked = ((app, "alpha"), (app, "beta"), (lib, "gamma"))
+    with ThreadPoolExecutor() as pool:  # one of a member that has the same lock, too
+        list(pool.map(lambda one: shop.pkgview("add", "--dev", one[1], cwd=one[0]), asked))
+    assert shown(shop, app) == {"app", "alpha", "beta"}
+    assert shown(shop, lib) == {"lib", "gamma"}
+    said = shop.pkgview("remove", "beta", cwd=app, code=1).stderr
+    assert "(try: `pkgview remove beta --group dev`)" in said
+    shop.uv("lock", "--check", cwd=app)
+
+
+def test_a_script_s_block_is_edited(shop: Site, index: Index) -> None:
+    """By uv, as `uv add --script` does it: comments stay."""
+    index.wheel("alpha")
+    index.wheel("beta", requires=["alpha"])
+    script = shop.project("here") / "s.py"
+    package(shop.home / "lib")
+    script.write_text("# why\nimport alpha\nprint(alpha.version)\n")
+    script.chmod(0o750)
+    said = shop.pkgview("add", "--script", "here/s.py", "alpha", cwd=shop.home).stderr
+    assert re.findall(r"^ (.*)", said, re.MULTILINE) == ["+ alpha 1.0"]
+    text = script.read_text()
+    assert '# dependencies = [\n#     "alpha>=1.0",\n# ]\n' in text
+    assert text.endswith("# why\nimport alpha\nprint(alpha.version)\n")
+    assert script.stat().st_mode & 0o777 == 0o750
+    assert shop.pkgview("run", "s.py", cwd=script.parent).stdout == "1.0\n"
+    shop.pkgview("add", "--script", "s.py", "beta", "--editable", "../lib", cwd=script.parent)
+    assert 'path = "../lib", editable = true' in script.read_text()
+    shop.pkgview("remove", "--script", "s.py", "lib", "alpha", cwd=script.parent)
+    text = script.read_text()
+    assert "lib" not in text
+    assert '"beta>=1.0"' in text
+    shop.uv("lock", "--script", "s.py", cwd=script.parent)
+    before = files(script.parent)
+    for wanted in ("nonesuch", "a b"):
+        shop.pkgview("add", "--script", "s.py", wanted, cwd=script.parent, code=1)
+    shop.pkgview("remove", "--script", "s.py", "alpha", cwd=script.parent, code=1)
+    shop.pkgview("add", "--script", "s.py", "alpha", "--dev", cwd=script.parent, code=2)
+    assert (
+        "no script"
+        in shop.pkgview("add", "--script", "t.py", "alpha", cwd=shop.home, code=1).stderr
+    )
+    assert files(script.parent) == before
+    shop.pkgview("add", "--script", "s.py", "alpha==1.0", cwd=script.parent)
+    shop.uv("lock", "--check", "--script", "s.py", cwd=script.parent)
+
+    # The lock that uv made is the script's own: kept to, and noticed where it is outdated.
+    index.wheel("beta", "2.0")
+    shop.pkgview("up", "s.py", cwd=script.parent)
+    code = "import beta; print(beta.version)"
+    command = ("run", "--project", "s.py", "--", "python", "-c", code)
+    assert shop.pkgview(*command, cwd=script.parent).stdout == "1.0\n"
+    script.write_text(script.read_text().replace("beta>=1.0", "beta>=2.0"))
+    said = shop.pkgview("up", "--locked", "s.py", cwd=script.parent, code=1).stderr
+    assert "s.py.lock is outdated: the script asks for beta>=2.0" in said
+    assert f"uv lock --script {script}" in said
+    looked = shop.run(shop.places.mount / "bin/python", "s.py", cwd=script.parent)
+    assert looked.stdout == "1.0\n"
+    assert "s.py.lock is outdated (the script asks for beta>=2.0)" in looked.stderr
+    shop.uv("lock", "--check", "--script", "s.py", cwd=script.parent, code=1)
+    said = shop.pkgview("up", "s.py", cwd=script.parent).stderr
+    # The view with it is there already, by who only looked.
+    changed = "In the lock: ~ beta 1.0 \N{RIGHTWARDS ARROW} 2.0.\n"
+    assert f"s.py.lock was outdated, and is refreshed.\n{changed}" in said
+    shop.uv("lock", "--check", "--script", "s.py", cwd=script.parent)

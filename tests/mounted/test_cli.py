@@ -50,7 +50,7 @@ def versions(site: Site, python: Path, *names: str) -> dict[str, str | None]:
 
 
 def up(site: Site, directory: Path, *arguments: str) -> dict[str, Any]:
-    said = site.run(PKGVIEW, "up", "--json", *arguments, cwd=directory)
+    said = site.pkgview("up", "--json", *arguments, cwd=directory)
     answer: dict[str, Any] = json.loads(said.stdout)
     return answer
 
@@ -99,7 +99,7 @@ def test_nothing_to_do_imports_nothing_that_works(shop: Site, index: Index) -> N
         '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.9"\n'
         'dependencies = ["alpha"]\n[tool.pkgview]\npython = "' + str(shop.python) + '"\n'
     )
-    shop.run(PKGVIEW, "up", cwd=directory)
+    shop.pkgview("up", cwd=directory)
     said = shop.run(sys.executable, "-c", LIGHT, "up", cwd=directory)
     assert "Nothing to do" in said.stderr
     loaded = {name.partition(".")[0] for name in json.loads(said.stdout)}
@@ -127,7 +127,7 @@ def test_what_changes_is_seen(shop: Site, index: Index) -> None:
     assert versions(shop, python, "alpha") == {"alpha": "2.0"}
     assert up(shop, directory, "--frozen", "--offline")["view"] == second["view"]
     (directory / "requirements.txt").write_text("alpha<2\n")
-    said = shop.run(PKGVIEW, "up", "--frozen", cwd=directory, code=1)
+    said = shop.pkgview("up", "--frozen", cwd=directory, code=1)
     assert "outdated" in said.stderr
 
 
@@ -165,11 +165,11 @@ def test_extras_and_groups(shop: Site, index: Index) -> None:
     # What `run` adds is for that run only: the project's own view stays what it was.
     up(shop, directory)
     program = "import alpha, beta"
-    shop.run(PKGVIEW, "run", "--extra", "more", "--", "python", "-c", program, cwd=directory)
+    shop.pkgview("run", "--extra", "more", "--", "python", "-c", program, cwd=directory)
     assert there() == "alpha gamma"
-    assert "Nothing to do" in shop.run(PKGVIEW, "up", cwd=directory).stderr
+    assert "Nothing to do" in shop.pkgview("up", cwd=directory).stderr
     for arguments in (("--extra", "no"), ("--group", "no")):
-        said = shop.run(PKGVIEW, "up", *arguments, cwd=directory, code=1)
+        said = shop.pkgview("up", *arguments, cwd=directory, code=1)
         assert said.stderr.startswith("pkgview: ")
 
 
@@ -178,15 +178,21 @@ def test_another_python(shop: Site, index: Index, python: str) -> None:
     index.wheel("alpha")
     directory = listing(shop)
     up(shop, directory)
-    said = shop.run(PKGVIEW, "up", "--json", "--python", python, cwd=directory, code=None)
+    said = shop.pkgview("up", "--json", "--python", python, cwd=directory, code=None)
     if said.returncode:
         assert f"asks for Python {python}" in said.stderr
         pytest.skip(f"there is no Python {python}")
     shown = shop.run(directory / ".venv/bin/python", "-c", "import alpha, sys; print(sys.version)",
                      cwd=directory)  # fmt: skip
     assert shown.stdout.startswith(python)
-    said = shop.run(PKGVIEW, "view", "--python", "3.99", cwd=directory, code=1)
+    said = shop.pkgview("view", "--python", "3.99", cwd=directory, code=1)
     assert "no view for Python 3.99" in said.stderr
+    # The view of before is another one than that which .venv shows, and that is said.
+    back = shop.run(PKGVIEW, "up", cwd=directory).stderr
+    assert f"\n ~ Python {python} \N{RIGHTWARDS ARROW} 3." in f"\n{back}"
+    assert "as before" not in back
+    assert "Nothing to do" not in back
+    assert "Nothing to do" in shop.run(PKGVIEW, "up", cwd=directory).stderr
 
 
 # What a project may be
@@ -201,16 +207,16 @@ def test_a_script_is_a_project(shop: Site, index: Index) -> None:
     script.write_text(
         "# /// script\n# dependencies = ['alpha']\n# ///\nimport alpha, sys; print(sys.argv[1])\n"
     )
-    said = shop.run(PKGVIEW, "up", "tool.py", cwd=directory)
+    said = shop.pkgview("up", "tool.py", cwd=directory)
     assert "1 distribution" in said.stderr
-    said = shop.run(
-        PKGVIEW, "run", "--project", "tool.py", "--", "python", "tool.py", "x", cwd=directory
+    said = shop.pkgview(
+        "run", "--project", "tool.py", "--", "python", "tool.py", "x", cwd=directory
     )
     assert said.stdout == "x\n"
     # It has no .venv, and its directory's is not its own.
-    shop.run(PKGVIEW, "down", "tool.py", cwd=directory)
+    shop.pkgview("down", "tool.py", cwd=directory)
     assert versions(shop, directory / ".venv/bin/python", "beta") == {"beta": "1.0"}
-    assert json.loads(shop.run(PKGVIEW, "view", "--json", "tool.py", cwd=directory).stdout)
+    assert json.loads(shop.pkgview("view", "--json", "tool.py", cwd=directory).stdout)
 
 
 def test_requirement_files(shop: Site, index: Index) -> None:
@@ -237,7 +243,7 @@ def test_requirements_with_hashes(shop: Site, index: Index) -> None:
     up(shop, directory)
     assert versions(shop, directory / ".venv/bin/python", "alpha") == {"alpha": "1.0"}
     (directory / "requirements.txt").write_text(f"alpha==1.0 --hash=sha256:{'0' * 64}\n")
-    said = shop.run(PKGVIEW, "up", cwd=directory, code=1)
+    said = shop.pkgview("up", cwd=directory, code=1)
     assert "0" * 64 in said.stderr
 
 
@@ -255,23 +261,23 @@ def test_a_project_of_uv(shop: Site, index: Index) -> None:
     up(shop, directory)
     assert versions(shop, directory / ".venv/bin/python", "alpha") == {"alpha": "1.0"}
     assert (directory / "uv.lock").read_bytes() == locked
-    said = shop.run(PKGVIEW, "lock", cwd=directory, code=1)
+    said = shop.pkgview("lock", cwd=directory, code=1)
     assert "uv lock" in said.stderr
 
 
 def test_lock_writes_a_lock_that_up_keeps_to(shop: Site, index: Index) -> None:
     index.wheel("alpha", "1.0")
     directory = listing(shop)
-    said = shop.run(PKGVIEW, "lock", cwd=directory)
+    said = shop.pkgview("lock", cwd=directory)
     assert said.stderr == f"Wrote {directory}/pylock.toml.\n"
     assert (directory / "pylock.toml").stat().st_mode & 0o777 == 0o644
     assert sorted(os.listdir(directory)) == ["pylock.toml", "requirements.txt"]
     index.wheel("alpha", "2.0")
     python = directory / ".venv/bin/python"
-    shop.run(PKGVIEW, "lock", cwd=directory)
+    shop.pkgview("lock", cwd=directory)
     up(shop, directory)
     assert versions(shop, python, "alpha") == {"alpha": "1.0"}
-    shop.run(PKGVIEW, "lock", "--upgrade", cwd=directory)
+    shop.pkgview("lock", "--upgrade", cwd=directory)
     up(shop, directory)
     assert versions(shop, python, "alpha") == {"alpha": "2.0"}
 
@@ -331,7 +337,7 @@ def test_an_editable_project(shop: Site, index: Index) -> None:
     assert versions(shop, directory / ".venv/bin/python", "alpha", "shopfront") == {
         "alpha": "1.0", "shopfront": "1.0",
     }  # fmt: skip
-    assert "Nothing to do" in shop.run(PKGVIEW, "up", cwd=directory).stderr
+    assert "Nothing to do" in shop.pkgview("up", cwd=directory).stderr
 
 
 def test_a_path_dependency(shop: Site) -> None:
@@ -363,7 +369,7 @@ def test_a_build_that_fails_says_why(shop: Site) -> None:
     directory = shop.project("broken")
     source_tree(directory, "broken")
     (directory / "backend.py").write_text("raise SystemExit('no compiler here')\n")
-    said = shop.run(PKGVIEW, "up", cwd=directory, code=1)
+    said = shop.pkgview("up", cwd=directory, code=1)
     assert "no compiler here" in said.stderr
     assert "Traceback (most recent call last):\n  File" not in said.stderr.partition("\n")[0]
     assert not (directory / ".venv").is_symlink()
@@ -375,7 +381,7 @@ def test_a_real_sdist(shop: Site) -> None:
     directory = listing(shop, "docopt==0.6.2\n")
     theirs = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_"))}
     ours = {"UV_DEFAULT_INDEX": "", "PIP_CONFIG_FILE": "", **theirs}
-    shop.run(PKGVIEW, "up", cwd=directory, environ=ours)
+    shop.pkgview("up", cwd=directory, environ=ours)
     assert versions(shop, directory / ".venv/bin/python", "docopt") == {"docopt": "0.6.2"}
 
 
@@ -383,7 +389,7 @@ def test_a_real_sdist(shop: Site) -> None:
 
 
 def run(site: Site, directory: Path, *arguments: str, code: int = 0) -> str:
-    said = site.run(PKGVIEW, "run", *arguments, cwd=directory, code=code)
+    said = site.pkgview("run", *arguments, cwd=directory, code=code)
     return str(said.stdout)
 
 
@@ -401,10 +407,10 @@ def test_run_passes_on_all_that_is_the_commands(shop: Site, index: Index) -> Non
     run(shop, directory, "--", "/etc/passwd", code=126)
     (directory / "script").write_text("#!/nowhere/at/all\n")
     (directory / "script").chmod(0o755)
-    said = shop.run(PKGVIEW, "run", "--", "./script", cwd=directory, code=126)
+    said = shop.pkgview("run", "--", "./script", cwd=directory, code=126)
     assert "interpreter" in said.stderr
     run(shop, directory, code=2)
-    said = shop.run(PKGVIEW, "run", "--wth", "x", "--", "true", cwd=directory, code=2)
+    said = shop.pkgview("run", "--wth", "x", "--", "true", cwd=directory, code=2)
     assert "--with" in said.stderr
 
 
@@ -420,8 +426,8 @@ def test_run_gives_the_environment_and_leaves_the_rest(shop: Site, index: Index)
     assert not (directory / ".venv").is_symlink()
     run(shop, directory, "hello")
     # The project is found from elsewhere, and the command runs where the user is.
-    said = shop.run(
-        PKGVIEW, "run", "--project", directory, "--", "python", "-c",
+    said = shop.pkgview(
+        "run", "--project", directory, "--", "python", "-c",
         "import alpha, os; print(os.getcwd())", cwd=shop.home,
     )  # fmt: skip
     assert said.stdout == f"{shop.home}\n"
@@ -454,13 +460,13 @@ def test_run_with_more(shop: Site, index: Index) -> None:
     directory = listing(shop, "alpha<2\n")
     show = "import alpha, beta; print(alpha.version)"
     assert run(shop, directory, "--with", "beta", "--", "python", "-c", show) == "1.0\n"
-    said = shop.run(PKGVIEW, "view", cwd=directory, code=1)
+    said = shop.pkgview("view", cwd=directory, code=1)
     assert "no view yet" in said.stderr, "what --with adds is nobody's view"
-    shop.run(PKGVIEW, "lock", cwd=directory)
+    shop.pkgview("lock", cwd=directory)
     assert run(shop, directory, "--with", "beta", "--", "python", "-c", show) == "1.0\n"
-    said = shop.run(PKGVIEW, "run", "--with", "alpha>2", "--", "true", cwd=directory, code=1)
+    said = shop.pkgview("run", "--with", "alpha>2", "--", "true", cwd=directory, code=1)
     assert "alpha" in said.stderr
-    said = shop.run(PKGVIEW, "run", "--with", "-r x", "--", "true", cwd=directory, code=1)
+    said = shop.pkgview("run", "--with", "-r x", "--", "true", cwd=directory, code=1)
     assert "is no requirement" in said.stderr
 
 
@@ -497,7 +503,7 @@ def test_why(shop: Site, index: Index) -> None:
     up(shop, directory, "--python", str(shop.python))
 
     def why(query: str, cwd: Path = directory) -> dict[str, Any]:
-        said = shop.run(PKGVIEW, "why", "--project", directory, "--json", query, cwd=cwd)
+        said = shop.pkgview("why", "--project", directory, "--json", query, cwd=cwd)
         found: dict[str, Any] = json.loads(said.stdout)
         return found
 
@@ -520,14 +526,14 @@ def test_why(shop: Site, index: Index) -> None:
         shop.home / ".pkgview/views" / os.readlink(directory / ".venv").rpartition("/")[2]
     )
     assert givers(why(f"{mounted}/bin/gamma", shop.home)) == ["gamma"]
-    said = shop.run(PKGVIEW, "why", "shared.common", cwd=directory)
+    said = shop.pkgview("why", "shared.common", cwd=directory)
     assert "given by  alpha 1.0" in said.stdout
     assert "hides     beta 1.0" in said.stdout
-    said = shop.run(PKGVIEW, "why", "nothing.such", cwd=directory, code=1)
+    said = shop.pkgview("why", "nothing.such", cwd=directory, code=1)
     assert "nothing.such" in said.stderr
-    said = shop.run(PKGVIEW, "view", cwd=directory)
+    said = shop.pkgview("view", cwd=directory)
     assert "shared/common.py: alpha 1.0 wins over beta 1.0" in said.stdout
-    said = shop.run(PKGVIEW, "up", "-v", cwd=directory)
+    said = shop.pkgview("up", "-v", cwd=directory)
     assert "alpha 1.0 wins over beta 1.0" in said.stderr
 
 
@@ -543,29 +549,29 @@ def test_prefer(shop: Site, index: Index) -> None:
 def test_view_and_store(shop: Site, index: Index) -> None:
     directory = stocked(shop, index)
     answer = up(shop, directory)
-    said = shop.run(PKGVIEW, "view", "--path", cwd=directory)
+    said = shop.pkgview("view", "--path", cwd=directory)
     assert said.stdout == answer["path"] + "\n"
     assert said.stderr == ""
     assert Path(said.stdout.rstrip("\n"), "bin/python").exists()
-    shown = json.loads(shop.run(PKGVIEW, "view", "--json", cwd=directory).stdout)
+    shown = json.loads(shop.pkgview("view", "--json", cwd=directory).stdout)
     assert shown["path"] == answer["path"]
     assert [one["name"] for one in shown["layers"]] == ["", "alpha", "beta", "gamma"]
     assert [one["path"].rpartition("/")[2] for one in shown["conflicts"]] == ["common.py"]
-    kept = json.loads(shop.run(PKGVIEW, "store", "--json", cwd=directory).stdout)
+    kept = json.loads(shop.pkgview("store", "--json", cwd=directory).stdout)
     sizes = {one["archive"]: one["size"] for one in kept["archives"]}
     for layer in shown["layers"]:
         assert sizes[layer["archive"]] == layer["stored"]
     assert kept["size"] == sum(sizes.values())
-    said = shop.run(PKGVIEW, "store", "verify", "--json", cwd=directory)
+    said = shop.pkgview("store", "verify", "--json", cwd=directory)
     assert json.loads(said.stdout) == {
         "path": str(shop.places.store), "archives": len(sizes), "damaged": [],
         "unproved": {"records": 0, "projects": []},
     }  # fmt: skip
     # From a directory below the project, and from none.
     (directory / "inner").mkdir()
-    said = shop.run(PKGVIEW, "view", "--path", cwd=directory / "inner")
+    said = shop.pkgview("view", "--path", cwd=directory / "inner")
     assert said.stdout == answer["path"] + "\n"
-    assert shop.run(PKGVIEW, "view", cwd=shop.home, code=1).stdout == ""
+    assert shop.pkgview("view", cwd=shop.home, code=1).stdout == ""
 
 
 # Help and mistakes
@@ -574,7 +580,7 @@ def test_view_and_store(shop: Site, index: Index) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_examples(shop: Site, command: str) -> None:
     for option in ("-h", "--help"):
-        said = shop.run(PKGVIEW, command, option, cwd=shop.home)
+        said = shop.pkgview(command, option, cwd=shop.home)
         assert f"Usage: pkgview {command}" in said.stdout
         examples = said.stdout.partition("Examples:\n")[2]
         assert f"  pkgview {command}" in examples
@@ -583,23 +589,25 @@ def test_help_has_examples(shop: Site, command: str) -> None:
 
 
 def test_mistakes_are_named(shop: Site) -> None:
-    said = shop.run(PKGVIEW, "upp", cwd=shop.home, code=2)
+    before = sorted(path.name for path in shop.home.rglob("*"))
+    said = shop.pkgview("upp", cwd=shop.home, code=2)
     assert "did you mean `pkgview up`" in said.stderr
-    said = shop.run(PKGVIEW, "xyzzy", cwd=shop.home, code=2)
+    said = shop.pkgview("xyzzy", cwd=shop.home, code=2)
     assert said.stderr.startswith("pkgview: there is no command `pkgview xyzzy`\n")
-    said = shop.run(PKGVIEW, "up", "--upgrad", cwd=shop.home, code=2)
+    said = shop.pkgview("up", "--upgrad", cwd=shop.home, code=2)
     assert "--upgrade" in said.stderr
-    said = shop.run(PKGVIEW, "why", cwd=shop.home, code=2)
+    said = shop.pkgview("why", cwd=shop.home, code=2)
     assert "PATH|MODULE" in said.stderr
     assert "pkgview why -h" in said.stderr
-    said = shop.run(PKGVIEW, "up", "a", "b", cwd=shop.home, code=2)
+    said = shop.pkgview("up", "a", "b", cwd=shop.home, code=2)
     assert said.stderr.startswith("pkgview: ")
-    said = shop.run(PKGVIEW, cwd=shop.home)
+    said = shop.pkgview(cwd=shop.home)
     assert "Commands:" in said.stdout
     assert said.stderr == ""
-    said = shop.run(PKGVIEW, "--version", cwd=shop.home)
+    said = shop.pkgview("--version", cwd=shop.home)
     assert re.fullmatch(r"pkgview \d+\.\d+\.\d+\n", said.stdout)
-    assert sorted(os.listdir(shop.home)) == ["tmp"], "none of these writes anything"
+    after = sorted(path.name for path in shop.home.rglob("*"))
+    assert after == before, "none of these writes anything"
 
 
 # A terminal
@@ -642,7 +650,7 @@ def test_progress_on_a_terminal_only(shop: Site, index: Index) -> None:
     code, drawn = in_terminal(shop, directory, "up", "--no-mount")
     assert code == 1
     assert "pkgview: cannot resolve" in drawn.rpartition("\x1b[2K")[2]
-    said = shop.run(PKGVIEW, "up", "--no-mount", cwd=directory, code=1)
+    said = shop.pkgview("up", "--no-mount", cwd=directory, code=1)
     assert "\x1b" not in said.stderr
     assert f"resolving {directory}" not in said.stderr
 
@@ -651,8 +659,8 @@ def test_nothing_is_mounted_unless_asked(shop: Site, index: Index) -> None:
     index.wheel("alpha")
     directory = listing(shop)
     up(shop, directory, "--no-mount")
-    shop.run(PKGVIEW, "view", cwd=directory)
-    shop.run(PKGVIEW, "why", "alpha", cwd=directory)
+    shop.pkgview("view", cwd=directory)
+    shop.pkgview("why", "alpha", cwd=directory)
     assert not [one for one in mounts.table() if one.path.is_relative_to(shop.home)]
 
 

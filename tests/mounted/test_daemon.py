@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.errors import PkgviewError
+from tests.mounted.conftest import forked
 from unionfs.cli.commands.mount import unmount
 from unionfs.cli.commands.status import look
 from unionfs.control.client import ask
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.fuse
 
 HERE = Path(__file__).parent
-STAND_IN = (sys.executable, "-P", os.fspath(HERE / "conftest.py"))
+STAND_IN = (sys.executable, "-P", os.fspath(HERE / "stand_in.py"))
 PKGVIEW = (sys.executable, "-c", "from unionfs.cli import main; main()")
 
 
@@ -471,9 +472,7 @@ def test_another_user_is_not_answered(places: Places) -> None:
 
 
 def pkgview(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PKGVIEW, *arguments], check=False, capture_output=True, text=True, env=env
-    )
+    return forked().run(arguments, cwd=Path("/"), environ=env or os.environ, seconds=60)
 
 
 def test_mount_status_umount(places: Places) -> None:
@@ -490,6 +489,9 @@ def test_mount_status_umount(places: Places) -> None:
     assert os.getpid() in [one["pid"] for one in ask(endpoint(places), "ps")["processes"]]
     assert ask(endpoint(places), "refresh") is None
     assert pkgview("umount").stderr == f"Unmounted {places.mount}.\n"
+    # No project has a view, so nobody has a use for these.
+    assert not places.mount.exists()
+    assert not places.runtime.exists()
     done = pkgview("umount")
     assert (done.returncode, done.stderr) == (0, f"Nothing is mounted at {places.mount}.\n")
 

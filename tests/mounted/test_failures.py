@@ -82,7 +82,10 @@ def refused(
 ) -> str:
     """Run a command that must fail, and leave everything as it was."""
     before = written(site)
-    said = site.run(PKGVIEW, *arguments, cwd=directory, code=None, environ=environ)
+    if environ:  # of which an interpreter reads some when it starts
+        said = site.run(PKGVIEW, *arguments, cwd=directory, code=None, environ=environ)
+    else:
+        said = site.pkgview(*arguments, cwd=directory, code=None)
     text = explained(said, *named)
     assert written(site) == before
     assert not [mount for mount in mounts.table() if mount.path.is_relative_to(site.home)]
@@ -299,7 +302,7 @@ def test_a_project_file_that_is_a_pipe(shop: Site) -> None:
     directory = shop.project("pipe")
     (directory / "requirements.txt").write_text("-r more.txt\n")
     os.mkfifo(directory / "more.txt")
-    said = shop.run(PKGVIEW, "up", cwd=directory, code=None)
+    said = shop.pkgview("up", cwd=directory, code=None)
     explained(said, "more.txt", "not a regular file")
 
 
@@ -373,9 +376,9 @@ def test_a_strange_name_works_or_is_refused(shop: Site, index: Index, name: byte
     directory = shop.home / os.fsdecode(name)
     directory.mkdir()
     (directory / "requirements.txt").write_text("alpha\n")
-    said = shop.run(PKGVIEW, "up", "--no-mount", cwd=directory, code=None)
+    said = shop.pkgview("up", "--no-mount", cwd=directory, code=None)
     if said.returncode == 0:
-        assert json.loads(shop.run(PKGVIEW, "view", "--json", cwd=directory).stdout)["layers"]
+        assert json.loads(shop.pkgview("view", "--json", cwd=directory).stdout)["layers"]
         assert (directory / ".venv").is_symlink()
     else:
         explained(said)
@@ -412,8 +415,18 @@ def as_root_in_namespace(
 def test_a_home_on_a_read_only_file_system(shop: Site, index: Index) -> None:
     index.wheel("alpha")
     directory = listing(shop)
-    before = written(shop)
     home = shop.home
+    pyproject = home / "other/pyproject.toml"
+    pyproject.parent.mkdir()
+    pyproject.write_text('[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.10"\n')
+    there = pyproject.parent
+    script = f"mount --bind {there} {there}; mount -o remount,ro,bind {there}; cd {there}"
+    text = explained(as_root_in_namespace(shop, script, PKGVIEW, "add", "alpha", cwd=there))
+    assert "pyproject.toml" in text  # what cannot be written, and not what was to be put back
+    assert "uv.lock" not in text
+    shutil.rmtree(there)
+    shutil.rmtree(shop.home / ".local")
+    before = written(shop)
     script = f"mount --bind {home} {home}; mount -o remount,ro,bind {home}; cd {directory}"
     said = as_root_in_namespace(shop, script, PKGVIEW, "up", cwd=directory)
     explained(said, "Read-only file system", str(home), "XDG_STATE_HOME")
@@ -606,6 +619,14 @@ def test_nobody_reads_the_answer(shop: Site, index: Index) -> None:
     assert ".venv leads nowhere until `pkgview mount`" in made.stderr
     again = shop.pkgview("up", "--no-mount", "--no-link", cwd=directory)
     assert "leads nowhere" not in again.stderr
+    again = shop.pkgview("up", "--no-mount", "--json", cwd=directory)
+    assert ".venv leads nowhere until `pkgview mount`" in again.stderr
+    assert json.loads(again.stdout)["mounted"] is False
+    # The same where a link is moved to a mount that is not there.
+    elsewhere = {"PKGVIEW_MOUNT": str(shop.home / "elsewhere")}
+    moved = shop.run(PKGVIEW, "up", "--no-mount", cwd=directory, environ=elsewhere)
+    assert f"Linked {directory}/.venv" in moved.stderr
+    assert "leads nowhere" in moved.stderr
     for command in ("view", "store"):
         said = shop.run("sh", "-c", f"{PKGVIEW} {command} | head -1", cwd=directory)
         assert said.stderr == ""

@@ -288,6 +288,14 @@ import alpha
 print(alpha.version)
 """
 
+MEMORY = """
+import os, sys
+file = os.memfd_create('server')
+os.write(file, open({static!r}, 'rb').read())
+os.execve(file, ['.venv/bin/python', *sys.argv[1:]], dict(os.environ))
+"""
+"""Become a copy of that program that is in memory only."""
+
 
 def test_a_program_that_has_python_inside_keeps_its_view(
     stocked: Site, running: list[Late]
@@ -300,11 +308,21 @@ def test_a_program_that_has_python_inside_keeps_its_view(
     home = ["env", "-i", f"PYTHONHOME={sys.base_prefix}", f"LD_LIBRARY_PATH={sys.base_prefix}/lib"]
     if "libpython" in stocked.run("ldd", server, cwd=stocked.home).stdout:
         running.append(Late(stocked, stocked.home, *home, server, "-Sc", INSIDE, path=directory))
+    static = Path("/usr/bin/python3").resolve()
+    if static.exists() and "libpython" not in stocked.run("ldd", static, cwd=stocked.home).stdout:
+        # By another name, or by none: it was started as an interpreter all the same.
+        shutil.copy(static, stocked.home / "static")
+        renamed = ("bash", "-c", 'exec -a .venv/bin/python "$@"', "bash", stocked.home / "static")
+        memory = (static, "-c", MEMORY.format(static=str(static)))
+        running.append(Late(stocked, directory, *renamed, "-SIc", INSIDE, path=directory))
+        running.append(Late(stocked, directory, *memory, "-SIc", INSIDE, path=directory))
     for variable in (f"VIRTUAL_ENV={directory}/.venv", f"PATH={directory}/.venv/bin:/usr/bin"):
         shell = ("/bin/sh", "-c", "cd /; echo ready; read line; echo 1.0")
         running.append(Late(stocked, stocked.home, "env", "-i", variable, *shell))
     assert [program.said for program in running] == ["ready\n"] * len(running)
     replaced(stocked, directory)
+    speaking = {one.pid for one in survey(stocked.places).programs}
+    assert speaking >= {program.process.pid for program in running}  # each by itself
     while running:
         assert collected(stocked) == []
         assert running.pop().goes_on() == "1.0\n"
@@ -540,6 +558,11 @@ def test_a_project_that_is_there_can_be_forgotten(stocked: Site, running: list[L
         left = [each.name for each in (state / place).iterdir() if each.suffix != ".forgotten"]
         assert [name.startswith("two-") for name in left] == [True], place
     assert str(one) not in stocked.pkgview("projects", cwd=two).stdout
+    foreign = stocked.project("poetry")  # a project, but none of ours
+    (foreign / "pyproject.toml").write_text("[tool.poetry]\n")
+    for unknown in (foreign, stocked.home / "nowhere"):
+        said = stocked.pkgview("forget", unknown, cwd=two, code=1).stderr
+        assert said.startswith(f"pkgview: nothing is known of {unknown}\n")
     assert "nothing is known of" in stocked.pkgview("forget", one, cwd=two, code=1).stderr
     age(stocked)
     assert gc(stocked)["archives"] == []

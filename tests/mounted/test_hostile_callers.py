@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.fuse
 
-SHORT_LIVED = 10_000
+SHORT_LIVED = 10_000 if os.environ.get("PKGVIEW_TEST_ALL") == "1" else 4_000
 AT_ONCE = 50
 
 P99 = 0.25

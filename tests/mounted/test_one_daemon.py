@@ -22,6 +22,7 @@ from unionfs.control.client import ask
 from unionfs.daemon import launch
 from unionfs.mounting import mounts
 from unionfs.upkeep.inuse import survey
+from unionfs.upkeep.unused import remove_unused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +68,29 @@ def test_commands_of_two_environments_at_once_start_one_daemon(
     assert len(outcomes) == len(crowd)
     assert len({outcome.pid for outcome in outcomes}) == 1
     assert log_of(places).count("mounted") == 1
+    # Nor does who takes unused directories away meanwhile disturb them.
+    for _ in range(3):
+        unmount(places, lazy=False, force=False)
+        outcomes.clear()
+        crowd = [
+            threading.Thread(target=target)
+            for one in environments[:4]
+            for target in (
+                lambda one=one: remove_unused(one, os.environ),
+                lambda one=one: outcomes.append(mount(one, patience=60)),
+            )
+        ]
+        for thread in crowd:
+            thread.start()
+        for thread in crowd:
+            thread.join()
+        assert len(outcomes) == len(environments[:4])
+        assert len({outcome.pid for outcome in outcomes}) == 1
+        remove_unused(places, os.environ)  # it is mounted
+        assert look(places)["state"] == "mounted"
+    unmount(places, lazy=False, force=False)
+    remove_unused(environments[1], os.environ)
+    assert not places.mount.exists()
 
 
 def test_what_others_have_open_is_not_taken_for_a_daemon(places: Places, tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def test_what_mounts_again_after_a_reboot(
     stop = [given["ExecStop"][0].removeprefix("-"), *given["ExecStop"][1:]]
     assert alone(*stop, home=shop.home, environ=environ).returncode == 0
     assert mounts.mounted_at(shop.places.mount) is None
+    assert shop.places.mount.is_dir()  # what starts at boot may have it bound
     # The entry of a desktop.
     entry = service.install(shop.environ, systemd=False).path.read_text()
     (command,) = (line[5:] for line in entry.splitlines() if line.startswith("Exec="))

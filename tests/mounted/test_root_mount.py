@@ -99,10 +99,10 @@ def public(pair: Pair) -> Iterator[Path]:
         environ = {"PKGVIEW_MOUNT": os.fspath(mount)}
         cwd = pair.directory("red")
         try:
-            pair.run(PKGVIEW, "mount", "--allow-other", mount, cwd=cwd, environ=environ)
+            pair.pkgview("mount", "--allow-other", mount, cwd=cwd, environ=environ)
             yield mount
         finally:
-            pair.run(PKGVIEW, "umount", "--force", mount, cwd=cwd, environ=environ)
+            pair.pkgview("umount", "--force", mount, cwd=cwd, environ=environ)
 
 
 def a_user(pair: Pair, directory: Path, colour: str, wheels: Path, uid: int = 61003) -> User:
@@ -115,8 +115,8 @@ def a_user(pair: Pair, directory: Path, colour: str, wheels: Path, uid: int = 61
     (project / "requirements.txt").write_text(f"which @ {wheel.as_uri()}\n")
     # As root, since who the machine's other users are does not say whether they may run pkgview;
     # what `up` wrote is theirs from here on.
-    said = pair.run(
-        PKGVIEW, "up", "--no-mount", "--no-link", "--compile", "--json", "--python", PYTHON,
+    said = pair.pkgview(
+        "up", "--no-mount", "--no-link", "--compile", "--json", "--python", PYTHON,
         cwd=project, environ={"HOME": os.fspath(home)},
     )  # fmt: skip
     user = User(

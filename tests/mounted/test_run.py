@@ -47,7 +47,7 @@ main(sys.argv[1:])
 
 
 def run(site: Site, directory: Path, *arguments: str | Path, code: int = 0) -> Any:  # noqa: ANN401 - a process
-    return site.run(PKGVIEW, "run", *arguments, cwd=directory, code=code)
+    return site.pkgview("run", *arguments, cwd=directory, code=code)
 
 
 def loaded(site: Site, directory: Path, *arguments: str) -> set[str]:
@@ -79,8 +79,8 @@ def project(shop: Site, index: Index) -> Path:
     index.wheel("rich", files={"rich/__init__.py": b"", "rich/__main__.py": b"print('rich')"})
     directory = shop.project("project")
     (directory / "requirements.txt").write_text("lib\n")
-    shop.run(PKGVIEW, "lock", cwd=directory)
-    shop.run(PKGVIEW, "up", cwd=directory)
+    shop.pkgview("lock", cwd=directory)
+    shop.pkgview("up", cwd=directory)
     return directory
 
 
@@ -175,7 +175,7 @@ def test_scripts_and_no_project(shop: Site, project: Path, index: Index) -> None
 
 
 def test_run_uses_the_python_that_the_link_shows(shop: Site, project: Path) -> None:
-    said = shop.run(PKGVIEW, "up", "--python", "3.12", cwd=project, code=None)
+    said = shop.pkgview("up", "--python", "3.12", cwd=project, code=None)
     if said.returncode:
         pytest.skip("there is no Python 3.12")
     show = ("python", "-c", "import sys, lib; print(sys.version_info[1])")
@@ -185,12 +185,12 @@ def test_run_uses_the_python_that_the_link_shows(shop: Site, project: Path) -> N
     # An edit later it does still, and the link follows; another Python is for `up` to choose.
     shown = os.readlink(project / ".venv")
     (project / "requirements.txt").write_text("lib\nrich\n")
-    shop.run(PKGVIEW, "lock", cwd=project)
+    shop.pkgview("lock", cwd=project)
     assert run(shop, project, *show).stdout == "12\n"
     assert os.readlink(project / ".venv") != shown
     (project / ".python-version").write_text(f"3.{sys.version_info[1]}\n")
     assert run(shop, project, *show).stdout == "12\n"
-    shop.run(PKGVIEW, "up", cwd=project)
+    shop.pkgview("up", cwd=project)
     assert run(shop, project, *show).stdout == f"{sys.version_info[1]}\n"
     printed = shop.run(project / ".venv/bin/python", *show[1:], cwd=project).stdout
     assert printed == f"{sys.version_info[1]}\n"

@@ -33,8 +33,8 @@ def pkgview(
     pair: Pair, mount: Path, *arguments: str | Path, where: str = "red", code: int = 0
 ) -> subprocess.CompletedProcess[str]:
     """A command of a user whose mount that is."""
-    return pair.run(
-        PKGVIEW, *arguments, cwd=pair.directory(where), code=code,
+    return pair.pkgview(
+        *arguments, cwd=pair.directory(where), code=code,
         environ={"PKGVIEW_MOUNT": os.fspath(mount)},
     )  # fmt: skip
 

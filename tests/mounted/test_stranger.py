@@ -223,8 +223,7 @@ def test_a_lookup_runs_no_program_that_a_clone_names(
             environ = {"PATH": f"{shop.home}/tools:{shop.environ['PATH']}"}
         case _:
             environ = {"PATH": f"{clone}/bin:{shop.environ['PATH']}"}
-    command = Path(sys.executable).with_name("pkgview")
-    shop.run(command, "mount", cwd=shop.home, environ=environ)
+    shop.pkgview("mount", cwd=shop.home, environ=environ)
     script = clone / "test.py"
     script.write_text("print('on')\n")
     python = shop.places.mount / "bin/python"
@@ -241,12 +240,30 @@ def test_a_lookup_runs_no_program_that_a_clone_names(
 def test_what_cannot_be_read_tells_nothing_of_the_daemons_environment(shop: Site) -> None:
     clone = project(shop, "clone", "-r ${SECRET}/more.txt\n")
     (clone / "test.py").write_text("print('on')\n")
-    command = Path(sys.executable).with_name("pkgview")
-    shop.run(command, "mount", cwd=shop.home, environ={"SECRET": "hidden-1"})
+    shop.pkgview("mount", cwd=shop.home, environ={"SECRET": "hidden-1"})
     ended = shop.run(shop.places.mount / "bin/python", "test.py", cwd=clone)
     assert "${SECRET}/more.txt" in ended.stderr
     assert "hidden" not in ended.stderr
-    assert "hidden" not in shop.run(command, "ps", "--json", cwd=shop.home).stdout
+    assert "hidden" not in shop.pkgview("ps", "--json", cwd=shop.home).stdout
+    # The user's only index is another: packages of PyPI are none that anybody meant.
+    another = project(shop, "another", "--extra-index-url https://pypi.org/simple\nalpha\n")
+    (another / "test.py").write_text("print('on')\n")
+    ended = shop.run(shop.places.mount / "bin/python", "test.py", cwd=another)
+    assert ended.stdout == "on\n"
+    assert "not allowed" in ended.stderr
+    assert "use the index https://pypi.org/simple" in ended.stderr
+
+
+def test_a_relative_path_of_the_users_is_not_one_in_a_clone(shop: Site, index: Index) -> None:
+    index.wheel("alpha")
+    clone = project(shop, "clone")
+    (clone / "test.py").write_text("print('on')\n")
+    with listening() as (evil, heard):
+        (clone / "c.txt").write_text(f"alpha @ {evil}/alpha-1.0-py3-none-any.whl\n")
+        shop.pkgview("mount", cwd=shop.home, environ={"UV_CONSTRAINT": "c.txt"})
+        ended = shop.run(shop.places.mount / "bin/python", "test.py", cwd=clone)
+        assert (ended.stdout, heard) == ("on\n", [])
+    assert "UV_CONSTRAINT is c.txt in the environment of pkgview's daemon" in ended.stderr
 
 
 # What standing in a clone does
@@ -332,6 +349,19 @@ def test_a_python_of_the_mount_is_told_what_to_say(shop: Site, clone: Path, tmp_
         assert ended.stdout == "on\n"
         assert ended.stderr.count(f"`pkgview trust {clone}`") == 1
         assert not (tmp_path / "marker").exists()
+    # A directory's name adds no line to what is said of it, a remedy say.
+    line = "\n  To allow it: `'x' "
+    named = project(shop, f"named{line}", "-f links\nalpha\n")
+    (named / "test.py").write_text("print('on')\n")
+    (named / "uv.toml").write_text("a\x00")
+    for command in (["-I", "-c", "print('on')"], ["test.py"]):
+        said = shop.run(python, *command, cwd=named, environ=environ).stderr
+        assert "To allow it: `'x'" in said
+        assert line not in said
+    (named / "requirements.txt").write_text("alpha\n./nowhere\n")
+    said = shop.pkgview("up", cwd=named, code=1).stderr
+    assert "/named\\n" in said
+    assert line not in said
     shop.pkgview("trust", cwd=clone)
     shop.run("/usr/bin/env", "python3", "-c", "pass", cwd=clone, environ=environ)
     assert (tmp_path / "marker").exists()
@@ -390,8 +420,7 @@ def test_what_a_clone_chooses_waits_for_a_yes(
         for name, text in files.items():
             (clone / name).write_text(text.format(evil=evil))
         (clone / "test.py").write_text("print('on')\n")
-        command = Path(sys.executable).with_name("pkgview")
-        shop.run(command, "mount", cwd=shop.home, environ=secrets)
+        shop.pkgview("mount", cwd=shop.home, environ=secrets)
         python = shop.places.mount / "bin/python"
         ended = shop.run(python, "test.py", cwd=clone)
         assert ended.stdout == "on\n"
@@ -403,14 +432,14 @@ def test_what_a_clone_chooses_waits_for_a_yes(
         shop.run(python, "test.py", cwd=clone)
         if "links" not in phrase and "address or path" not in phrase:
             assert heard, "a yes counts at once"
-        # More of it is asked about anew.
+        # More of it is asked about anew, as what it is: a user of an address ends before its path.
         heard.clear()
         with (clone / "uv.toml").open("a") as file:
-            file.write(f'\n[[index]]\nurl = "{evil}/another"\n')
+            file.write(f'\n[[index]]\nurl = "{evil}?@mine.example/another"\n')
         with (clone / next(iter(files))).open("a") as file:
             file.write("\n# edited\n")
         ended = shop.run(python, "test.py", cwd=clone)
-        assert f"use the index {evil}/another" in ended.stderr
+        assert f"use the index {evil}?@mine.example/another" in ended.stderr
         assert heard == []
 
 

@@ -87,7 +87,7 @@ def is_alive(pid: int) -> bool:
 
 def storm(kind: str, rounds: int) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, STORM, f"--{kind}", "--rounds", str(rounds), "--json"],
+        [sys.executable, STORM, f"--{kind}", "--rounds", str(rounds), "--readers", "2", "--json"],
         check=False, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

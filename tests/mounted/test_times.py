@@ -83,6 +83,12 @@ class Moving:
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def python(self, *arguments: str | Path, environ: Mapping[str, str] | None = None) -> str:
+        """Run the one that has programs from the index; these are compiled once."""
+        assert self.online is not None
+        compiling = {**(environ or {}), "PYTHONDONTWRITEBYTECODE": ""}
+        return self.run(self.online / "bin/python", *arguments, environ=compiling)
+
 
 # What each program delivers: the letter of a version
 
@@ -227,9 +233,8 @@ print(lookup.get_template("page.mako").render())
 def collectstatic(moving: Moving) -> str:
     target = moving.work("django")
     (target / "settings.py").write_text(SETTINGS)
-    assert moving.online is not None
-    moving.run(
-        moving.online / "bin/python", "-m", "django", "collectstatic", "--no-input",
+    moving.python(
+        "-m", "django", "collectstatic", "--no-input",
         environ={
             "DJANGO_SETTINGS_MODULE": "settings", "STATIC_ROOT": os.fspath(target / "root"),
             "PYTHONPATH": os.pathsep.join(map(os.fspath, (target, moving.packages))),
@@ -239,10 +244,8 @@ def collectstatic(moving: Moving) -> str:
 
 
 def mako(moving: Moving) -> str:
-    assert moving.online is not None
     templates = moving.packages / "thing/templates"
-    python = moving.online / "bin/python"
-    return moving.run(python, "-c", MAKO, templates, moving.work("mako")).strip()[-1]
+    return moving.python("-c", MAKO, templates, moving.work("mako")).strip()[-1]
 
 
 def sphinx(moving: Moving) -> str:
@@ -251,9 +254,8 @@ def sphinx(moving: Moving) -> str:
     if not (source / "conf.py").exists():
         (source / "conf.py").write_text("extensions = ['sphinx.ext.autodoc']\n")
         (source / "index.rst").write_text("Thing\n=====\n\n.. automodule:: thing\n")
-    assert moving.online is not None
-    moving.run(
-        moving.online / "bin/python", "-m", "sphinx", "-q", "-b", "text", source, source / "built",
+    moving.python(
+        "-m", "sphinx", "-q", "-b", "text", source, source / "built",
         environ={"PYTHONPATH": os.fspath(moving.packages)},
     )  # fmt: skip
     return (source / "built/index.txt").read_text().split("Of version ")[1][0]

@@ -34,7 +34,12 @@ def offer(index: Index, version: str, *commands: str) -> None:
 
 
 def tool(site: Site, *arguments: str | Path, cwd: Path, code: int = 0) -> Any:  # noqa: ANN401 - a process
-    return site.run(PKGVIEW, "tool", *arguments, cwd=cwd, code=code)
+    return site.pkgview("tool", *arguments, cwd=cwd, code=code)
+
+
+def known(site: Site) -> set[str]:
+    found = json.loads(site.pkgview("projects", "--json", cwd=site.home).stdout)
+    return {each["project"] for each in found}
 
 
 def test_a_tool_from_its_installation_to_its_end(shop: Site, index: Index) -> None:
@@ -43,7 +48,7 @@ def test_a_tool_from_its_installation_to_its_end(shop: Site, index: Index) -> No
     offer(index, "1.0", "hello", "old")
     here = shop.project("here")  # a project whose packages are no tool's
     (here / "requirements.txt").write_text("beside\n")
-    shop.run(PKGVIEW, "up", cwd=here)
+    shop.pkgview("up", cwd=here)
     bin_ = shop.home / ".local/bin"
     bin_.mkdir(parents=True)
     (bin_ / "old").write_text("mine")
@@ -63,7 +68,7 @@ def test_a_tool_from_its_installation_to_its_end(shop: Site, index: Index) -> No
     assert (listed["name"], listed["version"], listed["commands"]) == (
         "hello", "1.0", ["hello", "old"],
     )  # fmt: skip
-    shop.run(PKGVIEW, "gc", cwd=here)
+    shop.pkgview("gc", cwd=here)
     assert shop.run(bin_ / "old", cwd=shop.home).stdout == "1.0 alone\n"
     assert tool(shop, "run", "hello", "y", cwd=here).stdout == "1.0 alone y\n"
     # Another version for one run leaves it as it is; so does one with more beside it.
@@ -86,10 +91,12 @@ def test_a_tool_from_its_installation_to_its_end(shop: Site, index: Index) -> No
     # What cannot be had changes nothing, and what brings no command is none.
     tool(shop, "install", "hello>2", cwd=here, code=1)
     assert "brings no commands" in tool(shop, "install", "beside", cwd=here, code=1).stderr
+    assert known(shop) == {str(here), f"{shop.home}/.local/share/pkgview/tools/hello"}
     assert shop.run(bin_ / "old", cwd=here).stdout == "1.0 beside\n"
     (bin_ / "another").symlink_to(bin_ / "hello")
     tool(shop, "uninstall", "hello", cwd=here)
     assert os.listdir(bin_) == ["another"]
+    assert known(shop) == {str(here)}
     assert "there is no tool hello" in tool(shop, "uninstall", "hello", cwd=here, code=1).stderr
     tool(shop, "upgrade", cwd=here, code=2)
     assert tool(shop, "list", cwd=here).returncode == 0

@@ -480,6 +480,12 @@ def test_a_kernel_for_a_jupyter_elsewhere_is_named_by_the_link(large: Large) -> 
     code = "import flask, sys; print(sys.executable, flask.__file__)"
     said = large.run(program, "-c", code, cwd=large.home).stdout
     assert said.split() == [program, f"{large.packages(large.view)}/flask/__init__.py"]
+    # Through the mount it would be the view of today: docs/editors.md says so.
+    through = large.places.mount / "bin/python"
+    command = ("-m", "ipykernel", "install", "--user", "--name", "today")
+    large.run(through, *command, cwd=large.directory)
+    (spec,) = large.home.rglob("kernels/today/kernel.json")
+    assert json.loads(spec.read_text())["argv"][0] == os.fspath(large.view / "bin/python")
 
 
 JEDI = """

@@ -13,6 +13,7 @@ import io
 import json
 import mmap
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +113,9 @@ def test_equal_trees(roots: Roots) -> None:
     statvfs = [os.statvfs(root) for root in roots.values()]
     assert statvfs[0][:5] == statvfs[1][:5]
     assert statvfs[0].f_namemax == statvfs[1].f_namemax
+    for root in roots.values():  # as of a read-only medium: programs divide by the total
+        usage = shutil.disk_usage(root / "current")
+        assert usage.total == usage.used > usage.free == 0
 
 
 def mapped(path: Path) -> bytes:

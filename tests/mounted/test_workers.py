@@ -278,11 +278,11 @@ def test_who_is_interrupted_lets_go(asked: Places) -> None:
 # Deaths
 
 
-@pytest.mark.parametrize(("kind", "rounds"), [("server", 15), ("upgrade", 5), ("supervisor", 5)])
+@pytest.mark.parametrize(("kind", "rounds"), [("server", 12), ("upgrade", 3), ("supervisor", 3)])
 def test_storms(fuse: None, kind: str, rounds: int) -> None:  # noqa: ARG001 - its refusal counts
     done = subprocess.run(
         [sys.executable, STORM, f"--{kind}", "--workers", str(COUNT), "--rounds", str(rounds),
-         "--json"],
+         "--readers", "3", "--json"],
         check=False, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

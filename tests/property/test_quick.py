@@ -25,6 +25,7 @@ from resolver.manifest import ViewId
 from resolver.naming import identity_text, manifest_digest
 from resolver.ownership import identity
 from resolver.places import Places
+from resolver.python.uv.run import uv_binary
 from unionfs.cli import group, quick
 from unionfs.daemon import launch
 from unionfs.daemon.launch import Mounted
@@ -429,3 +430,66 @@ def test_arguments(arguments: list[str], found: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("arguments", [["-h"], ["--extra"], ["a", "b"], ["--python", "3"], [""]])
 def test_arguments_for_others(arguments: list[str]) -> None:
     assert quick.understood(arguments) is None
+
+
+def lists(directory: Path, more: str = "") -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "pyproject.toml").write_text(
+        f'[project]\nname = "{directory.name}"\nversion = "1"\nrequires-python = ">=3.11"\n{more}'
+    )
+    return directory
+
+
+WORKSPACE = '[tool.uv.workspace]\nmembers = ["packages/*", "lib"]\n'
+
+
+def test_what_counts_beside_the_usual_names(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Members of a workspace and requirement files: what is edited, comes or goes is seen."""
+    world.restore()
+    top, member = lists(world.root / "top", WORKSPACE), lists(world.root / "top/packages/one")
+    (top / "packages/one.txt").touch()
+    listing = world.root / "listing"
+    listing.mkdir()
+    (listing / "requirements.txt").write_text("-r more.txt\n")
+    (listing / "more.txt").write_text("")
+
+    def is_seen(at: Path) -> None:
+        assert not quick.up([str(at)])
+        assert slow(["up", str(at), "--offline"]) == 0
+        capsys.readouterr()
+        assert agree(world, capsys, [str(at)])
+
+    subprocess.run([uv_binary(), "lock", "--offline"], cwd=top, check=True)
+    for at in (top, member, listing):
+        is_seen(at)
+    append(listing / "more.txt", "# edited\n")
+    is_seen(listing)
+    (listing / "more.txt").write_text("${NOWHERE}\n")
+    assert not quick.up([str(listing)])
+    for change in (
+        lambda: append(member / "pyproject.toml", "# edited\n"),
+        lambda: lists(top / "packages/two"),
+        lambda: lists(top / "lib"),
+        lambda: shutil.rmtree(top / "packages/two"),
+        lambda: (top / "uv.toml").write_text('link-mode = "copy"\n'),
+        lambda: (top / ".python-version").write_text("3\n"),
+        lambda: append(top / "pyproject.toml", "# edited\n"),
+    ):
+        change()
+        is_seen(top)
+        is_seen(member)
+    # A workspace that is nearer.
+    lists(top / "packages", '[tool.uv.workspace]\nmembers = ["one"]\n')
+    shutil.copy(top / "uv.lock", top / "packages")
+    assert not quick.up([str(member)])
+    # One whose members nobody can list.
+    (top / "pyproject.toml").write_text(
+        (top / "pyproject.toml").read_text().replace("packages/*", "pack*/*")
+    )
+    shutil.rmtree(top / "packages/two", ignore_errors=True)
+    (top / "packages/uv.lock").unlink()
+    (top / "packages/pyproject.toml").unlink()
+    assert slow(["up", str(top), "--offline"]) == 0
+    assert not quick.up([str(top)])

@@ -85,8 +85,9 @@ def test_how_long_is_the_users_to_say(
     monkeypatch.setenv(atomic.TIMEOUT_VARIABLE, asked)
     monkeypatch.setattr(atomic, "WAIT_LIMIT", 0.6)
     wanted = "locked for 0 s" if asked == "0.2" else "locked for 1 s"
-    with another(directory), pytest.raises(PkgviewError, match=wanted):
-        Alone(directory).__enter__()
+    for limit in (None, 0.6):  # and where it is another than for most
+        with another(directory), pytest.raises(PkgviewError, match=wanted):
+            Alone(directory, limit).__enter__()
 
 
 def test_who_waits_says_so_once(

@@ -126,6 +126,9 @@ def real(copy: Copy) -> Copy:
     """A copy with a real pytest and our plugin, and nothing else that takes time to load."""
     program = copy.root / ".venv/bin/pytest"
     program.write_text(PYTEST)
+    processors = program.with_name("nproc")  # two processes of tests are enough to see how they go
+    processors.write_text("#!/bin/sh\necho 1\n")
+    processors.chmod(0o755)
     (copy.root / "tests").mkdir()
     shutil.copy(REPOSITORY / "tests/plugin.py", copy.root / "tests")
     (copy.root / "tests/conftest.py").write_text('pytest_plugins = ["tests.plugin"]')
@@ -244,5 +247,6 @@ def test_those_that_one_process_takes_are_there() -> None:
 
 def test_ci_runs_the_same_from_anywhere(copy: Copy) -> None:
     done = copy.run(".ci/run", "-x")
+    assert "pytest --collect-only --quiet" in copy.called()
     assert copy.called()[-1] == f"pytest --durations=15 --numprocesses={PROCESSES} -x"
     assert "pytest" in done.stdout

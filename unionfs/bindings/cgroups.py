@@ -179,11 +179,16 @@ def enclose(pid: int, start_time: int) -> Cgroup | None:
     away is the daemon, or systemd.
     """
     name, number = f"{NAME}{pid}-{start_time}", tag(pid, start_time)
-    members = [pid] if _is(pid, start_time) else tagged(number)
-    made = next(filter(None, (_entered(one, name) for one in members)), None)
+    members = _members(pid, start_time, number)
+    for _ in range(_ROUNDS):
+        tried = members
+        made = next(filter(None, (_entered(one, name) for one in tried)), None)
+        members = _members(pid, start_time, number)
+        if made is not None or members == tried:
+            break  # else somebody has ended, or was started, in between
     if made is None:
         return None
-    if members == [pid] and not _is(pid, start_time) and pid not in tagged(number):
+    if tried == [pid] and pid not in members:
         _leave(made, pid)  # another process, which has come into its pid meanwhile
         return None
     _gather(made, number)
@@ -217,10 +222,12 @@ def _entered(pid: int, name: str) -> Cgroup | None:
     return found
 
 
-def _is(pid: int, start_time: int) -> bool:
-    """Whether that process lives."""
+def _members(pid: int, start_time: int, number: int) -> list[int]:
+    """The process, if it lives, and else what it has left running, by its tag."""
     stat = read_stat(pid)
-    return not isinstance(stat, Absence) and stat.start_time == start_time and not stat.dead
+    if not isinstance(stat, Absence) and stat.start_time == start_time and not stat.dead:
+        return [pid]
+    return tagged(number)
 
 
 def _gather(made: Cgroup, number: int) -> None:

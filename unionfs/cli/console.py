@@ -11,6 +11,7 @@ import os
 import sys
 
 from resolver.errors import PkgviewError
+from resolver.naming import visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,9 +47,18 @@ def report(error: PkgviewError) -> None:
 
 def explain(what: str, remedy: str = "") -> None:
     """`pkgview: WHAT`, and the remedy below it, indented."""
+    for path in (_here(), *sys.argv[1:]):  # where somebody else may have chosen the name
+        what, remedy = visible(what, path), visible(remedy, path)
     lines = [f"pkgview: {printable(what, keep=chr(10))}"]
     lines += [f"  {line}" for line in printable(remedy, keep="\n").splitlines()]
     _say("\n".join(lines) + "\n")
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - no pathlib for that
+    except OSError:
+        return ""  # it is gone
 
 
 def note(sentence: str) -> None:

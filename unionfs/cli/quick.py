@@ -100,15 +100,14 @@ def understood(arguments: Sequence[str]) -> Arguments | None:
 def _up(asked: Arguments, began: float) -> bool:
     if not os.path.isdir(asked.directory):
         return False  # a script, or nothing at all
+    places = where(os.environ)
     found = remembered.situation(
-        os.path.realpath(asked.directory), asked.extras, asked.groups, os.environ
+        os.path.realpath(asked.directory), places["state"], asked.extras, asked.groups, os.environ
     )
-    # All of the files lie in the directory itself.
-    if found is None or any(faults([found.directory], os.geteuid(), found.files)):
+    if found is None or any(faults(found.holding, os.geteuid(), found.files)):
         return False
     if any(os.path.lexists(f"{found.directory}/{mark}") for mark in other_marks()):
         return False  # there is more to be done than Python's
-    places = where(os.environ)
     for sentence in close_to_others(places):
         console.note(sentence)
     entry = remembered.recall(places["state"], found.here)
@@ -153,7 +152,7 @@ def _done(
             write_atomically(said, agreed)
     if not linked:
         os.symlink(target, link)
-        console.note(linked_at(link))
+        say_linked(link)
     seconds = time.monotonic() - began
     if before is None:
         console.note(view_made(entry.view, entry.said, seconds, fresh=True))
@@ -244,9 +243,11 @@ def content(path: str) -> bytes | None:
 # What is said of it, here and by `unionfs.cli.commands.up`
 
 
-def linked_at(link: str) -> str:
-    """The project's `.venv` is new."""
-    return f"Linked {link}."
+def say_linked(link: str) -> None:
+    """The project's `.venv` is new: git shall not show it as such."""
+    from unionfs.publishing.ignored import hide  # noqa: PLC0415 - once a project
+
+    console.note(f"Linked {link}{hide(link)}.")
 
 
 def nothing_to_do(what: str, seconds: float) -> str:

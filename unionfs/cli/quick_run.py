@@ -59,7 +59,7 @@ def run(arguments: Sequence[str], *, tool: bool = False) -> bool:
         if asked is None or not _is_plain_command(asked.command):
             return False
         found = _situation(asked, places)
-        if found is None or any(faults([found.directory], os.geteuid(), found.files)):
+        if found is None or any(faults(found.holding, os.geteuid(), found.files)):
             return False
         for sentence in close_to_others(places):
             console.note(sentence)
@@ -169,7 +169,9 @@ def _situation(asked: Arguments, places: dict[str, str]) -> remembered.Situation
     directory = os.path.realpath(named)
     if asked.added and named == "." and remembered.is_outside(directory):
         directory = os.path.realpath(f"{places['state']}/{command.NOTHING}")
-    return remembered.situation(directory, asked.extras, asked.groups, os.environ, asked.added)
+    return remembered.situation(
+        directory, places["state"], asked.extras, asked.groups, os.environ, added=asked.added
+    )
 
 
 def _entry(

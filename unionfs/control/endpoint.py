@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,7 +94,7 @@ class Endpoint:
             os.close(number)
 
     def acquire(self) -> int | None:
-        """Take the lock: its descriptor, or None while another process has it."""
+        """Take the lock: its descriptor, or None while another process has it, or removes it."""
         with self.opened(create=True) as directory:
             try:
                 number = os.open(
@@ -102,6 +103,8 @@ class Endpoint:
                     0o600,
                     dir_fd=directory,
                 )
+            except FileNotFoundError:
+                return None  # the directory has been removed meanwhile (`unionfs.upkeep.unused`)
             except OSError as error:
                 raise PkgviewError(
                     f"{self.lock} cannot be written: {error.strerror}",
@@ -110,6 +113,9 @@ class Endpoint:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            os.close(number)
+            return None
+        if not self._is_lock(number):
             os.close(number)
             return None
         os.ftruncate(number, 0)
@@ -121,9 +127,16 @@ class Endpoint:
         Where the lock's file was replaced by another, so was the socket, which is not ours then.
         """
         with contextlib.suppress(OSError):
-            if os.path.samestat(os.fstat(lock), self.lock.stat()):
+            if self._is_lock(lock):
                 self.socket.unlink(missing_ok=True)
         fcntl.flock(lock, fcntl.LOCK_UN)
+
+    def _is_lock(self, number: int) -> bool:
+        """Whether what is open there is still the lock, which may have been removed or replaced."""
+        try:
+            return os.path.samestat(os.fstat(number), self.lock.stat())
+        except FileNotFoundError:
+            return False
 
     def held(self) -> bool:
         """Whether a daemon has the lock. Probes with a shared lock, so probes do not meet."""
@@ -194,6 +207,22 @@ def elsewhere(places: Places, primary: Endpoint) -> Iterator[Endpoint]:
     for directory in (places.state / "run", Path(f"/run/user/{os.geteuid()}/pkgview")):
         if directory != primary.directory:
             yield replace(primary, directory=directory)
+
+
+def acquire_alone(endpoint: Endpoint) -> int | None:
+    """The lock, unless somebody with another runtime directory has one of that mount point, too.
+
+    Two that find each other let go, and come back after pauses that differ.
+    """
+    lock = endpoint.acquire()
+    if lock is not None and any(
+        other.directory != endpoint.directory and other.held()
+        for other in opened_anywhere({endpoint.name})
+    ):
+        os.close(lock)
+        time.sleep(os.urandom(1)[0] / 5000)
+        return None
+    return lock
 
 
 def opened_anywhere(names: Container[str]) -> Iterator[Endpoint]:

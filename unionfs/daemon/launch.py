@@ -36,6 +36,7 @@ from unionfs.control import client
 from unionfs.control.endpoint import (
     DaemonAbsentError,
     DaemonSilentError,
+    acquire_alone,
     elsewhere,
     endpoint_of,
     is_out_of_reach,
@@ -159,7 +160,7 @@ def claim(places: Places, *, patience: float = PATIENCE, shared: bool = False) -
         unmet = live is None and mount is not None and _is_served(mountpoint, endpoint)
         if unmet and time.monotonic() - began > min(UNMET_SECONDS, patience):
             raise _unmet(mountpoint)
-        if live is None and not unmet and (lock := _acquire_alone(endpoint)) is not None:
+        if live is None and not unmet and (lock := acquire_alone(endpoint)) is not None:
             with contextlib.suppress(PkgviewError):  # a full disk keeps nobody from mounting
                 mountpoints.remember(places)
             with contextlib.suppress(OSError):
@@ -183,22 +184,6 @@ def running(places: Places, endpoint: Endpoint) -> Endpoint | None:
         return endpoint
     others = chain(elsewhere(places, endpoint), opened_anywhere({endpoint.name}))
     return next((other for other in others if other.held()), None)
-
-
-def _acquire_alone(endpoint: Endpoint) -> int | None:
-    """The lock, unless somebody with another runtime directory has one of that mount point, too.
-
-    Two that find each other let go, and come back after pauses that differ.
-    """
-    lock = endpoint.acquire()
-    if lock is not None and any(
-        other.directory != endpoint.directory and other.held()
-        for other in opened_anywhere({endpoint.name})
-    ):
-        os.close(lock)
-        time.sleep(os.urandom(1)[0] / 5000)
-        return None
-    return lock
 
 
 def _is_served(mountpoint: Path, endpoint: Endpoint) -> bool:

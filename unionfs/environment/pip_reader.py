@@ -43,6 +43,7 @@ _USAGE = """\
 Usage: pip list|freeze|show|check|inspect|--version
 
 This environment is a pkgview view without pip: what is here can be read, and nothing changed.
+To have a package here: pkgview add PACKAGE
 The real one, for once: pkgview run --with pip -- pip ...
 """
 

@@ -75,11 +75,11 @@ _EXTERNALLY_MANAGED = """\
 Error=This environment is a pkgview view: it is read-only, and shows exactly
  what its project lists.
 
- To have a package here, add it to the project's pyproject.toml
- (or requirements.txt), then run
+ To have a package here, add it to that list (`pkgview remove` takes it out):
 
-     pkgview up
+     pkgview add PACKAGE
 
+ Or edit pyproject.toml or requirements.txt, then run `pkgview up`.
  To try one without adding it:
 
      pkgview run --with PACKAGE -- python

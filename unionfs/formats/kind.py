@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from resolver.fetch.web import FetchSettings
     from resolver.manifest import LayerSpec, Manifest
     from resolver.places import Places
+    from resolver.project.changes import Change
     from resolver.project.package import Package
     from resolver.project.project import Project
     from resolver.project.resolved import ResolvedView
@@ -65,7 +66,7 @@ class Making(Protocol):
     only one). `fingerprint`: equal as long as the same view would come out, newer releases aside;
     None where that is known only after `packages`, which may change it by making a lock anew.
     `remark`: after `packages`, what a person should know of the lock, or of what came out, a
-    sentence; mostly "".
+    sentence; mostly "". `renewed`: what is otherwise in a lock that was made anew.
     """
 
     @property
@@ -76,6 +77,9 @@ class Making(Protocol):
 
     @property
     def remark(self) -> str: ...  # noqa: D102 - above
+
+    @property
+    def renewed(self) -> tuple[Change, ...]: ...  # noqa: D102 - above
 
     def settings(self) -> FetchSettings:
         """How the project's files are fetched: certificates, proxy, credentials."""

@@ -19,6 +19,7 @@ import trio
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, InodeT, RequestContext
 
 from unionfs.view.attributes import FOREVER, Absent, Attributes, FileSystemError
+from unionfs.view.filesystem import BLOCK_SIZE, BLOCKS, NAME_LIMIT
 from unionfs.view.nodeid import NodeId
 
 if TYPE_CHECKING:
@@ -137,10 +138,11 @@ class Transport(pyfuse3.Operations):
         """A file system without free space."""
         del ctx
         found = pyfuse3.StatvfsData()
-        found.f_bsize = found.f_frsize = 4096
-        found.f_blocks = found.f_bfree = found.f_bavail = 0
+        found.f_bsize = found.f_frsize = BLOCK_SIZE
+        found.f_blocks = BLOCKS
+        found.f_bfree = found.f_bavail = 0
         found.f_files = found.f_ffree = found.f_favail = 0
-        found.f_namemax = 255
+        found.f_namemax = NAME_LIMIT
         return found
 
     @_answered

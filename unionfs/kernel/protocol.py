@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from unionfs.kernel import abi
 from unionfs.kernel.abi import Opcode
 from unionfs.view.attributes import Absent, FileSystemError
-from unionfs.view.filesystem import NAME_LIMIT
+from unionfs.view.filesystem import BLOCK_SIZE, BLOCKS, NAME_LIMIT
 from unionfs.view.kept import Kept
 
 if TYPE_CHECKING:
@@ -335,7 +335,10 @@ def _interrupt(unique: int, node: NodeId, message: memoryview) -> Interrupt:
 def _statfs(unique: int, node: NodeId, message: memoryview) -> Reply:
     """A file system without free space."""
     del node, message
-    return done(unique, abi.STATFS_OUT.pack(0, 0, 0, 0, 0, 4096, NAME_LIMIT, 4096, 0))
+    return done(
+        unique,
+        abi.STATFS_OUT.pack(BLOCKS, 0, 0, 0, 0, BLOCK_SIZE, NAME_LIMIT, BLOCK_SIZE, 0),
+    )
 
 
 def _unknown(unique: int, node: NodeId, message: memoryview) -> Reply:

@@ -130,11 +130,12 @@ def check(path: Path) -> None:
     One that is missing is fine: `prepare` makes it.
     """
     refuse_way(path)
-    if not os.path.lexists(path):
-        return
     with _explained(path):
-        found = path.lstat()
-        hidden = os.listdir(path)
+        try:
+            found = path.lstat()
+            hidden = os.listdir(path)
+        except FileNotFoundError:
+            return
     if found.st_uid != os.geteuid():
         raise PkgviewError(
             f"{path} belongs to uid {found.st_uid}, and you are uid {os.geteuid()}",

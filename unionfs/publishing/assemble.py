@@ -83,6 +83,7 @@ class Means:
 async def assemble(packages: Sequence[Package], means: Means) -> tuple[LayerSpec, ...]:
     """One layer for each package, in their order; `PkgviewError` for what cannot be had.
 
+    The version of one that has none yet (a directory, a commit) is what it was built as.
     Failures come in an exception group, as from any nursery.
     """
     work = _Work(packages, means)
@@ -96,7 +97,7 @@ async def assemble(packages: Sequence[Package], means: Means) -> tuple[LayerSpec
             archive=work.found[number],
             grafts=package.grafts,
             name=package.name,
-            version=package.version,
+            version=package.version or means.store.open(work.found[number]).meta.version,
         )
         for number, package in enumerate(packages)
     )

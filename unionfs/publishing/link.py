@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
 from unionfs.mounting import mountpoints
+from unionfs.publishing.ignored import show
 
 if TYPE_CHECKING:
     from resolver.manifest import ViewId
@@ -25,14 +26,14 @@ def target(places: Places, view: ViewId) -> str:
     return str(places.mount / "views" / view)
 
 
-def refuse_foreign(path: Path, places: Places, *, force: bool) -> None:
+def refuse_foreign(path: Path, places: Places, *, force: bool = False) -> None:
     """Say early, before anything is fetched, that what is at `path` is not ours to replace."""
     if force or not os.path.lexists(path) or is_ours(path, places):
         return
     raise PkgviewError(
         f"{path} is there already and is not pkgview's",
-        remedy="Use --force to set it aside and link the view in its place, "
-        "or --no-link to leave it.",
+        remedy="`pkgview up --force` sets it aside and links the view in its place; with "
+        "`pkgview up --no-link` it stays.",
     )
 
 
@@ -98,6 +99,14 @@ def is_linked(path: Path, places: Places, view: ViewId) -> bool:
         return False
 
 
+def is_of(path: Path, places: Places) -> bool:
+    """Whether it is a link into the mount that is used now."""
+    try:
+        return Path(os.readlink(path)).parent == places.mount / "views"
+    except OSError:
+        return False
+
+
 def unlink(path: Path, places: Places) -> bool:
     """Take a project's link away; False if there was none. What is no such link is left alone."""
     if not os.path.lexists(path):
@@ -116,6 +125,7 @@ def unlink(path: Path, places: Places) -> bool:
             f"cannot remove {path}: {error.strerror}",
             remedy="Make the project's directory writable, and run the command again.",
         ) from error
+    show(os.fspath(path))
     return True
 
 

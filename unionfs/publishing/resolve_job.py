@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from resolver.errors import PkgviewError
+from resolver.naming import spelled, visible
 from resolver.places import Places
 from resolver.project import trust
 from resolver.project.freshness import snapshot
@@ -163,7 +164,7 @@ def check_choices(project: PythonProject, state: Path) -> frozenset[str]:
         more = f"\n  and {len(new) - MOST_NAMED} more" if len(new) > MOST_NAMED else ""
         raise PkgviewError(
             f"you have not allowed {project.root} to{named}{more}",
-            remedy=f"To allow it: `pkgview trust {shlex.quote(str(project.root))}`.",
+            remedy=f"To allow it: `pkgview trust {shlex.quote(spelled(str(project.root)))}`.",
         )
     return wanted
 
@@ -180,12 +181,12 @@ def wanted_interpreter(project: PythonProject, state: Path) -> Interpreter:
 
 def refusal(error: PkgviewError, root: Path) -> dict[str, str]:
     """A failure as it is told to programs that wait: with the command that can do more."""
-    command = f"pkgview up {shlex.quote(str(root))}"
-    remedy = error.remedy
+    command = f"pkgview up {shlex.quote(spelled(str(root)))}"
+    remedy = visible(error.remedy, str(root))
     if command not in remedy:
         said = f"`{command}` tries it again, says more, and may build what has no wheel."
         remedy = f"{remedy}\n{said}" if remedy else said
-    return {"what": shown(error.what), "remedy": shown(remedy)}
+    return {"what": shown(visible(error.what, str(root))), "remedy": shown(remedy)}
 
 
 class _TooLong(BaseException):

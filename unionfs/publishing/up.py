@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from resolver.manifest import LayerSpec, Manifest, ViewId
     from resolver.places import Places
+    from resolver.project.changes import Change
     from resolver.project.resolved import ResolvedView
     from unionfs.formats.kind import Kind, Making, Wish
     from unionfs.publishing.assemble import Progress
@@ -41,7 +42,8 @@ class Made:
     """A view that is there. `fresh`: it was not the project's view before.
 
     `before` is the view that was, if its manifest is still there; `remark` what a person should
-    know, of the lock or of what came out, a sentence; mostly "".
+    know, of the lock or of what came out, a sentence; mostly "". `renewed`: what is otherwise in a
+    lock that was made anew for it.
     """
 
     view: ViewId
@@ -49,6 +51,7 @@ class Made:
     fresh: bool
     before: Manifest | None = None
     remark: str = ""
+    renewed: tuple[Change, ...] = ()
 
     @property
     def distributions(self) -> int:
@@ -78,12 +81,16 @@ def known_view(places: Places, kind: Kind, wish: Wish) -> Made | None:
     manifest = whole_manifest(places, found.view)
     if manifest is None:
         return None
+    before = None
+    if wish.kept and found is not newest:
+        # Asked for again after one for another target: it is the newest now.
+        before = _manifest_before(places, record.root, found)
     if wish.kept and (found is not newest or not record.directory):
-        # Asked for again after one for another target: it is the newest now. Or an earlier version
-        # did not say which directory it was.
+        # Earlier versions did not say which directory it was.
         _record(places, record.root, resolved.identity_text(wish.project.directory), found)
     making.settled(manifest, found)
-    return Made(view=found.view, manifest=manifest, fresh=False)
+    fresh = wish.kept and found.view != newest.view
+    return Made(view=found.view, manifest=manifest, fresh=fresh, before=before)
 
 
 def _is_same(found: ResolvedView, fingerprint: str | None, wish: Wish) -> bool:
@@ -141,9 +148,17 @@ def make_view(
             if wish.kept:
                 before = _manifest_before(places, str(wish.project.root), record)
                 fresh = _record(places, str(wish.project.root), which, record)
+                fresh = fresh or (before is not None and before.id != view)
             break
     making.settled(manifest, record)
-    return Made(view=view, manifest=manifest, fresh=fresh, before=before, remark=making.remark)
+    return Made(
+        view=view,
+        manifest=manifest,
+        fresh=fresh,
+        before=before,
+        remark=making.remark,
+        renewed=making.renewed,
+    )
 
 
 def _manifest_before(places: Places, root: str, made: ResolvedView) -> Manifest | None:

@@ -283,10 +283,11 @@ def _environments(
     Of what looks like no interpreter, only what its variables say: often nothing.
     """
     variables = dict(entry.partition(b"=")[::2] for entry in environ.split(b"\0"))
-    itself = bool(_INTERPRETER.fullmatch(exe.rpartition("/")[2]))
+    first = os.fsdecode(cmdline.partition(b"\0")[0])
+    # The file may be a copy of another name, or none at all (memfd): then it was started as one.
+    itself = any(_INTERPRETER.fullmatch(path.rpartition("/")[2]) for path in (exe, first))
     if not itself and not _MAPPED.search(maps):
         return _left_in(cwd, variables)
-    first = os.fsdecode(cmdline.partition(b"\0")[0])
     paths = os.fsdecode(variables.get(b"PATH", b"")).split(":")
     mapped = {os.fsdecode(match) for match in _SITE.findall(maps)}
     if not mapped and not (

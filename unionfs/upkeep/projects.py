@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resolver.errors import PkgviewError
 from resolver.naming import project_key
 from resolver.project import resolved, trust
 from unionfs.kinds import links
@@ -54,12 +53,12 @@ def known_projects(places: Places) -> list[Known]:
     ]
 
 
-def forget(places: Places, root: str) -> list[str]:
+def forget(places: Places, root: str) -> list[str] | None:
     """Have a project no more: its record, the lock that was made for it, and what was said of it.
 
     Its links go; its own files stay as they are, and so do programs that run. What it needed is
-    `pkgview gc`'s to remove. Returns the links that were removed; `PkgviewError` where it is not
-    known, or cannot be written.
+    `pkgview gc`'s to remove. Returns the links that were removed; None where nothing was known of
+    it. `PkgviewError` where that cannot be written.
     """
     removed = []
     for name in sorted(links()):
@@ -69,8 +68,4 @@ def forget(places: Places, root: str) -> list[str]:
     known = resolved.forget(places.state / "projects", root)
     forget_lock(places, project_key(root))
     agreed = trust.forget(root, places.state)
-    if not (known or agreed or removed):
-        raise PkgviewError(
-            f"nothing is known of {root}", remedy="`pkgview projects` shows what is."
-        )
-    return removed
+    return removed if known or agreed or removed else None

@@ -46,6 +46,10 @@ logger = logging.getLogger(__name__)
 NAME_LIMIT = 255
 """Bytes of the longest name; the kernel lets 1024 through."""
 
+BLOCKS, BLOCK_SIZE = 1, 4096
+"""What `statfs` tells of the file system's size: as of a read-only medium, all of it is used. How
+large the archives are nobody needs to know, but programs divide by the total."""
+
 LISTINGS_ROOM, LISTED_BYTES = 8 << 20, 300
 """Bytes of directory listings that are kept while the kernel pages through them, and of a name."""
 

@@ -18,6 +18,7 @@ from resolver.binding.binder import Binder
 from resolver.binding.observer import OwnEyes
 from resolver.caller.procfs import Tid
 from resolver.errors import PkgviewError
+from resolver.naming import spelled, visible
 from resolver.python.target import python_of
 from unionfs.archive.layer import LayerError
 from unionfs.bindings.manual import ManualBindings
@@ -132,7 +133,7 @@ class Current:
 
     def _fault(self, binding: Binding) -> str | None:
         """What a program has to be told instead of being shown the binding's view."""
-        project = binding.project
+        project = spelled(binding.project) if binding.project else None
         again = f"Run `pkgview up {shlex.quote(project)}`." if project else ""
         if binding.view is None:
             return f"{project} has no view yet\n  {again}" if project else binding.why
@@ -145,7 +146,7 @@ class Current:
             error = f"there is no view {binding.view}"
         except (LayerError, PkgviewError, OSError) as caught:
             logger.error("%s", caught)  # noqa: TRY400 - the sentence says it all
-            error = str(caught)
+            error = visible(str(caught), binding.project or "")
         whose = f"the view of {project}" if project else "a view"
         remedy = again or "Run `pkgview up` in the project that it belongs to."
         return f"{whose} cannot be shown: {error}\n  {remedy}"

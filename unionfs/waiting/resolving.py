@@ -35,10 +35,11 @@ from resolver.binding.rules import Rule
 from resolver.caller.procfs import Tid
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
+from resolver.naming import spelled, visible
 from resolver.project import resolved, trust
 from resolver.project.freshness import Freshness
 from resolver.python.discovery import fits
-from resolver.python.environment import for_project
+from resolver.python.environment import for_project, refuse_relative
 from resolver.python.interpreter import inspect
 from unionfs.control import jobs
 from unionfs.control.jobs import Job
@@ -272,12 +273,12 @@ class Resolving:
         if asker.restarts and (project.settings.python or project.python_pin):
             return wanted_interpreter(project, state)
         own = inspect(Path(asker.executable), state)
-        if project.requires_python and not fits(own, project.requires_python):
+        needed = project.needed_python()
+        if needed and not fits(own, needed):
             if asker.restarts:
                 return wanted_interpreter(project, state)
             raise PkgviewError(
-                f"{project.root} needs Python {project.requires_python}, and this is {own.full} "
-                f"({own.executable})",
+                f"{project.root} needs Python {needed}, and this is {own.full} ({own.executable})",
                 remedy=f"Start it with {shlex.quote(str(self._places.mount / 'bin/python'))}, "
                 "which is the project's own.",
             )
@@ -287,7 +288,7 @@ class Resolving:
         """Tell how far it is until it is over."""
         while resolution.outcome is None:
             changed = resolution.changed
-            await tell({**resolution.snapshot, "project": shown(resolution.prepared.root)})
+            await tell({**resolution.snapshot, "project": spelled(resolution.prepared.root)})
             with trio.move_on_after(BEAT):
                 await changed.wait()
         return resolution.outcome
@@ -340,6 +341,7 @@ class Resolving:
         }
         last: dict[str, Any] = {}
         try:
+            refuse_relative(os.environ)
             environ = for_project(os.environ, prepared.agreed)
             async with Job(self._command, request, environ) as job:
                 logger.info("resolving %s for Python %s, pid %d", *prepared.key, job.pid)
@@ -348,6 +350,8 @@ class Resolving:
                     if "stage" in message:
                         resolution.snapshot = Snapshot(**message)  # type: ignore[typeddict-item]
                         resolution.say()
+        except PkgviewError as error:
+            return refusal(error, Path(prepared.root))
         except trio.TooSlowError:
             what = f"the resolution of {prepared.root} said nothing for {SILENT:.0f} s"
             return refusal(PkgviewError(what), Path(prepared.root))
@@ -362,6 +366,7 @@ class Resolving:
 
 def untrusted(root: str, problem: str) -> PkgviewError:
     """Why a project does not count, and the command that makes it count."""
+    problem, root = visible(problem, root), spelled(root)
     return PkgviewError(
         f"{root} is not used, because it is not yours alone: {problem}",
         remedy=f"If you trust everybody who may write there: `pkgview trust {shlex.quote(root)}`.",
@@ -370,6 +375,7 @@ def untrusted(root: str, problem: str) -> PkgviewError:
 
 def unknown(root: str) -> PkgviewError:
     """Why a project does not count for who only starts in it, and the command that changes it."""
+    root = spelled(root)
     return PkgviewError(
         f"{root} is not used, because you have not said yes to it",
         remedy=f"If what it lists may run in programs that start there: `pkgview trust "

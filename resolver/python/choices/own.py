@@ -19,11 +19,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resolver.fetch.addresses import without_userinfo
 from resolver.inputs import read_text
 from resolver.python.choices.phrases import (
     Wanted,
     phrase,
-    without_credentials,
+    written,
 )
 from resolver.python.choices.settings import (
     requirements_of,
@@ -35,8 +36,9 @@ from resolver.python.choices.settings import (
     toml,
     tree,
 )
-from resolver.python.project import Origin, inline_block
-from resolver.python.requirements import logical_lines, requirement_files
+from resolver.python.project import Origin
+from resolver.python.requirements import logical_lines, requirement_files, requirement_text
+from resolver.toml import inline_block
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,6 +72,9 @@ _LOCK_KEYS = frozenset(
 )
 """Of a uv.lock. uv has other names for some, e.g. `distribution` for `package`."""
 
+_WHICH = ("commit-id", "requested-revision", "subdirectory")
+"""What a pylock.toml takes of an archive or a repository (PEP 751)."""
+
 _PACKAGE_KEYS = frozenset(
     (
         *("name", "version", "source", "resolution-markers", "dependencies", "sdist", "wheels"),
@@ -92,14 +97,14 @@ def own_choices(
     """
     wanted = Wanted(project, indexes, named)
     for path in project.inputs:
-        if path in project.around:
+        if path in project.around and not path.is_relative_to(project.directory):
             continue  # what it sets comes below
-        text = read_text(path)
+        text = read_text(path, wide=project.origin is Origin.REQUIREMENTS)
         wanted.variables(text)
         _input(project, path, text, wanted)
     if project.origin is Origin.REQUIREMENTS:
         for path in requirement_files(project.root / Origin.REQUIREMENTS).files:
-            _requirement_file(path, read_text(path), wanted, project.root)
+            _requirement_file(path, requirement_text(path), wanted, project.root)
     settings_around(project.directory, wanted)
     return frozenset(wanted.found) | python_choices(project)
 
@@ -111,7 +116,7 @@ def python_choices(project: PythonProject) -> frozenset[str]:
 
 
 def _parsed(project: PythonProject, path: Path, text: str, wanted: Wanted) -> dict[str, Any]:
-    if project.origin is Origin.SCRIPT:
+    if path == project.root:  # a script
         text = inline_block(text, path) or ""
     elif path.suffix not in {".toml", ".lock"}:
         return {}
@@ -124,11 +129,11 @@ def _input(project: PythonProject, path: Path, text: str, wanted: Wanted) -> Non
     match project.origin:
         case Origin.PYLOCK if path.name == Origin.PYLOCK:
             _pylock(document, project, wanted)
-        case Origin.UV if path.name == Origin.UV:
+        case Origin.UV | Origin.SCRIPT if path == project.uv_lock:
             _uv_lock(document, wanted, path.parent)
         case Origin.PYPROJECT | Origin.UV | Origin.REQUIREMENTS if path.name == Origin.PYPROJECT:
             requirements_of(document, wanted)
-        case Origin.SCRIPT:
+        case Origin.SCRIPT if path == project.root:
             wanted.requirements(texts_in(document.get("dependencies")))
             settings(table_in(table_in(document, "tool"), "uv"), wanted, project.directory)
         case _:
@@ -149,7 +154,7 @@ def _requirement_file(path: Path, text: str, wanted: Wanted, root: Path) -> None
             continue
         wanted.requirements([plain])
         if re.search(r"\s-", plain):
-            wanted.add(f"use the line {without_credentials(plain)}")
+            wanted.add(f"use the line {without_userinfo(plain)}")
 
 
 def without_hashes(line: str) -> str:
@@ -169,16 +174,16 @@ def without_hashes(line: str) -> str:
 def _option_line(path: Path, line: str, wanted: Wanted) -> None:
     option, value = _option(line)
     if re.search(r"\s", value):  # more than one option, for some readers
-        wanted.add(f"use the line {without_credentials(line)}")
+        wanted.add(f"use the line {without_userinfo(line)}")
     if option in _INDEX_OPTIONS:
         wanted.index(value)
     elif option in _FILE_OPTIONS:
         if "://" in value and not value.startswith("file://"):
-            wanted.add(f"read requirements from {without_credentials(value)}")
+            wanted.add(f"read requirements from {without_userinfo(value)}")
         elif not _is_plain(path, value):
-            wanted.add(f"use the line {without_credentials(line)}")
+            wanted.add(f"use the line {without_userinfo(line)}")
     elif option not in _HARMLESS_OPTIONS:
-        wanted.add(f"use the option {without_credentials(line)}")
+        wanted.add(f"use the option {without_userinfo(line)}")
 
 
 def _is_plain(path: Path, value: str) -> bool:
@@ -200,35 +205,45 @@ def _pylock(document: Mapping[str, Any], project: PythonProject, wanted: Wanted)
     for package in tables_in(document.get("packages")):
         name = str(package.get("name"))
         for file in (*tables_in(package.get("wheels")), table_in(package, "sdist")):
-            _file(file, name, wanted)
+            _file(file, name, wanted, project.directory)
         for key in ("archive", "vcs"):
-            if source := table_in(package, key):
-                wanted.place(name, str(source.get("url") or source.get("path")))
+            _source(table_in(package, key), name, wanted)
         if directory := table_in(package, "directory"):
             wanted.directory(name, str(directory.get("path")), project.directory)
 
 
 def _uv_lock(document: Mapping[str, Any], wanted: Wanted, base: Path) -> None:
     for key in sorted(document.keys() - _LOCK_KEYS):
-        wanted.add(f"have {key} in its uv.lock, which pkgview does not know")
+        wanted.add(
+            f"have {key} in its uv.lock, which pkgview does not know: {written(document[key])}"
+        )
     for package in tables_in(document.get("package")):
         name = str(package.get("name"))
         for key in sorted(package.keys() - _PACKAGE_KEYS):
-            wanted.add(f"have {key} of {name} in its uv.lock, which pkgview does not know")
+            said = written(package[key])
+            wanted.add(f"have {key} of {name} in its uv.lock, which pkgview does not know: {said}")
         for kind, where in table_in(package, "source").items():
             if kind == "registry":
                 wanted.index(str(where))
             elif kind in {"editable", "directory", "virtual"}:
                 wanted.directory(name, str(where), base)
             elif kind != "subdirectory":
-                wanted.place(name, str(where))
+                wanted.place(name, str(where), base)
         for file in (*tables_in(package.get("wheels")), table_in(package, "sdist")):
-            _file(file, name, wanted)
+            _file(file, name, wanted, base)
 
 
-def _file(file: Mapping[str, Any], name: str, wanted: Wanted) -> None:
+def _source(source: Mapping[str, Any], name: str, wanted: Wanted) -> None:
+    """An archive or a repository. Of both address and path, any may be taken."""
+    more = {key: source[key] for key in _WHICH if key in source}
+    for what in (source.get("url"), source.get("path")):
+        if what is not None:
+            wanted.place(name, str(what), **more)
+
+
+def _file(file: Mapping[str, Any], name: str, wanted: Wanted, base: Path) -> None:
     # A lock may give both, and the path is taken where there is such a file.
     if "url" in file:
         wanted.address(str(file["url"]))
     if "path" in file:
-        wanted.place(name, str(file["path"]))
+        wanted.place(name, str(file["path"]), base)

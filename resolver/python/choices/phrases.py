@@ -6,15 +6,19 @@ Each is equal to itself the next time: what was said yes to is kept as these.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from resolver import looks
-from resolver.fetch.addresses import EVERYBODYS, belongs, canonical, file_places
+from resolver.errors import PkgviewError
+from resolver.fetch.addresses import belongs, canonical, file_places, without_userinfo
+from resolver.inputs import read_input
 from resolver.ownership import faults
 from resolver.python.unbuilt import is_inside, own_tree
 
@@ -50,7 +54,7 @@ def variable_choice(name: str) -> str:
 
 def index_choice(url: str, name: str = "") -> str:
     """The phrase for an index; a name is what uv looks its password up by."""
-    said = f"use the index {without_credentials(url)}"
+    said = f"use the index {without_userinfo(url)}"
     return phrase(f'{said} with what your environment has for "{name}"' if name else said)
 
 
@@ -74,8 +78,9 @@ class Wanted:
         self.found: set[str] = set()
         self.trees: set[Path] = set()
         self.around: set[Path] = set()
+        self._directory = project.directory
         self._own = own_tree(project)
-        self._indexes = indexes | {EVERYBODYS}
+        self._indexes = indexes
         self._places = frozenset(chain.from_iterable(map(file_places, self._indexes)))
         self._named = named
 
@@ -94,7 +99,7 @@ class Wanted:
         for text in texts:
             plain = _PLAIN.fullmatch(" ".join(text.partition(";")[0].split()))
             if plain is None or _FILE.search(plain["name"]):
-                self.add(f"take a package by the address or path {without_credentials(text)}")
+                self.add(f"take a package by the address or path {without_userinfo(text)}")
 
     def index(self, url: str, name: str = "") -> None:
         """By its name it gets the password of the user's own index that is called so."""
@@ -107,17 +112,19 @@ class Wanted:
     def address(self, url: str) -> None:
         """Where a lock says that a file is. By host, or directory: a lock has hundreds."""
         if not belongs(url, self._places):
-            try:
-                parts = urlsplit(url)
-                host = parts.netloc.rpartition("@")[2]
-                place = f"{parts.scheme}://{host or parts.path.rpartition('/')[0]}"
-            except ValueError:
-                place = url
+            plain = place = without_userinfo(url)
+            with suppress(ValueError):
+                parts = urlsplit(plain)
+                if not {"@", "\\"} & set(parts.netloc):
+                    place = f"{parts.scheme}://{parts.netloc or parts.path.rpartition('/')[0]}"
             self.add(f"fetch packages from {place}")
 
     def unread(self, path: Path) -> None:
-        """A file of which uv may understand more than is understood here."""
-        self.add(f"follow {path}, which pkgview cannot read")
+        """A file of which uv may understand more than is understood here: as it is now."""
+        which = ""
+        if looks.is_file(path):
+            which = f" ({hashlib.sha256(read_input(path)).hexdigest()[:16]})"
+        self.add(f"follow {path}, which pkgview cannot read{which}")
 
     def is_own(self, directory: Path) -> bool:
         """Whether it is a directory of the project's own tree, which is no choice.
@@ -133,23 +140,50 @@ class Wanted:
     def directory(self, name: str, what: str, base: Path) -> None:
         """A package by its directory, which may be relative to `base`."""
         if "\0" in what or not self.is_own(base / what):
-            self.place(name, what)
+            self.place(name, what, base)
 
-    def place(self, name: str, what: str) -> None:
-        """A package that is not from an index."""
-        self.add(f"take {name} from {without_credentials(what)}")
+    def place(self, name: str, what: str, base: Path | None = None, **more: object) -> None:
+        """A package that is not from an index; `more` says which revision, say, and which part."""
+        which = f" ({written(more)})" if more else ""
+        where = "" if "://" in what or what.startswith("/") else self.beside(base)
+        self.add(f"take {name} from {without_userinfo(what)}{which}{where}")
+
+    def set(self, key: str, value: object, base: Path | None = None) -> None:
+        """A setting of uv, by its value: another one is another choice."""
+        self.add(f"set uv's {key} to {written(value)}{self.beside(base)}")
+
+    def beside(self, base: Path | None) -> str:
+        """Which directory's file says so, where it is not the project's own: for relative paths."""
+        return "" if base in {None, self._directory} else f", as {base} says"
+
+
+def written(value: object) -> str:
+    """A value of TOML, without passwords; equal for equal ones, and for no others."""
+    try:
+        return json.dumps(_plain(value), ensure_ascii=False, sort_keys=True, default=repr)
+    except RecursionError as error:
+        raise PkgviewError(
+            "a setting has tables or lists within each other that nobody can read",
+            remedy="Write it with fewer levels.",
+        ) from error
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return without_userinfo(value) if isinstance(value, str) else value
 
 
 def phrase(text: str) -> str:
-    """What can be shown, and is not longer than `LONGEST` by much."""
-    shown = text if text.isprintable() else ascii(text)
+    """What can be shown, and is not longer than `LONGEST` by much.
+
+    Letters that look like others are spelled out: they make another address.
+    """
+    shown = text if text.isascii() and text.isprintable() else ascii(text)
     if len(shown) <= LONGEST:
         return shown
     return (
         f"{shown[:LONGEST]}… ({hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]})"
     )
-
-
-def without_credentials(text: str) -> str:
-    """An address, or a text with some, without users and passwords."""
-    return re.sub(r"://[^/\s@]+@", "://", text)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver import looks
 from resolver.inputs import read_text
+from resolver.python.choices.phrases import written
 from resolver.python.requirements import normalised
 from resolver.python.unbuilt import members
 from resolver.python.uv.workspace import LONGEST, counter, directories
@@ -35,6 +36,15 @@ _INDEX_KEYS = ("index-url", "extra-index-url")
 _PLACES = ("git", "url", "path", "workspace")
 """Keys of a source (`[tool.uv.sources]`) that lead away from indexes."""
 
+_HARMLESS_IN_SOURCES = frozenset(("marker", "extra", "group", "editable", "package"))
+
+_KNOWN_IN_INDEXES = frozenset(
+    (
+        *("name", "url", "explicit", "default", "format", "publish-url", "authenticate"),
+        *("ignore-error-codes", "cache-control", "exclude-newer"),
+    )
+)
+
 _HARMLESS_KEYS = frozenset(
     (
         *(*_LISTS, "index", *_INDEX_KEYS, "sources", "pip", "exclude-dependencies"),
@@ -47,7 +57,9 @@ _HARMLESS_KEYS = frozenset(
         *("universal", "strict", "upgrade", "generate-hashes", "python-version"),
         *("annotation-style", "no-annotate", "no-header", "custom-compile-command"),
         *("emit-index-url", "no-index", "publish-url", "check-url", "trusted-publishing"),
-        *("no-deps", "extra", "all-extras", "no-strip-extras", "no-strip-markers"),
+        *("no-deps", "extra", "all-extras", "no-strip-extras", "no-strip-markers", "no-extra"),
+        *("prerelease-package", "minimum-libc-version", "require-build-hashes", "upgrade-package"),
+        *("reinstall", "reinstall-package", "allow-empty-requirements", "only-binary"),
     )
 )
 """Settings of uv that change neither where packages come from nor what is run. Those with a meaning
@@ -142,12 +154,12 @@ def _toml_at(path: Path, wanted: Wanted) -> dict[str, Any]:
 def settings(table: Mapping[str, Any], wanted: Wanted, directory: Path) -> None:
     """uv's, as they stand in a file of that directory."""
     for key in sorted(table.keys() - _HARMLESS_KEYS):
-        wanted.add(f"set uv's {key}")
+        wanted.set(key, table[key], directory)
     for key in _LISTS:
         value = table.get(key, [])
         wanted.requirements(texts_in(value))
         if not isinstance(value, list) or len(texts_in(value)) != len(value):
-            wanted.add(f"set uv's {key}")
+            wanted.set(key, value, directory)
     _indexes(table, wanted)
     for name, value in table_in(table, "sources").items():
         for source in tables_in(value) or [value]:
@@ -162,8 +174,10 @@ def settings(table: Mapping[str, Any], wanted: Wanted, directory: Path) -> None:
 def _indexes(table: Mapping[str, Any], wanted: Wanted) -> None:
     indexes = table.get("index", [])
     if not isinstance(indexes, list) or len(tables_in(indexes)) != len(indexes):
-        wanted.add("set uv's index")
+        wanted.set("index", indexes)
     for index in tables_in(indexes):
+        if index.keys() - _KNOWN_IN_INDEXES:
+            wanted.set("index", index)
         named = index.get("name")
         wanted.index(str(index.get("url")), named if isinstance(named, str) else "")
     for key in _INDEX_KEYS:
@@ -179,13 +193,15 @@ def _source(name: str, source: object, wanted: Wanted, directory: Path) -> None:
     if away == {"workspace": True}:
         member = next((one.root for one in members(directory) if one.name == name), None)
         if member is None or not wanted.is_own(member):
-            wanted.place(name, "the workspace")
+            wanted.place(name, "the workspace", directory)
     elif list(away) == ["path"]:
         wanted.directory(name, str(away["path"]), directory)
     elif away:
-        wanted.place(name, str(next(iter(away.values()))))
+        key, what = next(iter(away.items()))
+        more = {one: found[one] for one in found.keys() - _HARMLESS_IN_SOURCES - {key}}
+        wanted.place(name, str(what), directory, **more)
     elif "index" not in found:
-        wanted.add(f"take {name} from a place that pkgview does not know")
+        wanted.add(f"take {name} from a place that pkgview does not know: {written(source)}")
     if isinstance(path := found.get("path"), str) and "\0" not in path:
         tree(Path(os.path.normpath(directory / path)), wanted)
 
@@ -194,7 +210,7 @@ def _members(directory: Path, pattern: str, wanted: Wanted, names: Iterator[int]
     """Those of a workspace, whose requirements are taken with them."""
     odd = "**" in pattern or ".." in pattern or "\0" in pattern or len(pattern) > LONGEST
     if odd or os.path.isabs(pattern):  # noqa: PTH117 - text
-        wanted.add(f"have the members {pattern} in its workspace")
+        wanted.add(f"have the members {pattern} in its workspace{wanted.beside(directory)}")
         return
     for number, member in enumerate(directories(directory, [pattern], names)):
         if number >= MOST_TREES:

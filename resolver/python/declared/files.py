@@ -20,8 +20,9 @@ from resolver.python.requirements import (
     logical_lines,
     normalised,
     requirement_files,
+    requirement_text,
 )
-from resolver.toml import parse
+from resolver.toml import inline_block, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,7 +69,9 @@ def declared(directory: Path) -> Declared:
     }:
         files = [path for path in dynamic_files(document, directory) if path.is_file()]
         whole = bool(files)
-        dependencies += tuple(line for path in files for _, line in logical_lines(read_text(path)))
+        dependencies += tuple(
+            line for path in files for _, line in logical_lines(requirement_text(path))
+        )
     extras = _table(project, "optional-dependencies")
     uv = _table(_table(document, "tool"), "uv")
     groups = {normalised(name): name for name in _table(document, "dependency-groups")}
@@ -82,6 +85,12 @@ def declared(directory: Path) -> Declared:
         groups=of_groups,
         whole=whole,
     )
+
+
+def of_script(script: Path) -> Declared:
+    """What the inline block of a script asks for (PEP 723)."""
+    document = parse(inline_block(read_text(script), script) or "")
+    return Declared(dependencies=_texts(document.get("dependencies")), extras={}, groups={})
 
 
 def digest(project: PythonProject) -> str:
@@ -110,7 +119,7 @@ def _meaning(path: Path) -> object:
         return _document(path)
     if path.name.startswith("setup."):
         return read_input(path).decode("utf-8", "replace")
-    return [line for _, line in logical_lines(read_text(path))]
+    return [line for _, line in logical_lines(requirement_text(path))]
 
 
 def _group(document: Mapping[str, Any], wanted: str, within: tuple[str, ...]) -> Iterator[str]:

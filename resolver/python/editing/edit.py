@@ -1,7 +1,7 @@
 """Adding requirements to a project's files, and taking them out.
 
-uv does it where pyproject.toml is edited (with `--frozen` where there is no uv.lock), this module
-in requirements.txt; docs/locking.md has the table.
+uv does it where pyproject.toml is edited (with `--frozen` where there is no uv.lock), and in the
+inline block of a script; this module in requirements.txt. docs/locking.md has the table.
 
 Like `uv add`, what is added to pyproject.toml without a version gets the one that was found as its
 lowest. A line of requirements.txt is what was typed, as pip's users know it.
@@ -12,24 +12,31 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
-from resolver.python.editing.listing import with_line, without
+from resolver.python.editing.listing import name_of, with_line, without
 from resolver.python.index import uv_environment
 from resolver.python.lock import lock, write_lock
-from resolver.python.project import Origin, project_at, project_without_lock
+from resolver.python.lockfile import readable
+from resolver.python.locks.own import groups_again, own_mark, union
+from resolver.python.project import (
+    Origin,
+    PythonProject,
+    project_at,
+    project_of_script,
+    project_without_lock,
+)
 from resolver.python.requirements import local_directories, logical_lines, normalised
 from resolver.python.selection import select
 from resolver.python.uv.run import run_uv
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from resolver.python.declared.mark import Mark
     from resolver.python.interpreter import Interpreter
-    from resolver.python.project import PythonProject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,31 +54,66 @@ class Edit:
     removed: bool = False
 
 
+def script_at(path: Path) -> PythonProject:
+    """A script as a project of its own, also before it has an inline block (PEP 723)."""
+    script = Path(os.path.realpath(path))
+    if not script.is_file():
+        raise PkgviewError(f"there is no script {path}", remedy="Name a Python file that is there.")
+    found = project_of_script(script)
+    if found is not None and found.root == script:
+        return found
+    return PythonProject(root=script, origin=Origin.SCRIPT, inputs=(script,))
+
+
 async def edit(
     project: PythonProject, interpreter: Interpreter, asked: Edit, *, state: Path, offline: bool
 ) -> None:
     """Edit, and lock where the lock is a file of the project; for use in `whole.all_or_nothing`."""
     listed = project_without_lock(project.directory) if project.origin is Origin.PYLOCK else project
-    if listed is None or listed.origin is Origin.SCRIPT:
+    if listed is None:
         raise PkgviewError(
             f"{project.root} has no list of requirements that could be edited",
             remedy="Create a pyproject.toml with [project], or a requirements.txt.",
         )
+    mark = own_mark(project) if project.origin is Origin.PYLOCK else None
     if listed.origin is Origin.REQUIREMENTS:
         _edit_requirements(listed.directory / "requirements.txt", asked)
     else:
         await _by_uv(listed, interpreter, asked, offline=offline)
         if listed.origin is Origin.PYPROJECT and not asked.removed:
             await _bounded(listed.directory, interpreter, asked, state=state, offline=offline)
-    if project.origin is Origin.PYLOCK:
-        await write_lock(project, interpreter, offline=offline)
+    if mark is not None:
+        await _locked_again(project, interpreter, asked, mark, offline=offline)
+
+
+async def _locked_again(
+    project: PythonProject, interpreter: Interpreter, asked: Edit, mark: Mark, *, offline: bool
+) -> None:
+    """The pylock.toml made anew with the options of then; what came is in it."""
+    edited = project_without_lock(project.directory)
+    usual = edited.default_groups if edited is not None else ()
+    came = Edit(requirements=()) if asked.removed else asked
+    await write_lock(
+        project,
+        interpreter,
+        extras=union(mark.extras, filter(None, [came.extra])),
+        groups=union(
+            groups_again(mark, project.directory),
+            (name for name in (came.group,) if name and name not in usual),
+        ),
+        offline=offline,
+        python_version=mark.python,
+    )
 
 
 async def _by_uv(
     project: PythonProject, interpreter: Interpreter, asked: Edit, *, offline: bool
 ) -> None:
     verb = "remove" if asked.removed else "add"
-    options = ["--no-sync" if project.origin is Origin.UV else "--frozen"]
+    if project.origin is Origin.SCRIPT:
+        options = ["--script", project.root.name]  # uv makes its lock anew where there is one
+    else:
+        options = ["--no-sync" if project.origin is Origin.UV else "--frozen"]
     options += ["--python", interpreter.executable]
     options += [f"--group={asked.group}"] if asked.group else []
     options += [f"--optional={asked.extra}"] if asked.extra else []
@@ -102,13 +144,20 @@ async def _bounded(
         with suppress(InvalidRequirement):  # a path or an address, to uv
             found = Requirement(one)
             bare += [found] if not found.specifier and found.url is None else []
-    edited = project_at(os.fspath(directory))
+    edited = project_without_lock(directory)  # which has to be asked what is new, not the lock
     if not bare or edited is None:
         return
+    preferred = readable(directory / Origin.PYLOCK) or None
     extras = (asked.extra,) if asked.extra else ()
     groups = (asked.group,) if asked.group else ()
     made = await lock(
-        edited, interpreter, extras=extras, groups=groups, state=state, offline=offline
+        edited,
+        interpreter,
+        extras=extras,
+        groups=groups,
+        state=state,
+        offline=offline,
+        preferred=preferred,
     )
     versions = {one.name: one.version for one in select(made, interpreter) if not one.direct}
     bounded = []
@@ -130,7 +179,7 @@ def _edit_requirements(path: Path, asked: Edit) -> None:
         )
     text = read_text(path)
     for one in asked.requirements:
-        if "\n" in one or one.startswith("-"):
+        if "\n" in one or one.startswith("-") or not (asked.removed or _may_be_listed(one)):
             raise PkgviewError(f"{one!r} is no requirement", remedy="Name it as in 'rich>=14'.")
         if asked.removed:
             edited = without(text, _line_of(one, text, path.parent))
@@ -148,6 +197,19 @@ def _edit_requirements(path: Path, asked: Edit) -> None:
     real = path.resolve()
     write_atomically(real, text.encode())
     real.chmod(mode)
+
+
+def _may_be_listed(requirement: str) -> bool:
+    """Whether it is written as PEP 508 has it, or begins with no name: a path, an address."""
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415 - 10 ms
+
+    if not name_of(requirement):
+        return True
+    try:
+        Requirement(requirement)
+    except InvalidRequirement:
+        return False
+    return True
 
 
 def _line_of(name: str, text: str, directory: Path) -> str:

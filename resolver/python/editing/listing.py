@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from resolver.python.requirements import logical_lines, normalised
+from resolver.python.requirements import logical_lines, normalised, physical_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NAME = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:$|[\[<>=!~;@\s(])")
+
+_COMMENT = re.compile(r"\s+#.*$")
 
 
 def name_of(line: str) -> str:
@@ -20,7 +22,7 @@ def name_of(line: str) -> str:
 
 
 def with_line(text: str, line: str) -> str:
-    """With that line: in the place of what has its name, else at the end.
+    """With that line: in the place of what has its name, whose comment stays; else at the end.
 
     A name alone changes nothing where it is listed already.
     """
@@ -32,7 +34,8 @@ def with_line(text: str, line: str) -> str:
     if normalised(line) == name_of(line):
         return text
     first, last, _ = same[0]
-    return _replaced(text, first, last, f"{line}\n")
+    comment = _COMMENT.search(text.splitlines()[last - 1])
+    return _replaced(text, first, last, f"{line}{comment[0] if comment else ''}\n")
 
 
 def without(text: str, listed: str) -> str | None:
@@ -46,7 +49,7 @@ def without(text: str, listed: str) -> str | None:
 
 def _spans(text: str) -> Iterator[tuple[int, int, str]]:
     """Each logical line with the indexes of its first physical line and of what follows."""
-    raw = text.splitlines()
+    raw = [line.rstrip("\r\n") for line in physical_lines(text)]
     for number, line in logical_lines(text):
         last = number
         while last < len(raw) and raw[last - 1].endswith("\\"):
@@ -55,5 +58,5 @@ def _spans(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _replaced(text: str, first: int, last: int, new: str) -> str:
-    lines = text.splitlines(keepends=True)
+    lines = physical_lines(text)
     return "".join((*lines[:first], new, *lines[last:]))

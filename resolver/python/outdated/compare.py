@@ -32,6 +32,15 @@ def versions(document: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def locked_versions(document: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The versions that a uv.lock has of each name; of what only its files know there is none."""
+    found: dict[str, set[str]] = {}
+    for one in _packages(document, "package"):
+        if "version" in one:
+            found.setdefault(normalised(str(one.get("name", ""))), set()).add(str(one["version"]))
+    return found
+
+
 def lacking(
     document: Mapping[str, Any], wanted: Declared, environment: Mapping[str, str]
 ) -> tuple[str, ...]:
@@ -71,6 +80,13 @@ def recorded(document: Mapping[str, Any], directory: str) -> frozenset[_Asked] |
         listed += groups.values() if isinstance(groups, dict) else ()
         return frozenset(_as_recorded(one) for several in listed for one in _tables(several))
     return None
+
+
+def recorded_of_script(document: Mapping[str, Any]) -> frozenset[_Asked]:
+    """The same of the lock of a script (`uv lock --script`)."""
+    manifest = document.get("manifest")
+    listed = manifest.get("requirements") if isinstance(manifest, dict) else None
+    return frozenset(_as_recorded(one) for one in _tables(listed))
 
 
 def differing(wanted: Declared, made_from: frozenset[_Asked]) -> tuple[str, ...]:

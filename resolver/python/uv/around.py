@@ -13,21 +13,16 @@ from __future__ import annotations
 
 import functools
 import os
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from resolver import looks
+from resolver import looks, toml
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 from resolver.ownership import parents
-from resolver.toml import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-MOST_KEPT = 64 * 1024
-"""Characters of a longer text are not kept for the next time that it is parsed."""
 
 
 class _Level(NamedTuple):
@@ -99,13 +94,6 @@ def settings_in(path: Path) -> dict[str, Any]:
 
 def _document(path: Path) -> dict[str, Any] | None:
     try:
-        text = read_text(path)
-        return _parsed(text) if len(text) <= MOST_KEPT else parse(text)
-    except (PkgviewError, tomllib.TOMLDecodeError, RecursionError):
+        return toml.document(read_text(path), str(path))
+    except PkgviewError:
         return None
-
-
-@functools.lru_cache(maxsize=256)
-def _parsed(text: str) -> dict[str, Any]:
-    """The same text's document, which nobody changes."""
-    return parse(text)

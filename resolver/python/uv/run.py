@@ -1,7 +1,8 @@
 """uv, run as a child: a prepared environment in, its output or one `PkgviewError` out.
 
-uv explains its failures well. Its explanation is kept word for word in `what`; the remedy is
-chosen here, because it names pkgview's commands. Progress and warnings are left out.
+uv explains its failures well. Its explanation is kept in `what`, word for word but for commands of
+uv's that would change a view; the remedy is chosen here, because it names pkgview's commands.
+Progress and warnings are left out.
 
 A child runs in a session of its own and the whole session is killed when we stop waiting for it:
 uv starts git and build back ends, which must not go on working for nobody.
@@ -19,12 +20,20 @@ from typing import TYPE_CHECKING
 import trio
 
 from resolver.errors import PkgviewError
+from resolver.fetch.addresses import masked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-_FORGOTTEN = frozenset(
+ELSEWHERE = frozenset({
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX",
+})  # fmt: skip
+"""By which git tells a hook, which may have started us, what its repository is: a build that asks
+for its version would be told that one's."""
+
+_FORGOTTEN = ELSEWHERE | frozenset(
     {
         # Each would make uv look at another Python or project than the one it is told.
         "VIRTUAL_ENV",
@@ -43,17 +52,19 @@ _FORGOTTEN = frozenset(
         "UV_FROZEN",
         "UV_LOCKED",
         "UV_OFFLINE",
-        "UV_NO_BUILD",
         "UV_OUTPUT_FORMAT",
     }
 )
-"""UV_OFFLINE and UV_NO_BUILD are options of ours: the command line reads them, not uv."""
+"""UV_OFFLINE is an option of ours: the command line reads it, not uv."""
 
 _NOISE = re.compile(
     r"^(warning:|hint: If you want to add the package regardless"
     r"|Using (CPython|PyPy|Python)|Resolved |Prepared |Installed |Audited |\s*$"
     r"|\s+(Updating|Updated|Building|Built|Cloning|Downloading|Downloaded) )"
 )
+
+_OURS = {"add": "add", "remove": "remove", "sync": "up"}
+"""Commands that uv's hints name, and those of ours with the same options: a view is read-only."""
 
 _REMEDIES: tuple[tuple[str, str], ...] = (
     (
@@ -121,6 +132,18 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         "Leave the group out, or define it in a pyproject.toml there.",
     ),
     (
+        r"Distribution not found at",
+        "Name a file or a directory that is there, where the requirement is written.",
+    ),
+    (
+        r"wheel filename .{1,200} is invalid",
+        "Give the file the name that it was built with: NAME-VERSION-PYTHON-ABI-PLATFORM.whl.",
+    ),
+    (
+        r"Failed to parse: `(?!\S*\.(toml|lock|txt)`)",  # what was named to uv, no file
+        "Write the requirement as in 'rich>=14'.",
+    ),
+    (
         r"(^|[\s:])-:\d+:\d+|requirement in `-`",
         "Write the requirement that was given with --with as in --with 'rich>=14'.",
     ),
@@ -157,7 +180,8 @@ async def run_uv(  # noqa: PLR0913 - one run, by keyword
     environ |= added
     environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
     offline = offline or os.environ.get("UV_OFFLINE", "").lower() in {"1", "true"}
-    command = [uv_binary(), *arguments, *(["--offline"] if offline else [])]
+    # In front: what follows a `--` in the arguments is no option.
+    command = [uv_binary(), *(["--offline"] if offline else []), *arguments]
     refuse_undecodable(command)
     code, stdout, stderr = await run_child(command, cwd=cwd, environ=environ, stdin=stdin)
     if code == 0:
@@ -247,6 +271,19 @@ def explained(stderr: str, *, code: int, doing: str, offline: bool) -> PkgviewEr
     return PkgviewError(f"{doing}: {explanation}", remedy=remedy)
 
 
+_SAID = re.compile(
+    r"^warning: ((?:Ignoring unsupported option|Failed to parse|The package `).*(?:\n\s+\S.*)*)",
+    re.MULTILINE,
+)
+"""Warnings of something that a user has written and uv passes over."""
+
+
+def warnings_of(stderr: str) -> str:
+    """What uv has passed over, for the user; "" where there is nothing."""
+    found = (" ".join(one.split()) for one in _SAID.findall(stderr))
+    return " ".join(f"uv: {one.rstrip('.')}." for one in dict.fromkeys(found))
+
+
 def explanation_of(stderr: str) -> str:
     """From uv's own "error:" on, without its warnings and progress."""
     lines = [line.rstrip() for line in stderr.splitlines()]
@@ -255,8 +292,11 @@ def explanation_of(stderr: str) -> str:
     kept = [line for line in lines if not _NOISE.match(line)]
     if kept:
         kept[0] = kept[0].removeprefix("error: ")
+    text = re.sub(
+        rf"`uv ({'|'.join(_OURS)})\b", lambda found: f"`pkgview {_OURS[found[1]]}", "\n".join(kept)
+    )
     # uv masks passwords; git, which it quotes, does not.
-    return re.sub(r"://[^/\s@]+@", "://****@", "\n".join(kept))
+    return masked(text)
 
 
 def _kill_session(leader: int, number: signal.Signals) -> None:

@@ -11,7 +11,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resolver import looks
+from resolver import looks, toml
+from resolver.inputs import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,6 +48,33 @@ def members(root: Path, document: Mapping[str, Any]) -> tuple[Path, ...]:
             if one not in excluded and looks.is_file(one / "pyproject.toml")
         )
     )
+
+
+def counts(parent: Path, directory: Path) -> bool:
+    """Whether the pyproject.toml of `parent` counts a directory below among its uv workspace."""
+    inside = directory.relative_to(parent)
+    return any(_globs(inside, one) for one in member_patterns(parent)) and not any(
+        _globs(inside, one) for one in member_patterns(parent, "exclude")
+    )
+
+
+def member_patterns(root: Path, key: str = "members") -> list[str]:
+    """Which directories the pyproject.toml there says are of its uv workspace, or are not."""
+    place = str(root / "pyproject.toml")
+    uv = toml.table(toml.table(document_at(root), "tool", place), "uv", place)
+    return toml.listed(toml.table(uv, "workspace", place), key, place)[:MOST_MEMBERS]
+
+
+def document_at(root: Path) -> dict[str, Any]:
+    """The pyproject.toml there; {} where there is none."""
+    place = root / "pyproject.toml"
+    return toml.document(read_text(place), str(place)) if looks.is_file(place) else {}
+
+
+def _globs(path: Path, pattern: str) -> bool:
+    """Whether all of `path` matches; `*` stays within one part, as in uv's member patterns."""
+    parts = Path(pattern).parts
+    return len(parts) == len(path.parts) and path.match(os.path.normpath(pattern))
 
 
 def counter() -> Iterator[int]:

@@ -20,7 +20,8 @@ import pytest
 
 from resolver.python.uv.run import uv_binary
 from tests.mounted.conftest import a_shop, an_index, forked
-from tests.mounted.test_environment_equal import Sides, met, tree
+from tests.mounted.test_environment_equal import Sides, met
+from tests.mounted.test_environment_equal import tree as tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,9 +95,10 @@ class Beside:
         """
         root = self.site.home / f"uv-{directory.name}"
         listed = [one for one in _LISTED if (directory / one).exists()]
+        # `uv sync` would make one with the project's name as its prompt.
+        made = self._run(directory, [uv_binary(), "venv", "-q", "-p", self.site.python, root])
+        assert made.status == 0, made.said
         if listed:
-            made = self._run(directory, [uv_binary(), "venv", "-q", "-p", self.site.python, root])
-            assert made.status == 0, made.said
             command = ["pip", "install", "--preview-features", "pylock", f"--python={root}"]
             command += ["-r", listed[0]]
         else:
@@ -126,9 +128,13 @@ class Beside:
         files: Mapping[str, str | bytes],
         *arguments: str,
         by: str = "uv",
+        exact: bool = True,
         environ: Mapping[str, str] | None = None,
     ) -> Ended:
-        """Both take it, and make the same of it; `by`: "uv" or "pip". What pkgview made of it."""
+        """Both take it, and make the same of it; `by`: "uv" or "pip". What pkgview made of it.
+
+        Unless `exact`, only the distributions are compared.
+        """
         directory = self.project(files)
         ours = self.pkgview(directory, *arguments, environ=environ)
         assert ours.status == 0, ours.said
@@ -136,9 +142,9 @@ class Beside:
         assert theirs.status == 0, theirs.said
         assert ours.distributions == theirs.distributions
         assert ours.distributions, theirs.said
-        if by == "uv":
+        if by == "uv" and exact:
             met(Sides(view=ours.root.resolve(), uvs=theirs.root,
-                      ours=tree(ours.root.resolve()), theirs=tree(theirs.root)))  # fmt: skip
+                      ours=tree_of(ours.root.resolve()), theirs=tree_of(theirs.root)))  # fmt: skip
         return ours
 
     def refused(
@@ -171,6 +177,40 @@ class Beside:
             check=False, timeout=240,
         )  # fmt: skip
         return Ended(status=ended.returncode, said=ended.stdout, root=directory)
+
+
+_BACK_END = """
+import base64, hashlib, zipfile
+
+NAME = "…"
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    info = f"{NAME}-1.0.dist-info"
+    files = {
+        f"{NAME}.py": b"",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\\nName: {NAME}\\nVersion: 1.0\\n".encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }
+    record = f"{info}/RECORD,,\\n"
+    for path, data in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        record += f"{path},sha256={digest},{len(data)}\\n"
+    with zipfile.ZipFile(f"{directory}/{NAME}-1.0-py3-none-any.whl", "w") as file:
+        for path, data in {**files, f"{info}/RECORD": record.encode()}.items():
+            file.writestr(path, data)
+    return f"{NAME}-1.0-py3-none-any.whl"
+"""
+
+
+def tree(name: str, *requires: str) -> dict[str, str]:
+    """A source tree of one module, version 1.0, whose build needs this and no more."""
+    needed = ", ".join(f'"{one}"' for one in requires)
+    return {
+        "pyproject.toml": f'[project]\nname = "{name}"\nversion = "1.0"\n[build-system]\n'
+        f'requires = [{needed}]\nbuild-backend = "back"\nbackend-path = ["."]\n',
+        "back.py": _BACK_END.replace("…", name),
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+    }
 
 
 @pytest.fixture(scope="module")

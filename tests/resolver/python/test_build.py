@@ -14,6 +14,7 @@ from resolver.python.build import build_wheel
 from resolver.python.editable import build_editable, editable_key, static_editable
 from resolver.python.lock import lock
 from resolver.python.selection import Choice, Source, select
+from unionfs.formats.wheel.editable import editable_members
 
 if TYPE_CHECKING:
     from resolver.python.interpreter import Interpreter
@@ -37,6 +38,12 @@ def _wheel(directory, editable):
         else:
             file.writestr("lib.py", f"work_tree = {work_tree!r}\\n")
         file.writestr("lib-1.data/scripts/old-tool", "#!python\\nprint(1)\\n")
+        if os.path.exists("all"):
+            file.writestr("lib-1.data/data/share/lib/x", "x")
+            file.writestr("lib-1.data/data/lib64/lib/x", "x")
+            file.writestr("lib-1.data/data/pyvenv.cfg", "x")
+            file.writestr("lib-1.data/headers/lib.h", "x")
+            file.writestr("lib-1.data/platlib/below.py", "x")
         info = "lib-1.dist-info/"
         file.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: lib\\nVersion: 1\\n")
         file.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
@@ -231,6 +238,32 @@ async def test_editable(lib: Path, interpreter: Interpreter, tmp_path: Path) -> 
     assert (into / "purelib/__editable__.lib.pth").read_text() == f"{lib}\n"
     assert [path.name for path in (into / "scripts").iterdir()] == ["old-tool"]
     assert (into / "scripts/old-tool").read_text() == "#!python\nprint(1)\n"
+
+
+async def test_editable_with_files_of_every_scheme(
+    lib: Path, interpreter: Interpreter, tmp_path: Path
+) -> None:
+    (lib / "all").write_text("")
+    into = await build_editable(lib, interpreter, tmp_path / "layer")
+    check_record(into / "purelib")
+    files = {str(path.relative_to(into)) for path in into.rglob("*") if path.is_file()}
+    assert {path for path in files if "dist-info" not in path} == {
+        *("purelib/__editable__.lib.pth", "purelib/below.py", "scripts/old-tool"),
+        *("headers/lib/lib.h", "data/share/lib/x", "data/lib/lib/x", "data/pyvenv.cfg"),
+    }
+    headers = interpreter.python.schemes.headers
+    _, members, odd = editable_members(into, name="lib", headers=headers)
+    assert odd == ("'pyvenv.cfg' is left out, where the environment has its own",)
+    made = {member.path.decode(): member for member in members}
+    assert "data/pyvenv.cfg" not in made
+    record = made["purelib/lib-1.dist-info/RECORD"].open
+    assert record is not None
+    with record() as file:
+        lines = {line.rsplit(",", 2)[0] for line in file.read().decode().splitlines()}
+    assert lines > {
+        *("below.py", f"../../../{headers}/lib/lib.h", "../../../share/lib/x"),
+        *("../../../lib/lib/x", "../../../bin/old-tool", "../../../bin/lib"),
+    }
 
 
 async def test_editable_that_does_not_build(

@@ -20,18 +20,19 @@ from resolver.python.project import find_project, project_of_script
 if TYPE_CHECKING:
     from pathlib import Path
 
-MINE = frozenset({"https://mine.example/team/simple/", "https://mine.example/team/corp/"})
+REPLACED = frozenset({"https://mine.example/team/simple/", "https://mine.example/team/corp/"})
+MINE = REPLACED | {EVERYBODYS}
 PYPI = "https://files.pythonhosted.org/packages/a"
 
 
-def chosen(root: Path, files: dict[str, str]) -> set[str]:
+def chosen(root: Path, files: dict[str, str], own: frozenset[str] = MINE) -> set[str]:
     for name, text in files.items():
         path = root / "clone" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     found = find_project(root / "clone")
     assert found is not None
-    return set(own_choices(found, MINE, {"CORP": "https://mine.example/team/corp"}))
+    return set(own_choices(found, own, {"CORP": "https://mine.example/team/corp"}))
 
 
 def pyproject(more: str = "", dependencies: str = '"requests>=2"') -> str:
@@ -121,6 +122,9 @@ def test_lines_of_a_requirements_file(tmp_path: Path, line: str, phrase: str) ->
     assert phrase in chosen(tmp_path, more)
 
 
+FILES = ("b", "b.txt", "b.txt#x", "b\u2028c.txt")
+
+
 @pytest.mark.parametrize(
     "files",
     [
@@ -128,7 +132,7 @@ def test_lines_of_a_requirements_file(tmp_path: Path, line: str, phrase: str) ->
         {"requirements.txt": "a\n", "uv.toml": 'x = "\\x61"\n'},
         {"requirements.txt": "a\n", "../pyproject.toml": "[tool.uv]\nx = {a=1,}\n"},
         {"pyproject.toml": pyproject(), "uv.lock": "version = 1\nx = {a = 1,}\n"},
-        *({"requirements.txt": line + "\n", **dict.fromkeys(("b", "b.txt", "b.txt#x"), "a\n")}
+        *({"requirements.txt": line + "\n", **dict.fromkeys(FILES, "a\n")}
           for line in (
             "--no-index --find-links http://x/", "--require-hashes --find-links http://x/",
             "a==1 --hash=sha256:00 -r http://x/R", "a # c \\\n--extra-index-url http://x",
@@ -256,8 +260,8 @@ def test_a_file_that_an_agreed_project_names_asks_again(tmp_path: Path, option: 
             '[tool.uv.pip]\nindex-url = "https://evil.example/3"\nallow-insecure-host = ["x"]\n')},
          {'use the index https://evil.example with what your environment has for "corp"',
           "take c from the workspace", "take a-b from https://x/y", "take a-b from ../p",
-          "set uv's keyring-provider",
-          "set uv's find-links", "set uv's allow-insecure-host",
+          'set uv\'s keyring-provider to "subprocess"',
+          'set uv\'s find-links to ["w"]', 'set uv\'s allow-insecure-host to ["x"]',
           "use the index https://evil.example/2", "use the index https://evil.example/3"}),
         ({"requirements.txt": "a\n", "uv.toml": 'index-url = "https://evil.example/1"\n'},
          {"use the index https://evil.example/1"}),
@@ -292,6 +296,132 @@ def test_what_is_one(tmp_path: Path, files: dict[str, str], phrases: set[str]) -
     assert chosen(tmp_path, files) == phrases
 
 
+def changed(first: dict[str, str], second: dict[str, str], root: Path) -> set[str]:
+    """What is asked about anew, where the first was said yes to."""
+    before = chosen(root, first)
+    assert before, "there was nothing to ask about"
+    return chosen(root, second) - before
+
+
+@pytest.mark.parametrize("end", ["?", "#", "\\", "/?", "/x/"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("requirements.txt", "--extra-index-url {}/simple\n"),
+        ("requirements.txt", "-r {}/r.txt\n"),
+        ("requirements.txt", "-f {}/links\n"),
+        ("requirements.txt", "a @ {}/a.whl\n"),
+        ("uv.toml", "index-url = '{}/simple'\n"),
+        ("uv.toml", "find-links = ['{}/simple']\n"),
+        ("uv.toml", "[sources]\na = {{ git = '{}/a.git' }}\n"),
+        ("pylock.toml", "[[packages]]\nname = 'a'\nvcs = {{ url = '{}/a.git' }}\n"),
+        ("pylock.toml", "[[packages]]\nname = 'a'\nwheels = [{{ url = '{}/a.whl' }}]\n"),
+    ],
+)
+def test_what_is_behind_a_host_is_no_user(tmp_path: Path, name: str, text: str, end: str) -> None:
+    """An address goes to the host before it, and is shown, and agreed to, as that."""
+    plain = {"requirements.txt": "b\n"} if name == "uv.toml" else {}
+    for good in ("http://good.example", "https://mine.example/team"):
+        agreed = plain | {name: text.format(good)}
+        evil = text.format(f"http://evil.example{end}@{good.partition('//')[2]}")
+        (new,) = chosen(tmp_path, plain | {name: evil}) - chosen(tmp_path, agreed)
+        assert "http://evil.example" in new
+    # A user and a password lead nowhere, and are nobody's business.
+    named = plain | {name: text.format("http://u:p@x@good.example")}
+    assert chosen(tmp_path, named) == chosen(
+        tmp_path, plain | {name: text.format("http://good.example")}
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ('find-links = ["http://a"]', 'find-links = ["http://b"]'),
+        ('pip = {find-links = ["http://a"]}', 'pip = {find-links = ["http://b"]}'),
+        ('http-proxy = "http://a"', 'http-proxy = "http://b"'),
+        ('https-proxy = "http://a"\nno-proxy = ["a"]',
+         'https-proxy = "http://a"\nno-proxy = ["b"]'),
+        ('allow-insecure-host = ["a"]', 'allow-insecure-host = ["a", "b"]'),
+        ('cache-dir = "a"', 'cache-dir = "b"'),
+        ('keyring-provider = "disabled"', 'keyring-provider = "subprocess"'),
+        ('cache-keys = [{file = "a"}]', 'cache-keys = [{file = "/b"}]'),
+        ('pypy-install-mirror = "http://a"', 'pypy-install-mirror = "http://b"'),
+        ('index-strategy = "first-index"', 'index-strategy = "unsafe-best-match"'),
+        ('extra-build-dependencies = {a = ["b"]}', 'extra-build-dependencies = {a = ["b @ http://b"]}'),
+        ('dependency-metadata = [{name = "a", requires-dist = []}]',
+         'dependency-metadata = [{name = "a", requires-dist = ["b @ http://b"]}]'),
+        ('constraint-dependencies = "a"', 'constraint-dependencies = "b"'),
+        ('index = ["http://a"]', 'index = ["http://b"]'),
+        ('index = [{url = "https://pypi.org/simple", new = 1}]',
+         'index = [{url = "https://pypi.org/simple", new = 2}]'),
+        ("unheard-of = 2026-01-01", "unheard-of = 2026-01-02"),
+        ('sources = {a = {git = "http://a"}}', 'sources = {a = {git = "http://a", rev = "b"}}'),
+        ('sources = {a = {new = "http://a"}}', 'sources = {a = {new = "http://b"}}'),
+        ('x = {a = "a",}', 'x = {a = "b",}'),  # TOML 1.1
+    ],
+)  # fmt: skip
+def test_another_value_of_a_setting_is_another_choice(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    plain = {"requirements.txt": "b\n"}
+    assert changed(plain | {"uv.toml": first}, plain | {"uv.toml": second}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['find-links = ["w"]', '[sources]\na = {path = "../w.whl"}', '[workspace]\nmembers=["../x"]'],
+)
+def test_a_path_of_another_directory_is_another_choice(tmp_path: Path, text: str) -> None:
+    plain = {"requirements.txt": "b\n"}
+    assert changed(
+        plain | {"../uv.toml": text, "uv.toml": ""}, {"../uv.toml": "", "uv.toml": text}, tmp_path
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("pylock.toml", "vcs = {url = 'http://a'}", "vcs = {url = 'http://a', commit-id = 'b'}"),
+        (
+            "pylock.toml",
+            "archive = {url = 'http://a'}",
+            "archive = {url = 'http://a', path = '../a'}",
+        ),
+        ("uv.lock", "zips = ['http://a']", "zips = ['http://b']"),
+    ],
+)  # fmt: skip
+def test_another_part_of_a_lock_is_another_choice(
+    tmp_path: Path, name: str, first: str, second: str
+) -> None:
+    head = {"pylock.toml": "[[packages]]", "uv.lock": "version = 1\n[[package]]"}[name]
+    plain = {} if name == "pylock.toml" else {"pyproject.toml": pyproject()}
+    one, two = (plain | {name: f"{head}\nname = 'a'\n{said}\n"} for said in (first, second))
+    assert changed(one, two, tmp_path)
+
+
+def test_everybodys_index_is_one_for_who_has_replaced_it(tmp_path: Path) -> None:
+    """Who uses a private one only does not want packages of the same names from there."""
+    lock = f"[[packages]]\nname = 'a'\nwheels = [{{ url = '{PYPI}.whl' }}]\n"
+    for name, text, said in (
+        ("requirements.txt", "--extra-index-url https://pypi.org/simple\na\n", "use the index"),
+        ("uv.toml", "index-url = 'https://pypi.org/simple/'\n", "use the index"),
+        ("pylock.toml", lock, "fetch packages from"),
+    ):
+        files = {"requirements.txt": "a\n", "uv.toml": "", name: text}
+        assert not chosen(tmp_path, files)
+        (asked,) = chosen(tmp_path, files, REPLACED)
+        assert asked.startswith(said)
+
+
+def test_letters_that_look_like_others_are_spelled_out(tmp_path: Path) -> None:
+    for host in ("ev\u0456l.example", "evil\u3164.example"):
+        (asked,) = chosen(tmp_path, {"requirements.txt": f"-i http://{host}/simple\n"})
+        assert asked.isascii()
+        spelled = host.encode("ascii", "backslashreplace").decode()
+        (other,) = chosen(tmp_path, {"requirements.txt": f"-i http://{spelled}/simple\n"})
+        assert other != asked
+
+
 @pytest.mark.parametrize("end", ["\u2028", "\x85"])
 def test_a_line_of_a_script_ends_for_all_readers_alike(tmp_path: Path, end: str) -> None:
     """Else a table that only we see hides what follows it."""
@@ -315,6 +445,32 @@ def test_a_script(tmp_path: Path) -> None:
     assert own_choices(found, MINE) == {
         "take a package by the address or path a @ https://x/a.whl",
         "use the index https://evil.example/",
+    }
+    # So does its lock.
+    script.with_name("script.py.lock").write_text(
+        "version = 1\n[[package]]\nname = 'b'\nsource = { registry = 'https://y/simple' }\n"
+    )
+    found = project_of_script(script)
+    assert found is not None
+    assert found.uv_lock == script.with_name("script.py.lock")
+    assert "use the index https://y/simple" in own_choices(found, MINE)
+
+
+def test_a_script_with_a_lock(tmp_path: Path) -> None:
+    """What its lock names counts, what its block names, and what stands around it."""
+    script = tmp_path / "script.py"
+    script.write_text("# /// script\n# [tool.uv.sources]\n# lib = {path = 'lib'}\n# ///\n")
+    (tmp_path / "script.py.lock").write_text(
+        "version = 1\n[[package]]\nname = 'a'\nsource = { registry = 'https://evil.example/' }\n"
+    )
+    (tmp_path / "uv.toml").write_text('https-proxy = "http://evil.example"\n')
+    (tmp_path / "lib").mkdir()
+    found = project_of_script(script)
+    assert found is not None
+    assert own_choices(found, MINE) == {
+        "take lib from lib",
+        "use the index https://evil.example/",
+        'set uv\'s https-proxy to "http://evil.example"',
     }
 
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resolver.python.foreign import foreign
+from resolver.python.foreign import EXPORTS, foreign, unread_lock
+from resolver.python.project import find_project
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,12 +14,20 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("files", "said", "remedy"),
     [
-        ({"pyproject.toml": "[tool.poetry]\nname = 'x'\n", "setup.py": ""}, "poetry only", "uvx"),
+        (
+            {"pyproject.toml": "[tool.poetry]\nname = 'x'\n", "setup.py": ""},
+            "poetry only",
+            "poetry export",
+        ),
         ({"pyproject.toml": "[tool.uv.workspace]\nmembers = []\n"}, "workspace", "uv lock"),
         ({"pyproject.toml": "[tool.flit.metadata]\n"}, "flit only", "PEP 621"),
         ({"pyproject.toml": "[tool.ruff]\n", "setup.py": ""}, "have to be run", "-e ."),
         ({"setup.cfg": "[metadata]\n"}, "setuptools only", "-e ."),
-        ({"pyproject.toml": "[tool.ruff]\n", "Pipfile": ""}, "pipenv's", "pipenv requirements"),
+        (
+            {"pyproject.toml": "[tool.ruff]\n", "Pipfile": ""},
+            "pipenv's",
+            "pipenv pylock --generate",
+        ),
         ({"environment.yaml": ""}, "conda's", "requirements.txt"),
         ({"pixi.toml": ""}, "pixi's", "requirements.txt"),
         ({"pyproject.toml": "[project"}, "no [project] table", "Write one"),
@@ -37,3 +46,18 @@ def test_each_is_named_with_what_to_do(
         assert said in found.said
         assert str(tmp_path) in found.said
         assert remedy in found.remedy
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_a_lock_that_nobody_reads(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("")
+    (tmp_path / "requirements.txt").write_text("")
+    listed = find_project(tmp_path)
+    assert listed is not None
+    assert not unread_lock(listed)
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "demo"\nversion = "1"\n')
+    described = find_project(tmp_path)
+    assert described is not None
+    assert f"{name} is not read: `{EXPORTS[name]}`" in unread_lock(described)
+    (tmp_path / name).unlink()
+    assert not unread_lock(described)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from resolver.errors import PkgviewError
 from resolver.python.choices.own import own_choices, without_hashes
 from resolver.python.outdated.compare import _requirement
-from resolver.python.project import find_project, inline_block
+from resolver.python.project import find_project
 from resolver.python.requirements import _joined, local_places, requirement_files
 from resolver.python.uv import workspace
-from resolver.toml import parse
+from resolver.toml import inline_block, parse
 
 if TYPE_CHECKING:
     Tree = Any

@@ -147,6 +147,45 @@ async def test_edit_changes_no_more_than_it_has_to_and_upgrade_does(
     assert await locked(tree, interpreter, state) == {"base": "2", "other": "1"}
 
 
+async def test_another_option_moves_no_version_and_an_upgrade_counts_for_all(
+    tree: Tree, index: Simple, interpreter: Interpreter, state: Path
+) -> None:
+    for name in ("base", "plot", "docs"):
+        index.wheel(name, "1")
+    tree.write("more/.git/HEAD", "ref: refs/heads/main\n")
+    (tree.root / "more/.git").rename(tree.root / ".git")
+    path = tree.write("pyproject.toml", HEAD + 'dependencies = ["base==1"]\n')
+    assert await locked(tree, interpreter, state) == {"base": "1"}
+    for name in ("base", "plot"):
+        index.wheel(name, "2")
+    more = (
+        HEAD + 'dependencies = ["base"]\n[project.optional-dependencies]\nx = ["plot<2"]\n'
+        '[dependency-groups]\ndocs = ["docs"]\n'
+    )
+    path.write_text(more)
+    found = await lock(tree.project(), interpreter, state=state, extras=["x"])
+    assert versions(found, interpreter) == {"base": "1", "plot": "1"}
+    assert not found.said
+    assert await locked(tree, interpreter, state, groups=["docs"]) == {"base": "1", "docs": "1"}
+    # Of a name that the last lock does not have, the version of an earlier one.
+    path.write_text(more.replace("plot<2", "plot"))
+    assert (await locked(tree, interpreter, state, groups=["docs"]))["base"] == "1"
+    both = {"extras": ["x"], "groups": ["docs"]}
+    assert await locked(tree, interpreter, state, **both) == {"base": "1", "plot": "1", "docs": "1"}
+    await locked(tree, interpreter, state)
+    upgraded = await locked(tree, interpreter, state, groups=["docs"], upgrade=True)
+    assert upgraded == {"base": "2", "docs": "1"}
+    assert await locked(tree, interpreter, state) == {"base": "2"}
+    assert await locked(tree, interpreter, state, **both) == {"base": "2", "plot": "1", "docs": "1"}
+
+    # Another branch, which was not begun from that one, has nothing of it.
+    tree.write(".git/HEAD", "ref: refs/heads/other\n")
+    path.write_text(more.replace("plot<2", "plot>=1"))
+    found = await lock(tree.project(), interpreter, state=state, extras=["x"])
+    assert versions(found, interpreter) == {"base": "2", "plot": "2"}
+    assert found.said == "Resolved anew: no versions are kept of the branch other."
+
+
 async def test_damaged_lock_in_the_state_is_made_again(
     tree: Tree, index: Simple, interpreter: Interpreter, state: Path
 ) -> None:
@@ -429,6 +468,81 @@ async def test_killed_while_locking_the_next_run_succeeds(
     assert await locked(tree, interpreter, state) == {"base": "1"}
     (directory,) = (state / "locks").iterdir()
     assert len(list(directory.iterdir())) == 2
+
+
+LIB = '[tool.uv.sources]\nlib = {path = "lib"}\n'
+NEEDS_LIB = f'{HEAD}dependencies = ["lib"]\n'
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"pyproject.toml": f'{NEEDS_LIB}[tool.uv]\nno-binary-package = ["lib"]\n{LIB}'},
+        {"pyproject.toml": f'{NEEDS_LIB}[tool.uv.pip]\nno-binary = ["lib"]\n{LIB}'},
+        {"uv.toml": 'no-binary-package = ["lib"]\n', "requirements.txt": "./lib\n"},
+        {"requirements.txt": "--no-binary lib\n./lib\n"},
+        {"requirements.txt": "-r more.txt\n./lib\n", "more.txt": "--no-binary=lib\n"},
+        {"s.py": "# /// script\n# dependencies = ['lib']\n# [tool.uv]\n# no-build = false\n"
+         "# no-binary-package = ['lib']\n# [tool.uv.sources]\n# lib = {path = 'lib'}\n# ///\n"},
+        {"requirements.txt": "./lib\n"},
+        {"pyproject.toml": NEEDS_LIB + LIB},
+        {"s.py": "# /// script\n# dependencies = ['lib']\n# [tool.uv.sources]\n"
+         "# lib = {path = 'lib', editable = true}\n# ///\n"},
+    ],
+)  # fmt: skip
+async def test_nothing_is_built_where_nothing_may_run(  # noqa: PLR0913, PLR0917 - fixtures
+    tree: Tree,
+    interpreter: Interpreter,
+    state: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: dict[str, str],
+) -> None:
+    """uv builds in spite of `--no-build` what is named for `no-binary`, wherever that stands."""
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+    ran = tmp_path / "ran"
+    tree.write("lib/setup.py", f"open({str(ran)!r}, 'w')\nraise SystemExit(1)\n")
+    back_end = '[build-system]\nrequires = []\nbuild-backend = "setup"\nbackend-path = ["."]\n'
+    tree.write("lib/pyproject.toml", back_end)
+    paths = [tree.write(name, text) for name, text in files.items()]
+    script = next((path for path in paths if path.suffix == ".py"), None)
+    project = project_of_script(script) if script else find_project(tree.root)
+    assert project is not None
+    with pytest.raises(PkgviewError, match=r"lib|is disabled"):
+        await lock(project, interpreter, state=state, no_build=True)
+    assert not ran.exists()
+    if not any("no-binary" in text for text in files.values()):
+        monkeypatch.setenv("UV_NO_BUILD", "1")
+        with pytest.raises(PkgviewError, match=r"lib|is disabled"):
+            await lock(project, interpreter, state=state)
+        assert not ran.exists()
+        monkeypatch.delenv("UV_NO_BUILD")
+    with pytest.raises(PkgviewError, match=r"lib|build backend"):
+        await lock(project, interpreter, state=state)
+    assert ran.exists()
+
+
+async def test_what_is_set_elsewhere_outdates_the_lock(
+    tree: Tree,
+    index: Simple,
+    interpreter: Interpreter,
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for version in ("1", "2"):
+        index.wheel("base", version)
+    tree.write("requirements.txt", "base\n")
+    assert await locked(tree, interpreter, state) == {"base": "2"}
+    monkeypatch.setenv("UV_RESOLUTION", "lowest")
+    assert await locked(tree, interpreter, state, no_build=True) == {"base": "2"}, "it only looks"
+    assert await locked(tree, interpreter, state) == {"base": "2"}, "a version is kept that will do"
+    assert await locked(tree, interpreter, state, upgrade=True) == {"base": "1"}
+    limits = tree.write("limits.txt", "base<2\n")
+    monkeypatch.setenv("UV_RESOLUTION", "highest")
+    monkeypatch.setenv("UV_CONSTRAINT", str(limits))
+    assert await locked(tree, interpreter, state, upgrade=True) == {"base": "1"}
+    limits.write_text("base>1\n")
+    assert await locked(tree, interpreter, state) == {"base": "2"}
 
 
 @pytest.mark.network

@@ -17,10 +17,10 @@ from resolver.python.project import (
     Origin,
     PythonProject,
     find_project,
-    inline_block,
     project_of_script,
     project_without_lock,
 )
+from resolver.toml import inline_block
 
 if TYPE_CHECKING:
     Tree = Any
@@ -64,12 +64,14 @@ def test_metadata_and_settings(tree: Tree) -> None:
         "pyproject.toml",
         PYPROJECT + '[build-system]\nrequires = ["x"]\n'
         '[dependency-groups]\ndev = ["six"]\n'
-        '[tool.pkgview]\nprefer = ["Zope.Event"]\npython = "3.12"\nextras = ["X_y"]\n',
+        '[tool.pkgview]\nprefer = ["Zope.Event"]\npython = "3.12"\nextras = ["X_y"]\n'
+        'accept = ["Demo==1.0.post1"]\n',
     )
     tree.write(".python-version", "# ours\n\n3.11  # or so\n")
     project = tree.project()
     assert (project.name, project.version, project.requires_python) == ("my-shop", "1", ">=3.10")
     assert project.settings.prefer == ("zope-event",)
+    assert project.settings.accept == ("Demo==1.0.post1",)
     assert project.settings.extras == ("x-y",)
     assert project.settings.python == "3.12"
     assert project.python_pin == "3.11"
@@ -125,6 +127,9 @@ def test_uv_workspace_member_is_locked_by_the_workspace(tree: Tree) -> None:
         ("project = 3\n", "project is not a table"),
         ("[project]\nname = 3\n", "name is not a string"),
         ('[project]\n[tool.pkgview]\nprefer = "six"\n', "prefer is not a list of strings"),
+        ('[project]\n[tool.pkgview]\naccept = ["six"]\n', "'six', which names no release"),
+        ('[project]\n[tool.pkgview]\naccept = ["six==1.*"]\n', "which names no release"),
+        ('[project]\n[tool.pkgview]\naccept = ["six>=1"]\n', "which names no release"),
         ("[project]\n[tool.pkgview]\npython-version = 3\n", "python-version"),
         ("[project]\n[tool]\nuv = []\n", "uv is not a table"),
         ("a = " + "[" * 5000, "not valid TOML"),
@@ -356,3 +361,38 @@ class TestTrust:
         wheel.write_bytes(b"two")
         os.utime(wheel, ns=(times.st_atime_ns, times.st_mtime_ns))
         assert before != fingerprint(tree.project()) == fresh.fingerprint(tree.project())
+
+
+def test_groups_need_their_own_python(tree: Tree) -> None:
+    tree.write(
+        "pyproject.toml",
+        PYPROJECT + '[dependency-groups]\ndev = ["a", {include-group = "New_er"}]\nnew-er = []\n'
+        'old = []\n[tool.uv.dependency-groups]\nnew-er = {requires-python = ">=3.13"}\n'
+        'old = {requires-python = "<3.12"}\n',
+    )
+    project = tree.project()
+    assert project.requires_python == ">=3.10"
+    assert project.needed_python() == ">=3.10, >=3.13"
+    assert project.needed_python(["old"]) == ">=3.10, >=3.13, <3.12"
+    tree.write("uv.toml", "no-build = true\n")
+    assert tree.root / "uv.toml" in tree.project().inputs
+
+
+def test_a_script_with_a_lock_and_sources(tree: Tree) -> None:
+    script = tree.write(
+        "s.py", "# /// script\n# [tool.uv.sources]\n# lib = {path = './lib'}\n# ///\nprint()\n"
+    )
+    build = tree.write("lib/pyproject.toml", "")
+    project = project_of_script(script)
+    assert project is not None
+    assert (project.uv_lock, project.inputs) == (None, (script, build))
+    settings = tree.write("uv.toml", "")
+    lock = tree.write("s.py.lock", "version = 1\n")
+    project = project_of_script(script)
+    assert project is not None
+    assert (project.uv_lock, project.inputs) == (lock, (script, lock, build, settings))
+    before = fingerprint(project)
+    script.write_text(script.read_text() + "print()\n")
+    assert fingerprint(project) == before, "its code is not what counts"
+    lock.write_text("version = 1\nrevision = 5\n")
+    assert fingerprint(project) != before

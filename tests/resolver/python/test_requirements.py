@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
-from resolver.python.requirements import requirement_files
+from resolver.python.requirements import logical_lines, physical_lines, requirement_files
 
 if TYPE_CHECKING:
     Tree = Any
@@ -57,17 +57,18 @@ def test_variables(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
         requirement_files(start)
 
 
-def test_hashes_over_continued_lines(tree: Tree) -> None:
+def test_lines_are_continued_and_without_comments(tree: Tree) -> None:
     start = tree.write(
         "requirements.txt",
-        "Zope.Event==6.0 \\\n    --hash=sha256:AB12 \\\n    --hash sha256:cd34\nsix==1.17.0\n"
-        "# six --hash=sha256:ff\\\nattrs\n-e ./lib\n-c limits.txt\n",
+        "six \\\n    --hash=sha256:AB12\n# six --hash=sha256:ff\\\nattrs\n-e ./lib\n"
+        "-c limits.txt\n",
     )
-    tree.write("limits.txt", "six --hash=sha256:ee\nidna\n")
+    tree.write("limits.txt", "six==1 # as ever\n")
     found = requirement_files(start)
-    assert found.hashes["zope-event"] == {"sha256:ab12", "sha256:cd34"}
-    assert found.hashes["six"] == {"sha256:ee"}
-    assert found.unpinned == {"attrs"}
+    said = [(one.text, one.constraint) for one in found.lines]
+    hashed = ("six      --hash=sha256:AB12", False)
+    assert said == [hashed, ("attrs", False), ("-e ./lib", False), ("six==1", True)]
+    assert found.requirements == ("six     ", "attrs")
 
 
 def test_not_utf8(tree: Tree) -> None:
@@ -85,3 +86,38 @@ def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, t
         assert start in requirement_files(start).files
     except PkgviewError as error:
         assert error.remedy  # noqa: PT017 - either outcome is right
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        # What uv (0.13.9) reads. pip splits at all that `str.splitlines` does: another requirement.
+        ("six # a\fidna\n", ["six"]),
+        ("# a\u2028idna\nsix\n", ["six"]),
+        ("six # a\x0b\x1c\x1d\x1e\x85\u2029idna\n", ["six"]),
+        ("# a\rsix\ridna", ["six", "idna"]),
+        ("six\r\n\r\nidna\r\n", ["six", "idna"]),
+        # In a comment nothing is continued; pip joins first, and has one requirement.
+        ("six # a \\\nidna\n", ["six", "idna"]),
+        ("# a \\\nidna\n", ["idna"]),
+        ("six \\\n  # a\nidna\n", ["six", "idna"]),
+        ("six \\\n ==1.17\n", ["six   ==1.17"]),
+        ("six @ https://host/a#b\n", ["six @ https://host/a#b"]),
+    ],
+)
+def test_where_lines_end(text: str, lines: list[str]) -> None:
+    assert [line for _, line in logical_lines(text)] == lines
+    assert "".join(physical_lines(text)) == text
+
+
+@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
+def test_utf16_with_a_byte_order_mark(tree: Tree, mark: bytes) -> None:
+    """As PowerShell's `pip freeze > requirements.txt` has it."""
+    start = tree.write("requirements.txt", "")
+    encoding = "utf-16-le" if mark[0] == 0xFF else "utf-16-be"
+    start.write_bytes(mark + "six\r\n-r b.txt\r\n".encode(encoding))
+    tree.write("b.txt", "idna\n")
+    assert len(requirement_files(start).files) == 2
+    start.write_bytes(mark + b"s")
+    with pytest.raises(PkgviewError, match="line 1: not UTF-16 text"):
+        requirement_files(start)

@@ -9,7 +9,7 @@ import pytest
 from resolver.errors import PkgviewError
 from resolver.python.lockfile import Lock
 from resolver.python.project import Origin, PythonProject
-from resolver.python.selection import Source, select
+from resolver.python.selection import Source, remark_on, select
 
 if TYPE_CHECKING:
     from resolver.python.interpreter import Interpreter
@@ -79,6 +79,53 @@ def test_of_several_builds_the_highest(tmp_path: Path, interpreter: Interpreter)
     text = package("demo", wheels("demo", "py3-none-any", "2-py3-none-any", "10-py3-none-any"))
     (choice,) = select(written(tmp_path, text), interpreter)
     assert choice.filename == "demo-1-10-py3-none-any.whl"
+
+
+def test_names_that_packaging_does_not_understand(tmp_path: Path, interpreter: Interpreter) -> None:
+    """Wheel variants, several underscores, older endings: one has it refuse all of the lock."""
+    text = package("a-b", wheels("a__b", "py3-none-any", "py3-none-any-x86_64_v3"))
+    text += package(
+        "c", wheels("c", "cp311-cp311-win_amd64-null"), sdist("c").replace(".gz", ".xz")
+    )
+    text += package("d", sdist("d").replace(".tar.gz", ".tgz"))
+    text += package("e", wheels("e", "nonsense"), "marker = \"sys_platform == 'win32'\"")
+    first, second, third = select(written(tmp_path, text), interpreter)
+    assert first.filename == "a_b-1-py3-none-any.whl"
+    assert first.url == "https://x/a__b-1-py3-none-any.whl"
+    assert first.passed_over == ("a__b-1-py3-none-any-x86_64_v3.whl",)
+    assert (second.kind, second.filename) == (Source.SDIST, "c-1.tar.xz")
+    assert second.passed_over == ("c-1-cp311-cp311-win_amd64-null.whl",)
+    assert (third.kind, third.filename, third.version) == (Source.SDIST, "d-1.tgz", "1")
+    assert remark_on([first, second, third]).endswith(
+        "(PEP 817): a__b-1-py3-none-any-x86_64_v3.whl, c-1-cp311-cp311-win_amd64-null.whl."
+    )
+    assert not remark_on([third])
+
+
+def test_versions_of_such_names(tmp_path: Path, interpreter: Interpreter) -> None:
+    """Where the lock does not say it."""
+    text = package("a-b", wheels("a__b", "py3-none-any")) + package("d", sdist("d"))
+    text = text.replace('version = "1"\n', "").replace("d-1.tar.gz", "d-1.tgz")
+    assert [one.version for one in select(written(tmp_path, text), interpreter)] == ["1", "1"]
+
+
+@pytest.mark.parametrize("url", ["http://[x/a-1-nonsense.whl", "", "a/../.whl"])
+def test_wheels_without_any_name(tmp_path: Path, interpreter: Interpreter, url: str) -> None:
+    text = package("a", f'wheels = [{{ url = "{url}", hashes = {{ sha256 = "AB" }} }}]')
+    with pytest.raises(PkgviewError, match=r"no valid lock|has no file"):
+        select(written(tmp_path, text), interpreter)
+
+
+def test_a_wheel_for_free_threaded_pythons(tmp_path: Path, interpreter: Interpreter) -> None:
+    """PEP 803: its ABI is one of several that a wheel may be for."""
+    linux = "manylinux_2_28_x86_64"
+    text = package("a", wheels("a", f"cp315-abi3t-{linux}", f"cp315-abi3.abi3t-{linux}"))
+    threaded = dataclasses.replace(interpreter, tags=(f"cp315-abi3t-{linux}",))
+    (choice,) = select(written(tmp_path, text), threaded)
+    assert "abi3t" in (choice.filename or "")
+    locked = dataclasses.replace(interpreter, tags=(f"cp315-abi3-{linux}",))
+    (choice,) = select(written(tmp_path, text), locked)
+    assert choice.filename == f"a-1-cp315-abi3.abi3t-{linux}.whl"
 
 
 def test_best_wheel_and_sdist_where_none_fits(tmp_path: Path, interpreter: Interpreter) -> None:

@@ -203,10 +203,13 @@ def test_enclosing_leaving_and_removing(writable: Path) -> None:
     assert sorted(one.name for one in writable.iterdir() if one.is_dir()) == before
 
 
-def test_what_has_left_everything_behind_is_found_by_its_tag(writable: Path) -> None:
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_what_has_left_everything_behind_is_found_by_its_tag(
+    writable: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
     """The first process has ended, and nothing leads from it to what it has left running."""
     assert writable
-    first = (
+    code = (
         "import os, subprocess\n"
         "from unionfs.bindings import tag\n"
         "tag.put_on()\n"
@@ -214,12 +217,31 @@ def test_what_has_left_everything_behind_is_found_by_its_tag(writable: Path) -> 
         "quiet = {'stdout': subprocess.DEVNULL, 'start_new_session': True}\n"
         "left = subprocess.Popen(['env', '-i', 'sleep', '60'], **quiet)\n"
         "print(os.getpid(), said, left.pid, flush=True)\n"
+        "os.read(0, 1)\n"
         "os._exit(0)"
     )
-    done = subprocess.run([sys.executable, "-c", first], stdout=subprocess.PIPE, check=True)
-    pid, start_time, left = map(int, done.stdout.split())
+    first = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert first.stdin
+    assert first.stdout
+    with first.stdout:
+        pid, start_time, left = map(int, first.stdout.readline().split())
+    entered = cgroups._entered
+
+    def ends_first(one: int, name: str) -> Cgroup | None:
+        if first.stdin:
+            first.stdin.close()
+        first.wait()
+        return entered(one, name)
+
     try:
-        assert tag.tagged(tag.tag(pid, start_time)) == [left]
+        if when == "meanwhile":
+            monkeypatch.setattr(cgroups, "_entered", ends_first)
+        else:
+            first.stdin.close()
+            first.wait()
+            assert tag.tagged(tag.tag(pid, start_time)) == [left]
         made = cgroups.enclose(pid, start_time)
         assert made is not None
         assert made in seen_in(left)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -99,6 +100,25 @@ def test_the_lock_is_held_by_one_and_seen_by_all(endpoint: Endpoint) -> None:
     os.close(lock)
     assert not endpoint.held()
     assert stat.S_IMODE(endpoint.directory.stat().st_mode) == 0o700
+
+
+def test_a_lock_that_is_removed_meanwhile_is_none(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waited for it would have one of no file, and the next one another."""
+    flock = fcntl.flock
+
+    def remove(number: int, how: int) -> None:
+        flock(number, how)
+        endpoint.lock.unlink()
+        endpoint.directory.rmdir()
+
+    monkeypatch.setattr(fcntl, "flock", remove)
+    assert endpoint.acquire() is None
+    monkeypatch.undo()
+    lock = endpoint.acquire()
+    assert lock is not None
+    os.close(lock)
 
 
 def test_a_pid_that_does_not_hold_the_lock_is_not_believed(endpoint: Endpoint) -> None:

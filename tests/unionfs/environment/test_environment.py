@@ -497,7 +497,7 @@ def test_pip_says_what_to_run_instead(pip_wheel: Path, tmp_path: Path) -> None:
         done = one.run(*map(str, command), **environ)
         assert done.returncode != 0
         assert "externally-managed-environment" in done.stderr, (command, done.stderr)
-        assert "pkgview up" in done.stderr
+        assert "pkgview add PACKAGE" in done.stderr
         assert "pyproject.toml" in done.stderr
         assert "Traceback" not in done.stderr
     for works in (
@@ -728,7 +728,7 @@ def test_a_view_without_pip_can_be_read_by_one(one: Laid) -> None:
     for writing in (("install", "six"), ("-q", "uninstall", "-y", "alpha")):
         said = pip(*writing, code=1)
         assert said.startswith("error: externally-managed-environment\n")
-        assert "pkgview up" in said
+        assert "pkgview add PACKAGE" in said
     assert "pkgview run --with pip -- pip list --outdated" in pip("list", "--outdated", code=1)
     assert "`pip download` needs pip" in pip("download", "six", code=1)
     # No program is told that there is a pip to import.

@@ -282,9 +282,9 @@ def test_what_is_not_answered(kernel: Kernel) -> None:
     assert kernel.ask(Opcode.INTERRUPT, 0, abi.INTERRUPT_IN.pack(88)) == Interrupt(88)
 
 
-def test_statfs_says_how_long_names_may_be(kernel: Kernel) -> None:
+def test_statfs_is_that_of_a_full_medium(kernel: Kernel) -> None:
     found = abi.STATFS_OUT.unpack(kernel.reply(Opcode.STATFS, 1))
-    assert found == (0, 0, 0, 0, 0, 4096, 255, 4096, 0)
+    assert found == (1, 0, 0, 0, 0, 4096, 255, 4096, 0)
 
 
 @pytest.mark.parametrize(

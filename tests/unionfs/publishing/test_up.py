@@ -18,7 +18,7 @@ from resolver.project.resolved import ResolvedView
 from resolver.python.index import DownloadSettings
 from resolver.python.project import find_project
 from unionfs.cli.progress import Display
-from unionfs.formats.python import kind
+from unionfs.formats.python.certificates import certificates
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing import up
 from unionfs.publishing.up import known_view, make_view, preferred
@@ -163,13 +163,13 @@ def test_of_failures_the_first_is_said() -> None:
 
 
 def test_certificates_of_pips_settings(tmp_path: Path) -> None:
-    assert kind._certificates(DownloadSettings()) is None
+    assert certificates(DownloadSettings()) is None
     file = tmp_path / "x.pem"
-    assert kind._certificates(DownloadSettings(certificates=file)) == file
+    assert certificates(DownloadSettings(certificates=file)) == file
     directory = DownloadSettings(certificate_directory=tmp_path)
-    assert isinstance(kind._certificates(directory), ssl.SSLContext)
+    assert isinstance(certificates(directory), ssl.SSLContext)
     with pytest.raises(PkgviewError, match=r"nosuch\.pem"):
-        kind._certificates(DownloadSettings(client_certificate=tmp_path / "nosuch.pem"))
+        certificates(DownloadSettings(client_certificate=tmp_path / "nosuch.pem"))
 
 
 @pytest.mark.parametrize("own", [None, "http_proxy"])

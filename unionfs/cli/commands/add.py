@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import os
-from functools import partial
+from dataclasses import replace
+from functools import partial, reduce
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import trio
 
-from resolver.errors import PkgviewError
 from resolver.failures import single_failure
 from resolver.places import Places
 from resolver.python.discovery import find_interpreter
-from resolver.python.editing.edit import Edit, edit
+from resolver.python.editing.edit import Edit, edit, script_at
 from resolver.python.editing.whole import all_or_nothing
-from unionfs.cli.asked import OFFLINE, PYTHON, TRUST, absolute, agree, json_of, trusted_project_at
+from resolver.python.project import Origin
+from unionfs.cli.asked import (
+    OFFLINE,
+    PYTHON,
+    TRUST,
+    absolute,
+    agree,
+    json_of,
+    refuse_untrusted,
+    trusted_project_at,
+)
 from unionfs.cli.commands.up import ANSWER, up
 from unionfs.cli.progress import Display
 from unionfs.formats.python.kind import PythonWish
@@ -24,12 +35,39 @@ from unionfs.kinds import link_of
 from unionfs.publishing import link
 from unionfs.publishing.repeat import repeated
 
-_DIRECTORY = click.option(
-    "--directory", default=".", type=click.Path(path_type=Path), help="Of the project there."
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_HERE = Path()
+
+_SHARED = (
+    click.option("--dev", is_flag=True, help="The dependency group dev: `--group dev`."),
+    click.option("--group", metavar="NAME", help="A dependency group (PEP 735)."),
+    click.option("--optional", "extra", metavar="NAME", help="An extra."),
+    click.option(
+        "--script",
+        metavar="PATH",
+        type=click.Path(path_type=Path),
+        help="The inline block of a script (PEP 723) instead of a project's list.",
+    ),
+    click.option(
+        "--directory",
+        default=_HERE,
+        show_default=False,
+        type=click.Path(path_type=Path),
+        help="Of the project there.",
+    ),
+    PYTHON,
+    OFFLINE,
+    TRUST,
+    json_of(ANSWER),
+    click.pass_context,
 )
-_DEV = click.option("--dev", is_flag=True, help="The dependency group dev: `--group dev`.")
-_GROUP = click.option("--group", metavar="NAME", help="A dependency group (PEP 735).")
-_OPTIONAL = click.option("--optional", "extra", metavar="NAME", help="An extra.")
+
+
+def _edits(command: Callable[..., None]) -> Callable[..., None]:
+    """What both commands are told: which list, and how the view is made of it."""
+    return reduce(lambda done, option: option(done), reversed(_SHARED), command)
 
 
 @click.command(
@@ -38,6 +76,7 @@ Examples:
   pkgview add 'rich>=14' httpx
   pkgview add --dev pytest
   pkgview add --editable ../library
+  pkgview add --script script.py rich    in its inline block, which it gets if it has none
 """
 )
 @click.argument("requirements", nargs=-1, metavar="[REQ]...")
@@ -49,28 +88,13 @@ Examples:
     type=click.Path(path_type=Path),
     help="A project in a directory, whose edits count at once; may be repeated.",
 )
-@_DEV
-@_GROUP
-@_OPTIONAL
-@_DIRECTORY
-@PYTHON
-@OFFLINE
-@TRUST
-@json_of(ANSWER)
-@click.pass_context
-def add(  # noqa: PLR0913 - one parameter an option
+@_edits
+def add(
     context: click.Context,
     requirements: tuple[str, ...],
     *,
     editables: tuple[Path, ...],
-    dev: bool,
-    group: str | None,
-    extra: str | None,
-    directory: Path,
-    python: str | None,
-    offline: bool,
-    trust: bool,
-    as_json: bool,
+    **shared: Any,  # noqa: ANN401 - as `_carry_out` has them
 ) -> None:
     """Add requirements to the project's list; lock and view follow.
 
@@ -82,12 +106,8 @@ def add(  # noqa: PLR0913 - one parameter an option
     asked = Edit(
         requirements=tuple(map(_from_here, requirements)),
         editables=tuple(map(absolute, editables)),
-        group=_one_place(context, dev=dev, group=group, extra=extra),
-        extra=extra,
     )
-    _carry_out(
-        context, asked, directory, python=python, offline=offline, trust=trust, as_json=as_json
-    )
+    _carry_out(context, asked, **shared)
 
 
 @click.command(
@@ -95,49 +115,21 @@ def add(  # noqa: PLR0913 - one parameter an option
 Examples:
   pkgview remove httpx
   pkgview remove --dev pytest
+  pkgview remove --script script.py rich
 """
 )
 @click.argument("names", nargs=-1, metavar="NAME...", required=True)
-@_DEV
-@_GROUP
-@_OPTIONAL
-@_DIRECTORY
-@PYTHON
-@OFFLINE
-@TRUST
-@json_of(ANSWER)
-@click.pass_context
-def remove(  # noqa: PLR0913 - one parameter an option
+@_edits
+def remove(
     context: click.Context,
     names: tuple[str, ...],
-    *,
-    dev: bool,
-    group: str | None,
-    extra: str | None,
-    directory: Path,
-    python: str | None,
-    offline: bool,
-    trust: bool,
-    as_json: bool,
+    **shared: Any,  # noqa: ANN401 - as `_carry_out` has them
 ) -> None:
     """Take requirements out of the project's list; lock and view follow.
 
     What others need stays. If anything fails, every file is as before.
     """
-    group = _one_place(context, dev=dev, group=group, extra=extra)
-    asked = Edit(requirements=names, group=group, extra=extra, removed=True)
-    _carry_out(
-        context, asked, directory, python=python, offline=offline, trust=trust, as_json=as_json
-    )
-
-
-def _one_place(
-    context: click.Context, *, dev: bool, group: str | None, extra: str | None
-) -> str | None:
-    """The group that is meant, if any."""
-    if sum((dev, group is not None, extra is not None)) > 1:
-        raise click.UsageError("--dev, --group and --optional exclude each other", context)
-    return "dev" if dev else group
+    _carry_out(context, Edit(requirements=names, removed=True), **shared)
 
 
 def _from_here(requirement: str) -> str:
@@ -147,31 +139,41 @@ def _from_here(requirement: str) -> str:
     return requirement
 
 
-def _refuse_foreign(path: Path, places: Places) -> None:
-    """Say before anything is edited what `up` would say then."""
-    if os.path.lexists(path) and not link.is_ours(path, places):
-        raise PkgviewError(
-            f"{path} is there already and is not pkgview's",
-            remedy="Run `pkgview up --force` once, which sets it aside; or use uv itself.",
-        )
-
-
-def _carry_out(  # noqa: PLR0913 - of both commands
+def _carry_out(  # noqa: PLR0913 - one an option
     context: click.Context,
     asked: Edit,
-    directory: Path,
     *,
+    dev: bool,
+    group: str | None,
+    extra: str | None,
+    script: Path | None,
+    directory: Path,
     python: str | None,
     offline: bool,
     trust: bool,
     as_json: bool,
 ) -> None:
+    if sum((dev, group is not None, extra is not None)) > 1:
+        raise click.UsageError("--dev, --group and --optional exclude each other", context)
+    if script is not None and (dev or group or extra or directory != _HERE):
+        raise click.UsageError(
+            "--script is for the block of one file, which has no groups and no extras", context
+        )
+    asked = replace(asked, group="dev" if dev else group, extra=extra)
     places = Places.from_environ()
-    project = trusted_project_at(directory, trust=trust)
-    agree(project, places.state)
-    _refuse_foreign(project.directory / link_of(PYTHON_KIND), places)
-    extras = (asked.extra,) if asked.extra and not asked.removed else ()
-    groups = (asked.group,) if asked.group and not asked.removed else ()
+    if script is None:
+        project = trusted_project_at(directory, trust=trust)
+        agree(project, places.state)
+    else:  # `up` says yes to it, when it has a block
+        project = script_at(absolute(script))
+        refuse_untrusted(project, trust=trust)
+    if project.origin is not Origin.SCRIPT:
+        # Before anything is edited, as `up` would say it then.
+        link.refuse_foreign(project.directory / link_of(PYTHON_KIND), places)
+    # A pylock.toml has it built in, so that it is no choice of this `up`.
+    chosen = not asked.removed and project.origin is not Origin.PYLOCK
+    extras = (asked.extra,) if asked.extra and chosen else ()
+    groups = (asked.group,) if asked.group and chosen else ()
     # All else is as in the last `up`: nobody has said that it should not be.
     wish = repeated(
         places,
@@ -188,7 +190,7 @@ def _carry_out(  # noqa: PLR0913 - of both commands
             )
         context.invoke(
             up,
-            directory=project.directory,
+            directory=project.root,
             kinds=(PYTHON_KIND,),
             python=wish.asked or None,
             extras=wish.extras,
@@ -196,4 +198,5 @@ def _carry_out(  # noqa: PLR0913 - of both commands
             offline=offline,
             trust=trust,
             as_json=as_json,
+            listed=True,
         )

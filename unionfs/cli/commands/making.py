@@ -5,20 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from resolver.project.changes import some
 from resolver.project.trust import is_agreed
 from unionfs.cli import console
 from unionfs.cli.asked import agree
 from unionfs.publishing.up import known_view, make_view
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+    from pathlib import Path
+
     from resolver.places import Places
+    from resolver.project.changes import Change
     from unionfs.cli.progress import Display
     from unionfs.formats.kind import Kind, Wish
     from unionfs.publishing.up import Made
 
 
-def ensured(places: Places, kind: Kind, wish: Wish, *, quiet: bool) -> tuple[Made, Display | None]:
-    """The view, made if it has to be; and the display of what that took, None if nothing."""
+def ensured(
+    places: Places, kind: Kind, wish: Wish, *, quiet: bool, listed: bool = False
+) -> tuple[Made, Display | None]:
+    """The view, made if it has to be; and the display of what that took, None if nothing.
+
+    `listed`: the caller lists what is otherwise than before.
+    """
     known = known_view(places, kind, wish)
     if known is None or not is_agreed(wish.project, places.state):
         agree(wish.project, places.state)
@@ -30,6 +40,8 @@ def ensured(places: Places, kind: Kind, wish: Wish, *, quiet: bool) -> tuple[Mad
         made = make_view(places, kind, wish, display)
     if made.remark:
         console.note(made.remark)
+    if not listed:
+        say_of_lock(made.renewed)
     return made, display
 
 
@@ -59,3 +71,25 @@ def mount_now(places: Places) -> None:
         console.note(f"{mounted.mountpoint} is served by this version from now on.")
     elif mounted.how != "already":
         console.note(f"Mounted {mounted.mountpoint}.")
+
+
+def is_mounted(places: Places) -> bool:
+    """Whether anything is mounted where the views shall be."""
+    from unionfs.mounting import mounts  # noqa: PLC0415 - most have just mounted it
+
+    return mounts.mounted_at(mounts.canonical(places.mount)) is not None
+
+
+def say_not_mounted(places: Places, path: Path) -> None:
+    """A link leads nowhere until it is mounted, and that looks as if nothing had been made."""
+    if not is_mounted(places):
+        console.note(
+            f"Nothing is mounted at {places.mount}, so {path.name} leads nowhere until "
+            "`pkgview mount`."
+        )
+
+
+def say_of_lock(renewed: Sequence[Change], shown: Container[str] = ()) -> None:
+    """What is otherwise in the lock, and not in the view: for other platforms, other groups."""
+    if others := [change for change in renewed if change.name not in shown]:
+        console.note(f"In the lock: {some(others)}.")

@@ -27,6 +27,7 @@ from unionfs.daemon.service import (
     workers_named,
 )
 from unionfs.mounting import mounts, unmounting
+from unionfs.upkeep.unused import remove_unused
 
 if TYPE_CHECKING:
     from unionfs.control.endpoint import Endpoint
@@ -147,9 +148,14 @@ Examples:
 @click.option("--force", is_flag=True, help="End the daemon and the mount; what is open breaks.")
 @json_of("{mountpoint, how}")
 def umount(mountpoint: Path | None, *, lazy: bool, force: bool, as_json: bool) -> None:
-    """Unmount and end the daemon; does nothing if nothing is mounted."""
+    """Unmount and end the daemon; does nothing if nothing is mounted.
+
+    Where no project has a view any more, ~/.pkgview goes, too.
+    """
     places = places_for(mountpoint)
     path, how = unmount(places, lazy=lazy, force=force)
+    if how != "detached":
+        remove_unused(places, os.environ)
     if as_json:
         console.as_json({"mountpoint": os.fspath(path), "how": how})
         return

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.cli import console
-from unionfs.cli.asked import absolute, have_all_looked_at, json_of, projects_at
+from unionfs.cli.asked import absolute, find_projects, have_all_looked_at, json_of
 from unionfs.upkeep import projects as upkeep
 
 
@@ -83,9 +84,13 @@ def forget(directories: tuple[Path, ...], *, as_json: bool) -> None:
     for directory in directories or (Path(),):
         # One that is gone, or broken, is known by the name it is listed under.
         root = os.path.realpath(absolute(directory))
-        if root not in known:
-            root = str(projects_at(directory)[0][1].root)
+        if root not in known and os.path.lexists(root) and (found := find_projects(directory)):
+            root = str(found[0][1].root)
         removed = upkeep.forget(places, root)
+        if removed is None:
+            raise PkgviewError(
+                f"nothing is known of {root}", remedy="`pkgview projects` shows what is."
+            )
         done.append({"project": root, "removed": removed})
         if not as_json:
             for link in removed:

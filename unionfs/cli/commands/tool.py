@@ -33,6 +33,7 @@ from unionfs.publishing.tools import (
     refuse_taken,
     tool_named,
 )
+from unionfs.upkeep.projects import forget
 from unionfs.view.catalog import read_manifest
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def install(  # noqa: PLR0913 - one parameter an option
         commands = _linked(places, one, made)
     except BaseException:
         if not before:
-            one.remove()
+            _remove(places, one)
         elif before != listed:
             one.write(before)
             with suppress(PkgviewError):
@@ -226,11 +227,17 @@ def uninstall(names: tuple[str, ...], *, as_json: bool) -> None:
     places = Places.from_environ()
     for one in [_known(places, name) for name in names]:
         link_commands(places, one, (), bin_directory(os.environ))
-        one.remove()
+        _remove(places, one)
         if not as_json:
             console.note(f"Uninstalled {one.name}.")
     if as_json:
         console.as_json(list(names))
+
+
+def _remove(places: Places, one: Tool) -> None:
+    """Take it away, and have it as a project no more."""
+    one.remove()
+    forget(places, str(one.directory))
 
 
 def _name(first: Addition, source: str) -> str:

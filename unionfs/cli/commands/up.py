@@ -34,7 +34,14 @@ from unionfs.cli.asked import (
 from unionfs.cli.asked import (
     PYTHON as PYTHON_OPTION,
 )
-from unionfs.cli.commands.making import compiled_view, ensured, mount_now
+from unionfs.cli.commands.making import (
+    compiled_view,
+    ensured,
+    is_mounted,
+    mount_now,
+    say_not_mounted,
+    say_of_lock,
+)
 from unionfs.formats.kind import Wish
 from unionfs.formats.python.kind import of_python
 from unionfs.kinds import PYTHON, link_of, links
@@ -53,7 +60,7 @@ if TYPE_CHECKING:
 
 _VIEW = (
     "project, kind, target: {…}, view, path, distributions, changed, "
-    "changes: [{name, before, after}], fetched, fetched_bytes, compiled, seconds"
+    "changes: [{name, before, after}], fetched, fetched_bytes, compiled, seconds, mounted"
 )
 
 ANSWER = f"{{{_VIEW}, others: [{{{_VIEW}}}]}}; others: further kinds of the project"
@@ -113,6 +120,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     trust: bool,
     verbose: bool,
     as_json: bool,
+    listed: bool = False,
 ) -> None:
     """Make a project's view, mount it, and link .venv to it.
 
@@ -148,10 +156,10 @@ def up(  # noqa: PLR0913 - one parameter an option
             }  # fmt: skip
             wish = of_python(wish, **chosen)
             left_out = tuple(forgotten(places, wish))
-        made, shown = ensured(places, kind, wish, quiet=as_json)
+        made, shown = ensured(places, kind, wish, quiet=as_json, listed=True)
         if compiled and kind.name == PYTHON:
             made, shown = compiled_view(places, made, shown, quiet=as_json)
-        done.append(Done(kind, project, made, shown))
+        done.append(Done(kind, project, made, shown, listed))
     if not no_mount:
         mount_now(places)
     for one in done:
@@ -180,20 +188,26 @@ def _say_done(
         console.as_json({**first, "others": others})
         return
     for one in done:
-        for change in _changes(one):
+        shown = _changes(one)
+        for change in shown:
             console.note(f" {change}")
+        say_of_lock(one.made.renewed, {change.name for change in shown})
         console.note(_summary(one, seconds, several=len(done) > 1))
         if verbose:
             _say_conflicts(places, one.made)
 
 
 class Done(NamedTuple):
-    """One view of a project; `shown` is None where nothing had to be done."""
+    """One view of a project; `shown` is None where nothing had to be done.
+
+    `listed`: what came is listed also where there was no view before.
+    """
 
     kind: Kind
     project: Project
     made: Made
     shown: Display | None
+    listed: bool = False
 
 
 def _as_dict(places: Places, one: Done, seconds: float) -> dict[str, Any]:
@@ -211,20 +225,26 @@ def _as_dict(places: Places, one: Done, seconds: float) -> dict[str, Any]:
         "fetched_bytes": shown.bytes if shown else 0,
         "compiled": shown.compiled_archives if shown else 0,
         "seconds": round(seconds, 3),
+        "mounted": is_mounted(places),
     }
 
 
 def _changes(one: Done) -> Sequence[Change]:
     """What is otherwise than in the view before, and the Python, if that is another one."""
     before, after = one.made.before, one.made.manifest
-    if before is None or not one.made.fresh:
+    if not one.made.fresh or (before is None and not one.listed):
         return ()
     from resolver.project.changes import Change, changes  # noqa: PLC0415 - where something changed
 
+    versions = _versions(after)
+    if before is None:
+        return changes({}, versions)
     name, _, old = one.kind.describe(before).partition(" ")
     new = one.kind.describe(after).partition(" ")[2]
     target = [Change(name, old, new)] if old != new else []
-    return [*target, *changes(_versions(before), _versions(after))]
+    # Earlier releases did not write down the version of what was built of a directory.
+    were = {name: was or versions.get(name, "?") for name, was in _versions(before).items()}
+    return [*target, *changes(were, versions)]
 
 
 def _versions(manifest: Manifest) -> dict[str, str]:
@@ -288,25 +308,15 @@ def _link(places: Places, one: Done, *, force: bool, mounting: bool) -> None:
     path = _link_at(one.kind, one.project)
     if path is None:
         return
-    first = not link.is_ours(path, places)
+    # Of another mount's view nothing is known here: that it is moved away is said.
+    first = not link.is_of(path, places)
     aside = link.link(path, places, one.made.view, force=force)
     if aside is not None:
         console.note(f"What was at {path.name} is now at {aside}.")
     if first:
-        console.note(quick.linked_at(f"{path}"))
-    if not mounting and (first or one.shown is not None):
-        _say_not_mounted(places, path)
-
-
-def _say_not_mounted(places: Places, path: Path) -> None:
-    """A link leads nowhere until it is mounted, and that looks as if nothing had been made."""
-    from unionfs.mounting import mounts  # noqa: PLC0415 - only for --no-mount
-
-    if mounts.mounted_at(mounts.canonical(places.mount)) is None:
-        console.note(
-            f"Nothing is mounted at {places.mount}, so {path.name} leads nowhere until "
-            "`pkgview mount`."
-        )
+        quick.say_linked(f"{path}")
+    if not mounting:
+        say_not_mounted(places, path)
 
 
 @click.command(
@@ -357,10 +367,13 @@ def _linked(places: Places, directory: Path, kinds: Sequence[str]) -> tuple[Path
 def _summary(one: Done, seconds: float, *, several: bool) -> str:
     made, shown = one.made, one.shown
     named = f"{one.kind.name}: " if several else ""
-    if shown is None:
+    if shown is None and not made.fresh:
         return named + quick.nothing_to_do(made.described, seconds)
-    done = f", fetched {shown.files} ({console.size(shown.bytes)})" if shown.files else ""
-    done += f", compiled {shown.compiled_archives}" if shown.compiled_archives else ""
+    done = ""
+    if shown is not None and shown.files:
+        done += f", fetched {shown.files} ({console.size(shown.bytes)})"
+    if shown is not None and shown.compiled_archives:
+        done += f", compiled {shown.compiled_archives}"
     return named + quick.view_made(made.view, f"{made.described}{done}", seconds, fresh=made.fresh)
 
 

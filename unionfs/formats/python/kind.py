@@ -17,23 +17,24 @@ from resolver.local import named_place
 from resolver.project import resolved, trust
 from resolver.project.project import fingerprint
 from resolver.project.resolved import UNCHECKED, ResolvedView
+from resolver.python.declared.further import situation_of
 from resolver.python.discovery import find_interpreter, find_or_fetch, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
 from resolver.python.target import KIND as NAME
 from resolver.python.target import python_of
-from resolver.python.uv.cachekeys import cache_keys, own_state
+from resolver.python.uv.cachekeys import own_state
 from resolver.python.uv.settings import build_settings
 from resolver.remembered import FORMAT
 from unionfs.formats.kind import Wish, described
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from resolver.fetch.web import FetchSettings
     from resolver.manifest import LayerSpec, Manifest
     from resolver.places import Places
+    from resolver.project.changes import Change
     from resolver.project.package import Package
     from resolver.project.project import Project
     from resolver.python.index import DownloadSettings
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from resolver.python.selection import Choice
     from unionfs.formats.python.packages import PythonPackage
     from unionfs.store.ordered import Stores
-
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +68,11 @@ class PythonWish(Wish):
         """Equal as long as the same view would come out, newer releases aside."""
         # Directories are what comes out differently if nothing is built.
         unbuilt = ("unbuilt",) if self.no_build else ()
-        settings = "" if self.no_build else build_settings(self.project.directory)
+        settings = "" if self.no_build else build_settings(self.project.root)
+        if self.project.origin is Origin.REQUIREMENTS:
+            from resolver.python.index import requires_hashes  # noqa: PLC0415 - others need none
+
+            settings += "hashes " if requires_hashes(self.project.root) else ""
         if self.project.package and not self.no_build:
             settings += own_state(self.project.directory).hex()
         return fingerprint(
@@ -97,7 +100,7 @@ class PythonMaking:
         self._places = places
         self._wish = wish
         # Taken before the inputs are read: an edit meanwhile makes the next `up` look again.
-        self._before = _situation(wish)
+        self._before = _situation(wish, places.state)
         self._interpreter = _interpreter(wish, places.state)
         self.variant = self._interpreter.python.version
         self.fingerprint = None if wish.requirements else wish.fingerprint(self._interpreter)
@@ -108,29 +111,27 @@ class PythonMaking:
         self._inputs = ""
         self._found: Found | None = None
         self.remark = wish.project.pins_remark
+        self.renewed: tuple[Change, ...] = ()
+        self._said: list[str] = []  # by threads
         self._choices: tuple[Choice, ...] | None = None
         self._of_project = False
 
     def settings(self) -> FetchSettings:
         """Those that pip and uv users have."""
-        from resolver.fetch.web import FetchSettings  # noqa: PLC0415 - nothing to do needs none
-        from resolver.python.index import download_settings  # noqa: PLC0415 - the same
+        from unionfs.formats.python.fetching import fetch_settings  # noqa: PLC0415 - nothing to do needs none
 
-        found = download_settings(self._wish.project.directory)
-        return FetchSettings(
-            verify=_certificates(found),
-            # The environment is read by itself; what only pip's settings name it cannot know.
-            proxy=None if any(map(os.environ.get, _PROXIES)) else found.proxies.get("all"),
-            auth={place: (one.user, one.password) for place, one in found.credentials.items()},
-        )
+        return fetch_settings(self._wish.project, self._wish.requirements)
 
     async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
         """The lock, through uv, and what of it this interpreter needs."""
-        from resolver.python.outdated.refresh import (  # noqa: PLC0415 - nothing to do needs none
+        from resolver.python.build import BuiltFor  # noqa: PLC0415 - nothing to do needs none
+        from resolver.python.outdated.refresh import (  # noqa: PLC0415 - the same
             Asked,
             current_lock,
         )
-        from resolver.python.selection import select  # noqa: PLC0415 - the same
+        from resolver.python.selection import remark_on, select  # noqa: PLC0415 - the same
+        from resolver.python.uv.pips import not_followed  # noqa: PLC0415 - the same
+        from unionfs.formats.python.fetching import with_passwords  # noqa: PLC0415 - the same
         from unionfs.formats.python.packages import (  # noqa: PLC0415 - the same
             package_of,
             packages_unbuilt,
@@ -150,24 +151,31 @@ class PythonMaking:
             no_build=wish.no_build,
         )
         found = await current_lock(wish.project, self._interpreter, asked, self._places.state)
-        said = " ".join(filter(None, (found.said, wish.project.pins_remark)))
+        by_uv = found.project.is_script or found.project.uv_lock is not None
+        passed = "" if wish.no_build else not_followed(pip=not by_uv)
+        said = " ".join(filter(None, (found.said, wish.project.pins_remark, passed)))
         self._found, self.remark = found, said or self.remark
+        self.renewed = found.renewed or self.renewed  # of a second attempt the first one's
         if found.project is not wish.project:
             wish = self._read_again(found.project)
         if wish.requirements:
-            chosen = self._choices = await self._overlaid(found.lock)
+            chosen = await self._overlaid(found.lock)
         else:
-            chosen = self._choices = select(found.lock, self._interpreter)
+            chosen = select(found.lock, self._interpreter)
+        self.remark = " ".join(filter(None, (self.remark, remark_on(chosen))))
+        chosen = self._choices = with_passwords(chosen, wish.project, wish.requirements)
         if wish.no_build:
             packages = packages_unbuilt(chosen, self._interpreter, wish.project, self._places)
             self._unbuilt = any(one.unbuilt or one.earlier for one in packages)
             return packages
-        return [package_of(one, self._interpreter, self._places.state) for one in chosen]
+        state, accept = self._places.state, wish.project.settings.accept
+        built_for = BuiltFor(place=wish.project.root, choices=tuple(chosen))
+        return [package_of(one, self._interpreter, state, accept, built_for) for one in chosen]
 
     def _read_again(self, project: PythonProject) -> PythonWish:
         """Its lock has been made anew, which was the user's own doing, and so is what it says."""
         self._wish = wish = replace(self._wish, project=project)
-        self._before = _situation(wish)
+        self._before = _situation(wish, self._places.state)
         self.fingerprint = None if wish.requirements else wish.fingerprint(self._interpreter)
         self._built = self.fingerprint  # who only looks has no lock made anew
         self._inputs = fingerprint(project)
@@ -206,7 +214,7 @@ class PythonMaking:
         """A wheel, or the tree of an editable build."""
         from unionfs.formats.python.packages import add  # noqa: PLC0415 - as above
 
-        return add(store, package, path, self._interpreter)
+        return add(store, package, path, self._interpreter, self._said.append)
 
     def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
         """The skeleton comes first, so that no distribution can replace a part of it."""
@@ -214,6 +222,8 @@ class PythonMaking:
         from unionfs.formats.python.generated import skeleton_layer  # noqa: PLC0415 - the same
 
         self._of_project = bool(store.of_project)
+        said, self._said = self._said, []
+        self.remark = " ".join(filter(None, (self.remark, *sorted(said))))
         with_pip = any(layer.name == "pip" for layer in layers)
         own = skeleton_layer(store, self._interpreter, with_pip=with_pip)
         manifest = self._interpreter.python.manifest([own, *layers])
@@ -246,7 +256,7 @@ class PythonMaking:
     def settled(self, manifest: Manifest, record: ResolvedView) -> None:
         """Keep what this came to, unless more counts than bytes, or they changed meanwhile."""
         wish, before = self._wish, self._before
-        now = before and _situation(wish)
+        now = before and _situation(wish, self._places.state)
         if before is None or now is None or now.here != before.here:
             return
         state = self._places.state
@@ -315,9 +325,12 @@ class _Python:
 
     def choices(self, project: Project, *, users: frozenset[str]) -> frozenset[str]:
         """Other indexes, addresses, paths, variables and settings of uv."""
-        from resolver.python.choices.own import own_choices  # noqa: PLC0415 - nothing to do needs none
+        from resolver.fetch.addresses import EVERYBODYS  # noqa: PLC0415 - nothing to do needs none
+        from resolver.python.choices.own import own_choices  # noqa: PLC0415 - the same
+        from resolver.python.index import user_indexes  # noqa: PLC0415 - the same
 
-        return own_choices(_python(project), users)
+        # So it is in nearly all locks: a word about it is for those who want it nowhere.
+        return own_choices(_python(project), users | (user_indexes() & {EVERYBODYS}))
 
     def making(self, places: Places, wish: PythonWish) -> PythonMaking:
         """A view for the project's interpreter, or the one that was asked for."""
@@ -354,46 +367,19 @@ def _python(project: Project) -> PythonProject:
 
 
 def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
+    needed = wish.project.needed_python(wish.groups)
+    project = replace(wish.project, requires_python=needed, group_pythons={})
     if not wish.fetch_python:
-        return find_interpreter(wish.project, wish.python, state)
-    return find_or_fetch(wish.project, wish.python, state, offline=wish.offline)
+        return find_interpreter(project, wish.python, state)
+    return find_or_fetch(project, wish.python, state, offline=wish.offline)
 
 
-def _situation(wish: PythonWish) -> remembered.Situation | None:
-    """What a start that looks at bytes alone would find; None where it would not do."""
-    project = wish.project
-    if wish.no_build or project.source_trees or project.archives or project.places:
+def _situation(wish: PythonWish, state: Path) -> remembered.Situation | None:
+    if wish.no_build:
         return None
-    try:
-        found = remembered.situation(
-            str(project.root), wish.extras, wish.groups, os.environ, wish.requirements
-        )
-    except (OSError, PkgviewError):
-        return None
-    if found is None or found.directory != str(project.root):
-        return None  # a script, for one
-    if cache_keys(project.root) is not None:
-        return None  # more counts than that
-    return found if set(map(str, project.inputs)) <= set(found.files) else None
+    return situation_of(wish.project, wish.extras, wish.groups, wish.requirements, state)
 
 
-def _certificates(found: DownloadSettings) -> ssl.SSLContext | Path | None:
-    """A file of certificates as it is; what needs more than a file as a context."""
-    if found.certificate_directory is None and found.client_certificate is None:
-        return found.certificates
-    import ssl  # noqa: PLC0415 - mostly a file, or the system's
-
-    try:
-        context = ssl.create_default_context(
-            cafile=found.certificates, capath=found.certificate_directory
-        )
-        if found.client_certificate is not None:
-            context.load_cert_chain(found.client_certificate)
-    except OSError as error:
-        named = (found.certificates, found.certificate_directory, found.client_certificate)
-        raise PkgviewError(
-            f"the certificates in {', '.join(str(path) for path in named if path)} cannot be "
-            f"used: {error}",
-            remedy="Name files in PEM form in SSL_CERT_FILE, SSL_CLIENT_CERT or pip's settings.",
-        ) from error
-    return context
+def _proxy(found: DownloadSettings) -> str | None:
+    """The one for all addresses; of two the one for https, which nearly all of them are."""
+    return next(filter(None, map(found.proxies.get, ("all", "https", "http"))), None)

@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
+from packaging.utils import canonicalize_name, canonicalize_version
 
 from resolver.errors import PkgviewError
 from resolver.fetch.wanted import Download
 from resolver.project.package import Package
 from resolver.project.resolved import identity_text
-from resolver.python.build import build_wheel
+from resolver.python.build import NOBODY, BuiltFor, build_wheel
 from resolver.python.directurl import direct_url
 from resolver.python.editable import build_editable, editable_key, static_editable
 from resolver.python.selection import Choice, Source
 from resolver.python.unbuilt import as_files_say
 from resolver.python.uv import note as uv_note
-from resolver.python.uv.settings import build_settings
 from unionfs.archive.layer import Kind
 from unionfs.archive.pack import Member
 from unionfs.formats.wheel.editable import editable_members
@@ -34,7 +34,7 @@ from unionfs.formats.wheel.reader import open_wheel
 from unionfs.store.ordered import Stores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from resolver.places import Places
     from resolver.python.interpreter import Interpreter
@@ -46,19 +46,37 @@ if TYPE_CHECKING:
 class PythonPackage(Package):
     """A distribution.
 
-    Where nothing may run: `unbuilt` is a project to be taken as its files say, `earlier` the
+    `accepted`: its project takes this release whatever its RECORD says of its files. Where nothing
+    may run: `unbuilt` is a project to be taken as its files say, `earlier` the
     archive of a build that `pkgview up` made. `note`: uv's, of a distribution from this machine.
     """
 
     choice: Choice
+    built_for: BuiltFor = NOBODY
+    accepted: bool = False
     unbuilt: PythonProject | None = None
     earlier: str | None = None
     note: Path | None = None
 
 
-def package_of(choice: Choice, interpreter: Interpreter, state: Path) -> PythonPackage:
-    """A choice as a package of that interpreter's; in `state` uv's notes are kept."""
-    key, note = source_key(choice, interpreter), _noted(choice, state)
+def package_of(
+    choice: Choice,
+    interpreter: Interpreter,
+    state: Path,
+    accept: Collection[str] = (),
+    built_for: BuiltFor = NOBODY,
+) -> PythonPackage:
+    """A choice as a package of that interpreter's; in `state` uv's notes are kept.
+
+    `accept` is `[tool.pkgview] accept` of its project.
+    """
+    key, note = source_key(choice, interpreter, built_for), _noted(choice, state)
+    accepted = any(_is_of(choice, one) for one in accept)
+    if key is not None and accepted:
+        key = f"accepted-{key}"  # who has not accepted it does not find it by its own
+    if key is not None and choice.stated:
+        # That this file has one of these hashes only who has read it knows.
+        key = f"stated-{hashlib.sha256(f'{key} {choice.stated}'.encode()).hexdigest()}"
     if key is not None and note is not None:
         # Its archive leads to this user's note: another's would not do, nor one that has none.
         key = f"noted-{hashlib.sha256(f'{key} {note}'.encode()).hexdigest()}"
@@ -70,12 +88,14 @@ def package_of(choice: Choice, interpreter: Interpreter, state: Path) -> PythonP
         download=_download(choice) if choice.filename is not None else None,
         built=choice.runs_code,
         choice=choice,
+        built_for=built_for,
+        accepted=accepted,
         note=note,
     )
 
 
 def packages_unbuilt(
-    choices: Iterable[Choice], interpreter: Interpreter, project: PythonProject, places: Places
+    choices: Sequence[Choice], interpreter: Interpreter, project: PythonProject, places: Places
 ) -> list[PythonPackage]:
     """The same where nothing may run; all that would have to be built is one `PkgviewError`.
 
@@ -83,9 +103,11 @@ def packages_unbuilt(
     `as_files_say` lets it.
     """
     store = Stores(places)
+    built_for = BuiltFor(place=project.root, choices=tuple(choices))
     packages, sources, faults = [], [], []
     for choice in choices:
-        package = package_of(choice, interpreter, places.state)
+        accept = project.settings.accept
+        package = package_of(choice, interpreter, places.state, accept, built_for)
         if choice.runs_code and not (package.key and store.archive_of(package.key)):
             if choice.kind is not Source.DIRECTORY or choice.path is None:
                 sources.append(f"{choice.name} {choice.version or ''}".strip())
@@ -132,27 +154,55 @@ async def build(
     if package.unbuilt is not None:
         return await trio.to_thread.run_sync(static_editable, package.unbuilt, into)
     if choice.kind is Source.DIRECTORY and choice.editable:
-        tree = _tree(choice)
-        return await build_editable(tree, interpreter, into, offline=offline, within=within)
-    return await build_wheel(choice, source, interpreter, into, offline=offline, within=within)
+        return await build_editable(
+            _tree(choice),
+            interpreter,
+            into,
+            name=choice.name,
+            built_for=package.built_for,
+            offline=offline,
+            within=within,
+        )
+    return await build_wheel(
+        choice,
+        source,
+        interpreter,
+        into,
+        built_for=package.built_for,
+        offline=offline,
+        within=within,
+    )
 
 
-def add(store: Store, package: PythonPackage, path: Path, interpreter: Interpreter) -> str:
+def add(
+    store: Store,
+    package: PythonPackage,
+    path: Path,
+    interpreter: Interpreter,
+    say: Callable[[str], None],
+) -> str:
     """A wheel, or the tree of an editable build, as an archive of the store: its name.
 
-    What was built of a directory is remembered as such, for who may not build.
+    What was built of a directory is remembered as such, for who may not build. `say` is told what
+    a person should know of how it was taken, a sentence.
     """
-    archive = _added(store, package, path)
+    archive, odd = _added(store, package, path, interpreter)
+    if odd:
+        say(f"{package.name} {package.version}: {'; '.join(odd)}.")
     if package.choice.kind is Source.DIRECTORY and package.unbuilt is None:
         store.record_source(_directory_key(package.choice, interpreter), archive)
     return archive
 
 
-def _added(store: Store, package: PythonPackage, path: Path) -> str:
+def _added(
+    store: Store, package: PythonPackage, path: Path, interpreter: Interpreter
+) -> tuple[str, tuple[str, ...]]:
     choice = package.choice
     if path.is_dir():
-        meta, members = editable_members(path, name=choice.name, version=choice.version or "0")
-        return store.add(_with_note(members, package.note), meta)
+        meta, members, odd = editable_members(
+            path, name=choice.name, headers=interpreter.python.schemes.headers
+        )
+        return store.add(_with_note(members, package.note), meta), odd
     # A fetched wheel has the lock's hashes; what was built is known by nobody's.
     sha256 = dict(choice.hashes).get("sha256") if choice.kind is Source.WHEEL else None
     if sha256 is None:
@@ -162,14 +212,17 @@ def _added(store: Store, package: PythonPackage, path: Path) -> str:
         path,
         filename=choice.filename if choice.kind is Source.WHEEL else path.name,
         name=choice.name,
-        version=choice.version,
+        version=choice.version if choice.kind is not Source.VCS else None,  # see `build_wheel`
         origin=f"sha256:{sha256}",
         direct_url=direct_url(choice),
+        accepted=package.accepted or choice.runs_code,
     ) as wheel:
-        return store.add(_with_note(wheel.members(), package.note), wheel.meta)
+        return store.add(_with_note(wheel.members(), package.note), wheel.meta), wheel.odd
 
 
-def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
+def source_key(
+    choice: Choice, interpreter: Interpreter, built_for: BuiltFor = NOBODY
+) -> str | None:
     """Under which key the store remembers what a choice became; None if it has to be made anew.
 
     A wheel is known by its own hash. What is built depends on the interpreter, too, and on settings
@@ -186,20 +239,22 @@ def source_key(choice: Choice, interpreter: Interpreter) -> str | None:
         case Source.WHEEL if "sha256" in hashes:
             return f"sha256-{hashes['sha256']}"
         case Source.SDIST | Source.ARCHIVE if "sha256" in hashes:
-            return _built_key(choice, interpreter, hashes["sha256"], place)
+            return _built_key(choice, interpreter, built_for, hashes["sha256"], place)
         case Source.VCS if choice.commit:
-            return _built_key(
-                choice, interpreter, choice.commit, str(choice.url or choice.path), place
-            )
+            # A tag that was set later makes another version of a commit.
+            where, version = str(choice.url or choice.path), choice.version or ""
+            history = f"with history {version}"
+            return _built_key(choice, interpreter, built_for, choice.commit, where, place, history)
         case Source.DIRECTORY if choice.editable and choice.path is not None:
-            return f"editable-{editable_key(_tree(choice), interpreter)}"
+            settings = built_for.key(choice.name) if built_for.place else None
+            return f"editable-{editable_key(_tree(choice), interpreter, settings)}"
         case _:
             return None
 
 
-def _built_key(choice: Choice, interpreter: Interpreter, *parts: str) -> str:
+def _built_key(choice: Choice, interpreter: Interpreter, built_for: BuiltFor, *parts: str) -> str:
     what = (*parts, choice.subdirectory or "", interpreter.tag)
-    settings = build_settings(None)  # what is built elsewhere is built far from any project
+    settings = built_for.key(choice.name)
     digest = hashlib.sha256("\0".join((*what, settings) if settings else what).encode())
     return f"built-{digest.hexdigest()}"
 
@@ -209,6 +264,16 @@ def _directory_key(choice: Choice, interpreter: Interpreter) -> str:
     tree = _tree(choice)
     what = f"{tree}\0{identity_text(tree)}\0{choice.name}\0{interpreter.tag}"
     return f"made-directory-{hashlib.sha256(os.fsencode(what)).hexdigest()}"
+
+
+def _is_of(choice: Choice, release: str) -> bool:
+    """Whether a release such as "demo==1.0" is the choice's."""
+    name, _, version = release.partition("==")
+    return (
+        canonicalize_name(name) == choice.name
+        and choice.version is not None
+        and canonicalize_version(version) == canonicalize_version(choice.version)
+    )
 
 
 def _tree(choice: Choice) -> Path:
@@ -247,4 +312,5 @@ def _download(choice: Choice) -> Download:
         filename=choice.filename or "",
         size=choice.size,
         hashes=dict(choice.hashes),
+        stated=choice.stated,
     )

@@ -18,29 +18,45 @@ _FAULTS_SHOWN = 5
 
 
 class WheelRefused(PkgviewError):  # noqa: N818 - what happened to it, as the user reads it
-    """A wheel that is not taken in; `faults` has every reason, the message the first ones."""
+    """A wheel that is not taken in; `faults` has every reason, the message the first ones.
 
-    def __init__(self, filename: str, *faults: str) -> None:
+    `release`, such as "demo==1.0", is given where a project may accept it all the same.
+    """
+
+    def __init__(self, filename: str, *faults: str, release: str = "") -> None:
         shown = _printable("; ".join(faults[:_FAULTS_SHOWN]))
         more = len(faults) - _FAULTS_SHOWN
         super().__init__(
             f"the wheel {_printable(filename)} is refused: {shown}"
             + (f"; and {more} more" if more > 0 else ""),
             remedy="It is damaged or was tampered with, or its project built it wrong: fetch it "
-            "again, or ask for another version.",
+            "again, or ask for another version."
+            + (
+                f' To take it as it is: `accept = ["{release}"]` in [tool.pkgview].' * bool(release)
+            ),
         )
         self.filename = filename
         self.faults = faults
+
+
+class _OtherHashError(ContentError):
+    """It is sound, and not what RECORD says."""
 
 
 class CheckedStream(MemberStream):
     """A member's content, which must also have the hash that RECORD has for it."""
 
     def __init__(
-        self, zip_file: ZipFile, member: ZipMember, row: record.Row | None, filename: str
+        self,
+        zip_file: ZipFile,
+        member: ZipMember,
+        row: record.Row | None,
+        filename: str,
+        release: str,
     ) -> None:
         self._path = member.path
         self._filename = filename
+        self._release = release
         self._row = row
         self._hash = hashlib.new(row.algorithm) if row is not None and row.algorithm else None
         super().__init__(
@@ -57,7 +73,10 @@ class CheckedStream(MemberStream):
         try:
             return super().readinto(buffer)
         except ContentError as error:
-            raise WheelRefused(self._filename, f"{self._path!r} {error}") from error
+            release = self._release if isinstance(error, _OtherHashError) else ""
+            raise WheelRefused(
+                self._filename, f"{self._path!r} {error}", release=release
+            ) from error
 
     def _block(self, block: bytes) -> None:
         if self._hash is not None:
@@ -67,7 +86,7 @@ class CheckedStream(MemberStream):
         if self._hash is None or self._row is None:
             return
         if record.encode(self._hash.digest()) != self._row.value:
-            raise ContentError(f"has another {self._row.algorithm} than RECORD says")
+            raise _OtherHashError(f"has another {self._row.algorithm} than RECORD says")
 
 
 def _printable(text: str) -> str:

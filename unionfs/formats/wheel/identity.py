@@ -14,6 +14,8 @@ from installer.utils import parse_metadata_file
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from resolver.python.requirements import plain_wheel_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -43,7 +45,7 @@ def identity(filename: str) -> Identity:
     if not _STEM.fullmatch(stem):
         raise ValueError("its file name has characters that no wheel's has")
     try:
-        name, version, _, tags = parse_wheel_filename(filename)
+        name, version, _, tags = parse_wheel_filename(plain_wheel_name(filename))
     except InvalidWheelFilename as error:
         raise ValueError(f"its file name is no wheel's: {error}") from error
     return Identity(name=name, version=version, tags=tags, stem=stem)
@@ -72,8 +74,9 @@ def stem_faults(stem: str, announced: Identity) -> Iterator[str]:
 def metadata_faults(text: str, announced: Identity) -> Iterator[str]:
     """What METADATA denies of the file name."""
     headers = parse_metadata_file(text)
-    names = headers.get_all("Name", [])
-    versions = headers.get_all("Version", [])
+    # The same said again is one reading.
+    names = list(dict.fromkeys(headers.get_all("Name", [])))
+    versions = list(dict.fromkeys(headers.get_all("Version", [])))
     if len(names) != 1 or len(versions) != 1:
         yield f"METADATA has {len(names)} names and {len(versions)} versions, not one of each"
         return
@@ -96,19 +99,25 @@ def expectation_faults(
         yield f"it is version {announced.version}, and {version} was asked for"
 
 
-def root_scheme(text: str) -> str:
-    """Whether WHEEL says purelib or platlib; `ValueError` where it says what cannot be obeyed."""
+def root_scheme(text: str) -> tuple[str, str]:
+    """What WHEEL says, "purelib" or "platlib", and what is odd about it ("": nothing).
+
+    Whatever is not "true" is taken for "false", as installers do. `ValueError` where it says what
+    cannot be obeyed.
+    """
     headers = parse_metadata_file(text)
-    versions = [str(value).strip() for value in headers.get_all("Wheel-Version", [])]
+    versions = list(dict.fromkeys(str(one).strip() for one in headers.get_all("Wheel-Version", [])))
     match = _WHEEL_VERSION.fullmatch(versions[0]) if versions else None
     if len(versions) != 1 or match is None:
         raise ValueError("WHEEL has no Wheel-Version")
     if int(match[1]) != WHEEL_MAJOR:
         raise ValueError(f"its Wheel-Version is {match[0]}, and {WHEEL_MAJOR} is what can be read")
-    pure = [str(value).strip().lower() for value in headers.get_all("Root-Is-Purelib", [])]
-    if len(pure) != 1 or pure[0] not in {"true", "false"}:
-        raise ValueError("WHEEL does not say whether Root-Is-Purelib is true or false")
-    return "purelib" if pure[0] == "true" else "platlib"
+    pure = {str(value).strip().lower() for value in headers.get_all("Root-Is-Purelib", [])}
+    if len(pure) > 1:
+        raise ValueError("WHEEL says of Root-Is-Purelib more than one thing")
+    if not pure <= {"true", "false"} or not pure:
+        return "platlib", "WHEEL does not say whether Root-Is-Purelib is true or false"
+    return ("purelib" if pure == {"true"} else "platlib"), ""
 
 
 def _version(text: str) -> Version | None:

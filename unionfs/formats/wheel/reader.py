@@ -12,6 +12,7 @@ Which module knows what:
 
     zip.check  the Zip file has one reading only
     record     RECORD
+    listed     RECORD and the files that are there
     checked    a member has the hash that RECORD says
     identity   file name, .dist-info, METADATA, WHEEL
     schemes    where each file goes
@@ -40,6 +41,7 @@ from unionfs.formats.wheel.identity import (
     root_scheme,
     stem_faults,
 )
+from unionfs.formats.wheel.listed import listed, measured
 from unionfs.formats.zip.check import ZipFile, ZipMember
 from unionfs.formats.zip.fault import UnsoundZipError
 
@@ -56,6 +58,9 @@ TEXT_LIMIT: Final = 16 * 2**20
 SCRIPT_LIMIT: Final = 4 * 2**20
 """Most bytes of RECORD, of METADATA, WHEEL and entry_points.txt, and of a `#!python` script: they
 are held in memory."""
+
+_SHOWN = 3
+"""Faults of an accepted wheel that are named."""
 
 _UNLISTED = frozenset({"RECORD.jws", "RECORD.p7s"})
 """Signatures of RECORD: the wheel specification keeps them out of it."""
@@ -88,13 +93,15 @@ def open_wheel(  # noqa: PLR0913 - all but the path by name
     version: str | None = None,
     origin: str = "",
     direct_url: bytes | None = None,
+    accepted: bool = False,
 ) -> Wheel:
     """Open a wheel and find it in order.
 
     `path` is the file, `filename` what it was announced as (its own name where that is None),
     `name` and `version` what was asked for (None: whatever it is), `origin` what its archive
     will say it was made from ("sha256:<hex>"), `direct_url` the content of its `direct_url.json`
-    (PEP 610; None: it has none, since an index offered it).
+    (PEP 610; None: it has none, since an index offered it). If it is `accepted` its files count,
+    whatever RECORD says of them: somebody has said so, or it was built here.
 
     Raises `WheelRefused`; `PkgviewError` where the file cannot be read.
     """
@@ -109,8 +116,9 @@ def open_wheel(  # noqa: PLR0913 - all but the path by name
         zip_file = ZipFile(path)
         try:
             return Wheel(
-                zip_file, announced, filename=filename, origin=origin, direct_url=direct_url
-            )
+                zip_file, announced, filename=filename, origin=origin, direct_url=direct_url,
+                accepted=accepted,
+            )  # fmt: skip
         except BaseException:
             zip_file.close()
             raise
@@ -129,7 +137,7 @@ class Wheel:
     Close it only after the last stream of its members was read.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first two by name
         self,
         zip_file: ZipFile,
         announced: Identity,
@@ -137,8 +145,12 @@ class Wheel:
         filename: str,
         origin: str,
         direct_url: bytes | None,
+        accepted: bool,
     ) -> None:
         self.filename = filename
+        self._accepted = accepted
+        self._release = f"{announced.name}=={announced.version}"
+        self._odd: list[str] = []
         self.meta = Meta(
             kind="distribution",
             name=announced.name,
@@ -151,6 +163,11 @@ class Wheel:
         if direct_url is not None:
             self._own["direct_url.json"] = direct_url
         self._placed = self._read(announced)
+
+    @property
+    def odd(self) -> tuple[str, ...]:
+        """What was taken though a wheel ought not to have it, a clause each; mostly none."""
+        return tuple(self._odd)
 
     def members(self) -> Iterator[Member]:
         """What the archive is packed from: purelib/, platlib/, scripts/, headers/<name>/, data/."""
@@ -185,8 +202,8 @@ class Wheel:
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def _refused(self, *faults: str) -> WheelRefused:
-        return WheelRefused(self.filename, *faults)
+    def _refused(self, *faults: str, release: str = "") -> WheelRefused:
+        return WheelRefused(self.filename, *faults, release=release)
 
     def _read(self, announced: Identity) -> tuple[_Placed, ...]:
         """Check what the wheel says of itself, then put each member in its place."""
@@ -213,7 +230,8 @@ class Wheel:
         faults.extend(metadata_faults(metadata, announced))
         root = ""
         try:
-            root = root_scheme(self._text(members[f"{info}/WHEEL"], rows))
+            root, odd = root_scheme(self._text(members[f"{info}/WHEEL"], rows))
+            self._odd += [odd] if odd else []
         except ValueError as error:
             faults.append(str(error))
         points: tuple[scripts.EntryPoint, ...] = ()
@@ -227,36 +245,30 @@ class Wheel:
         return self._arrange(rows, announced, stem=stem, root=root, points=points)
 
     def _rows(self, members: dict[str, ZipMember], info: str) -> dict[str, record.Row]:
-        """RECORD, if it and the Zip file have the same files of the same sizes."""
-        own = f"{info}/RECORD"
-        unlisted = {f"{info}/{name}" for name in _UNLISTED}
+        """RECORD's lines for the files that are there; of an accepted wheel, those that are right.
+
+        Refused is a wheel whose RECORD and files disagree, unless it is accepted.
+        """
+        own, unlisted = f"{info}/RECORD", {f"{info}/{name}" for name in _UNLISTED}
+        rows: dict[str, record.Row] = {}
+        wrong: list[str] = []
         try:
             rows = record.parse(self._text(members[own], {}, limit=RECORD_LIMIT))
         except record.InvalidRecordError as error:
-            raise self._refused(*error.faults) from error
-        faults: list[str] = []
-        files = {path: member for path, member in members.items() if member.kind is Kind.FILE}
-        for path, member in files.items():
-            row = rows.get(path)
-            if path == own:
-                if row is not None and (row.algorithm or row.size is not None):
-                    faults.append("RECORD has a hash or a size for itself, which cannot be right")
-            elif row is None:
-                if path not in unlisted:
-                    faults.append(f"{path!r} is not in RECORD")
-            elif not row.algorithm:
-                faults.append(f"RECORD has no hash for {path!r}")
-            elif row.size not in {None, member.size}:
-                faults.append(
-                    f"{path!r} has {member.size} bytes, RECORD says that it has {row.size}"
-                )
-        faults.extend(
-            f"RECORD lists {path!r}, which the wheel does not have"
-            for path in rows
-            if path not in files and path != own
-        )
-        if faults:
-            raise self._refused(*faults)
+            wrong += error.faults
+        if not wrong:
+            found = listed(rows, members, own=own, unlisted=unlisted)
+            rows, wrong = found.rows, [*found.wrong]
+            self._odd += found.odd
+        if self._accepted:
+            files = {path: one for path, one in members.items() if path not in {own, *unlisted}}
+            rows, other = measured(files, rows, lambda member: self._stream(member, None))
+            wrong += [f"{path!r} has another hash than RECORD says" for path in other]
+        elif wrong:
+            raise self._refused(*wrong, release=self._release)
+        if wrong:
+            more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+            self._odd.append(f"taken as its files are: {'; '.join(wrong[:_SHOWN])}{more}")
         return rows
 
     def _text(
@@ -284,11 +296,11 @@ class Wheel:
         with self._stream(member, row) as stream:
             return stream.read()
 
-    def _stream(self, member: ZipMember, row: record.Row | None) -> BinaryIO:
-        return cast("BinaryIO", CheckedStream(self._zip, member, row, self.filename))
+    def _stream(self, member: ZipMember, row: record.Row | None) -> CheckedStream:
+        return CheckedStream(self._zip, member, row, self.filename, self._release)
 
     def _stream_opener(self, member: ZipMember, row: record.Row | None) -> Callable[[], BinaryIO]:
-        return lambda: self._stream(member, row)
+        return lambda: cast("BinaryIO", self._stream(member, row))
 
     # -- places ----------------------------------------------------------------------------------
 
@@ -319,6 +331,10 @@ class Wheel:
         placed = [item for item in placed if item.place not in written]
         for where, point in written.items():
             placed.append(_written(where, point.script(), executable=True))
+        left = {item.place: schemes.left_out(item.place) for item in placed}
+        files = (item.place for item in placed if item.kind is not Kind.DIRECTORY)
+        self._odd += filter(None, map(left.get, files))
+        placed = [item for item in placed if left[item.place] is None]
         faults.extend(schemes.place_faults((item.place, item.kind) for item in placed))
         if faults:
             raise self._refused(*faults)

@@ -30,6 +30,11 @@ SCHEMES: Final = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
 _TO_ROOT = "../../../"
 """From lib/pythonX.Y/site-packages to the root of a view."""
 
+_LIB64 = re.compile(r"lib64(?=/|\Z)")
+
+_OF_THE_ENVIRONMENT = frozenset({"pyvenv.cfg", "site-packages"})
+"""What a view has of its own at its root, where data would lie; `lib64` is a link to `lib`."""
+
 _CPYTHON = re.compile(r"cp(?P<major>[0-9])(?P<minor>[0-9]+)")
 
 
@@ -86,7 +91,23 @@ def place(path: str, *, stem: str, root: str, name: str) -> Place | None:
         return None
     if scheme == "headers":
         rest = f"{canonicalize_name(name)}/{rest}".rstrip("/")
+    elif scheme == "data":
+        rest = _LIB64.sub("lib", rest)
     return Place(scheme=scheme, path=rest)
+
+
+def left_out(where: Place) -> str | None:
+    """Why it is left out: an environment has something of its own there. None: it is not."""
+    top, _, below = where.path.partition("/")
+    match where.scheme:
+        case "scripts":
+            own = scripts.is_of_activation(where.path)
+        case "data":
+            own = top in _OF_THE_ENVIRONMENT or (top == "bin" and scripts.is_of_activation(below))
+        case _:
+            own = False
+    place = where.in_view.removeprefix(_TO_ROOT)
+    return f"{place!r} is left out, where the environment has its own" if own else None
 
 
 def place_faults(placed: Iterable[tuple[Place, Kind]]) -> Iterator[str]:
@@ -112,7 +133,7 @@ def _is_environment(path: str, kind: Kind) -> bool:
     top, _, below = path.partition("/")
     if top == "bin" and below:
         return any(scripts.name_faults(below.partition("/")[0]))
-    return path == "pyvenv.cfg" or (path == "bin" and kind is not Kind.DIRECTORY)
+    return path == "bin" and kind is not Kind.DIRECTORY
 
 
 def headers_directory(tags: Iterable[Tag]) -> str | None:

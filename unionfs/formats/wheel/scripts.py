@@ -71,9 +71,8 @@ _TARGET = re.compile(
     r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>[\w.]+)\s*(\[[\w\s,.-]*\]\s*)?", re.UNICODE
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_OWNED_BY_THE_VIEW = re.compile(
-    r"(python|pypy)[0-9.]*[dtw]?|(de)?activate(\.\w+)?|activate_this\.py", re.IGNORECASE
-)
+_INTERPRETER = re.compile(r"(python|pypy)[0-9.]*[dtw]?", re.IGNORECASE)
+_ACTIVATION = re.compile(r"(de)?activate(\.\w+)?|activate_this\.py", re.IGNORECASE)
 """What a virtual environment's own `bin` holds: a distribution may not put itself in its place."""
 
 
@@ -143,8 +142,13 @@ def name_faults(name: str) -> Iterator[str]:
         yield "is no plain file name"
     if len(name.encode("utf-8", "surrogatepass")) > NAME_LIMIT:
         yield f"has more than {NAME_LIMIT} bytes"
-    if _OWNED_BY_THE_VIEW.fullmatch(name):
-        yield "belongs to the virtual environment itself"
+    if _INTERPRETER.fullmatch(name):
+        yield "is that of an interpreter"
+
+
+def is_of_activation(name: str) -> bool:
+    """Whether it is a script of the virtual environment itself: a distribution's is left out."""
+    return _ACTIVATION.fullmatch(name) is not None
 
 
 def has_placeholder(start: bytes) -> bool:

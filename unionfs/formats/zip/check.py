@@ -7,7 +7,7 @@ two different archives in one file. Here a file is accepted only if there is one
     local header, data[, data descriptor]    once a member, without gap or overlap, from byte 0
     central directory                        one record a member, equal to the local headers
     Zip64 end record and locator             only where they say the same as the end record
-    end record                               22 bytes, the last of the file
+    end record                               22 bytes and its comment, the last of the file
 
 This module checks structure, never content: a member's stream (`ZipFile.stream`) checks size and
 CRC-32 while it is read. All faults that can be seen together are collected and raised once.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from unionfs.archive.layer import Kind
 from unionfs.formats.zip import naming
+from unionfs.formats.zip.end import RECORDS_BEGIN
 from unionfs.formats.zip.fault import Faults, UnsoundZipError, read_exactly
 from unionfs.formats.zip.stream import DEFLATED, STORED
 
@@ -106,6 +107,8 @@ def read_records(descriptor: int, place: DirectoryPlace, faults: Faults) -> list
         records.append(
             _record(fields, raw[end : end + name], raw[end + name : at - comment], faults)
         )
+        if RECORDS_BEGIN in raw[at - comment : at]:
+            faults.add(f"{records[-1].path!r} has a comment that can hide records")
     if len(records) != place.entries:
         raise UnsoundZipError(
             f"its end record announces {place.entries} members, "
@@ -115,13 +118,11 @@ def read_records(descriptor: int, place: DirectoryPlace, faults: Faults) -> list
 
 
 def _record(fields: tuple[int, ...], raw_path: bytes, extra: bytes, faults: Faults) -> Record:
-    _, _, host, needed, flags, method, _, _, crc, packed, size, _, _, comment, disk = fields[:15]
+    _, _, host, needed, flags, method, _, _, crc, packed, size, _, _, _, disk = fields[:15]
     attributes, offset = fields[16:]
     path, wrong = naming.decode(raw_path, utf8=bool(flags & _UTF8))
     if wrong:
         faults.add(f"the name {path!r} {wrong}")
-    if comment:
-        faults.add(f"{path!r} has a comment, which no wheel needs and which can hide records")
     size, packed, offset = long_sizes(path, extra, (size, packed, offset), faults)
     if disk:
         faults.add(f"{path!r} lies in another part of a Zip file that spans several")

@@ -1,7 +1,8 @@
 """The end of a Zip file: where its central directory is, if there is only one answer.
 
-Readers search for the end record from behind, some of them from the front; a comment, trailing
-bytes or a second record make them differ. So the end record has to be the last 22 bytes, what it
+Readers search for the end record from behind, some of them from the front; trailing bytes, a second
+record, or a comment that could be one make them differ. So the end record has to be the last 22
+bytes, or to be followed by its comment, which has no "PK" in it, as every record begins; what it
 points to has to end where it begins, and Zip64 records (4.3.14, 4.3.15) may lie between only if
 they say the same.
 """
@@ -16,6 +17,9 @@ from unionfs.formats.zip.fault import UnsoundZipError, read_exactly
 _END = struct.Struct("<4s4H2LH")
 _END_MAGIC = b"PK\5\6"
 _COMMENT_LIMIT = 2**16 - 1
+RECORDS_BEGIN = b"PK"
+"""What every record of a Zip file begins with: a comment with that could hide one."""
+
 _LOCATOR = struct.Struct("<4sLQL")
 _LOCATOR_MAGIC = b"PK\6\7"
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -43,7 +47,7 @@ def find_directory(descriptor: int, file_size: int) -> DirectoryPlace:
         raise UnsoundZipError("it is no Zip file: it is shorter than an end record")
     record = read_exactly(descriptor, _END.size, at, "its end record")
     if not record.startswith(_END_MAGIC) or record.rfind(_END_MAGIC) or record[-2:] != b"\0\0":
-        raise UnsoundZipError(_without_end(descriptor, file_size))
+        record, at = _commented(descriptor, file_size)
     _, disk, first, here, entries, size, offset, _ = _END.unpack(record)
     if disk or first or here != entries:
         raise UnsoundZipError("its end record is that of one part of several")
@@ -64,20 +68,24 @@ def find_directory(descriptor: int, file_size: int) -> DirectoryPlace:
     return place
 
 
-def _without_end(descriptor: int, file_size: int) -> str:
-    """What to say where the last 22 bytes are no end record, or have a comment."""
+def _commented(descriptor: int, file_size: int) -> tuple[bytes, int]:
+    """The end record and its place, where a comment follows it that can be nothing else."""
     window = min(file_size, _END.size + _COMMENT_LIMIT)
     tail = read_exactly(descriptor, window, file_size - window, "its end record")
-    found = tail.count(_END_MAGIC)
-    if found > 1:
-        return "it has several end records"
-    at = tail.find(_END_MAGIC)
-    if at < 0 or at + _END.size > len(tail):
-        return "it is no Zip file: it does not end with an end record"
-    behind = len(tail) - at - _END.size
-    if int.from_bytes(tail[at + _END.size - 2 : at + _END.size], "little") == behind:
-        return f"its end record has a comment of {behind} bytes, which can hide another one"
-    return f"there are {behind} bytes of trailing data behind its end record"
+    at = tail.rfind(_END_MAGIC)
+    record, comment = tail[at : at + _END.size], tail[at + _END.size :]
+    if at < 0 or len(record) < _END.size:
+        raise UnsoundZipError("it is no Zip file: it does not end with an end record")
+    if int.from_bytes(record[-2:], "little") == len(comment) and RECORDS_BEGIN not in comment:
+        return record, file_size - window + at
+    first = tail.find(_END_MAGIC)
+    if first < at:
+        raise UnsoundZipError("it has several end records")
+    if int.from_bytes(record[-2:], "little") == len(comment):
+        raise UnsoundZipError(
+            f"its end record has a comment of {len(comment)} bytes, which can hide another one"
+        )
+    raise UnsoundZipError(f"there are {len(comment)} bytes of trailing data behind its end record")
 
 
 def _long_form(descriptor: int, short: DirectoryPlace, at: int) -> tuple[DirectoryPlace, int]:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from resolver.errors import PkgviewError
+from resolver.python.declared.mark import mark_of
 from resolver.python.editing.edit import Edit, edit
 from resolver.python.editing.whole import all_or_nothing
 from resolver.python.lock import lock, write_lock
+from resolver.python.locks.own import document_of, own_lock
+from resolver.python.selection import select
 from resolver.python.uv.run import run_uv
 
 if TYPE_CHECKING:
@@ -33,10 +36,10 @@ def editor(tree: Tree, index: Simple, interpreter: Interpreter, state: Path) -> 
         index.wheel(name, "1.5")
     index.wheel("beta", "2.0", "nowhere")
 
-    async def do(*requirements: str, **options: Any) -> None:  # noqa: ANN401
+    async def do(*requirements: str, offline: bool = False, **options: Any) -> None:  # noqa: ANN401
         with all_or_nothing(tree.project(), state):
             asked = Edit(requirements=requirements, **options)
-            await edit(tree.project(), interpreter, asked, state=state, offline=False)
+            await edit(tree.project(), interpreter, asked, state=state, offline=offline)
 
     return do
 
@@ -76,11 +79,12 @@ async def test_pyproject_alone(
 async def test_a_lock_of_its_own_follows(
     tree: Tree, editor: Editor, interpreter: Interpreter
 ) -> None:
-    tree.write("pyproject.toml", HEAD + "dependencies = []\n")
+    listed = tree.write("pyproject.toml", HEAD + "dependencies = []\n")
     pylock = await write_lock(tree.project(), interpreter)
-    await editor("alpha")
+    await editor("alpha", offline=True)
     assert 'name = "alpha"' in pylock.read_text()
-    assert '"alpha"' in (tree.root / "pyproject.toml").read_text()
+    assert '"alpha>=1.5"' in listed.read_text()
+
     pylock.unlink()
     await run_uv(["lock"], cwd=tree.root, added={})
     await editor("beta")
@@ -102,6 +106,48 @@ async def test_a_lock_of_its_own_follows(
     assert files(tree.root) == before
     await editor("alpha", removed=True)
     assert 'name = "alpha"' not in uv_lock.read_text()
+
+
+async def test_a_pylock_keeps_its_options(
+    tree: Tree, editor: Editor, interpreter: Interpreter, index: Simple
+) -> None:
+    """What is put into groups and extras is in the lock, now and later, and may be asked for."""
+    listed = tree.write("pyproject.toml", HEAD + 'dependencies = ["alpha"]\n')
+    pylock = await write_lock(tree.project(), interpreter)
+    for name in ("docs", "x", "dev", "last"):
+        index.wheel(name, "1.5")
+    await editor("docs", group="docs")
+    await editor("x", extra="more")
+    await editor("dev", group="dev")
+    await editor("last")
+    await editor("dev", group="dev", removed=True, offline=True)
+    project = tree.project()
+    found = own_lock(project, ["more"], ["dev", "Docs"])
+    chosen = {one.name for one in select(found, interpreter)}
+    assert chosen == {"alpha", "docs", "x", "last"}
+    with pytest.raises(PkgviewError, match=r"no 'nope' among its extras \(more\)"):
+        own_lock(project, ["nope"], [])
+    mark = mark_of(document_of(pylock))
+    assert mark is not None
+    assert mark.groups == ("docs",)
+    group = 'docs = [\n    "docs>=1.5",\n]\n'
+    assert group in listed.read_text()
+    listed.write_text(listed.read_text().replace(group, ""))
+    await editor("last", removed=True)
+    assert 'name = "docs"' not in pylock.read_text()
+
+    # Another's is not written anew by the way, nor one that uv does not know.
+    ours = pylock.read_text()
+    pylock.write_text(ours.partition("[tool.pkgview]")[0])
+    before = files(tree.root)
+    with pytest.raises(PkgviewError, match="pkgview has not written"):
+        await editor("beta")
+    pylock.write_text(ours)
+    await run_uv(["lock"], cwd=tree.root, added={})
+    for change in (editor("beta"), write_lock(project, interpreter)):
+        with pytest.raises(PkgviewError, match=r"has a pylock.toml, which is used, and .*uv\.lock"):
+            await change
+    assert listed.read_bytes() == before[listed]
 
 
 async def test_requirements_txt(tree: Tree, editor: Editor) -> None:

@@ -20,7 +20,7 @@ Zope_Event
     ("line", "old", "new"),
     [
         ("httpx", "-e ./lib", "-e ./lib\nhttpx\n"),
-        ("rich>=15", "rich>=14  # for the prompt\n", "rich>=15\n"),
+        ("rich>=15", "rich>=14  # for", "rich>=15  # for"),
         ("rich", "", ""),
         ("zope.event", "", ""),
         ("zope.event<6", "Zope_Event\n", "zope.event<6\n"),

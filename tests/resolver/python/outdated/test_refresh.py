@@ -11,7 +11,7 @@ from resolver.errors import PkgviewError
 from resolver.python.lock import write_lock
 from resolver.python.outdated.refresh import Asked, Found, current_lock
 from resolver.python.selection import select
-from resolver.python.uv.run import uv_binary
+from resolver.python.uv.run import run_uv, uv_binary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,9 +90,8 @@ async def test_outdated_lock_is_refreshed_and_changes_no_more_than_it_has_to(
 
     found, versions = await shop.found()
     assert (versions, found.current) == ({"base": "1", "more": "1"}, True)
-    assert f"{locked} was outdated, and is refreshed: " in found.said
-    assert "more" in found.said
-    assert "base" not in found.said
+    assert f"{locked} was outdated, and is refreshed." in found.said
+    assert [str(one) for one in found.renewed] == ["+ more 1"]
     assert found.project == shop.tree.project()
     after = path.read_bytes()
     assert (await shop.found(locked=True))[0].current
@@ -101,7 +100,7 @@ async def test_outdated_lock_is_refreshed_and_changes_no_more_than_it_has_to(
     shop.asks("more")
     found, versions = await shop.found()
     assert versions == {"more": "1"}
-    assert "base" in found.said
+    assert [str(one) for one in found.renewed] == ["- base"]
 
 
 async def test_who_only_looks_gets_what_is_asked_for_and_the_lock_stays(
@@ -168,6 +167,44 @@ async def test_lock_of_others_is_used_as_it_is(shop: Shop) -> None:
         await shop.found(upgrade=True)
 
 
+@pytest.mark.parametrize(
+    ("listed", "line"), [("more\n-e ../nolib[x]\n", 2), ("# no.whl\n./no.whl\n", 2)]
+)
+async def test_what_is_not_there_is_named_with_its_line(shop: Shop, listed: str, line: int) -> None:
+    path = shop.tree.write("requirements.txt", "-r more.txt\n")
+    path = shop.tree.write("more.txt", listed)
+    with pytest.raises(PkgviewError, match=rf"{path}, line {line}\)") as caught:
+        await shop.found()
+    assert caught.value.remedy
+
+
+async def test_two_locks_are_one_too_many(shop: Shop) -> None:
+    """What counts here is said, and what to do; what only edits or renews decides nothing."""
+    shop.asks("base==1")
+    await shop.pkgview_lock()
+    await shop.uv_lock()
+    assert not (await shop.found())[0].said
+    shop.asks("base")
+    await run_uv(["lock", "-P", "base"], cwd=shop.tree.root, added={})
+    found, versions = await shop.found()
+    assert (versions, found.current) == ({"base": "1"}, False)
+    assert f"{shop.tree.root}/uv.lock has other versions than base 1. Delete one" in found.said
+    shop.asks("base", "more")
+    for option in ("locked", "upgrade"):
+        with pytest.raises(PkgviewError) as caught:
+            await shop.found(**{option: True})  # type: ignore[arg-type]  # `at` is another
+        assert "Delete one of the two" in caught.value.remedy
+    pylock = shop.tree.write("pylock.toml", "[[")
+    with pytest.raises(PkgviewError, match="not valid TOML") as caught:
+        await shop.found()
+    assert caught.value.remedy == "Delete it: then the uv.lock beside it is used."
+    pylock.unlink()
+    shop.tree.write("uv.lock", "[[")
+    with pytest.raises(PkgviewError, match=r"uv\.lock is not valid TOML") as caught:
+        await shop.found(no_build=True)
+    assert "delete it and lock anew" in caught.value.remedy
+
+
 async def test_requirements_edited_after_pkgview_lock(shop: Shop) -> None:
     """Comments outdate nothing; a file that is named by -r counts."""
     shop.tree.write("requirements.txt", "-r base.txt\n")
@@ -178,7 +215,7 @@ async def test_requirements_edited_after_pkgview_lock(shop: Shop) -> None:
     shop.tree.write("base.txt", "base==1\nmore\n")
     found, versions = await shop.found()
     assert versions == {"base": "1", "more": "1"}
-    assert "+ more 1" in found.said
+    assert [str(one) for one in found.renewed] == ["+ more 1"]
 
 
 async def test_edit_in_a_member_of_the_workspace(shop: Shop, tree: Tree) -> None:
@@ -203,7 +240,7 @@ async def test_edit_in_a_member_of_the_workspace(shop: Shop, tree: Tree) -> None
     assert "asks for more" in found.said
     found, versions = await shop.found()
     assert set(versions) == {"base", "lib", "more"}
-    assert "added more" in found.said
+    assert "+ more 1" in map(str, found.renewed)
 
 
 BACKEND = """
@@ -246,7 +283,7 @@ async def test_requirements_that_a_back_end_reads_from_a_file(shop: Shop, tree: 
     assert not (tree.root / "ran").exists(), "who only looks runs no code of the project"
     found, versions = await shop.found()
     assert set(versions) == {"base", "more", "shop"}
-    assert "added more" in found.said
+    assert "+ more 1" in map(str, found.renewed)
 
 
 async def test_who_only_looks_follows_no_choice_that_nobody_was_asked_about(shop: Shop) -> None:

@@ -1,10 +1,13 @@
 # ruff: noqa: ANN401 - **fields, as dataclasses.replace has them
 from __future__ import annotations
 
+import base64
 import csv
 import dataclasses
+import hashlib
 import io
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -16,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
+from tests.unionfs.conftest import sha256_of
 from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import Kind
 from unionfs.archive.pack import pack
@@ -128,9 +132,9 @@ HOSTILE: dict[str, tuple[Build, str]] = {
         made(wheel="Wheel-Version: 1.0\nWheel-Version: 2.0\nRoot-Is-Purelib: true\n"),
         "no Wheel-Version",
     ),
-    "neither pure nor not": (
-        made(wheel="Wheel-Version: 1.0\nRoot-Is-Purelib: perhaps\n"),
-        "Root-Is-Purelib",
+    "pure and not": (
+        made(wheel="Wheel-Version: 1.0\nRoot-Is-Purelib: true\nRoot-Is-Purelib: false\n"),
+        "more than one thing",
     ),
     "two dist-infos": (added({"x-1.dist-info/METADATA": b""}), "several .dist-info"),
     "no dist-info": (
@@ -147,8 +151,6 @@ HOSTILE: dict[str, tuple[Build, str]] = {
         made(files={CODE: b"", "RECORD.jws": b""}, unlisted={"RECORD.jws"}),
         "'RECORD.jws' is not in RECORD",
     ),
-    "line without member": (made(rows=[("demo/gone.py", "sha256=x", "1")]), "does not have"),
-    "line that climbs": (made(rows=[("../../evil", "sha256=x", "1")]), "does not have"),
     "wrong hash": (row(hash_="sha256=AAAA"), "has another sha256 than RECORD says"),
     "wrong size": (row(size="7"), "RECORD says that it has 7"),
     "no hash": (row(hash_=""), "has no hash"),
@@ -164,7 +166,6 @@ HOSTILE: dict[str, tuple[Build, str]] = {
         made(rows=[(CODE, "sha256=" + "A" * 43, "6")]),
         "two different lines",
     ),
-    "hash of itself": (made(own_row=("sha256=AAAA", "3")), "for itself"),
     "line of two fields": (made(record=b"a,b\n"), "RECORD cannot be read"),
     "endless field": (made(record=b'"' + b"a" * 200_000 + b'",,\n'), "RECORD cannot be read"),
     "RECORD in UTF-16": (utf16_record, "is not UTF-8"),
@@ -191,17 +192,23 @@ HOSTILE: dict[str, tuple[Build, str]] = {
     "script that climbs": (entry_points("[console_scripts]\n../x = a:b\n"), "no plain file name"),
     "script with NUL": (entry_points("[gui_scripts]\na\0b = a:b\n"), "no plain file name"),
     "script named ..": (entry_points("[gui_scripts]\n.. = a:b\n"), "no plain file name"),
-    "script python": (entry_points("[console_scripts]\npython3 = a:b\n"), "belongs to the virtual"),
-    "script activate": (entry_points("[console_scripts]\nactivate = a:b\n"), "belongs to the virt"),
+    "script python": (
+        entry_points("[console_scripts]\npython3 = a:b\n"),
+        "is that of an interpreter",
+    ),
     "one script, two targets": (
         entry_points("[console_scripts]\nx = a:b\n[gui_scripts]\nx = a:c\n"),
         "two different targets",
     ),
     "entry points of no format": (entry_points("nonsense"), "cannot be read"),
-    "script file python": (added({"demo-1.0.data/scripts/python": b""}), "belongs to the virtual"),
+    "script file python": (added({"demo-1.0.data/scripts/python": b""}), "that of an interpreter"),
     "script in a directory": (added({"demo-1.0.data/scripts/a/b": b""}), "a directory of its own"),
-    "data over pyvenv.cfg": (added({"demo-1.0.data/data/pyvenv.cfg": b""}), "would replace"),
     "data over python": (added({"demo-1.0.data/data/bin/python3.11": b""}), "would replace"),
+    "data over lib": (added({"demo-1.0.data/data/lib64": b""}), "which is a file"),
+    "data in lib and lib64": (
+        added({"demo-1.0.data/data/lib64/x": b"", "demo-1.0.data/data/lib/x": b""}),
+        "installed, 'lib/x' is there twice",
+    ),
     "huge script": (
         added({"demo-1.0.data/scripts/x": b"#!python\n" + os.urandom(5 * 2**20)}, method=0),
         "at most 4194304 are read",
@@ -224,14 +231,16 @@ def test_hostile_wheels_are_refused_with_the_reason(wheel_maker: WheelMaker, nam
 
 def test_all_faults_are_collected(wheel_maker: WheelMaker) -> None:
     wheel_maker.unlisted = {CODE}
-    wheel_maker.rows = [("gone.py", "sha256=x", "1")]
+    wheel_maker.files["demo/other.py"] = b""
+    wheel_maker.replaced_rows["demo/other.py"] = ("demo/other.py", "", "")
     with pytest.raises(WheelRefused) as refused:
         open_wheel(wheel_maker.write())
     assert len(refused.value.faults) == 2
 
 
 def test_many_faults_are_not_all_shown(wheel_maker: WheelMaker) -> None:
-    wheel_maker.rows = [(f"gone{n}.py", "sha256=x", "1") for n in range(99)]
+    wheel_maker.files = {f"demo/{n}.py": b"" for n in range(99)}
+    wheel_maker.unlisted = set(wheel_maker.files)
     with pytest.raises(WheelRefused, match="and 94 more") as refused:
         open_wheel(wheel_maker.write())
     assert len(refused.value.faults) == 99
@@ -344,10 +353,152 @@ def test_odd_but_right_wheels_are_accepted(wheel_maker: WheelMaker, name: str) -
     assert found[f"purelib/{CODE}"] == (b"x = 1\n", False)
 
 
-def test_strong_hashes_other_than_sha256(wheel_maker: WheelMaker) -> None:
-    import base64  # noqa: PLC0415 - only here
-    import hashlib  # noqa: PLC0415
+def listed_as(path: str) -> Build:
+    """The code under another name in RECORD."""
 
+    def build(maker: WheelMaker) -> Path:
+        _, hash_, size = next(r for r in record_rows(maker) if r[0] == CODE)
+        return dataclasses.replace(maker, replaced_rows={CODE: (path, hash_, size)}).write()
+
+    return build
+
+
+def in_hexadecimal(maker: WheelMaker) -> Path:
+    digest = hashlib.sha384(maker.files[CODE]).hexdigest()
+    return row(hash_=f"sha384={digest.upper()}")(maker)
+
+
+GONE = ("demo/gone.py", "sha256=x", "1")
+ODD: dict[str, tuple[Build, str]] = {
+    "line without member": (made(rows=[GONE]), r"files that are not there \('demo/gone.py'\)"),
+    "line that climbs": (made(rows=[("../../evil", "sha256=x", "1")]), r"\('../../evil'\)"),
+    "many of them": (made(rows=[(f"{n}", "", "") for n in range(9)]), "'0', '1', '2' and 6 more"),
+    "line of a directory": (made(rows=[("demo/", "", "")]), "RECORD lists directories"),
+    "from the top": (listed_as(f"/{CODE}"), "begin with '/'"),
+    "from here": (listed_as(f"./{CODE}"), "begin with '/'"),
+    "hexadecimal hash": (in_hexadecimal, "in hexadecimal"),
+    "hash of itself": (made(own_row=("sha256=AAAA", "3")), "for itself"),
+    "neither pure nor not": (
+        made(wheel="Wheel-Version: 1.0\nRoot-Is-Purelib: perhaps\n"),
+        "does not say whether Root-Is-Purelib",
+    ),
+    "no word of it": (made(wheel="Wheel-Version: 1.0\n"), "does not say whether Root-Is-Purelib"),
+    "entry point activate": (
+        entry_points("[console_scripts]\nactivate = a:b\n"),
+        "'bin/activate' is left out",
+    ),
+    "script activate.fish": (
+        added({"demo-1.0.data/scripts/activate.fish": b""}),
+        "'bin/activate.fish' is left out",
+    ),
+    "data over activate": (
+        added({"demo-1.0.data/data/bin/activate": b""}),
+        "'bin/activate' is left out",
+    ),
+    "data over pyvenv.cfg": (
+        added({"demo-1.0.data/data/pyvenv.cfg": b""}),
+        "'pyvenv.cfg' is left out",
+    ),
+    "data behind a link": (
+        added({"demo-1.0.data/data/site-packages/x": b""}),
+        "'site-packages/x' is left out",
+    ),
+}
+"""What has one reading only: taken, and said."""
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_has_one_reading_is_taken_and_said(wheel_maker: WheelMaker, name: str) -> None:
+    build, said = ODD[name]
+    with open_wheel(build(wheel_maker)) as wheel:
+        (odd,) = wheel.odd
+    assert re.search(said, odd), odd
+    found = contents(wheel_maker.directory / wheel_maker.filename)
+    (code,) = (path for path in found if path.endswith(CODE))
+    assert found[code] == (b"x = 1\n", False)
+    (record,) = (content for path, (content, _) in found.items() if path.endswith("/RECORD"))
+    lines = {line.rsplit(",", 2)[0] for line in record.decode().splitlines()}
+    assert lines == {
+        path.partition("/")[2].replace("scripts/", "../../../bin/")
+        for path in found
+        if not path.endswith("/")
+    }
+
+
+ACCEPTABLE: dict[str, tuple[Build, str]] = {
+    "unlisted": (made(unlisted={CODE}), "is not in RECORD"),
+    "wrong hash": (row(hash_="sha256=AAAA"), "has another hash than RECORD says"),
+    "wrong hash of METADATA": (
+        made(
+            replaced_rows={
+                "demo-1.0.dist-info/METADATA": ("demo-1.0.dist-info/METADATA", "sha512=AAAA", "")
+            }
+        ),
+        "METADATA' has another hash",
+    ),
+    "wrong size": (row(size="7"), "RECORD says that it has 7"),
+    "no hash": (row(hash_=""), "has no hash"),
+    "weak hash": (row(hash_="md5=1B2M2Y8AsgTpgAmY7PhCfg"), "weak hash md5"),
+    "two lines": (made(rows=[(CODE, "sha256=" + "A" * 43, "6")]), "two different lines"),
+    "RECORD of no format": (made(record=b"a,b\n"), "cannot be read"),
+    "empty RECORD": (made(record=b""), "is not in RECORD"),
+}
+"""What a project may accept by name: refused otherwise, with a word of that."""
+
+
+@pytest.mark.parametrize("name", ACCEPTABLE)
+def test_an_accepted_wheel_is_taken_as_its_files_are(wheel_maker: WheelMaker, name: str) -> None:
+    build, said = ACCEPTABLE[name]
+    path = build(wheel_maker)
+    with pytest.raises(WheelRefused) as refused:
+        contents(path)
+    assert 'accept = ["demo==1.0"]' in (refused.value.remedy or "")
+    with open_wheel(path, accepted=True) as wheel:
+        (odd,) = wheel.odd
+    assert re.search(said, odd), odd
+    found = contents(path, accepted=True)
+    assert found[f"purelib/{CODE}"] == (b"x = 1\n", False)
+    record = found["purelib/demo-1.0.dist-info/RECORD"][0].decode()
+    assert f"{CODE},{sha256_of(wheel_maker.files[CODE])},6\n" in record
+    assert len(record.splitlines()) == len(found)
+
+
+@pytest.mark.parametrize(
+    "name", ["code in a target", "two schemes, one place", "data over python", "a later format"]
+)
+def test_nothing_else_can_be_accepted(wheel_maker: WheelMaker, name: str) -> None:
+    build, reason = HOSTILE[name]
+    path = build(wheel_maker)
+    with pytest.raises(WheelRefused, match=reason) as refused:
+        contents(path, accepted=True)
+    assert "accept" not in (refused.value.remedy or "")
+
+
+def test_an_accepted_wheel_that_is_right_has_nothing_to_say(wheel_maker: WheelMaker) -> None:
+    path = wheel_maker.write()
+    with open_wheel(path, accepted=True) as wheel:
+        assert not wheel.odd
+    assert contents(path, accepted=True) == contents(path)
+
+
+def test_a_name_with_several_underscores(wheel_maker: WheelMaker) -> None:
+    wheel_maker.filename, wheel_maker.stem = "de__mo-1.0-py3-none-any.whl", "de__mo-1.0"
+    wheel_maker.metadata = "Metadata-Version: 2.1\nName: de-_mo\nVersion: 1.0\nVersion: 1.0\n"
+    wheel_maker.files["de__mo-1.0.data/data/share/x"] = b""
+    with open_wheel(wheel_maker.write(), name="de.mo") as wheel:
+        assert wheel.meta.name == "de-mo"
+        assert b"data/share/x" in {member.path for member in wheel.members()}
+
+
+def test_data_of_lib64_is_in_lib(wheel_maker: WheelMaker) -> None:
+    """A virtual environment has a link of that name."""
+    wheel_maker.files["demo-1.0.data/data/lib64/demo/x"] = b"1"
+    found = contents(wheel_maker.write())
+    assert found["data/lib/demo/x"] == (b"1", False)
+    assert b"\n../../../lib/demo/x," in b"\n" + found["purelib/demo-1.0.dist-info/RECORD"][0]
+
+
+def test_strong_hashes_other_than_sha256(wheel_maker: WheelMaker) -> None:
     digest = hashlib.sha512(wheel_maker.files[CODE]).digest()
     value = base64.urlsafe_b64encode(digest).decode().rstrip("=")
     assert contents(row(hash_=f"sha512={value}")(wheel_maker))

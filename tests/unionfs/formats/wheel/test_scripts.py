@@ -16,6 +16,7 @@ from unionfs.formats.wheel.scripts import (
     entry_points,
     fill_placeholder,
     has_placeholder,
+    is_of_activation,
     name_faults,
 )
 
@@ -212,11 +213,18 @@ def test_only_names_reach_a_script(name: str, target: str) -> None:
     [
         *("", ".", "..", "a/b", "/x", "a\\b", "a\0", "a\n", "n" * 256),
         *("python", "Python3", "python3.13t", "pypy3"),
-        *("activate", "activate.fish", "Activate.ps1", "deactivate", "activate_this.py"),
     ],
 )
 def test_names_that_scripts_may_not_have(name: str) -> None:
     assert list(name_faults(name))
+
+
+@pytest.mark.parametrize(
+    "name", ["activate", "activate.fish", "Activate.ps1", "deactivate", "activate_this.py"]
+)
+def test_names_of_the_environments_own_scripts(name: str) -> None:
+    assert is_of_activation(name)
+    assert not list(name_faults(name))
 
 
 @pytest.mark.parametrize(
@@ -231,3 +239,4 @@ def test_names_that_scripts_may_not_have(name: str) -> None:
 )
 def test_names_that_scripts_may_have(name: str) -> None:
     assert not list(name_faults(name))
+    assert not is_of_activation(name)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.unionfs.conftest import zip64_end
 from unionfs.formats.zip import check, directory
 from unionfs.formats.zip.check import ZipFile
 from unionfs.formats.zip.fault import UnsoundZipError
@@ -104,6 +105,12 @@ def two_ends(maker: WheelMaker) -> Path:
 def two_zips(maker: WheelMaker) -> Path:
     data = maker.zip_bytes(maker.parts())
     return maker.write(data + data)
+
+
+def with_a_zip_inside(maker: WheelMaker) -> Path:
+    maker.method = 0
+    maker.files["demo/inner.zip"] = maker.zip_bytes([])
+    return maker.write(maker.zip_bytes(maker.parts(), comment=b"by hand"))
 
 
 def cut(maker: WheelMaker) -> Path:
@@ -236,7 +243,8 @@ HOSTILE: dict[str, tuple[Build, str]] = {
         "prepended data",
     ),
     "trailing data": (zipped(suffix=b"evil"), "4 bytes of trailing data"),
-    "comment": (zipped(comment=b"evil"), "comment of 4 bytes"),
+    "comment": (zipped(comment=b"PK"), "comment of 2 bytes"),
+    "comment of another length": (zipped(comment=b"a", suffix=b"b"), "2 bytes of trailing data"),
     "end record in a comment": (zipped(comment=b"PK\5\6" + bytes(18)), "several end records"),
     "two end records": (two_ends, "several end records"),
     "two Zip files": (two_zips, "several end records"),
@@ -318,6 +326,10 @@ RIGHT: dict[str, Build] = {
     "long descriptor": descriptor_of(b"PK\7\x08", "<L2Q"),
     "long descriptor without signature": descriptor_of(b"", "<L2Q"),
     "Zip64 end": zip64(),
+    "comment": zipped(comment=b"built by hand"),
+    "comment behind a Zip64 end": zipped(comment=b"\0" * 65_535, zip64=zip64_end),
+    "member's comment": first(comment=b"by hand"),
+    "a Zip file inside, and a comment": with_a_zip_inside,
     "both sizes in a Zip64 field": first(
         local_extra=struct.pack(
             "<2H2Q",

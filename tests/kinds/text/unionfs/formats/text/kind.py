@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 class TextMaking:
     variant = ""
     remark = ""
+    renewed = ()
 
     def __init__(self, wish: Wish) -> None:
         self._project = wish.project

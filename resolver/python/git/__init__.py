@@ -1,0 +1,1 @@
+"""What others keep in git: a commit, with as much of its repository as a build asks for."""

@@ -1,0 +1,1 @@
+"""Hashes that a project states of its files."""

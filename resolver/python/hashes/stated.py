@@ -1,0 +1,256 @@
+"""Which hashes a project states of its files, and whether all of them have to have one.
+
+Two ways to state one, read as pip and uv do (https://pip.pypa.io/en/stable/topics/secure-installs/):
+`--hash=ALGORITHM:DIGEST` at the end of a line of a requirements file, of which a file has to have
+any, and `#ALGORITHM=DIGEST` in an address, which it has to have. `uv pip compile` writes neither
+into a lock, but for SHA-2 in an address of http; so a lock is held to them by `held`.
+
+A hash is stated of what a line names: of a distribution, or of a place, which is an address or a
+path. Places are compared as `place_of` has them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
+
+from resolver.errors import PkgviewError
+from resolver.fetch.addresses import masked
+from resolver.python.index import requires_hashes
+from resolver.python.project import Origin
+from resolver.python.requirements import normalised, requirement_files
+from resolver.toml import every_text, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from resolver.python.project import PythonProject
+
+OF_OPTIONS: Final = frozenset(("md5", "sha256", "sha384", "sha512", "blake2b"))
+"""Algorithms of `--hash`: uv's. pip has three of them, and refuses a file with others."""
+
+_OF_ADDRESSES = re.compile(
+    r"(?:^|&)(sha512|sha384|sha256|sha224|sha1|md5|blake2b)=([^&]*)", re.ASCII
+)
+"""pip's, and uv's `blake2b`. Of several the first counts."""
+
+_HASH = re.compile(r"\s--hash(?:\s*=\s*|\s+)(\S+)")
+_REMOTE = re.compile(
+    r"(?:-r|-c|--requirement|--constraint)[\s=]*[\"']?(https?://[^\s\"']+)", re.IGNORECASE
+)
+_REQUIRED = re.compile(r"(?:^|\s)--require-hashes(?:\s|$)")
+_OPTIONS = re.compile(r"\s--\S.*$", re.DOTALL)
+_NAMED = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?\s*")
+_FILE = re.compile(r"\.(?:whl|zip|tgz|tbz|txz|tlz|tar(?:\.\w+)?)$", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$\{([A-Za-z0-9_]+)\}")
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """Hashes, "algorithm:hexadecimal", of which a file has to have one.
+
+    `names` has them by a distribution's name, `places` by where its file is, `direct` by the name
+    of what has a place. `required`: whatever has none is refused, as pip does where one has.
+    `unread` are addresses of further requirements files, which only uv reads.
+    """
+
+    names: Mapping[str, frozenset[str]]
+    places: Mapping[str, frozenset[str]]
+    direct: Mapping[str, frozenset[str]]
+    required: bool = False
+    unread: tuple[str, ...] = ()
+
+    @property
+    def remark(self) -> str:
+        """What a person should know of it, a sentence; mostly ""."""
+        if not self.unread:
+            return ""
+        return f"Hashes in {', '.join(self.unread)} are not checked: only uv reads these files."
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """What a lock follows from besides its project's files; nothing where none is stated."""
+        if not (self.required or self.names or self.places):
+            return ()
+        return ("hashes 1", "required" if self.required else "")
+
+    def of(self, name: str, place: str) -> frozenset[str] | None:
+        """Those of a distribution, whose own place is `place` or "": an index has it; None: none.
+
+        A place may be written in another way than it is locked; then its file's name decides.
+        """
+        if not place:
+            return self.names.get(name)
+        if place in self.places:
+            return self.places[place]
+        file = place.rpartition("/")[2]
+        alike = [some for one, some in self.places.items() if one.rpartition("/")[2] == file]
+        if alike:
+            return frozenset().union(*alike)
+        return self.direct.get(name, self.names.get(name))
+
+
+def stated(project: PythonProject, requirements: Iterable[str] | None = None) -> Stated:
+    """All that a project states, or these requirements (PEP 508, or a place) alone.
+
+    `PkgviewError` for what is no hash.
+    """
+    found = _Found(project.directory)
+    if requirements is not None:
+        found.texts(requirements)
+        return found.result()
+    for path in project.inputs:
+        if path.suffix == ".toml" or path == project.root:
+            text = project.content(path).decode("utf-8-sig", "replace")
+            with suppress(tomllib.TOMLDecodeError, RecursionError):  # uv will complain of it
+                found.texts(every_text(parse(text)))
+    if project.origin is not Origin.REQUIREMENTS:
+        return found.result()
+    lines = requirement_files(project.root / Origin.REQUIREMENTS).lines
+    for is_constraint in (False, True):
+        for line in (one.text for one in lines if one.constraint is is_constraint):
+            found.line(line)
+        found.settle()
+    found.required = found.required or requires_hashes(project.directory)
+    return found.result()
+
+
+class _Found:
+    """What is stated so far: `_now`, and `_before` a `settle`, which goes before it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._now: tuple[dict[str, set[str]], ...] = ({}, {}, {})
+        self._before: tuple[dict[str, set[str]], ...] = ({}, {}, {})
+        self.required = False
+        self._unread: list[str] = []
+
+    def texts(self, texts: Iterable[str]) -> None:
+        """Texts of which some may be requirements; they have no options."""
+        for text in texts:
+            if "#" in text:
+                self._requirement(text, frozenset())
+
+    def line(self, line: str) -> None:
+        """One of a requirements file, without its comment."""
+        options = frozenset(_option(found[1], line) for found in _HASH.finditer(line))
+        self.required = self.required or bool(options) or bool(_REQUIRED.search(line))
+        if remote := _REMOTE.match(line):
+            self._unread.append(_shown(remote[1]))
+        if not line.startswith("-"):
+            self._requirement(_OPTIONS.sub("", line), options)
+
+    def _requirement(self, text: str, options: frozenset[str]) -> None:
+        name, target = _split(text)
+        place, in_address = _placed(target, self._directory) if target else ("", "")
+        hashes = options
+        if in_address:
+            algorithm = in_address.partition(":")[0]
+            same = {one for one in options if one.startswith(f"{algorithm}:")}
+            if same and in_address not in same:
+                raise PkgviewError(
+                    f"{_shown(text)} has two hashes that contradict each other",
+                    remedy="Leave the one out that is not the file's.",
+                )
+            hashes = frozenset((in_address,))
+        if not hashes:
+            return
+        names, places, direct = self._now
+        if place:
+            places.setdefault(place, set()).update(hashes)
+        if name:
+            (direct if place else names).setdefault(name, set()).update(hashes)
+
+    def settle(self) -> None:
+        """What comes now counts only of what nothing was stated of before."""
+        self._before = tuple(
+            now | before for now, before in zip(self._now, self._before, strict=True)
+        )
+        self._now = ({}, {}, {})
+
+    def result(self) -> Stated:
+        """All of it."""
+        self.settle()
+        names, places, direct = (
+            {key: frozenset(some) for key, some in one.items()} for one in self._before
+        )
+        return Stated(
+            names=names,
+            places=places,
+            direct=direct,
+            required=self.required,
+            unread=tuple(dict.fromkeys(self._unread)),
+        )
+
+
+def place_of(address: str, directory: Path) -> str:
+    """An address without user and fragment, or an absolute path with all links followed."""
+    return _placed(address, directory)[0]
+
+
+def _placed(target: str, directory: Path) -> tuple[str, str]:
+    """The place, "" for what is none, and the hash that stands in the address, if one does."""
+    target = _VARIABLE.sub(lambda found: _variable(found, directory), target)
+    target, _, fragment = target.partition("#")
+    found = _OF_ADDRESSES.search(fragment)
+    in_address = f"{found[1]}:{found[2].strip().lower()}" if found else ""
+    try:
+        parts = urlsplit(target)
+        port = parts.port
+    except ValueError:
+        return "", ""
+    if "://" in target and parts.scheme != "file":
+        query = f"?{parts.query}" if parts.query else ""
+        where = f"{parts.hostname}:{port or _PORTS.get(parts.scheme)}"
+        return f"{parts.scheme}://{where}{unquote(parts.path)}{query}", in_address
+    path = unquote(parts.path) if parts.scheme == "file" else target
+    return ("" if "\0" in path else os.path.realpath(directory / path)), in_address
+
+
+def _split(text: str) -> tuple[str, str]:
+    """A requirement's normalised name, and the place that it names; "" for what it has not."""
+    text = re.split(r"\s;", text, maxsplit=1)[0].strip()
+    named = _NAMED.match(text)
+    if named is not None and text[named.end() :].startswith("@"):
+        return normalised(named[1]), text[named.end() + 1 :].strip()
+    plain = text.partition("#")[0]
+    if "://" in plain or plain.startswith((".", "/", "~", "file:")) or _FILE.search(plain):
+        return "", _without_extras(plain) + text[len(plain) :]
+    return (normalised(named[1]) if named else ""), ""
+
+
+def _without_extras(place: str) -> str:
+    """`./x.whl` for `./x.whl[extra]`."""
+    opened = place.rfind("[")
+    has_some = place.endswith("]") and opened > 0 and "/" not in place[opened:]
+    return place[:opened] if has_some else place
+
+
+def _option(said: str, line: str) -> str:
+    algorithm, _, digest = said.strip("\"'").partition(":")
+    if algorithm not in OF_OPTIONS or not re.fullmatch(r"[0-9A-Fa-f]+", digest):
+        raise PkgviewError(
+            f"{_shown(line)}: {said} is no hash that pip or uv would take",
+            remedy="Write it as --hash=sha256:… with the digest in hexadecimal.",
+        )
+    return f"{algorithm}:{digest.lower()}"
+
+
+def _shown(line: str) -> str:
+    """A line fit for a message: without the password of an address, and not for ever."""
+    text = masked(_OPTIONS.sub("", line))
+    return text if len(text) <= 100 else f"{text[:100]}…"  # noqa: PLR2004 - a line
+
+
+def _variable(found: re.Match[str], directory: Path) -> str:
+    """As uv, which has one of its own."""
+    if found[1] == "PROJECT_ROOT":
+        return str(directory)
+    return os.environ.get(found[1], found[0])

@@ -1,0 +1,1 @@
+"""Passwords in the addresses that a project's files name."""

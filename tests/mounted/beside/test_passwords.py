@@ -1,0 +1,219 @@
+"""User and password in the addresses that a project names, beside uv.
+
+A row is a requirements.txt in which `{ann}` and `{bob}` are indexes of theirs on one host, with
+passwords, and `{links}` is a page of links of eve's. `demo` is ann's, `other` bob's, eve has both.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.mounted.beside.conftest import tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.mounted.beside.conftest import Beside
+    from tests.mounted.conftest import Index
+
+pytestmark = [pytest.mark.fuse]
+
+USERS = ("annslogin", "bobslogin", "eveslogin")
+NO_INDEX = {"UV_DEFAULT_INDEX": "", "UV_INDEX_URL": "", "PIP_INDEX_URL": ""}
+ENVIRON = {**NO_INDEX, "UV_HTTP_RETRIES": "0", "LOGIN": USERS[0], "WORD": USERS[0][::-1]}
+
+ROWS = {
+    "an index": "--index-url {ann}\ndemo",
+    "by its letter": "-i {ann}\ndemo",
+    "with =, and a slash": "--index-url={ann}/\ndemo",
+    "in quotes": '--index-url="{ann}"\ndemo',
+    "in a nested file": "-r sub/more.txt\ndemo\n# sub/more.txt: --index-url {ann}",
+    "by variables": "--index-url {variables}\ndemo",
+    "quoted": "--index-url {quoted}\ndemo",
+    "two on one host": "--index-url {ann}\n--extra-index-url {bob}\ndemo\nother",
+    "the other way round": "--index-url {bob}\n--extra-index-url {ann}\nother\ndemo",
+    "a page of links": "--no-index\n--find-links {links}\ndemo\nother",
+    "a page by its letter": "--no-index\n-f {links}\ndemo\nother",
+    "a file": "demo @ {file}",
+    "a file without a name": "{file}",
+    "a file by variables": "demo @ {file-by-variables}",
+    "a file of an index": "--index-url {ann}\ndemo @ {plain-file}",
+    "a file with a hash": "demo @ {file} --hash=sha256:{digest}",
+}
+
+
+@pytest.fixture(scope="module")
+def index(beside: Beside) -> Index:
+    index = beside.index
+    index.wheel("demo")
+    index.wheel("other")
+    for user, names in zip(USERS, (("demo",), ("other",), ("demo", "other")), strict=True):
+        index.guard(f"/{user[:3]}", user, *names)
+    return index
+
+
+def filled(text: str, index: Index) -> dict[str, str | bytes]:
+    """The files of a row."""
+    import hashlib  # noqa: PLC0415
+
+    wheel = index.directory / "demo-1.0-py3-none-any.whl"
+    file = f"/packages/{wheel.name}"
+    user, word = USERS[0], USERS[0][::-1]
+    known = {
+        "ann": index.guarded("/ann"),
+        "bob": index.guarded("/bob"),
+        "variables": index.guarded("/ann", said="${LOGIN}:${WORD}"),
+        "quoted": index.guarded("/ann", said=f"%61{user[1:]}:{word}"),
+        "links": index.guarded("/eve", "/links.html"),
+        "file": index.guarded("/ann", file),
+        "file-by-variables": index.guarded("/ann", file, said="${LOGIN}:${WORD}"),
+        "plain-file": index.guarded("/ann", file).replace(f"{user}:{word}@", ""),
+        "digest": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+    }
+    for name, value in known.items():
+        text = text.replace(f"{{{name}}}", value)
+    listed, _, further = text.partition("\n# sub/more.txt: ")
+    return {"requirements.txt": f"{listed}\n", "sub/more.txt": f"{further}\n"}
+
+
+@pytest.fixture(scope="module")
+def command_lines() -> Iterator[set[bytes]]:
+    """Those that a password was seen in, of all processes of the machine, meanwhile."""
+    seen: set[bytes] = set()
+    over = threading.Event()
+    secrets = [user[::-1].encode() for user in USERS]
+
+    def look() -> None:
+        while not over.wait(0.005):
+            for directory in Path("/proc").iterdir():
+                try:
+                    line = (directory / "cmdline").read_bytes() if directory.name.isdigit() else b""
+                except OSError:
+                    continue
+                if any(secret in line for secret in secrets):
+                    seen.add(line)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    yield seen
+    over.set()
+    watcher.join()
+
+
+def written(beside: Beside) -> list[str]:
+    """What has a password in it of all that pkgview has written, but for the projects' files."""
+    home = beside.site.home
+    theirs = [one for one in home.iterdir() if one.name.startswith(("row", "uv-", "pip-"))]
+    places = [beside.site.places.state, beside.site.places.cache, beside.site.places.store]
+    others = [one for one in home.iterdir() if one not in theirs and one.name != ".pkgview"]
+    found = []
+    for place in {*places, *others}:
+        for path in [place, *place.rglob("*")] if place.is_dir() else [place]:
+            if path.is_file() and not path.is_symlink() and "/uv/" not in str(path):
+                data = path.read_bytes()
+                found += [str(path) for user in USERS if user[::-1].encode() in data]
+    return found
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_rows(row: str, beside: Beside, index: Index, command_lines: set[bytes]) -> None:
+    index.heard.clear()
+    made = beside.same(filled(ROWS[row], index), environ=ENVIRON)
+    for path in made.root.glob("lib/python3*/site-packages/*.dist-info/*"):
+        assert not any(user[::-1] in path.read_text() for user in USERS), path
+    places = {user: f"/{user[:3]}" for user in USERS}
+    assert {place for place, _ in index.heard} <= set(places.values())
+    assert not written(beside)
+    assert not command_lines
+
+
+def test_a_password_goes_to_its_own_place(beside: Beside, index: Index) -> None:
+    """Not to what a lock names elsewhere on that host."""
+    directory = beside.project(filled("--index-url {ann}\ndemo", index))
+    assert beside.pkgview(directory, environ=ENVIRON).status == 0
+    beside.site.pkgview("lock", cwd=directory, environ=ENVIRON)
+    lock = directory / "pylock.toml"
+    assert USERS[0] not in lock.read_text()
+    lock.write_text(lock.read_text().replace("/ann/packages/demo-1.0", "/bob/packages/other-1.0"))
+    index.heard.clear()
+    ended = beside.pkgview(directory, "--frozen", environ=ENVIRON)
+    assert ended.status == 1
+    assert "401" in ended.said or "is not" in ended.said
+    assert ("/bob", f"{USERS[0]}:{USERS[0][::-1]}") not in index.heard
+
+
+def test_a_lock_has_no_password_of_a_variable(beside: Beside, index: Index) -> None:
+    """And a new password needs no new lock."""
+    for text in ("demo @ {file-by-variables}", "--index-url {variables}\ndemo"):
+        directory = beside.project(filled(text, index))
+        beside.site.pkgview("lock", cwd=directory, environ=ENVIRON)
+        assert USERS[0][::-1] not in (directory / "pylock.toml").read_text()
+        assert beside.pkgview(directory, environ=ENVIRON).distributions == {"demo": "1.0"}
+    old = index.guards["/ann"]
+    try:
+        wheel = index.wheel("demo", files={"demo.py": b"again = True\n"})
+        index.guard("/ann", "annagain", "demo")
+        again = {**ENVIRON, "LOGIN": "annagain", "WORD": "niaganna"}
+        directory = beside.project(filled("demo @ {file-by-variables}", index))
+        assert beside.pkgview(directory, environ=again).status == 0
+        assert wheel.exists()
+    finally:
+        index.guards["/ann"] = old
+
+
+SETTINGS: Mapping[str, tuple[dict[str, str], str]] = {
+    "UV_FIND_LINKS": ({"UV_FIND_LINKS": "{links}", "UV_NO_INDEX": "1"}, ""),
+    "uv.toml": ({}, 'find-links = ["{links}"]\nno-index = true\n'),
+    "[pip]": ({}, '[pip]\nfind-links = ["{links}"]\nno-index = true\n'),
+    "[pip] index-url": ({}, '[pip]\nindex-url = "{ann}"\n'),
+}
+
+
+@pytest.mark.parametrize("row", SETTINGS)
+def test_of_settings(row: str, beside: Beside, index: Index) -> None:
+    variables, text = SETTINGS[row]
+    environ = {name: str(filled(value, index)["requirements.txt"]).strip()
+               for name, value in variables.items()}  # fmt: skip
+    files = {"requirements.txt": "demo\n", "uv.toml": filled(text, index)["requirements.txt"]}
+    beside.same(files, environ={**ENVIRON, **environ})
+
+
+def test_a_wrong_one_is_not_shown(beside: Beside, index: Index) -> None:
+    wrong = index.guarded("/ann", said="annslogin:mistaken")
+    ended = beside.refused(
+        {"requirements.txt": f"--index-url {wrong}\ndemo\n"}, says="401", environ=ENVIRON
+    )
+    assert "mistaken" not in ended.said
+    assert not os.path.lexists(ended.root)
+
+
+def test_a_repository(beside: Beside) -> None:
+    """git is told by its own settings that the address with the token leads to a directory."""
+    source = beside.site.project("cloned")
+    for name, text in tree("cloned").items():
+        (source / name).write_text(text)
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for arguments in (("init", "-q"), ("add", "-A"), (*identity, "commit", "-qm", "It")):
+        beside.site.run("git", *arguments, cwd=source)
+    environ = {
+        **ENVIRON,
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{source}.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://nigolsnna@h.example/g.git",
+    }
+    for text in (
+        "cloned @ git+https://${WORD}@h.example/g.git",
+        "git+https://nigolsnna@h.example/g.git",
+    ):
+        directory = beside.project({"requirements.txt": f"{text}\n"})
+        made = beside.pkgview(directory, environ=environ)
+        assert made.distributions == {"cloned": "1.0"}, made.said
+        assert not written(beside)
+        beside.site.pkgview("lock", cwd=directory, environ=environ)
+        assert "nigolsnna" not in (directory / "pylock.toml").read_text()
+        assert beside.pkgview(directory, environ=environ).status == 0
