@@ -37,7 +37,7 @@ from resolver.naming import project_key
 from resolver.project.branch import branches
 from resolver.project.project import fingerprint
 from resolver.python.declared.files import digest
-from resolver.python.declared.mark import Mark, marked
+from resolver.python.declared.mark import Mark, mark_of, marked
 from resolver.python.hashes.held import held, refused
 from resolver.python.hashes.stated import stated
 from resolver.python.index import uv_environment
@@ -80,7 +80,8 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
 ) -> Lock:
     """The project's lock, made or made anew where that is needed.
 
-    `extras` and `groups` are added to the project's default ones. `frozen` never resolves: a
+    `extras` and `groups` are added to the project's default ones; a group with "-" before its name
+    is left out, unless it is named after that. `frozen` never resolves: a
     missing or outdated lock is an error. `no_build` runs no project's code: where a resolution
     would have to build an sdist for its metadata, it fails. Where a lock in the state is made anew,
     the versions of the lock `preferred` are kept where they will do; None: those of the one that is
@@ -189,7 +190,11 @@ def _own(project: PythonProject, extras: Sequence[str], groups: Sequence[str]) -
         names = document.get(key, [])
         return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
-    for key, asked in (("extras", extras), ("dependency-groups", groups)):
+    mark = mark_of(document)
+    built_in = {f"-{name}" for name in project.default_groups} - {*(mark.groups if mark else ())}
+    # Of what it has not, only what is built in cannot be left out.
+    named = [one.removeprefix("-") for one in groups if one[:1] != "-" or one in built_in]
+    for key, asked in (("extras", extras), ("dependency-groups", named)):
         missing = [name for name in asked if normalised(name) not in map(normalised, offered(key))]
         if missing:
             listed = ", ".join(offered(key)) or "none"
@@ -395,4 +400,11 @@ async def only_one(directory: Path) -> AsyncIterator[None]:
 
 
 def _union(*names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(normalised, chain(*names))))
+    """All of them; one with "-" before it leaves out what was named before."""
+    found: dict[str, None] = {}
+    for name in chain(*names):
+        if name.startswith("-"):
+            found.pop(normalised(name[1:]), None)
+        else:
+            found[normalised(name)] = None
+    return tuple(found)

@@ -165,6 +165,20 @@ def test_scripts_and_no_project(shop: Site, project: Path, index: Index) -> None
     ):
         assert run(shop, directory, *words).stdout == f"{expected}\n", words
     assert is_quick(loaded(shop, outside, "--with", "rich", "-m", "rich"))
+    # Options of uv's.
+    (outside / "listed.txt").write_text("# both\nlib\nrich>=1\n")
+    for directory, words, expected in (
+        (outside, ["--directory", project, "app.py"], "lib"),
+        (outside, ["--with-requirements", "listed.txt", "app.py"], "lib rich"),
+        (project, ["--no-project", "app.py"], ""),
+        (project, ["--no-project", "--with", "rich", "app.py"], "rich"),
+        (project, ["--isolated", "app.py"], "lib"),
+    ):
+        assert run(shop, directory, *words).stdout == f"{expected}\n", words
+    (outside / "listed.txt").write_text("-r other.txt\n")
+    said = run(shop, outside, "--with-requirements", "listed.txt", "app.py", code=1).stderr
+    assert "'-r other.txt' is no requirement" in said
+    (outside / "listed.txt").unlink()
     assert "belongs to no project" in run(shop, outside, "--", "true", code=1).stderr
     assert os.listdir(outside) == ["app.py"]
     examples = re.findall(r"^ +pkgview run (.+?)(?:  .*)?$", command.epilog or "", re.MULTILINE)
@@ -172,6 +186,19 @@ def test_scripts_and_no_project(shop: Site, project: Path, index: Index) -> None
     for example in examples:
         if "pytest" not in example:  # it is no small one
             run(shop, project, *example.split())
+
+
+def test_the_view_as_it_is(shop: Site, project: Path) -> None:
+    show = ("python", "-c", "import importlib.util as u; print(u.find_spec('rich') is not None)")
+    assert is_quick(loaded(shop, project, "--no-sync", "--", "true"))
+    (project / "requirements.txt").write_text("lib\nrich\n")
+    for arguments, expected in ((("--no-sync",), "False\n"), ((), "True\n")):
+        assert run(shop, project, *arguments, *show).stdout == expected
+    said = run(shop, project, "--no-sync", "--with", "rich", "--", "true", code=2).stderr
+    assert "nothing can be added" in said
+    other = shop.project("other")
+    (other / "requirements.txt").write_text("lib\n")
+    assert "has no view yet" in run(shop, other, "--no-sync", "--", "true", code=1).stderr
 
 
 def test_run_uses_the_python_that_the_link_shows(shop: Site, project: Path) -> None:

@@ -30,6 +30,8 @@ _FLAGS = ("--offline", "--frozen")
 """Options that change nothing where nothing has to be resolved or fetched."""
 
 _KINDS = {"-m": "module", "--module": "module", "-s": "script", "--script": "script"}
+_AS_IT_IS = "--no-sync"
+"""Where the view is what the files say, it is as it is anyway."""
 
 
 class Arguments:
@@ -98,10 +100,10 @@ def understood(arguments: Sequence[str], tools: str = "") -> Arguments | None:
     kind = set()
     while rest and rest[0].startswith("-") and rest[0] not in {"-", "--"}:
         name, equals, value = rest.pop(0).partition("=")
-        if name in _FLAGS or name in _KINDS:
+        if name in _FLAGS or name in _KINDS or name == _AS_IT_IS:
             if equals:
                 return None
-            kind.add(_KINDS.get(name, ""))
+            kind.add(_KINDS.get(name, name))
             continue
         values = [value] if equals else rest[:1]
         rest = rest[0 if equals else 1 :]
@@ -112,8 +114,8 @@ def understood(arguments: Sequence[str], tools: str = "") -> Arguments | None:
     if not rest or {"module", "script"} <= kind:
         return None
     if tools:
-        return None if "module" in kind or "script" in kind else _of_tool(asked, rest, tools)
-    if asked.source:
+        return None if kind.difference(_FLAGS) else _of_tool(asked, rest, tools)
+    if asked.source or (_AS_IT_IS in kind and not asked.is_plain):
         return None
     asked.command = command.command_line(rest, module="module" in kind, script="script" in kind)
     return asked

@@ -16,16 +16,13 @@ from resolver.places import Places
 from resolver.python.project import PythonProject, project_at, project_of_script
 from resolver.python.target import python_of
 from unionfs.cli.asked import (
-    EXTRA,
     FROZEN,
-    GROUP,
     LOCKED,
     OFFLINE,
     PYTHON,
     PYTHON_FETCH,
     TRUST,
     Adding,
-    added,
     find_projects,
     refuse_contrary,
     refuse_untrusted,
@@ -42,14 +39,25 @@ from unionfs.cli.command import (
 )
 from unionfs.cli.commands.bind import bind_self
 from unionfs.cli.commands.making import ensured, mount_now
+from unionfs.cli.lists import Lists, with_lists
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.kinds import link_of
 from unionfs.publishing import link
-from unionfs.publishing.repeat import repeated
+from unionfs.publishing.repeat import last_up, repeated
+from unionfs.publishing.up import Made, whole_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+def _change_directory(_: click.Context, __: click.Parameter, named: str | None) -> None:
+    """A callback: before anything is looked for here."""
+    if named is not None:
+        try:
+            os.chdir(named)
+        except OSError as error:
+            raise click.BadParameter(f"{named}: {error.strerror}") from error
 
 
 @click.command(
@@ -72,13 +80,23 @@ Examples:
     help="The project's directory or script; default: the script that is run, if it has an "
     "inline block (PEP 723), else the project here.",
 )
+@click.option(
+    "--directory",
+    callback=_change_directory,
+    is_eager=True,
+    expose_value=False,
+    metavar="DIRECTORY",
+    help="Change to that directory first.",
+)
+@click.option("--no-project", is_flag=True, help="Without a project, though there is one here.")
 @with_for("run")
 @PYTHON
 @PYTHON_FETCH
-@EXTRA
-@GROUP
+@with_lists
 @click.option("-m", "--module", is_flag=True, help="Run a module, as `python -m` does.")
 @click.option("-s", "--script", is_flag=True, help="Run a Python script, whatever its name.")
+@click.option("--isolated", is_flag=True, help="Regardless of the last `up`, and of .venv.")
+@click.option("--no-sync", is_flag=True, help="With the view as it is, whatever was edited since.")
 @OFFLINE
 @FROZEN
 @LOCKED
@@ -87,14 +105,15 @@ Examples:
 def run(  # noqa: PLR0913 - one parameter an option
     directory: Path | None,
     *,
-    requirements: tuple[str, ...],
-    editables: tuple[str, ...],
+    additions: tuple[str, ...],
     python: str | None,
     fetch_python: bool,
-    extras: tuple[str, ...],
-    groups: tuple[str, ...],
+    lists: Lists,
     module: bool,
     script: bool,
+    no_project: bool,
+    isolated: bool,
+    no_sync: bool,
     offline: bool,
     frozen: bool,
     locked: bool,
@@ -113,24 +132,31 @@ def run(  # noqa: PLR0913 - one parameter an option
     refuse_contrary(frozen=frozen, locked=locked)
     if module and script:
         raise click.UsageError("-m and -s go not together")
+    if no_project and directory is not None:
+        raise click.UsageError("name one of --project and --no-project")
+    if no_sync and (additions or lists or python or isolated):
+        raise click.UsageError("--no-sync takes the view as it is: nothing can be added to it")
     places = Places.from_environ()
     words = command_line(command, module=module, script=script)
-    additions = added(requirements, editables)
-    project = _project(places, directory, words, adding=bool(additions), trust=trust)
+    if no_project:
+        project = nothing(places)
+    else:
+        project = _project(places, directory, words, adding=bool(additions), trust=trust)
     wish = PythonWish(
         project=project,
         python=python,
         fetch_python=fetch_python,
         asked=python or "",
-        extras=extras,
-        groups=groups,
         requirements=additions,
         offline=offline,
         frozen=frozen,
         locked=locked,
-        kept=not (additions or extras or groups),
+        kept=not (additions or lists or isolated),
+        **lists.of(project),
     )
-    become(places, repeated(places, wish), words, follows=python is None)
+    if no_sync:
+        _run_with(places, wish, _as_it_is(places, project), words)
+    become(places, wish if isolated else repeated(places, wish), words, follows=python is None)
 
 
 def become(
@@ -143,14 +169,30 @@ def become(
     check_mountable(places)
     made, _ = ensured(places, KIND, wish, quiet=False)
     mount_now(places)
-    root = wish.project.root
     path = _link_at(wish.project)
     if follows and wish.kept and path is not None and link.is_ours(path, places):
         link.link(path, places, made.view, force=False)
+    _run_with(places, wish, made, words)
+
+
+def _as_it_is(places: Places, project: PythonProject) -> Made:
+    """The view that the project has, of whatever it was made."""
+    last = last_up(places, project)
+    manifest = None if last is None else whole_manifest(places, last.view)
+    if last is None or manifest is None:
+        raise PkgviewError(
+            f"{project.root} has no view yet", remedy="Leave --no-sync out: then it gets one."
+        )
+    mount_now(places)
+    return Made(view=last.view, manifest=manifest, fresh=False)
+
+
+def _run_with(places: Places, wish: PythonWish, made: Made, words: Sequence[str]) -> NoReturn:
+    """Become a command that is bound to a view of the wish."""
     bind_self(
         places,
         Said.RUN,
-        project=str(root) if wish.kept else None,
+        project=str(wish.project.root) if wish.kept else None,
         view=made.view,
         python=python_of(made.manifest).version,
     )
