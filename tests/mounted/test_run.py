@@ -167,18 +167,29 @@ def test_scripts_and_no_project(shop: Site, project: Path, index: Index) -> None
     assert is_quick(loaded(shop, outside, "--with", "rich", "-m", "rich"))
     # Options of uv's.
     (outside / "listed.txt").write_text("# both\nlib\nrich>=1\n")
-    for directory, words, expected in (
+    more: tuple[tuple[Path, list[str | Path], str], ...] = (
         (outside, ["--directory", project, "app.py"], "lib"),
         (outside, ["--with-requirements", "listed.txt", "app.py"], "lib rich"),
         (project, ["--no-project", "app.py"], ""),
         (project, ["--no-project", "--with", "rich", "app.py"], "rich"),
         (project, ["--isolated", "app.py"], "lib"),
-    ):
+    )
+    for directory, words, expected in more:
         assert run(shop, directory, *words).stdout == f"{expected}\n", words
     (outside / "listed.txt").write_text("-r other.txt\n")
     said = run(shop, outside, "--with-requirements", "listed.txt", "app.py", code=1).stderr
     assert "'-r other.txt' is no requirement" in said
     (outside / "listed.txt").unlink()
+    # What looks as if it gave packages, and gives none.
+    (outside / "s.py").write_text(f"# /// script\n# dependencies = ['rich']\n{show}")
+    done = run(shop, outside, "s.py")
+    assert done.stdout == "\n"
+    assert "s.py, line 1: this block has no end, `# ///`" in done.stderr
+    (outside / "s.py").unlink()
+    (outside / "Pipfile").write_text("")
+    for words, count in ((["app.py"], 1), (["--no-project", "app.py"], 0)):
+        assert run(shop, outside, *words).stderr.count("Pipfile is pipenv's") == count
+    (outside / "Pipfile").unlink()
     assert "belongs to no project" in run(shop, outside, "--", "true", code=1).stderr
     assert os.listdir(outside) == ["app.py"]
     examples = re.findall(r"^ +pkgview run (.+?)(?:  .*)?$", command.epilog or "", re.MULTILINE)

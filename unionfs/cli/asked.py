@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +18,9 @@ from resolver.places import Places
 from resolver.project import trust as trusting
 from resolver.python.project import PythonProject
 from resolver.python.requirements import logical_lines
+from resolver.toml import inline_block, unclosed_block
 from unionfs.cli import console
-from unionfs.cli.command import EDITABLE, several
+from unionfs.cli.command import EDITABLE, may_have_block, several
 from unionfs.formats.kind import projects_at as found_projects
 from unionfs.kinds import KINDS
 
@@ -207,7 +210,8 @@ def find_projects(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Pro
     """The same; [] where there is none."""
     here = absolute(path)
     try:
-        path.lstat()
+        if stat.S_ISREG(path.lstat().st_mode):
+            say_unclosed(path)
         return found_projects(path, among)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PkgviewError(
@@ -218,6 +222,20 @@ def find_projects(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Pro
             f"{error.filename or here} cannot be looked at: {error.strerror}",
             remedy="Name a project that you may read.",
         ) from error
+
+
+def say_unclosed(script: Path) -> None:
+    """Say of a script what its author did not mean: that its inline block is none."""
+    if not may_have_block(os.fspath(script)):
+        return
+    text = script.read_bytes().decode("utf-8-sig", "replace")
+    line = unclosed_block(text)
+    with suppress(PkgviewError):  # said by who reads it
+        if line is not None and inline_block(text, script) is None:
+            console.note(
+                f"{script}, line {line}: this block has no end, `# ///`, so it does not count "
+                "(PEP 723)."
+            )
 
 
 def project_at(path: Path) -> PythonProject:

@@ -48,6 +48,12 @@ The real one, for once: pkgview run --with pip -- pip ...
 """
 
 
+_NO_PIP = """\
+ERROR: there is no pip in this environment, which is a copy of a pkgview view.
+List it in the project that the copy is made of, or use another one: uv pip install --python ...
+"""
+
+
 class _Refusal(Exception):  # noqa: N818 - it is no error of the program
     """What is said instead, and the exit status."""
 
@@ -94,7 +100,7 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
 def _do(asked: _Asked) -> int:
     command, asked.words = (asked.words or [""])[0], asked.words[1:]
     if command in WRITING:
-        raise _Refusal(managed())
+        raise _Refusal(_NO_PIP if _is_copy() else managed())
     if asked.has("--version", "-V") and not command:
         place = os.path.dirname(os.path.abspath(__file__))
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -110,6 +116,12 @@ def _do(asked: _Asked) -> int:
             f"Run `pkgview run --with pip -- pip {what}`.\n"
         )
     return _COMMANDS[command](asked)
+
+
+def _is_copy() -> bool:
+    from _pkgview_pip import is_copy
+
+    return bool(is_copy(os.path.abspath(f"{__file__}/../../../..")))
 
 
 def managed() -> str:

@@ -15,6 +15,7 @@ from resolver.errors import PkgviewError
 from resolver.places import Places
 from resolver.python.project import PythonProject, project_at, project_of_script
 from resolver.python.target import python_of
+from unionfs.cli import console
 from unionfs.cli.asked import (
     FROZEN,
     LOCKED,
@@ -26,6 +27,7 @@ from unionfs.cli.asked import (
     find_projects,
     refuse_contrary,
     refuse_untrusted,
+    say_unclosed,
     trusted_project_at,
     with_for,
 )
@@ -215,6 +217,7 @@ def _project(
         if found is not None and found.root == script.resolve():
             refuse_untrusted(found, trust=trust)
             return found
+        say_unclosed(script)
     beside = () if script is None else (script.resolve().parent,)
     for place in (Path(), *beside):
         for _, one in find_projects(place, ["python"]):
@@ -223,7 +226,18 @@ def _project(
                 return one
     if not (adding or runs_python(words)):
         return trusted_project_at(Path(), trust=trust)  # which says what there is not
+    if not adding:
+        _say_foreign(Path() if script is None else script.resolve().parent)
     return nothing(places)
+
+
+def _say_foreign(directory: Path) -> None:
+    """Say that what looks like a project gives no packages: the program may miss them."""
+    from resolver.python.foreign import foreign  # noqa: PLC0415 - only where there is no project
+
+    other = foreign(directory)
+    if other is not None:
+        console.note(f"Without a project's packages: {other.said}. {other.remedy}")
 
 
 def _script(words: Sequence[str]) -> Path | None:
