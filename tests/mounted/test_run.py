@@ -174,8 +174,8 @@ def test_scripts_and_no_project(shop: Site, project: Path, index: Index) -> None
         (project, ["--no-project", "--with", "rich", "app.py"], "rich"),
         (project, ["--isolated", "app.py"], "lib"),
     )
-    for directory, words, expected in more:
-        assert run(shop, directory, *words).stdout == f"{expected}\n", words
+    for place, options, expected in more:
+        assert run(shop, place, *options).stdout == f"{expected}\n", options
     (outside / "listed.txt").write_text("-r other.txt\n")
     said = run(shop, outside, "--with-requirements", "listed.txt", "app.py", code=1).stderr
     assert "'-r other.txt' is no requirement" in said

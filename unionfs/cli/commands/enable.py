@@ -126,6 +126,10 @@ def _enable_shell(places: Places, shell: str, *, as_json: bool) -> None:
     if shell == "direnv":
         console.note("A project's .envrc may say `use pkgview` now.")
     else:
+        if shell == "zsh":
+            console.note(
+                "It completes `pkgview` where ~/.zshrc has `autoload -Uz compinit; compinit`."
+            )
         console.note(f"Each {shell} that you start from now on follows the project you are in.")
 
 

@@ -111,8 +111,8 @@ def test_no_file_is_there_where_a_name_is_odd(
 def test_commands_and_options_are_completed(
     isolated_places: Places, needs: Callable[..., None], tmp_path: Path
 ) -> None:
-    needs("bash", "fish")
-    install(isolated_places, "bash", "fish")
+    needs("bash", "zsh", "fish")
+    install(isolated_places, "bash", "zsh", "fish")
     script = tmp_path / "try"
     script.write_text(
         f". {isolated_places.state}/shell/completion.bash\n"
@@ -125,6 +125,16 @@ def test_commands_and_options_are_completed(
     }
     done = subprocess.run(["bash", script], capture_output=True, text=True, check=True, env=environ)
     assert done.stdout.splitlines() == ["unbind", "--offline"]
+    # zsh's own may begin after the line that reads ours, or never.
+    start = Path(os.environ["HOME"], ".zshrc")
+    for more, known in (("autoload -Uz compinit; compinit -u\n", "1"), ("", "0")):
+        start.write_text(f". {isolated_places.state}/shell/hook.sh\n{more}")
+        done = subprocess.run(
+            ["zsh", "-i"], input="echo ,${+_comps[pkgview]}\nexit\n", capture_output=True,
+            text=True, check=False, env=environ, timeout=60,
+        )  # fmt: skip
+        assert f",{known}\n" in done.stdout, done
+        assert "compdef" not in done.stderr
     done = subprocess.run(
         ["fish", "-c", "complete -C 'pkgview umo'"],
         capture_output=True, text=True, check=True, env=environ,
