@@ -57,7 +57,11 @@ class Resolution:
     @property
     def named(self) -> str:
         """What is resolved, for a message."""
-        return ", ".join(self.requirements or (str(self.project.root),))
+        if self.requirements:
+            return ", ".join(self.requirements)
+        root = self.project.root
+        listed = self.project.origin is Origin.REQUIREMENTS
+        return str(root / "requirements.txt" if listed else root)
 
 
 def uv_arguments(resolution: Resolution, output: Path, overrides: Path) -> list[str]:

@@ -190,6 +190,20 @@ def test_scripts_and_no_project(shop: Site, project: Path, index: Index) -> None
     for words, count in ((["app.py"], 1), (["--no-project", "app.py"], 0)):
         assert run(shop, outside, *words).stderr.count("Pipfile is pipenv's") == count
     (outside / "Pipfile").unlink()
+    # Commands that are none, here and where there is no project.
+    (outside / "empty").mkdir()
+    (outside / "s.pyy").write_text("")
+    for place in (outside, project):
+        for word, code, told in (
+            ("nothere.py", 127, "there is no file nothere.py"),
+            ("../outside/empty", 126, "empty is a directory that has no __main__.py"),
+            ("https://example.org/x.py", 127, "is an address"),
+        ):
+            assert told in run(shop, place, word, code=code).stderr, word
+    (outside / "empty").rmdir()
+    (outside / "s.pyy").unlink()
+    for line in ("projects", "trust --list"):
+        assert "nothing" not in shop.pkgview(*line.split(), cwd=outside).stdout
     assert "belongs to no project" in run(shop, outside, "--", "true", code=1).stderr
     assert os.listdir(outside) == ["app.py"]
     examples = re.findall(r"^ +pkgview run (.+?)(?:  .*)?$", command.epilog or "", re.MULTILINE)

@@ -14,6 +14,7 @@ import sys
 from resolver import remembered
 from resolver.atomic import Held
 from resolver.errors import PkgviewError
+from resolver.local import named_place
 from resolver.naming import executable_in, project_key, project_record, trust_record
 from resolver.ownership import faults, identity
 from resolver.private import close_to_others
@@ -79,9 +80,16 @@ def run(arguments: Sequence[str], *, tool: bool = False) -> bool:
     if asked.added and entry.said:
         console.note(entry.said)
     view = f"{places['mount']}/views/{entry.view}"
+    return _become(asked.command, command.environment(view, entry.view, os.environ), tool=tool)
+
+
+def _become(words: list[str], environ: dict[str, str], *, tool: bool) -> bool:
+    """Become the command; False where it is none of a tool's, whose others are not known here."""
     try:
-        command.replace_by(asked.command, command.environment(view, entry.view, os.environ))
+        command.replace_by(words, environ)
     except PkgviewError as error:
+        if tool:
+            return False
         console.report(error)
         sys.exit(error.status)
 
@@ -125,6 +133,8 @@ def _of_tool(asked: Arguments, words: list[str], tools: str) -> Arguments | None
     """The same for a tool: its own project, or the one that lists nothing."""
     if asked.directory != "." or asked.extras or asked.groups:
         return None
+    if named_place(words[0]) is not None:
+        return None
     requirement, name = command.tool_requirement(words[0])
     asked.command = words if asked.source else [name, *words[1:]]
     own = f"{tools}/{name.lower().replace('_', '-').replace('.', '-')}"
@@ -165,12 +175,12 @@ def _is_plain_command(words: Sequence[str]) -> bool:
 
 
 def _situation(asked: Arguments, places: dict[str, str]) -> remembered.Situation | None:
-    named = asked.directory or f"{places['state']}/{command.NOTHING}"
+    named = asked.directory or command.nothing_at(places["state"])
     if not os.path.isdir(named):
         return None  # a script, or nothing at all
     directory = os.path.realpath(named)
     if asked.added and named == "." and remembered.is_outside(directory):
-        directory = os.path.realpath(f"{places['state']}/{command.NOTHING}")
+        directory = command.nothing_at(places["state"])
     return remembered.situation(
         directory, places["state"], asked.extras, asked.groups, os.environ, added=asked.added
     )

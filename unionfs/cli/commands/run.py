@@ -14,6 +14,7 @@ from resolver.caller.commandline import Runs, parse_command
 from resolver.errors import PkgviewError
 from resolver.places import Places
 from resolver.python.project import PythonProject, project_at, project_of_script
+from resolver.python.requirements import normalised
 from resolver.python.target import python_of
 from unionfs.cli import console
 from unionfs.cli.asked import (
@@ -32,10 +33,13 @@ from unionfs.cli.asked import (
     with_for,
 )
 from unionfs.cli.command import (
-    NOTHING,
+    NotFoundError,
     command_line,
     environment,
+    is_file,
     may_have_block,
+    missing,
+    nothing_at,
     replace_by,
     runs_python,
 )
@@ -47,6 +51,7 @@ from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.kinds import link_of
 from unionfs.publishing import link
 from unionfs.publishing.repeat import last_up, repeated
+from unionfs.publishing.tools import commands_of
 from unionfs.publishing.up import Made, whole_manifest
 
 if TYPE_CHECKING:
@@ -162,11 +167,17 @@ def run(  # noqa: PLR0913 - one parameter an option
 
 
 def become(
-    places: Places, wish: PythonWish, words: Sequence[str], *, follows: bool = False
+    places: Places,
+    wish: PythonWish,
+    words: Sequence[str],
+    *,
+    follows: bool = False,
+    source: str = "",
 ) -> NoReturn:
     """Become a command, bound to the view of the wish, which is made and mounted if need be.
 
-    `follows`: the project's link, if it has one, leads to what is its view from now on.
+    `follows`: the project's link, if it has one, leads to what is its view from now on. `source`
+    is the distribution that should bring the command, for who is told that it does not.
     """
     check_mountable(places)
     made, _ = ensured(places, KIND, wish, quiet=False)
@@ -174,7 +185,18 @@ def become(
     path = _link_at(wish.project)
     if follows and wish.kept and path is not None and link.is_ours(path, places):
         link.link(path, places, made.view, force=False)
-    _run_with(places, wish, made, words)
+    try:
+        _run_with(places, wish, made, words)
+    except NotFoundError as error:
+        if not source:
+            raise
+        there = commands_of(places, made.view, normalised(source))
+        raise NotFoundError(
+            f"{source} brings no command {words[0]}",
+            remedy=f"It brings {', '.join(there)}: `pkgview tool run --from {source} {there[0]}`."
+            if there
+            else "It brings none: `pkgview run --with` is for libraries.",
+        ) from error
 
 
 def _as_it_is(places: Places, project: PythonProject) -> Made:
@@ -225,6 +247,9 @@ def _project(
                 refuse_untrusted(one, trust=trust)
                 return one
     if not (adding or runs_python(words)):
+        named = Path(words[0])
+        if named.is_dir() or (is_file(words[0]) and not named.exists()):
+            raise missing(words[0])
         return trusted_project_at(Path(), trust=trust)  # which says what there is not
     if not adding:
         _say_foreign(Path() if script is None else script.resolve().parent)
@@ -251,7 +276,7 @@ def _script(words: Sequence[str]) -> Path | None:
 
 def nothing(places: Places) -> PythonProject:
     """The project that lists nothing, in the state: no settings of any directory count for it."""
-    directory = Path(os.path.realpath(places.state)) / NOTHING
+    directory = Path(nothing_at(os.fspath(places.state)))
     make_private(directory)
     if not (directory / "requirements.txt").exists():
         write_atomically(directory / "requirements.txt", b"")

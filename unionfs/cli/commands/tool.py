@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resolver.errors import PkgviewError
+from resolver.local import named_place
 from resolver.places import Places
 from resolver.project import resolved
+from resolver.python.added.additions import addition
 from resolver.python.project import project_at
 from resolver.python.requirements import normalised
 from resolver.python.target import python_of
@@ -86,6 +88,8 @@ def run(
     """
     places = Places.from_environ()
     requirement, name = tool_requirement(command[0])
+    if source is None and named_place(command[0]) is not None:
+        name = _name(addition(command[0]), command[0])
     words = [name, *command[1:]] if source is None else list(command)
     there = tool_named(places, normalised(name))
     if source is None and requirement == name and not (additions or python) and there.is_installed:
@@ -97,7 +101,7 @@ def run(
         offline=offline,
         kept=False,
     )
-    become(places, wish, words)
+    become(places, wish, words, source=tool_requirement(source or name)[1])
 
 
 @tool.command(
@@ -130,8 +134,6 @@ def install(  # noqa: PLR0913 - one parameter an option
     They are links in XDG_BIN_HOME, else ~/.local/bin. What is there already and is not of this tool
     stays, and is an error.
     """
-    from resolver.python.added.additions import addition  # noqa: PLC0415 - `-h` does without
-
     places = Places.from_environ()
     first = addition(f"-e {source}" if editable else tool_requirement(source)[0])
     beside = [addition(text) for text in additions]

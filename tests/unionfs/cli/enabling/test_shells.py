@@ -125,6 +125,8 @@ def test_commands_and_options_are_completed(
     }
     done = subprocess.run(["bash", script], capture_output=True, text=True, check=True, env=environ)
     assert done.stdout.splitlines() == ["unbind", "--offline"]
+    (isolated_places.mount / "bin").mkdir(parents=True)  # as if it were mounted
+    (isolated_places.mount / "bin/python").symlink_to("/bin/true")
     # zsh's own may begin after the line that reads ours, or never.
     start = Path(os.environ["HOME"], ".zshrc")
     for more, known in (("autoload -Uz compinit; compinit -u\n", "1"), ("", "0")):
