@@ -90,7 +90,7 @@ def test_a_tool_from_its_installation_to_its_end(shop: Site, index: Index) -> No
     assert shop.run(bin_ / "old", cwd=here).stdout == "1.0 beside\n"
     # What a distribution does not bring is said with what it does.
     for line, told in (
-        ("--from hello@1.0 nosuch", "hello brings no command nosuch\n  It brings hello, old:"),
+        ("--from hello==1.0 nosuch", "hello brings no command nosuch\n  It brings hello, old:"),
         ("beside", "beside brings no command beside\n  It brings none"),
         ("beside", "beside brings no command beside\n  It brings none"),
     ):
