@@ -89,6 +89,7 @@ Examples:
 )
 @click.option(
     "--directory",
+    "change_to",  # not `directory`, which is the project's
     callback=_change_directory,
     is_eager=True,
     expose_value=False,

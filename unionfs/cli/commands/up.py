@@ -200,7 +200,7 @@ def _as_dict(places: Places, one: Done, seconds: float) -> dict[str, Any]:
     return {
         "project": str(one.project.root),
         "kind": made.manifest.kind,
-        "target": dict(made.manifest.target),
+        "target": dict(sorted(made.manifest.target.items())),
         "view": made.view,
         "path": str(places.mount / "views" / made.view),
         "distributions": made.distributions,
