@@ -24,7 +24,6 @@ import os
 import time
 import tomllib
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,7 @@ from resolver.python.lockfile import Lock
 from resolver.python.passwords.written import written
 from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
-from resolver.python.resolution import Resolution, lowest_python, uv_arguments
+from resolver.python.resolution import Resolution, lowest_python, union, uv_arguments
 from resolver.python.unbuilt import refuse_editables
 from resolver.python.uv.cache import forget_locked
 from resolver.python.uv.run import run_uv
@@ -91,8 +90,8 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
     resolution = Resolution(
         project=project,
         interpreter=interpreter,
-        extras=_union(project.settings.extras, extras),
-        groups=_union(project.default_groups, groups),
+        extras=union(project.settings.extras, extras),
+        groups=union(project.default_groups, groups),
         upgrade=upgrade,
         upgrade_packages=tuple(upgrade_packages),
         offline=offline,
@@ -156,8 +155,8 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
     resolution = Resolution(
         project=source,
         interpreter=interpreter,
-        extras=_union(source.settings.extras, extras),
-        groups=_union(source.default_groups, groups),
+        extras=union(source.settings.extras, extras),
+        groups=union(source.default_groups, groups),
         upgrade=upgrade,
         upgrade_packages=tuple(upgrade_packages),
         offline=offline,
@@ -206,8 +205,8 @@ def _own(project: PythonProject, extras: Sequence[str], groups: Sequence[str]) -
     return Lock(
         path=path,
         project=project,
-        extras=_union(_among(project.settings.extras, offered("extras")), extras),
-        groups=_union(
+        extras=union(_among(project.settings.extras, offered("extras")), extras),
+        groups=union(
             offered("default-groups"),
             _among(project.settings.groups or (), offered("dependency-groups")),
             groups,
@@ -397,14 +396,3 @@ async def only_one(directory: Path) -> AsyncIterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _union(*names: Iterable[str]) -> tuple[str, ...]:
-    """All of them; one with "-" before it leaves out what was named before."""
-    found: dict[str, None] = {}
-    for name in chain(*names):
-        if name.startswith("-"):
-            found.pop(normalised(name[1:]), None)
-        else:
-            found[normalised(name)] = None
-    return tuple(found)
