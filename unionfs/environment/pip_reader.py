@@ -214,13 +214,12 @@ def _list(asked: _Asked) -> int:
     found = _installed(asked)
     form = (asked.options.get("--format") or ["columns"])[-1]
     if form == "json":
-        _print_json(
-            [
-                {"name": one.metadata["Name"], "version": one.version}
-                | ({"editable_project_location": place} if (place := _editable(one)) else {})
-                for one in found
-            ]
-        )
+        listed = [
+            {"name": one.metadata["Name"], "version": one.version}
+            | ({"editable_project_location": place} if (place := _editable(one)) else {})
+            for one in found
+        ]
+        print(json.dumps(listed))
     elif form == "freeze":
         for one in found:
             print(f"{one.metadata['Name']}=={one.version}")
@@ -334,14 +333,13 @@ def _check(asked: _Asked) -> int:
 
 
 def _inspect(asked: _Asked) -> int:
-    _print_json(
-        {
-            "version": "1",
-            "pip_version": VERSION,
-            "installed": [_report(one) for one in _installed(asked)],
-            "environment": _environment(),
-        }
-    )
+    report = {
+        "version": "1",
+        "pip_version": VERSION,
+        "installed": [_report(one) for one in _installed(asked)],
+        "environment": _environment(),
+    }
+    print(json.dumps(report))
     return 0
 
 
