@@ -162,6 +162,21 @@ def inline_block(text: str, script: Path) -> str | None:
     return "\n".join(line.removeprefix("# ") if line != "#" else "" for line in content) + "\n"
 
 
+def unclosed_block(text: str) -> int | None:
+    """The line, from 1, of a `# /// script` after which no `# ///` comes; None: there is none.
+
+    PEP 723 has such a block ignored, which nobody means who wrote it.
+    """
+    found, closed = None, False
+    lines = text.replace("\r\n", "\n").split("\n")
+    for number in range(len(lines), 0, -1):
+        line = lines[number - 1]
+        if line == "# /// script" and not closed:
+            found = number
+        closed = line == _BLOCK_END or (closed and (line == "#" or line.startswith("# ")))
+    return found
+
+
 def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, range]]:
     """The type of each block, and which lines (from 0) are its content.
 

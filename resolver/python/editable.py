@@ -69,7 +69,7 @@ async def build_editable(  # noqa: PLR0913 - all but what and whither by name
                 "--link-mode=copy",
                 "--reinstall",
                 "--editable",
-                _plain(directory, Path(name)),
+                _plain(directory, Path(made)),
             ],
             built_for.settings(name or directory.name),
             built_for,
@@ -84,13 +84,13 @@ async def build_editable(  # noqa: PLR0913 - all but what and whither by name
 
 
 def _plain(directory: Path, scratch: Path) -> str:
-    """How uv, started in a directory, is told of it, and reads in its name nothing else.
+    """How uv is told of a directory, and reads in its name nothing else.
 
-    `#`, `[…]` and ` ;` would end it. A name like a wheel's makes it a file even as ".": then it is
-    told a link (a build is where its directory really is).
+    `#`, `[…]` and ` ;` would end it, and a name like a wheel's makes it a file: then it is told a
+    link (a build is where its directory really is).
     """
-    if directory.suffix != ".whl":
-        return "."
+    if directory.suffix != ".whl" and not re.search(r"[#?;\[\]]", str(directory)):
+        return str(directory)
     (scratch / "project").symlink_to(directory)
     return str(scratch / "project")
 

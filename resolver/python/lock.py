@@ -42,10 +42,10 @@ from resolver.python.hashes.stated import stated
 from resolver.python.index import uv_environment
 from resolver.python.lockfile import Lock, current_lock_in, only_one, readable
 from resolver.python.locks.kept import kept_versions, other_branches, outdate_others
-from resolver.python.locks.own import own_lock, two_locks, union
+from resolver.python.locks.own import own_lock, two_locks
 from resolver.python.passwords.written import written
 from resolver.python.project import Origin, project_without_lock
-from resolver.python.resolution import Resolution, lowest_python, uv_arguments
+from resolver.python.resolution import Resolution, lowest_python, union, uv_arguments
 from resolver.python.script.locked import lock_script
 from resolver.python.script.options import compile_options
 from resolver.python.unbuilt import refuse_editables, refuse_sources
@@ -89,7 +89,8 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
 ) -> Lock:
     """The project's lock, made or made anew where that is needed.
 
-    `extras` and `groups` are added to the project's default ones. `frozen` never resolves: a
+    `extras` and `groups` are added to the project's default ones; a group with "-" before its name
+    is left out, unless it is named after that. `frozen` never resolves: a
     missing or outdated lock is an error. `no_build` runs no project's code: where a resolution
     would have to build an sdist for its metadata, it fails. Where a lock in the state is made anew,
     the versions of the lock `preferred` are kept where they will do; None: those of the one that is

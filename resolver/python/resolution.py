@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
 from resolver.python.project import Origin
+from resolver.python.requirements import normalised
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from resolver.python.interpreter import Interpreter
@@ -58,7 +60,11 @@ class Resolution:
     @property
     def named(self) -> str:
         """What is resolved, for a message."""
-        return ", ".join(self.requirements or (str(self.project.root),))
+        if self.requirements:
+            return ", ".join(self.requirements)
+        root = self.project.root
+        listed = self.project.origin is Origin.REQUIREMENTS
+        return str(root / "requirements.txt" if listed else root)
 
 
 def uv_arguments(
@@ -134,3 +140,14 @@ def lowest_python(requires_python: str | None) -> str | None:
         if one.operator in {">=", "~=", "==", ">"}
     ]
     return str(max(bounds)) if bounds else None
+
+
+def union(*names: Iterable[str]) -> tuple[str, ...]:
+    """All of them; one with "-" before it leaves out what was named before."""
+    found: dict[str, None] = {}
+    for name in chain(*names):
+        if name.startswith("-"):
+            found.pop(normalised(name[1:]), None)
+        else:
+            found[normalised(name)] = None
+    return tuple(found)

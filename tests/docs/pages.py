@@ -28,9 +28,11 @@ EXAMPLES = {"NAME.py", "activate_this.py", "app.py", "other.py", "script.py", "s
 """File names that are a user's, or other programs' own."""
 
 FOREIGN = {
-    "--cap-add", "--cgroup-parent", "--check-hash-based-pycs", "--compile-bytecode", "--device",
-    "--extra-index-url", "--find-links", "--hash", "--index-url", "--no-build", "--reinstall",
-    "--require-hashes", "--user", "--userns",
+    "--active", "--all-packages", "--bounds", "--branch", "--cap-add", "--cgroup-parent",
+    "--check-hash-based-pycs", "--compile-bytecode", "--default-index", "--device",
+    "--extra-index-url", "--find-links", "--hash", "--index", "--index-url", "--inexact",
+    "--no-build", "--no-editable", "--no-install-project", "--only-dev", "--only-group", "--raw",
+    "--reinstall", "--require-hashes", "--rev", "--tag", "--user", "--userns",
 }  # fmt: skip
 """Options of other programs that a page names by themselves."""
 

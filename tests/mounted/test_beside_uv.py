@@ -144,6 +144,10 @@ def test_uv_has_nothing_to_do_where_the_view_is_up_to_date(shop: Site, index: In
     assert "pkgview" not in with_function(shop, "run", "false", cwd=app, code=1)
     said = with_function(shop, "add", "alpha<1", cwd=app, code=1)
     assert said.endswith("read-only: use `pkgview add`\n")
+    shop.pkgview("umount", cwd=shop.home)  # as after a reboot
+    said = with_function(shop, "run", "true", cwd=lib)
+    assert "File exists (os error 17)" in said
+    assert said.endswith(f"{app}/.venv leads nowhere: run `pkgview mount`\n")
 
 
 class Turns:

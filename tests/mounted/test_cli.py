@@ -168,6 +168,17 @@ def test_extras_and_groups(shop: Site, index: Index) -> None:
     shop.pkgview("run", "--extra", "more", "--", "python", "-c", program, cwd=directory)
     assert there() == "alpha gamma"
     assert "Nothing to do" in shop.pkgview("up", cwd=directory).stderr
+    # What is short for many, as in uv; what is left out wins over what was asked for.
+    up(shop, directory, "--no-dev")
+    assert there() == "alpha"
+    program = "import importlib.util as u; print(u.find_spec('gamma'))"
+    assert run(shop, directory, "python", "-c", program) == "None\n"
+    assert run(shop, directory, "--group", "dev", "python", "-c", program) != "None\n"
+    said = shop.run(PKGVIEW, "up", "--all-extras", "--all-groups", cwd=directory)
+    assert "Without --no-group dev, which the last `up` had" in said.stderr
+    assert there() == "alpha beta gamma delta"
+    up(shop, directory, "--all-groups", "--no-group", "docs", "--all-extras")
+    assert there() == "alpha beta gamma"
     for arguments in (("--extra", "no"), ("--group", "no")):
         said = shop.pkgview("up", *arguments, cwd=directory, code=1)
         assert said.stderr.startswith("pkgview: ")
@@ -263,6 +274,22 @@ def test_a_project_of_uv(shop: Site, index: Index) -> None:
     assert (directory / "uv.lock").read_bytes() == locked
     said = shop.pkgview("lock", cwd=directory, code=1)
     assert "uv lock" in said.stderr
+
+
+def test_what_a_lock_has_built_in_cannot_be_left_out(shop: Site, index: Index) -> None:
+    index.wheel("alpha")
+    index.wheel("gamma")
+    directory = shop.project("project")
+    (directory / "pyproject.toml").write_text(
+        '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.9"\n'
+        'dependencies = ["alpha"]\n[dependency-groups]\ndev = ["gamma"]\n'
+    )
+    shop.run(PKGVIEW, "lock", cwd=directory)
+    said = shop.run(PKGVIEW, "up", "--no-dev", "--no-mount", cwd=directory, code=1)
+    assert "pylock.toml has 'dev' built in" in said.stderr
+    shop.run(PKGVIEW, "lock", "--no-dev", cwd=directory)
+    for arguments in ((), ("--no-dev",), ("--no-group", "other")):
+        assert up(shop, directory, "--no-mount", *arguments)["distributions"] == 1
 
 
 def test_lock_writes_a_lock_that_up_keeps_to(shop: Site, index: Index) -> None:

@@ -321,6 +321,8 @@ def test_a_real_environment_is_left_alone(shop: Site, index: Index) -> None:
     assert "before-pkgview" in shop.pkgview("up", "--force", cwd=directory).stderr
     assert (directory / ".venv.before-pkgview/precious").read_text() == "x"
     assert (directory / ".venv").is_symlink()
+    told = shop.pkgview("forget", cwd=directory).stderr
+    assert f"{directory}/.venv.before-pkgview is what was there before" in told
 
 
 def test_a_link_of_somebody_else_is_left_alone(shop: Site) -> None:

@@ -54,7 +54,7 @@ def test_what_mounts_again_after_a_reboot(
     # The service of systemd: its own words, in the environment that it gives.
     shop.pkgview("umount", cwd=shop.home)
     assert not works()
-    unit = service.install(shop.environ, systemd=True).path.read_text()
+    unit = service.install(shop.places, shop.environ, systemd=True).path.read_text()
     lines = [line.partition("=")[::2] for line in unit.splitlines() if "=" in line]
     given = {name: shlex.split(value) for name, value in lines if name.startswith("Exec")}
     environ = dict(
@@ -69,7 +69,7 @@ def test_what_mounts_again_after_a_reboot(
     assert mounts.mounted_at(shop.places.mount) is None
     assert shop.places.mount.is_dir()  # what starts at boot may have it bound
     # The entry of a desktop.
-    entry = service.install(shop.environ, systemd=False).path.read_text()
+    entry = service.install(shop.places, shop.environ, systemd=False).path.read_text()
     (command,) = (line[5:] for line in entry.splitlines() if line.startswith("Exec="))
     assert alone(*shlex.split(command.replace("%%", "%")), home=shop.home).returncode == 0
     assert works()

@@ -165,6 +165,45 @@ def test_scripts_and_no_project(shop: Site, project: Path, index: Index) -> None
     ):
         assert run(shop, directory, *words).stdout == f"{expected}\n", words
     assert is_quick(loaded(shop, outside, "--with", "rich", "-m", "rich"))
+    # Options of uv's.
+    (outside / "listed.txt").write_text("# both\nlib\nrich>=1\n")
+    more: tuple[tuple[Path, list[str | Path], str], ...] = (
+        (outside, ["--directory", project, "app.py"], "lib"),
+        (outside, ["--with-requirements", "listed.txt", "app.py"], "lib rich"),
+        (project, ["--no-project", "app.py"], ""),
+        (project, ["--no-project", "--with", "rich", "app.py"], "rich"),
+        (project, ["--isolated", "app.py"], "lib"),
+    )
+    for place, options, expected in more:
+        assert run(shop, place, *options).stdout == f"{expected}\n", options
+    (outside / "listed.txt").write_text("-r other.txt\n")
+    said = run(shop, outside, "--with-requirements", "listed.txt", "app.py", code=1).stderr
+    assert "'-r other.txt' is no requirement" in said
+    (outside / "listed.txt").unlink()
+    # What looks as if it gave packages, and gives none.
+    (outside / "s.py").write_text(f"# /// script\n# dependencies = ['rich']\n{show}")
+    done = run(shop, outside, "s.py")
+    assert done.stdout == "\n"
+    assert "s.py, line 1: this block has no end, `# ///`" in done.stderr
+    (outside / "s.py").unlink()
+    (outside / "Pipfile").write_text("")
+    for words, count in ((["app.py"], 1), (["--no-project", "app.py"], 0)):
+        assert run(shop, outside, *words).stderr.count("Pipfile is pipenv's") == count
+    (outside / "Pipfile").unlink()
+    # Commands that are none, here and where there is no project.
+    (outside / "empty").mkdir()
+    (outside / "s.pyy").write_text("")
+    for place in (outside, project):
+        for word, code, told in (
+            ("nothere.py", 127, "there is no file nothere.py"),
+            ("../outside/empty", 126, "empty is a directory that has no __main__.py"),
+            ("https://example.org/x.py", 127, "is an address"),
+        ):
+            assert told in run(shop, place, word, code=code).stderr, word
+    (outside / "empty").rmdir()
+    (outside / "s.pyy").unlink()
+    for line in ("projects", "trust --list"):
+        assert "nothing" not in shop.pkgview(*line.split(), cwd=outside).stdout
     assert "belongs to no project" in run(shop, outside, "--", "true", code=1).stderr
     assert os.listdir(outside) == ["app.py"]
     examples = re.findall(r"^ +pkgview run (.+?)(?:  .*)?$", command.epilog or "", re.MULTILINE)
@@ -172,6 +211,19 @@ def test_scripts_and_no_project(shop: Site, project: Path, index: Index) -> None
     for example in examples:
         if "pytest" not in example:  # it is no small one
             run(shop, project, *example.split())
+
+
+def test_the_view_as_it_is(shop: Site, project: Path) -> None:
+    show = ("python", "-c", "import importlib.util as u; print(u.find_spec('rich') is not None)")
+    assert is_quick(loaded(shop, project, "--no-sync", "--", "true"))
+    (project / "requirements.txt").write_text("lib\nrich\n")
+    for arguments, expected in ((("--no-sync",), "False\n"), ((), "True\n")):
+        assert run(shop, project, *arguments, *show).stdout == expected
+    said = run(shop, project, "--no-sync", "--with", "rich", "--", "true", code=2).stderr
+    assert "nothing can be added" in said
+    other = shop.project("other")
+    (other / "requirements.txt").write_text("lib\n")
+    assert "has no view yet" in run(shop, other, "--no-sync", "--", "true", code=1).stderr
 
 
 def test_run_uses_the_python_that_the_link_shows(shop: Site, project: Path) -> None:

@@ -88,6 +88,13 @@ def test_a_tool_from_its_installation_to_its_end(shop: Site, index: Index) -> No
     said = tool(shop, "install", "hello<2", "--with", "beside", cwd=here).stderr
     assert "Installed hello 1.0: hello, old." in said
     assert shop.run(bin_ / "old", cwd=here).stdout == "1.0 beside\n"
+    # What a distribution does not bring is said with what it does.
+    for line, told in (
+        ("--from hello==1.0 nosuch", "hello brings no command nosuch\n  It brings hello, old:"),
+        ("beside", "beside brings no command beside\n  It brings none"),
+        ("beside", "beside brings no command beside\n  It brings none"),
+    ):
+        assert told in tool(shop, "run", *line.split(), cwd=here, code=127).stderr
     # What cannot be had changes nothing, and what brings no command is none.
     tool(shop, "install", "hello>2", cwd=here, code=1)
     assert "brings no commands" in tool(shop, "install", "beside", cwd=here, code=1).stderr

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
+from contextlib import suppress
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from resolver.errors import PkgviewError
+from resolver.inputs import read_text
 from resolver.places import Places
 from resolver.project import trust as trusting
 from resolver.python.project import PythonProject
+from resolver.python.requirements import logical_lines
+from resolver.toml import inline_block, unclosed_block
 from unionfs.cli import console
-from unionfs.cli.command import EDITABLE, several
+from unionfs.cli.command import EDITABLE, may_have_block, several
 from unionfs.formats.kind import projects_at as found_projects
 from unionfs.kinds import KINDS
 
@@ -35,16 +41,6 @@ PYTHON = click.option(
 )
 PYTHON_FETCH = click.option(
     "--python-fetch", "fetch_python", is_flag=True, help="Have uv fetch a Python that is missing."
-)
-EXTRA = click.option(
-    "--extra", "extras", multiple=True, metavar="NAME", help="Add an extra; may be repeated."
-)
-GROUP = click.option(
-    "--group",
-    "groups",
-    multiple=True,
-    metavar="NAME",
-    help="Add a dependency group (PEP 735); may be repeated.",
 )
 OFFLINE = click.option("--offline", is_flag=True, help="Ask no network.")
 KIND = click.option(
@@ -93,9 +89,28 @@ def json_of(shape: str) -> Decorator:
 
 
 def with_for(what: str) -> Decorator:
-    """`--with` and `--with-editable`, for as long as `what` ("run", "shell") lasts."""
+    """`--with` and its like, for as long as `what` ("run", "shell") lasts.
 
-    def both(command: Callable[..., Any]) -> Callable[..., Any]:
+    The command has them all as `additions`, each as `resolver.python.added.additions` reads it.
+    """
+
+    def every(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def packed(
+            *arguments: Any,  # noqa: ANN401 - the command's own
+            requirements: tuple[str, ...],
+            editables: tuple[str, ...],
+            files: tuple[Path, ...],
+            **others: Any,  # noqa: ANN401 - the same
+        ) -> None:
+            lines = (line for path in files for _, line in logical_lines(read_text(path)))
+            additions = (
+                *(one for text in requirements for one in several(text)),
+                *lines,
+                *(f"-e {path}" for path in editables),
+            )
+            command(*arguments, additions=additions, **others)
+
         editable = click.option(
             "--with-editable",
             "editables",
@@ -111,9 +126,17 @@ def with_for(what: str) -> Decorator:
             help=f"Add a requirement, or the distribution in a directory or file, for this {what} "
             "only; may be repeated.",
         )
-        return plain(editable(command))
+        listed = click.option(
+            "--with-requirements",
+            "files",
+            multiple=True,
+            metavar="FILE",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="The same for each line of a file.",
+        )
+        return plain(editable(listed(packed)))
 
-    return both
+    return every
 
 
 class Adding(click.Command):
@@ -137,12 +160,6 @@ class Adding(click.Command):
             if word in taking and left:
                 read.append(left.pop(0))
         return super().parse_args(ctx, [*read, *left])
-
-
-def added(requirements: Sequence[str], editables: Sequence[str]) -> tuple[str, ...]:
-    """What `with_for` was given, each as `resolver.python.added.additions` reads it."""
-    plain = [one for text in requirements for one in several(text)]
-    return (*plain, *(f"-e {path}" for path in editables))
 
 
 def refuse_contrary(*, frozen: bool, locked: bool, renews: bool = False) -> None:
@@ -193,7 +210,8 @@ def find_projects(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Pro
     """The same; [] where there is none."""
     here = absolute(path)
     try:
-        path.lstat()
+        if stat.S_ISREG(path.lstat().st_mode):
+            say_unclosed(path)
         return found_projects(path, among)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PkgviewError(
@@ -204,6 +222,20 @@ def find_projects(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Pro
             f"{error.filename or here} cannot be looked at: {error.strerror}",
             remedy="Name a project that you may read.",
         ) from error
+
+
+def say_unclosed(script: Path) -> None:
+    """Say of a script what its author did not mean: that its inline block is none."""
+    if not may_have_block(os.fspath(script)):
+        return
+    text = script.read_bytes().decode("utf-8-sig", "replace")
+    line = unclosed_block(text)
+    with suppress(PkgviewError):  # said by who reads it
+        if line is not None and inline_block(text, script) is None:
+            console.note(
+                f"{script}, line {line}: this block has no end, `# ///`, so it does not count "
+                "(PEP 723)."
+            )
 
 
 def project_at(path: Path) -> PythonProject:

@@ -21,6 +21,12 @@ _OPENER = b"# /// script"
 NOTHING = "nothing"
 """The directory in the state that stands for a project which lists nothing."""
 
+
+def nothing_at(state: str) -> str:
+    """Where that is: nobody's own, and so in no list of projects."""
+    return f"{os.path.realpath(state)}/{NOTHING}"
+
+
 EDITABLE = ("-e", "--editable")
 """What may stand before a path after `--with`, as a word of its own."""
 
@@ -121,11 +127,10 @@ def replace_by(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
                 f"{found} cannot be run: the interpreter that its first line names is missing",
                 remedy="Install that, or mend the line.",
             ) from error
-        raise NotFoundError(
-            f"there is no command {program}",
-            remedy="Name one that the view or PATH has: `pkgview run -- python …`.",
-        ) from error
+        raise missing(program) from error
     except OSError as error:
+        if os.path.isdir(program):
+            raise missing(program) from error
         raise NotRunnableError(
             f"{program} cannot be run: {error.strerror}",
             remedy="Name a program that you may execute; a script needs a first line like "
@@ -134,6 +139,31 @@ def replace_by(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     finally:  # here still: nothing was started
         for number, handler in zip(ignored, before, strict=True):
             signals.signal(number, handler)
+
+
+def is_file(word: str) -> bool:
+    """Whether a command is meant as a file, or an address, by the way it is written."""
+    return "/" in word or word in {".", ".."} or word.lower().endswith(_SCRIPTS)
+
+
+def missing(program: str) -> PkgviewError:
+    """The error of a command that there is not."""
+    if "://" in program:
+        return NotFoundError(
+            f"{program} is an address, and nothing is run that nobody has seen here",
+            remedy="Fetch it first, e.g. with `curl -O`, look at it, and run the file.",
+        )
+    if os.path.isdir(program):
+        return NotRunnableError(
+            f"{program} is a directory that has no __main__.py",
+            remedy="Name a script, or a directory that Python can run.",
+        )
+    if is_file(program):
+        return NotFoundError(f"there is no file {program}", remedy="Name one that is there.")
+    return NotFoundError(
+        f"there is no command {program}",
+        remedy="Name one that the view or PATH has: `pkgview run -- python …`.",
+    )
 
 
 class NotFoundError(PkgviewError):

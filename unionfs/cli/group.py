@@ -18,7 +18,7 @@ from resolver.where import where
 from unionfs.cli import console
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -55,24 +55,6 @@ COMMANDS = {
 }
 """Name -> "module:attribute" in `unionfs.cli.commands`, and its line in `pkgview -h`."""
 
-HABITS = {
-    **dict.fromkeys(("sync", "install", "pip", "venv", "create", "init"), "up"),
-    **dict.fromkeys(("activate", "enter"), "shell"),
-    **dict.fromkeys(("list", "show", "info"), "view"),
-    **dict.fromkeys(("prune", "clean"), "gc"),
-    **dict.fromkeys(("unmount", "stop"), "umount"),
-    "deactivate": "down",
-    "exec": "run",
-    "freeze": "lock",
-    "which": "why",
-    "allow": "trust",
-    "cache": "store",
-    "start": "mount",
-    "doctor": "status",
-    "version": "--version",
-}
-"""What other programs call it -> what it is here; for who types it, unless it is a command."""
-
 _ROOM = "Make room there and run the command again."
 _WRITABLE = (
     "Make it accessible, or name other places in XDG_DATA_HOME, XDG_STATE_HOME, XDG_CACHE_HOME."
@@ -108,24 +90,27 @@ class Group(click.Group):
         name = args[0]
         known = self.list_commands(ctx)
         if name not in known and not name.startswith("-"):
+            from unionfs.cli.habits import instead  # noqa: PLC0415 - only for a wrong name
+
             raise click.UsageError(
                 f"there is no command `{ctx.command_path} {name}`"
-                + meant(name, {one: f"{ctx.command_path} {one}" for one in known} | self.habits()),
+                + instead(ctx.command_path, args, known),
                 ctx,
             )
         return super().resolve_command(ctx, args)
 
-    def habits(self) -> dict[str, str]:
-        """What others call its commands -> the whole command."""
-        return {}
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        """Run the command; an error of its command line says whose it is, which click leaves out.
 
-
-def meant(name: str, known: Mapping[str, str]) -> str:
-    """`; did you mean …?` for a name like one of `known`, which gives what to type; or nothing."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only for a wrong name
-
-    near = get_close_matches(name.lower(), known, n=1, cutoff=0.7)
-    return f"; did you mean `{known[near[0]]}`?" if near else ""
+        Such as that of an option without its value.
+        """
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            if error.ctx is None and command is not None:
+                error.ctx = click.Context(command, info_name=ctx.invoked_subcommand, parent=ctx)
+            raise
 
 
 class Commands(Group):
@@ -148,11 +133,6 @@ class Commands(Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{COMMANDS[cmd_name][0]} is no command")
         return command
-
-    def habits(self) -> dict[str, str]:
-        """Of those that there are: a command that is added needs no entry, and hides one."""
-        there = (*COMMANDS, "--version")
-        return {name: f"pkgview {here}" for name, here in HABITS.items() if here in there}
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """From the table, so that help imports nothing."""
@@ -178,7 +158,9 @@ class Commands(Group):
             sys.exit(0)
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx else "pkgview"
-            console.explain(_sentence(error), f"`{where} -h` shows how it is used.")
+            console.explain(
+                _wrong_usage(error), f"{_way_on(error)}`{where} -h` shows how it is used."
+            )
             sys.exit(error.exit_code)
         except click.ClickException as error:
             console.explain(_sentence(error))
@@ -201,6 +183,29 @@ class Commands(Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             ctx.exit(console.INTERRUPTED)
+
+
+def _wrong_usage(error: click.UsageError) -> str:
+    """Its sentence; click's guess at an option is left out where what is meant is known."""
+    if isinstance(error, click.NoSuchOption) and _way_on(error):
+        return f"no such option {error.option_name}"
+    return _sentence(error)
+
+
+def _way_on(error: click.UsageError) -> str:
+    """What to do instead of what was typed, as a line of its own; mostly nothing."""
+    if isinstance(error, click.NoSuchOption):
+        from unionfs.cli.habits import OPTIONS  # noqa: PLC0415 - only for a wrong option
+
+        said = OPTIONS.get(error.option_name, "")
+        return f"{said}\n" if said else ""
+    params = error.ctx.command.params if error.ctx else []
+    if "unexpected extra argument" not in error.message or any(
+        isinstance(one, click.Argument) for one in params
+    ):
+        return ""
+    named = [one.opts[0] for one in params if isinstance(one, click.Option) and not one.is_flag]
+    return f"Say what it is: {', '.join(named)}.\n" if named else ""
 
 
 def _sentence(error: click.ClickException) -> str:

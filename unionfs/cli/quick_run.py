@@ -14,6 +14,7 @@ import sys
 from resolver import remembered
 from resolver.atomic import Held
 from resolver.errors import PkgviewError
+from resolver.local import named_place
 from resolver.naming import executable_in, identity_text, project_key, project_record, trust_record
 from resolver.ownership import faults, identity
 from resolver.private import close_to_others
@@ -30,6 +31,8 @@ _FLAGS = ("--offline", "--frozen")
 """Options that change nothing where nothing has to be resolved or fetched."""
 
 _KINDS = {"-m": "module", "--module": "module", "-s": "script", "--script": "script"}
+_AS_IT_IS = "--no-sync"
+"""Where the view is what the files say, it is as it is anyway."""
 
 
 class Arguments:
@@ -77,9 +80,16 @@ def run(arguments: Sequence[str], *, tool: bool = False) -> bool:
     if asked.added and entry.said:
         console.note(entry.said)
     view = f"{places['mount']}/views/{entry.view}"
+    return _become(asked.command, command.environment(view, entry.view, os.environ), tool=tool)
+
+
+def _become(words: list[str], environ: dict[str, str], *, tool: bool) -> bool:
+    """Become the command; False where it is none of a tool's, whose others are not known here."""
     try:
-        command.replace_by(asked.command, command.environment(view, entry.view, os.environ))
+        command.replace_by(words, environ)
     except PkgviewError as error:
+        if tool:
+            return False
         console.report(error)
         sys.exit(error.status)
 
@@ -98,10 +108,10 @@ def understood(arguments: Sequence[str], tools: str = "") -> Arguments | None:
     kind = set()
     while rest and rest[0].startswith("-") and rest[0] not in {"-", "--"}:
         name, equals, value = rest.pop(0).partition("=")
-        if name in _FLAGS or name in _KINDS:
+        if name in _FLAGS or name in _KINDS or name == _AS_IT_IS:
             if equals:
                 return None
-            kind.add(_KINDS.get(name, ""))
+            kind.add(_KINDS.get(name, name))
             continue
         values = [value] if equals else rest[:1]
         rest = rest[0 if equals else 1 :]
@@ -112,8 +122,8 @@ def understood(arguments: Sequence[str], tools: str = "") -> Arguments | None:
     if not rest or {"module", "script"} <= kind:
         return None
     if tools:
-        return None if "module" in kind or "script" in kind else _of_tool(asked, rest, tools)
-    if asked.source:
+        return None if kind.difference(_FLAGS) else _of_tool(asked, rest, tools)
+    if asked.source or (_AS_IT_IS in kind and not asked.is_plain):
         return None
     asked.command = command.command_line(rest, module="module" in kind, script="script" in kind)
     return asked
@@ -122,6 +132,8 @@ def understood(arguments: Sequence[str], tools: str = "") -> Arguments | None:
 def _of_tool(asked: Arguments, words: list[str], tools: str) -> Arguments | None:
     """The same for a tool: its own project, or the one that lists nothing."""
     if asked.directory != "." or asked.extras or asked.groups:
+        return None
+    if named_place(words[0]) is not None:
         return None
     requirement, name = command.tool_requirement(words[0])
     asked.command = words if asked.source else [name, *words[1:]]
@@ -163,12 +175,12 @@ def _is_plain_command(words: Sequence[str]) -> bool:
 
 
 def _situation(asked: Arguments, places: dict[str, str]) -> remembered.Situation | None:
-    named = asked.directory or f"{places['state']}/{command.NOTHING}"
+    named = asked.directory or command.nothing_at(places["state"])
     if not os.path.isdir(named):
         return None  # a script, or nothing at all
     directory = os.path.realpath(named)
     if asked.added and named == "." and remembered.is_outside(directory):
-        directory = os.path.realpath(f"{places['state']}/{command.NOTHING}")
+        directory = command.nothing_at(places["state"])
     return remembered.situation(
         directory, places["state"], asked.extras, asked.groups, os.environ, added=asked.added
     )

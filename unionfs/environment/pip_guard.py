@@ -9,6 +9,8 @@ it load, and makes the check read the view's own file. Nothing else of pip is to
 
 pip before 23.0 has no such check; it then fails on the read-only file system.
 
+A copy of a view is an environment like any other, and may be changed.
+
 Where there is no pip, `-m pip` finds one that only reads (`pip_reader.py`).
 """
 
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CHECKED_IN = "pip._internal.utils.misc"
+
+
+def is_copy(root: str) -> bool:
+    """Whether somebody has made an environment of a view, such as in an image: it is no view."""
+    above, _, name = root.rpartition("/")
+    is_view = above.endswith("/views") and len(name) == 32  # noqa: PLR2004 - a digest in hexadecimal
+    return not is_view and not os.statvfs(root).f_flag & os.ST_RDONLY
 
 
 def guard(root: str) -> None:
@@ -82,6 +91,8 @@ class _Finder:
 
     def refuse(self) -> None:
         """Stand in for pip's `check_externally_managed`."""
+        if is_copy(self.root):
+            return
         # The path is known only here: the standard library of the running Python, in the view.
         tag = f"python{sys.version_info[0]}.{sys.version_info[1]}"
         abiflags = "t" if "t" in getattr(sys, "abiflags", "") else ""

@@ -1,10 +1,8 @@
 """A pip that only reads, for views that list none; lies there as `_pkgview_pip_reader.py`.
 
 In an activated environment without pip, `pip install x` reaches the next pip on PATH, and installs
-into another Python. So each view has a `pip` and answers to `python -m pip`: `list`, `freeze`,
-`show`, `check`, `inspect` and `--version` say what pip would say, in its formats, as far as
-`importlib.metadata` knows it; whatever writes is refused, with the text of the view's own
-EXTERNALLY-MANAGED; whatever else pip can do is said to need the real one.
+into another Python. So each view has one: what reads says what pip would say, as far as
+`importlib.metadata` knows it; whatever writes is refused, with the view's own EXTERNALLY-MANAGED.
 
 It is no distribution, and no package of the name `pip` that a program could import: `-m pip` finds
 it (`pip_guard.py`) after all else, so that the real one wins where it is listed.
@@ -39,12 +37,19 @@ _ASKS_INDEX = frozenset({"--outdated", "-o", "--uptodate", "-u", "--path", "--py
 _DEBIAN = "/usr/share/python-wheels/pip-*.whl"
 """Where Debian keeps what `ensurepip` installs."""
 
+_ROOT = os.path.abspath(f"{__file__}/../../../..")
+
 _USAGE = """\
 Usage: pip list|freeze|show|check|inspect|--version
 
 This environment is a pkgview view without pip: what is here can be read, and nothing changed.
 To have a package here: pkgview add PACKAGE
 The real one, for once: pkgview run --with pip -- pip ...
+"""
+
+_NO_PIP = """\
+ERROR: there is no pip in this environment, which is a copy of a pkgview view.
+List it in the project that the copy is made of, or use another one: uv pip install --python ...
 """
 
 
@@ -94,7 +99,9 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
 def _do(asked: _Asked) -> int:
     command, asked.words = (asked.words or [""])[0], asked.words[1:]
     if command in WRITING:
-        raise _Refusal(managed())
+        from _pkgview_pip import is_copy
+
+        raise _Refusal(_NO_PIP if is_copy(_ROOT) else managed())
     if asked.has("--version", "-V") and not command:
         place = os.path.dirname(os.path.abspath(__file__))
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -207,13 +214,12 @@ def _list(asked: _Asked) -> int:
     found = _installed(asked)
     form = (asked.options.get("--format") or ["columns"])[-1]
     if form == "json":
-        _print_json(
-            [
-                {"name": one.metadata["Name"], "version": one.version}
-                | ({"editable_project_location": place} if (place := _editable(one)) else {})
-                for one in found
-            ]
-        )
+        listed = [
+            {"name": one.metadata["Name"], "version": one.version}
+            | ({"editable_project_location": place} if (place := _editable(one)) else {})
+            for one in found
+        ]
+        print(json.dumps(listed))
     elif form == "freeze":
         for one in found:
             print(f"{one.metadata['Name']}=={one.version}")
@@ -327,14 +333,13 @@ def _check(asked: _Asked) -> int:
 
 
 def _inspect(asked: _Asked) -> int:
-    _print_json(
-        {
-            "version": "1",
-            "pip_version": VERSION,
-            "installed": [_report(one) for one in _installed(asked)],
-            "environment": _environment(),
-        }
-    )
+    report = {
+        "version": "1",
+        "pip_version": VERSION,
+        "installed": [_report(one) for one in _installed(asked)],
+        "environment": _environment(),
+    }
+    print(json.dumps(report))
     return 0
 
 
@@ -385,10 +390,6 @@ def _print_table(head: "Sequence[str]", rows: "Iterable[Sequence[str]]") -> None
     cells.insert(1, ["-" * width for width in widths])
     for row in cells:
         print(" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value))
 
 
 _COMMANDS = {"list": _list, "freeze": _freeze, "show": _show, "check": _check, "inspect": _inspect}

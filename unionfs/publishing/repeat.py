@@ -69,7 +69,9 @@ def forgotten(places: Places, wish: PythonWish) -> Iterator[str]:
         yield f"--python {last.asked}"
     yield from (f"--extra {name}" for name in last.extras if name not in wish.extras)
     usual = (*wish.groups, *wish.project.default_groups)
-    yield from (f"--group {name}" for name in last.groups if name not in usual)
+    for name in last.groups:
+        if name not in usual:
+            yield f"--no-group {name[1:]}" if name.startswith("-") else f"--group {name}"
 
 
 def _python(places: Places, wish: PythonWish, last: ResolvedView) -> str | None:

@@ -37,6 +37,9 @@ _PLAIN = re.compile(
 """A requirement by name and version (PEP 508), without its marker, and with no two spaces in a row:
 they would be tried in every division."""
 
+_LEADING = re.compile(r"[@/\\:]|^\.")
+"""What an address or a path has in it, and a slip of the keyboard has not."""
+
 _NAMED = re.compile(r' with what your environment has for "([^"]*)"$')
 """How the phrase for an index ends that has a name."""
 
@@ -98,8 +101,13 @@ class Wanted:
         """Requirements (PEP 508), of which those by name and version are nothing to ask about."""
         for text in texts:
             plain = _PLAIN.fullmatch(" ".join(text.partition(";")[0].split()))
-            if plain is None or _FILE.search(plain["name"]):
-                self.add(f"take a package by the address or path {without_userinfo(text)}")
+            if plain is not None and not _FILE.search(plain["name"]):
+                continue
+            leads = plain is not None or _LEADING.search(text)
+            what = (
+                "take a package by the address or path" if leads else "use what is no requirement,"
+            )
+            self.add(f"{what} {without_userinfo(text)}")
 
     def index(self, url: str, name: str = "") -> None:
         """By its name it gets the password of the user's own index that is called so."""

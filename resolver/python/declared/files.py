@@ -87,6 +87,17 @@ def declared(directory: Path) -> Declared:
     )
 
 
+def offered(project: PythonProject) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the extras, and of the dependency groups, that can be asked for in a project."""
+    if project.root != project.directory:
+        return (), ()  # a script
+    if project.inputs[0].name == "pylock.toml":
+        document = _document(project.inputs[0])
+        return _texts(document.get("extras")), _texts(document.get("dependency-groups"))
+    found = declared(project.directory)
+    return tuple(found.extras), tuple(found.groups)
+
+
 def of_script(script: Path) -> Declared:
     """What the inline block of a script asks for (PEP 723)."""
     document = parse(inline_block(read_text(script), script) or "")

@@ -22,7 +22,7 @@ from resolver.python.editing.listing import name_of, with_line, without
 from resolver.python.index import uv_environment
 from resolver.python.lock import lock, write_lock
 from resolver.python.lockfile import readable
-from resolver.python.locks.own import groups_again, own_mark, union
+from resolver.python.locks.own import groups_again, own_mark
 from resolver.python.project import (
     Origin,
     PythonProject,
@@ -31,6 +31,7 @@ from resolver.python.project import (
     project_without_lock,
 )
 from resolver.python.requirements import local_directories, logical_lines, normalised
+from resolver.python.resolution import union
 from resolver.python.selection import select
 from resolver.python.uv.run import run_uv
 

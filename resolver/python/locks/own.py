@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
@@ -13,6 +12,7 @@ from resolver.python.declared.mark import mark_of
 from resolver.python.lockfile import Lock
 from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
+from resolver.python.resolution import union
 from resolver.toml import parse
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def own_lock(project: PythonProject, extras: Sequence[str], groups: Sequence[str
     # Its default ones are built in, too; where that is not so any more it is outdated.
     built_in = {
         "extras": set(union(mark.extras, project.settings.extras) if mark else ()),
-        "dependency-groups": set(union(mark.groups, project.default_groups) if mark else ()),
+        "dependency-groups": set(union(project.default_groups, mark.groups) if mark else ()),
     }
 
     def offered(key: str) -> list[str]:
@@ -56,11 +56,21 @@ def own_lock(project: PythonProject, extras: Sequence[str], groups: Sequence[str
         return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
     def selected(key: str, asked: Iterable[str]) -> list[str]:
+        """Those that are not built in anyway; what is, cannot be left out ("-" before it)."""
         return [name for name in asked if normalised(name) not in built_in[key]]
 
+    def is_there(key: str, name: str) -> bool:
+        if name.startswith("-"):
+            return normalised(name[1:]) not in built_in[key]
+        return normalised(name) in map(normalised, offered(key))
+
     for key, asked in (("extras", extras), ("dependency-groups", groups)):
-        there = set(map(normalised, offered(key)))
-        missing = [name for name in selected(key, asked) if normalised(name) not in there]
+        missing = [name for name in selected(key, asked) if not is_there(key, name)]
+        if missing and missing[0].startswith("-"):
+            raise PkgviewError(
+                f"{path} has {missing[0][1:]!r} built in, which cannot be left out",
+                remedy="Lock it without: `pkgview lock` takes the same options.",
+            )
         if missing:
             listed = ", ".join((*offered(key), *sorted(built_in[key]))) or "none"
             raise PkgviewError(
@@ -104,7 +114,7 @@ def own_mark(project: PythonProject) -> Mark:
 def groups_again(mark: Mark, directory: Path) -> tuple[str, ...]:
     """The groups of then for a lock that is made anew: without those that are defined no more."""
     defined = declared(directory).groups
-    return tuple(name for name in mark.groups if normalised(name) in defined)
+    return tuple(name for name in mark.groups if normalised(name.removeprefix("-")) in defined)
 
 
 def two_locks(project: PythonProject, uv_lock: Path) -> PkgviewError:
@@ -123,8 +133,3 @@ def which_to_delete(uv_lock: Path) -> str:
 def _among(asked: Iterable[str], offered: Iterable[str]) -> list[str]:
     """Those that a lock has."""
     return [name for name in asked if normalised(name) in set(map(normalised, offered))]
-
-
-def union(*names: Iterable[str]) -> tuple[str, ...]:
-    """Names of extras or groups, each once, as they are compared."""
-    return tuple(dict.fromkeys(map(normalised, chain(*names))))

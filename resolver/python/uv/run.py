@@ -148,6 +148,14 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         "Write the requirement that was given with --with as in --with 'rich>=14'.",
     ),
     (
+        r"Failed to parse: `[^`]*[<>=!~;][^`]*`",
+        "Write the requirement as in 'rich>=14'.",
+    ),
+    (
+        r"Distribution not found at|wheel filename .{1,200} is invalid",
+        "Name a directory that holds a distribution, a wheel or an sdist, as it lies there.",
+    ),
+    (
         r"Couldn't parse|Failed to parse|TOML parse error|Unexpected|expected",
         "Mend the file at the place named above.",
     ),

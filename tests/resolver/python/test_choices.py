@@ -104,6 +104,7 @@ def test_what_is_no_choice(tmp_path: Path, files: dict[str, str]) -> None:
         ("-e ./out", "use the option -e ./out"),
         ("--unheard-of", "use the option --unheard-of"),
         ("-r https://x/y.txt", "read requirements from https://x/y.txt"),
+        ("flask=oops", "use what is no requirement, flask=oops"),
         ("./a", "take a package by the address or path ./a"),
         ("a-1.0-py3-none-any.whl", "take a package by the address or path a-1.0-py3-none-any.whl"),
         ("sub/a.zip", "take a package by the address or path sub/a.zip"),

@@ -18,7 +18,7 @@ from resolver.python.outdated.compare import _requirement
 from resolver.python.project import find_project
 from resolver.python.requirements import _joined, local_places, requirement_files
 from resolver.python.uv import workspace
-from resolver.toml import inline_block, parse
+from resolver.toml import inline_block, parse, unclosed_block
 
 if TYPE_CHECKING:
     Tree = Any
@@ -71,7 +71,22 @@ def test_manylocal_places_are_refused(tree: Tree) -> None:
 def test_a_block_without_an_end_is_none(tmp_path: Path, text: str) -> None:
     began = time.process_time()
     assert inline_block(text, tmp_path) is None
+    assert unclosed_block(text) == 1
     assert time.process_time() - began < MOST
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ("# /// script,# x,# ///", None),
+        ("# /// script,# ///", None),
+        ("x,# /// script,# x,,# ///", 2),
+        ("# /// script,# x", 1),
+        ("# /// other,# x", None),
+    ],
+)
+def test_a_beginning_without_an_end_is_found(lines: str, line: int | None) -> None:
+    assert unclosed_block(lines.replace(",", "\r\n")) == line
 
 
 def test_a_requirement_nested_too_deeply_is_none() -> None:

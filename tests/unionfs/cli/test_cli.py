@@ -20,6 +20,7 @@ from tests.docs.pages import commands
 from unionfs import cli
 from unionfs.cli import console, group
 from unionfs.cli.command import environment, replace_by
+from unionfs.cli.habits import HABITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +88,16 @@ def test_help_by_every_name_that_people_try(
         ("sync", "there is no command `pkgview sync`; did you mean `pkgview up`?"),
         ("UP", "there is no command `pkgview UP`; did you mean `pkgview up`?"),
         ("version", "there is no command `pkgview version`; did you mean `pkgview --version`?"),
+        ("lst", "there is no command `pkgview lst`; did you mean `pkgview list`?"),
+        ("install", "there is no command `pkgview install`; did you mean `pkgview up`?"),
+        ("install rich", "there is no command `pkgview install`; did you mean `pkgview add`?"),
+        ("pip list", "there is no command `pkgview pip`; did you mean `pkgview list`?"),
+        ("pip install rich", "there is no command `pkgview pip`; did you mean `pkgview add`?"),
+        ("init shop", "there is no command `pkgview init`; did you mean `uv init`?"),
+        ("verify", "there is no command `pkgview verify`; did you mean `pkgview store verify`?"),
+        ("pin .", "there is no command `pkgview pin`; did you mean `pkgview store pin`?"),
+        ("tool update",
+         "there is no command `pkgview tool update`; did you mean `pkgview tool upgrade`?"),
         ("xyzzy", "there is no command `pkgview xyzzy`"),
         ("store nope", "there is no command `pkgview store nope`"),
         ("store verfy",
@@ -144,6 +155,43 @@ def test_where_there_is_nothing_a_line_says_so(
     status, answer, _ = typed(capsys, line)
     assert status == 0
     assert answer.splitlines()[0] == sentence
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint", "way_on"),
+    [
+        ("up --package lib", "no such option --package", "packages/lib`.\n  `pkgview up -h`"),
+        ("run --env-file .env x", "no such option --env-file", ". ./.env"),
+        ("add --bounds major x", "no such option --bounds", "uv add --no-sync"),
+        ("up --extra", "option '--extra' requires an argument", "`pkgview up -h`"),
+        ("run --with", "option '--with' requires an argument", "`pkgview run -h`"),
+        ("tool run --from", "option '--from' requires an argument", "`pkgview tool run -h`"),
+        ("bind 4711 .", "got unexpected extra arguments (4711 .)", "Say what it is: --pid, "),
+        ("gc x", "got unexpected extra argument (x)", "`pkgview gc -h`"),
+    ],
+)
+def test_who_comes_from_uv_is_told_what_to_do_instead(
+    isolated_places: Places,
+    capsys: pytest.CaptureFixture[str],
+    line: str,
+    complaint: str,
+    way_on: str,
+) -> None:
+    assert isolated_places
+    status, _, said = typed(capsys, line)
+    assert status == 2
+    assert said.startswith(f"pkgview: {complaint}\n  ")
+    assert way_on in said
+
+
+def test_every_habit_leads_to_a_command() -> None:
+    """Each is a name that nothing has, and what it stands for there is."""
+    there = commands()
+    for name, here in HABITS.items():
+        program, *words = here.split(" --")[0].split()
+        command = " ".join(words).removesuffix(" python")
+        assert name not in there
+        assert program == "uv" or command in there
 
 
 def test_every_group_names_what_it_does_not_have() -> None:

@@ -509,6 +509,23 @@ def test_pip_says_what_to_run_instead(pip_wheel: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "target/made.py").exists()
     assert contents(one.view) == before
+    # A copy is an environment like any other.
+    copied = tmp_path / "env"
+    shutil.copytree(one.view, copied, symlinks=True)
+    for directory, _, _ in os.walk(copied):
+        Path(directory).chmod(0o755)
+    for words in (["install", "--no-index", str(wheel)], ["uninstall", "-y", "made"]):
+        done = one.run(copied / "bin/python", "-m", "pip", *words, **environ)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_copy_without_pip_says_that_there_is_none(one: Laid, tmp_path: Path) -> None:
+    copied = tmp_path / "env"
+    shutil.copytree(one.view, copied, symlinks=True)
+    for root, said in ((one.view, "pkgview add PACKAGE"), (copied, "a copy of a pkgview view")):
+        done = one.run(root / "bin/python", "-m", "pip", "install", "six")
+        assert done.returncode == 1
+        assert said in done.stderr
 
 
 def make_wheel(directory: Path) -> Path:

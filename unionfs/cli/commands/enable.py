@@ -13,7 +13,7 @@ from resolver.places import Places
 from resolver.python.discovery import find_interpreter
 from unionfs.cli import console, group
 from unionfs.cli.asked import json_of
-from unionfs.cli.enabling import service, shells, usersite
+from unionfs.cli.enabling import made, service, shells, usersite
 from unionfs.environment import ENABLE_FILE, taught
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def enable(*, python: str | None, shell: str | None, as_service: bool, as_json: 
     elif shell is not None:
         _enable_shell(places, shell, as_json=as_json)
     if as_service:
-        _enable_service(as_json=as_json)
+        _enable_service(places, as_json=as_json)
     if shell is None and not as_service:
         _enable_python(places, python, as_json=as_json)
 
@@ -120,16 +120,22 @@ def _enable_shell(places: Places, shell: str, *, as_json: bool) -> None:
         console.as_json({"shell": shell, "files": [os.fspath(path) for path in written]})
         return
     for path in written:
-        console.note(f"Wrote {path}.")
+        console.note(
+            f"{'Added a line to' if path.name in shells.STARTED_WITH else 'Wrote'} {path}."
+        )
     if shell == "direnv":
         console.note("A project's .envrc may say `use pkgview` now.")
     else:
+        if shell == "zsh":
+            console.note(
+                "It completes `pkgview` where ~/.zshrc has `autoload -Uz compinit; compinit`."
+            )
         console.note(f"Each {shell} that you start from now on follows the project you are in.")
 
 
-def _enable_service(*, as_json: bool) -> None:
+def _enable_service(places: Places, *, as_json: bool) -> None:
     systemd = service.RUNNING.is_dir()
-    entry = service.install(os.environ, systemd=systemd)
+    entry = service.install(places, os.environ, systemd=systemd)
     why = ""
     if systemd:
         why = service.tell_systemd("daemon-reload") or service.tell_systemd("start", service.UNIT)
@@ -190,14 +196,13 @@ def disable(*, python: str | None, as_json: bool) -> None:
         directories = [usersite.user_site(find_interpreter(None, python, places.state)).directory]
     changed = [one for one in dict.fromkeys(directories) if usersite.remove(one)]
     usersite.forget(places, directories)
+    made.take_away(places)
     if as_json:
         console.as_json([os.fspath(path) for path in (*changed, *gone)])
         return
     for directory in changed:
-        console.note(f"Disabled: {directory / ENABLE_FILE}.pth is gone.")
+        console.note(f"Removed {directory / ENABLE_FILE}.pth and what it starts.")
     for path in gone:
-        console.note(
-            f"Disabled: {path} " + ("has no line of ours." if path.exists() else "is gone.")
-        )
+        console.note(f"Took the line out of {path}." if path.exists() else f"Removed {path}.")
     if not changed and not gone:
         console.note("Nothing was enabled.")

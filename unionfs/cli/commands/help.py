@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from unionfs.cli import console
-from unionfs.cli.group import COMMANDS, meant
+from unionfs.cli.group import COMMANDS
+from unionfs.cli.habits import meant
 
 _PACKAGE = Path(__file__).parents[2]
 _PLACES = (_PACKAGE / "docs", _PACKAGE.parent / "docs")

@@ -16,8 +16,6 @@ from resolver.python.lock import write_lock
 from unionfs.cli import console
 from unionfs.cli.asked import (
     DIRECTORY,
-    EXTRA,
-    GROUP,
     OFFLINE,
     PYTHON,
     PYTHON_FETCH,
@@ -28,6 +26,7 @@ from unionfs.cli.asked import (
     project_at,
     trusted_project_at,
 )
+from unionfs.cli.lists import Lists, with_lists
 from unionfs.cli.progress import Display
 
 if TYPE_CHECKING:
@@ -44,8 +43,7 @@ Examples:
 @DIRECTORY
 @PYTHON
 @PYTHON_FETCH
-@EXTRA
-@GROUP
+@with_lists
 @click.option("--upgrade", is_flag=True, help="Take the newest versions that fit.")
 @UPGRADE_PACKAGE
 @OFFLINE
@@ -56,8 +54,7 @@ def lock(  # noqa: PLR0913 - one parameter an option
     *,
     python: str | None,
     fetch_python: bool,
-    extras: tuple[str, ...],
-    groups: tuple[str, ...],
+    lists: Lists,
     upgrade: bool,
     upgrade_packages: tuple[str, ...],
     offline: bool,
@@ -80,8 +77,7 @@ def lock(  # noqa: PLR0913 - one parameter an option
                 write_lock,
                 project,
                 interpreter,
-                extras=extras,
-                groups=groups,
+                **lists.of(project),
                 upgrade=upgrade,
                 upgrade_packages=upgrade_packages,
                 offline=offline,

@@ -11,6 +11,7 @@ from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import absolute, find_projects, have_all_looked_at, json_of
+from unionfs.cli.command import nothing_at
 from unionfs.upkeep import projects as upkeep
 
 
@@ -27,7 +28,9 @@ def projects(*, as_json: bool) -> None:
 
     "alone" is what no other project needs: `pkgview forget` and `pkgview gc` free that much.
     """
-    found = upkeep.known_projects(Places.from_environ())
+    places = Places.from_environ()
+    nothing = nothing_at(os.fspath(places.state))
+    found = [one for one in upkeep.known_projects(places) if one.root != nothing]
     if as_json:
         console.as_json(
             [
@@ -95,6 +98,8 @@ def forget(directories: tuple[Path, ...], *, as_json: bool) -> None:
         if not as_json:
             for link in removed:
                 console.note(f"Removed {link}.")
+            for aside in sorted(Path(root).glob(".venv.before-pkgview*")):
+                console.note(f"{aside} is what was there before: rename it, or remove it.")
             console.note(f"Forgot {root}. `pkgview gc` removes what only it needed.")
     have_all_looked_at(places)
     if as_json:

@@ -14,42 +14,57 @@ from resolver.caller.commandline import Runs, parse_command
 from resolver.errors import PkgviewError
 from resolver.places import Places
 from resolver.python.project import PythonProject, project_at, project_of_script
+from resolver.python.requirements import normalised
 from resolver.python.target import python_of
+from unionfs.cli import console
 from unionfs.cli.asked import (
-    EXTRA,
     FROZEN,
-    GROUP,
     LOCKED,
     OFFLINE,
     PYTHON,
     PYTHON_FETCH,
     TRUST,
     Adding,
-    added,
     find_projects,
     refuse_contrary,
     refuse_untrusted,
+    say_unclosed,
     trusted_project_at,
     with_for,
 )
 from unionfs.cli.command import (
-    NOTHING,
+    NotFoundError,
     command_line,
     environment,
+    is_file,
     may_have_block,
+    missing,
+    nothing_at,
     replace_by,
     runs_python,
 )
 from unionfs.cli.commands.bind import bind_self
 from unionfs.cli.commands.making import ensured, mount_now
+from unionfs.cli.lists import Lists, with_lists
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.kinds import link_of
 from unionfs.publishing import link
-from unionfs.publishing.repeat import repeated
+from unionfs.publishing.repeat import last_up, repeated
+from unionfs.publishing.tools import commands_of
+from unionfs.publishing.up import Made, whole_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+def _change_directory(_: click.Context, __: click.Parameter, named: str | None) -> None:
+    """A callback: before anything is looked for here."""
+    if named is not None:
+        try:
+            os.chdir(named)
+        except OSError as error:
+            raise click.BadParameter(f"{named}: {error.strerror}") from error
 
 
 @click.command(
@@ -72,13 +87,24 @@ Examples:
     help="The project's directory or script; default: the script that is run, if it has an "
     "inline block (PEP 723), else the project here.",
 )
+@click.option(
+    "--directory",
+    "change_to",  # not `directory`, which is the project's
+    callback=_change_directory,
+    is_eager=True,
+    expose_value=False,
+    metavar="DIRECTORY",
+    help="Change to that directory first.",
+)
+@click.option("--no-project", is_flag=True, help="Without a project, though there is one here.")
 @with_for("run")
 @PYTHON
 @PYTHON_FETCH
-@EXTRA
-@GROUP
+@with_lists
 @click.option("-m", "--module", is_flag=True, help="Run a module, as `python -m` does.")
 @click.option("-s", "--script", is_flag=True, help="Run a Python script, whatever its name.")
+@click.option("--isolated", is_flag=True, help="Regardless of the last `up`, and of .venv.")
+@click.option("--no-sync", is_flag=True, help="With the view as it is, whatever was edited since.")
 @OFFLINE
 @FROZEN
 @LOCKED
@@ -87,14 +113,15 @@ Examples:
 def run(  # noqa: PLR0913 - one parameter an option
     directory: Path | None,
     *,
-    requirements: tuple[str, ...],
-    editables: tuple[str, ...],
+    additions: tuple[str, ...],
     python: str | None,
     fetch_python: bool,
-    extras: tuple[str, ...],
-    groups: tuple[str, ...],
+    lists: Lists,
     module: bool,
     script: bool,
+    no_project: bool,
+    isolated: bool,
+    no_sync: bool,
     offline: bool,
     frozen: bool,
     locked: bool,
@@ -113,44 +140,84 @@ def run(  # noqa: PLR0913 - one parameter an option
     refuse_contrary(frozen=frozen, locked=locked)
     if module and script:
         raise click.UsageError("-m and -s go not together")
+    if no_project and directory is not None:
+        raise click.UsageError("name one of --project and --no-project")
+    if no_sync and (additions or lists or python or isolated):
+        raise click.UsageError("--no-sync takes the view as it is: nothing can be added to it")
     places = Places.from_environ()
     words = command_line(command, module=module, script=script)
-    additions = added(requirements, editables)
-    project = _project(places, directory, words, adding=bool(additions), trust=trust)
+    if no_project:
+        project = nothing(places)
+    else:
+        project = _project(places, directory, words, adding=bool(additions), trust=trust)
     wish = PythonWish(
         project=project,
         python=python,
         fetch_python=fetch_python,
         asked=python or "",
-        extras=extras,
-        groups=groups,
         requirements=additions,
         offline=offline,
         frozen=frozen,
         locked=locked,
-        kept=not (additions or extras or groups),
+        kept=not (additions or lists or isolated),
+        **lists.of(project),
     )
-    become(places, repeated(places, wish), words, follows=python is None)
+    if no_sync:
+        _run_with(places, wish, _as_it_is(places, project), words)
+    become(places, wish if isolated else repeated(places, wish), words, follows=python is None)
 
 
 def become(
-    places: Places, wish: PythonWish, words: Sequence[str], *, follows: bool = False
+    places: Places,
+    wish: PythonWish,
+    words: Sequence[str],
+    *,
+    follows: bool = False,
+    source: str = "",
 ) -> NoReturn:
     """Become a command, bound to the view of the wish, which is made and mounted if need be.
 
-    `follows`: the project's link, if it has one, leads to what is its view from now on.
+    `follows`: the project's link, if it has one, leads to what is its view from now on. `source`
+    is the distribution that should bring the command, for who is told that it does not.
     """
     check_mountable(places)
     made, _ = ensured(places, KIND, wish, quiet=False)
     mount_now(places)
-    root = wish.project.root
     path = _link_at(wish.project)
     if follows and wish.kept and path is not None and link.is_ours(path, places):
         link.link(path, places, made.view, force=False)
+    try:
+        _run_with(places, wish, made, words)
+    except NotFoundError as error:
+        if not source:
+            raise
+        there = commands_of(places, made.view, normalised(source))
+        raise NotFoundError(
+            f"{source} brings no command {words[0]}",
+            remedy=f"It brings {', '.join(there)}: `pkgview tool run --from {source} {there[0]}`."
+            if there
+            else "It brings none: `pkgview run --with` is for libraries.",
+        ) from error
+
+
+def _as_it_is(places: Places, project: PythonProject) -> Made:
+    """The view that the project has, of whatever it was made."""
+    last = last_up(places, project)
+    manifest = None if last is None else whole_manifest(places, last.view)
+    if last is None or manifest is None:
+        raise PkgviewError(
+            f"{project.root} has no view yet", remedy="Leave --no-sync out: then it gets one."
+        )
+    mount_now(places)
+    return Made(view=last.view, manifest=manifest, fresh=False)
+
+
+def _run_with(places: Places, wish: PythonWish, made: Made, words: Sequence[str]) -> NoReturn:
+    """Become a command that is bound to a view of the wish."""
     bind_self(
         places,
         Said.RUN,
-        project=str(root) if wish.kept else None,
+        project=str(wish.project.root) if wish.kept else None,
         view=made.view,
         python=python_of(made.manifest).version,
     )
@@ -173,6 +240,7 @@ def _project(
         if found is not None and found.root == script.resolve():
             refuse_untrusted(found, trust=trust)
             return found
+        say_unclosed(script)
     beside = () if script is None else (script.resolve().parent,)
     for place in (Path(), *beside):
         for _, one in find_projects(place, ["python"]):
@@ -180,8 +248,22 @@ def _project(
                 refuse_untrusted(one, trust=trust)
                 return one
     if not (adding or runs_python(words)):
+        named = Path(words[0])
+        if named.is_dir() or (is_file(words[0]) and not named.exists()):
+            raise missing(words[0])
         return trusted_project_at(Path(), trust=trust)  # which says what there is not
+    if not adding:
+        _say_foreign(Path() if script is None else script.resolve().parent)
     return nothing(places)
+
+
+def _say_foreign(directory: Path) -> None:
+    """Say that what looks like a project gives no packages: the program may miss them."""
+    from resolver.python.foreign import foreign  # noqa: PLC0415 - only where there is no project
+
+    other = foreign(directory)
+    if other is not None:
+        console.note(f"Without a project's packages: {other.said}. {other.remedy}")
 
 
 def _script(words: Sequence[str]) -> Path | None:
@@ -195,7 +277,7 @@ def _script(words: Sequence[str]) -> Path | None:
 
 def nothing(places: Places) -> PythonProject:
     """The project that lists nothing, in the state: no settings of any directory count for it."""
-    directory = Path(os.path.realpath(places.state)) / NOTHING
+    directory = Path(nothing_at(os.fspath(places.state)))
     make_private(directory)
     if not (directory / "requirements.txt").exists():
         write_atomically(directory / "requirements.txt", b"")

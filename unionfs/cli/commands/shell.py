@@ -20,16 +20,13 @@ from resolver.python.target import python_of
 from unionfs.cli import console
 from unionfs.cli.asked import (
     DIRECTORY,
-    EXTRA,
     FROZEN,
-    GROUP,
     LOCKED,
     OFFLINE,
     PYTHON,
     PYTHON_FETCH,
     TRUST,
     Adding,
-    added,
     refuse_contrary,
     trusted_project_at,
     with_for,
@@ -37,6 +34,7 @@ from unionfs.cli.asked import (
 from unionfs.cli.command import replace_by
 from unionfs.cli.commands.bind import bind_self, home_as_tilde
 from unionfs.cli.commands.making import ensured, mount_now
+from unionfs.cli.lists import Lists, with_lists
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing.repeat import repeated
@@ -69,8 +67,7 @@ Examples:
 @with_for("shell")
 @PYTHON
 @PYTHON_FETCH
-@EXTRA
-@GROUP
+@with_lists
 @OFFLINE
 @FROZEN
 @LOCKED
@@ -78,12 +75,10 @@ Examples:
 def shell(  # noqa: PLR0913 - one parameter an option
     directory: Path,
     *,
-    requirements: tuple[str, ...],
-    editables: tuple[str, ...],
+    additions: tuple[str, ...],
     python: str | None,
     fetch_python: bool,
-    extras: tuple[str, ...],
-    groups: tuple[str, ...],
+    lists: Lists,
     offline: bool,
     frozen: bool,
     locked: bool,
@@ -96,19 +91,18 @@ def shell(  # noqa: PLR0913 - one parameter an option
     """
     refuse_contrary(frozen=frozen, locked=locked)
     places = Places.from_environ()
-    additions = added(requirements, editables)
+    project = trusted_project_at(directory, trust=trust)
     wish = PythonWish(
-        project=trusted_project_at(directory, trust=trust),
+        project=project,
         python=python,
         fetch_python=fetch_python,
         asked=python or "",
-        extras=extras,
-        groups=groups,
         requirements=additions,
         offline=offline,
         frozen=frozen,
         locked=locked,
-        kept=not (additions or extras or groups),
+        kept=not (additions or lists),
+        **lists.of(project),
     )
     if sys.stdin is None or not sys.stdin.isatty():
         raise PkgviewError(

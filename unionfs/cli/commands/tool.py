@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resolver.errors import PkgviewError
+from resolver.local import named_place
 from resolver.places import Places
 from resolver.project import resolved
+from resolver.python.added.additions import addition
 from resolver.python.project import project_at
 from resolver.python.requirements import normalised
 from resolver.python.target import python_of
 from unionfs.cli import console
-from unionfs.cli.asked import OFFLINE, PYTHON, Adding, added, json_of, with_for
+from unionfs.cli.asked import OFFLINE, PYTHON, Adding, json_of, with_for
 from unionfs.cli.command import tool_requirement
 from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.cli.commands.run import become, nothing
@@ -72,11 +74,10 @@ Examples:
 @PYTHON
 @OFFLINE
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
-def run(  # noqa: PLR0913 - one parameter an option
+def run(
     *,
     source: str | None,
-    requirements: tuple[str, ...],
-    editables: tuple[str, ...],
+    additions: tuple[str, ...],
     python: str | None,
     offline: bool,
     command: tuple[str, ...],
@@ -86,17 +87,21 @@ def run(  # noqa: PLR0913 - one parameter an option
     One that is installed is run as it is, unless a version or anything else is asked for.
     """
     places = Places.from_environ()
-    additions = added(requirements, editables)
     requirement, name = tool_requirement(command[0])
+    if source is None and named_place(command[0]) is not None:
+        name = _name(addition(command[0]), command[0])
     words = [name, *command[1:]] if source is None else list(command)
     there = tool_named(places, normalised(name))
     if source is None and requirement == name and not (additions or python) and there.is_installed:
         become(places, _wish(places, there, offline=offline), words)
-    project, additions = nothing(places), (source or requirement, *additions)
     wish = PythonWish(
-        project=project, python=python, requirements=additions, offline=offline, kept=False
+        project=nothing(places),
+        python=python,
+        requirements=(source or requirement, *additions),
+        offline=offline,
+        kept=False,
     )
-    become(places, wish, words)
+    become(places, wish, words, source=tool_requirement(source or name)[1])
 
 
 @tool.command(
@@ -119,8 +124,7 @@ def install(  # noqa: PLR0913 - one parameter an option
     source: str,
     *,
     editable: bool,
-    requirements: tuple[str, ...],
-    editables: tuple[str, ...],
+    additions: tuple[str, ...],
     python: str | None,
     offline: bool,
     as_json: bool,
@@ -130,11 +134,9 @@ def install(  # noqa: PLR0913 - one parameter an option
     They are links in XDG_BIN_HOME, else ~/.local/bin. What is there already and is not of this tool
     stays, and is an error.
     """
-    from resolver.python.added.additions import addition  # noqa: PLC0415 - `-h` does without
-
     places = Places.from_environ()
     first = addition(f"-e {source}" if editable else tool_requirement(source)[0])
-    beside = [addition(text) for text in added(requirements, editables)]
+    beside = [addition(text) for text in additions]
     one = tool_named(places, _name(first, source))
     listed = [first.line if editable else first.as_built, *(other.line for other in beside)]
     before = one.requirements

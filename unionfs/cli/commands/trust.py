@@ -21,6 +21,7 @@ from unionfs.cli.asked import (
     json_of,
     project_at,
 )
+from unionfs.cli.command import nothing_at
 from unionfs.store.ordered import PROJECT
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None
     if listed and revoke:
         raise click.UsageError("name one of --list and --revoke")
     if listed:
-        _show(trusting.load(places.state).values(), as_json=as_json)
+        nothing = nothing_at(os.fspath(places.state))
+        known = trusting.load(places.state).values()
+        _show([one for one in known if one.root != nothing], as_json=as_json)
         return
     if revoke:
         root = _root(directory, places)

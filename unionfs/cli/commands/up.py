@@ -15,9 +15,7 @@ from resolver.places import Places
 from unionfs.cli import console, quick
 from unionfs.cli.asked import (
     DIRECTORY,
-    EXTRA,
     FROZEN,
-    GROUP,
     KIND,
     LOCKED,
     OFFLINE,
@@ -42,6 +40,7 @@ from unionfs.cli.commands.making import (
     say_not_mounted,
     say_of_lock,
 )
+from unionfs.cli.lists import Lists, with_lists
 from unionfs.formats.kind import Wish
 from unionfs.formats.python.kind import of_python
 from unionfs.kinds import PYTHON, link_of, links
@@ -81,8 +80,7 @@ Examples:
 @KIND
 @PYTHON_OPTION
 @PYTHON_FETCH
-@EXTRA
-@GROUP
+@with_lists
 @click.option("--no-link", is_flag=True, help="Leave .venv alone.")
 @click.option("--no-mount", is_flag=True, help="Make the view without mounting.")
 @OFFLINE
@@ -106,8 +104,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     kinds: tuple[str, ...],
     python: str | None,
     fetch_python: bool,
-    extras: tuple[str, ...],
-    groups: tuple[str, ...],
+    lists: Lists,
     no_link: bool,
     no_mount: bool,
     offline: bool,
@@ -131,7 +128,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     refuse_contrary(frozen=frozen, locked=locked, renews=upgrade or bool(upgrade_packages))
     places = Places.from_environ()
     projects = trusted_projects_at(directory, kinds, trust=trust)
-    _refuse_pythons(projects, given=bool(python or extras or groups))
+    _refuse_pythons(projects, given=bool(python or lists))
     if not no_link:
         _refuse_foreign(places, projects, force=force)
     if not no_mount:
@@ -150,11 +147,8 @@ def up(  # noqa: PLR0913 - one parameter an option
             locked=locked,
         )
         if kind.name == PYTHON:
-            chosen = {
-                "python": python, "asked": python or "", "fetch_python": fetch_python,
-                "extras": extras, "groups": groups,
-            }  # fmt: skip
-            wish = of_python(wish, **chosen)
+            chosen = {"python": python, "asked": python or "", "fetch_python": fetch_python}
+            wish = of_python(wish, **chosen, **lists.of(project))
             left_out = tuple(forgotten(places, wish))
         made, shown = ensured(places, kind, wish, quiet=as_json, listed=True)
         if compiled and kind.name == PYTHON:
@@ -215,7 +209,7 @@ def _as_dict(places: Places, one: Done, seconds: float) -> dict[str, Any]:
     return {
         "project": str(one.project.root),
         "kind": made.manifest.kind,
-        "target": dict(made.manifest.target),
+        "target": dict(sorted(made.manifest.target.items())),
         "view": made.view,
         "path": str(places.mount / "views" / made.view),
         "distributions": made.distributions,
@@ -258,7 +252,9 @@ def _link_at(kind: Kind, project: Project) -> Path | None:
 
 def _refuse_pythons(projects: Sequence[tuple[Kind, Project]], *, given: bool) -> None:
     if given and all(kind.name != PYTHON for kind, _ in projects):
-        raise click.UsageError("--python, --extra and --group are for projects of Python's")
+        raise click.UsageError(
+            "--python, --extra, --group and --no-group are for projects of Python's"
+        )
 
 
 def _refuse_foreign(

@@ -104,7 +104,7 @@ def describe(places: Places, opened: OpenedView) -> dict[str, Any]:
         "view": opened.id,
         "path": str(opened.path(places)),
         "kind": opened.manifest.kind,
-        "target": dict(opened.manifest.target),
+        "target": dict(sorted(opened.manifest.target.items())),
         "layers": layers,
         "conflicts": conflicts(opened),
     }

@@ -24,9 +24,12 @@ from typing import TYPE_CHECKING
 
 from resolver.atomic import make_private, write_atomically
 from resolver.errors import PkgviewError
+from unionfs.cli.enabling import made
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from resolver.places import Places
 
 UNIT = "pkgview.service"
 SYSTEMCTL_SECONDS = 60.0
@@ -68,11 +71,13 @@ def entries(environ: Mapping[str, str]) -> tuple[Entry, Entry]:
     )
 
 
-def install(environ: Mapping[str, str], *, systemd: bool) -> Entry:
+def install(places: Places, environ: Mapping[str, str], *, systemd: bool) -> Entry:
     """Write the one that this machine will read; begins nothing."""
     entry = entries(environ)[0 if systemd else 1]
     command = own_command()
     text = unit(command, environ) if systemd else desktop_entry(command, environ)
+    for path in (entry.path, *entry.links):
+        made.remember(places, path)
     _write(entry.path, text)
     for link in entry.links:  # as `systemctl --user enable` does, which needs a bus for it
         make_private(link.parent)

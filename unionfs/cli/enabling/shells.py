@@ -16,6 +16,7 @@ from click.shell_completion import get_completion_class
 
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
+from unionfs.cli.enabling import made
 from unionfs.cli.enabling.service import own_command
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if [ "$2/.venv" -ef "$1/$here" ]; then echo "$2/.venv"; else echo "$1"; fi"""
 where there is no project. Then the path of an environment that is this view: `.venv`, where it
 leads there (uv complains of any other in VIRTUAL_ENV), else the mount."""
 
-_STARTED_WITH = (
+STARTED_WITH = (
     ".profile", ".bash_profile", ".bash_login", ".bashrc", ".zshenv", ".zprofile", ".zshrc",
     ".login", ".cshrc", ".tcshrc", ".kshrc", ".mkshrc",
 )  # fmt: skip
@@ -66,18 +67,19 @@ def install(
     home, files = Path(environ["HOME"]), places.state / "shell"
     config = _config(environ)
     if shell == "direnv":
-        return [_write(config / "direnv/lib/pkgview.sh", _text("direnv.sh", places))]
+        return [_write(places, config / "direnv/lib/pkgview.sh", _text("direnv.sh", places))]
     if shell == "fish":
         return [
-            _write(config / "fish/conf.d/pkgview.fish", _text("hook.fish", places)),
-            _write(config / "fish/completions/pkgview.fish", completion(command, shell)),
+            _write(places, config / "fish/conf.d/pkgview.fish", _text("hook.fish", places)),
+            _write(places, config / "fish/completions/pkgview.fish", completion(command, shell)),
         ]
-    hook = _write(files / "hook.sh", _text("hook.sh", places))
-    written = [hook, _write(files / f"completion.{shell}", completion(command, shell))]
+    hook = _write(places, files / "hook.sh", _text("hook.sh", places))
+    written = [hook, _write(places, files / f"completion.{shell}", completion(command, shell))]
     start = Path(environ.get("ZDOTDIR") or home, ".zshrc") if shell == "zsh" else home / ".bashrc"
     quoted = shlex.quote(os.fspath(hook))
     reads, before = f"[ ! -r {quoted} ] || . {quoted} {MARK} {shell}", _read(start)
     if reads not in before.split("\n"):
+        made.remember(places, start, itself=True)
         newline = "" if not before or before.endswith("\n") else "\n"
         written.append(_replace(start, f"{before}{newline}{reads}\n"))
     return written
@@ -134,7 +136,7 @@ def _is_ours(text: str, places: Places) -> bool:
 def _start_files(environ: Mapping[str, str]) -> Iterator[Path]:
     places = dict.fromkeys((environ["HOME"], environ.get("ZDOTDIR") or environ["HOME"]))
     for directory in places:
-        for name in _STARTED_WITH:
+        for name in STARTED_WITH:
             yield Path(directory, name)
     yield _config(environ) / "fish/config.fish"
 
@@ -173,7 +175,8 @@ def _replace(path: Path, text: str) -> Path:
     return path
 
 
-def _write(path: Path, text: str) -> Path:
+def _write(places: Places, path: Path, text: str) -> Path:
+    made.remember(places, path)
     write_atomically(path, text.encode("utf-8", "surrogateescape"))
     path.chmod(0o644)
     return path

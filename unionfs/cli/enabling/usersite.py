@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
+from unionfs.cli.enabling import made
 from unionfs.environment import ENABLE_FILE
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def install(
     # Remembered first: what is there can then be taken away, wherever we are stopped.
     known = dict.fromkeys([*remembered(places), directory])
     _write_remembered(places, list(known))
+    made.remember(places, directory / "any")
     for name, content in files.items():
         write_atomically(directory / name, content)
         (directory / name).chmod(0o644)

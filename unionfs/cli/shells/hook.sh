@@ -83,6 +83,14 @@ _pkgview_hook() {
     return "$last"
 }
 
+# Of zsh: completion begins where `compinit` has run, which may come after the line that reads this.
+_pkgview_complete() {
+    (( ${+functions[compdef]} )) || return 0
+    add-zsh-hook -d precmd _pkgview_complete
+    # shellcheck disable=SC1091
+    . "$_pkgview_files/completion.zsh"
+}
+
 case $- in
 *i*)
     [ -x "$_pkgview_mount/bin/python" ] ||
@@ -92,10 +100,7 @@ case $- in
         autoload -Uz add-zsh-hook
         add-zsh-hook chpwd _pkgview_hook
         add-zsh-hook precmd _pkgview_hook
-        if (( ${+functions[compdef]} )); then
-            # shellcheck disable=SC1091
-            . "$_pkgview_files/completion.zsh"
-        fi
+        add-zsh-hook precmd _pkgview_complete
     elif [ -n "${BASH_VERSION-}" ]; then
         case ${PROMPT_COMMAND-} in
         *_pkgview_hook*) ;;

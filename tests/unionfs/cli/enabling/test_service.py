@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resolver.errors import PkgviewError
-from unionfs.cli.enabling import service
+from unionfs.cli.enabling import made, service
 
 if TYPE_CHECKING:
     from resolver.places import Places
@@ -42,21 +42,22 @@ def test_systemd_finds_nothing_wrong_with_the_unit(isolated_places: Places, tmp_
 
 
 def test_it_is_enabled_and_taken_away_again(isolated_places: Places) -> None:
-    del isolated_places
     environ = os.environ | {"PKGVIEW_MOUNT": "/srv/my views", "UV_INDEX_CORP_PASSWORD": "secret"}
-    entry = service.install(environ, systemd=True)
+    entry = service.install(isolated_places, environ, systemd=True)
     config = Path(os.environ["XDG_CONFIG_HOME"])
     wanted = config / "systemd/user/default.target.wants/pkgview.service"
     assert wanted.resolve() == entry.path == config / "systemd/user/pkgview.service"
     text = entry.path.read_text()
     assert 'Environment="PKGVIEW_MOUNT=/srv/my views"\n' in text
     assert "secret" not in text
-    desktop = service.install(environ, systemd=False)
+    desktop = service.install(isolated_places, environ, systemd=False)
     assert f'Exec="{service.own_command()}" "mount" "/srv/my views"\n' in desktop.path.read_text()
-    assert service.install(environ, systemd=True) == entry
+    assert service.install(isolated_places, environ, systemd=True) == entry
     assert service.remove(environ) == [entry.path, desktop.path]
     assert not os.path.lexists(wanted)
     assert service.remove(environ) == []
+    made.take_away(isolated_places)
+    assert not config.exists(), "nothing was there before"
 
 
 def test_an_entry_is_escaped_twice() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from unionfs.cli import group
-from unionfs.cli.enabling import service, shells
+from unionfs.cli.enabling import made, service, shells
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,31 @@ def test_a_users_own_file_keeps_what_it_was(isolated_places: Places) -> None:
     assert (home / ".bashrc").is_symlink()
     assert (kept / "bashrc").stat().st_mode & 0o777 == 0o600
     assert shells.remove(isolated_places, os.environ) == []
+
+
+def test_what_was_made_is_taken_away_unless_others_use_it(isolated_places: Places) -> None:
+    home = Path(os.environ["HOME"])
+    config = Path(os.environ["XDG_CONFIG_HOME"])
+    (config / "fish/functions").mkdir(parents=True)
+    before = sorted(home.rglob("*")), sorted(config.rglob("*"))
+    install(isolated_places, "bash", "zsh", "fish", "direnv")
+    (config / "direnv/lib/mine.sh").write_text("")
+    shells.remove(isolated_places, os.environ)
+    made.take_away(isolated_places)
+    left = [config / name for name in ("direnv", "direnv/lib", "direnv/lib/mine.sh")]
+    assert [
+        one
+        for one in sorted(home.rglob("*"))
+        if config not in (one, *one.parents)
+        and isolated_places.state not in (one, *one.parents)
+        and one not in isolated_places.state.parents
+    ] == [one for one in before[0] if config not in (one, *one.parents)]
+    assert sorted(config.rglob("*")) == sorted([*before[1], *left])
+    (home / ".bashrc").touch()
+    install(isolated_places, "bash")
+    shells.remove(isolated_places, os.environ)
+    made.take_away(isolated_places)
+    assert (home / ".bashrc").read_text() == "", "an empty one that was there stays"
 
 
 @pytest.mark.parametrize("shell", ["sh", "fish", "csh"])
@@ -86,8 +111,8 @@ def test_no_file_is_there_where_a_name_is_odd(
 def test_commands_and_options_are_completed(
     isolated_places: Places, needs: Callable[..., None], tmp_path: Path
 ) -> None:
-    needs("bash", "fish")
-    install(isolated_places, "bash", "fish")
+    needs("bash", "zsh", "fish")
+    install(isolated_places, "bash", "zsh", "fish")
     script = tmp_path / "try"
     script.write_text(
         f". {isolated_places.state}/shell/completion.bash\n"
@@ -100,6 +125,18 @@ def test_commands_and_options_are_completed(
     }
     done = subprocess.run(["bash", script], capture_output=True, text=True, check=True, env=environ)
     assert done.stdout.splitlines() == ["unbind", "--offline"]
+    (isolated_places.mount / "bin").mkdir(parents=True)  # as if it were mounted
+    (isolated_places.mount / "bin/python").symlink_to("/bin/true")
+    # zsh's own may begin after the line that reads ours, or never.
+    start = Path(os.environ["HOME"], ".zshrc")
+    for more, known in (("autoload -Uz compinit; compinit -u\n", "1"), ("", "0")):
+        start.write_text(f". {isolated_places.state}/shell/hook.sh\n{more}")
+        done = subprocess.run(
+            ["zsh", "-i"], input="echo ,${+_comps[pkgview]}\nexit\n", capture_output=True,
+            text=True, check=False, env=environ, timeout=60,
+        )  # fmt: skip
+        assert f",{known}\n" in done.stdout, done
+        assert "compdef" not in done.stderr
     done = subprocess.run(
         ["fish", "-c", "complete -C 'pkgview umo'"],
         capture_output=True, text=True, check=True, env=environ,
