@@ -68,7 +68,9 @@ def _is_current(path: Path, wanted: Mapping[str, str]) -> bool:
         return False
     if not (path.is_file() and isinstance(note, dict)):
         return False
-    return all(note.get(key, "") == said for key, said in wanted.items())
+    # Earlier versions did not say which directory it was.
+    had = {"directory": wanted.get("directory"), **note}
+    return all(had.get(key, "") == said for key, said in wanted.items())
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -124,6 +125,13 @@ async def test_valid_lock_is_not_made_again(
     path = tree.write("requirements.txt", "base\n")
     await locked(tree, interpreter, state)
     monkeypatch.setattr(resolver.python.lock, "run_uv", None)
+    assert await locked(tree, interpreter, state, frozen=True) == {"base": "1"}
+    before = tree.root.rename(tree.root.with_name("before"))
+    shutil.copytree(before, tree.root)
+    with pytest.raises(PkgviewError, match="outdated"):  # another directory, to which no yes was
+        await locked(tree, interpreter, state, frozen=True)
+    shutil.rmtree(tree.root)
+    before.rename(tree.root)
     assert await locked(tree, interpreter, state, frozen=True) == {"base": "1"}
     path.write_text("base>=1\n")
     with pytest.raises(PkgviewError, match="outdated") as caught:

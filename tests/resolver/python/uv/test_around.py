@@ -12,6 +12,7 @@ from resolver.looks import Look
 from resolver.python.project import project_at, project_of_script
 from resolver.python.uv.around import settings_files
 from resolver.python.uv.run import uv_binary
+from resolver.python.uv.settings import uv_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,6 +112,7 @@ def has_settings_of(place: Path, directory: Path) -> bool:
 
 
 def compiled(directory: Path) -> str:
+    """What uv says there, and the settings that we take from there ourselves."""
     done = subprocess.run(
         [uv_binary(), "pip", "compile", "--offline", "requirements.txt"],
         cwd=directory,
@@ -119,4 +121,4 @@ def compiled(directory: Path) -> str:
         check=False,
         timeout=60,
     )
-    return done.stderr
+    return f"{done.stderr}{list(uv_tables(os.environ, directory))}"
