@@ -52,11 +52,23 @@ def project_key(root: str) -> str:
     return f"{name[:100]}-{sha256(os.fsencode(root)).hexdigest()[:10]}"
 
 
-def spelled(path: str) -> str:
-    """A path as it may be shown: what a terminal would obey, such as a line's end, as in Python."""
-    if path.isprintable():
-        return path
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in path)
+def spelled(text: str, *, keep: str = "") -> str:
+    """A path as it may be shown: what a terminal would obey, such as a line's end, as in Python.
+
+    But for `keep`; and a byte that is no UTF-8 as that byte.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character in keep else _spelled(character)
+        for character in text
+    )
+
+
+def _spelled(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def visible(text: str, path: str) -> str:

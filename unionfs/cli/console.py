@@ -11,7 +11,7 @@ import os
 import sys
 
 from resolver.errors import PkgviewError
-from resolver.naming import visible
+from resolver.naming import spelled, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,23 +23,6 @@ INTERRUPTED = 130
 """The status of what was interrupted: 128 + SIGINT, as shells have it."""
 
 
-def printable(text: str, *, keep: str = "") -> str:
-    """`text` with what a terminal would obey spelled out as in Python source, but for `keep`."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() or character in keep else _spelled(character)
-        for character in text
-    )
-
-
-def _spelled(character: str) -> str:
-    """One character as Python would write it; a byte that is no UTF-8 as that byte."""
-    if "\udc80" <= character <= "\udcff":
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")
-
-
 def report(error: PkgviewError) -> None:
     """Say what failed and what to do about it, on stderr."""
     explain(error.what, error.remedy)
@@ -49,8 +32,8 @@ def explain(what: str, remedy: str = "") -> None:
     """`pkgview: WHAT`, and the remedy below it, indented."""
     for path in (_here(), *sys.argv[1:]):  # where somebody else may have chosen the name
         what, remedy = visible(what, path), visible(remedy, path)
-    lines = [f"pkgview: {printable(what, keep=chr(10))}"]
-    lines += [f"  {line}" for line in printable(remedy, keep="\n").splitlines()]
+    lines = [f"pkgview: {spelled(what, keep=chr(10))}"]
+    lines += [f"  {line}" for line in spelled(remedy, keep="\n").splitlines()]
     _say("\n".join(lines) + "\n")
 
 
@@ -63,17 +46,17 @@ def _here() -> str:
 
 def note(sentence: str) -> None:
     """Say what was done, on stderr: it is no answer that a script would read."""
-    _say(printable(sentence) + "\n")
+    _say(spelled(sentence) + "\n")
 
 
 def answer(text: str) -> None:
     """A line of the answer, on stdout."""
-    _answer(printable(text) + "\n")
+    _answer(spelled(text) + "\n")
 
 
 def text(pages: str) -> None:
     """Lines of the answer, on stdout."""
-    _answer(printable(pages, keep="\n") + "\n")
+    _answer(spelled(pages, keep="\n") + "\n")
 
 
 def as_json(value: object) -> None:
@@ -95,13 +78,13 @@ def table(
     Plain text on purpose: it reads the same in a terminal, a pipe and a bug report. The sentence
     `empty` stands in the place of a header with nothing below.
     """
-    cells = [[printable(cell) for cell in row] for row in rows]
+    cells = [[spelled(cell) for cell in row] for row in rows]
     if not cells:
         if header:
             answer(empty)
         return
     if header:
-        cells.insert(0, [printable(cell) for cell in header])
+        cells.insert(0, [spelled(cell) for cell in header])
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
     for row in cells:
         padded = (

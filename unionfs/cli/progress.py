@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
-from unionfs.cli.console import printable
+from resolver.naming import spelled
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -98,7 +98,7 @@ class Display:
     def _say(self, text: str, *, at_once: bool = False) -> None:
         if not self._draws:
             return
-        text = printable(text)
+        text = spelled(text)
         if self._bars is None:
             if not at_once and time.monotonic() - self._began < PATIENCE:
                 return
