@@ -201,5 +201,5 @@ def test_a_fault_at_every_call(ground: Ground, fault: str) -> None:
         assert ended[-signal.SIGKILL] > 0.9 * ended.total()
     elif fault == "short":
         assert ended == {0: ended.total()}
-    else:
-        assert ended[1] > ended.total() / 2
+    else:  # much of what is looked at may be missing, or unreadable
+        assert ended[1] > ended.total() / 4
