@@ -331,6 +331,7 @@ def taking_over(view: str) -> bool:
     return False
 
 
+@pytest.mark.alone  # four have to hang at the same time
 def test_users_whose_views_hang_delay_nobody_else(
     pair: Pair, public: Path, users: tuple[User, User], tmp_path: Path
 ) -> None:
