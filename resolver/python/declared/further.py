@@ -44,7 +44,8 @@ def situation_of(
     state: Path,
 ) -> remembered.Situation | None:
     """What a start that looks at bytes alone would find; None where it would not do."""
-    more = (project.source_trees, project.archives, project.places)
+    # `places` need not: whose they are is asked when something is taken from there.
+    more = (project.source_trees, project.archives)
     if any(more) or cache_keys(project.root) is not None:
         return None  # more counts than can be listed
     root = str(project.root)
