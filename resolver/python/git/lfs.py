@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from resolver.python.requirements import normalised
+from resolver.python.uv.settings import truth
 from resolver.toml import parse
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ _LOCKED = re.compile(r"[?&]lfs=true(?:[&#]|$)")
 def is_wanted(tool: Mapping[str, Any] | None) -> bool:
     """Whether a lock's `packages.tool`, or the environment, asks for it."""
     noted = (tool or {}).get("pkgview")
-    said = os.environ.get(VARIABLE, "").lower() in {"1", "true", "yes", "on", "y", "t"}
-    return said or (isinstance(noted, dict) and noted.get("lfs") is True)
+    return truth(os.environ.get(VARIABLE)) or (isinstance(noted, dict) and noted.get("lfs") is True)
 
 
 def noted(lock: bytes, inputs: Iterable[bytes]) -> bytes:

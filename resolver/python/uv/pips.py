@@ -66,9 +66,8 @@ def not_followed(environ: Mapping[str, str] | None = None, *, pip: bool = False)
     env = os.environ if environ is None else environ
     named = [name for name in _NOT_FOLLOWED if env.get(name)]
     settings = pip_settings(env) if pip else {}
-    no = {"", "0", "false", "no", "off", "n", "f"}
     named += [
-        f"pip's {key}" for key in _PIP_NOT_FOLLOWED if settings.get(key, "").lower() not in no
+        f"pip's {key}" for key in _PIP_NOT_FOLLOWED if settings.get(key, "").lower() not in _NO
     ]
     return f"Not followed: {', '.join(named)}." if named else ""
 
