@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -61,12 +61,18 @@ def current_lock_in(path: Path, wanted: Mapping[str, str]) -> Path | None:
     return next((one for one in (path, *others) if _is_current(one, wanted)), None)
 
 
-def _is_current(path: Path, wanted: Mapping[str, str]) -> bool:
+def note_at(path: Path) -> dict[str, Any]:
+    """What a note beside a lock says; nothing where it is missing or damaged."""
     try:
-        note = json.loads(path.with_suffix(".json").read_bytes())
+        note = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        return False
-    if not (path.is_file() and isinstance(note, dict)):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _is_current(path: Path, wanted: Mapping[str, str]) -> bool:
+    note = note_at(path.with_suffix(".json"))
+    if not (note and path.is_file()):
         return False
     # Earlier versions did not say which directory it was.
     had = {"directory": wanted.get("directory"), **note}

@@ -11,11 +11,10 @@ that: their locks are known by their names, which the same options have.
 
 from __future__ import annotations
 
-import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from resolver.python.lockfile import readable
+from resolver.python.lockfile import note_at, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,14 +44,14 @@ def kept_versions(directory: Path, branches: Sequence[str], names: Sequence[str]
 def outdate_others(path: Path, branch: str, of: str) -> None:
     """After an upgrade: what the branch's other locks hold is not what was asked for last."""
     for note in path.parent.glob("pylock.*.json"):
-        found = _note(note)
+        found = note_at(note)
         if note.stem != path.stem and (found.get("branch"), found.get("python")) == (branch, of):
             note.unlink(missing_ok=True)
 
 
 def other_branches(directory: Path, branches: Sequence[str]) -> bool:
     """Whether there are locks of branches that are none of these."""
-    found = [_note(note).get("branch") for note in directory.glob("pylock.*.json")]
+    found = [note_at(note).get("branch") for note in directory.glob("pylock.*.json")]
     return any(branch and branch not in branches for branch in found)
 
 
@@ -60,7 +59,7 @@ def _counting(
     directory: Path, branches: Sequence[str], names: Sequence[str], of: str
 ) -> Iterator[Path]:
     """Those of the first branch that has any come first, in each the last one made."""
-    notes = {path: _note(path) for path in directory.glob("pylock.*.json")}
+    notes = {path: note_at(path) for path in directory.glob("pylock.*.json")}
     for branch, name in zip(branches, names, strict=True):
         locks = {
             path.with_suffix(".toml")
@@ -69,11 +68,3 @@ def _counting(
         }
         locks = {path for path in {*locks, directory / name} if readable(path)}
         yield from sorted(locks, key=lambda path: path.stat().st_mtime_ns, reverse=True)
-
-
-def _note(path: Path) -> dict[str, Any]:
-    try:
-        note = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return note if isinstance(note, dict) else {}
