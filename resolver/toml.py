@@ -95,6 +95,12 @@ def table(parent: Mapping[str, Any], key: str, place: str) -> dict[str, Any]:
     return value
 
 
+def table_of(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The same of what others are to complain of; {} where there is none."""
+    value = parent.get(key)
+    return value if isinstance(value, dict) else {}
+
+
 def text(within: Mapping[str, Any], key: str, place: str) -> str | None:
     """A string of a table."""
     value = within.get(key)

@@ -27,7 +27,8 @@ from resolver.fetch.addresses import (
     without_userinfo,
 )
 from resolver.python.uv.pips import pip_settings
-from resolver.python.uv.settings import effective, member_tables, table_of, truth, uv_tables
+from resolver.python.uv.settings import effective, member_tables, truth, uv_tables
+from resolver.toml import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -22,7 +22,7 @@ from resolver.python.requirements import (
     requirement_files,
     requirement_text,
 )
-from resolver.toml import inline_block, parse
+from resolver.toml import inline_block, parse, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,7 +59,7 @@ def declared(directory: Path) -> Declared:
     What is not of the form that the specifications have is left out: whoever locks will complain.
     """
     document = _document(directory / "pyproject.toml")
-    project = _table(document, "project")
+    project = table_of(document, "project")
     dependencies, whole = _texts(project.get("dependencies")), True
     if not project and (directory / "requirements.txt").is_file():
         dependencies = requirement_files(directory / "requirements.txt").requirements
@@ -72,9 +72,9 @@ def declared(directory: Path) -> Declared:
         dependencies += tuple(
             line for path in files for _, line in logical_lines(requirement_text(path))
         )
-    extras = _table(project, "optional-dependencies")
-    uv = _table(_table(document, "tool"), "uv")
-    groups = {normalised(name): name for name in _table(document, "dependency-groups")}
+    extras = table_of(project, "optional-dependencies")
+    uv = table_of(table_of(document, "tool"), "uv")
+    groups = {normalised(name): name for name in table_of(document, "dependency-groups")}
     of_groups = {name: tuple(_group(document, name, ())) for name in groups}
     legacy = _texts(uv.get("dev-dependencies"))
     if legacy:
@@ -123,8 +123,8 @@ def digest(project: PythonProject) -> str:
 def _meaning(path: Path) -> object:
     if path.name == "pyproject.toml":
         document = _document(path)
-        fields = _table(document, "project")
-        uv = _table(_table(document, "tool"), "uv")
+        fields = table_of(document, "project")
+        uv = table_of(table_of(document, "tool"), "uv")
         return [{key: fields.get(key) for key in _DECIDES}, document.get("dependency-groups"), uv]
     if path.name == "uv.toml":
         return _document(path)
@@ -135,7 +135,7 @@ def _meaning(path: Path) -> object:
 
 def _group(document: Mapping[str, Any], wanted: str, within: tuple[str, ...]) -> Iterator[str]:
     """A dependency group's requirements with those that it includes (PEP 735)."""
-    for name, several in _table(document, "dependency-groups").items():
+    for name, several in table_of(document, "dependency-groups").items():
         if normalised(name) != wanted or wanted in within or not isinstance(several, list):
             continue
         for one in several:
@@ -154,11 +154,6 @@ def _document(path: Path) -> dict[str, Any]:
         raise PkgviewError(
             f"{path} is not valid TOML: {error}", remedy="Mend the file at that place."
         ) from error
-
-
-def _table(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = parent.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from resolver import looks
 from resolver.python.requirements import local_places
 from resolver.python.uv.around import settings_in
 from resolver.python.uv.workspace import members
+from resolver.toml import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -57,17 +58,17 @@ def places_of(
 
     `settings` are the files that uv takes settings from, `python` is what is said of a Python.
     """
-    project = _table(document, "project")
+    project = table_of(document, "project")
     lines = [*_texts(project.get("dependencies")), *_texts(document.get("dependencies"))]
     lines += _texts(project.get("optional-dependencies"))
     lines += _texts(document.get("dependency-groups"))
     archives = [*named.archives, *_listed(lines, directory)]
     links = list(named.places)
-    tables = [(_table(_table(document, "tool"), "uv"), directory)]
+    tables = [(table_of(table_of(document, "tool"), "uv"), directory)]
     tables += [(settings_in(path), path.parent) for path in settings]
     for table, base in tables:
-        archives += _of_sources(_table(table, "sources"), base)
-        for one in (table, _table(table, "pip")):
+        archives += _of_sources(table_of(table, "sources"), base)
+        for one in (table, table_of(table, "pip")):
             archives += _listed([text for key in _LISTS for text in _texts(one.get(key))], base)
             links += _of_indexes(one, base)
     held = [place for place in dict.fromkeys(links[:MOST]) if looks.is_directory(place)]
@@ -134,11 +135,6 @@ def _pythons(directory: Path, python: str | None) -> Iterator[Path]:
     path = directory / Path(python).expanduser()
     inside = (path, path / "bin/python3", path / "bin/python")
     yield from (Path(os.path.normpath(one)) for one in inside if looks.is_file(one))
-
-
-def _table(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = parent.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 def _texts(value: object) -> list[str]:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import canonicalize_name
 
 from resolver.errors import PkgviewError
-from resolver.python.uv.settings import table_of, truth
-from resolver.toml import key_text, value_text
+from resolver.python.uv.settings import truth
+from resolver.toml import key_text, table_of, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

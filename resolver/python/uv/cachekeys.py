@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from resolver.inputs import read_input, read_text
 from resolver.local import BUILD_FILES
 from resolver.python.uv.gitstate import commit_of, tags_of
-from resolver.python.uv.settings import read_toml, table_of
+from resolver.python.uv.settings import read_toml
+from resolver.toml import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from resolver.python.uv.settings import effective, table_of, truth
+from resolver.python.uv.settings import effective, truth
+from resolver.toml import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,7 +20,7 @@ from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 from resolver.python.uv.inline import script_text
 from resolver.python.uv.workspace import counts, member_patterns, members
-from resolver.toml import inline_block, parse
+from resolver.toml import inline_block, parse, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -213,12 +213,6 @@ def script_document(script: Path) -> dict[str, Any]:
     with suppress(PkgviewError, tomllib.TOMLDecodeError, RecursionError):
         return parse(inline_block(script_text(script) or "", script) or "")
     return {}
-
-
-def table_of(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """A table within a table; {} where there is none."""
-    value = parent.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
