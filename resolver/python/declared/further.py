@@ -2,10 +2,9 @@
 
 `resolver.remembered` reads the same few names in every project. What more counts only the project's
 files say: members of its uv workspace, the workspace's own lock, requirement files that others
-name. Whoever has understood them lists it here, what is not
-there (yet) included, so that the next start looks at the same places without understanding
-anything. Where a list could not tell that something has come, there is none, and every start
-understands the project.
+name. Whoever has understood them lists it here, what is not there (yet) included, so that the next
+start looks at the same places without understanding anything. Where a list could not tell that
+something has come, there is none, and every start understands the project.
 """
 
 from __future__ import annotations
