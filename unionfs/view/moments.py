@@ -139,7 +139,8 @@ class _Second:
                 elif place.kind is Kind.DIRECTORY and place.entry is not None:
                     if found.entry is not None:
                         try:
-                            other = archive if path in added else open_archive(found.archive)
+                            own = found.archive == archive.name
+                            other = archive if own else open_archive(found.archive)
                         except LayerError:
                             return False
                         added |= dict(_children(other, path, found.entry))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import sqlite3
 import subprocess
 import sys
@@ -458,6 +459,44 @@ def test_what_has_two_things_at_one_path_itself_has_a_second_alone(
         registry.register_archive(archive, store.open)
     times = times_of(registry)
     assert times[itself.name] // SECOND != times[beside.name] // SECOND
+
+
+PATHS: st.SearchStrategy[str] = st.sampled_from(["a", "b/a", "b/b/a", "b/b/b/a", "c/b/a", "c"])
+DEEP = st.lists(
+    st.dictionaries(PATHS, st.sampled_from([b"", b"1"]), min_size=1, max_size=5),
+    min_size=2,
+    max_size=5,
+)
+
+
+@given(DEEP)
+@settings(max_examples=25, deadline=None)
+def test_of_one_second_nothing_is_elsewhere_otherwise(trees: list[dict[str, bytes]]) -> None:
+    """However deep the directories are that archives share."""
+    with tempfile.TemporaryDirectory() as temporary:
+        store, registry = Store(Path(temporary, "store")), Registry(Path(temporary, "registry"))
+        archives = {}
+        for number, tree in enumerate(trees):
+            files = {
+                path: data for path, data in tree.items()
+                if not any(other.startswith(f"{path}/") for other in tree)
+            }  # fmt: skip
+            members = [file(f"purelib/{path}", data) for path, data in files.items()]
+            # One file more for each: else equal trees are one archive.
+            members.append(file(f"purelib/own{number}", b""))
+            archive = packed(store, *members, name=f"d{number}")
+            registry.register_archive(archive, store.open)
+            archives[archive.name] = files
+        times = times_of(registry)
+        registry.close()
+        for one, other in itertools.combinations(archives, 2):
+            if times[one] // SECOND != times[other] // SECOND:
+                continue
+            here, there = archives[one], archives[other]
+            for path, data in here.items():
+                assert there.get(path, data) == data
+                assert not any(name.startswith(f"{path}/") for name in there)
+                assert not any(path.startswith(f"{name}/") for name in there)
 
 
 def test_a_clock_that_was_never_set_is_of_1980(
