@@ -38,6 +38,8 @@ pytest_plugins = ["tests.plugin"]
 
 # Tests decide when something is compiled.
 os.environ["PKGVIEW_COMPILE"] = "0"
+# And no process is left behind.
+os.environ["PKGVIEW_FORKSERVER"] = "0"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A job in the background of a script ignores it, and so would every program that tests start.

@@ -555,6 +555,7 @@ def a_home() -> Iterator[Site]:
             "HOME": os.fspath(home),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PKGVIEW_COMPILE": "0",
+            "PKGVIEW_FORKSERVER": "0",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "NO_COLOR": "1",
         }

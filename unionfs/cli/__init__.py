@@ -33,7 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         from unionfs.cli import quick_run  # noqa: PLC0415 - the same
 
         quick_run.run(given[2:], tool=True)
-    from unionfs.cli import group  # noqa: PLC0415 - it imports click
+    from unionfs.cli import forked  # noqa: PLC0415 - nothing to do needs none
 
-    group.main(given)
-    raise AssertionError("a group ends the process")
+    forked.main(given)

@@ -26,6 +26,7 @@ from unionfs.daemon.service import (
     WORKERS_VARIABLE,
     workers_named,
 )
+from unionfs.forkserver.client import end_all
 from unionfs.mounting import mounts, unmounting
 from unionfs.upkeep.unused import remove_unused
 
@@ -154,6 +155,7 @@ def umount(mountpoint: Path | None, *, lazy: bool, force: bool, as_json: bool) -
     """
     places = places_for(mountpoint)
     path, how = unmount(places, lazy=lazy, force=force)
+    end_all(os.environ)
     if how != "detached":
         remove_unused(places, os.environ)
     if as_json:

@@ -1,0 +1,25 @@
+"""What a process that is forked for commands imports (`unionfs.forkserver`), and what it does."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, NoReturn
+
+from unionfs.cli import group
+from unionfs.cli.forked import SERVED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+for _name in (
+    *(f"unionfs.cli.commands.{group.COMMANDS[name][0].partition(':')[0]}" for name in SERVED),
+    "resolver.fetch.web", "resolver.python.outdated.refresh", "unionfs.cli.progress",
+    "unionfs.daemon.launch", "unionfs.formats.python.packages", "unionfs.publishing.assemble",
+):  # fmt: skip
+    importlib.import_module(_name)
+
+
+def serve(arguments: Sequence[str]) -> NoReturn:
+    """Do a command, and end the process."""
+    group.main(arguments)
+    raise AssertionError("a group ends the process")

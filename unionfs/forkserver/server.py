@@ -1,0 +1,225 @@
+"""The process that is forked: `python -P -m unionfs.forkserver.server RUNTIME NAME SERVED LOCK`.
+
+It listens at `NAME.sock` in the directory `RUNTIME`, imports the module `SERVED`, and forks for
+whoever asks from the same context. `LOCK` is the descriptor of `NAME.lock`, locked: so there is
+one. It ends when it was idle for a while, when anything that it has imported changed, and when
+somebody connects and asks for nothing.
+
+A request is a length (4 bytes, big-endian) with four descriptors, the standard streams and the
+working directory; then so many bytes, with NUL between them: `argv[0]`, the number of arguments,
+these, and the environment. The answer is the pid of the process that will do it; none: nothing was
+begun. It waits for `GO`. Then comes its exit status, negative for a signal. A caller that is gone
+ends it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import gc
+import importlib
+import io
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
+
+from unionfs.forkserver import context
+from unionfs.forkserver.client import GO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+IDLE_SECONDS = 180.0
+"""As long as somebody who works on something stops to think; it holds some 40 MB."""
+
+REQUEST_SECONDS = 2.0
+LONGEST_REQUEST = 8 * 1024 * 1024
+_RIGHTS = 4
+
+
+class _Stamp:
+    """All files that were imported from, as they were: code that changed is not run any more."""
+
+    def __init__(self) -> None:
+        files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+        self._paths = sorted(filter(None, files))
+        self._as_imported = list(self._now())
+
+    def is_current(self) -> bool:
+        return list(self._now()) == self._as_imported
+
+    def _now(self) -> Iterator[tuple[int, int, int]]:
+        for path in self._paths:
+            try:
+                found = os.stat(path)
+            except OSError:
+                yield 0, 0, 0
+                continue
+            yield found.st_ino, found.st_size, found.st_mtime_ns
+
+
+class Server:
+    """The socket in the working directory, what was forked and who waits for it."""
+
+    def __init__(self, name: str, served: str, lock: int) -> None:
+        self._name = name
+        self._lock = lock
+        self._context = context.of_process(os.getpid())
+        self._module = importlib.import_module(served)
+        self._stamp = _Stamp()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._callers: dict[int, tuple[socket.socket, int]] = {}
+        """Descriptor of a forked process -> its caller's connection, its pid."""
+        self._poll = select.poll()
+
+    def serve(self) -> None:
+        """Until it is idle, or out of date."""
+        gc.collect()
+        gc.freeze()  # what is here now stays shared with all that are forked
+        temporary = f"{self._name}.{os.getpid()}"
+        self._listener.bind(temporary)
+        self._listener.listen(64)
+        os.rename(temporary, f"{self._name}.sock")
+        self._poll.register(self._listener, select.POLLIN)
+        listening = True
+        deadline = time.monotonic() + IDLE_SECONDS
+        while listening or self._callers:
+            left = max(deadline - time.monotonic(), 0.0) if not self._callers else None
+            events = self._poll.poll(None if left is None else left * 1000)
+            if not events and not self._callers:
+                return
+            # Whoever comes last: it may get a number that was just given back.
+            for number, _ in sorted(events, key=lambda one: one[0] == self._listener.fileno()):
+                if number != self._listener.fileno():
+                    self._ended_or_left(number)
+                elif listening and not self._accept():
+                    listening = False
+                    self._poll.unregister(self._listener)
+                    os.unlink(f"{self._name}.sock")
+            deadline = time.monotonic() + IDLE_SECONDS
+
+    def _accept(self) -> bool:
+        """Answer one caller; False: nobody shall be answered any more."""
+        connection, _ = self._listener.accept()
+        connection.settimeout(REQUEST_SECONDS)
+        try:
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            pid, uid = (int.from_bytes(credentials[at : at + 4], sys.byteorder) for at in (0, 4))
+            if uid != os.geteuid() or context.of_process(pid) != self._context:
+                connection.close()
+                return True
+            head, given, _, _ = socket.recv_fds(connection, 4, _RIGHTS)
+        except OSError:
+            connection.close()
+            return True
+        try:
+            if not head or not self._stamp.is_current():
+                connection.close()
+                return False
+            self._fork(connection, pid, head, given)
+        except OSError:
+            connection.close()
+        finally:
+            for number in given:
+                os.close(number)
+        return True
+
+    def _fork(self, connection: socket.socket, caller: int, head: bytes, given: list[int]) -> None:
+        said = b""
+        size = int.from_bytes(head, "big")
+        if len(given) != _RIGHTS or size > LONGEST_REQUEST:
+            raise OSError(errno.EINVAL, "no request")
+        while len(said) < size:
+            part = connection.recv(size - len(said))
+            if not part:
+                raise OSError(errno.EINVAL, "no request")
+            said += part
+        group = os.getpgid(caller)
+        pid = os.fork()
+        if not pid:
+            self._become(said, given, group, connection)
+        number = os.pidfd_open(pid)
+        self._callers[number] = self._callers[connection.fileno()] = connection, pid
+        self._poll.register(number, select.POLLIN)
+        self._poll.register(connection, select.POLLRDHUP)
+        connection.sendall(str(pid).encode())
+
+    def _ended_or_left(self, number: int) -> None:
+        """A forked process has ended, or its caller has."""
+        if number not in self._callers:
+            return
+        connection, pid = self._callers[number]
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if not ended:
+            os.kill(pid, signal.SIGKILL)  # the caller was, or it would have waited
+            _, status = os.waitpid(pid, 0)
+        with suppress(OSError):  # nobody waits any more
+            connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+        for other in [one for one, (kept, _) in self._callers.items() if kept is connection]:
+            self._poll.unregister(other)
+            del self._callers[other]
+            if other != connection.fileno():
+                os.close(other)
+        connection.close()
+
+    def _become(
+        self, said: bytes, given: list[int], group: int, connection: socket.socket
+    ) -> NoReturn:
+        """Be what was asked for, once the caller says so."""
+        status = 1
+        try:
+            os.setpgid(0, group)
+            if connection.recv(1) != GO:
+                sys.exit(status)
+            for number in (self._lock, *self._callers):
+                os.close(number)
+            self._listener.close()
+            connection.close()
+            os.fchdir(given[3])
+            for wanted, number in enumerate(given[:3]):
+                os.dup2(number, wanted)
+            for number in given:
+                os.close(number)
+            name, count, *rest = os.fsdecode(said).split("\0")
+            arguments, environ = rest[: int(count)], rest[int(count) :]
+            os.environ.clear()
+            os.environ.update(one.partition("=")[::2] for one in environ)
+            time.tzset()
+            sys.argv = [name, *arguments]
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(line_buffering=os.isatty(1))
+            self._module.serve(arguments)
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+            if not isinstance(end.code, int | None):
+                print(end.code, file=sys.stderr)  # noqa: T201 - as an interpreter does
+        except BaseException:  # noqa: BLE001 - as an interpreter ends with it
+            sys.excepthook(*sys.exc_info())
+        finally:
+            atexit._run_exitfuncs()  # noqa: SLF001 - as multiprocessing ends what it forked
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError):
+                    stream.flush()
+            os._exit(status)
+
+
+def main() -> None:
+    """Begin; who started it does not wait."""
+    runtime, name, served, lock = sys.argv[1:]
+    os.chdir(runtime)  # an address holds 108 bytes, unix(7)
+    try:
+        Server(name, served, int(lock)).serve()
+    finally:
+        for suffix in (".sock", ".lock"):
+            if os.path.lexists(name + suffix):
+                os.unlink(name + suffix)
+
+
+if __name__ == "__main__":
+    main()
