@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import time
 
 from resolver.errors import PkgviewError
 from resolver.where import check_private, where
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 BEGIN_SECONDS = 2.0
 """How long it may take until the process is there that was asked for."""
+
+END_SECONDS = 1.0
+"""How long their ends are waited for."""
 
 GO = b"!"
 """What that process waits for: only who has heard of it says so, and does not do the work too."""
@@ -116,14 +120,19 @@ class Forkserver:
 
 
 def end_all(environ: Mapping[str, str]) -> None:
-    """End all that are there, once what was forked has ended."""
+    """End all that are there; one whose commands still work ends after them."""
     runtime = where(environ)["runtime"]
-    for name in os.listdir(runtime) if os.path.isdir(runtime) else ():
-        if name.startswith(context.PREFIX) and name.endswith(".sock"):
-            try:
-                _connected(runtime, name).close()  # who asks for nothing ends it
-            except OSError:
-                os.unlink(f"{runtime}/{name}")  # it was killed
+    there = os.listdir(runtime) if os.path.isdir(runtime) else []
+    names = [name for name in there if name.startswith(context.PREFIX) and name.endswith(".sock")]
+    deadline = time.monotonic() + END_SECONDS
+    for name in names:
+        path = f"{runtime}/{name}"
+        try:
+            _connected(runtime, name).close()  # who asks for nothing ends it
+        except OSError:
+            os.unlink(path)  # it was killed
+        while os.path.exists(path) and time.monotonic() < deadline:
+            time.sleep(0.005)
 
 
 def _connected(runtime: str, name: str) -> Socket:
