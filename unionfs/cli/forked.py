@@ -11,15 +11,13 @@ import sys
 
 from resolver.errors import PkgviewError
 from unionfs.cli import console
+from unionfs.forkserver import OFF
 from unionfs.forkserver.client import EndedError, Forkserver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
-
-OFF = "PKGVIEW_FORKSERVER"
-"""The variable that, as "0", says that no process is left behind or asked."""
 
 SERVED = ("up", "lock", "add", "remove", "list", "tree", "outdated", "view", "why")
 """Commands for which it pays: they import much, and do nothing to this very process."""

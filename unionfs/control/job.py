@@ -1,8 +1,8 @@
 """A job, from inside: a process that does one piece of work for the daemon.
 
 Meanwhile the daemon answers everybody else, and it can end the job. Standard input is one line of
-JSON, the request, and stays open. When it ends, nobody wants the work any more, and the job ends.
-Standard output is lines of JSON. Only `unionfs.control.jobs` starts jobs.
+JSON, the request with its environment, and stays open. When it ends, nobody wants the work any
+more, and the job ends. Standard output is lines of JSON. Only `unionfs.control.jobs` starts jobs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from typing import Any
 
 NICENESS = 10
@@ -23,8 +24,6 @@ def begin() -> tuple[dict[str, Any], int]:
     """Become such a process: the request, and the descriptor that `write` takes."""
     os.nice(NICENESS)
     os.umask(0o077)
-    # How our modules were found is no business of what we start.
-    os.environ.pop("PYTHONPATH", None)
     # The daemon may have been started with it ignored, as shells do for what runs behind them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -33,6 +32,10 @@ def begin() -> tuple[dict[str, Any], int]:
     os.dup2(2, 1)
     logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
     request: dict[str, Any] = json.loads(_first_line())
+    # How our modules were found is no business of what we start; and it may have begun earlier.
+    os.environ.clear()
+    os.environ.update(request.pop("environ"))
+    time.tzset()
     threading.Thread(target=_end_with_input, daemon=True).start()
     return request, output
 

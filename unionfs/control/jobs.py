@@ -29,34 +29,86 @@ def command(module: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", module)
 
 
+async def start(command: Sequence[str], environ: Mapping[str, str]) -> trio.Process:
+    """Such a process, which waits for its request."""
+    return await trio.lowlevel.open_process(
+        list(command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd="/",
+        # Found as we are, however we were: the daemon has forgotten its own PYTHONPATH.
+        env={**environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,
+    )
+
+
+async def end(process: trio.Process) -> None:
+    """End it and all that it started; it is given time to do that itself."""
+    if process.stdin is not None:
+        await process.stdin.aclose()  # which it hears
+    with trio.move_on_after(END_SECONDS):
+        await process.wait()
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # a session of its own
+        await process.wait()
+    if process.stdout is not None:
+        await process.stdout.aclose()
+
+
+class Ahead:
+    """A process that was started before its request comes, and has imported what it needs."""
+
+    def __init__(self, command: Sequence[str], seconds: float) -> None:
+        self._command = command
+        self._seconds = seconds
+        self._process: trio.Process | None = None
+
+    def take(self) -> trio.Process | None:
+        """It, if it is there and lives; it is the caller's now."""
+        process, self._process = self._process, None
+        return process if process is not None and process.poll() is None else None
+
+    async def keep(self, environ: Mapping[str, str]) -> None:
+        """Start one unless there is one, and end it if nobody has taken it after `seconds`."""
+        if self._process is not None:
+            return
+        try:
+            process = self._process = await start(self._command, environ)
+        except OSError:
+            return  # there is no room: the next request says so, if it still is so
+        await trio.sleep(self._seconds)
+        if self._process is process:
+            self._process = None
+            await end(process)
+
+
 class Job:
     """One process: `messages` until there are none, then `returncode`; a context that ends it.
 
-    `environ` is all that it, and what it starts, gets to know of ours.
+    `environ` is all that it, and what it starts, gets to know of ours. A `process` that was started
+    for it ahead is used instead of a new one.
     """
 
     def __init__(
-        self, command: Sequence[str], request: dict[str, Any], environ: Mapping[str, str]
+        self,
+        command: Sequence[str],
+        request: dict[str, Any],
+        environ: Mapping[str, str],
+        process: trio.Process | None = None,
     ) -> None:
         self._command = command
-        self._request = request
+        self._request = {**request, "environ": dict(environ)}
         self._environ = environ
+        self._ahead = process
 
     async def __aenter__(self) -> Self:
-        self._process = await trio.lowlevel.open_process(
-            list(self._command),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd="/",
-            # Found as we are, however we were: the daemon has forgotten its own PYTHONPATH.
-            env={**self._environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,
-        )
+        self._process = self._ahead or await start(self._command, self._environ)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         with trio.CancelScope(shield=True):
-            await self._end()
+            await end(self._process)
 
     @property
     def pid(self) -> int:
@@ -92,17 +144,3 @@ class Job:
                     message = json.loads(line)
                     if isinstance(message, dict):
                         yield message
-
-    async def _end(self) -> None:
-        """End it and all that it started; it is given time to do that itself."""
-        process = self._process
-        if process.stdin is not None:
-            await process.stdin.aclose()  # which it hears
-        with trio.move_on_after(END_SECONDS):
-            await process.wait()
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # a session of its own
-            await process.wait()
-        if process.stdout is not None:
-            await process.stdout.aclose()

@@ -28,14 +28,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from unionfs.forkserver import context
+from unionfs.forkserver import IDLE_SECONDS, context
 from unionfs.forkserver.client import GO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-IDLE_SECONDS = 180.0
-"""As long as somebody who works on something stops to think; it holds some 40 MB."""
 
 REQUEST_SECONDS = 2.0
 LONGEST_REQUEST = 8 * 1024 * 1024

@@ -17,6 +17,7 @@ project has chosen itself and its user has not said yes to (`resolver.python.cho
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import shlex
 import signal
@@ -49,6 +50,14 @@ if TYPE_CHECKING:
     from unionfs.publishing.up import Made
 
 logger = logging.getLogger(__name__)
+
+AHEAD = "--ahead"
+"""Its request comes later: meanwhile all is imported that it may need."""
+
+LATE = (
+    "trio", "resolver.fetch.web", "unionfs.formats.python.packages", "unionfs.publishing.assemble",
+    "unionfs.publishing.publish",
+)  # fmt: skip
 
 PACE = 0.1
 """Seconds between two lines about the same thing: what a terminal can show and an eye can read."""
@@ -279,6 +288,9 @@ def _made_of(
 
 def main() -> int:
     """Read the request, answer it; the exit status is 0 whenever an answer was written."""
+    if AHEAD in sys.argv:
+        for name in LATE:
+            importlib.import_module(name)
     request, output = begin()
     try:
         answer = resolve(request, output)

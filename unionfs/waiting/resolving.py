@@ -43,9 +43,11 @@ from resolver.python.environment import for_project, refuse_relative
 from resolver.python.interpreter import inspect
 from unionfs.control import jobs
 from unionfs.control.jobs import Job
+from unionfs.forkserver import IDLE_SECONDS, OFF
 from unionfs.publishing.look import look
 from unionfs.publishing.repeat import last_up
 from unionfs.publishing.resolve_job import (
+    AHEAD,
     Snapshot,
     project_at,
     refusal,
@@ -167,6 +169,7 @@ class Resolving:
         self._places = places
         self._binder = binder
         self._command = command or jobs.command("unionfs.publishing.resolve_job")
+        self._ahead = jobs.Ahead((*self._command, AHEAD), IDLE_SECONDS)
         self._freshness = Freshness()
         self._running: dict[tuple[str, str], _Resolution] = {}
         self._failures: dict[tuple[str, str], _Failure] = {}
@@ -324,6 +327,9 @@ class Resolving:
             of = (prepared.inputs, prepared.agreed)
             self._failures[prepared.key] = _Failure(of, outcome, trio.current_time())
         del self._running[prepared.key]
+        if os.environ.get(OFF) != "0":
+            nobodys = for_project(os.environ, frozenset())
+            trio.lowlevel.spawn_system_task(self._ahead.keep, nobodys)
         self._binder.refresh()
         resolution.outcome = outcome
         resolution.say()
@@ -343,7 +349,7 @@ class Resolving:
         try:
             refuse_relative(os.environ)
             environ = for_project(os.environ, prepared.agreed)
-            async with Job(self._command, request, environ) as job:
+            async with Job(self._command, request, environ, self._ahead.take()) as job:
                 logger.info("resolving %s for Python %s, pid %d", *prepared.key, job.pid)
                 async for message in job.messages(SILENT):
                     last = message

@@ -400,7 +400,7 @@ def test_help_version_and_wrong_names_import_no_command() -> None:
         "heavy = {'trio', 'rich', 'httpx2', 'pyfuse3', 'zstandard', 'asyncio', 'subprocess'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "ours = {name for name in sys.modules if name.startswith('unionfs.cli.')}\n"
-        "wanted = {'unionfs.cli.console', 'unionfs.cli.group'}\n"
+        "wanted = {'unionfs.cli.console', 'unionfs.cli.forked', 'unionfs.cli.group'}\n"
         "assert ours - {'unionfs.cli.habits'} == wanted, ours\n"
     )
     for arguments in (["-h"], ["mont"]):
