@@ -210,6 +210,13 @@ class Contents:
             number = EntryNo(number + 1)
         return found
 
+    def parent(self, directory: EntryNo) -> EntryNo:
+        """The directory that a directory lies in; the root's is itself."""
+        parent = self._attributes(directory)[-1]
+        if parent >= directory != ROOT:
+            self._fail(f"gives entry {directory} an impossible parent")
+        return EntryNo(parent)
+
     def target(self, number: EntryNo) -> bytes:
         """What a symbolic link points to; `LayerError` for what is no link."""
         _, _, kind, _, place, extent, _ = self._attributes(number)

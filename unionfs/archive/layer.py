@@ -64,6 +64,10 @@ class Layer(Protocol):
         """All children, sorted by name; () for what is no directory."""
         ...
 
+    def parent(self, directory: EntryNo) -> EntryNo:
+        """The directory that a directory lies in; the root's is itself."""
+        ...
+
     def target(self, number: EntryNo) -> bytes:
         """What a symbolic link points to."""
         ...

@@ -152,6 +152,10 @@ class Archive:
         """All children, sorted by name."""
         return self.contents.children(directory)
 
+    def parent(self, directory: EntryNo) -> EntryNo:
+        """The directory that a directory lies in."""
+        return self.contents.parent(directory)
+
     def target(self, number: EntryNo) -> bytes:
         """What a symbolic link points to."""
         return self.contents.target(number)

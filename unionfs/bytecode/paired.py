@@ -20,7 +20,7 @@ from unionfs.bytecode.companion import PYCACHE, cache_tag_of, compiled_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from unionfs.archive.layer import Child, Entry, Layer
+    from unionfs.archive.layer import Child, Entry
     from unionfs.archive.reader import Archive
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,15 @@ class Paired:
         insort(listing, (PYCACHE, added, DIRECTORY))
         return listing
 
+    def parent(self, directory: EntryNo) -> EntryNo:
+        """The directory that one lies in; a companion's `__pycache__` lies in the source's."""
+        layer, inner = self._at(directory)
+        parent = layer.parent(inner)
+        found = parent if layer is self.source else self.source.find(layer.path_of(parent))
+        if found is None:
+            raise IndexError(directory)
+        return found
+
     def target(self, number: EntryNo) -> bytes:
         """What a symbolic link points to."""
         layer, inner = self._at(number)
@@ -102,7 +111,7 @@ class Paired:
         found = self.lookup(pycache, name)
         return None if found is None else (name, found)
 
-    def _at(self, number: EntryNo) -> tuple[Layer, EntryNo]:
+    def _at(self, number: EntryNo) -> tuple[Archive, EntryNo]:
         if number < self._count:
             return self.source, number
         companion = self._there()

@@ -49,6 +49,7 @@ class _Node:
     """One entry: `children` of a directory by name, `digest` of anything else."""
 
     entry: Entry
+    parent: EntryNo = ROOT
     digest: bytes = _NO_DIGEST
     target: bytes = b""
     children: dict[bytes, EntryNo] = field(default_factory=dict)
@@ -73,6 +74,10 @@ class _Tree:
         found = sorted(self._node(directory).children.items())
         return [(name, number, self.entry(number)) for name, number in found]
 
+    def parent(self, directory: EntryNo) -> EntryNo:
+        """The directory that a directory lies in; the root's is itself."""
+        return self._node(directory).parent
+
     def target(self, number: EntryNo) -> bytes:
         """What a symbolic link points to."""
         return self._node(number).target
@@ -87,7 +92,7 @@ class _Tree:
         return self._nodes[number]
 
     def _add(self, directory: EntryNo, name: bytes, node: _Node) -> EntryNo:
-        number = EntryNo(len(self._nodes))
+        number, node.parent = EntryNo(len(self._nodes)), directory
         self._nodes.append(node)
         self._nodes[directory].children[name] = number
         return number

@@ -12,6 +12,7 @@ import errno
 import functools
 import logging
 import os
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyfuse3
@@ -19,7 +20,7 @@ import trio
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, InodeT, RequestContext
 
 from unionfs.view.attributes import FOREVER, Absent, Attributes, FileSystemError
-from unionfs.view.filesystem import BLOCK_SIZE, BLOCKS, NAME_LIMIT
+from unionfs.view.filesystem import BLOCK_SIZE, BLOCKS, NAME_LIMIT, offsets, place_at
 from unionfs.view.nodeid import NodeId
 
 if TYPE_CHECKING:
@@ -128,9 +129,10 @@ class Transport(pyfuse3.Operations):
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         """Names with their attributes (READDIRPLUS) from `start_id` until the kernel is full."""
         names: Sequence[tuple[bytes, Attributes]] = self.filesystem.listdir(NodeId(fh))
-        for place in range(start_id, len(names)):
-            name, attributes = names[place]
-            if not pyfuse3.readdir_reply(token, name, self._entry(attributes), place + 1):
+        start = place_at(start_id)
+        following = islice(offsets(), start, None)
+        for (name, attributes), after in zip(islice(names, start, None), following, strict=False):
+            if not pyfuse3.readdir_reply(token, name, self._entry(attributes), after):
                 break
 
     @_answered

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from unionfs.kernel import abi
 from unionfs.kernel.abi import Opcode
 from unionfs.view.attributes import Absent, FileSystemError
-from unionfs.view.filesystem import BLOCK_SIZE, BLOCKS, NAME_LIMIT
+from unionfs.view.filesystem import BLOCK_SIZE, BLOCKS, NAME_LIMIT, offsets, place_at
 from unionfs.view.kept import Kept
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ class Protocol:
         keep = int(found.keep)
         return (found.node, 0, keep, keep, 0, 0, *self._attr(found))
 
-    def _direntplus(self, name: bytes, found: Attributes, place: int) -> bytes:
+    def _direntplus(self, name: bytes, found: Attributes, after: int) -> bytes:
         size = len(name)
         keep = int(found.keep)
         node, length, mode = found.node, found.size, found.mode
@@ -249,7 +249,7 @@ class Protocol:
             node, 0, keep, keep, 0, 0,
             node, length, (length + 511) // 512, seconds, seconds, seconds, rest, rest, rest,
             mode, 1, uid, gid, 0, BLOCK, 0,
-            node, place, size, mode >> 12,
+            node, after, size, mode >> 12,
         ) + name + bytes(-size & 7)  # fmt: skip
 
 
@@ -267,30 +267,30 @@ class _Listing:
         encode: Callable[[bytes, Attributes, int], bytes],
     ) -> None:
         payload, ends = bytearray(), array("Q", (0,))
-        for place, (name, found) in enumerate(names, 1):
-            payload += encode(name, found, place)
+        for (name, found), after in zip(names, offsets(), strict=False):
+            payload += encode(name, found, after)
             ends.append(len(payload))
         self._payload = payload
         self._ends = ends
         self.size = len(payload) + len(ends) * ends.itemsize
 
     def page(self, offset: int, size: int) -> bytes:
-        """Whole entries of at most `size` bytes, from the `offset`th; b"" at the end."""
-        ends = self._ends
-        if offset >= len(ends) - 1:
+        """Whole entries of at most `size` bytes, from the one at `offset`; b"" at the end."""
+        ends, first = self._ends, place_at(offset)
+        if first >= len(ends) - 1:
             return b""
-        start = ends[offset]
+        start = ends[first]
         if len(self._payload) - start <= size:
             return bytes(self._payload[start:])
-        last = bisect_right(ends, start + size, offset) - 1
-        if last == offset:
+        last = bisect_right(ends, start + size, first) - 1
+        if last == first:
             raise FileSystemError(errno.EINVAL)  # no room for one entry, getdents(2)
         return bytes(self._payload[start : ends[last]])
 
 
-def _dirent(name: bytes, found: Attributes, place: int) -> bytes:
+def _dirent(name: bytes, found: Attributes, after: int) -> bytes:
     size = len(name)
-    return abi.DIRENT.pack(found.node, place, size, found.mode >> 12) + name + bytes(-size & 7)
+    return abi.DIRENT.pack(found.node, after, size, found.mode >> 12) + name + bytes(-size & 7)
 
 
 def done(unique: int, payload: bytes) -> Reply:

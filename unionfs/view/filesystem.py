@@ -21,7 +21,8 @@ import logging
 import stat
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import chain, count
+from typing import TYPE_CHECKING, Final
 
 from resolver.errors import PkgviewError
 from unionfs.archive.layer import EntryNo, Kind, LayerError
@@ -31,7 +32,7 @@ from unionfs.view.kept import Kept
 from unionfs.view.nodeid import Fixed, MergedNo, NodeId, NodeKind
 from unionfs.view.top import GROWING, TO_CURRENT, Top
 from unionfs.view.tree import Found
-from unionfs.view.union import MERGED, Place
+from unionfs.view.union import MERGED, ROOT_PLACE, Place
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_VIEWS, _PACKAGES = nodeid.fixed(Fixed.VIEWS), nodeid.fixed(Fixed.PACKAGES)
+
 NAME_LIMIT = 255
 """Bytes of the longest name; the kernel lets 1024 through."""
 
@@ -50,8 +53,24 @@ BLOCKS, BLOCK_SIZE = 1, 4096
 """What `statfs` tells of the file system's size: as of a read-only medium, all of it is used. How
 large the archives are nobody needs to know, but programs divide by the total."""
 
+AFTER_DOTS: Final = (0x7FFF_FFFE, 0x7FFF_FFFF)
+"""Offsets in a listing behind `.` and `..`, larger than any name's, which counts names alone: the
+kernel may go on where a version that gave no dots has begun, and keeps what it gets so."""
+
 LISTINGS_ROOM, LISTED_BYTES = 8 << 20, 300
 """Bytes of directory listings that are kept while the kernel pages through them, and of a name."""
+
+
+def offsets() -> Iterator[int]:
+    """The offset behind each entry of a listing, which is that of the next one."""
+    return chain(AFTER_DOTS, count(1))
+
+
+def place_at(offset: int) -> int:
+    """The place in a listing of the entry with that offset."""
+    if offset in AFTER_DOTS:
+        return AFTER_DOTS.index(offset) + 1
+    return offset and offset + len(AFTER_DOTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +144,7 @@ class Filesystem:
                     raise FileSystemError(errno.ENOENT)
 
     def listdir(self, node: NodeId) -> Sequence[tuple[bytes, Attributes]]:
-        """Every name in a directory, in an order that does not change between two calls.
+        """What `listing` gives, in an order that does not change between two calls.
 
         A listing's pages come from one list while it is kept, so a directory that grows
         meanwhile (`views`) shows no name twice.
@@ -137,9 +156,10 @@ class Filesystem:
         return found
 
     def listing(self, node: NodeId) -> Sequence[tuple[bytes, Attributes]]:
-        """Every name in a directory as it is now."""
+        """Every name in a directory as it is now, behind `.` and `..`."""
         with _as_errno:
-            return self._listing(node)
+            above, names = self._listing(node)
+            return [(b".", self.getattr(node)), (b"..", self.getattr(above)), *names]
 
     def opendir(self, node: NodeId) -> None:
         """Begin a listing: one that may have grown is read anew."""
@@ -261,20 +281,25 @@ class Filesystem:
     def _first_holder(self, node: NodeId) -> tuple[Archive, EntryNo]:
         return self.catalog.holder_at_hand(node) or next(self._holders(node))
 
-    def _listing(self, node: NodeId) -> Sequence[tuple[bytes, Attributes]]:
+    def _listing(self, node: NodeId) -> tuple[NodeId, Iterator[tuple[bytes, Attributes]]]:
+        """The directory above, and the names; the mount's root is above itself."""
         match self._packing.kind(node):
             case NodeKind.MERGED | NodeKind.OWNED:
                 view, place = self._in_view(node)
-                return [(name, attributes.of(found)) for name, found in view.listing(place)]
+                in_view = place != ROOT_PLACE
+                above = view.found(view.union.parent(place)).node if in_view else _VIEWS
+                return above, ((name, attributes.of(one)) for name, one in view.listing(place))
             case NodeKind.ARCHIVE:
                 member, directory = self._in_archive(node)
-                return [
-                    (name, self._in_package(member, entry))
-                    for name, entry, _ in member.archive.children(directory)
-                ]
+                up = self._packing.in_archive(member.number, member.archive.parent(directory))
+                children = member.archive.children(directory)
+                return (
+                    up if directory else _PACKAGES,
+                    ((name, self._in_package(member, entry)) for name, entry, _ in children),
+                )
             case _:
                 self._must_be_directory(node)
-                return list(self._top.listing(Fixed(node)))
+                return nodeid.fixed(Fixed.ROOT), self._top.listing(Fixed(node))
 
     def _must_be_directory(self, node: NodeId) -> None:
         if not stat.S_ISDIR(self.getattr(node).mode):

@@ -120,6 +120,7 @@ class Union:
         self.conflicts: list[Conflict] = []
         self._trie: list[_Directory] = []
         self._pycaches: dict[int, _Directory] = {}
+        self._above: dict[Place, Place] = {}
         self._build(self._roots([stacked.grafts for stacked in stack]))
 
     # Reading
@@ -151,6 +152,16 @@ class Union:
             (name, Place(layer, child), entry)
             for name, child, entry in self.layers[layer].children(EntryNo(place.number))
         ]
+
+    def parent(self, directory: Place) -> Place:
+        """The directory that one lies in; the root's is itself."""
+        layer, number = directory
+        if layer != MERGED:
+            owned = Place(layer, self.layers[layer].parent(EntryNo(number)))
+            return self._above.get(directory, owned)
+        if number >= PYCACHES:
+            return Place(MERGED, MergedNo(number - PYCACHES))
+        return self._above.get(directory, ROOT_PLACE)
 
     def resolve(self, path: bytes) -> Place | None:
         """Walk a path from the root, component by component; links are not followed."""
@@ -249,18 +260,20 @@ class Union:
         self._trie.append(_Directory(b"", roots))
         # The list grows while it is walked: that is what breadth first means.
         for number, directory in enumerate(self._trie):
+            here = Place(MERGED, MergedNo(number))
             by_name: dict[bytes, list[_Named]] = {}
             for source in directory.sources:
                 for name, named in self._children(source):
                     by_name.setdefault(name, []).append(named)
             for name in sorted(by_name):
                 path = directory.path + b"/" + name if directory.path else name
-                shared = self._resolve_name(path, by_name[name])
-                if isinstance(shared, Place):
-                    directory.children[name] = shared
-                    continue
-                directory.children[name] = Place(MERGED, MergedNo(len(self._trie)))
-                self._trie.append(shared)
+                child = self._resolve_name(path, by_name[name])
+                if isinstance(child, _Directory):
+                    self._trie.append(child)
+                    child = Place(MERGED, MergedNo(len(self._trie) - 1))
+                directory.children[name] = child
+                if by_name[name][0][1]:
+                    self._above[child] = here
             if PYCACHE not in directory.children and any(
                 self._compiled_layer(*child) for child in directory.children.items()
             ):

@@ -104,6 +104,9 @@ def pycs(of: Union, means: Means) -> list[str]:
     tail = f".{means.interpreter.cache_tag}.pyc"
     found = [os.fsdecode(path) for path, _ in of.walk() if path.endswith(b".pyc")]
     assert all(path.startswith(site) and path.endswith(tail) for path in found)
+    for path, place in of.walk():
+        if of.entry(place).kind is Kind.DIRECTORY:
+            assert of.parent(place) == of.resolve(path.rpartition(b"/")[0])
     return [path.removeprefix(site).removesuffix(tail) for path in found]
 
 

@@ -100,6 +100,16 @@ def entries_plus(payload: bytes) -> Iterator[tuple[bytes, int, int, tuple[int, .
     assert at == len(payload)
 
 
+def entries(payload: bytes) -> Iterator[tuple[bytes, int, int, int]]:
+    """(name, type, offset of the next, inode) of READDIR."""
+    at = 0
+    while at < len(payload):
+        number, offset, size, kind = abi.DIRENT.unpack_from(payload, at)
+        at += abi.DIRENT.size
+        yield payload[at : at + size], kind, offset, number
+        at += abi.aligned(size)
+
+
 def test_lookup(kernel: Kernel, served: Served) -> None:
     view = served.node(f"views/{served.view}")
     node, name, attributes, attr = entry_of(kernel.reply(Opcode.LOOKUP, view, b"program\0"))
@@ -184,7 +194,7 @@ def test_listings_have_room_for_some(
             offset = list(entries_plus(page))[-1][2]
             if not to_the_end:
                 break
-        return offset
+        return offset  # behind the last name: how many there are
 
     site = node(top, "purelib")
     directories = [node(site, f"some{one}") for one in range(8)]
@@ -207,27 +217,28 @@ def test_listings_have_room_for_some(
 def test_a_listing_page_by_page(kernel: Kernel, served: Served, size: int, *, plus: bool) -> None:
     node = served.node(f"views/{served.view}/many")
     opcode = Opcode.READDIRPLUS if plus else Opcode.READDIR
-    names, offset = [], 0
+    listed: list[tuple[bytes, int, int, int]] = []
+    offset = 0
     while payload := kernel.read(opcode, node, offset, size):
         assert len(payload) <= size
-        at = 0
-        if plus:
-            for name, kind, after, attributes in entries_plus(payload):
-                path = f"views/{served.view}/many/{name.decode()}"
-                assert attributes[0] == served.node(path)
-                assert kind == stat.S_IFREG >> 12
-                assert after == offset + 1
-                names.append(name)
-                offset = after
-            continue
-        while at < len(payload):
-            _, after, length, _ = abi.DIRENT.unpack_from(payload, at)
-            at += abi.DIRENT.size
-            names.append(payload[at : at + length])
-            at += abi.aligned(length)
-            assert after == offset + 1
-            offset = after
-    assert names == sorted([*(b"%03d" % number for number in range(500)), b"other"])
+        page = [
+            (name, kind, after, attributes[0])
+            for name, kind, after, attributes in entries_plus(payload)
+        ] if plus else list(entries(payload))  # fmt: skip
+        listed += page
+        offset = page[-1][2]
+    names = sorted([b"%03d" % number for number in range(500)] + [b"other"])
+    assert [name for name, *_ in listed] == [b".", b"..", *names]
+    directories = [(stat.S_IFDIR >> 12, served.node(f"views/{served.view}{at}"))
+                   for at in ("/many", "")]  # fmt: skip
+    files = [(stat.S_IFREG >> 12, served.node(f"views/{served.view}/many/{name.decode()}"))
+             for name in names]  # fmt: skip
+    assert [(kind, number) for _, kind, _, number in listed] == directories + files
+    # What a version that gave no dots has begun goes on here.
+    assert [after for _, _, after, _ in listed[2:]] == list(range(1, len(names) + 1))
+    behind_one = kernel.read(opcode, node, 1, 1 << 20)
+    assert behind_one == kernel.read(opcode, node, 0, 1 << 20)[-len(behind_one) :]
+    assert b"000" not in behind_one[:200]
     assert kernel.read(opcode, node, 1 << 60, size) == b""
 
 
@@ -243,12 +254,10 @@ def test_no_room_for_one_entry(kernel: Kernel, served: Served) -> None:
 def test_a_directory_that_grows_has_an_end_that_is_not_kept(kernel: Kernel, served: Served) -> None:
     for name in ("views", "projects", "packages"):
         node = served.node(name)
-        names = (
-            [n for n, *_ in entries_plus(kernel.read(Opcode.READDIRPLUS, node, 0, 1 << 20))]
-            if (name != "projects")
-            else []
-        )
-        assert kernel.read(Opcode.READDIRPLUS, node, len(names), 1 << 20) == END_UNKEPT
+        listed = list(entries_plus(kernel.read(Opcode.READDIRPLUS, node, 0, 1 << 20)))
+        assert [name for name, *_ in listed[:2]] == [b".", b".."]
+        assert (len(listed) == 2) == (name == "projects")
+        assert kernel.read(Opcode.READDIRPLUS, node, listed[-1][2], 1 << 20) == END_UNKEPT
     for path in ("", f"views/{served.view}", f"views/{served.view}/many"):
         assert kernel.read(Opcode.READDIRPLUS, served.node(path), 10_000, 1 << 20) == b""
     assert len(END_UNKEPT) < abi.DIRENT.size

@@ -33,7 +33,7 @@ from unionfs.view.nodeid import BEFORE, PACKING, ArchiveNo, Fixed, NodeId, NodeK
 from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 ROOT = nodeid.fixed(Fixed.ROOT)
@@ -134,6 +134,14 @@ class World:
                 return read(offset, size)
         raise FileSystemError(errno.EIO)
 
+    def listed(self, node: NodeId) -> Sequence[tuple[bytes, Attributes]]:
+        """What is in a directory, without `.` and `..`."""
+        itself, above, *rest = self.filesystem.listdir(node)
+        assert (itself[0], above[0]) == (b".", b"..")
+        assert itself[1] == self.filesystem.getattr(node)
+        assert above[1] == self.filesystem.getattr(above[1].node)
+        return rest
+
     def tree(self, node: NodeId) -> Tree | Leaf:
         """All below a node; on the way it is seen whether all answers agree."""
         filesystem = self.filesystem
@@ -152,9 +160,11 @@ class World:
         assert found.mode == stat.S_IFDIR | 0o755
         filesystem.opendir(node)
         tree = Tree()
-        for name, attributes in filesystem.listdir(node):
+        for name, attributes in self.listed(node):
             assert filesystem.lookup(node, name) == attributes
             assert filesystem.getattr(attributes.node) == attributes
+            if stat.S_ISDIR(attributes.mode):
+                assert filesystem.listdir(attributes.node)[1][1] == found
             assert name not in tree
             tree[name] = self.tree(attributes.node)
         return tree
@@ -216,7 +226,7 @@ def test_a_view_is_the_union_of_its_archives(
 
 
 def test_the_root(world: World) -> None:
-    listed = dict(world.filesystem.listdir(ROOT))
+    listed = dict(world.listed(ROOT))
     assert set(listed) == {
         b"current", b"views", b"projects", b"packages", b"bin", b"lib", b"lib64", b"include",
         b"share", b"pyvenv.cfg", b"site-packages",
@@ -233,6 +243,12 @@ def test_the_root(world: World) -> None:
     for name, node in listed.items():
         assert world.filesystem.lookup(ROOT, name) == node == world.filesystem.getattr(node.node)
     assert world.filesystem.lookup(ROOT, b"absent") == Absent(FOREVER)
+    world.view(Tree({b"a": file(b"")}))
+    for path in ("", "views", "projects", "packages"):  # the root is above itself
+        top = world.walk(path) if path else ROOT
+        for one in (top, *(below.node for _, below in world.listed(top)[:1] if path)):
+            (_, above) = world.filesystem.listdir(one)[1]
+            assert above.node == (ROOT if one == top else top)
 
 
 async def test_the_magic_link(world: World) -> None:
@@ -249,11 +265,11 @@ def test_views_are_listed_without_being_opened(world: World) -> None:
     names = [world.archive(Tree({b"a": file(b"%d" % number)})) for number in range(3)]
     views = [world.publish(name) for name in names]
     directory = world.walk("views")
-    assert [name.decode() for name, _ in world.filesystem.listdir(directory)] == views
+    assert [name.decode() for name, _ in world.listed(directory)] == views
     assert world.catalog.loaded_views == 0
     for view in views:
         assert world.filesystem.lookup(directory, view.encode()) in [
-            attributes for _, attributes in world.filesystem.listdir(directory)
+            attributes for _, attributes in world.listed(directory)
         ]
     assert world.catalog.loaded_views == 0
 
@@ -266,10 +282,10 @@ def test_what_may_come_later_is_not_remembered_as_absent(world: World) -> None:
 def test_what_is_absent_in_a_view_is_so_for_ever(world: World) -> None:
     view = world.view(Tree({b"a": Tree({b"b": file(b"")})}))
     one = world.walk("packages")
-    ((name, _),) = world.filesystem.listdir(one)
+    ((name, _),) = world.listed(one)
     for parent in (
         view,
-        world.filesystem.listdir(view)[0][1].node,
+        world.listed(view)[0][1].node,
         world.walk("packages/" + name.decode()),
     ):
         assert world.filesystem.lookup(parent, b"absent") == Absent(FOREVER)
@@ -280,7 +296,7 @@ def test_a_package_is_its_archive(world: World) -> None:
     other = Tree({b"x": file(b"1"), b"e": file(b"1")})
     world.publish(world.archive(tree))
     world.publish(world.archive(other))
-    listed = world.filesystem.listdir(world.walk("packages"))
+    listed = world.listed(world.walk("packages"))
     shown = [world.tree(attributes.node) for _, attributes in listed]
     assert shown == [Tree({b"data": tree}), Tree({b"data": other})]
     old, new = (f"packages/{name.decode()}/data" for name, _ in listed)
@@ -306,7 +322,7 @@ def test_a_project_leads_to_its_view(world: World) -> None:
     assert world.filesystem.readlink(found.node) == b"../views/" + view.encode()
     assert found == world.filesystem.getattr(found.node)
     assert (found.size, found.keep) == (len("../views/") + 32, BRIEFLY)
-    assert dict(world.filesystem.listdir(world.walk("projects"))) == {record.key.encode(): found}
+    assert dict(world.listed(world.walk("projects"))) == {record.key.encode(): found}
     (world.places.state / "projects" / f"{record.key}.json").unlink()
     assert refused(lambda: world.filesystem.readlink(found.node)) == "ENOENT"
     assert refused(lambda: world.filesystem.getattr(found.node)) == "ENOENT"
@@ -315,7 +331,7 @@ def test_a_project_leads_to_its_view(world: World) -> None:
 def test_one_member_is_one_node_in_views_and_packages(world: World) -> None:
     name = world.archive(Tree({b"a": file(b"same"), b"b": file(b"same")}))
     views = [world.publish(name), world.publish(name, world.archive(Tree({b"c": file(b"same")})))]
-    ((package, _), *_) = world.filesystem.listdir(world.walk("packages"))
+    ((package, _), *_) = world.listed(world.walk("packages"))
     places = [*(f"views/{view}" for view in views), f"packages/{package.decode()}/data"]
     assert len({world.walk(f"{place}/a") for place in places}) == 1
     assert len({world.walk(f"{places[1]}/{name}") for name in "abc"}) == 3
@@ -344,7 +360,7 @@ def test_the_next_version_shares_what_is_at_the_same_path(world: World) -> None:
 
 
 def everything(world: World, node: NodeId, path: bytes = b"") -> Iterator[tuple[bytes, Attributes]]:
-    for name, found in world.filesystem.listdir(node):
+    for name, found in world.listed(node):
         below = path + b"/" + name if path else name
         yield below, found
         if stat.S_ISDIR(found.mode):
@@ -370,14 +386,14 @@ def test_times_are_the_same_for_every_server(world: World) -> None:
     assert dict(everything(fresh, view)) == found
     assert fresh.filesystem.getattr(found[b"a/b"].node) == found[b"a/b"]
     fresh.registry.close()
-    (_, package), *_ = world.filesystem.listdir(world.walk("packages"))
+    (_, package), *_ = world.listed(world.walk("packages"))
     below = dict(everything(world, package.node))
     assert {one.time for one in below.values()} == {found[b"a/b"].time, package.time}
 
 
 def test_what_has_no_time_has_the_earliest(world: World) -> None:
     root = world.filesystem.getattr(ROOT)
-    assert {one.time for _, one in world.filesystem.listdir(ROOT)} == {root.time}
+    assert {one.time for _, one in world.listed(ROOT)} == {root.time}
     assert root.time == nodeid.EARLIEST
     assert time.gmtime(root.time // 10**9)[:3] == (1980, 1, 2)
 
@@ -422,13 +438,13 @@ def test_what_is_new_comes_last_in_a_listing(world: World) -> None:
         before = []
         for directory in directories:
             world.filesystem.opendir(directory)
-            before.append([name for name, _ in world.filesystem.listdir(directory)])
+            before.append([name for name, _ in world.listed(directory)])
         publish_one(number)
         for directory, known in zip(directories, before, strict=True):
             # Whoever is in the middle of it sees what it was, whoever begins sees what is new.
-            assert [name for name, _ in world.filesystem.listdir(directory)] == known
+            assert [name for name, _ in world.listed(directory)] == known
             world.filesystem.opendir(directory)
-            listed = [name for name, _ in world.filesystem.listdir(directory)]
+            listed = [name for name, _ in world.listed(directory)]
             assert listed[: len(known)] == known
             assert len(listed) == len(known) + 1
 
@@ -441,7 +457,7 @@ def test_refusals(world: World) -> None:
         Tree({b"f": file(b"1"), b"l": link(b"f"), b"d": Tree({b"x": file(b"")}), b"e": Tree()})
     )
     filesystem = world.filesystem
-    nodes = {name.decode(): attributes.node for name, attributes in filesystem.listdir(view)}
+    nodes = {name.decode(): attributes.node for name, attributes in world.listed(view)}
     nodes |= {"root": ROOT, "bin": world.walk("bin"), "current": world.walk("current")}
     directories, links = ("d", "e", "root"), ("l", "bin", "current")
     for name in directories:
@@ -465,7 +481,7 @@ def test_refusals(world: World) -> None:
 
 def test_beyond_the_end_there_is_nothing(world: World) -> None:
     view = world.view(Tree({b"a": file(b"0123456789"), b"empty": file(b"")}))
-    node, empty = (attributes.node for _, attributes in world.filesystem.listdir(view))
+    node, empty = (attributes.node for _, attributes in world.listed(view))
     assert world.read(node, 4, 3) == b"456"
     assert world.read(node, 8, 30) == b"89"
     assert world.read(node, 10, 1) == world.read(node, 1 << 62, 1) == b""
@@ -513,7 +529,7 @@ def known_nodes(world: World) -> list[NodeId]:
         node = pending.pop()
         found.append(node)
         if stat.S_ISDIR(world.filesystem.getattr(node).mode):
-            pending += [attributes.node for _, attributes in world.filesystem.listdir(node)]
+            pending += [attributes.node for _, attributes in world.listed(node)]
     return found
 
 
@@ -615,7 +631,7 @@ def test_a_damaged_manifest_is_eio_and_named(
 ) -> None:
     view = world.publish(world.archive(Tree({b"a": file(b"1")})))
     manifest_path(world.places, view).write_bytes(b"[]")
-    assert refused(lambda: world.filesystem.listdir(world.walk(f"views/{view}"))) == "EIO"
+    assert refused(lambda: world.listed(world.walk(f"views/{view}"))) == "EIO"
     assert f"manifest {view} is damaged" in caplog.text
 
 
@@ -625,10 +641,10 @@ def test_listings_name_what_is_damaged_beside_the_rest(world: World) -> None:
     flip(world.store.path(names[1]), -1)
     manifest_path(world.places, views[2]).write_bytes(b"")
     for directory in ("views", "packages"):
-        assert len(world.filesystem.listdir(world.walk(directory))) == 3
+        assert len(world.listed(world.walk(directory))) == 3
     manifest_path(world.places, views[2]).unlink()
     world.filesystem.opendir(world.walk("views"))
-    assert len(world.filesystem.listdir(world.walk("views"))) == 2
+    assert len(world.listed(world.walk("views"))) == 2
     assert world.filesystem.lookup(world.walk("views"), views[2].encode()) == Absent(0)
     assert world.tree(world.walk(f"views/{views[0]}")) == Tree({b"a": file(b"0")})
 
@@ -704,7 +720,7 @@ def test_a_lost_registry_is_eio_for_what_is_new_only(world: World) -> None:
     assert world.tree(node) == tree
     views = nodeid.fixed(Fixed.VIEWS)
     assert refused(lambda: world.filesystem.lookup(views, other.encode())) == "EIO"
-    assert refused(lambda: world.filesystem.listdir(views)) == "EIO"
+    assert refused(lambda: world.listed(views)) == "EIO"
 
 
 def test_what_the_operating_system_refuses_is_eio(
@@ -714,7 +730,7 @@ def test_what_the_operating_system_refuses_is_eio(
         raise PermissionError(errno.EACCES, "Permission denied", "/store")
 
     monkeypatch.setattr(world.catalog, "packages", denied)
-    assert refused(lambda: world.filesystem.listdir(nodeid.fixed(Fixed.PACKAGES))) == "EIO"
+    assert refused(lambda: world.listed(nodeid.fixed(Fixed.PACKAGES))) == "EIO"
     assert "/store" in caplog.text
 
 

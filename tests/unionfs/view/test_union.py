@@ -20,11 +20,13 @@ class TreeLayer:
     def __init__(self, tree: Tree) -> None:
         self.nodes: list[Tree | bytes] = [tree]
         self.below: dict[int, dict[bytes, EntryNo]] = {}
+        self.above: dict[int, EntryNo] = {0: EntryNo(0)}
         for number, node in enumerate(self.nodes):
             if isinstance(node, dict):
                 names = self.below.setdefault(number, {})
                 for name in sorted(node):
                     names[name.encode()] = EntryNo(len(self.nodes))
+                    self.above[len(self.nodes)] = EntryNo(number)
                     self.nodes.append(node[name])
 
     def entry(self, number: EntryNo) -> Entry:
@@ -39,6 +41,9 @@ class TreeLayer:
     def children(self, directory: EntryNo) -> list[Child]:
         found = sorted(self.below[directory].items())
         return [(name, number, self.entry(number)) for name, number in found]
+
+    def parent(self, directory: EntryNo) -> EntryNo:
+        return self.above[directory]
 
     def target(self, number: EntryNo) -> bytes:
         raise AssertionError(number)
@@ -90,6 +95,9 @@ def test_unions_equal_the_model(layers: list[Tree]) -> None:
     assert as_tree(union) == union_model(layers)
     for path, place in union.walk():
         assert union.resolve(path) == place
+        if union.entry(place).kind is Kind.DIRECTORY:
+            assert union.parent(place) == union.resolve(path.rpartition(b"/")[0])
+    assert union.parent(ROOT_PLACE) == ROOT_PLACE
 
 
 @given(st.lists(trees, max_size=4))
