@@ -95,10 +95,19 @@ def table(parent: Mapping[str, Any], key: str, place: str) -> dict[str, Any]:
     return value
 
 
-def table_of(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """The same of what others are to complain of; {} where there is none."""
-    value = parent.get(key)
-    return value if isinstance(value, dict) else {}
+def table_of(parent: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """One within others, by these keys, of what others are to complain of; {} for anything else."""
+    found: Any = parent
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def texts_of(value: object) -> list[str]:
+    """The texts of a list; of a table (PEP 735's groups, extras), those of its lists."""
+    if isinstance(value, dict):
+        return [text for one in value.values() for text in texts_of(one)]
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
 def text(within: Mapping[str, Any], key: str, place: str) -> str | None:

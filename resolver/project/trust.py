@@ -139,11 +139,7 @@ def shows(record: Resolved, state: Path) -> bool:
 def stands(root: str, state: Path) -> bool:
     """Whether at a project's place there is what its user said yes to, or nothing at all."""
     now = resolved.identity_text(resolved.directory_of(root))
-    trusted = of(root, state)
-    if trusted is None:
-        record = resolved.load(state / "projects", root)
-        return any(view.format == 0 for view in record.views)
-    return trusted.agreed and now in {"", identity_text(trusted.directory)}
+    return shows(replace(resolved.load(state / "projects", root), directory=now), state)
 
 
 def not_agreed(project: Project, state: Path, choices: frozenset[str]) -> frozenset[str]:

@@ -13,11 +13,13 @@ import re
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from resolver import looks
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
+from resolver.toml import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -159,24 +161,16 @@ def dynamic_files(document: Mapping[str, Any], directory: Path) -> tuple[Path, .
     `requirements_txt` (hatch-requirements-txt). What another back end reads is not known. Those
     outside of the project are left out: setuptools refuses them.
     """
-    tool = _at(document, "tool")
-    setuptools = _at(tool, "setuptools", "dynamic")
-    hatch = _at(tool, "hatch", "metadata", "hooks", "requirements_txt")
-    said = [_at(setuptools, "dependencies").get("file"), hatch.get("files")]
-    said += [one.get("file") for one in _tables(_at(setuptools, "optional-dependencies"))]
-    said += _at(hatch, "optional-dependencies").values()
+    tool = table_of(document, "tool")
+    setuptools = table_of(tool, "setuptools", "dynamic")
+    hatch = table_of(tool, "hatch", "metadata", "hooks", "requirements_txt")
+    said = [table_of(setuptools, "dependencies").get("file"), hatch.get("files")]
+    said += [one.get("file") for one in _tables(table_of(setuptools, "optional-dependencies"))]
+    said += table_of(hatch, "optional-dependencies").values()
     listed = (one if isinstance(one, list) else [one] for one in said)
     names = (name for names in listed for name in names if isinstance(name, str) and name)
     paths = dict.fromkeys(Path(os.path.normpath(directory / name)) for name in names)
     return tuple(path for path in paths if path.is_relative_to(directory))
-
-
-def _at(table: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
-    """A table within tables; an empty one where there is none."""
-    for key in keys:
-        value = table.get(key)
-        table = value if isinstance(value, dict) else {}
-    return table
 
 
 def _tables(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -267,6 +261,11 @@ def _expanded(target: str, place: str) -> str:
         return found
 
     return _VARIABLE.sub(value, target)
+
+
+def with_variables(text: str, own: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The same by `own` and the environment; what neither has stays as it is, as for uv."""
+    return _VARIABLE.sub(lambda one: own.get(one[1]) or os.environ.get(one[1], one[0]), text)
 
 
 def _joined(directory: Path, target: str) -> Path:

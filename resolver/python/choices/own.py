@@ -30,15 +30,13 @@ from resolver.python.choices.settings import (
     requirements_of,
     settings,
     settings_around,
-    table_in,
     tables_in,
-    texts_in,
     toml,
     tree,
 )
 from resolver.python.project import Origin
 from resolver.python.requirements import logical_lines, requirement_files, requirement_text
-from resolver.toml import inline_block
+from resolver.toml import inline_block, table_of, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,8 +132,8 @@ def _input(project: PythonProject, path: Path, text: str, wanted: Wanted) -> Non
         case Origin.PYPROJECT | Origin.UV | Origin.REQUIREMENTS if path.name == Origin.PYPROJECT:
             requirements_of(document, wanted)
         case Origin.SCRIPT if path == project.root:
-            wanted.requirements(texts_in(document.get("dependencies")))
-            settings(table_in(table_in(document, "tool"), "uv"), wanted, project.directory)
+            wanted.requirements(texts_of(document.get("dependencies")))
+            settings(table_of(document, "tool", "uv"), wanted, project.directory)
         case _:
             pass
 
@@ -204,11 +202,11 @@ def _option(line: str) -> tuple[str, str]:
 def _pylock(document: Mapping[str, Any], project: PythonProject, wanted: Wanted) -> None:
     for package in tables_in(document.get("packages")):
         name = str(package.get("name"))
-        for file in (*tables_in(package.get("wheels")), table_in(package, "sdist")):
+        for file in (*tables_in(package.get("wheels")), table_of(package, "sdist")):
             _file(file, name, wanted, project.directory)
         for key in ("archive", "vcs"):
-            _source(table_in(package, key), name, wanted)
-        if directory := table_in(package, "directory"):
+            _source(table_of(package, key), name, wanted)
+        if directory := table_of(package, "directory"):
             wanted.directory(name, str(directory.get("path")), project.directory)
 
 
@@ -222,14 +220,14 @@ def _uv_lock(document: Mapping[str, Any], wanted: Wanted, base: Path) -> None:
         for key in sorted(package.keys() - _PACKAGE_KEYS):
             said = written(package[key])
             wanted.add(f"have {key} of {name} in its uv.lock, which pkgview does not know: {said}")
-        for kind, where in table_in(package, "source").items():
+        for kind, where in table_of(package, "source").items():
             if kind == "registry":
                 wanted.index(str(where))
             elif kind in {"editable", "directory", "virtual"}:
                 wanted.directory(name, str(where), base)
             elif kind != "subdirectory":
                 wanted.place(name, str(where), base)
-        for file in (*tables_in(package.get("wheels")), table_in(package, "sdist")):
+        for file in (*tables_in(package.get("wheels")), table_of(package, "sdist")):
             _file(file, name, wanted, base)
 
 

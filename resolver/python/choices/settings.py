@@ -16,7 +16,7 @@ from resolver.python.choices.phrases import written
 from resolver.python.requirements import normalised
 from resolver.python.unbuilt import members
 from resolver.python.uv.workspace import LONGEST, counter, directories
-from resolver.toml import parse
+from resolver.toml import parse, table_of, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,33 +79,20 @@ def toml(text: str, path: Path, wanted: Wanted) -> dict[str, Any]:
         return {}
 
 
-def table_in(parent: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """A table within a table; {} for anything else."""
-    value = parent.get(key)
-    return value if isinstance(value, dict) else {}
-
-
 def tables_in(value: object) -> list[dict[str, Any]]:
     """Those in a list."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def texts_in(value: object) -> list[str]:
-    """The texts of a list; of a table (PEP 735's groups, extras), those of its lists."""
-    if isinstance(value, dict):
-        return [text for one in value.values() for text in texts_in(one)]
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
-
-
 def requirements_of(document: Mapping[str, Any], wanted: Wanted) -> None:
     """Those that a pyproject.toml lists."""
-    project = table_in(document, "project")
+    project = table_of(document, "project")
     for value in (
         project.get("dependencies"),
         project.get("optional-dependencies"),
         document.get("dependency-groups"),
     ):
-        wanted.requirements(texts_in(value))
+        wanted.requirements(texts_of(value))
 
 
 def settings_around(directory: Path, wanted: Wanted) -> None:
@@ -120,7 +107,7 @@ def settings_around(directory: Path, wanted: Wanted) -> None:
         wanted.around.add(place)
         settings(_toml_at(place / "uv.toml", wanted), wanted, place)
         document = _toml_at(place / "pyproject.toml", wanted)
-        settings(table_in(table_in(document, "tool"), "uv"), wanted, place)
+        settings(table_of(document, "tool", "uv"), wanted, place)
 
 
 def tree(directory: Path, wanted: Wanted) -> None:
@@ -157,18 +144,18 @@ def settings(table: Mapping[str, Any], wanted: Wanted, directory: Path) -> None:
         wanted.set(key, table[key], directory)
     for key in _LISTS:
         value = table.get(key, [])
-        wanted.requirements(texts_in(value))
-        if not isinstance(value, list) or len(texts_in(value)) != len(value):
+        wanted.requirements(texts_of(value))
+        if not isinstance(value, list) or len(texts_of(value)) != len(value):
             wanted.set(key, value, directory)
     _indexes(table, wanted)
-    for name, value in table_in(table, "sources").items():
+    for name, value in table_of(table, "sources").items():
         for source in tables_in(value) or [value]:
             _source(normalised(name), source, wanted, directory)
     names = counter()
-    for pattern in texts_in(table_in(table, "workspace").get("members")):
+    for pattern in texts_of(table_of(table, "workspace").get("members")):
         _members(directory, pattern, wanted, names)
     if "pip" in table:
-        settings(table_in(table, "pip"), wanted, directory)
+        settings(table_of(table, "pip"), wanted, directory)
 
 
 def _indexes(table: Mapping[str, Any], wanted: Wanted) -> None:
@@ -182,7 +169,7 @@ def _indexes(table: Mapping[str, Any], wanted: Wanted) -> None:
         wanted.index(str(index.get("url")), named if isinstance(named, str) else "")
     for key in _INDEX_KEYS:
         value = table.get(key)
-        for url in [value] if isinstance(value, str) else texts_in(value):
+        for url in [value] if isinstance(value, str) else texts_of(value):
             wanted.index(url)
 
 

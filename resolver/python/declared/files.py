@@ -73,7 +73,7 @@ def declared(directory: Path) -> Declared:
             line for path in files for _, line in logical_lines(requirement_text(path))
         )
     extras = table_of(project, "optional-dependencies")
-    uv = table_of(table_of(document, "tool"), "uv")
+    uv = table_of(document, "tool", "uv")
     groups = {normalised(name): name for name in table_of(document, "dependency-groups")}
     of_groups = {name: tuple(_group(document, name, ())) for name in groups}
     legacy = _texts(uv.get("dev-dependencies"))
@@ -124,7 +124,7 @@ def _meaning(path: Path) -> object:
     if path.name == "pyproject.toml":
         document = _document(path)
         fields = table_of(document, "project")
-        uv = table_of(table_of(document, "tool"), "uv")
+        uv = table_of(document, "tool", "uv")
         return [{key: fields.get(key) for key in _DECIDES}, document.get("dependency-groups"), uv]
     if path.name == "uv.toml":
         return _document(path)

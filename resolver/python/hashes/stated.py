@@ -23,7 +23,7 @@ from resolver.errors import PkgviewError
 from resolver.fetch.addresses import masked
 from resolver.python.index import requires_hashes
 from resolver.python.project import Origin
-from resolver.python.requirements import normalised, requirement_files
+from resolver.python.requirements import normalised, requirement_files, with_variables
 from resolver.toml import every_text, parse
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ _REQUIRED = re.compile(r"(?:^|\s)--require-hashes(?:\s|$)")
 _OPTIONS = re.compile(r"\s--\S.*$", re.DOTALL)
 _NAMED = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?\s*")
 _FILE = re.compile(r"\.(?:whl|zip|tgz|tbz|txz|tlz|tar(?:\.\w+)?)$", re.IGNORECASE)
-_VARIABLE = re.compile(r"\$\{([A-Za-z0-9_]+)\}")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -197,7 +196,7 @@ def place_of(address: str, directory: Path) -> str:
 
 def _placed(target: str, directory: Path) -> tuple[str, str]:
     """The place, "" for what is none, and the hash that stands in the address, if one does."""
-    target = _VARIABLE.sub(lambda found: _variable(found, directory), target)
+    target = with_variables(target, {"PROJECT_ROOT": str(directory)})  # uv's own
     target, _, fragment = target.partition("#")
     found = _OF_ADDRESSES.search(fragment)
     in_address = f"{found[1]}:{found[2].strip().lower()}" if found else ""
@@ -247,10 +246,3 @@ def _shown(line: str) -> str:
     """A line fit for a message: without the password of an address, and not for ever."""
     text = masked(_OPTIONS.sub("", line))
     return text if len(text) <= 100 else f"{text[:100]}…"  # noqa: PLR2004 - a line
-
-
-def _variable(found: re.Match[str], directory: Path) -> str:
-    """As uv, which has one of its own."""
-    if found[1] == "PROJECT_ROOT":
-        return str(directory)
-    return os.environ.get(found[1], found[0])

@@ -19,7 +19,7 @@ from resolver import looks
 from resolver.python.requirements import local_places
 from resolver.python.uv.around import settings_in
 from resolver.python.uv.workspace import members
-from resolver.toml import table_of
+from resolver.toml import table_of, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -59,17 +59,17 @@ def places_of(
     `settings` are the files that uv takes settings from, `python` is what is said of a Python.
     """
     project = table_of(document, "project")
-    lines = [*_texts(project.get("dependencies")), *_texts(document.get("dependencies"))]
-    lines += _texts(project.get("optional-dependencies"))
-    lines += _texts(document.get("dependency-groups"))
+    lines = [*texts_of(project.get("dependencies")), *texts_of(document.get("dependencies"))]
+    lines += texts_of(project.get("optional-dependencies"))
+    lines += texts_of(document.get("dependency-groups"))
     archives = [*named.archives, *_listed(lines, directory)]
     links = list(named.places)
-    tables = [(table_of(table_of(document, "tool"), "uv"), directory)]
+    tables = [(table_of(document, "tool", "uv"), directory)]
     tables += [(settings_in(path), path.parent) for path in settings]
     for table, base in tables:
         archives += _of_sources(table_of(table, "sources"), base)
         for one in (table, table_of(table, "pip")):
-            archives += _listed([text for key in _LISTS for text in _texts(one.get(key))], base)
+            archives += _listed([text for key in _LISTS for text in texts_of(one.get(key))], base)
             links += _of_indexes(one, base)
     held = [place for place in dict.fromkeys(links[:MOST]) if looks.is_directory(place)]
     files = [file for place in held for file in _packages_in(place)]
@@ -113,7 +113,7 @@ def _of_indexes(table: Mapping[str, Any], base: Path) -> Iterator[Path]:
     for one in index if isinstance(index, list) else []:
         said += [one.get("url")] if isinstance(one, dict) else []
     for value in said:
-        for text in [value] if isinstance(value, str) else _texts(value):
+        for text in [value] if isinstance(value, str) else texts_of(value):
             target = unquote(urlsplit(text).path) if text.startswith("file:") else text
             if "://" not in target and "\0" not in target:
                 yield Path(os.path.normpath(base / target))
@@ -135,10 +135,3 @@ def _pythons(directory: Path, python: str | None) -> Iterator[Path]:
     path = directory / Path(python).expanduser()
     inside = (path, path / "bin/python3", path / "bin/python")
     yield from (Path(os.path.normpath(one)) for one in inside if looks.is_file(one))
-
-
-def _texts(value: object) -> list[str]:
-    """The texts of a list; of a table, those of its lists."""
-    if isinstance(value, dict):
-        return [text for one in value.values() for text in _texts(one)]
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []

@@ -12,7 +12,6 @@ which addresses are one's; a page of links, and what lies beside and below it; a
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from contextlib import suppress
@@ -22,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import canonical, file_places, links_places, without_userinfo
-from resolver.python.requirements import requirement_files
+from resolver.python.requirements import requirement_files, with_variables
 from resolver.toml import every_text, parse
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ _ADDRESS = re.compile(r"(https?://)([^\s/?#\"'<>]+)@([^\s\"'<>]+)")
 _OPTION = re.compile(
     r"(?:^|\s)(?:(-[if])\s*|(--(?:index-url|extra-index-url|find-links))(?:\s*=\s*|\s+))[\"']?$"
 )
-_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _REVISION = re.compile(r"@[^/@]*$")
 
 _LONGEST_OPTION = 40
@@ -104,7 +102,7 @@ def written(project: PythonProject, requirements: Iterable[str] = ()) -> Written
 def _find(text: str, found: Written) -> None:
     """Note what one line, or one text of a TOML file, has."""
     for address in _ADDRESS.finditer(text):
-        scheme, said, rest = map(_with_variables, address.groups())
+        scheme, said, rest = map(with_variables, address.groups())
         if "${" in said:
             continue  # the environment does not have it, and uv goes without
         before = text[max(0, address.start() - _LONGEST_OPTION) : address.start()]
@@ -116,10 +114,6 @@ def _find(text: str, found: Written) -> None:
             found.indexes.update(dict.fromkeys(links_places(url), said))
         else:
             found.indexes.update(dict.fromkeys(file_places(canonical(url)), said))
-
-
-def _with_variables(text: str) -> str:
-    return _VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), text)
 
 
 def _plain(url: str) -> str:

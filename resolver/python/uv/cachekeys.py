@@ -38,7 +38,7 @@ def cache_keys(directory: Path) -> tuple[dict[str, Any], ...] | None:
     pyproject = directory / "pyproject.toml"
     if not pyproject.is_file() or "cache-keys" not in read_text(pyproject):
         return None  # nearly always, and then it need not be understood
-    keys = table_of(table_of(read_toml(pyproject), "tool"), "uv").get("cache-keys")
+    keys = table_of(read_toml(pyproject), "tool", "uv").get("cache-keys")
     if not isinstance(keys, list):
         return None
     return tuple({"file": key} if isinstance(key, str) else key for key in keys)

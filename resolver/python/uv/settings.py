@@ -106,12 +106,12 @@ def uv_tables(env: Mapping[str, str], place: Path | None) -> Iterator[dict[str, 
             if (parent / "uv.toml").is_file():
                 yield _absolute_in(parent / "uv.toml")
                 break
-            uv = table_of(table_of(read_toml(parent / "pyproject.toml"), "tool"), "uv")
+            uv = table_of(read_toml(parent / "pyproject.toml"), "tool", "uv")
             if uv:
                 yield absolute(uv, parent)
                 break
     if script is not None:
-        yield absolute(table_of(table_of(script_document(script), "tool"), "uv"), script.parent)
+        yield absolute(table_of(script_document(script), "tool", "uv"), script.parent)
 
 
 def is_virtual(place: Path, path: Path | None) -> bool:
@@ -121,9 +121,9 @@ def is_virtual(place: Path, path: Path | None) -> bool:
     """
     if path is None or not path.is_dir():
         return False
-    own = table_of(table_of(read_toml(path / "pyproject.toml"), "tool"), "uv")
+    own = table_of(read_toml(path / "pyproject.toml"), "tool", "uv")
     document = read_toml(place / "pyproject.toml")  # of a script uv itself has left it out
-    sources = absolute(table_of(table_of(document, "tool"), "uv"), place).get("sources")
+    sources = absolute(table_of(document, "tool", "uv"), place).get("sources")
     for source in sources.values() if isinstance(sources, dict) else ():
         if isinstance(source, dict) and source.get("path") == str(path) and "package" in source:
             return source["package"] is False
@@ -150,7 +150,7 @@ def member_tables(place: Path | None) -> Iterator[dict[str, Any]]:
     root = _settings_root(place) if place is not None and place.is_dir() else None
     document = read_toml(root / "pyproject.toml") if root else {}
     for member in members(root, document) if root else ():
-        uv = table_of(table_of(read_toml(member / "pyproject.toml"), "tool"), "uv")
+        uv = table_of(read_toml(member / "pyproject.toml"), "tool", "uv")
         yield absolute(uv, member)
 
 

@@ -24,6 +24,7 @@ def of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("WHERE", "h.example/x")
+    monkeypatch.setenv("where", "x")  # which is no name of one, for uv and pip
 
 
 def of(tmp_path: Path, **files: str) -> Stated:
@@ -63,6 +64,7 @@ def test_by_name(tmp_path: Path, line: str, hashes: set[str] | None) -> None:
         ("https://ann:secret@h.example/x/{file}#{hash}", "https://h.example/x/{file}"),
         ("demo @ https://h.example/%78/{file}#{hash}", "https://h.example/x/{file}"),
         ("demo @ https://${{WHERE}}/{file}#{hash}", "https://h.example/x/{file}"),
+        ("demo @ https://h.example/${{where}}/{file}#{hash}", "https://h.example/$%7Bwhere%7D/{file}"),
         ("https://h.example/x/{file} --hash={option}", "https://h.example/x/{file}"),
         ("demo @ file://{here}/{file}#{hash}", "{here}/{file}"),
         ("demo @ file://${{PROJECT_ROOT}}/{file}#{hash}", "{here}/{file}"),
