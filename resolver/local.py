@@ -1,6 +1,6 @@
 """Local places of distributions, as `--with` names them: which they are, and what of them counts.
 
-`pkgview run` with nothing to do imports this: it loads nothing that takes time.
+`pkgview up` and `run` with nothing to do import this: it loads nothing that takes time.
 """
 
 from __future__ import annotations
@@ -47,14 +47,22 @@ def place_content(path: Name) -> bytes:
     `OSError` and `PkgviewError` where it cannot be read.
     """
     if not os.path.isdir(path):
-        found = os.stat(path)
-        return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}".encode()
+        return file_state(path).encode()
     parts = []
     for name in BUILD_FILES:
         file = os.path.join(path, name)
         data = read_input(file) if os.path.isfile(file) else b""
         parts.append(b"%d:%s" % (len(data), data))
     return b"".join(parts)
+
+
+def file_state(path: Name) -> str:
+    """What tells a package file from another of its name: size, time of change (ns) and inode.
+
+    Nobody sets a time of change, while an older file may take its place. `OSError` if it is gone.
+    """
+    found = os.stat(path)
+    return f"{found.st_size} {found.st_ctime_ns} {found.st_ino}"
 
 
 def _without_option(text: str) -> tuple[bool, str]:

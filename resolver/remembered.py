@@ -7,9 +7,10 @@ user has used before, or with nothing to do, reads, hashes and compares, and imp
 It is never a second opinion: only `up` itself writes here (`unionfs.formats.python.kind`), and
 where anything is not as simple as this nothing is written.
 
-    <state>/remembered/<key>       five lines: view, interpreter, what a person is told, the view's
-                                   part of a project's record (`resolver.project.resolved`), and
-                                   what was agreed to when it was made (`resolver.project.trust`)
+    <state>/remembered/<key>       six lines: view, interpreter, what a person is told, the view's
+                                   part of a project's record (`resolver.project.resolved`), what
+                                   was agreed to when it was made (`resolver.project.trust`), and
+                                   the local package files of the project as they were
 
 A view for one run of `pkgview run --with` is kept under a key that has what was added, too.
 
@@ -21,8 +22,10 @@ What else counts in one project (members of a workspace, say) is listed in its d
 key.
 
 Two keys lead to a view: one with the project's place, and one without it where the view is the
-same at every place (a lock, and nothing that is built or lies in the project). Whoever reads an
-entry checks all that it names; what is damaged, old or gone counts as absent.
+same at every place (a lock, and nothing that is built or named by a relative path). Local package
+files are in no key: who comes from elsewhere does not know yet which they are. Whoever reads an
+entry checks all that it names; what is damaged, old or gone counts as absent, and so does an entry
+of which a package file is another one now.
 
 Everything here is on the way of a start that takes some 30 ms, half of it Python's own. So it
 works on text, and loads none of `re`, `json`, `pathlib`, `dataclasses` and `typing`: 5 to 20 ms
@@ -37,7 +40,7 @@ from resolver.atomic import write_atomically
 from resolver.buildenv import build_variables, pip_files, uv_files
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input
-from resolver.local import named_place, place_content
+from resolver.local import file_state, named_place, place_content
 from resolver.naming import executable_in, project_key, sha256
 from resolver.onpath import first_python
 from resolver.ownership import parents
@@ -66,21 +69,25 @@ MOST_LISTED = 1000
 
 _HEX = frozenset("0123456789abcdef")
 _KEY_SIZE = 32
-_LINES = 5
+_LINES = 6
+_FIELDS = 3
+"""Of a file's state, before its path."""
 
 
 class Situation:
     """What a start finds. `files` are the inputs that are there, and files above, as paths.
 
     `holding` are the directories that the inputs lie in, the project's own among them. `here` and
-    `anywhere` are the keys with and without the place.
+    `anywhere` are the keys with and without the place. `archives` is what `archives_now` says of
+    the project's local package files, where somebody knows which they are.
     """
 
-    __slots__ = ("_content", "anywhere", "directory", "files", "here", "holding")
+    __slots__ = ("_content", "anywhere", "archives", "directory", "files", "here", "holding")
 
     def __init__(
         self, directory: str, inputs: list[str], above: list[str], chosen: bytes, content: bytes
     ) -> None:
+        self.archives = ""
         self.directory = directory
         self.files = [*inputs, *above]
         self.holding = {directory, *map(os.path.dirname, inputs)}
@@ -101,17 +108,30 @@ class Situation:
 class Entry:
     """What `up` came to: the view, its interpreter's path, "3 distributions, Python 3.11".
 
-    `made` is the view as a project's record has it, `choices` what was agreed to, both in JSON.
+    `made` is the view as a project's record has it, `choices` what was agreed to, both in JSON;
+    `archives` is what `archives_now` said.
     """
 
-    __slots__ = ("choices", "executable", "made", "said", "view")
+    __slots__ = ("archives", "choices", "executable", "made", "said", "view")
 
-    def __init__(self, view: str, executable: str, said: str, made: str, choices: str) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - a line each
+        self, view: str, executable: str, said: str, made: str, choices: str, archives: str = ""
+    ) -> None:
         self.view = view
         self.executable = executable
         self.said = said
         self.made = made
         self.choices = choices
+        self.archives = archives
+
+    def package_files(self) -> list[str]:
+        """The paths of `archives`."""
+        return [one.split(" ", _FIELDS)[-1] for one in self.archives.split("\0") if one]
+
+
+def archives_now(paths: Iterable[str]) -> str:
+    """Local package files as they are, on one line; `OSError` where one is gone."""
+    return "\0".join(f"{file_state(path)} {path}" for path in paths)
 
 
 def situation(  # noqa: PLR0913 - what a start is asked for
@@ -244,22 +264,26 @@ def is_outside(directory: str) -> bool:
 
 
 def recall(state: str, key: str) -> Entry | None:
-    """What is kept under a key."""
+    """What is kept under a key, if the local package files are the same."""
     try:
         with open(f"{state}/remembered/{key}", encoding="utf-8") as file:
             lines = file.read().split("\n")
+        if len(lines) != _LINES + 1 or lines[-1]:
+            return None  # not written to its end, or not by us
+        if len(lines[0]) != _KEY_SIZE or not _HEX.issuperset(lines[0]):
+            return None
+        entry = Entry(*lines[:_LINES])
+        return entry if archives_now(entry.package_files()) == entry.archives else None
     except (OSError, ValueError):
         return None
-    if len(lines) != _LINES + 1 or lines[-1]:
-        return None  # not written to its end, or not by us
-    if len(lines[0]) != _KEY_SIZE or not _HEX.issuperset(lines[0]):
-        return None
-    return Entry(*lines[:_LINES])
 
 
 def remember(state: str, keys: Iterable[str], entry: Entry) -> None:
     """Keep an entry under each of these keys; `PkgviewError` where that cannot be written."""
-    lines = (entry.view, entry.executable, entry.said, entry.made, entry.choices, "")
+    lines = (
+        *(entry.view, entry.executable, entry.said, entry.made, entry.choices, entry.archives),
+        "",
+    )
     if any("\n" in line for line in lines):
         return  # a path with a line's end in it
     data = "\n".join(lines).encode("utf-8", "surrogateescape")
@@ -280,8 +304,8 @@ def replace(state: str, old: str, new: str) -> None:
     for key in _keys(state):
         entry = recall(state, key)
         if entry is not None and entry.view == old:
-            made = entry.made.replace(old, new)
-            remember(state, [key], Entry(new, entry.executable, entry.said, made, entry.choices))
+            entry.view, entry.made = new, entry.made.replace(old, new)
+            remember(state, [key], entry)
 
 
 def forget(state: str, views: Collection[str]) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resolver.inputs import read_input
+from resolver.local import file_state
 from resolver.ownership import faults
 
 if TYPE_CHECKING:
@@ -62,7 +64,8 @@ def fingerprint(project: Project, *options: str) -> str:
 
     Also over when each local package file became what it is.
 
-    Paths count as they are seen from the project, so that a clone of it has the same.
+    The inputs' paths count as they are seen from the project, so that a clone of it has the same; a
+    package file is another one elsewhere.
     """
     digest = hashlib.sha256()
 
@@ -75,21 +78,13 @@ def fingerprint(project: Project, *options: str) -> str:
         add(os.fsencode(os.path.relpath(path, project.directory)))
         add(project.content(path))
     for path in project.archives:
-        add(os.fsencode(os.path.relpath(path, project.directory)))
-        add(_state(path))
+        add(os.fsencode(path))
+        with suppress(OSError):
+            add(file_state(path).encode())
     add(b"options")
     for option in options:
         add(option.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
-
-
-def _state(path: Path) -> bytes:
-    try:
-        found = path.stat()
-    except OSError:
-        return b""
-    # By its time of change, which nobody sets: an older file may take its place.
-    return f"{found.st_size} {found.st_ctime_ns} {found.st_ino}".encode()
 
 
 def trust_problem(project: Project, uid: int) -> str | None:

@@ -70,14 +70,15 @@ class Source(enum.StrEnum):
 class Choice:
     """One distribution to have.
 
-    Exactly one of `url` (http, https, or a VCS's own) and `path` (absolute) is set. `filename` is
-    a plain name, None for directories and VCS; `size` is in bytes; `hashes` are (algorithm,
-    lower-case hexadecimal) pairs, at least one for every wheel, sdist and archive; of those in
-    `stated`, if there are any, the file has to have one, too. `subdirectory`
-    is relative and stays inside its tree. `commit` is a full hexadecimal id, `revision` the branch
-    or tag that was asked for; `lfs`: files in Git LFS are wanted. `editable` is None where the lock
-    does not say. `direct`: the requirement named it by its address, no index did. `passed_over` has
-    the names of files of it that the lock lists and that are not understood.
+    Exactly one of `url` (http, https, or a VCS's own) and `path` (absolute) is set; `absolute`: a
+    file whose path the lock has so, wherever the lock lies. `filename` is a plain name, None for
+    directories and VCS; `size` is in bytes; `hashes` are (algorithm, lower-case hexadecimal) pairs,
+    at least one for every wheel, sdist and archive; of those in `stated`, if there are any, the
+    file has to have one, too. `subdirectory` is relative and stays inside its tree. `commit` is a
+    full hexadecimal id, `revision` the branch or tag that was asked for; `lfs`: files in Git LFS
+    are wanted. `editable` is None where the lock does not say. `direct`: the requirement named it
+    by its address, no index did. `passed_over` has the names of files of it that the lock lists and
+    that are not understood.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Choice:
     filename: str | None = None
     url: str | None = None
     path: Path | None = None
+    absolute: bool = False
     size: int | None = None
     hashes: tuple[tuple[str, str], ...] = ()
     stated: tuple[tuple[str, str], ...] = ()
@@ -312,7 +314,7 @@ def _choice(
             subdirectory=_inside(source.subdirectory, place),
             direct=True,
         )
-    url, local = _located(path.parent, source.url, source.path)
+    url, local, absolute = _located(path.parent, source.url, source.path)
     if isinstance(source, PackageVcs):
         if source.type != "git" or not _COMMIT.fullmatch(source.commit_id):
             raise PkgviewError(
@@ -345,6 +347,7 @@ def _choice(
         filename=filename,
         url=url,
         path=local,
+        absolute=absolute,
         size=source.size,
         hashes=_hashes(source.hashes, place),
         subdirectory=_inside(subdirectory, place),
@@ -372,14 +375,20 @@ def _filename(source: PackageArchive | PackageWheel | PackageSdist, place: str) 
     return name
 
 
-def _located(directory: Path, url: str | None, path: str | None) -> tuple[str | None, Path | None]:
-    """A lock may give both; the path is preferred where it exists, as PEP 751 allows."""
+def _located(
+    directory: Path, url: str | None, path: str | None
+) -> tuple[str | None, Path | None, bool]:
+    """A lock may give both; the path is preferred where it exists, as PEP 751 allows.
+
+    And whether that path is the same wherever the lock lies.
+    """
     local = _joined(directory, path) if path else None
-    if local is not None and (url is None or local.exists()):
-        return None, local
+    if path and local is not None and (url is None or local.exists()):
+        return None, local, path.startswith("/")
     if url is not None and (parts := urlsplit(url)).scheme == "file":
-        return None, Path(unquote(parts.path))
-    return url, None
+        local = Path(unquote(parts.path))
+        return None, local, local.is_absolute()
+    return url, None, False
 
 
 def _joined(directory: Path, path: str) -> Path:

@@ -493,3 +493,51 @@ def test_what_counts_beside_the_usual_names(
     (top / "packages/pyproject.toml").unlink()
     assert slow(["up", str(top), "--offline"]) == 0
     assert not quick.up([str(top)])
+
+
+def test_local_package_files(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that is built again is seen, and whose they are; clones are known where all is absolute.
+
+    They lie outside of the world: whatever is put back there is another file.
+    """
+    world.restore()
+    wheels = world.root.parent / "wheels"
+    wheels.mkdir()
+    wheel = wheels / "demo-1.0-py3-none-any.whl"
+    new = wheels / "new"
+    shutil.copy(world.root.parent / wheel.name, wheel)
+    beside = f"../../wheels/{wheel.name}"
+    for name, path in (("relative", beside), ("absolute", str(wheel))):
+        more = f'dependencies = ["demo"]\n[tool.uv.sources]\ndemo = {{ path = "{path}" }}\n'
+        at = lists(world.root / name, more)
+        subprocess.run([uv_binary(), "lock", "--offline"], cwd=at, check=True)
+    (world.root / "listing").mkdir()
+    (world.root / "listing/requirements.txt").write_text(f"{beside}\n")
+    (world.root / "lock").mkdir()
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    lock = LOCK.format(digest=digest).replace("https://nowhere.invalid/demo.whl", wheel.as_uri())
+    (world.root / "lock/pylock.toml").write_text(lock)
+
+    def settle(at: Path) -> None:
+        assert slow(["up", str(at), "--offline"]) == 0
+        capsys.readouterr()
+        assert agree(world, capsys, [str(at)])
+
+    for name in ("listing", "relative", "absolute", "lock"):
+        settle(world.root / name)
+        clone = world.root / "deeper" / name
+        shutil.copytree(world.root / name, clone, ignore=shutil.ignore_patterns(".venv"))
+        if name in {"absolute", "lock"}:
+            assert agree(world, capsys, [str(clone)])
+        else:
+            assert not quick.up([str(clone)])
+    for change in (wheel.touch, lambda: (shutil.copy2(wheel, new), new.replace(wheel))):
+        change()
+        for name in ("listing", "relative", "absolute"):  # "lock" has its hash in the lock
+            assert not quick.up([str(world.root / name)])
+            settle(world.root / name)
+    wheels.chmod(0o777)
+    for name in ("listing", "absolute"):
+        assert not quick.up([str(world.root / name)])
+    wheels.chmod(0o755)
+    assert quick.up([str(world.root / "absolute")])

@@ -172,7 +172,12 @@ def is_plain(root: str, places: dict[str, str]) -> bool:
 
 
 def is_whole(places: dict[str, str], entry: remembered.Entry) -> bool:
-    """Whether the interpreter, the manifest and all archives are there."""
+    """Whether the interpreter, the manifest and all archives are there.
+
+    And nobody else may write to the package files on this machine that it was made of.
+    """
+    if any(faults((), os.geteuid(), entry.package_files())):
+        return False
     manifest = content(f"{places['state']}/manifests/{entry.view}.json")
     if manifest is None or manifest_digest(manifest) != entry.view:
         return False

@@ -44,11 +44,11 @@ def situation_of(
 ) -> remembered.Situation | None:
     """What a start that looks at bytes alone would find; None where it would not do."""
     # `places` need not: whose they are is asked when something is taken from there.
-    more = (project.source_trees, project.archives)
-    if any(more) or cache_keys(project.root) is not None:
+    if project.source_trees or cache_keys(project.root) is not None:
         return None  # more counts than can be listed
     root = str(project.root)
     try:
+        archives = remembered.archives_now(map(str, project.archives))
         remembered.note_further(str(state), root, _lines(project))
         found = remembered.situation(
             root, str(state), extras, groups, os.environ, added=requirements
@@ -57,6 +57,7 @@ def situation_of(
         return None
     if found is None or found.directory != root:
         return None  # a script, for one
+    found.archives = archives
     return found if set(map(str, project.inputs)) <= set(found.files) else None
 
 

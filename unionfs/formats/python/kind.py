@@ -259,6 +259,8 @@ class PythonMaking:
         now = before and _situation(wish, self._places.state)
         if before is None or now is None or now.here != before.here:
             return
+        if now.archives != before.archives:
+            return
         state = self._places.state
         interpreter = find_interpreter(wish.project, wish.python, state)
         if not wish.requirements and record.fingerprint != wish.fingerprint(interpreter):
@@ -276,6 +278,7 @@ class PythonMaking:
             self.remark if wish.requirements else described(manifest),
             resolved.to_json(record),
             choices,
+            now.archives,
         )
         keys = [now.shown(record.view, interpreter.executable)] if wish.kept else []
         if wish.python is None and is_first(interpreter, wish.project, None, state):
@@ -289,14 +292,17 @@ class PythonMaking:
 
     def _is_same_anywhere(self) -> bool:
         """Whether the view is the same wherever the project lies, by anybody's word but its own."""
+        if self._choices is None:
+            return False
         project = self._wish.project
+        local = [choice for choice in self._choices if choice.path is not None]
         return (
-            self._choices is not None
-            and project.origin in {Origin.PYLOCK, Origin.UV}
+            project.origin in {Origin.PYLOCK, Origin.UV}
             and not project.package
             and not self._of_project
             and not self._wish.requirements
-            and all(choice.path is None for choice in self._choices)
+            and all(choice.absolute for choice in local)
+            and {*project.archives} <= {choice.path for choice in local}
         )
 
     def _needs_other_places(self) -> bool:
