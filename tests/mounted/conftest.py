@@ -397,6 +397,7 @@ def a_shop(home: Path, index: Index) -> Iterator[Site]:
         "TMPDIR": os.fspath(home / "tmp"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PKGVIEW_COMPILE": "0",
+        "PKGVIEW_FORKSERVER": "0",
         "PIP_CONFIG_FILE": os.devnull,
         "UV_DEFAULT_INDEX": index.url,
         "UV_HTTP_RETRIES": "0",

@@ -195,6 +195,7 @@ def stranger(tmp_path: Path) -> Stranger:
         | {
             "HOME": str(home),
             "PKGVIEW_COMPILE": "0",
+            "PKGVIEW_FORKSERVER": "0",
             "PIP_CACHE_DIR": run(sys.executable, "-m", "pip", "cache", "dir").strip(),
             "UV_CACHE_DIR": run(*UV, "cache", "dir").strip(),
         },
