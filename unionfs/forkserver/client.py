@@ -13,6 +13,7 @@ import os
 import sys
 import time
 
+from resolver.atomic import make_private
 from resolver.errors import PkgviewError
 from resolver.where import check_private, where
 from unionfs.forkserver import context
@@ -21,6 +22,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket as Socket  # noqa: N812 - it is imported late
     from collections.abc import Mapping, Sequence
+
+DIRECTORY = "forkserver"
+"""Where their sockets and locks are: below the runtime directory, whose own are of daemons."""
 
 BEGIN_SECONDS = 2.0
 """How long it may take until the process is there that was asked for."""
@@ -49,17 +53,18 @@ class Forkserver:
     def __init__(self, served: str, environ: Mapping[str, str]) -> None:
         self._served = served
         self._environ = environ
-        self._runtime = where(environ)["runtime"]
-        check_private(self._runtime, os.stat(self._runtime))
+        runtime = where(environ)["runtime"]
+        check_private(runtime, os.stat(runtime))
+        self._directory = f"{runtime}/{DIRECTORY}"
         self._name = context.name(served, environ)
 
     def run(self, arguments: Sequence[str]) -> int | None:
         """Its exit status, negative for the signal that ended it; None: nothing was begun."""
-        if not os.path.exists(f"{self._runtime}/{self._name}.sock"):
+        if not os.path.exists(f"{self._directory}/{self._name}.sock"):
             return None
         from _socket import SO_PEERCRED, SOL_SOCKET  # noqa: PLC0415 - only where there is one
 
-        connection = _connected(self._runtime, f"{self._name}.sock")
+        connection = _connected(self._directory, f"{self._name}.sock")
         try:
             peer = connection.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
             if int.from_bytes(peer[4:8], sys.byteorder) != os.geteuid():
@@ -77,7 +82,8 @@ class Forkserver:
         # Not inside of a `pkgview run`, whose cgroup goes when the last process in it has ended.
         if "PKGVIEW_VIEW" in self._environ:
             return
-        lock_path = f"{self._runtime}/{self._name}.lock"
+        make_private(self._directory)
+        lock_path = f"{self._directory}/{self._name}.lock"
         lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -94,8 +100,8 @@ class Forkserver:
             ]
             os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-P", "-m", "unionfs.forkserver.server", self._runtime, self._name,
-                 self._served, str(lock)],
+                [sys.executable, "-P", "-m", "unionfs.forkserver.server", self._directory,
+                 self._name, self._served, str(lock)],
                 {**self._environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
@@ -121,34 +127,35 @@ class Forkserver:
 
 def end_all(environ: Mapping[str, str]) -> None:
     """End all that are there; one whose commands still work ends after them."""
-    runtime = where(environ)["runtime"]
-    there = os.listdir(runtime) if os.path.isdir(runtime) else []
-    names = [name for name in there if name.startswith(context.PREFIX) and name.endswith(".sock")]
+    directory = f"{where(environ)['runtime']}/{DIRECTORY}"
+    there = os.listdir(directory) if os.path.isdir(directory) else []
     deadline = time.monotonic() + END_SECONDS
-    for name in names:
-        path = f"{runtime}/{name}"
+    for name in there:
+        if not name.endswith(".sock"):
+            continue
+        path = f"{directory}/{name}"
         try:
-            _connected(runtime, name).close()  # who asks for nothing ends it
+            _connected(directory, name).close()  # who asks for nothing ends it
         except OSError:
             os.unlink(path)  # it was killed
         while os.path.exists(path) and time.monotonic() < deadline:
             time.sleep(0.005)
 
 
-def _connected(runtime: str, name: str) -> Socket:
+def _connected(directory: str, name: str) -> Socket:
     """A connection to it; by a short path, since an address holds 108 bytes (unix(7))."""
     from _socket import AF_UNIX, SOCK_STREAM, socket  # noqa: PLC0415 - only where there is one
 
     connection = socket(AF_UNIX, SOCK_STREAM)
-    directory = os.open(runtime, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    number = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         connection.settimeout(BEGIN_SECONDS)
-        connection.connect(f"/proc/self/fd/{directory}/{name}")
+        connection.connect(f"/proc/self/fd/{number}/{name}")
     except BaseException:
         connection.close()
         raise
     finally:
-        os.close(directory)
+        os.close(number)
     return connection
 
 

@@ -20,9 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PREFIX = "fork-"
-"""How the names of these sockets begin."""
-
 _STATUS = (
     b"Umask", b"Uid", b"Gid", b"Groups", b"SigIgn", b"CapInh", b"CapPrm", b"CapEff",
     b"CapBnd", b"CapAmb", b"NoNewPrivs", b"Seccomp", b"Seccomp_filters", b"Cpus_allowed",
@@ -80,4 +77,4 @@ def name(served: str, environ: Mapping[str, str]) -> str:
         *sys.path[1:], *(f"{one}={environ[one]}" for one in variables),
     ))  # fmt: skip
     digest = sha256(of_process(os.getpid()) + os.fsencode(interpreter))
-    return f"{PREFIX}{digest.hexdigest()[:24]}"
+    return digest.hexdigest()[:24]

@@ -1,6 +1,6 @@
-"""The process that is forked: `python -P -m unionfs.forkserver.server RUNTIME NAME SERVED LOCK`.
+"""The process that is forked: `python -P -m unionfs.forkserver.server DIRECTORY NAME SERVED LOCK`.
 
-It listens at `NAME.sock` in the directory `RUNTIME`, imports the module `SERVED`, and forks for
+It listens at `NAME.sock` in `DIRECTORY`, imports the module `SERVED`, and forks for
 whoever asks from the same context. `LOCK` is the descriptor of `NAME.lock`, locked: so there is
 one. It ends when it was idle for a while, when anything that it has imported changed, and when
 somebody connects and asks for nothing.
@@ -208,14 +208,16 @@ class Server:
 
 def main() -> None:
     """Begin; who started it does not wait."""
-    runtime, name, served, lock = sys.argv[1:]
-    os.chdir(runtime)  # an address holds 108 bytes, unix(7)
+    directory, name, served, lock = sys.argv[1:]
+    os.chdir(directory)  # an address holds 108 bytes, unix(7)
     try:
         Server(name, served, int(lock)).serve()
     finally:
         for suffix in (".sock", ".lock"):
             if os.path.lexists(name + suffix):
                 os.unlink(name + suffix)
+        with suppress(OSError):  # others are there
+            os.rmdir(directory)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ class Callers:
         self.directory = directory
         self.runtime = directory / "run"
         (self.runtime / "pkgview").mkdir(parents=True, mode=0o700)
+        self.sockets = self.runtime / "pkgview/forkserver"
         self.module = directory / "toy_served.py"
         self.module.write_text(SERVED)
         self.environ = {
@@ -101,14 +102,14 @@ class Callers:
         """One is left behind, and listens."""
         self.run("leave")
         for _ in range(600):
-            if list((self.runtime / "pkgview").glob("fork-*.sock")):
+            if list(self.sockets.glob("*.sock")):
                 return
             time.sleep(0.02)
         pytest.fail("none listens")
 
     def processes(self) -> list[int]:
         """All that were left behind or forked."""
-        marked = os.fsencode(f"{self.runtime}/pkgview\0fork-")
+        marked = os.fsencode(f"{self.sockets}\0")
         found = []
         for name in os.listdir("/proc"):
             with suppress(OSError):
@@ -172,7 +173,7 @@ def test_only_who_is_as_it_is_asks_it(callers: Callers) -> None:
     for before in ("umask 077", "ulimit -n 100", "trap '' HUP", "export LC_ALL=C"):
         assert callers.run("say", "0", before=[before]).stdout == "status None\n", before
     # And whoever comes to the socket in spite of that is sent away.
-    (path,) = (callers.runtime / "pkgview").glob("fork-*.sock")
+    (path,) = callers.sockets.glob("*.sock")
     (callers.directory / "pretend.py").write_text(
         CALLER.replace("if sys", f"one._name = {path.stem!r}\nif sys", 1)
     )
@@ -266,7 +267,8 @@ def test_the_terminal_is_the_callers(callers: Callers, tmp_path: Path) -> None:
     (tmp_path / "caller.py").write_text(CALLER)
     here = f"{sys.executable} {tmp_path}/caller.py"
     script.write_text(
-        f"{here} leave\nuntil ls run/pkgview/*.sock; do sleep 0.02; done >/dev/null 2>&1\n"
+        f"{here} leave\n"
+        "until ls run/pkgview/forkserver/*.sock; do sleep 0.02; done >/dev/null 2>&1\n"
         f"{here} terminal\n{here} wait\n"
     )
     pid, terminal = pty.fork()
