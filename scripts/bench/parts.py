@@ -5,6 +5,7 @@ from __future__ import annotations
 from scripts.bench import (
     disk,
     files,
+    first,
     large,
     look,
     memory,
@@ -22,6 +23,7 @@ PARTS = {
     "import": Part(title="A program of a thousand modules", measure=programs.imports),
     "parallel": Part(title="Many programs at once", measure=programs.parallel),
     "setup": Part(title="From a lock to an environment", measure=setup.setups),
+    "first": Part(title="A new project", measure=first.firsts),
     "nothing": Part(title="Nothing to do", measure=nothing.nothing),
     "start": Part(title="To get to a command", measure=start.starts),
     "packing": Part(title="A wheel becomes an archive", measure=packing.packing),

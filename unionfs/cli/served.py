@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, NoReturn
 
 from unionfs.cli import group
 from unionfs.cli.forked import SERVED
+from unionfs.publishing.ahead import import_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 for _name in (
     *(f"unionfs.cli.commands.{group.COMMANDS[name][0].partition(':')[0]}" for name in SERVED),
-    "resolver.fetch.web", "resolver.python.outdated.refresh", "unionfs.cli.progress",
-    "unionfs.daemon.launch", "unionfs.formats.python.packages", "unionfs.publishing.assemble",
+    "unionfs.cli.commands.store.store", "unionfs.cli.progress", "unionfs.daemon.launch",
 ):  # fmt: skip
     importlib.import_module(_name)
+import_all()
 
 
 def serve(arguments: Sequence[str]) -> NoReturn:

@@ -21,6 +21,7 @@ in a view is the manifest's.
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import sys
 from pathlib import Path
@@ -113,7 +114,7 @@ def skeleton(
         GeneratedFile(
             path="data/pyvenv.cfg",
             content=_configuration(
-                python, full_version, implementation, pkgview_version or _own_version()
+                python, full_version, implementation, pkgview_version or own_version()
             ),
         ),
         GeneratedFile(path="data/site-packages", target=schemes.purelib),
@@ -174,7 +175,9 @@ def _configuration(
     ).encode(errors="surrogateescape")
 
 
-def _own_version() -> str:
+@functools.cache
+def own_version() -> str:
+    """The version of the installed pkgview."""
     from importlib.metadata import version  # noqa: PLC0415 - 20 ms, and only where a view is made
 
     return version("pkgview")

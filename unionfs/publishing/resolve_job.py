@@ -17,7 +17,6 @@ project has chosen itself and its user has not said yes to (`resolver.python.cho
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import shlex
 import signal
@@ -39,6 +38,7 @@ from resolver.python.project import find_project, project_of_script
 from resolver.python.target import python_of
 from unionfs.control.job import begin, write
 from unionfs.formats.python.kind import KIND, PythonWish
+from unionfs.publishing.ahead import import_all
 from unionfs.publishing.look import look
 from unionfs.publishing.up import make_view
 
@@ -53,11 +53,6 @@ logger = logging.getLogger(__name__)
 
 AHEAD = "--ahead"
 """Its request comes later: meanwhile all is imported that it may need."""
-
-LATE = (
-    "trio", "resolver.fetch.web", "unionfs.formats.python.packages", "unionfs.publishing.assemble",
-    "unionfs.publishing.publish",
-)  # fmt: skip
 
 PACE = 0.1
 """Seconds between two lines about the same thing: what a terminal can show and an eye can read."""
@@ -289,8 +284,7 @@ def _made_of(
 def main() -> int:
     """Read the request, answer it; the exit status is 0 whenever an answer was written."""
     if AHEAD in sys.argv:
-        for name in LATE:
-            importlib.import_module(name)
+        import_all()
     request, output = begin()
     try:
         answer = resolve(request, output)

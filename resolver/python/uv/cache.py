@@ -61,6 +61,10 @@ async def forget_editable(since: float, *, cwd: Path, added: Mapping[str, str]) 
 
 async def _cache(cwd: Path, added: Mapping[str, str]) -> Path:
     """Where uv's cache is, or would be."""
+    environ = {**os.environ, **added}
+    named = environ.get("UV_CACHE_DIR", "")
+    if named.startswith("/") and "UV_NO_CACHE" not in environ:
+        return Path(named)
     said = await run_uv(["cache", "dir"], cwd=cwd, added=added)
     return Path(said.stdout.strip())
 
