@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from scripts.bench.work import Work
 
 ONE = ("idna",)
+"""A distribution that depends on none; `QUICK` depends on nothing else, either."""
+
+ALONE, FEW, MANY = "1 distribution", f"{len(QUICK)} distributions", "all distributions"
 PROGRAM = "its first program"
-FEW = f"{len(QUICK)} distributions"
-"""What depends on nothing, and what depends on nothing else."""
 
 
 def firsts(bench: Bench, sheet: Sheet) -> None:
@@ -35,9 +36,9 @@ def firsts(bench: Bench, sheet: Sheet) -> None:
         "UV_PYTHON": str(PYTHON),
     }
     pins = work.pins()
-    sizes = {"1 distribution": _of(pins, ONE), FEW: _of(pins, QUICK)}
+    sizes = {ALONE: _of(pins, ONE), FEW: _of(pins, QUICK)}
     if not bench.quick:
-        sizes[f"{len(pins)} distributions"] = pins
+        sizes[MANY] = pins
     try:
         work.run([PKGVIEW, "mount"], env=env)
         online, new = _New(work, env), _New(work, env | {"UV_OFFLINE": "1"})
@@ -49,7 +50,7 @@ def firsts(bench: Bench, sheet: Sheet) -> None:
                 if number >= 0:
                     sheet.add(what, name, took)
         for number, name in turns(["uv", "pkgview"], bench.rounds(15), seconds=45, warmups=2):
-            took = new.program(name, sizes["1 distribution"], mountpoint)
+            took = new.program(name, sizes[ALONE], mountpoint)
             if number >= 0:
                 sheet.add(PROGRAM, name, took)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from scripts.bench.first import ALONE, FEW, MANY, PROGRAM
 from scripts.bench.start import ADDED, PLAIN
 
 if TYPE_CHECKING:
@@ -174,6 +175,18 @@ TARGETS = (
               "an interpreter, seen for the first time: the daemon's time", 1, "ms", 1e-3),
     _absolute("`pkgview up` with nothing to do", "nothing", "500 distributions, nothing to do",
               150, "ms", 1e-3),
+    *(
+        Target(
+            name=name, limit=limit,
+            value=Of("first", what, "pkgview"), over=Of("first", what, "uv"),
+        )
+        for name, what, limit in (
+            ("`pkgview up` of a new project, 1 distribution, beside uv", ALONE, 0.8),
+            ("the same, 17 distributions", FEW, 0.8),
+            ("the same, 161 distributions", MANY, 0.3),
+            ("the first program of a new project, beside `uv run`", PROGRAM, 1),
+        )
+    ),
     Target(
         name="`pkgview run` with nothing to do, beside `uv run --no-sync`",
         value=Of("start", PLAIN, "pkgview"), over=Of("start", PLAIN, "uv"), limit=1.3,

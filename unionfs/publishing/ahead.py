@@ -9,8 +9,9 @@ import sysconfig
 from importlib import import_module
 
 _LATE = (
-    "concurrent.futures.thread", "encodings.ascii", "encodings.utf_8_sig", "importlib.metadata", "trio", "uv",
-    "resolver.fetch.web", "resolver.python.outdated.refresh", "resolver.python.probe",
+    "concurrent.futures.thread", "encodings.ascii", "encodings.utf_8_sig", "importlib.metadata",
+    "trio", "uv", "resolver.fetch.web", "resolver.python.outdated.refresh",
+    "resolver.python.probe",
     "unionfs.formats.python.certificates", "unionfs.formats.python.fetching",
     "unionfs.formats.python.generated", "unionfs.formats.python.packages",
     "unionfs.publishing.assemble", "unionfs.publishing.publish",
