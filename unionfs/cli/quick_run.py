@@ -196,19 +196,23 @@ def _entry(
     except OSError:
         shown = ""
     manifest = b""
+    record = content(f"{places['state']}/projects/{project_key(found.directory)}.json") or b""
     if shown.startswith(views):
         view = shown.removeprefix(views)
         manifest = content(f"{places['state']}/manifests/{view}.json") or b""
         if asked.is_plain:
-            return remembered.recall(places["state"], found.shown(view, executable_in(manifest)))
+            entry = remembered.recall(places["state"], found.shown(view, executable_in(manifest)))
+            # The last `up` may have asked for more than these files have come to by then.
+            return entry if entry is not None and os.fsencode(entry.made) in record else None
     entry = remembered.recall(places["state"], found.here)
     if entry is None or (manifest and executable_in(manifest) != entry.executable):
         return None
     if asked.is_plain:
-        record = content(f"{places['state']}/projects/{project_key(found.directory)}.json")
         which = identity_text(identity(found.directory))
         if record != project_record(f'"{found.directory}"', which, [entry.made]):
             return None  # it has others, or none
+    elif record.count(b'"extras": [], "groups": []') != record.count(b'"extras": ['):
+        return None  # what the last `up` asked for counts, too
     return entry
 
 

@@ -32,6 +32,7 @@ from resolver.project import trust
 from resolver.project.freshness import snapshot
 from resolver.python.choices.own import own_choices, python_choices
 from resolver.python.choices.phrases import variable_part
+from resolver.python.declared.lists import Names
 from resolver.python.discovery import find_interpreter
 from resolver.python.index import user_indexes, user_named_indexes
 from resolver.python.project import find_project, project_of_script
@@ -40,6 +41,7 @@ from unionfs.control.job import begin, write
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing.ahead import import_all
 from unionfs.publishing.look import look
+from unionfs.publishing.repeat import with_lists
 from unionfs.publishing.up import make_view
 
 if TYPE_CHECKING:
@@ -273,12 +275,11 @@ def _made_of(
     wish = PythonWish(
         project=project.project,
         python=request["executable"],
-        extras=tuple(request["extras"]),
-        groups=tuple(request["groups"]),
         asked=request["asked"],
         no_build=True,
     )
-    return make_view(places, KIND, wish, progress, check)
+    had = Names(tuple(request["extras"]), tuple(request["groups"]))
+    return make_view(places, KIND, with_lists(wish, had), progress, check)
 
 
 def main() -> int:

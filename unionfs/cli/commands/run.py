@@ -45,7 +45,7 @@ from unionfs.cli.command import (
 )
 from unionfs.cli.commands.bind import bind_self
 from unionfs.cli.commands.making import ensured, mount_now
-from unionfs.cli.lists import Lists, with_lists
+from unionfs.cli.lists import with_lists
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.kinds import link_of
@@ -56,6 +56,8 @@ from unionfs.publishing.up import Made, whole_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from resolver.python.declared.lists import Names
 
 
 def _change_directory(_: click.Context, __: click.Parameter, named: str | None) -> None:
@@ -116,7 +118,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     additions: tuple[str, ...],
     python: str | None,
     fetch_python: bool,
-    lists: Lists,
+    lists: Names,
     module: bool,
     script: bool,
     no_project: bool,
@@ -142,7 +144,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         raise click.UsageError("-m and -s go not together")
     if no_project and directory is not None:
         raise click.UsageError("name one of --project and --no-project")
-    if no_sync and (additions or lists or python or isolated):
+    if no_sync and (additions or any(lists) or python or isolated):
         raise click.UsageError("--no-sync takes the view as it is: nothing can be added to it")
     places = Places.from_environ()
     words = command_line(command, module=module, script=script)
@@ -159,8 +161,8 @@ def run(  # noqa: PLR0913 - one parameter an option
         offline=offline,
         frozen=frozen,
         locked=locked,
-        kept=not (additions or lists or isolated),
-        **lists.of(project),
+        kept=not (additions or any(lists) or isolated),
+        lists=lists,
     )
     if no_sync:
         _run_with(places, wish, _as_it_is(places, project), words)
