@@ -70,20 +70,25 @@ def repeated_by_edit(places: Places, wish: PythonWish) -> PythonWish:
 
 
 def last_up(places: Places, project: Project) -> ResolvedView | None:
-    """The view that the project's link shows, else its newest; None where there is none.
+    """The view that the project's link shows, else its own; None where there is none.
 
-    A program that another Python runs may have had a newer one made. The link may also show what
-    the view of that Python was before.
+    The link may also show what the view of that Python was before.
     """
     record = resolved.load(places.state / "projects", str(project.root))
     try:
         shown = os.path.basename(os.readlink(project.directory / link_of(KIND)))  # noqa: PTH119 - a name
     except OSError:
-        return record.view_for(None)
+        return record.own()
     found = next((view for view in record.views if view.view == shown), None)
     if found is None and (manifest := _manifest(places, shown)) is not None:
         found = record.exactly(python_of(manifest).version)
-    return found or record.view_for(None)
+    return found or record.own()
+
+
+def last_shown(places: Places, project: Project) -> ResolvedView | None:
+    """The same, else whichever view there is."""
+    record = resolved.load(places.state / "projects", str(project.root))
+    return last_up(places, project) or record.view_for(None)
 
 
 def forgotten(places: Places, wish: PythonWish) -> Iterator[str]:

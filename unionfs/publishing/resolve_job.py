@@ -1,8 +1,8 @@
 """A job: make one project's view, running no code but our own and uv's.
 
 A job (`unionfs.control.job`) of `unionfs.waiting.resolving`. The request is `{"places": {…},
-"root": …, "executable": …, "extras": […], "groups": […], "asked": …}`; the lines say how far it is
-(`Snapshot`), and the last one how it ended,
+"root": …, "executable": …, "extras": […], "groups": […], "asked": …, "beside": …}`; the lines say
+how far it is (`Snapshot`), and the last one how it ended,
 
     {"view": ID, "python": "3.11", "said": …}      or      {"what": …, "remedy": …}
 
@@ -277,6 +277,7 @@ def _made_of(
         python=request["executable"],
         asked=request["asked"],
         no_build=True,
+        beside=request["beside"],
     )
     had = Names(tuple(request["extras"]), tuple(request["groups"]))
     return make_view(places, KIND, with_lists(wish, had), progress, check)

@@ -22,7 +22,8 @@ from resolver.project.resolved import ResolvedView, load, save
 from unionfs.control import jobs
 from unionfs.control.request import Peer, Request
 from unionfs.waiting import resolving
-from unionfs.waiting.resolving import Asker, Outcome, Resolving
+from unionfs.waiting.preparing import Asker, Outcome
+from unionfs.waiting.resolving import Resolving
 
 if TYPE_CHECKING:
     from resolver.binding.binder import Binder

@@ -50,7 +50,7 @@ from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.kinds import link_of
 from unionfs.publishing import link
-from unionfs.publishing.repeat import last_up, repeated
+from unionfs.publishing.repeat import last_shown, repeated
 from unionfs.publishing.tools import commands_of
 from unionfs.publishing.up import Made, whole_manifest
 
@@ -204,7 +204,7 @@ def become(
 
 def _as_it_is(places: Places, project: PythonProject) -> Made:
     """The view that the project has, of whatever it was made."""
-    last = last_up(places, project)
+    last = last_shown(places, project)
     manifest = None if last is None else whole_manifest(places, last.view)
     if last is None or manifest is None:
         raise PkgviewError(
