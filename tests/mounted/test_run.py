@@ -112,8 +112,14 @@ def test_another_lib_for_one_run(shop: Site, project: Path) -> None:
     assert (os.readlink(project / ".venv"), (project / "pylock.toml").read_bytes()) == before
     assert run(shop, project, *show).stdout == "1.0\n"
     assert is_quick(loaded(shop, project, "--", "true"))
-    for wrong, why in (("./nowhere", "there is no"), ("-r x", "is no requirement")):
-        done = run(shop, project, "--with", wrong, "--", "true", code=1)
+    for spelled in ("--with=-e../lib", "--with=-e=../lib"):
+        assert run(shop, project, spelled, "--", *show).stdout == "2\n"
+    nowhere = f"there is no {project}/Nope"
+    for wrong, why in (
+        ("./nowhere", "there is no"), ("-r x", "is no requirement"), ("Nope/", nowhere),
+        ("Nope/[x]", nowhere), ("-eNope", nowhere), ("git:a/b", "is no requirement"),
+    ):  # fmt: skip
+        done = run(shop, project, f"--with={wrong}", "--", "true", code=1)
         assert why in done.stderr
 
 
@@ -211,6 +217,41 @@ def test_scripts_and_no_project(shop: Site, project: Path, index: Index) -> None
     for example in examples:
         if "pytest" not in example:  # it is no small one
             run(shop, project, *example.split())
+
+
+def test_a_script_that_comes_by_standard_input(shop: Site, project: Path, index: Index) -> None:
+    """With its inline block, as for `uv run -`; without one it is as ever."""
+    assert index
+    show = "import importlib.util as u, sys\n"
+    show += "print(*(n for n in ('lib', 'rich') if u.find_spec(n)), *sys.argv, sys.stdin.read())\n"
+    (project / "s.py").write_text(f"# /// script\n# dependencies = ['rich']\n# ///\n{show}")
+    (project / "plain.py").write_text(show)
+    outside = shop.project("outside")
+    for place in (project, outside):
+        for line, expected in (
+            ("run - x < {0}/s.py", "rich - x"),
+            ("run - x < {0}/s.py", "rich - x"),
+            ("run -s - x < {0}/s.py", "rich - x"),
+            ("run --with lib - < {0}/s.py", "lib rich -"),
+            ("run --offline - < {0}/plain.py", "lib -" if place == project else "-"),
+            ("run --no-project - < {0}/s.py", "-"),
+            ("run python - x < {0}/s.py", "lib - x" if place == project else "- x"),
+        ):
+            for way in (
+                line,
+                f"cat {{0}}/{line.rpartition('/')[2]} | {{1}} {line.partition(' < ')[0]}",
+            ):
+                text = way if "|" in way else f"{{1}} {way}"
+                command = text.format(project, PKGVIEW)
+                done = shop.run("sh", "-c", command, cwd=place)
+                assert done.stdout == f"{expected} \n", command
+    assert is_quick(loaded(shop, project, "-"))
+    for said in ("projects", "trust --list"):
+        assert "scripts" not in shop.pkgview(*said.split(), cwd=outside).stdout
+    # Nobody has a view but these: so after `umount` nothing stays.
+    shop.pkgview("forget", cwd=project)
+    shop.pkgview("umount", cwd=outside)
+    assert not shop.places.mount.exists()
 
 
 def test_the_view_as_it_is(shop: Site, project: Path) -> None:
