@@ -37,6 +37,7 @@ from resolver.python.discovery import find_interpreter
 from resolver.python.index import user_indexes, user_named_indexes
 from resolver.python.project import find_project, project_of_script
 from resolver.python.target import python_of
+from resolver.python.unbuilt import is_inside, own_tree
 from unionfs.control.job import begin, write
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing.ahead import import_all
@@ -168,10 +169,11 @@ def check_choices(project: PythonProject, state: Path) -> frozenset[str]:
     if new:
         named = "".join(f"\n  {one}" for one in new[:MOST_NAMED])
         more = f"\n  and {len(new) - MOST_NAMED} more" if len(new) > MOST_NAMED else ""
-        raise PkgviewError(
-            f"you have not allowed {project.root} to{named}{more}",
-            remedy=f"To allow it: `pkgview trust {shlex.quote(spelled(str(project.root)))}`.",
-        )
+        where = shlex.quote(spelled(str(project.root)))
+        remedy, tree = f"To allow it: `pkgview trust {where}`.", own_tree(project)
+        if not all(is_inside(tree, one) for one in project.source_trees):
+            remedy = f"`pkgview up {where}` allows it, and builds what is not in its own tree."
+        raise PkgviewError(f"you have not allowed {project.root} to{named}{more}", remedy=remedy)
     return wanted
 
 

@@ -210,7 +210,7 @@ async def test_a_failure_is_told_again_until_something_changes(
     save(projects, load(projects, root).with_view(replace(made, inputs="other")))
     await bench.ask(one, root)
     assert len(bench.started) == 3
-    os.rename(root, f"{root}.aside")
+    await trio.Path(root).rename(f"{root}.aside")
     bench.project("shop", "b\n")
     await bench.ask(one, root)
     assert len(bench.started) == 4

@@ -27,6 +27,8 @@ from unionfs.view.catalog import VIEW_ID
 from unionfs.view.opened import load_manifest, project_view
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from resolver.project.project import Project
     from unionfs.store.ordered import Place
 
