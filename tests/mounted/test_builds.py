@@ -222,6 +222,17 @@ def test_a_directory_that_takes_the_place_of_a_project_is_built_anew(
     assert built()
     shop.pkgview("forget", cwd=directory)
     assert not built()
+    # Nor has another one what is remembered of the same bytes, where no Python was named.
+    path = {"PATH": f"{shop.home}/bin:{shop.environ['PATH']}"}
+    (shop.home / "bin").mkdir()
+    (shop.home / "bin/python3").symlink_to(shop.python)
+    for name in ("former", "honest"):
+        shutil.rmtree(directory)
+        made(name)
+        shop.pkgview("up", cwd=directory, environ=path)
+        shown = shop.run(directory / ".venv/bin/python", "t.py", cwd=directory)
+        assert shown.stdout == f"{name}\n"
+        shop.pkgview("forget", cwd=directory)
 
 
 def own_python(shop: Site, directory: Path) -> Path:
