@@ -188,9 +188,13 @@ def is_whole(places: dict[str, str], entry: remembered.Entry) -> bool:
     )
 
 
-def serves(places: dict[str, str], view: str) -> bool:
-    """Whether the daemon answers, has mounted what can be seen here, and knows the view."""
+def serves(places: dict[str, str], view: str, *, used: bool = False) -> bool:
+    """Whether the daemon answers, has mounted what can be seen here, and knows the view.
+
+    `used`: it is somebody's now.
+    """
     named = ", ".join(f'"{name}": "{places[name]}"' for name in ("state", "store", "config"))
+    named += ', "used": true' if used else ""
     said = ask(places, f'{{"op": "serves", "view": "{view}", {named}}}\n'.encode())
     return said == b'{"ok": true, "result": true}\n'
 

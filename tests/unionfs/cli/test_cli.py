@@ -19,7 +19,7 @@ from resolver.errors import PkgviewError
 from tests.docs.pages import commands
 from unionfs import cli
 from unionfs.cli import console, group
-from unionfs.cli.command import environment, replace_by
+from unionfs.cli.command import environment, on_path, replace_by
 from unionfs.cli.habits import HABITS
 
 if TYPE_CHECKING:
@@ -337,6 +337,10 @@ def test_the_environment_of_a_run(tmp_path: Path) -> None:
     }  # fmt: skip
     assert environment(f"{view}", "x", {})["PATH"] == f"{view}/bin:{os.defpath}"
     assert given["PYTHONHOME"] == "/x", "the caller's own is left as it is"
+    mine = {**given, "VIRTUAL_ENV": "/mine"}
+    assert on_path(f"{view}", mine) == {
+        "PATH": f"{view}/bin:/bin", "VIRTUAL_ENV": "/mine", "PKGVIEW_VIEW": "old", "HOME": "/h",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ from unionfs.cli.command import (
     is_file,
     may_have_block,
     missing,
+    on_path,
     replace_by,
     runs_python,
 )
@@ -179,10 +180,10 @@ def become(
     follows: bool = False,
     source: str = "",
 ) -> NoReturn:
-    """Become a command, bound to the view of the wish, which is made and mounted if need be.
+    """Become a command with the view of the wish, which is made and mounted if need be.
 
     `follows`: the project's link, if it has one, leads to what is its view from now on. `source`
-    is the distribution that should bring the command, for who is told that it does not.
+    is the distribution that should bring the command, which then is a tool: bound to nothing.
     """
     check_mountable(places)
     made, _ = ensured(places, KIND, wish, quiet=False)
@@ -191,7 +192,9 @@ def become(
     if follows and wish.kept and path is not None and link.is_ours(path, places):
         link.link(path, places, made.view, force=False)
     try:
-        _run_with(places, wish, made, words)
+        if not source:
+            _run_with(places, wish, made, words)
+        replace_by(words, on_path(str(places.mount / "views" / made.view), os.environ))
     except NotFoundError as error:
         if not source:
             raise

@@ -84,6 +84,8 @@ def run(
 ) -> None:
     """Run a command of a distribution, which is installed nowhere.
 
+    It works on whatever environment is active, as an installed one does.
+
     One that is installed is run as it is, unless a version or anything else is asked for.
     """
     places = Places.from_environ()
@@ -93,7 +95,7 @@ def run(
     words = [name, *command[1:]] if source is None else list(command)
     there = tool_named(places, normalised(name))
     if source is None and requirement == name and not (additions or python) and there.is_installed:
-        become(places, _wish(places, there, offline=offline), words)
+        become(places, _wish(places, there, offline=offline), words, source=name)
     wish = PythonWish(
         project=nothing(places),
         python=python,
