@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import sys
 
+from unionfs.cli import console
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,13 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command, by default the one that this process was started with; ends the process."""
+    try:
+        _main(arguments)
+    except KeyboardInterrupt:  # while something is imported, say
+        sys.exit(console.INTERRUPTED)
+
+
+def _main(arguments: Sequence[str] | None) -> NoReturn:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["up"]:
         from unionfs.cli import quick  # noqa: PLC0415 - other commands do without

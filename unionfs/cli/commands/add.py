@@ -28,6 +28,7 @@ from unionfs.cli.asked import (
     trusted_project_at,
 )
 from unionfs.cli.commands.up import ANSWER, up
+from unionfs.cli.ending import interrupted_by_all
 from unionfs.cli.progress import Display
 from unionfs.formats.python.kind import PythonWish
 from unionfs.kinds import PYTHON as PYTHON_KIND
@@ -176,7 +177,7 @@ def _carry_out(  # noqa: PLR0913 - one an option
     groups = (asked.group,) if asked.group and chosen else ()
     wish = repeated(places, PythonWish(project=project, python=python, asked=python or ""))
     interpreter = find_interpreter(project, wish.python, places.state)
-    with all_or_nothing(project, places.state):
+    with interrupted_by_all(), all_or_nothing(project, places.state):
         with Display(quiet=as_json) as display, single_failure():
             display.locking(str(project.root))
             trio.run(

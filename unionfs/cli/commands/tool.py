@@ -23,6 +23,7 @@ from unionfs.cli.asked import OFFLINE, PYTHON, Adding, json_of, with_for
 from unionfs.cli.command import tool_requirement
 from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.cli.commands.run import become, nothing
+from unionfs.cli.ending import interrupted_by_all
 from unionfs.cli.group import Group
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing.tools import (
@@ -142,19 +143,20 @@ def install(  # noqa: PLR0913 - one parameter an option
     one = tool_named(places, _name(first, source))
     listed = [first.line if editable else first.as_built, *(other.line for other in beside)]
     before = one.requirements
-    if before != listed:
-        one.write(listed)
-    try:
-        made = _made(places, one, python=python, offline=offline)
-        commands = _linked(places, one, made)
-    except BaseException:
-        if not before:
-            _remove(places, one)
-        elif before != listed:
-            one.write(before)
-            with suppress(PkgviewError):
-                _made(places, one, python=None, offline=True)
-        raise
+    with interrupted_by_all():
+        try:
+            if before != listed:
+                one.write(listed)
+            made = _made(places, one, python=python, offline=offline)
+            commands = _linked(places, one, made)
+        except BaseException:
+            if not before:
+                _remove(places, one)
+            elif before != listed:
+                one.write(before)
+                with suppress(PkgviewError):
+                    _made(places, one, python=None, offline=True)
+            raise
     if as_json:
         console.as_json(_described(places, one))
     elif before == listed and not made.fresh:
