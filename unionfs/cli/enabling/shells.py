@@ -152,6 +152,7 @@ def _text(name: str, places: Places) -> str:
         ("@MOUNT@", places.mount),
         ("@PKGVIEW@", own_command()),
         ("@FILES@", places.state / "shell"),
+        ("@TRUSTED@", places.state / "trusted"),
     ):
         text = text.replace(word, shlex.quote(os.fspath(value)))
     return text
