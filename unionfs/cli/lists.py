@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resolver.python.declared.lists import ALL, Names
+from unionfs.cli.completing import extras, groups, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _OPTIONS = (
     click.option(
-        "--extra", "extras", multiple=True, metavar="NAME", help="Add an extra; may be repeated."
+        "--extra",
+        "extras",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=names_of(extras),
+        help="Add an extra; may be repeated.",
     ),
     click.option("--all-extras", is_flag=True, help="Add all extras that there are."),
     click.option(
@@ -25,6 +31,7 @@ _OPTIONS = (
         "groups",
         multiple=True,
         metavar="NAME",
+        shell_complete=names_of(groups),
         help="Add a dependency group (PEP 735); may be repeated.",
     ),
     click.option("--all-groups", is_flag=True, help="Add all groups that there are."),
@@ -33,6 +40,7 @@ _OPTIONS = (
         "left_out",
         multiple=True,
         metavar="NAME",
+        shell_complete=names_of(groups),
         help="Leave a group out; may be repeated.",
     ),
     click.option("--no-dev", is_flag=True, help="The same as `--no-group dev`."),

@@ -159,6 +159,7 @@ def _of_tool(asked: Arguments, words: list[str], tools: str) -> Arguments | None
 
 def _take(asked: Arguments, name: str, value: str, rest: list[str]) -> bool:
     """Take an option with its value down; False where it is not known here."""
+    name = "--with" if name == "-w" else name
     if name == "--with" and value in command.EDITABLE and rest:
         name, value = "--with-editable", rest.pop(0)
     if name == "--with":

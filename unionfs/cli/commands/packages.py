@@ -15,6 +15,7 @@ from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import DIRECTORY, OFFLINE, project_at
 from unionfs.cli.commands.making import mount_now
+from unionfs.cli.completing import distributions, names_of
 from unionfs.publishing.repeat import last_shown
 
 if TYPE_CHECKING:
@@ -82,7 +83,14 @@ Examples:
 )
 @DIRECTORY
 @click.option("--depth", "-d", type=int, metavar="N", help="Show so many levels.")
-@click.option("--package", "packages", multiple=True, metavar="NAME", help="Show only this one.")
+@click.option(
+    "--package",
+    "packages",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=names_of(distributions),
+    help="Show only this one.",
+)
 @click.option("--invert", is_flag=True, help="Show what needs a distribution.")
 @click.option("--no-dedupe", is_flag=True, help="Show again what was shown before.")
 @click.option("--outdated", is_flag=True, help="Show the newest versions, too.")

@@ -47,6 +47,7 @@ from unionfs.cli.command import (
 )
 from unionfs.cli.commands.bind import bind_self
 from unionfs.cli.commands.making import ensured, mount_now
+from unionfs.cli.completing import commands
 from unionfs.cli.lists import with_lists
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
@@ -113,7 +114,7 @@ Examples:
 @FROZEN
 @LOCKED
 @TRUST
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, shell_complete=commands)
 def run(  # noqa: PLR0913 - one parameter an option
     directory: Path | None,
     *,

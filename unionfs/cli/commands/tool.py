@@ -23,6 +23,7 @@ from unionfs.cli.asked import OFFLINE, PYTHON, Adding, json_of, with_for
 from unionfs.cli.command import tool_requirement
 from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.cli.commands.run import become, nothing
+from unionfs.cli.completing import names_of, paths, tools
 from unionfs.cli.ending import interrupted_by_all
 from unionfs.cli.group import Group
 from unionfs.formats.python.kind import KIND, PythonWish
@@ -70,11 +71,23 @@ Examples:
   pkgview tool run --with mkdocs-material mkdocs build
 """,
 )
-@click.option("--from", "source", metavar="REQ|PATH", help="The distribution that brings it.")
+@click.option(
+    "--from",
+    "source",
+    metavar="REQ|PATH",
+    shell_complete=paths,
+    help="The distribution that brings it.",
+)
 @with_for("run")
 @PYTHON
 @OFFLINE
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
+@click.argument(
+    "command",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    required=True,
+    shell_complete=names_of(tools, or_paths=True),
+)
 def run(
     *,
     source: str | None,
@@ -117,7 +130,7 @@ Examples:
   pkgview tool install -e ~/src/mytool
 """,
 )
-@click.argument("source", metavar="REQ|PATH")
+@click.argument("source", metavar="REQ|PATH", shell_complete=paths)
 @click.option("-e", "--editable", is_flag=True, help="Take a directory as it is edited.")
 @with_for("tool")
 @PYTHON
@@ -193,7 +206,7 @@ Examples:
   pkgview tool upgrade --all
 """
 )
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=names_of(tools))
 @click.option("--all", "everything", is_flag=True, help="All that are installed.")
 @PYTHON
 @OFFLINE
@@ -226,7 +239,7 @@ def upgrade(
 
 
 @tool.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=names_of(tools))
 @json_of("[name]")
 def uninstall(names: tuple[str, ...], *, as_json: bool) -> None:
     """Take a tool and its commands away; `pkgview gc` then removes what nothing else needs."""

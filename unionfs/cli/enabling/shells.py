@@ -112,6 +112,8 @@ def remove(places: Places, environ: Mapping[str, str]) -> list[Path]:
 
 def completion(command: click.Command, shell: str) -> str:
     """What a shell reads to complete `pkgview`; it asks `pkgview` at each time."""
+    if shell == "bash":  # click's knows either words or files
+        return (TEXTS / "completion.bash").read_text()
     found = get_completion_class(shell)
     if found is None:
         raise TypeError(f"click knows no {shell}")
