@@ -47,6 +47,13 @@ PYTHON = click.option(
 PYTHON_FETCH = click.option(
     "--python-fetch", "fetch_python", is_flag=True, help="Have uv fetch a Python that is missing."
 )
+QUIET = click.option(
+    *console.QUIET,
+    is_flag=True,
+    expose_value=False,
+    callback=lambda _, __, quiet: console.hush(quiet=quiet),
+    help="Say nothing but answers and what failed.",
+)
 OFFLINE = click.option("--offline", is_flag=True, help="Ask no network.")
 KIND = click.option(
     "--kind",

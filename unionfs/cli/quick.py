@@ -86,6 +86,8 @@ def understood(arguments: Sequence[str]) -> Arguments | None:
                     return None
                 value = rest.pop(0)
             (asked.extras if name == "--extra" else asked.groups).append(value)
+        elif one in console.QUIET:
+            console.hush(quiet=True)
         elif one.startswith("-") or not one:
             if one not in _FLAGS:
                 return None

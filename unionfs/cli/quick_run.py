@@ -119,6 +119,9 @@ def understood(arguments: Sequence[str], tools: str = "") -> Arguments | None:
     kind = set()
     while rest and rest[0].startswith("-") and rest[0] not in {"-", "--"}:
         name, equals, value = rest.pop(0).partition("=")
+        if name in console.QUIET and not equals:
+            console.hush(quiet=True)
+            continue
         if name in _FLAGS or name in _KINDS or name == _AS_IT_IS:
             if equals:
                 return None

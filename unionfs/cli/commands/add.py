@@ -13,13 +13,15 @@ import trio
 
 from resolver.failures import single_failure
 from resolver.places import Places
-from resolver.python.discovery import find_interpreter
+from resolver.python.discovery import find_interpreter, find_or_fetch
 from resolver.python.editing.edit import Edit, edit, script_at
 from resolver.python.editing.whole import all_or_nothing
 from resolver.python.project import Origin
 from unionfs.cli.asked import (
     OFFLINE,
     PYTHON,
+    PYTHON_FETCH,
+    QUIET,
     TRUST,
     absolute,
     agree,
@@ -71,8 +73,10 @@ _SHARED = (
         help="Of the project there.",
     ),
     PYTHON,
+    PYTHON_FETCH,
     OFFLINE,
     TRUST,
+    QUIET,
     json_of(ANSWER),
     click.pass_context,
 )
@@ -164,6 +168,7 @@ def _carry_out(  # noqa: PLR0913 - one an option
     script: Path | None,
     directory: Path,
     python: str | None,
+    fetch_python: bool,
     offline: bool,
     trust: bool,
     as_json: bool,
@@ -190,7 +195,11 @@ def _carry_out(  # noqa: PLR0913 - one an option
     chosen_extras = (asked.extra,) if asked.extra and chosen else ()
     chosen_groups = (asked.group,) if asked.group and chosen else ()
     wish = repeated(places, PythonWish(project=project, python=python, asked=python or ""))
-    interpreter = find_interpreter(project, wish.python, places.state)
+    interpreter = (
+        find_or_fetch(project, wish.python, places.state, offline=offline)
+        if fetch_python
+        else find_interpreter(project, wish.python, places.state)
+    )
     with interrupted_by_all(), all_or_nothing(project, places.state):
         with Display(quiet=as_json) as display, single_failure():
             display.locking(str(project.root))
@@ -202,6 +211,7 @@ def _carry_out(  # noqa: PLR0913 - one an option
             directory=project.root,
             kinds=(PYTHON_KIND,),
             python=python,
+            fetch_python=fetch_python,
             extras=chosen_extras,
             groups=chosen_groups,
             offline=offline,

@@ -19,6 +19,7 @@ from unionfs.cli.asked import (
     OFFLINE,
     PYTHON,
     PYTHON_FETCH,
+    QUIET,
     TRUST,
     UPGRADE_PACKAGE,
     agree,
@@ -46,10 +47,11 @@ Examples:
 @PYTHON
 @PYTHON_FETCH
 @with_lists
-@click.option("--upgrade", is_flag=True, help="Take the newest versions that fit.")
+@click.option("--upgrade", "-U", is_flag=True, help="Take the newest versions that fit.")
 @UPGRADE_PACKAGE
 @OFFLINE
 @TRUST
+@QUIET
 @json_of("{project, path}")
 def lock(  # noqa: PLR0913 - one parameter an option
     directory: Path,

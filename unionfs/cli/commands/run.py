@@ -24,6 +24,7 @@ from unionfs.cli.asked import (
     OFFLINE,
     PYTHON,
     PYTHON_FETCH,
+    QUIET,
     TRUST,
     Adding,
     find_projects,
@@ -114,6 +115,7 @@ Examples:
 @FROZEN
 @LOCKED
 @TRUST
+@QUIET
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, shell_complete=commands)
 def run(  # noqa: PLR0913 - one parameter an option
     directory: Path | None,

@@ -25,6 +25,7 @@ from unionfs.cli.asked import (
     OFFLINE,
     PYTHON,
     PYTHON_FETCH,
+    QUIET,
     TRUST,
     Adding,
     refuse_contrary,
@@ -73,6 +74,7 @@ Examples:
 @FROZEN
 @LOCKED
 @TRUST
+@QUIET
 def shell(  # noqa: PLR0913 - one parameter an option
     directory: Path,
     *,

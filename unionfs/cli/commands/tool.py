@@ -19,7 +19,7 @@ from resolver.python.project import project_at
 from resolver.python.requirements import normalised
 from resolver.python.target import python_of
 from unionfs.cli import console
-from unionfs.cli.asked import OFFLINE, PYTHON, Adding, json_of, with_for
+from unionfs.cli.asked import OFFLINE, PYTHON, PYTHON_FETCH, QUIET, Adding, json_of, with_for
 from unionfs.cli.command import tool_requirement
 from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.cli.commands.run import become, nothing
@@ -80,7 +80,9 @@ Examples:
 )
 @with_for("run")
 @PYTHON
+@PYTHON_FETCH
 @OFFLINE
+@QUIET
 @click.argument(
     "command",
     nargs=-1,
@@ -88,11 +90,12 @@ Examples:
     required=True,
     shell_complete=names_of(tools, or_paths=True),
 )
-def run(
+def run(  # noqa: PLR0913 - one parameter an option
     *,
     source: str | None,
     additions: tuple[str, ...],
     python: str | None,
+    fetch_python: bool,
     offline: bool,
     command: tuple[str, ...],
 ) -> None:
@@ -113,6 +116,7 @@ def run(
     wish = PythonWish(
         project=nothing(places),
         python=python,
+        fetch_python=fetch_python,
         requirements=(source or requirement, *additions),
         offline=offline,
         kept=False,
@@ -134,7 +138,9 @@ Examples:
 @click.option("-e", "--editable", is_flag=True, help="Take a directory as it is edited.")
 @with_for("tool")
 @PYTHON
+@PYTHON_FETCH
 @OFFLINE
+@QUIET
 @json_of(_TOOL)
 def install(  # noqa: PLR0913 - one parameter an option
     source: str,
@@ -142,6 +148,7 @@ def install(  # noqa: PLR0913 - one parameter an option
     editable: bool,
     additions: tuple[str, ...],
     python: str | None,
+    fetch_python: bool,
     offline: bool,
     as_json: bool,
 ) -> None:
@@ -160,7 +167,7 @@ def install(  # noqa: PLR0913 - one parameter an option
         try:
             if before != listed:
                 one.write(listed)
-            made = _made(places, one, python=python, offline=offline)
+            made = _made(places, one, python=python, fetch_python=fetch_python, offline=offline)
             commands = _linked(places, one, made)
         except BaseException:
             if not before:
@@ -168,7 +175,7 @@ def install(  # noqa: PLR0913 - one parameter an option
             elif before != listed:
                 one.write(before)
                 with suppress(PkgviewError):
-                    _made(places, one, python=None, offline=True)
+                    _made(places, one, python=None, fetch_python=False, offline=True)
             raise
     if as_json:
         console.as_json(_described(places, one))
@@ -209,13 +216,16 @@ Examples:
 @click.argument("names", nargs=-1, shell_complete=names_of(tools))
 @click.option("--all", "everything", is_flag=True, help="All that are installed.")
 @PYTHON
+@PYTHON_FETCH
 @OFFLINE
+@QUIET
 @json_of(f"[{_TOOL}]")
-def upgrade(
+def upgrade(  # noqa: PLR0913 - one parameter an option
     names: tuple[str, ...],
     *,
     everything: bool,
     python: str | None,
+    fetch_python: bool,
     offline: bool,
     as_json: bool,
 ) -> None:
@@ -226,7 +236,9 @@ def upgrade(
     tools = installed(places) if everything else [_known(places, name) for name in names]
     for one in tools:
         before = _described(places, one)["version"]
-        made = _made(places, one, python=python, offline=offline, upgrade=True)
+        made = _made(
+            places, one, python=python, fetch_python=fetch_python, offline=offline, upgrade=True
+        )
         commands = _linked(places, one, made)
         if as_json:
             continue
@@ -240,6 +252,7 @@ def upgrade(
 
 @tool.command()
 @click.argument("names", nargs=-1, required=True, shell_complete=names_of(tools))
+@QUIET
 @json_of("[name]")
 def uninstall(names: tuple[str, ...], *, as_json: bool) -> None:
     """Take a tool and its commands away; `pkgview gc` then removes what nothing else needs."""
@@ -305,13 +318,20 @@ def _wish(
     return wish
 
 
-def _made(
-    places: Places, one: Tool, *, python: str | None, offline: bool, upgrade: bool = False
+def _made(  # noqa: PLR0913 - one an option
+    places: Places,
+    one: Tool,
+    *,
+    python: str | None,
+    fetch_python: bool,
+    offline: bool,
+    upgrade: bool = False,
 ) -> Made:
     from unionfs.daemon.launch import check_mountable  # noqa: PLC0415 - `-h` does without
 
     check_mountable(places)
     wish = _wish(places, one, python=python, offline=offline, upgrade=upgrade)
+    wish = replace(wish, fetch_python=fetch_python)
     made, _ = ensured(places, KIND, wish, quiet=False)
     mount_now(places)
     return made

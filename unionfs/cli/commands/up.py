@@ -20,6 +20,7 @@ from unionfs.cli.asked import (
     LOCKED,
     OFFLINE,
     PYTHON_FETCH,
+    QUIET,
     TRUST,
     UPGRADE_PACKAGE,
     absolute,
@@ -92,6 +93,7 @@ Examples:
 @UPGRADE_PACKAGE
 @click.option("--force", is_flag=True, help="Set a .venv that is not pkgview's aside.")
 @TRUST
+@QUIET
 @click.option(
     "-v",
     "--verbose",
