@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resolver.python.declared.lists import ALL, Names
+from resolver.errors import PkgviewError
+from resolver.python.declared.files import declared
+from resolver.python.declared.lists import ALL, Names, offered
+from resolver.python.project import PythonProject
+from resolver.python.requirements import normalised
 from unionfs.cli.completing import extras, groups, names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from resolver.project.project import Project
 
 _OPTIONS = (
     click.option(
@@ -70,3 +76,24 @@ def with_lists(command: Callable[..., None]) -> Callable[..., None]:
         command(*arguments, lists=lists, **others)
 
     return reduce(lambda done, option: option(done), reversed(_OPTIONS), packed)
+
+
+def refuse_undefined(project: Project, groups: Sequence[str]) -> None:
+    """An error where a group is left out ("-" before its name) that the project does not define.
+
+    As uv has it, where a typing mistake would have left a group in. `--no-dev` is no mistake.
+    """
+    left_out = [name[1:] for name in groups if name.startswith("-") and name != "-dev"]
+    if not left_out or not isinstance(project, PythonProject):
+        return
+    there = {*offered(project).groups}
+    if project.root == project.directory:
+        there |= declared(project.directory).groups.keys()
+    for name in left_out:
+        if normalised(name) not in map(normalised, there):
+            raise PkgviewError(
+                f"{project.root} has no group {name!r} that could be left out",
+                remedy=f"It has {', '.join(sorted(there))}."
+                if there
+                else "It has none: leave the option out.",
+            )

@@ -49,7 +49,7 @@ from unionfs.cli.command import (
 from unionfs.cli.commands.bind import bind_self
 from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.cli.completing import commands
-from unionfs.cli.lists import with_lists
+from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.kinds import link_of
@@ -158,6 +158,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         project = nothing(places)
     else:
         project = _project(places, directory, words, said, adding=bool(additions), trust=trust)
+    refuse_undefined(project, lists.groups)
     wish = PythonWish(
         project=project,
         python=python,

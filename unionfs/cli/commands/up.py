@@ -41,7 +41,7 @@ from unionfs.cli.commands.making import (
     say_not_mounted,
     say_of_lock,
 )
-from unionfs.cli.lists import with_lists
+from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.formats.kind import Wish
 from unionfs.formats.python.kind import of_python
 from unionfs.kinds import PYTHON, link_of, links
@@ -151,6 +151,7 @@ def up(  # noqa: PLR0913 - one parameter an option
             locked=locked,
         )
         if kind.name == PYTHON:
+            refuse_undefined(project, lists.groups)
             chosen = {"python": python, "asked": python or "", "fetch_python": fetch_python}
             asked = of_python(wish, **chosen, lists=lists)
             wish = repeated_by_edit(places, asked) if repeats else asked
