@@ -490,6 +490,25 @@ def test_a_home_that_is_not_writable(ordinary: dict[str, Any], tmp_path: Path) -
     assert sorted(os.listdir(home)) == ["requirements.txt"]
 
 
+def test_a_project_that_has_become_read_only(shop: Site, index: Index) -> None:
+    """All of it is forgotten but the link, which cannot go."""
+    if os.geteuid():
+        pytest.skip("only root can mount it so")
+    index.wheel("alpha")
+    directory = shop.project("frozen")
+    (directory / "pyproject.toml").write_text(
+        '[project]\nname = "frozen"\nversion = "1"\ndependencies = []\n'
+    )
+    shop.pkgview("up", cwd=directory)
+    read_only = f"mount --bind {directory} {directory} && mount -o remount,bind,ro {directory} && "
+    read_only += f"cd {directory} && exec {PKGVIEW} "
+    said = shop.run("unshare", "-m", "sh", "-c", f"{read_only} add alpha", cwd=shop.home, code=1)
+    assert "UV_CACHE_DIR" not in explained(said, "Read-only file system", "pyproject.toml")
+    said = shop.run("unshare", "-m", "sh", "-c", f"{read_only} forget", cwd=shop.home, code=1)
+    explained(said, f"{directory} is forgotten, but cannot remove {directory}/.venv: Read-only")
+    assert shop.pkgview("projects", cwd=shop.home).stderr.startswith("No project has a view yet")
+
+
 def test_no_fusermount3(ordinary: dict[str, Any], tmp_path: Path) -> None:
     home = Path(ordinary["env"]["HOME"])
     (home / "requirements.txt").write_text("alpha\n")

@@ -254,11 +254,13 @@ def content(path: str) -> bytes | None:
 # What is said of it, here and by `unionfs.cli.commands.up`
 
 
-def say_linked(link: str) -> None:
-    """The project's `.venv` is new: git shall not show it as such."""
+def say_linked(link: str, *, quiet: bool = False) -> None:
+    """The project's `.venv` is new: git shall not show it as such, though nothing be said."""
     from unionfs.publishing.ignored import hide  # noqa: PLC0415 - once a project
 
-    console.note(f"Linked {link}{hide(link)}.")
+    hidden = hide(link)
+    if not quiet:
+        console.note(f"Linked {link}{hidden}.")
 
 
 def nothing_to_do(what: str, seconds: float) -> str:
@@ -267,6 +269,6 @@ def nothing_to_do(what: str, seconds: float) -> str:
 
 
 def view_made(view: str, what: str, seconds: float, *, fresh: bool) -> str:
-    """The project has this view now; not `fresh`: it had it before."""
-    state = "" if fresh else ", as before"
-    return f"View {view[:12]}{state}: {what} ({console.duration(seconds)})."
+    """The project has this view now; not `fresh`: it had it before, perhaps without bytecode."""
+    state = "" if fresh else "as before, "
+    return f"View {view[:12]}: {state}{what} ({console.duration(seconds)})."
