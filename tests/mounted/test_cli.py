@@ -80,6 +80,9 @@ def test_up_down_and_up_again(shop: Site, index: Index) -> None:
     # The view is there still, and linking it is all there is to do.
     assert "Nothing to do" in shop.run(PKGVIEW, "up", cwd=directory).stderr
     assert python.exists()
+    shop.pkgview("down", cwd=directory)
+    assert shop.pkgview("up", "--json", cwd=directory).stderr == ""
+    assert python.exists()
 
 
 LIGHT = """

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import sys
 
-from unionfs.cli import console
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
+
+
+INTERRUPTED = 130
+"""The status of what was interrupted: 128 + SIGINT, as shells have it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -24,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         _main(arguments)
     except KeyboardInterrupt:  # while something is imported, say
-        sys.exit(console.INTERRUPTED)
+        sys.exit(INTERRUPTED)
 
 
 def _main(arguments: Sequence[str] | None) -> NoReturn:

@@ -32,6 +32,8 @@ HABITS = {
     "update": "pkgview up --upgrade",
     "deactivate": "pkgview down",
     "exec": "pkgview run",
+    "rm": "pkgview remove",
+    "self update": "uv tool upgrade pkgview",
     "python": "pkgview run python",
     "which": "pkgview why",
     "allow": "pkgview trust",

@@ -14,6 +14,7 @@ from resolver.errors import PkgviewError
 from resolver.local import named_place
 from resolver.places import Places
 from resolver.project import resolved
+from resolver.project.changes import changes, some
 from resolver.python.added.additions import addition
 from resolver.python.project import project_at
 from resolver.python.requirements import normalised
@@ -245,7 +246,7 @@ def upgrade(  # noqa: PLR0913 - one parameter an option
         if before != _version(made, one):
             _say(one, made, commands)
         else:
-            console.note(f"{one.name} {before}: as before.")
+            console.note(f"{one.name} {before}: {_changed(made)}.")
     if as_json:
         console.as_json([_described(places, one) for one in tools])
 
@@ -352,6 +353,17 @@ def _linked(places: Places, one: Tool, made: Made) -> list[str]:
 
 def _version(made: Made, one: Tool) -> str:
     return next((layer.version for layer in made.manifest.layers if layer.name == one.name), "")
+
+
+def _changed(made: Made) -> str:
+    """What is otherwise in a tool of the same version: what it needs, or what it was built of."""
+    if not made.fresh or made.before is None:
+        return "as before"
+    before, after = (
+        {layer.name: layer.version for layer in manifest.layers if layer.name}
+        for manifest in (made.before, made.manifest)
+    )
+    return some(changes(before, after)) or "built anew"
 
 
 def _say(one: Tool, made: Made, commands: list[str]) -> None:
