@@ -56,6 +56,13 @@ def works_on_its_callers_environment(shop: Site, here: Path) -> None:
     assert "/views/" in shop.pkgview(*within, *sees, cwd=here).stdout
 
 
+def says_what_an_upgrade_changed(shop: Site, index: Index, here: Path) -> None:
+    assert "as before" in tool(shop, "upgrade", "hello", cwd=here).stderr
+    index.wheel("needed", "2.0", scripts=["needed = needed:hello"])
+    said = tool(shop, "upgrade", "hello", cwd=here).stderr
+    assert said == "hello 2.0: ~ needed 1.0 \N{RIGHTWARDS ARROW} 2.0.\n"
+
+
 def test_a_tool_from_its_installation_to_its_end(shop: Site, index: Index) -> None:
     index.wheel("needed", scripts=["needed = needed:hello"])
     index.wheel("beside")
@@ -99,10 +106,7 @@ def test_a_tool_from_its_installation_to_its_end(shop: Site, index: Index) -> No
     assert "Installed hello 2.0: hello, new." in tool(shop, "upgrade", "--all", cwd=here).stderr
     assert sorted(os.listdir(bin_)) == ["hello", "new"]
     assert shop.run(bin_ / "hello", cwd=here).stdout == "2.0 alone\n"
-    assert "as before" in tool(shop, "upgrade", "hello", cwd=here).stderr
-    index.wheel("needed", "2.0", scripts=["needed = needed:hello"])
-    said = tool(shop, "upgrade", "hello", cwd=here).stderr
-    assert said == "hello 2.0: ~ needed 1.0 \N{RIGHTWARDS ARROW} 2.0.\n"
+    says_what_an_upgrade_changed(shop, index, here)
     said = tool(shop, "install", "hello<2", "--with", "beside", cwd=here).stderr
     assert "Installed hello 1.0: hello, old." in said
     assert shop.run(bin_ / "old", cwd=here).stdout == "1.0 beside\n"

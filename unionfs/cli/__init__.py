@@ -17,15 +17,13 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-INTERRUPTED = 130
-"""The status of what was interrupted: 128 + SIGINT, as shells have it."""
-
-
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command, by default the one that this process was started with; ends the process."""
     try:
         _main(arguments)
     except KeyboardInterrupt:  # while something is imported, say
+        from unionfs.cli.console import INTERRUPTED  # noqa: PLC0415 - nobody else needs it
+
         sys.exit(INTERRUPTED)
 
 

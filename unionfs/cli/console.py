@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 
+INTERRUPTED = 130
+"""The status of what was interrupted: 128 + SIGINT, as shells have it."""
+
+
 def report(error: PkgviewError) -> None:
     """Say what failed and what to do about it, on stderr."""
     explain(error.what, error.remedy)

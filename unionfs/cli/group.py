@@ -15,7 +15,7 @@ import click
 from resolver.errors import PkgviewError
 from resolver.private import close_to_others
 from resolver.where import where
-from unionfs.cli import INTERRUPTED, console
+from unionfs.cli import console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +166,7 @@ class Commands(Group):
             console.explain(_sentence(error))
             sys.exit(error.exit_code)
         except click.Abort:
-            sys.exit(INTERRUPTED)
+            sys.exit(console.INTERRUPTED)
         except BrokenPipeError:
             console.discard_stdout()
             sys.exit(1)
@@ -182,7 +182,7 @@ class Commands(Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            ctx.exit(INTERRUPTED)
+            ctx.exit(console.INTERRUPTED)
 
 
 def _wrong_usage(error: click.UsageError) -> str:

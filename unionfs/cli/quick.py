@@ -32,7 +32,7 @@ from resolver.ownership import faults, identity
 from resolver.private import close_to_others
 from resolver.way import way_faults
 from resolver.where import check_private, endpoint_name, where
-from unionfs.cli import INTERRUPTED, console
+from unionfs.cli import console
 from unionfs.kinds import other_marks
 
 TYPE_CHECKING = False
@@ -69,7 +69,7 @@ def up(arguments: Sequence[str]) -> bool:
     except (OSError, PkgviewError, ValueError):
         return False
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(console.INTERRUPTED)
 
 
 def understood(arguments: Sequence[str]) -> Arguments | None:

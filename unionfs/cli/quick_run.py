@@ -27,7 +27,7 @@ from resolver.ownership import faults, identity
 from resolver.private import close_to_others
 from resolver.where import where
 from unionfs.bindings.tag import put_on
-from unionfs.cli import INTERRUPTED, command, console
+from unionfs.cli import command, console
 from unionfs.cli.quick import ANSWER_SECONDS, ask, content, is_plain, is_whole, serves
 
 TYPE_CHECKING = False
@@ -81,7 +81,7 @@ def run(arguments: Sequence[str], *, tool: bool = False) -> bool:
     except (OSError, PkgviewError, ValueError):
         return False
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(console.INTERRUPTED)
     if not ready:
         return False
     if asked.added and entry.said:
