@@ -20,7 +20,7 @@ from unionfs.control.endpoint import endpoint_of
 from unionfs.store.arrival import ATTRIBUTE
 from unionfs.upkeep import collect
 from unionfs.upkeep.collect import ON_ITS_WAY
-from unionfs.upkeep.inuse import survey
+from unionfs.upkeep.inuse import Survey, survey
 from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
@@ -227,21 +227,34 @@ def test_a_program_keeps_the_view_that_its_project_had(
 
 
 QUIET = """
-import ctypes, os, sys
+import ctypes, mmap, os, sys, threading
 os.chdir('/')
+def read():
+    while 'leaderless' in sys.argv and ') Z ' not in open('/proc/self/stat').read():
+        pass
+    print('ready', flush=True)
+    input()
+    import alpha
+    print(alpha.version, flush=True)
+    os._exit(0)
 for what in sys.argv[1:]:
+    if what.endswith('.so'):
+        file = open(what, 'rb')
+        mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
     if what == 'closed':
         os.closerange(3, 1024)
-    if what == 'written over':
+    if what.startswith('title'):
         ends = open('/proc/self/stat').read().rpartition(')')[2].split()
         start, end = int(ends[45]), int(ends[48])
         ctypes.memset(start, 0, end - start)
-        ctypes.memmove(start, b'a title', 7)
-print('ready', flush=True)
-input()
-import alpha
-print(alpha.version)
+        title = what.removeprefix('title').encode()
+        ctypes.memmove(start, title, len(title))
+    if what == 'leaderless':
+        threading.Thread(target=read).start()
+        ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[os.uname().machine], 0)
+read()
 """
+"""A server; its arguments say what it does to be overlooked."""
 
 
 IMPATIENT = """
@@ -264,20 +277,65 @@ def collected(shop: Site, *within: str) -> list[str]:
     return shop.run(*within, sys.executable, "-c", IMPATIENT, cwd=shop.home).stdout.split()
 
 
-@pytest.mark.parametrize("what", [(), ("closed",), ("closed", "written over")], ids=repr)
-def test_a_program_that_says_next_to_nothing_keeps_its_view(
-    stocked: Site, running: list[Late], what: tuple[str, ...]
+def test_a_program_whose_start_cannot_be_told_keeps_its_view(
+    stocked: Site, running: list[Late], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that went to / after it was started by a relative path; nothing of it is open."""
+    """Servers that went to / and closed all after they were started."""
     directory = project(stocked, "one", "alpha")
     first = stocked.up(directory)["view"]
-    (directory / "server.py").write_text(QUIET)
-    running.append(Late(stocked, directory, ".venv/bin/python", "server.py", *what))
-    assert running[0].said == "ready\n"
-    replaced(stocked, directory)
-    assert collected(stocked) == []
-    assert running[0].goes_on() == "1.0\n"
-    assert collected(stocked) == [first]
+    script, other = stocked.home / "server.py", stocked.home / "lib/python3/site-packages/x.so"
+    script.write_text(QUIET)
+    server = (script, "closed")
+    other.parent.mkdir(parents=True)
+    other.write_bytes(bytes(4096))
+    bare = ("env", f"PATH={directory}/.venv/bin:/usr/bin:/bin", "python", *server)
+    (stocked.home / "link").symlink_to(directory / ".venv")
+    by_link = (stocked.home / "link/bin/python", *server)
+    by_path = (directory / ".venv/bin/python", *server)
+    shell = ("env", f"VIRTUAL_ENV={directory}/.venv", "sh", "-c", "echo ready; read l; echo 1.0")
+    # How each was started, by what happens to its project afterwards.
+    commands = {
+        "another view": [
+            *((".venv/bin/python", *server, *what)
+              for what in ((), ("title",), ("titlea title",), ("titletail",), ("leaderless",),
+                           (other,))),
+            bare, by_path, by_link, shell,
+        ],
+        "another environment": [bare, by_path, by_link, shell],
+        "no environment": [bare, by_path, by_link, shell],
+        "no link": [by_link],
+        "no project": [by_path],
+    }  # fmt: skip
+    programs = {
+        what: [Late(stocked, directory, *command) for command in several]
+        for what, several in commands.items()
+    }
+    running += [program for several in programs.values() for program in several]
+    assert [program.said for program in running] == ["ready\n"] * len(running)
+    monkeypatch.setattr(collect, "ON_ITS_WAY", 0.0)
+    for what, several in programs.items():
+        match what:
+            case "another view":
+                replaced(stocked, directory)
+            case "another environment":
+                stocked.pkgview("down", cwd=directory)
+                stocked.run(sys.executable, "-m", "venv", "--without-pip", ".venv", cwd=directory)
+            case "no environment":
+                shutil.rmtree(directory / ".venv")
+            case "no link":
+                (stocked.home / "link").unlink()
+            case _:
+                shutil.rmtree(directory)
+        found = {one.pid: one for one in survey(stocked.places).programs}
+        for program in several:  # each by itself keeps it
+            alone = Survey(named=frozenset(), programs=(found[program.process.pid],))
+            planned = collect.plan(stocked.places, alone, collect.Limits()).views
+            assert first not in planned, (what, program.process.args)
+        assert collect.collect(stocked.places, collect.Limits()) is not None
+        assert [program.goes_on() for program in several] == ["1.0\n"] * len(several)
+    done = collect.collect(stocked.places, collect.Limits())
+    assert done is not None
+    assert first in done.views
 
 
 INSIDE = """

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from resolver.caller.procfs import Stat
 
 LONGEST = 1 << 22
 """Bytes read of one file of /proc."""
 
 VIEW = re.compile(r"/views/[0-9a-f]{32}( \(deleted\))?$")
 """The end of a path that is a view."""
+
+
+def shown(pid: int, stat: Stat) -> str | None:
+    """Where /proc shows what a process has; None where it has ended.
+
+    Where its main thread alone has ended, only at another of its threads.
+    """
+    if not stat.dead:
+        return f"/proc/{pid}"
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return None
+    return next((f"/proc/{pid}/task/{tid}" for tid in threads if tid != str(pid)), None)
 
 
 def read(path: str) -> bytes:
