@@ -30,6 +30,7 @@ from resolver.boot import shift, since_boot
 from resolver.caller.procfs import Absence, Stat, read_stat
 from resolver.errors import PkgviewError
 from unionfs.control import client
+from unionfs.control.daemons import written_down
 from unionfs.control.endpoint import (
     DaemonAbsentError,
     Endpoint,
@@ -38,7 +39,7 @@ from unionfs.control.endpoint import (
     opened_anywhere,
 )
 from unionfs.mounting import mountpoints, mounts
-from unionfs.upkeep.proc import link, open_files, pinned, read, shown
+from unionfs.upkeep.proc import has_ended, link, open_files, pinned, read, shown
 from unionfs.upkeep.started import environments
 from unionfs.upkeep.watches import watched
 from unionfs.view.nodeid import NodeId
@@ -199,10 +200,14 @@ def _ask(endpoint: Endpoint, operation: str, **arguments: object) -> Mapping[str
     except DaemonAbsentError:
         return None
     except PkgviewError as error:
-        raise PkgviewError(
-            f"it cannot be known who uses which view: {error.what}", remedy=error.remedy
-        ) from error
+        raise _unknown(error) from error
     return said
+
+
+def _unknown(error: PkgviewError) -> PkgviewError:
+    return PkgviewError(
+        f"it cannot be known who uses which view: {error.what}", remedy=error.remedy
+    )
 
 
 def _endpoints(places: Places) -> Iterator[Endpoint]:
@@ -214,7 +219,11 @@ def _endpoints(places: Places) -> Iterator[Endpoint]:
         for directory in directories
         for lock in directory.glob("*.lock")
     )
-    for endpoint in {*there, *opened_anywhere(_names(places))}:
+    try:
+        said = {*written_down(places)}
+    except PkgviewError as error:
+        raise _unknown(error) from error
+    for endpoint in {*there, *opened_anywhere(_names(places)), *said}:
         if endpoint.held():
             yield endpoint
 
@@ -255,18 +264,31 @@ def _look(
         return
     if pinned(base, files):
         return
-    started = _started(stat, cmdline)
+    program = _silent(
+        pid, stat, base, exe=exe, cwd=cwd, cmdline=cmdline, environ=environ, maps=maps
+    )
+    if program is not None:
+        named.update(*(_ids(os.fsencode(place)) for place in program.places or ()))
+        yield program
+
+
+def _silent(  # noqa: PLR0913 - what /proc says of one process
+    pid: int, stat: Stat, base: str, *, exe: str, cwd: str, cmdline: bytes, environ: bytes,
+    maps: bytes,
+) -> Program | None:  # fmt: skip
+    """An interpreter that does not say in which view it is; None for all else."""
+    started, places = _started(stat, cmdline), None
     if exe or maps:
         places = environments(
             base, since=time.time() - since_boot() + started,
             exe=exe, cwd=cwd, cmdline=cmdline, environ=environ, maps=maps,
         )  # fmt: skip
-    else:  # the system's own init, which nobody may look at, uses none
-        places = frozenset() if pid == 1 else None
-    if places != frozenset():
-        named.update(*(_ids(os.fsencode(place)) for place in places or ()))
-        itself = stat.start_time / TICKS - shift()
-        yield Program(pid=pid, started=started, itself=itself, places=places)
+    elif pid == 1:
+        return None  # the system's own init, which nobody may look at, uses none
+    if places == frozenset() or (places is None and has_ended(pid, stat)):
+        return None
+    itself = stat.start_time / TICKS - shift()
+    return Program(pid=pid, started=started, itself=itself, places=places)
 
 
 def _started(stat: Stat, cmdline: bytes) -> float:

@@ -6,6 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from resolver.caller.procfs import Absence, read_stat
+
 if TYPE_CHECKING:
     from resolver.caller.procfs import Stat
 
@@ -28,6 +30,12 @@ def shown(pid: int, stat: Stat) -> str | None:
     except OSError:
         return None
     return next((f"/proc/{pid}/task/{tid}" for tid in threads if tid != str(pid)), None)
+
+
+def has_ended(pid: int, stat: Stat) -> bool:
+    """Whether the process that was so has ended since."""
+    now = read_stat(pid)
+    return isinstance(now, Absence) or now.start_time != stat.start_time or shown(pid, now) is None
 
 
 def read(path: str) -> bytes:
