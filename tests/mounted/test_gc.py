@@ -437,6 +437,39 @@ def test_programs_outside_of_the_collector_s_pid_namespace(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="namespaces of one's own need root")
+def test_who_cannot_ask_the_daemon_collects_nothing(stocked: Site, running: list[Late]) -> None:
+    """In a container that shares store and state, and neither mount, socket nor processes."""
+    runtime = stocked.home / "runtime"
+    runtime.mkdir(mode=0o700)
+    stocked.pkgview("mount", cwd=stocked.home, environ={"XDG_RUNTIME_DIR": str(runtime)})
+    directory = project(stocked, "one", "alpha")
+    first = stocked.up(directory)["view"]
+    running.append(late(stocked, directory, ".venv/bin/python"))
+    assert running[0].said == "ready\n"
+    replaced(stocked, directory)
+    script = (
+        f'umount -l {stocked.places.mount}; mount -t tmpfs -o mode=700 none {runtime}; exec "$@"'
+    )
+    apart = ("unshare", "-pfm", "--mount-proc", "sh", "-c", script, "sh")
+    command = (*apart, sys.executable, "-c", IMPATIENT)
+    daemon = json.loads(stocked.pkgview("status", "--json", cwd=stocked.home).stdout)["pid"]
+    for what in ("lives", "was upgraded", "lost its supervisor"):
+        match what:
+            case "was upgraded":
+                stocked.pkgview("upgrade", cwd=stocked.home)
+            case "lost its supervisor":
+                os.kill(daemon, signal.SIGKILL)
+        said = stocked.run(*command, cwd=stocked.home, code=1).stderr
+        assert f"the daemon of {stocked.places.mount} cannot be asked from here" in said, what
+        assert collected(stocked) == []
+    assert running[0].goes_on() == "1.0\n"
+    assert collected(stocked) == [first]
+    stocked.pkgview("umount", cwd=stocked.home)
+    assert stocked.run(*command, cwd=stocked.home).stdout == "\n"
+    assert not list((stocked.places.state / "daemons").iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces of one's own need root")
 def test_whom_no_proc_shows_the_kernel_knows(stocked: Site, running: list[Late]) -> None:
     directory = project(stocked, "one", "alpha")
     view = ViewId(stocked.up(directory)["view"])
