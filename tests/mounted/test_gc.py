@@ -243,9 +243,9 @@ for what in sys.argv[1:]:
         mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
     if what == 'closed':
         os.closerange(3, 1024)
-    if what.startswith('title'):
+    if what.startswith(('title', 'written over')):
         ends = open('/proc/self/stat').read().rpartition(')')[2].split()
-        start, end = int(ends[45]), int(ends[48])
+        start, end = int(ends[45]), int(ends[46 if what.startswith('title') else 48])
         ctypes.memset(start, 0, end - start)
         title = what.removeprefix('title').encode()
         ctypes.memmove(start, title, len(title))
@@ -297,7 +297,7 @@ def test_a_program_whose_start_cannot_be_told_keeps_its_view(
     commands = {
         "another view": [
             *((".venv/bin/python", *server, *what)
-              for what in ((), ("title",), ("titlea title",), ("titletail",), ("leaderless",),
+              for what in ((), ("title",), ("titletail",), ("written over",), ("leaderless",),
                            (other,))),
             bare, by_path, by_link, shell,
         ],
