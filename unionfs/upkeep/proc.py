@@ -33,9 +33,12 @@ def shown(pid: int, stat: Stat) -> str | None:
 
 
 def has_ended(pid: int, stat: Stat) -> bool:
-    """Whether the process that was so has ended since."""
+    """Whether the process that was so has ended since, or is about to: its memory goes first."""
     now = read_stat(pid)
-    return isinstance(now, Absence) or now.start_time != stat.start_time or shown(pid, now) is None
+    if isinstance(now, Absence) or now.start_time != stat.start_time:
+        return True
+    base = shown(pid, now)
+    return base is None or not (read(f"{base}/cmdline") or read(f"{base}/maps"))
 
 
 def read(path: str) -> bytes:
