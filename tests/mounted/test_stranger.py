@@ -509,7 +509,7 @@ def test_what_is_swapped_while_it_is_resolved_is_not_served(
     places = {name: os.fspath(path) for name, path in asdict(shop.places).items()}
     request = {
         "places": places, "root": str(clone), "executable": sys.executable,
-        "extras": [], "groups": [], "asked": "",
+        "extras": [], "groups": [], "asked": "", "beside": False,
     }  # fmt: skip
     with listening() as (evil, _), Path(os.devnull).open("wb") as output:
         answer = resolve_job.resolve(request, output.fileno())
