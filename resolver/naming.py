@@ -71,6 +71,26 @@ def _spelled(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def shell_word(path: object) -> str:
+    """A path as one word of a command that can be typed; as for bash where it cannot be shown.
+
+    A byte that is no UTF-8 stays that byte.
+    """
+    text = os.fspath(path) if isinstance(path, os.PathLike) else str(path)
+    if not text.isprintable():
+        shown = "".join(
+            _octal(one) if not one.isprintable() else f"\\{one}" if one in "\\'" else one
+            for one in text
+        )
+        return f"$'{shown}'"
+    safe = text and all(one.isascii() and (one.isalnum() or one in "@%+=:,./-_") for one in text)
+    return text if safe else "'" + text.replace("'", "'\"'\"'") + "'"
+
+
+def _octal(character: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
+
+
 def visible(text: str, path: str) -> str:
     """The same for a text in which that path, or its beginning, may be; its lines stay lines."""
     if not path.isprintable():

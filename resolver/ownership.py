@@ -183,6 +183,34 @@ def _birth(directory: Name, found: os.stat_result) -> int:
     return int(sha256(place.encode()).hexdigest()[:12], 16) or 1
 
 
+_accepted: set[str] = set()
+
+
+def accept(paths: Iterable[Name]) -> None:
+    """Take these files as they are, whoever's: the user has said so of the project they are of."""
+    _accepted.update(os.fspath(path) for path in paths)
+
+
+def belongs_to_another(path: str) -> bool:
+    """Whether a file is another user's than ours or root's, or gone, and was not accepted."""
+    try:
+        return os.lstat(path).st_uid not in {os.geteuid(), 0} and path not in _accepted
+    except OSError:
+        return True
+
+
+def is_shared(directory: str) -> bool:
+    """Whether others may make files there, but replace only their own: it is sticky, like /tmp."""
+    try:
+        found = os.stat(directory)
+    except OSError:
+        return False
+    if not found.st_mode & stat.S_ISVTX:
+        return False
+    against = faults_of(directory, found, os.geteuid(), between=False)
+    return any(one.kind in {"everybody", "group"} for one in against)
+
+
 def parents(path: str) -> Iterator[str]:
     """Every directory above an absolute path, the nearest first."""
     while (parent := os.path.dirname(path)) != path:

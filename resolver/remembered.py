@@ -191,10 +191,10 @@ def _above(root: str) -> Iterator[tuple[str, bytes]]:
     """
     for at in parents(root):
         path = os.path.join(at, "uv.toml")
-        if os.path.isfile(path):
+        if os.path.lexists(path):  # what is no file is refused, and `up` says so
             yield path, read_input(path)
         path = os.path.join(at, "pyproject.toml")
-        if os.path.isfile(path) and (b"uv" in (data := read_input(path)) or b"\\" in data):
+        if os.path.lexists(path) and (b"uv" in (data := read_input(path)) or b"\\" in data):
             yield path, data
 
 

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 from resolver.atomic import Alone, write_atomically
 from resolver.errors import PkgviewError
 from resolver.naming import identity_text, project_key, trust_record
-from resolver.ownership import identity
+from resolver.ownership import accept, identity
 from resolver.project import resolved
 from resolver.project.project import fingerprint, trust_faults
 
@@ -92,7 +92,10 @@ def problem(project: Project, uid: int, state: Path) -> str | None:
     trusted = of(str(project.root), state)
     if trusted is None or not trusted.faults:
         return faults[0].said
-    return objection(project, trusted, faults)
+    against = objection(project, trusted, faults)
+    if against is None:
+        accept(project.inputs)
+    return against
 
 
 def objection(project: Project, trusted: Trusted, faults: Iterable[Fault]) -> str | None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
+from resolver.naming import shell_word
 from resolver.onpath import is_shims, may_run
 from resolver.ownership import parents
 from resolver.python.uv.request import version_request
@@ -133,7 +133,7 @@ def _is_name(asked: str) -> bool:
 def _refused(asked: str, origin: str, directory: Path) -> PkgviewError:
     return PkgviewError(
         f"{origin} in {directory} names {asked}, which is no Python that you or root installed",
-        remedy=f"If it may be run: `pkgview trust {shlex.quote(str(directory))}`.",
+        remedy=f"If it may be run: `pkgview trust {shell_word(directory)}`.",
     )
 
 

@@ -102,6 +102,13 @@ def test_a_mount_point_that_others_could_replace(shop: Site, project: Path) -> N
             assert f"everybody may write to {open_to_all}\n" in said
             assert "chmod go-w" in said
         assert not (open_to_all / "own/view").exists()
+    for name in ("STATE", "DATA", "CACHE", "CONFIG"):
+        environ = {f"XDG_{name}_HOME": os.fspath(open_to_all / "own")}
+        for asked in (["up"], ["run", "true"], ["status"]):
+            said = shop.pkgview(*asked, cwd=project, code=1, environ=environ).stderr
+            assert f"everybody may write to {open_to_all}\n" in said
+            assert f"set XDG_{name}_HOME to a directory of your own" in said
+    assert os.listdir(open_to_all / "own") == []
     open_to_all.chmod(0o1777)
     shop.run(*pkgview("mount", open_to_all / "own/view"), cwd=project)
 

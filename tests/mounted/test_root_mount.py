@@ -234,6 +234,13 @@ def test_a_project_that_others_may_write_to_is_not_used(
     public: Path, users: tuple[User, User]
 ) -> None:
     blue, _ = users
+    (trusted,) = (blue.home / ".local/state/pkgview/trusted").iterdir()
+    yes = trusted.read_text()
+    trusted.write_text(yes.replace('"agreed": true', '"agreed": false'))
+    isolated = blue.run(public / "bin/python", "-I", "-c", "pass")
+    assert "you have not said yes to it" in isolated.stderr
+    assert "not yours alone" not in isolated.stderr
+    trusted.write_text(yes)
     blue.project.chmod(0o777)
     said = blue.python(public, SAY)
     assert "not yours alone" in said.stderr

@@ -324,6 +324,9 @@ def test_a_command_that_is_typed_in_a_clone_is_not_the_clones(
     assert shop.run("sh", "-c", "ls", cwd=clone, environ=path).stdout.split() == [
         "requirements.txt", "test.py",
     ]  # fmt: skip
+    for typed in ("pip --version", "pip3 list", f"pip{sys.version_info.major} list"):
+        told = shop.run("sh", "-c", typed, cwd=clone, environ=path)
+        assert f"`pkgview trust {clone}`" in told.stderr
     assert len(index.asked) == asked
     assert shop.run("sh", "-c", "python test.py", cwd=clone, environ=path).stdout == "on\n"
     assert "test.py" in shop.run("sh", "-c", "ls", cwd=clone, environ=path).stdout
@@ -358,6 +361,11 @@ def test_a_python_of_the_mount_is_told_what_to_say(shop: Site, clone: Path, tmp_
         said = shop.run(python, *command, cwd=named, environ=environ).stderr
         assert "To allow it: `'x'" in said
         assert line not in said
+        # What is advised names that directory.
+        word = next(one for one in said.splitlines() if "pkgview trust $'" in one)
+        word = word.partition("pkgview trust ")[2].rpartition("`")[0]
+        bash = shop.run("bash", "-c", f"printf %s {word}", cwd=clone)
+        assert bash.stdout == str(named)
     (named / "requirements.txt").write_text("alpha\n./nowhere\n")
     said = shop.pkgview("up", cwd=named, code=1).stderr
     assert "/named\\n" in said
@@ -443,6 +451,35 @@ def test_what_a_clone_chooses_waits_for_a_yes(
         assert heard == []
 
 
+def test_what_shows_a_project_is_no_yes(shop: Site, index: Index) -> None:
+    """Nor does it follow settings that a look would ask about; and what is there needs none."""
+    index.wheel("alpha")
+    clone = project(shop, "clone")
+    (clone / "test.py").write_text("print('on')\n")
+    shop.pkgview("mount", cwd=shop.home)
+    shop.run(shop.places.mount / "bin/python", "test.py", cwd=clone)
+    (clone / "uv.toml").write_text('cache-dir = "made"\nrequired-version = "==0.0.1"\n')
+    assert shop.pkgview("list", "--format=freeze", cwd=clone).stdout == "alpha==1.0\n"
+    assert "alpha" in shop.pkgview("tree", cwd=clone).stdout
+    assert not (clone / "made").exists()
+    secrets = {"UV_INDEX_CORP_USERNAME": "hidden", "UV_INDEX_CORP_PASSWORD": "hidden"}
+    with listening() as (evil, heard):
+        (clone / "uv.toml").write_text(
+            f'[[index]]\nname = "corp"\nurl = "{evil}/simple"\nauthenticate = "always"\n'
+        )
+        for command in (["outdated"], ["list", "--outdated"], ["tree", "--outdated"]):
+            said = shop.pkgview(*command, cwd=clone, code=1, environ=secrets).stderr
+            assert f"use the index {evil}/simple" in said
+            assert f"`pkgview trust {clone}`" in said
+        (archive,) = (shop.places.store / "archives").glob("alpha-*")
+        archive.chmod(0o644)
+        archive.write_bytes(archive.read_bytes()[:-9])
+        ended = shop.pkgview("store", "verify", "--repair", cwd=shop.home, code=1, environ=secrets)
+        assert f"use the index {evil}/simple" in ended.stderr + ended.stdout
+        assert heard == []
+        assert "clone" not in shop.pkgview("trust", "--list", cwd=shop.home).stdout
+
+
 @pytest.mark.parametrize("back", [False, True])
 def test_what_is_swapped_while_it_is_resolved_is_not_served(
     shop: Site, index: Index, monkeypatch: pytest.MonkeyPatch, *, back: bool
@@ -472,7 +509,7 @@ def test_what_is_swapped_while_it_is_resolved_is_not_served(
     places = {name: os.fspath(path) for name, path in asdict(shop.places).items()}
     request = {
         "places": places, "root": str(clone), "executable": sys.executable,
-        "extras": [], "groups": [], "asked": "",
+        "extras": [], "groups": [], "asked": "", "beside": False,
     }  # fmt: skip
     with listening() as (evil, _), Path(os.devnull).open("wb") as output:
         answer = resolve_job.resolve(request, output.fileno())
@@ -482,6 +519,11 @@ def test_what_is_swapped_while_it_is_resolved_is_not_served(
         assert [layer.name for layer in manifest.layers if layer.name] == ["alpha"]
     else:
         assert "you have not allowed" in answer["what"]
+        # Nor is it asked only once whose it is.
+        clone.chmod(0o777)
+        with Path(os.devnull).open("wb") as output:
+            answer = resolve_job.resolve(request, output.fileno())
+        assert "not yours alone" in answer["what"]
         assert not record.views
 
 

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from resolver.errors import PkgviewError
 from resolver.private import OWN, close_to_others
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from resolver.places import Places
+
+ANOTHER = 61009
 
 
 @pytest.fixture
@@ -75,9 +78,34 @@ def test_a_private_groups_write_permission_shares_nothing(named: dict[str, Path]
     assert mode(named["store"]) == 0o700
 
 
-def test_what_is_anothers_is_left(named: dict[str, Path]) -> None:
+@pytest.mark.parametrize("name", OWN)
+def test_what_is_anothers_is_refused(named: dict[str, Path], name: str) -> None:
+    """Its owner would have the last word of what is in it."""
     if os.geteuid() != 0:
         pytest.skip("only root can give something away")
-    os.chown(named["state"], 61009, 61009)
-    assert len(said(named)) == len(OWN) - 1
-    assert mode(named["state"]) == 0o755
+    os.chown(named[name], ANOTHER, ANOTHER)
+    with pytest.raises(PkgviewError, match=f"{named[name]} belongs to user {ANOTHER}") as caught:
+        said(named)
+    assert f"set XDG_{'DATA' if name == 'store' else name.upper()}_HOME" in caught.value.remedy
+    assert mode(named[name]) == 0o755
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_what_others_could_replace_is_refused(named: dict[str, Path], name: str) -> None:
+    above = named[name].parent
+    above.chmod(0o777)
+    with pytest.raises(PkgviewError, match=f"everybody may write to {above}"):
+        said(named)
+    above.chmod(0o1777)
+    said(named)
+    # The same by a link, and before it is there.
+    named[name].rename(above / "aside")
+    if os.geteuid() == 0:
+        named[name].symlink_to("aside")
+        os.chown(named[name], ANOTHER, ANOTHER, follow_symlinks=False)
+        with pytest.raises(PkgviewError, match=f"{named[name]} belongs to user {ANOTHER}"):
+            said(named)
+        named[name].unlink()
+    above.chmod(0o777)
+    with pytest.raises(PkgviewError, match=f"everybody may write to {above}"):
+        said(named)

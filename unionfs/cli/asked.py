@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from contextlib import suppress
 from functools import wraps
@@ -14,6 +13,8 @@ import click
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
+from resolver.naming import shell_word
+from resolver.ownership import accept
 from resolver.places import Places
 from resolver.project import trust as trusting
 from resolver.python.project import PythonProject
@@ -285,13 +286,16 @@ def trusted_project_at(path: Path, *, trust: bool) -> PythonProject:
 
 def refuse_untrusted(project: Project, *, trust: bool) -> None:
     """An error where others may write to the project, unless its user trusts it."""
-    why = None if trust else _problem(project)
+    if trust:
+        accept(project.inputs)
+        return
+    why = _problem(project)
     if why is not None:
         what = "the script" if project.root != project.directory else "the project"
         raise PkgviewError(
             f"{what} {project.root} is not used, because it is not yours alone: {why}",
             remedy="What it lists may run code as you. If you trust everybody who may write there, "
-            f"use --trust, or `pkgview trust {shlex.quote(str(project.root))}` for good; else copy "
+            f"use --trust, or `pkgview trust {shell_word(project.root)}` for good; else copy "
             "it, or change its owner or mode (chown, chmod go-w).",
         )
 

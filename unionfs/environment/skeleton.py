@@ -67,9 +67,16 @@ _PIP = b"""\
 #!/bin/sh
 p=$0
 [ -h "$p" ] && p=$(readlink -f -- "$p")
-exec "${p%/*}/python" -m pip "$@"
+exec "${p%/*}/python" OPTION -m pip "$@"
 """
-"""The real pip calls itself by its console script; this is the same as naming the Python."""
+"""The real pip calls itself by its console script; this is the same as naming the Python.
+
+But who types `pip` has not named that: the option says that nothing of the working directory is
+meant, so that a clone there needs a yes first (docs/bindings.md, rule 5).
+"""
+
+_SAFE_PATH_SINCE = (3, 11)
+"""Python's `-P`; before that only `-I` leaves the working directory out."""
 
 _EXTERNALLY_MANAGED = """\
 [externally-managed]
@@ -125,12 +132,14 @@ def skeleton(
         GeneratedFile(path="purelib/_pkgview_pin.py", content=_content("pin.py")),
         GeneratedFile(path="purelib/_pkgview_pip.py", content=_content("pip_guard.py")),
     ]
+    since = tuple(int(part) for part in number.split("."))
     if not with_pip:
+        pip = _PIP.replace(b"OPTION", b"-P" if since >= _SAFE_PATH_SINCE else b"-I")
         files.append(
             GeneratedFile(path="purelib/_pkgview_pip_reader.py", content=_content("pip_reader.py"))
         )
         files += [
-            GeneratedFile(path=f"scripts/{name}", content=_PIP, executable=True)
+            GeneratedFile(path=f"scripts/{name}", content=pip, executable=True)
             for name in ("pip", "pip3", f"pip{number}")
         ]
     if number != python.version:
@@ -138,7 +147,7 @@ def skeleton(
     if sys.maxsize > 1 << 32 and not schemes.platlib.startswith("lib64/"):
         # Where platlib itself is below lib64 that is a directory, and no link.
         files.append(GeneratedFile(path="data/lib64", target="lib"))
-    if tuple(int(part) for part in number.split(".")) >= _START_SINCE:
+    if since >= _START_SINCE:
         files.append(GeneratedFile(path=f"purelib/{PIN_FILE}.start", content=_START.encode()))
     else:
         files.append(GeneratedFile(path=f"purelib/{PIN_FILE}.pth", content=_PTH.encode()))

@@ -6,8 +6,8 @@ does, the link is named in `info/exclude` of the repository: that is this clone'
 nobody's file. The line goes with the link, unless another worktree has one at the same place.
 
 The repository is found as git finds it (gitrepository-layout(5)): `.git` is a directory, or a file
-that names one (worktrees, submodules), and worktrees have their `info` in common. git is not run.
-Nothing is written where the repository is another user's, or not one.
+that names one (worktrees, submodules) and is named by it, and worktrees have their `info` in
+common. git is not run. Nothing is written where the repository is another user's, or not one.
 
 `pkgview up` with nothing to do imports this where the link is new: so paths are texts.
 """
@@ -75,10 +75,32 @@ def _repository(directory: str) -> tuple[str, str] | None:
         if os.path.lexists(git):
             if not os.path.isdir(git):
                 git = os.path.join(top, _line(git).removeprefix("gitdir: "))
+                if not _is_of(git, top):
+                    return None
             # A worktree's names the one that it has in common with others.
             common = os.path.normpath(os.path.join(git, _line(f"{git}/commondir")))
             return (top, common) if _is_own(common) else None
     return None
+
+
+def _is_of(git: str, top: str) -> bool:
+    """Whether a directory that a file `.git` names says itself that it is of this work tree.
+
+    A worktree's names that file, a submodule's the tree, as `core.worktree` (git-config(1)). Else
+    an archive that was unpacked could name any repository of the user's.
+    """
+    told = _line(f"{git}/gitdir")
+    section = ""
+    ours = f"{top}/.git" if told else top
+    for line in [] if told else _text(f"{git}/config").splitlines():
+        key, _, value = line.strip().partition("=")
+        section = key if key.startswith("[") else section
+        if (section.lower(), key.strip().lower()) == ("[core]", "worktree"):
+            told = value.strip().strip('"')
+    try:
+        return bool(told) and os.path.samefile(os.path.join(git, told), ours)
+    except OSError:
+        return False
 
 
 def _is_own(common: str) -> bool:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shlex
+import os
 import signal
 import sys
 import time
@@ -26,21 +26,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from resolver.errors import PkgviewError
-from resolver.naming import spelled, visible
+from resolver.naming import shell_word, visible
 from resolver.places import Places
 from resolver.project import trust
 from resolver.project.freshness import snapshot
-from resolver.python.choices.own import own_choices, python_choices
-from resolver.python.choices.phrases import variable_part
+from resolver.python.choices.own import python_choices
 from resolver.python.declared.lists import Names
 from resolver.python.discovery import find_interpreter
-from resolver.python.index import user_indexes, user_named_indexes
 from resolver.python.project import find_project, project_of_script
 from resolver.python.target import python_of
-from resolver.python.unbuilt import is_inside, own_tree
 from unionfs.control.job import begin, write
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing.ahead import import_all
+from unionfs.publishing.allowed import check_choices
 from unionfs.publishing.look import look
 from unionfs.publishing.repeat import with_lists
 from unionfs.publishing.up import make_view
@@ -59,9 +57,6 @@ AHEAD = "--ahead"
 
 PACE = 0.1
 """Seconds between two lines about the same thing: what a terminal can show and an eye can read."""
-
-MOST_NAMED = 8
-"""Choices of a project's own that an error names one by one."""
 
 READING = 60.0
 """Seconds in which a project has to be read, and what it chooses found out, so that no project
@@ -161,22 +156,6 @@ def project_at(root: Path) -> PythonProject:
     return found
 
 
-def check_choices(project: PythonProject, state: Path) -> frozenset[str]:
-    """What it chooses; `PkgviewError` names what of it its user has not said yes to."""
-    indexes = {variable_part(name): url for name, url in user_named_indexes().items()}
-    wanted = own_choices(project, user_indexes(), indexes)
-    new = sorted(trust.not_agreed(project, state, wanted))
-    if new:
-        named = "".join(f"\n  {one}" for one in new[:MOST_NAMED])
-        more = f"\n  and {len(new) - MOST_NAMED} more" if len(new) > MOST_NAMED else ""
-        where = shlex.quote(spelled(str(project.root)))
-        remedy, tree = f"To allow it: `pkgview trust {where}`.", own_tree(project)
-        if not all(is_inside(tree, one) for one in project.source_trees):
-            remedy = f"`pkgview up {where}` allows it, and builds what is not in its own tree."
-        raise PkgviewError(f"you have not allowed {project.root} to{named}{more}", remedy=remedy)
-    return wanted
-
-
 def wanted_interpreter(project: PythonProject, state: Path) -> Interpreter:
     """The Python that a project wants, for somebody who only looks: none of its own is run.
 
@@ -189,7 +168,7 @@ def wanted_interpreter(project: PythonProject, state: Path) -> Interpreter:
 
 def refusal(error: PkgviewError, root: Path) -> dict[str, str]:
     """A failure as it is told to programs that wait: with the command that can do more."""
-    command = f"pkgview up {shlex.quote(spelled(str(root)))}"
+    command = f"pkgview up {shell_word(root)}"
     remedy = visible(error.remedy, str(root))
     if command not in remedy:
         said = f"`{command}` tries it again, says more, and may build what has no wheel."
@@ -239,6 +218,13 @@ def judged(root: Path, places: Places) -> _Judged:
     with look(places, limited=False), in_time(root):
         project = project_at(root)
         seen = snapshot(project)  # what is judged is read after that
+        problem = trust.problem(project, os.geteuid(), places.state)
+        if problem is not None:
+            raise PkgviewError(
+                f"{root} is not used, because it is not yours alone: {problem}",
+                remedy=f"If you trust everybody who may write there: `pkgview trust "
+                f"{shell_word(root)}`.",
+            )
         return _Judged(project, seen, check_choices(project, places.state))
 
 

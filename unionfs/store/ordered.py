@@ -31,12 +31,12 @@ for a daemon that runs. Any thread may call any method.
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from resolver import config
+from resolver.naming import shell_word
 from resolver.ownership import faults
 from unionfs.store.local import Store
 from unionfs.store.sources import ORIGINS, is_made_here
@@ -196,7 +196,7 @@ def remedy_for(place: Place) -> str:
     if place.problem == UNPROVED:
         return (
             f"Its packages are had from where the lock says. If you believe whoever made it: "
-            f"`pkgview trust {shlex.quote(str(place.root.parent))}`."
+            f"`pkgview trust {shell_word(place.root.parent)}`."
         )
     if place.rank != "added":
         return f"Let it be root's or yours alone, or remove it: {place.root}."

@@ -16,6 +16,7 @@ from resolver.project import trust
 from resolver.project.resolved import FORMAT
 from unionfs.archive.layer import LayerError
 from unionfs.formats.kind import kind_named
+from unionfs.publishing.allowed import check_choices
 from unionfs.publishing.precompile import precompile
 from unionfs.publishing.up import make_view
 from unionfs.upkeep.references import read_references
@@ -168,6 +169,7 @@ def _made_again(
     problem = trust.problem(found, os.geteuid(), places.state)
     if problem is not None:
         raise PkgviewError(f"it is not yours alone: {problem}")
+    check_choices(found, places.state)
     made = make_view(places, kind, kind.again(found, view, manifest), progress)
     if any(layer.bytecode for layer in manifest.layers):
         precompile(places, made.view, idle=False)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from resolver.binding.binder import Binder
 from resolver.binding.observer import OwnEyes
 from resolver.caller.procfs import Tid
 from resolver.errors import PkgviewError
-from resolver.naming import spelled, visible
+from resolver.naming import shell_word, spelled, visible
 from resolver.python.target import python_of
 from unionfs.archive.layer import LayerError
 from unionfs.bindings.manual import ManualBindings
@@ -124,6 +123,9 @@ class Current:
             said = (
                 "this project is not used, because it is not yours alone\n"
                 "  Run `pkgview trust` in it, which says why and allows it."
+                if binding.refused.refused
+                else "this project is not used, because you have not said yes to it\n"
+                "  If what it lists may run in programs that start there: `pkgview trust`."
             )
         elif binding.view is None:
             said = "this project cannot be read\n  Run `pkgview up` in it: it says why."
@@ -134,7 +136,7 @@ class Current:
     def _fault(self, binding: Binding) -> str | None:
         """What a program has to be told instead of being shown the binding's view."""
         project = spelled(binding.project) if binding.project else None
-        again = f"Run `pkgview up {shlex.quote(project)}`." if project else ""
+        again = f"Run `pkgview up {shell_word(binding.project)}`." if binding.project else ""
         if binding.view is None:
             return f"{project} has no view yet\n  {again}" if project else binding.why
         if binding.view == self._default:

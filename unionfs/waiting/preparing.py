@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from resolver.errors import PkgviewError
-from resolver.naming import spelled, visible
+from resolver.naming import shell_word, spelled, visible
 from resolver.project import resolved, trust
 from resolver.project.freshness import Freshness
 from resolver.python.discovery import fits
@@ -157,7 +156,7 @@ class Preparing:
                 return wanted_interpreter(project, state)
             raise PkgviewError(
                 f"{project.root} needs Python {needed}, and this is {own.full} ({own.executable})",
-                remedy=f"Start it with {shlex.quote(str(self._places.mount / 'bin/python'))}, "
+                remedy=f"Start it with {shell_word(self._places.mount / 'bin/python')}, "
                 "which is the project's own.",
             )
         if like is not None and like.variant == own.python.version:
@@ -169,8 +168,8 @@ class Preparing:
 
 def untrusted(root: str, problem: str) -> PkgviewError:
     """Why a project does not count, and the command that makes it count."""
-    problem, root = visible(problem, root), spelled(root)
+    problem, named = visible(problem, root), spelled(root)
     return PkgviewError(
-        f"{root} is not used, because it is not yours alone: {problem}",
-        remedy=f"If you trust everybody who may write there: `pkgview trust {shlex.quote(root)}`.",
+        f"{named} is not used, because it is not yours alone: {problem}",
+        remedy=f"If you trust everybody who may write there: `pkgview trust {shell_word(root)}`.",
     )

@@ -24,7 +24,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shlex
 import signal
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,7 +35,7 @@ from resolver.binding.rules import Rule
 from resolver.caller.procfs import Tid
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
-from resolver.naming import spelled
+from resolver.naming import shell_word, spelled
 from resolver.project import resolved
 from resolver.python.environment import for_project, refuse_relative
 from unionfs.control import jobs
@@ -266,11 +265,10 @@ class Resolving:
 
 def unknown(root: str) -> PkgviewError:
     """Why a project does not count for who only starts in it, and the command that changes it."""
-    root = spelled(root)
     return PkgviewError(
-        f"{root} is not used, because you have not said yes to it",
+        f"{spelled(root)} is not used, because you have not said yes to it",
         remedy=f"If what it lists may run in programs that start there: `pkgview trust "
-        f"{shlex.quote(root)}`.",
+        f"{shell_word(root)}`.",
     )
 
 

@@ -16,12 +16,12 @@ Whether a `uv.lock` is outdated uv says, but not to those who only look: it migh
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input
+from resolver.naming import shell_word
 from resolver.project import trust
 from resolver.project.changes import changes
 from resolver.python.choices.own import own_choices
@@ -232,7 +232,7 @@ class _One:
 
     def _remedy(self) -> str:
         if self.project.origin is Origin.SCRIPT:
-            return f"Run `uv lock --script {shlex.quote(str(self.project.root))}`."
+            return f"Run `uv lock --script {shell_word(self.project.root)}`."
         return "Run `uv lock` there."
 
     # pylock.toml

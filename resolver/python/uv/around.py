@@ -16,10 +16,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from resolver import looks, toml
+from resolver import toml
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 from resolver.ownership import parents
+from resolver.python.uv.above import lies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ class _Level(NamedTuple):
 def settings_files(*directories: Path) -> tuple[Path, ...]:
     """Those for uv in these directories, the nearest first: a project's, and its source trees.
 
-    A file that cannot be understood counts.
+    A file that cannot be understood counts; `PkgviewError` for what is no file.
     """
     level = functools.cache(_level)
     found: dict[str, None] = {}
@@ -78,8 +79,8 @@ def _uv(level: _Level) -> dict[str, Any]:
 
 
 def _level(place: str) -> _Level:
-    own = looks.has_file(place, "uv.toml")
-    if not looks.has_file(place, "pyproject.toml"):
+    own = lies(place, "uv.toml")
+    if not lies(place, "pyproject.toml"):
         return _Level(place, own, None)
     found = _document(Path(place, "pyproject.toml"))
     # Where it is none, uv goes on upwards with a warning, or reads more than we do.

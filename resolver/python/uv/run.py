@@ -10,9 +10,11 @@ uv starts git and build back ends, which must not go on working for nobody.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,9 +23,10 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import masked
+from resolver.python.uv.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 ELSEWHERE = frozenset({
@@ -219,30 +222,42 @@ async def run_child(
     """Exit code, stdout and stderr of a child in its own session; nothing of it outlives us.
 
     Nobody but the user may write to what it makes: uv's cache, from which the next build runs code.
+    Nor may anybody bring settings of uv's meanwhile, where its search for them comes: then it is
+    killed, and that is a `PkgviewError`.
     """
     os.umask(mask := os.umask(0o077))
 
     async def end(process: trio.Process) -> None:
         # trio calls it, shielded, when the wait is cancelled.
-        _kill_session(process.pid, signal.SIGTERM)
-        with trio.move_on_after(2):
-            await process.wait()
+        if not watch.came:
+            _kill_session(process.pid, signal.SIGTERM)
+            with trio.move_on_after(2):
+                await process.wait()
         _kill_session(process.pid, signal.SIGKILL)
         await process.wait()
 
     try:
-        done = await trio.run_process(
-            list(command),
-            cwd=cwd,
-            env=dict(environ),
-            stdin=stdin,
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            start_new_session=True,
-            umask=mask | 0o022,
-            deliver_cancel=end,
-        )
+        with (
+            _ended_with_us(),
+            Watch(_places(command, cwd, environ)) as watch,
+            trio.CancelScope() as running,
+        ):
+            watch.begin(running)
+            try:
+                done = await trio.run_process(
+                    list(command),
+                    cwd=cwd,
+                    env=dict(environ),
+                    stdin=stdin,
+                    capture_stdout=True,
+                    capture_stderr=True,
+                    check=False,
+                    start_new_session=True,
+                    umask=mask | 0o022,
+                    deliver_cancel=end,
+                )
+            finally:
+                watch.end()
     except OSError as error:
         raise PkgviewError(
             f"cannot run {command[0]}: {error.strerror}",
@@ -253,6 +268,51 @@ async def run_child(
         done.stdout.decode("utf-8", "replace"),
         done.stderr.decode("utf-8", "replace"),
     )
+
+
+_running: list[None] = []
+_handled: set[signal.Signals] = set()
+
+
+@contextlib.contextmanager
+def _ended_with_us() -> Iterator[None]:
+    """Within it SIGTERM and SIGHUP interrupt us, instead of leaving the child to go on for nobody.
+
+    As long as that is nobody else's, and an interrupt is heard.
+    """
+    interrupts = threading.current_thread() is threading.main_thread() and signal.getsignal(
+        signal.SIGINT
+    ) not in {signal.SIG_IGN, signal.SIG_DFL, None}
+    ours = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if interrupts and not _running and signal.getsignal(number) == signal.SIG_DFL
+    ]
+    for number in ours:
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    _handled.update(ours)
+    _running.append(None)
+    try:
+        yield
+    finally:
+        _running.pop()
+        while _handled and not _running:
+            signal.signal(_handled.pop(), signal.SIG_DFL)
+
+
+def _places(command: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Iterator[str]:
+    """From where on upwards uv may look for settings: where it runs, what it is told of, its cache.
+
+    In the cache it unpacks what it builds.
+    """
+    yield str(cwd.absolute())
+    for word in command[1:]:
+        _, _, value = word.partition("=") if word.startswith("-") else ("", "", word)
+        if value.startswith("/"):
+            yield os.path.normpath(value)
+    for name in ("UV_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        if environ.get(name, "").startswith("/"):
+            yield f"{environ[name]}/uv"
 
 
 def uv_binary() -> str:

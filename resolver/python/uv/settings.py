@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from resolver.buildenv import RESOLVING, build_variables
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
+from resolver.python.uv.above import refuse_anothers
 from resolver.python.uv.inline import script_text
 from resolver.python.uv.workspace import counts, member_patterns, members
 from resolver.toml import inline_block, parse, table_of
@@ -113,9 +114,10 @@ def uv_tables(env: Mapping[str, str], place: Path | None) -> Iterator[dict[str, 
         yield _absolute_in(Path(env.get("XDG_CONFIG_HOME") or home / ".config", "uv/uv.toml"))
         for parent in (directory, *directory.parents) if directory else ():
             if (parent / "uv.toml").is_file():
+                refuse_anothers(f"{parent}/uv.toml")
                 yield _absolute_in(parent / "uv.toml")
                 break
-            uv = table_of(read_toml(parent / "pyproject.toml"), "tool", "uv")
+            uv = table_of(_above(parent), "tool", "uv")
             if uv:
                 yield absolute(uv, parent)
                 break
@@ -157,7 +159,7 @@ def _settings_root(directory: Path | None) -> Path | None:
 def member_tables(place: Path | None) -> Iterator[dict[str, Any]]:
     """`[tool.uv]` of each member of the workspace: what their sources name is there."""
     root = _settings_root(place) if place is not None and place.is_dir() else None
-    document = read_toml(root / "pyproject.toml") if root else {}
+    document = _above(root) if root else {}
     for member in members(root, document) if root else ():
         uv = table_of(read_toml(member / "pyproject.toml"), "tool", "uv")
         yield absolute(uv, member)
@@ -227,6 +229,14 @@ def _source(value: object, directory: Path) -> object:
 
 def _absolute_in(path: Path) -> dict[str, Any]:
     return absolute(read_toml(path), path.parent)
+
+
+def _above(directory: Path) -> dict[str, Any]:
+    """The pyproject.toml of a directory that may be above a project."""
+    place = directory / "pyproject.toml"
+    if place.is_file():
+        refuse_anothers(os.fspath(place))
+    return read_toml(place)
 
 
 def script_document(script: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver import looks, toml
 from resolver.inputs import read_text
+from resolver.python.uv.above import lies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +46,7 @@ def members(root: Path, document: Mapping[str, Any]) -> tuple[Path, ...]:
         sorted(
             one
             for one in list(found)[:MOST_MEMBERS]
-            if one not in excluded and looks.is_file(one / "pyproject.toml")
+            if one not in excluded and lies(str(one), "pyproject.toml")
         )
     )
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from resolver.errors import PkgviewError
 from resolver.fetch.addresses import EVERYBODYS, belongs, canonical, file_places
 from resolver.project import trust
 from resolver.python.choices.own import own_choices, python_choices
@@ -169,7 +170,8 @@ def test_what_leads_elsewhere_or_never_ends_is_one(tmp_path: Path) -> None:
     assert chosen(tmp_path, {"requirements.txt": "-r d/../b.txt\n", "b.txt": "a\n"})
     assert not chosen(tmp_path, {"requirements.txt": "-r b.txt\n"})
     os.mkfifo(tmp_path / "clone/uv.toml")
-    assert chosen(tmp_path, {"requirements.txt": "a\n"})
+    with pytest.raises(PkgviewError, match="no regular file"):
+        chosen(tmp_path, {"requirements.txt": "a\n"})
 
 
 def test_what_source_trees_ask_for(tmp_path: Path) -> None:

@@ -132,6 +132,17 @@ def test_nothing_is_written_where_it_is_not_ours(tmp_path: Path) -> None:
         assert linked(tmp_path / name) == ""
     (tmp_path / "three/.git").mkdir(parents=True)
     assert linked(tmp_path / "three") == ""
+    # Nor may an archive that was unpacked name a repository that knows nothing of it.
+    mine = repository(tmp_path / "mine")
+    before = (mine / ".git/info/exclude").read_bytes()
+    (tmp_path / "four").mkdir()
+    (tmp_path / "four/.git").write_text(f"gitdir: {mine}/.git\n")
+    assert linked(tmp_path / "four") == ""
+    git(mine, "worktree", "add", "--quiet", "../tree")
+    (tmp_path / "four/.git").write_text(f"gitdir: {mine}/.git/worktrees/tree\n")
+    unlinked(tmp_path / "four")
+    assert linked(tmp_path / "four") == ""
+    assert (mine / ".git/info/exclude").read_bytes() == before
     if os.geteuid() == 0:
         other = repository(tmp_path / "other")
         before = (other / ".git/info/exclude").read_bytes()

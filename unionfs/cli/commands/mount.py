@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import time
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from resolver.errors import PkgviewError
+from resolver.naming import shell_word
 from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import json_of
@@ -50,7 +50,7 @@ def places_for(mountpoint: Path | None) -> Places:
 def argument_for(places: Places) -> str:
     """What a command that is advised needs to mean this mount point: nothing if it is the usual."""
     usual = places.mount == Places.from_environ().mount
-    return "" if usual else f" {shlex.quote(os.fspath(places.mount))}"
+    return "" if usual else f" {shell_word(places.mount)}"
 
 
 @click.command(

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resolver.errors import PkgviewError
+from resolver.naming import shell_word
 from resolver.places import Places
 from unionfs.cli import console
-from unionfs.cli.asked import DIRECTORY, OFFLINE, project_at
+from unionfs.cli.asked import DIRECTORY, OFFLINE, project_at, refuse_untrusted
 from unionfs.cli.commands.making import mount_now
 from unionfs.cli.completing import distributions, names_of
 from unionfs.publishing.repeat import last_shown
@@ -179,15 +180,24 @@ def _said(directory: Path, *arguments: str, outdated: bool, offline: bool) -> st
     view = last_shown(places, project)
     if view is None:
         raise PkgviewError(
-            f"{project.root} has no view yet", remedy=f"Run `pkgview up {project.root}`."
+            f"{project.root} has no view yet",
+            remedy=f"Run `pkgview up {shell_word(project.root)}`.",
         )
+    if outdated:
+        from unionfs.publishing.allowed import check_choices  # noqa: PLC0415 - only where asked for
+
+        # It is no yes: what there is newer is asked only where a look would ask.
+        refuse_untrusted(project, trust=False)
+        check_choices(project, places.state)
     mount_now(places)
     python = places.mount / "views" / view.view / "bin/python"
-    options = ["--outdated"] if outdated else []
-    return _uv(["pip", *arguments, *options, f"--python={python}"], project.directory, offline)
+    # What there is follows from no settings.
+    options = ["--outdated"] if outdated else ["--no-config"]
+    asked = ["pip", *arguments, *options, f"--python={python}"]
+    return _uv(asked, project.directory, settings=outdated, offline=offline)
 
 
-def _uv(arguments: Sequence[str], directory: Path, offline: bool) -> str:  # noqa: FBT001 - one use
+def _uv(arguments: Sequence[str], directory: Path, *, settings: bool, offline: bool) -> str:
     from functools import partial  # noqa: PLC0415 - `-h` does without
 
     import trio  # noqa: PLC0415 - the same
@@ -195,6 +205,6 @@ def _uv(arguments: Sequence[str], directory: Path, offline: bool) -> str:  # noq
     from resolver.python.index import uv_environment  # noqa: PLC0415 - the same
     from resolver.python.uv.run import run_uv  # noqa: PLC0415 - the same
 
-    added = uv_environment(directory)
+    added = uv_environment(directory) if settings else {}
     run = partial(run_uv, arguments, cwd=directory, added=added, offline=offline)
     return trio.run(run).stdout

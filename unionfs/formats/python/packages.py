@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from packaging.utils import canonicalize_name, canonicalize_version
 
 from resolver.errors import PkgviewError
 from resolver.fetch.wanted import Download
+from resolver.naming import shell_word
 from resolver.project.package import Archives, Package
 from resolver.project.resolved import identity_text
 from resolver.python.build import BuiltFor, build_wheel
@@ -185,7 +185,7 @@ def packages_unbuilt(
 
 def needs_build(what: str, directory: Path) -> PkgviewError:
     """What only a build could give, which a person has to ask for."""
-    command = f"pkgview up {shlex.quote(str(directory))}"
+    command = f"pkgview up {shell_word(directory)}"
     return PkgviewError(what, remedy=f"Run `{command}`: it may build.")
 
 

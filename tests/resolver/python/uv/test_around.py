@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
+from socket import AF_UNIX, socket
 from typing import TYPE_CHECKING
 
 import pytest
 
+from resolver.errors import PkgviewError
 from resolver.looks import Look
 from resolver.python.project import project_at, project_of_script
+from resolver.python.uv.above import NAMES
 from resolver.python.uv.around import settings_files
 from resolver.python.uv.run import uv_binary
 from resolver.python.uv.settings import uv_tables
@@ -64,6 +68,43 @@ def test_what_uv_reads_counts(tmp_path: Path, name: str) -> None:
         project = project_at(os.fspath(sub))
     assert project is not None
     assert counted <= set(project.inputs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["fifo", "socket", "device", "directory", "nowhere", "to a fifo"])
+def test_what_is_no_file_is_refused(tmp_path: Path, kind: str, name: str) -> None:
+    """uv opens it all the same; in a look nothing of it is opened."""
+    sub, place = tmp_path / "sub", tmp_path / name
+    sub.mkdir()
+    (sub / "requirements.txt").touch()
+    match kind:
+        case "fifo":
+            os.mkfifo(place)
+        case "socket":
+            with socket(AF_UNIX) as bound:
+                bound.bind(os.path.relpath(place))
+        case "device":
+            if os.geteuid() != 0:
+                pytest.skip("only root can make one")
+            os.mknod(place, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        case "directory":
+            place.mkdir()
+        case "nowhere":
+            place.symlink_to("nowhere")
+        case _:
+            os.mkfifo(tmp_path / "pipe")
+            place.symlink_to("pipe")
+    own = os.geteuid()
+    for owner in (own, 61009) if own == 0 else (own,):
+        os.chown(place, owner, owner, follow_symlinks=False)
+        whose = f", and belongs to user {owner}" if owner != own else ""
+        with pytest.raises(PkgviewError, match=f"{place} is no regular file{whose}:"):
+            project_at(os.fspath(sub))
+        with (
+            Look(lambda _: False, lambda *_: False),
+            pytest.raises(PkgviewError, match=f"{place} is no regular file{whose}:"),
+        ):
+            project_at(os.fspath(sub))
 
 
 def test_those_of_a_script_count_as_they_are(tmp_path: Path) -> None:
