@@ -42,7 +42,10 @@ def address(beside: Beside, path: Path) -> str:
 @pytest.mark.parametrize("name", OTHERS)
 def test_by_its_path(beside: Beside, elsewhere: dict[str, Path], name: str) -> None:
     wheel = elsewhere[name]
-    files = {"requirements.txt": f"./{wheel.name}\n", wheel.name: wheel.read_bytes()}
+    files: dict[str, str | bytes] = {
+        "requirements.txt": f"./{wheel.name}\n",
+        wheel.name: wheel.read_bytes(),
+    }
     beside.refused(files, says=rf"{wheel.name}, which is named by its place, is for .*; this is")
 
 
@@ -50,7 +53,7 @@ def test_by_its_address(beside: Beside, elsewhere: dict[str, Path]) -> None:
     url = address(beside, elsewhere["windows"])
     says = "is for py3 win_amd64; this is"
     beside.refused({"requirements.txt": f"windows @ {url}\n"}, says=says)
-    project = {"pyproject.toml": f'{HEAD}["windows @ {url}"]\n'}
+    project: dict[str, str | bytes] = {"pyproject.toml": f'{HEAD}["windows @ {url}"]\n'}
     beside.refused(project, says=says)
     locked = beside.project(project)
     beside.site.uv("lock", "--python", beside.site.python, cwd=locked)
