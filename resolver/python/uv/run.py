@@ -66,7 +66,14 @@ _NOISE = re.compile(
 _OURS = {"add": "add", "remove": "remove", "sync": "up"}
 """Commands that uv's hints name, and those of ours with the same options: a view is read-only."""
 
+_SELF_UPDATE = re.compile(r"\s*Update\s+`uv`\s+by\s+running\s+`[^`]*`\.?")
+"""It would renew another uv than the one that pkgview runs."""
+
 _REMEDIES: tuple[tuple[str, str], ...] = (
+    (
+        r"Required uv version",
+        "It is the uv of pkgview's own environment: renew that, or change required-version.",
+    ),
     (
         r"Building source distributions is disabled|because building from source is disabled",
         "Run `pkgview up` in the project: it may build distributions from source.",
@@ -303,6 +310,7 @@ def explanation_of(stderr: str) -> str:
     text = re.sub(
         rf"`uv ({'|'.join(_OURS)})\b", lambda found: f"`pkgview {_OURS[found[1]]}", "\n".join(kept)
     )
+    text = _SELF_UPDATE.sub("", text)
     # uv masks passwords; git, which it quotes, does not.
     return masked(text)
 
