@@ -69,6 +69,9 @@ _OURS = {"add": "add", "remove": "remove", "sync": "up"}
 _SELF_UPDATE = re.compile(r"\s*Update\s+`uv`\s+by\s+running\s+`[^`]*`\.?")
 """It would renew another uv than the one that pkgview runs."""
 
+_SPLIT_USER = re.compile(r"(?<=://)[^\s/?#@]*(?:\\\n\s*[^\s/?#@]*)+@")
+"""User and password of an address over the end of a line, as uv shows it in its place."""
+
 _REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"Required uv version",
@@ -312,7 +315,7 @@ def explanation_of(stderr: str) -> str:
     )
     text = _SELF_UPDATE.sub("", text)
     # uv masks passwords; git, which it quotes, does not.
-    return masked(text)
+    return masked(_SPLIT_USER.sub("****@", text))
 
 
 def _kill_session(leader: int, number: signal.Signals) -> None:
