@@ -181,6 +181,10 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a conflict of default groups": (
         GROUPS + IN_CONFLICT, "conflict"
     ),
+    "environments without this one": (
+        "[tool.uv]\nenvironments = [\"sys_platform == 'win32'\", \"python_version < '3.9'\"]\n",
+        "is for sys_platform == 'win32' or python_version < '3.9' only",
+    ),
     "no such index": ("[tool.uv.sources]\nother = {index = 'nowhere'}\n", "nowhere"),
 }  # fmt: skip
 
