@@ -80,3 +80,15 @@ def test_for_one_run(beside: Beside, elsewhere: dict[str, Path]) -> None:
     wheel = shutil.copy(elsewhere["windows"], directory)
     ended = beside.site.pkgview("run", "--with", wheel, "--", "true", cwd=directory, code=1)
     assert "is for py3 win_amd64" in ended.stderr
+
+
+def test_of_another_size_than_its_lock_says(beside: Beside) -> None:
+    wheel = beside.index.wheel("sized")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    for place in (f'path = "{wheel.name}"', f'url = "{address(beside, wheel)}"'):
+        lock = (
+            'lock-version = "1.0"\ncreated-by = "hand"\n[[packages]]\nname = "sized"\n'
+            f'archive = {{{place}, size = 1, hashes = {{sha256 = "{digest}"}}}}\n'
+        )
+        files: dict[str, str | bytes] = {"pylock.toml": lock, wheel.name: wheel.read_bytes()}
+        beside.refused(files, says="size|has [0-9]+ bytes, the lock says 1")
