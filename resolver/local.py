@@ -25,8 +25,8 @@ _EDITABLE = ("--editable", "-e")
 def named_place(said: str) -> tuple[str, str] | None:
     """The absolute path that a text names, and its extras ("[x]" or ""); None: a requirement.
 
-    Places are `.`, `../b`, `/srv/b`, `~/b`, `b/c` where there is one, `b-1-py3-none-any.whl`, each
-    perhaps with `[extras]` behind it; and whatever stands after `-e`.
+    Places are `.`, `../b`, `/srv/b`, `~/b`, `b/c`, `b-1-py3-none-any.whl`, each perhaps with
+    `[extras]` behind it; and whatever stands after `-e`.
     """
     editable, text = _without_option(said.strip())
     text, extras = _without_extras(text)
@@ -68,8 +68,9 @@ def file_state(path: Name) -> str:
 def _without_option(text: str) -> tuple[bool, str]:
     for option in _EDITABLE:
         rest = text.removeprefix(option)
-        if rest != text and rest[:1] in {" ", "\t", "="}:
-            return True, rest[1:].strip().strip("\"'")
+        # Pip and uv need no blank after the short one.
+        if rest != text and (rest[:1] in {" ", "\t", "="} or (rest and option == "-e")):
+            return True, rest.removeprefix("=").strip().strip("\"'")
     return False, text
 
 
@@ -83,4 +84,5 @@ def _is_place(text: str) -> bool:
         return True
     if "@" in text or text.startswith("-"):
         return False  # a requirement with an address
-    return text.endswith(_FILES) or ("/" in text and os.path.exists(text))
+    # In a requirement it could stand in a marker only.
+    return text.endswith(_FILES) or ("/" in text and not {";", ":"} & set(text))

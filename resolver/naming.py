@@ -101,3 +101,18 @@ def trust_record(
         f'{{"root": {root}, "directory": [{numbers}], "faults": {faults}, "choices": {choices}, '
         f'"agreed": {"true" if agreed else "false"}}}'
     ).encode()
+
+
+def nothing_at(state: str) -> str:
+    """The directory in the state that stands for a project which lists nothing."""
+    return f"{os.path.realpath(state)}/nothing"
+
+
+def said_scripts(cache: str) -> str:
+    """Where scripts with an inline block are kept that came by standard input."""
+    return f"{os.path.realpath(cache)}/scripts"
+
+
+def is_nobodys(root: str, state: str, cache: str) -> bool:
+    """Whether it is one of these two, and so in no list of projects."""
+    return root == nothing_at(state) or root.startswith(f"{said_scripts(cache)}/")

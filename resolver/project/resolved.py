@@ -48,6 +48,8 @@ class ResolvedView:
     `fingerprint` is that of all it follows from; `inputs` that of the project's inputs alone ("":
     not known), which tells whether they have changed since; `extras` and `groups` are those that
     were asked for besides, `asked` is the target that was ("": what the project's files say).
+    `beside`: it is only for programs that chose that variant themselves, and not what the project
+    shows to others.
     `unbuilt`: the project itself is in it as its files say, because nothing could be built.
     `format`: what was known of its archives when it was made. `word_of` says which directory's own
     store is believed in it ("": none), as `identity_text` does: another one in its place has said
@@ -65,6 +67,7 @@ class ResolvedView:
     format: int = FORMAT
     word_of: str = ""
     asked: str = ""
+    beside: bool = False
 
     def __post_init__(self) -> None:
         """`ValueError` for what no `up` has written: the fields come from a file."""
@@ -73,7 +76,7 @@ class ResolvedView:
             *(self.asked, *self.extras, *self.groups),
         )
         texts = all(isinstance(text, str) for text in fields) and type(self.format) is int
-        if not texts or not _VIEW.fullmatch(self.view):
+        if not texts or not isinstance(self.beside, bool) or not _VIEW.fullmatch(self.view):
             raise ValueError(f"{fields} is no view of a project")
 
 
@@ -110,13 +113,18 @@ class Resolved:
 
     @property
     def newest(self) -> ResolvedView | None:
-        """The project's newest view: of Python's where it has one, else of any kind."""
+        """The project's own view: of Python's where it has one, else of any kind."""
         return self.view_for(None) or (self.views[-1] if self.views else None)
 
+    def own(self, kind: str = PYTHON) -> ResolvedView | None:
+        """The newest of that kind that is not `beside` it."""
+        found = (one for one in reversed(self.views) if one.kind == kind and not one.beside)
+        return next(found, None)
+
     def view_for(self, variant: str | None, kind: str = PYTHON) -> ResolvedView | None:
-        """The view of that kind and variant, else the newest of that kind, else None."""
+        """The view of that kind and variant, else the project's own, else the newest, else None."""
         of_kind = [view for view in self.views if view.kind == kind]
-        return self.exactly(variant, kind) or (of_kind[-1] if of_kind else None)
+        return self.exactly(variant, kind) or self.own(kind) or (of_kind[-1] if of_kind else None)
 
     def exactly(self, variant: str | None, kind: str = PYTHON) -> ResolvedView | None:
         """The view of that kind and variant, or None."""
@@ -206,4 +214,7 @@ def save(projects: Path, resolved: Resolved) -> None:
 
 def to_json(view: ResolvedView) -> str:
     """One view as it stands in the file."""
-    return json.dumps(asdict(view))
+    fields = asdict(view)
+    if not view.beside:
+        del fields["beside"]  # as it is without, so that what is compared with it stays the same
+    return json.dumps(fields)

@@ -34,6 +34,7 @@ from resolver.project.freshness import snapshot
 from resolver.project.project import fingerprint
 from resolver.project.resolved import identity_text
 from resolver.python.declared.files import digest
+from resolver.python.declared.lists import Names, expanded, union
 from resolver.python.declared.mark import Mark, marked
 from resolver.python.fit.environments import refuse_other_machines
 from resolver.python.foreign import unread_lock
@@ -46,7 +47,7 @@ from resolver.python.locks.kept import kept_versions, other_branches, outdate_ot
 from resolver.python.locks.own import own_lock, two_locks
 from resolver.python.passwords.written import written
 from resolver.python.project import Origin, project_without_lock
-from resolver.python.resolution import Resolution, lowest_python, union, uv_arguments
+from resolver.python.resolution import Resolution, lowest_python, uv_arguments
 from resolver.python.script.locked import lock_script
 from resolver.python.script.options import compile_options
 from resolver.python.unbuilt import refuse_editables, refuse_sources
@@ -171,11 +172,12 @@ async def write_lock(  # noqa: PLR0913 - the command line's options, by keyword
             f"{source.root} is locked by uv.lock, which a pylock.toml would hide",
             remedy="Run `uv lock`; for other tools, `uv export --format pylock.toml`.",
         )
+    named = expanded(Names(tuple(extras), tuple(groups)), source)
     resolution = Resolution(
         project=source,
         interpreter=interpreter,
-        extras=union(source.settings.extras, extras),
-        groups=union(source.default_groups, groups),
+        extras=union(source.settings.extras, named.extras),
+        groups=union(source.default_groups, named.groups),
         upgrade=upgrade,
         upgrade_packages=tuple(upgrade_packages),
         offline=offline,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
 from resolver.python.project import Origin
-from resolver.python.requirements import normalised
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from resolver.python.interpreter import Interpreter
@@ -140,14 +138,3 @@ def lowest_python(requires_python: str | None) -> str | None:
         if one.operator in {">=", "~=", "==", ">"}
     ]
     return str(max(bounds)) if bounds else None
-
-
-def union(*names: Iterable[str]) -> tuple[str, ...]:
-    """All of them; one with "-" before it leaves out what was named before."""
-    found: dict[str, None] = {}
-    for name in chain(*names):
-        if name.startswith("-"):
-            found.pop(normalised(name[1:]), None)
-        else:
-            found[normalised(name)] = None
-    return tuple(found)

@@ -47,7 +47,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         prog="scripts/bench/run",
         description="Measure pkgview beside other file systems and uv, in rounds that take turns.",
         epilog=EXAMPLES + "\nparts:\n"
-        + "".join(f"  {name:10} {part.title}\n" for name, part in PARTS.items()),
+        + "".join(f"  {name:11} {part.title}\n" for name, part in PARTS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("parts", nargs="*", metavar="PART", help="what to measure; default: all")

@@ -31,7 +31,7 @@ RESULTS = DOCS / "performance/results.json"
 
 PICTURES = {
     "calls": ("open + close", "listdir", "stat"),
-    "import": ("cold", "warm", "warm, without the IOCTL"),
+    "import": ("cold", "warm"),
     "walks": ("walk, cold", "tar, cold", "tar, warm"),
     "setup": ("an environment never made before", "from nothing to the first import done"),
     "disk": ("ten projects",),

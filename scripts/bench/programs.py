@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
 from scripts.bench.measure import Sheet, turns
-from scripts.bench.rivals import BASE, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from scripts.bench.bench import Bench
     from scripts.bench.rivals import Rival
@@ -29,12 +26,6 @@ QUICK = ("flask", "requests", "rich.console")
 
 CROWDS = (1, 4, 32)
 
-ISATTY = """
-#include <errno.h>
-/* Python 3.14 does not ask a regular file that it opens whether it is a terminal. */
-int isatty(int descriptor) { (void)descriptor; errno = ENOTTY; return 0; }
-"""
-
 
 def importing(modules: Sequence[str]) -> str:
     """A program that imports them and tells how many modules that made."""
@@ -47,7 +38,7 @@ def environ(bench: Bench) -> dict[str, str]:
 
 
 def imports(bench: Bench, sheet: Sheet) -> None:
-    """The program cold, warm, and warm without the one request that Python 3.14 does not make."""
+    """The program cold, and warm."""
     program = importing(QUICK if bench.quick else PROGRAM)
     env, work = environ(bench), bench.work
     for rival in bench.rivals():
@@ -61,36 +52,6 @@ def imports(bench: Bench, sheet: Sheet) -> None:
         took = work.timed([rival.python, "-c", program], env=env)
         if number >= 0:
             sheet.add("warm", rival.name, took)
-    _without_ioctl(bench, sheet, program)
-
-
-def _without_ioctl(bench: Bench, sheet: Sheet, program: str) -> None:
-    """For each source file it opens, Python before 3.14 asks whether it is a terminal: one IOCTL.
-
-    No file system can refuse it for ever. A library that answers `isatty` as Python 3.14 does is
-    loaded before the same interpreter, for all contestants.
-    """
-    if shutil.which("gcc") is None:
-        sheet.note("Not measured without the IOCTL: there is no gcc to stand in for Python 3.14.")
-        return
-
-    def make(path: Path) -> None:
-        source = bench.work.scratch / "isatty.c"
-        source.write_text(ISATTY, "ascii")
-        bench.work.run(["gcc", "-O2", "-shared", "-fPIC", "-o", path, source])
-
-    library = bench.work.once("isatty.so", ISATTY, make)
-    env = environ(bench) | {"LD_PRELOAD": str(library)}
-    both = [rival for rival in bench.rivals() if rival.name in {BASE, OURS}]
-    what = "warm, without the IOCTL"
-    for number, rival in turns(both, bench.rounds(15), seconds=40, warmups=1):
-        took = bench.work.timed([rival.python, "-c", program], env=env)
-        if number >= 0:
-            sheet.add(what, rival.name, took)
-    sheet.note(
-        "Without the IOCTL: the same Python, with a preloaded library that answers isatty() as "
-        "Python 3.14 does, without asking the kernel about a regular file."
-    )
 
 
 def parallel(bench: Bench, sheet: Sheet) -> None:

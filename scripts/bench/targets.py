@@ -130,15 +130,13 @@ def _absolute(  # noqa: PLR0913, PLR0917 - a table's columns
 
 
 _KNOWN, _FIRST = "a second clone of a project", "from nothing to the first import done"
-_NO_IOCTL = "warm, without the IOCTL"
 _HOUR = "after 1,000,000 requests more"
 _LARGE = "a view of 500 distributions, 150,000 files"
 
 TARGETS = (
     _beside("warm open + close, beside ext4", "calls", "open + close", 1.6),
     _beside("warm listdir, beside ext4", "calls", "listdir", 1.2),
-    _beside("warm import, beside ext4", "import", "warm", 1.12),
-    _beside("warm import without the IOCTL, beside ext4", "import", _NO_IOCTL, 1.03),
+    _beside("warm import, beside ext4", "import", "warm", 1.01),
     _beside("cold tar, beside squashfuse_ll", "walks", "tar, cold", 0.5, "squashfuse_ll"),
     _times("warm open + close, faster than squashfuse_ll", "calls", "open + close", 10,
            ours="devfuse", theirs="squashfuse_ll",

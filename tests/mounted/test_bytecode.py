@@ -321,12 +321,19 @@ def test_up_begins_it_and_does_not_wait(shop: Site) -> None:
     directory = project(shop, "first")
     made = busy.up(directory)
     assert made["compiled"] == 0
+    pinned = json.loads(shop.pkgview("store", "pin", "--json", cwd=directory).stdout)
     until(lambda: os.readlink(directory / ".venv") != made["path"], "nothing is compiled")
     assert all(path.endswith(".pyc") for path in loaded(shop, directory))
     through = busy.run(
         shop.places.mount / "bin/python", "-c", "import demo; print(demo.__file__)", cwd=directory
     )
     assert through.stdout.startswith(os.readlink(directory / ".venv"))
+    # It is the same view, to who has it kept.
+    (listed,) = json.loads(shop.pkgview("store", "pin", "--list", "--json", cwd=shop.home).stdout)
+    assert listed["projects"] == [str(directory)]
+    assert listed["view"] == pinned["view"]
+    shop.pkgview("store", "unpin", cwd=directory)
+    assert shop.pkgview("store", "pin", "--list", "--json", cwd=shop.home).stdout == "[]\n"
 
 
 @pytest.mark.usefixtures("demo")

@@ -244,6 +244,42 @@ def test_a_python_that_the_project_does_not_want(one: Ground) -> None:
     assert str(one.site.places.mount / "bin/python") in ended.stderr
 
 
+def test_another_python_changes_nothing_for_others(one: Ground) -> None:
+    """A view that a program's own Python had made is for that Python."""
+    directory, site = one.site.project("wants"), one.site
+    if site.pkgview("lock", "--python", "3.12", cwd=one.project, code=None).returncode:
+        pytest.skip("there is no Python 3.12")
+    (one.project / "pylock.toml").unlink()
+    (directory / ".python-version").write_text("3.12\n")
+    (directory / "requirements.txt").write_text("alpha\n")
+    site.pkgview("trust", cwd=directory)
+    minor = ("-c", "import sys; print(sys.version_info[1])")
+    mount = site.places.mount
+
+    def shown() -> list[str]:
+        """The Python of the mount, of the project's view, and of its directory."""
+        by_shell = site.run("sh", "-c", 'exec "$0" "$@"', mount / "bin/python", *minor,
+                            cwd=directory).stdout.strip()  # fmt: skip
+        view = json.loads(site.pkgview("view", "--json", cwd=directory).stdout)
+        (named,) = (mount / "projects").glob("wants-*")
+        return [by_shell, view["target"]["version"], *os.listdir(named / "lib")]
+
+    # Before there has been any `up`, and after one.
+    assert one.run(*minor, cwd=directory).stdout == "11\n"
+    assert shown() == ["12", "3.12", "python3.12"]
+    site.pkgview("up", cwd=directory)
+    link = os.readlink(directory / ".venv")
+    for requirements in ("alpha\n", "alpha # again\n"):
+        (directory / "requirements.txt").write_text(requirements)
+        assert one.run("-c", SAY, cwd=directory).stdout == "1.0\n"
+        assert shown() == ["12", "3.12", "python3.12"]
+    assert os.readlink(directory / ".venv") == link
+    assert " ~ Python" not in site.pkgview("up", cwd=directory).stderr
+    # Whoever wants that one as the project's own says so.
+    site.pkgview("up", "--python", one.python, cwd=directory)
+    assert shown()[1:] == ["3.11", "python3.11"]
+
+
 def test_a_project_that_is_not_trusted(one: Ground) -> None:
     one.project.chmod(0o777)
     ended = one.run("-c", "print('on')", cwd=one.project)

@@ -107,3 +107,89 @@ def test_only_up_decides_and_all_else_repeats_it(shop: Site, index: Index) -> No
     (one,) = json.loads(shop.pkgview("outdated", "--json", cwd=directory).stdout)
     assert (one["name"], one["version"], one["latest_version"]) == ("gamma", "1.0", "1.1")
     assert "gamma v1.0" in shop.pkgview("tree", cwd=directory).stdout
+
+
+def has(shop: Site, directory: Path, *names: str, by: str = "run") -> str:
+    """Which are there, by `run` or a program that starts; what was said."""
+    code = "import importlib.util as u; print(*(n for n in %r if u.find_spec(n)))"
+    words = ("-c", code % (["alpha", "beta", "gamma", "delta"],))
+    if by == "run":
+        done = shop.pkgview("run", "python", *words, cwd=directory)
+    else:
+        done = shop.run(shop.places.mount / "bin/python", *words, cwd=directory)
+    assert done.stdout.split() == list(names)
+    return done.stderr
+
+
+LISTS = '[project.optional-dependencies]\nmore = ["beta"]\n[dependency-groups]\n'
+
+
+def test_what_the_files_do_not_define_is_passed_over_until_they_do(
+    shop: Site, index: Index
+) -> None:
+    """As on a branch that has no such group: nobody has asked for it there."""
+    for name in ("alpha", "beta", "gamma", "delta"):
+        index.wheel(name)
+    directory = shop.project("project")
+    pyproject = directory / "pyproject.toml"
+    pyproject.write_text(plain := PYPROJECT % ["alpha"])
+    (directory / ".python-version").write_text(f"{shop.python}\n")
+    # A default group is not asked for by who adds to it, any other is.
+    shop.uv("lock", "--python", shop.python, cwd=directory)
+    shop.pkgview("up", cwd=directory)
+    shop.pkgview("add", "--dev", "gamma", cwd=directory)
+    has(shop, directory, "alpha", "gamma")
+    assert "Without" not in shop.pkgview("up", cwd=directory).stderr
+    shop.pkgview("add", "--group", "lint", "delta", cwd=directory)
+    branch = pyproject.read_bytes(), (directory / "uv.lock").read_bytes()
+    has(shop, directory, "alpha", "gamma", "delta")
+    pyproject.write_text(plain)
+    shop.uv("lock", "--python", shop.python, cwd=directory)
+    without = "Without --group lint, which the last `up` had: the project has no such one now."
+    assert without in has(shop, directory, "alpha", by="mount")
+    assert not has(shop, directory, "alpha")
+    shop.pkgview("add", "beta", cwd=directory)
+    shop.pkgview("remove", "beta", cwd=directory)
+    assert "Group `nope` is not defined" in (
+        shop.pkgview("run", "--group", "nope", "true", cwd=directory, code=1).stderr
+    )
+    pyproject.write_bytes(branch[0])
+    (directory / "uv.lock").write_bytes(branch[1])
+    has(shop, directory, "alpha", "gamma", "delta")
+    pyproject.write_text(plain)
+    shop.uv("lock", "--python", shop.python, cwd=directory)
+    assert "Without" not in shop.pkgview("up", cwd=directory).stderr
+
+
+def test_all_that_there_are_is_a_wish_and_no_list_of_names(shop: Site, index: Index) -> None:
+    for name in ("alpha", "beta", "gamma", "delta"):
+        index.wheel(name)
+    directory = shop.project("project")
+    pyproject = directory / "pyproject.toml"
+    plain = PYPROJECT % ["alpha"]
+    (directory / ".python-version").write_text(f"{shop.python}\n")
+    pyproject.write_text(plain + LISTS)
+    shop.pkgview("up", "--all-groups", "--all-extras", "--no-dev", cwd=directory)
+    has(shop, directory, "alpha", "beta")
+    pyproject.write_text(plain + LISTS + 'test = ["gamma"]\ndev = ["delta"]\n')
+    has(shop, directory, "alpha", "beta", "gamma")
+    has(shop, directory, "alpha", "beta", "gamma", by="mount")
+    pyproject.write_text(plain + LISTS + 'tests = ["gamma"]\n')
+    has(shop, directory, "alpha", "beta", "gamma", by="mount")
+    assert shop.pkgview("run", "true", cwd=directory).stderr == ""
+    said = shop.pkgview("up", cwd=directory).stderr
+    assert "Without --all-extras --all-groups --no-group dev, which the last `up` had" in said
+    # What is run quickly does not miss what an `up` has asked for since.
+    shop.pkgview("run", "--with", "delta", "true", cwd=directory)
+    shop.pkgview("up", "--extra", "more", cwd=directory)
+    code = "import beta, delta"
+    shop.pkgview("run", "--with", "delta", "python", "-c", code, cwd=directory)
+
+    # The same for a lock of our own.
+    pyproject.write_text(plain + LISTS + 'tests = ["gamma"]\n')
+    shop.pkgview("lock", "--all-groups", "--extra", "more", cwd=directory)
+    shop.pkgview("up", cwd=directory)
+    has(shop, directory, "alpha", "beta", "gamma")
+    pyproject.write_text(plain + '[dependency-groups]\ntests = ["gamma"]\nlint = ["delta"]\n')
+    shop.pkgview("up", cwd=directory)
+    has(shop, directory, "alpha", "gamma", "delta")

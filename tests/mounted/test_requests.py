@@ -36,6 +36,8 @@ pytestmark = [pytest.mark.fuse, pytest.mark.alone]
 MODULES = 30
 UNAWAITED = {"RELEASE", "RELEASEDIR", "FORGET", "BATCH_FORGET"}
 OPENING = {"OPEN", "OPENDIR"}
+BEFORE_THE_PIN = 4
+"""Files that a start reads before the pin: pyvenv.cfg, the .pth file twice, the pin itself."""
 
 Cost = dict[str, int]
 
@@ -99,13 +101,13 @@ class Mount:
         """Whether a cost is within a budget, which is written for libfuse.
 
         Our own transport opens nothing, and lists what has not been listed before; it counts
-        libfuse's secret, too: the TCGETS of Python's `open` before 3.14, one for each source.
+        libfuse's secret, too: the TCGETS of Python's `open` before 3.14.
         """
         if self.transport == "devfuse":
             once = dict.fromkeys(("OPEN", "OPENDIR", "FLUSH"), 1) if cold else {}
             pages = {"READDIRPLUS": budget.get("READDIR", 0)} if cold else {}
             rest = {name: n for name, n in budget.items() if name not in {*OPENING, "READDIR"}}
-            budget = {**rest, **once, **pages, "IOCTL": budget.get("OPEN", 0)}
+            budget = {**rest, **once, **pages, "IOCTL": min(budget.get("OPEN", 0), BEFORE_THE_PIN)}
         return all(count <= budget.get(name, 0) for name, count in cost.items())
 
     def warm(self, action: Callable[[], object], budget: Cost) -> Cost:

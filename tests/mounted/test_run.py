@@ -112,8 +112,14 @@ def test_another_lib_for_one_run(shop: Site, project: Path) -> None:
     assert (os.readlink(project / ".venv"), (project / "pylock.toml").read_bytes()) == before
     assert run(shop, project, *show).stdout == "1.0\n"
     assert is_quick(loaded(shop, project, "--", "true"))
-    for wrong, why in (("./nowhere", "there is no"), ("-r x", "is no requirement")):
-        done = run(shop, project, "--with", wrong, "--", "true", code=1)
+    for spelled in ("--with=-e../lib", "--with=-e=../lib"):
+        assert run(shop, project, spelled, "--", *show).stdout == "2\n"
+    nowhere = f"there is no {project}/Nope"
+    for wrong, why in (
+        ("./nowhere", "there is no"), ("-r x", "is no requirement"), ("Nope/", nowhere),
+        ("Nope/[x]", nowhere), ("-eNope", nowhere), ("git:a/b", "is no requirement"),
+    ):  # fmt: skip
+        done = run(shop, project, f"--with={wrong}", "--", "true", code=1)
         assert why in done.stderr
 
 
@@ -225,6 +231,37 @@ def test_scripts_and_no_project(shop: Site, project: Path, index: Index) -> None
     for example in examples:
         if "pytest" not in example:  # it is no small one
             run(shop, project, *example.split())
+
+
+def test_a_script_that_comes_by_standard_input(shop: Site, project: Path, index: Index) -> None:
+    """With its inline block, as for `uv run -`; without one it is as ever."""
+    assert index
+    show = "import importlib.util as u, sys\n"
+    show += "print(*(n for n in ('lib', 'rich') if u.find_spec(n)), *sys.argv, sys.stdin.read())\n"
+    (project / "s.py").write_text(f"# /// script\n# dependencies = ['rich']\n# ///\n{show}")
+    (project / "plain.py").write_text(show)
+    outside = shop.project("outside")
+    block, plain = f"{project}/s.py", f"{project}/plain.py"
+    for place, words, file, expected in (
+        (project, "run - x", block, "rich - x"),
+        (project, "run -s - x", block, "rich - x"),
+        (project, "run --with lib -", block, "lib rich -"),
+        (project, "run --offline -", plain, "lib -"),
+        (project, "run --no-project -", block, "-"),
+        (project, "run python - x", block, "lib - x"),
+        (outside, "run - x", block, "rich - x"),
+        (outside, "run -", plain, "-"),
+    ):
+        for text in (f"{PKGVIEW} {words} < {file}", f"cat {file} | {PKGVIEW} {words}"):
+            assert shop.run("sh", "-c", text, cwd=place).stdout == f"{expected} \n", text
+    assert is_quick(loaded(shop, project, "-"))
+    for said in ("projects", "trust --list"):
+        assert "scripts" not in shop.pkgview(*said.split(), cwd=outside).stdout
+    # Nobody has a view but these: so after `umount` nothing stays.
+    shop.pkgview("forget", cwd=project)
+    said = shop.pkgview("umount", cwd=outside).stderr
+    # Another test's sandbox may have begun with a copy of the mount.
+    assert "a mount namespace of their own" in said or not shop.places.mount.exists()
 
 
 def test_the_view_as_it_is(shop: Site, project: Path) -> None:

@@ -236,6 +236,13 @@ def test_directories_of_its_own_tree_are_there_as_their_files_say(ground: Ground
     assert "cannot be used without building it" in ended.stderr
     assert f"`pkgview up {directory}`" in ended.stderr
     assert not (directory / "ran").exists()
+    # One that lies elsewhere waits for that at once: a yes alone would not do.
+    other = ground.project("-e ../lib\n", "other")
+    (directory / "lib").rename(other.parent / "lib")
+    said = ground.run("-c", "", cwd=other).stderr
+    assert "to use the option -e ../lib" in " ".join(said.split())
+    assert f"`pkgview up {other}` allows it" in said
+    assert "pkgview trust" not in said
 
 
 BACK_END = """

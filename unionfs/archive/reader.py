@@ -15,7 +15,7 @@ What is absent, and why:
 - No writing: `unionfs.archive.pack` makes archives, `unionfs.store.local` puts them in place.
 
 Any thread may call any method: nothing changes after `open` but the file that is read and its
-seek table, which are replaced as one object.
+seek table, which are replaced as one object, and what is known of its readers, which is advice.
 """
 
 from __future__ import annotations
@@ -26,18 +26,24 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
+from unionfs.archive import advice
 from unionfs.archive.contents import Contents
 from unionfs.archive.frames import CONTENTS_MAGIC, FOOTER_SIZE, SeekTable, decompress, unwrap
 from unionfs.archive.layer import Entry, EntryNo, LayerError
 from unionfs.archive.meta import Meta, archive_name, digest_of_name
+from unionfs.archive.order import Order, Run
+from unionfs.archive.table import FRAME_SIZE
 from unionfs.archive.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from unionfs.archive.advice import Advise
     from unionfs.archive.framecache import FrameCache
     from unionfs.archive.layer import Child
+
+    _Pieces = Sequence[tuple[int, int, int]]
 
 AT_ONCE: Final = 2
 """Frames that a thread with others to serve decompresses itself: 0.3 ms each, of which handing it
@@ -45,10 +51,6 @@ to another thread and back takes a third. A READ of the usual size touches two."
 
 FOLLOWING: Final = 2
 """Frames that are decompressed ahead, in another thread, of one who reads the files in order."""
-
-AHEAD: Final = 1 << 21
-"""Bytes of an archive that the system begins to fetch behind a frame that was not in its cache:
-some forty frames, the cost of a few seeks, and little beside what one import reads."""
 
 _TAIL: Final = 64 * 1024
 """Bytes read from the end in one go: of most archives, all that opening needs."""
@@ -67,7 +69,7 @@ class Archive:
         "_digest",
         "_file",
         "_frames",
-        "_last",
+        "_order",
         "_others",
         "contents",
         "digest_hex",
@@ -95,7 +97,7 @@ class Archive:
         self._file = (os.fspath(path), tables.seek)
         self._others = others
         self._frames = frames
-        self._last = -1
+        self._order = Order()
         self.size = tables.size
         self.owner = tables.owner
 
@@ -167,8 +169,13 @@ class Archive:
     def read(self, number: EntryNo, offset: int, size: int) -> bytes:
         """Up to `size` bytes of a file from `offset`, verified; may decompress and read."""
         pieces = self._pieces(number, offset, size)
+        if not pieces:
+            return b""
+        going_on = self._in_order(number, pieces)
+        advise = self._advice(number, pieces) if going_on is None else going_on
         # A slice of all of a bytes object is that object: an aligned read copies nothing.
-        parts = [self._frame(frame)[start:end] for frame, start, end in pieces]
+        parts = [self._frame(frame, advise)[start:end] for frame, start, end in pieces]
+        self._load_ahead(pieces, going_on)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def cached(self, number: EntryNo, offset: int, size: int) -> bytes | None:
@@ -178,6 +185,8 @@ class Archive:
         compressed bytes in its own cache.
         """
         pieces = self._pieces(number, offset, size)
+        if not pieces:
+            return b""
         few = len(pieces) <= AT_ONCE
         parts: list[bytes] = []
         for frame, start, end in pieces:
@@ -188,8 +197,7 @@ class Archive:
             if content is None:
                 return None
             parts.append(content[start:end])
-            if frame != self._last:
-                self._follow(frame)
+        self._load_ahead(pieces, self._in_order(number, pieces))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     # -- beyond the layer ----------------------------------------------------------------------
@@ -211,7 +219,8 @@ class Archive:
 
         The frame cache is neither used nor filled.
         """
-        verify(self.name, self.contents, self.load)
+        in_order = partial(advice.going_on, Run(0, 0), None)
+        verify(self.name, self.contents, partial(self.load, advise=in_order))
 
     # -- frames --------------------------------------------------------------------------------
 
@@ -229,24 +238,36 @@ class Archive:
             position = frame_end
         return pieces
 
-    def _frame(self, frame: int) -> bytes:
-        content = self._frames.get((self._digest, frame), partial(self.load, frame))
-        self._follow(frame)
-        return content
+    def _frame(self, frame: int, advise: Advise) -> bytes:
+        return self._frames.get((self._digest, frame), partial(self.load, frame, advise))
 
-    def _follow(self, frame: int) -> None:
-        """Have the next frames decompressed where the last one read was the one before."""
-        last, self._last = self._last, frame
-        if frame == last + 1:
-            end = min(frame + 1 + FOLLOWING, self.contents.frame_count)
-            for number in range(frame + 1, end):
-                self._frames.ahead((self._digest, number), partial(self.load, number))
+    def _advice(self, number: EntryNo, pieces: _Pieces) -> Advise:
+        """What the system is told where these frames of a file are read, and nobody's order."""
+        _, size = self.contents.content_span(number)
+        return advice.asked_for(pieces[-1][0]) if size > FRAME_SIZE else advice.neighbours
 
-    def load(self, frame: int) -> bytes:
+    def _in_order(self, number: EntryNo, pieces: _Pieces) -> Advise | None:
+        """The same for who reads in order; None for anybody else."""
+        run = self._order.told(pieces[0][0], pieces[-1][0])
+        if run is None:
+            return None
+        start, size = self.contents.content_span(number)
+        dropped = size >= advice.LARGE and self.owner == os.geteuid()
+        large = self.contents.frame_at(start)[0] if dropped else None
+        return partial(advice.going_on, run, large)
+
+    def _load_ahead(self, pieces: _Pieces, going_on: Advise | None) -> None:
+        """Have the next frames decompressed for who reads in order."""
+        if going_on is not None:
+            last = pieces[-1][0]
+            for frame in range(last + 1, min(last + 1 + FOLLOWING, self.contents.frame_count)):
+                self._frames.ahead((self._digest, frame), partial(self.load, frame, going_on))
+
+    def load(self, frame: int, advise: Advise | None = None) -> bytes:
         """Read, decompress and verify one frame, past the cache."""
         path, seek = self._file
         try:
-            return self._load(path, frame, seek)
+            return self._load(path, frame, seek, advise)
         except LayerError:
             # The same contents may have been packed again with another zstd, after the file was
             # damaged or lost: same name, other places.
@@ -264,7 +285,7 @@ class Archive:
             path, seek = self._file
             offset, size = seek.place(frame)
             compressed = bytearray(size)
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = advice.open_file(path)
             try:
                 if os.preadv(descriptor, [compressed], offset, os.RWF_NOWAIT) != size:
                     return None
@@ -284,16 +305,15 @@ class Archive:
         self._file = (path, seek)
         return data
 
-    def _load(self, path: str, frame: int, seek: SeekTable) -> bytes:
+    def _load(self, path: str, frame: int, seek: SeekTable, advise: Advise | None = None) -> bytes:
         start, end = self.contents.frame_span(frame)
         try:
             offset, size = seek.place(frame)
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = advice.open_file(path)
             try:
+                if advise is not None:
+                    advise(descriptor, frame, seek)  # before the read, which may wait for the disk
                 compressed = _read_at(descriptor, offset, size)
-                # Who reads one file mostly reads its neighbours next; the kernel's own read-ahead
-                # ends with this descriptor.
-                os.posix_fadvise(descriptor, offset + size, AHEAD, os.POSIX_FADV_WILLNEED)
             finally:
                 os.close(descriptor)
             return decompress(compressed, end - start, self.contents.frame_digest(frame))

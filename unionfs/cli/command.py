@@ -18,15 +18,6 @@ _SCRIPTS = (".py", ".pyw", ".pyc", ".pyz")
 _OPENER = b"# /// script"
 """How an inline block (PEP 723) begins; only whoever reads it knows whether it is one."""
 
-NOTHING = "nothing"
-"""The directory in the state that stands for a project which lists nothing."""
-
-
-def nothing_at(state: str) -> str:
-    """Where that is: nobody's own, and so in no list of projects."""
-    return f"{os.path.realpath(state)}/{NOTHING}"
-
-
 EDITABLE = ("-e", "--editable")
 """What may stand before a path after `--with`, as a word of its own."""
 
@@ -96,6 +87,40 @@ def may_have_block(path: str) -> bool:
             return os.fstat(file.fileno()).st_size <= LARGEST_SCRIPT and _OPENER in file.read()
     except OSError:
         return False
+
+
+def block_on_stdin() -> bytes:
+    """What comes by standard input, if it may have an inline block; b"" else.
+
+    It is there to be read again. Python reads a script to its end, too, before it runs any of it.
+    """
+    try:
+        if os.isatty(0):
+            return b""
+        text = _again_from(0)
+    except OSError:
+        return b""
+    return text if len(text) <= LARGEST_SCRIPT and _OPENER in text else b""
+
+
+def _again_from(descriptor: int) -> bytes:
+    """All that can be read from there, which reads the same once more."""
+    kept = -1
+    try:
+        at = os.lseek(descriptor, 0, os.SEEK_CUR)
+    except OSError:  # a pipe: what is read of it is gone
+        at, kept = 0, os.memfd_create("stdin")
+    parts = []
+    while part := os.read(descriptor, 1 << 20):
+        parts.append(part)
+        left = memoryview(part)
+        while kept >= 0 and left:
+            left = left[os.write(kept, left) :]
+    if kept >= 0:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+    os.lseek(descriptor, at, os.SEEK_SET)
+    return b"".join(parts)
 
 
 def environment(view: str, name: str, environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,24 +1,19 @@
 """Which of a project's lists a command takes: `--extra`, `--group`, and what is short for many.
 
-uv's options of the same names. `--all-extras` and `--all-groups` are those that the project's files
-have now, written down one by one; a group that is left out has "-" before its name
-(`resolver.python.lock`).
+uv's options of the same names; what they come to `resolver.python.declared.lists` says.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce, wraps
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from resolver.python.project import PythonProject
+from resolver.python.declared.lists import ALL, Names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from resolver.project.project import Project
 
 _OPTIONS = (
     click.option(
@@ -44,42 +39,8 @@ _OPTIONS = (
 )
 
 
-class Chosen(TypedDict):
-    """As a wish for a view has them."""
-
-    extras: tuple[str, ...]
-    groups: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lists:
-    """What the options say."""
-
-    extras: tuple[str, ...]
-    groups: tuple[str, ...]
-    all_extras: bool = False
-    all_groups: bool = False
-
-    def __bool__(self) -> bool:
-        """Whether there is anything that is not so anyway."""
-        return bool(self.extras or self.groups or self.all_extras or self.all_groups)
-
-    def of(self, project: Project) -> Chosen:
-        """The extras and the groups of that project of Python's."""
-        if not (self.all_extras or self.all_groups) or not isinstance(project, PythonProject):
-            return {"extras": self.extras, "groups": self.groups}
-        from resolver.python.declared.files import offered  # noqa: PLC0415 - hardly ever asked for
-
-        extras, groups = offered(project)
-        return {
-            "extras": tuple(dict.fromkeys((*(extras if self.all_extras else ()), *self.extras))),
-            # Those that are left out come last: they win.
-            "groups": tuple(dict.fromkeys((*(groups if self.all_groups else ()), *self.groups))),
-        }
-
-
 def with_lists(command: Callable[..., None]) -> Callable[..., None]:
-    """All of these options, as one argument `lists` of the command."""
+    """All of these options, as one argument `lists` of the command, as `Names` has them."""
 
     @wraps(command)
     def packed(  # noqa: PLR0913 - one an option
@@ -93,11 +54,10 @@ def with_lists(command: Callable[..., None]) -> Callable[..., None]:
         **others: Any,  # noqa: ANN401 - the same
     ) -> None:
         less = (*left_out, *(("dev",) if no_dev else ()))
-        lists = Lists(
-            extras=extras,
-            groups=(*groups, *(f"-{name}" for name in less)),
-            all_extras=all_extras,
-            all_groups=all_groups,
+        lists = Names(
+            extras=(*((ALL,) if all_extras else ()), *extras),
+            # Those that are left out come last: they win.
+            groups=(*((ALL,) if all_groups else ()), *groups, *(f"-{name}" for name in less)),
         )
         command(*arguments, lists=lists, **others)
 

@@ -15,7 +15,14 @@ from resolver import remembered
 from resolver.atomic import Held
 from resolver.errors import PkgviewError
 from resolver.local import named_place
-from resolver.naming import executable_in, identity_text, project_key, project_record, trust_record
+from resolver.naming import (
+    executable_in,
+    identity_text,
+    nothing_at,
+    project_key,
+    project_record,
+    trust_record,
+)
 from resolver.ownership import faults, identity
 from resolver.private import close_to_others
 from resolver.where import where
@@ -169,18 +176,20 @@ def _take(asked: Arguments, name: str, value: str, rest: list[str]) -> bool:
 
 def _is_plain_command(words: Sequence[str]) -> bool:
     """Whether it is no Python script that might be a project of its own."""
-    if not command.runs_python(words) or words[1:2] in ([], ["-c"], ["-m"], ["-"]):
+    if not command.runs_python(words) or words[1:2] in ([], ["-c"], ["-m"]):
         return True
+    if words[1] == "-":
+        return not command.block_on_stdin()
     return not words[1].startswith("-") and not command.may_have_block(words[1])
 
 
 def _situation(asked: Arguments, places: dict[str, str]) -> remembered.Situation | None:
-    named = asked.directory or command.nothing_at(places["state"])
+    named = asked.directory or nothing_at(places["state"])
     if not os.path.isdir(named):
         return None  # a script, or nothing at all
     directory = os.path.realpath(named)
     if asked.added and named == "." and remembered.is_outside(directory):
-        directory = command.nothing_at(places["state"])
+        directory = nothing_at(places["state"])
     return remembered.situation(
         directory, places["state"], asked.extras, asked.groups, os.environ, added=asked.added
     )
@@ -196,19 +205,23 @@ def _entry(
     except OSError:
         shown = ""
     manifest = b""
+    record = content(f"{places['state']}/projects/{project_key(found.directory)}.json") or b""
     if shown.startswith(views):
         view = shown.removeprefix(views)
         manifest = content(f"{places['state']}/manifests/{view}.json") or b""
         if asked.is_plain:
-            return remembered.recall(places["state"], found.shown(view, executable_in(manifest)))
+            entry = remembered.recall(places["state"], found.shown(view, executable_in(manifest)))
+            # The last `up` may have asked for more than these files have come to by then.
+            return entry if entry is not None and os.fsencode(entry.made) in record else None
     entry = remembered.recall(places["state"], found.here)
     if entry is None or (manifest and executable_in(manifest) != entry.executable):
         return None
     if asked.is_plain:
-        record = content(f"{places['state']}/projects/{project_key(found.directory)}.json")
         which = identity_text(identity(found.directory))
         if record != project_record(f'"{found.directory}"', which, [entry.made]):
             return None  # it has others, or none
+    elif record.count(b'"extras": [], "groups": []') != record.count(b'"extras": ['):
+        return None  # what the last `up` asked for counts, too
     return entry
 
 

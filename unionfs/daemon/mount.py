@@ -150,6 +150,7 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
             catalog.view(view)
 
     async def refresh(_: Request) -> None:
+        resolving.look_again()
         binder.refresh()
 
     return Service(

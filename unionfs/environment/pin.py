@@ -18,6 +18,9 @@ What is pinned:
   child started as `sys.executable` in another directory would get the wrong one. Started through
   `.venv` they stay: editors and tools know an environment by them.
 
+Before Python 3.14 it also has the view's sources and bytecode read as 3.14 reads them
+(`_read_plainly`).
+
 This runs at every interpreter start. It must never raise, and imports nothing that is not
 loaded anyway. `site` before Python 3.14 reads all .pth files of an environment twice,
 the second time with the pinned prefix: `pin` may be called again, and then only removes what the
@@ -27,6 +30,10 @@ second time has added. The .pth file has the last name in its directory, so that
 
 import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 HELD = 255
 """The descriptor's number, which shells use for the like: 3 is what others expect to get first.
@@ -50,6 +57,7 @@ def pin() -> None:
             ):
                 _pin_prefix(prefix, root)
         _drop_repeated(root)
+        _read_plainly(root)
         # Whatever looks like pip; the guard itself waits for pip's own module.
         if any("pip" in argument for argument in sys.orig_argv[1:6]):
             import _pkgview_pip
@@ -125,3 +133,42 @@ def _drop_repeated(root: str) -> None:
     kept = [p for p in sys.path if not (p in seen or (p.startswith(inside) and seen.add(p)))]  # type: ignore[func-returns-value]
     if len(kept) != len(sys.path):
         sys.path[:] = kept
+
+
+def _read_plainly(root: str) -> None:
+    """Have modules of the view read without asking whether each is a terminal.
+
+    `open_code` is `open`, which asks that by an ioctl. The kernel hands it to the mount's server
+    each time, and Python waits for it: a tenth of what a warm import of many modules takes. What
+    is read stays the same, and the audit event, too. A program that embeds Python may have a hook
+    for all code (PEP 578); then nothing is done.
+    """
+    if sys.version_info >= (3, 14) or sys.implementation.name != "cpython":
+        return
+    external: Any = sys.modules["_frozen_importlib_external"]
+    io: Any = sys.modules["_io"]
+    loader, usual = external.SourceFileLoader, external.FileLoader.get_data
+    if "get_data" in vars(loader):
+        return
+    opened, mark = io.open, object()
+    io.open = lambda *_: mark  # `open_code` calls it, unless there is a hook
+    try:
+        found = io.open_code(root + "/pyvenv.cfg")
+    finally:
+        io.open = opened
+    if found is not mark:
+        found.close()
+        return
+    inside, file_io = root + "/", io.FileIO
+
+    def get_data(self: object, path: object) -> object:
+        if type(path) is str and path.startswith(inside):
+            with file_io(path, "r") as file:
+                return file.read()
+        return usual(self, path)
+
+    # A traceback leaves importlib's own frames out, by their file's name.
+    get_data.__code__ = get_data.__code__.replace(co_filename=usual.__code__.co_filename)
+    get_data.__doc__, get_data.__module__ = usual.__doc__, usual.__module__
+    get_data.__qualname__ = usual.__qualname__
+    loader.get_data = get_data

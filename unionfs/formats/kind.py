@@ -42,8 +42,9 @@ class Wish:
     Unless `kept`, the view is for this one run, and the project's own stays what it was. `frozen`:
     nothing is resolved, the lock is used as it is; `locked`: an outdated lock is an error;
     `upgrade` is for all packages, `upgrade_packages` for these; `offline`: nothing is asked of the
-    network. With `no_build` nobody has asked for it by a command: no code of any distribution is
-    run, and a store that the project brings does not count.
+    network. A view `beside` is for programs that run in its target, and the project's own stays
+    the one of before. With `no_build` nobody has asked for it by a command: no code of any
+    distribution is run, and a store that the project brings does not count.
     """
 
     project: Project
@@ -54,6 +55,7 @@ class Wish:
     locked: bool = False
     kept: bool = True
     no_build: bool = False
+    beside: bool = False
 
 
 class Making(Protocol):

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from resolver.project import resolved
+from resolver.python.declared.lists import Names, expanded, joined, without_undefined
 from resolver.python.discovery import find_interpreter
+from resolver.python.requirements import normalised
 from resolver.python.target import KIND, python_of
 from unionfs.kinds import link_of
 from unionfs.view.catalog import read_manifest
@@ -34,30 +36,59 @@ def repeated(places: Places, wish: PythonWish) -> PythonWish:
     last = last_up(places, wish.project)
     if last is None:
         return wish
+    again = with_lists(wish, Names(last.extras, last.groups))
     return replace(
-        wish,
+        again,
         python=wish.python or last.asked or _python(places, wish, last),
         asked=wish.asked or last.asked,
-        extras=tuple(dict.fromkeys((*last.extras, *wish.extras))),
-        groups=tuple(dict.fromkeys((*last.groups, *wish.groups))),
     )
 
 
-def last_up(places: Places, project: Project) -> ResolvedView | None:
-    """The view that the project's link shows, else its newest; None where there is none.
+def with_lists(wish: PythonWish, had: Names) -> PythonWish:
+    """With the lists of before; those that the project does not define now are passed over.
 
-    A program that another Python runs may have had a newer one made. The link may also show what
-    the view of that Python was before.
+    They are meant again where it does: on another branch, say.
+    """
+    given = wish.lists
+    _, undefined = without_undefined(had, wish.project)
+    passed_over = Names(
+        tuple(one for one in undefined.extras if one not in given.extras),
+        tuple(one for one in undefined.groups if one not in given.groups),
+    )
+    return replace(wish, lists=joined(had, given), passed_over=passed_over)
+
+
+def repeated_by_edit(places: Places, wish: PythonWish) -> PythonWish:
+    """The same where a list of the project was edited, which the wish names.
+
+    A default group is there without being asked for.
+    """
+    again, usual = repeated(places, wish), wish.project.default_groups
+    named = {normalised(name) for name in wish.lists.groups} & set(map(normalised, usual))
+    groups = (one for one in again.lists.groups if normalised(one.removeprefix("-")) not in named)
+    return replace(again, lists=again.lists._replace(groups=tuple(groups)))
+
+
+def last_up(places: Places, project: Project) -> ResolvedView | None:
+    """The view that the project's link shows, else its own; None where there is none.
+
+    The link may also show what the view of that Python was before.
     """
     record = resolved.load(places.state / "projects", str(project.root))
     try:
         shown = os.path.basename(os.readlink(project.directory / link_of(KIND)))  # noqa: PTH119 - a name
     except OSError:
-        return record.view_for(None)
+        return record.own()
     found = next((view for view in record.views if view.view == shown), None)
     if found is None and (manifest := _manifest(places, shown)) is not None:
         found = record.exactly(python_of(manifest).version)
-    return found or record.view_for(None)
+    return found or record.own()
+
+
+def last_shown(places: Places, project: Project) -> ResolvedView | None:
+    """The same, else whichever view there is."""
+    record = resolved.load(places.state / "projects", str(project.root))
+    return last_up(places, project) or record.view_for(None)
 
 
 def forgotten(places: Places, wish: PythonWish) -> Iterator[str]:
@@ -67,11 +98,11 @@ def forgotten(places: Places, wish: PythonWish) -> Iterator[str]:
         return
     if last.asked and not wish.python:
         yield f"--python {last.asked}"
-    yield from (f"--extra {name}" for name in last.extras if name not in wish.extras)
-    usual = (*wish.groups, *wish.project.default_groups)
-    for name in last.groups:
-        if name not in usual:
-            yield f"--no-group {name[1:]}" if name.startswith("-") else f"--group {name}"
+    usual = wish.project.default_groups
+    had = Names(last.extras, tuple(one for one in last.groups if one not in usual))
+    defined, _ = without_undefined(had, wish.project)
+    given = {*wish.lists.options(), *expanded(wish.lists, wish.project).options()}
+    yield from (option for option in defined.options() if option not in given)
 
 
 def _python(places: Places, wish: PythonWish, last: ResolvedView) -> str | None:

@@ -1,8 +1,8 @@
 """A job: make one project's view, running no code but our own and uv's.
 
 A job (`unionfs.control.job`) of `unionfs.waiting.resolving`. The request is `{"places": {…},
-"root": …, "executable": …, "extras": […], "groups": […], "asked": …}`; the lines say how far it is
-(`Snapshot`), and the last one how it ended,
+"root": …, "executable": …, "extras": […], "groups": […], "asked": …, "beside": …}`; the lines say
+how far it is (`Snapshot`), and the last one how it ended,
 
     {"view": ID, "python": "3.11", "said": …}      or      {"what": …, "remedy": …}
 
@@ -32,14 +32,17 @@ from resolver.project import trust
 from resolver.project.freshness import snapshot
 from resolver.python.choices.own import own_choices, python_choices
 from resolver.python.choices.phrases import variable_part
+from resolver.python.declared.lists import Names
 from resolver.python.discovery import find_interpreter
 from resolver.python.index import user_indexes, user_named_indexes
 from resolver.python.project import find_project, project_of_script
 from resolver.python.target import python_of
+from resolver.python.unbuilt import is_inside, own_tree
 from unionfs.control.job import begin, write
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing.ahead import import_all
 from unionfs.publishing.look import look
+from unionfs.publishing.repeat import with_lists
 from unionfs.publishing.up import make_view
 
 if TYPE_CHECKING:
@@ -166,10 +169,11 @@ def check_choices(project: PythonProject, state: Path) -> frozenset[str]:
     if new:
         named = "".join(f"\n  {one}" for one in new[:MOST_NAMED])
         more = f"\n  and {len(new) - MOST_NAMED} more" if len(new) > MOST_NAMED else ""
-        raise PkgviewError(
-            f"you have not allowed {project.root} to{named}{more}",
-            remedy=f"To allow it: `pkgview trust {shlex.quote(spelled(str(project.root)))}`.",
-        )
+        where = shlex.quote(spelled(str(project.root)))
+        remedy, tree = f"To allow it: `pkgview trust {where}`.", own_tree(project)
+        if not all(is_inside(tree, one) for one in project.source_trees):
+            remedy = f"`pkgview up {where}` allows it, and builds what is not in its own tree."
+        raise PkgviewError(f"you have not allowed {project.root} to{named}{more}", remedy=remedy)
     return wanted
 
 
@@ -273,12 +277,12 @@ def _made_of(
     wish = PythonWish(
         project=project.project,
         python=request["executable"],
-        extras=tuple(request["extras"]),
-        groups=tuple(request["groups"]),
         asked=request["asked"],
         no_build=True,
+        beside=request["beside"],
     )
-    return make_view(places, KIND, wish, progress, check)
+    had = Names(tuple(request["extras"]), tuple(request["groups"]))
+    return make_view(places, KIND, with_lists(wish, had), progress, check)
 
 
 def main() -> int:

@@ -82,13 +82,14 @@ def known_view(places: Places, kind: Kind, wish: Wish) -> Made | None:
     if manifest is None:
         return None
     before = None
-    if wish.kept and found is not newest:
-        # Asked for again after one for another target: it is the newest now.
+    own = replace(found, beside=False)
+    if wish.kept and own != newest:
+        # Asked for again after one for another target: it is the project's own now.
         before = _manifest_before(places, record.root, found)
-    if wish.kept and (found is not newest or not record.directory):
+    if wish.kept and (own != newest or not record.directory):
         # Earlier versions did not say which directory it was.
-        _record(places, record.root, resolved.identity_text(wish.project.directory), found)
-    making.settled(manifest, found)
+        _record(places, record.root, resolved.identity_text(wish.project.directory), own)
+    making.settled(manifest, own)
     fresh = wish.kept and found.view != newest.view
     return Made(view=found.view, manifest=manifest, fresh=fresh, before=before)
 
@@ -143,7 +144,7 @@ def make_view(
             if attempt < ATTEMPTS and not all(map(store.has, manifest.archives)):
                 continue  # collected meanwhile, since nothing said yet that they are needed
             view = _published(places, manifest, store)
-            record = making.record(manifest)
+            record = replace(making.record(manifest), beside=wish.beside)
             before, fresh = None, True
             if wish.kept:
                 before = _manifest_before(places, str(wish.project.root), record)

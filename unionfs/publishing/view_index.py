@@ -106,13 +106,13 @@ class ViewIndex:
     def view_of(self, project: str, python: str | None) -> ViewId | None:
         """The project's view for that Python, None where there is none or its inputs have changed.
 
-        For what is no CPython (a shell, an editor, PyPy, "") it is the newest, however old: nothing
-        could be made for it meanwhile, and it does not wait.
+        For what is no CPython (a shell, an editor, PyPy, "") it is the project's own, however old:
+        nothing could be made for it meanwhile, and it does not wait.
         """
         record = resolved.load(self._places.state / "projects", project)
         if python is None or not CPYTHON.fullmatch(python):
-            newest = record.view_for(None)
-            return newest.view if newest else None
+            own = record.own()
+            return own.view if own else None
         found = record.exactly(python)
         return found.view if found and not self._is_stale(project, found) else None
 

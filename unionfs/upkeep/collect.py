@@ -22,6 +22,7 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver import remembered
@@ -29,6 +30,7 @@ from resolver.atomic import Alone, sweep
 from resolver.errors import PkgviewError
 from resolver.fetch.partial import SESSION, sweep_parts
 from resolver.manifest import ViewId
+from resolver.naming import said_scripts
 from resolver.project import trust
 from resolver.project.resolved import FORGOTTEN
 from resolver.python.uv.note import forget_gone
@@ -49,7 +51,6 @@ from unionfs.view.used import last_use, used_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from resolver.places import Places
     from unionfs.upkeep.inuse import Survey
@@ -143,7 +144,11 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
 
 def collect(places: Places, limits: Limits, *, patience: float = 60.0) -> Plan | None:
     """Collect; None if others made views for all of `patience` seconds."""
-    sweep_parts(places.cache / "downloads", max(limits.max_age, ON_ITS_WAY))
+    kept = max(limits.max_age, ON_ITS_WAY)
+    sweep_parts(places.cache / "downloads", kept)
+    for script in Path(said_scripts(os.fspath(places.cache))).glob("*.py"):
+        if script.stat().st_mtime <= time.time() - kept:
+            script.unlink()  # and what was made of it goes with the projects that are gone
     store = Store(places.store)
     if not store.archives.is_dir():
         return Plan(views=(), archives={}, records=(), kept=0, needed=0, needed_names=frozenset())

@@ -5,15 +5,19 @@ An empty file `<state>/pins/<view>` each.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from resolver.atomic import write_atomically
+from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
-from unionfs.view.catalog import VIEW_ID
+from unionfs.view.catalog import VIEW_ID, read_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from resolver.manifest import Manifest
     from resolver.places import Places
 
 
@@ -25,6 +29,24 @@ def pinned(places: Places) -> set[ViewId]:
     """All that are pinned."""
     found = (path.name for path in _directory(places).glob("*"))
     return {ViewId(name) for name in found if VIEW_ID.fullmatch(name)}
+
+
+def alike(places: Places, views: Iterable[ViewId], view: ViewId) -> set[ViewId]:
+    """Those of the views that are the view itself, or what it is with less or more bytecode."""
+    own = _without_bytecode(places, view)
+    return {
+        one
+        for one in views
+        if one == view or (own is not None and _without_bytecode(places, one) == own)
+    }
+
+
+def _without_bytecode(places: Places, view: ViewId) -> Manifest | None:
+    try:
+        manifest = read_manifest(places, view)
+    except (OSError, PkgviewError):
+        return None
+    return replace(manifest, layers=tuple(replace(one, bytecode="") for one in manifest.layers))
 
 
 def pin(places: Places, view: ViewId) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
+from resolver.naming import is_nobodys
+from resolver.project import resolved
 from resolver.where import where
 from unionfs.control.endpoint import acquire_alone, endpoint_of
 from unionfs.mounting import mounts
@@ -27,8 +29,13 @@ if TYPE_CHECKING:
 
 
 def remove_unused(places: Places, environ: Mapping[str, str]) -> None:
-    """Take them away, if nothing is mounted and no project has a view; never an error."""
-    if any((places.state / "projects").glob("*.json")):
+    """Take them away, if nothing is mounted and no project has a view; never an error.
+
+    What was run without a project, or came by standard input, is none.
+    """
+    projects, own = places.state / "projects", (os.fspath(places.state), os.fspath(places.cache))
+    records = (resolved.load_key(projects, path.stem) for path in projects.glob("*.json"))
+    if any(one is not None and not is_nobodys(one.root, *own) for one in records):
         return
     mountpoint = mounts.canonical(places.mount)
     endpoint = endpoint_of(places, mountpoint)

@@ -9,12 +9,13 @@ names no project: nobody gets another's view by asking for it.
   (`unionfs.publishing.resolve_job`): at most `MOST_AT_ONCE` of them, at a lower priority than
   serving.
 * It goes on when nobody waits any more: the next start has use for it.
-* **A failure is remembered** until the project's inputs change, `REMEMBERED` seconds at most (what
-  failed may have been the network): a loop of failing starts is no loop of resolutions.
+* **A failure is remembered** until something is otherwise that it came from (`Prepared`), or a
+  command says so, `REMEMBERED` seconds at most (what failed may have been the network): a loop of
+  failing starts is no loop of resolutions.
 * What the daemon's user has not made up or trusted is never resolved.
 
 Concurrency: all of `Resolving` belongs to the trio thread and changes only between awaits; threads
-run `prepare`. A resolution is a system task, because no connection is its parent; nothing that
+run `Preparing`. A resolution is a system task, because no connection is its parent; nothing that
 happens in it may escape from it.
 """
 
@@ -35,26 +36,19 @@ from resolver.binding.rules import Rule
 from resolver.caller.procfs import Tid
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
-from resolver.naming import spelled, visible
-from resolver.project import resolved, trust
-from resolver.project.freshness import Freshness
-from resolver.python.discovery import fits
+from resolver.naming import spelled
+from resolver.project import resolved
 from resolver.python.environment import for_project, refuse_relative
-from resolver.python.interpreter import inspect
 from unionfs.control import jobs
 from unionfs.control.jobs import Job
 from unionfs.forkserver import IDLE_SECONDS, OFF
-from unionfs.publishing.look import look
-from unionfs.publishing.repeat import last_up
 from unionfs.publishing.resolve_job import (
     AHEAD,
     Snapshot,
-    project_at,
     refusal,
     shown,
-    wanted_interpreter,
 )
-from unionfs.publishing.up import whole_manifest
+from unionfs.waiting.preparing import Asker, Outcome, Prepared, Preparing, untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +56,6 @@ if TYPE_CHECKING:
     from resolver.binding.binder import Binder
     from resolver.binding.rules import Candidate
     from resolver.places import Places
-    from resolver.python.interpreter import Interpreter
-    from resolver.python.project import PythonProject
     from unionfs.control.request import Request, Tell
 
 logger = logging.getLogger(__name__)
@@ -86,58 +78,6 @@ BEAT = 1.0
 _VERSION = re.compile(r"3\.\d{1,3}t?")
 
 
-class Asker(NamedTuple):
-    """What a program says of itself: the interpreter it runs in, as "3.11" and as a path.
-
-    `restarts`: it would start anew in whatever Python the project wants.
-    """
-
-    python: str
-    executable: str
-    restarts: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """A view and the Python that it is for, or a failure, perhaps with the view of before.
-
-    `said` is what is to be known of the view.
-    """
-
-    view: ViewId | None
-    python: str
-    said: str = ""
-    what: str = ""
-    remedy: str = ""
-
-    @property
-    def failed(self) -> bool:
-        """Whether it is a failure."""
-        return bool(self.what)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """What a resolution needs to know; `last` is the project's view for that Python until now.
-
-    `agreed` is what its user has said yes to.
-    """
-
-    root: str
-    interpreter: Interpreter
-    inputs: str
-    last: ViewId | None
-    extras: tuple[str, ...]
-    groups: tuple[str, ...]
-    asked: str = ""
-    agreed: frozenset[str] = frozenset()
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What makes two resolutions the same."""
-        return self.root, self.interpreter.python.version
-
-
 def _at(stage: str) -> Snapshot:
     """How far it is before its job says anything."""
     return Snapshot(stage=stage, name="", files=(0, None), size=(0, None))
@@ -157,7 +97,7 @@ class _Resolution:
 
 
 class _Failure(NamedTuple):
-    of: tuple[str, frozenset[str]]
+    of: Prepared
     outcome: Outcome
     since: float
 
@@ -170,7 +110,7 @@ class Resolving:
         self._binder = binder
         self._command = command or jobs.command("unionfs.publishing.resolve_job")
         self._ahead = jobs.Ahead((*self._command, AHEAD), IDLE_SECONDS)
-        self._freshness = Freshness()
+        self._preparing = Preparing(places)
         self._running: dict[tuple[str, str], _Resolution] = {}
         self._failures: dict[tuple[str, str], _Failure] = {}
         self._slots = trio.CapacityLimiter(MOST_AT_ONCE)
@@ -179,6 +119,10 @@ class Resolving:
     def running(self) -> int:
         """Resolutions under way, those that wait for a slot included."""
         return len(self._running)
+
+    def look_again(self) -> None:
+        """A command has changed something: what failed may not fail any more."""
+        self._failures.clear()
 
     async def answer(self, request: Request) -> dict[str, Any]:
         """The operation `resolve`: which view the asking process is to use.
@@ -216,7 +160,9 @@ class Resolving:
     async def view_for(self, root: str, asker: Asker, tell: Tell) -> Outcome:
         """The view of the project at `root` for that interpreter, made if it has to be."""
         try:
-            found = await trio.to_thread.run_sync(self.prepare, root, asker, abandon_on_cancel=True)
+            found = await trio.to_thread.run_sync(
+                self._preparing, root, asker, abandon_on_cancel=True
+            )
         except PkgviewError as error:
             last = resolved.load(self._places.state / "projects", root).exactly(asker.python)
             told = refusal(error, Path(root))
@@ -226,7 +172,7 @@ class Resolving:
         failure = self._failures.get(found.key)
         if failure is not None:
             age = trio.current_time() - failure.since
-            if failure.of == (found.inputs, found.agreed) and age < REMEMBERED:
+            if failure.of == found and age < REMEMBERED:
                 return failure.outcome
             del self._failures[found.key]
         resolution = self._running.get(found.key)
@@ -234,58 +180,6 @@ class Resolving:
             resolution = self._running[found.key] = _Resolution(prepared=found)
             trio.lowlevel.spawn_system_task(self._run, resolution)
         return await self._follow(resolution, tell)
-
-    def prepare(self, root: str, asker: Asker) -> Outcome | Prepared:
-        """In a thread: what is to be done, or the view where that has been done meanwhile.
-
-        `PkgviewError` where it cannot be done.
-        """
-        with look(self._places):
-            project = project_at(Path(root))
-            inputs = self._freshness.fingerprint(project)
-        problem = trust.problem(project, os.geteuid(), self._places.state)
-        if problem is not None:
-            raise untrusted(root, problem)
-        interpreter = self._interpreter(project, asker)
-        python = interpreter.python.version
-        record = resolved.load(self._places.state / "projects", root)
-        last = record.exactly(python)
-        if (
-            last is not None
-            and last.inputs in {"", inputs}
-            and not self._freshness.is_stale(project, last)
-            and whole_manifest(self._places, last.view) is not None
-        ):
-            return Outcome(view=last.view, python=python)
-        # All that is asked for nowhere here is as in the last `up`, for another Python as well.
-        like = last_up(self._places, project)
-        return Prepared(
-            root=root,
-            interpreter=interpreter,
-            inputs=inputs,
-            last=last.view if last else None,
-            extras=like.extras if like else (),
-            groups=like.groups if like else (),
-            asked=like.asked if like else "",
-            agreed=trust.agreed_choices(project, self._places.state),
-        )
-
-    def _interpreter(self, project: PythonProject, asker: Asker) -> Interpreter:
-        """The asker's own, unless it would as well start in another one that the project wants."""
-        state = self._places.state
-        if asker.restarts and (project.settings.python or project.python_pin):
-            return wanted_interpreter(project, state)
-        own = inspect(Path(asker.executable), state)
-        needed = project.needed_python()
-        if needed and not fits(own, needed):
-            if asker.restarts:
-                return wanted_interpreter(project, state)
-            raise PkgviewError(
-                f"{project.root} needs Python {needed}, and this is {own.full} ({own.executable})",
-                remedy=f"Start it with {shlex.quote(str(self._places.mount / 'bin/python'))}, "
-                "which is the project's own.",
-            )
-        return own
 
     async def _follow(self, resolution: _Resolution, tell: Tell) -> Outcome:
         """Tell how far it is until it is over."""
@@ -324,8 +218,7 @@ class Resolving:
             outcome = Outcome(view=prepared.last, python=python, **answer)
             if len(self._failures) >= MOST_REMEMBERED:
                 del self._failures[next(iter(self._failures))]
-            of = (prepared.inputs, prepared.agreed)
-            self._failures[prepared.key] = _Failure(of, outcome, trio.current_time())
+            self._failures[prepared.key] = _Failure(prepared, outcome, trio.current_time())
         del self._running[prepared.key]
         if os.environ.get(OFF) != "0":
             nobodys = for_project(os.environ, frozenset())
@@ -344,6 +237,7 @@ class Resolving:
             "extras": prepared.extras,
             "groups": prepared.groups,
             "asked": prepared.asked,
+            "beside": prepared.beside,
         }
         last: dict[str, Any] = {}
         try:
@@ -368,15 +262,6 @@ class Resolving:
             how = signal.Signals(-job.returncode).name
         what = f"the resolution of {prepared.root} was ended by {how}"
         return refusal(PkgviewError(what, remedy="Start the program again."), Path(prepared.root))
-
-
-def untrusted(root: str, problem: str) -> PkgviewError:
-    """Why a project does not count, and the command that makes it count."""
-    problem, root = visible(problem, root), spelled(root)
-    return PkgviewError(
-        f"{root} is not used, because it is not yours alone: {problem}",
-        remedy=f"If you trust everybody who may write there: `pkgview trust {shlex.quote(root)}`.",
-    )
 
 
 def unknown(root: str) -> PkgviewError:

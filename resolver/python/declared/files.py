@@ -58,9 +58,9 @@ def declared(directory: Path) -> Declared:
 
     What is not of the form that the specifications have is left out: whoever locks will complain.
     """
-    document = _document(directory / "pyproject.toml")
+    document = document_at(directory / "pyproject.toml")
     project = table_of(document, "project")
-    dependencies, whole = _texts(project.get("dependencies")), True
+    dependencies, whole = texts(project.get("dependencies")), True
     if not project and (directory / "requirements.txt").is_file():
         dependencies = requirement_files(directory / "requirements.txt").requirements
     dynamic = project.get("dynamic")
@@ -76,32 +76,21 @@ def declared(directory: Path) -> Declared:
     uv = table_of(document, "tool", "uv")
     groups = {normalised(name): name for name in table_of(document, "dependency-groups")}
     of_groups = {name: tuple(_group(document, name, ())) for name in groups}
-    legacy = _texts(uv.get("dev-dependencies"))
+    legacy = texts(uv.get("dev-dependencies"))
     if legacy:
         of_groups["dev"] = (*of_groups.get("dev", ()), *legacy)
     return Declared(
         dependencies=dependencies,
-        extras={normalised(name): _texts(several) for name, several in extras.items()},
+        extras={normalised(name): texts(several) for name, several in extras.items()},
         groups=of_groups,
         whole=whole,
     )
 
 
-def offered(project: PythonProject) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of the extras, and of the dependency groups, that can be asked for in a project."""
-    if project.root != project.directory:
-        return (), ()  # a script
-    if project.inputs[0].name == "pylock.toml":
-        document = _document(project.inputs[0])
-        return _texts(document.get("extras")), _texts(document.get("dependency-groups"))
-    found = declared(project.directory)
-    return tuple(found.extras), tuple(found.groups)
-
-
 def of_script(script: Path) -> Declared:
     """What the inline block of a script asks for (PEP 723)."""
     document = parse(inline_block(read_text(script), script) or "")
-    return Declared(dependencies=_texts(document.get("dependencies")), extras={}, groups={})
+    return Declared(dependencies=texts(document.get("dependencies")), extras={}, groups={})
 
 
 def digest(project: PythonProject) -> str:
@@ -122,12 +111,12 @@ def digest(project: PythonProject) -> str:
 
 def _meaning(path: Path) -> object:
     if path.name == "pyproject.toml":
-        document = _document(path)
+        document = document_at(path)
         fields = table_of(document, "project")
         uv = table_of(document, "tool", "uv")
         return [{key: fields.get(key) for key in _DECIDES}, document.get("dependency-groups"), uv]
     if path.name == "uv.toml":
-        return _document(path)
+        return document_at(path)
     if path.name.startswith("setup."):
         return read_input(path).decode("utf-8", "replace")
     return [line for _, line in logical_lines(requirement_text(path))]
@@ -145,7 +134,8 @@ def _group(document: Mapping[str, Any], wanted: str, within: tuple[str, ...]) ->
                 yield from _group(document, normalised(included), (*within, wanted))
 
 
-def _document(path: Path) -> dict[str, Any]:
+def document_at(path: Path) -> dict[str, Any]:
+    """A file of TOML; empty where it is not there. `PkgviewError` where it is none."""
     if not path.is_file():
         return {}
     try:
@@ -156,5 +146,6 @@ def _document(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def texts(value: object) -> tuple[str, ...]:
+    """The texts of a list; none of what is no list."""
     return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
+from resolver.python.declared.lists import Names, joined
 from resolver.python.editing.listing import name_of, with_line, without
 from resolver.python.index import uv_environment
 from resolver.python.lock import lock, write_lock
 from resolver.python.lockfile import readable
-from resolver.python.locks.own import groups_again, own_mark
+from resolver.python.locks.own import asked_again, own_mark
 from resolver.python.project import (
     Origin,
     PythonProject,
@@ -31,7 +32,6 @@ from resolver.python.project import (
     project_without_lock,
 )
 from resolver.python.requirements import local_directories, logical_lines, normalised
-from resolver.python.resolution import union
 from resolver.python.selection import select
 from resolver.python.uv.run import run_uv
 
@@ -94,14 +94,17 @@ async def _locked_again(
     edited = project_without_lock(project.directory)
     usual = edited.default_groups if edited is not None else ()
     came = Edit(requirements=()) if asked.removed else asked
+    had = asked_again(mark, edited) if edited is not None else Names()
+    more = Names(
+        extras=(came.extra,) if came.extra else (),
+        groups=(came.group,) if came.group and came.group not in usual else (),
+    )
+    both = joined(had, more)
     await write_lock(
         project,
         interpreter,
-        extras=union(mark.extras, filter(None, [came.extra])),
-        groups=union(
-            groups_again(mark, project.directory),
-            (name for name in (came.group,) if name and name not in usual),
-        ),
+        extras=both.extras,
+        groups=both.groups,
         offline=offline,
         python_version=mark.python,
     )

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
-from resolver.python.declared.files import declared
+from resolver.python.declared.lists import Names, built_in, union, without_undefined
 from resolver.python.declared.mark import mark_of
 from resolver.python.lockfile import Lock
 from resolver.python.project import Origin, project_without_lock
 from resolver.python.requirements import normalised
-from resolver.python.resolution import union
 from resolver.toml import parse
 
 if TYPE_CHECKING:
@@ -46,9 +45,10 @@ def own_lock(project: PythonProject, extras: Sequence[str], groups: Sequence[str
     document = document_of(path)
     mark = mark_of(document)
     # Its default ones are built in, too; where that is not so any more it is outdated.
-    built_in = {
-        "extras": set(union(mark.extras, project.settings.extras) if mark else ()),
-        "dependency-groups": set(union(project.default_groups, mark.groups) if mark else ()),
+    fixed = built_in(mark, project.directory, project.default_groups) if mark else Names()
+    built = {
+        "extras": {*fixed.extras, *(union(project.settings.extras) if mark else ())},
+        "dependency-groups": set(fixed.groups),
     }
 
     def offered(key: str) -> list[str]:
@@ -57,11 +57,11 @@ def own_lock(project: PythonProject, extras: Sequence[str], groups: Sequence[str
 
     def selected(key: str, asked: Iterable[str]) -> list[str]:
         """Those that are not built in anyway; what is, cannot be left out ("-" before it)."""
-        return [name for name in asked if normalised(name) not in built_in[key]]
+        return [name for name in asked if normalised(name) not in built[key]]
 
     def is_there(key: str, name: str) -> bool:
         if name.startswith("-"):
-            return normalised(name[1:]) not in built_in[key]
+            return normalised(name[1:]) not in built[key]
         return normalised(name) in map(normalised, offered(key))
 
     for key, asked in (("extras", extras), ("dependency-groups", groups)):
@@ -72,7 +72,7 @@ def own_lock(project: PythonProject, extras: Sequence[str], groups: Sequence[str
                 remedy="Lock it without: `pkgview lock` takes the same options.",
             )
         if missing:
-            listed = ", ".join((*offered(key), *sorted(built_in[key]))) or "none"
+            listed = ", ".join((*offered(key), *sorted(built[key]))) or "none"
             raise PkgviewError(
                 f"{path} has no {missing[0]!r} among its {key} ({listed})",
                 remedy="Lock it with that choice built in: `pkgview lock` takes the same options.",
@@ -111,10 +111,9 @@ def own_mark(project: PythonProject) -> Mark:
     return mark
 
 
-def groups_again(mark: Mark, directory: Path) -> tuple[str, ...]:
-    """The groups of then for a lock that is made anew: without those that are defined no more."""
-    defined = declared(directory).groups
-    return tuple(name for name in mark.groups if normalised(name.removeprefix("-")) in defined)
+def asked_again(mark: Mark, source: PythonProject) -> Names:
+    """What was asked for then, for a lock that is made anew: without what is defined no more."""
+    return without_undefined(Names(mark.extras, mark.groups), source)[0]
 
 
 def two_locks(project: PythonProject, uv_lock: Path) -> PkgviewError:

@@ -27,12 +27,13 @@ from resolver.project.changes import changes
 from resolver.python.choices.own import own_choices
 from resolver.python.choices.phrases import variable_part
 from resolver.python.declared.files import declared, digest, of_script
+from resolver.python.declared.lists import Names, expanded
 from resolver.python.declared.mark import mark_of
 from resolver.python.declared.written import located
 from resolver.python.index import user_indexes, user_named_indexes, uv_environment
 from resolver.python.lock import lock, write_lock
 from resolver.python.lockfile import only_one
-from resolver.python.locks.own import document_of, groups_again, two_locks, which_to_delete
+from resolver.python.locks.own import asked_again, document_of, two_locks, which_to_delete
 from resolver.python.outdated.compare import (
     differing,
     lacking,
@@ -142,11 +143,12 @@ class _One:
         project, asked = project or self.project, self.asked
         # Without a lock of its own it is compared by its fingerprint, and that is no guess.
         own = project.origin is Origin.PYLOCK or project.uv_lock is not None
+        had = expanded(asked_again(more, project), project) if more else Names()
         made = await lock(
             project,
             self.interpreter,
-            extras=(*(more.extras if more else ()), *asked.extras),
-            groups=(*(more.groups if more else ()), *asked.groups),
+            extras=(*had.extras, *asked.extras),
+            groups=(*had.groups, *asked.groups),
             state=self.state,
             upgrade=asked.upgrade,
             upgrade_packages=asked.upgrade_packages,
@@ -254,11 +256,12 @@ class _One:
             return await self._as_it_is(
                 lacks, remedy="Run `pkgview lock` there.", refreshes=refreshes
             )
+        again = asked_again(mark, source)
         await write_lock(
             self.project,
             self.interpreter,
-            extras=mark.extras,
-            groups=groups_again(mark, source.root),
+            extras=again.extras,
+            groups=again.groups,
             upgrade=asked.upgrade,
             upgrade_packages=asked.upgrade_packages,
             offline=asked.offline,
@@ -266,8 +269,8 @@ class _One:
         )
         done = changes(versions(document), versions(document_of(self.path)))
         root = self.project.root
-        again = project_of_script(root) if root.is_file() else project_at(os.fspath(root))
-        return replace(await self.found(again, said=self._refreshed()), renewed=done)
+        anew = project_of_script(root) if root.is_file() else project_at(os.fspath(root))
+        return replace(await self.found(anew, said=self._refreshed()), renewed=done)
 
     async def _of_others(self, document: dict[str, Any], source: PythonProject | None) -> Found:
         if source is not None and source.uv_lock is not None:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, BinaryIO
 import pytest
 import zstandard
 
+from scripts.bench.pagecache import pages, read_from_disk, resident
+from tests.pagecache import forget, spans
+from unionfs.archive import advice
 from unionfs.archive.framecache import FrameCache
 from unionfs.archive.frames import CONTENTS_MAGIC, SeekTable, skippable
 from unionfs.archive.layer import ROOT, EntryNo, Kind, Layer, LayerError
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member, pack
-from unionfs.archive.reader import Archive
+from unionfs.archive.reader import FOLLOWING, Archive
 from unionfs.archive.table import FRAME_SIZE, digest_of_contents
 
 if TYPE_CHECKING:
@@ -385,6 +388,84 @@ def test_who_reads_in_order_finds_the_next_frames_decompressed(tmp_path: Path) -
         time.sleep(0.001)
     assert kept() == [1, 2, 3, 4]
     assert piece(3) == whole[3 * FRAME_SIZE : 4 * FRAME_SIZE]
+
+
+# What is loaded, fetched from the disk, and kept by the system
+
+
+HUGE = advice.LARGE + 3 * advice.BEHIND
+"""Bytes of a large file, which take as many in the archive."""
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A large file, and small ones of together some megabytes."""
+    dice = random.Random(7)  # noqa: S311 - the same each time
+    small = [file(b"purelib/few/%03d.py" % n, dice.randbytes(30_000)) for n in range(150)]
+    large = file(b"platlib/huge.so", dice.randbytes(HUGE))
+    return built(tmp_path_factory.mktemp("packed"), [large, *small])
+
+
+def opened_cold(path: Path) -> tuple[Archive, FrameCache]:
+    frames = FrameCache()
+    archive = Archive.open(path, frames)
+    forget(path)
+    return archive, frames
+
+
+def test_reading_here_and_there_loads_what_it_touches_and_no_more(packed: Path) -> None:
+    archive, frames = opened_cold(packed)
+    number = at(archive, b"platlib/huge.so")
+    start, _ = archive.contents.content_span(number)
+    # As the read-ahead around a page fault: two frames each.
+    offsets = [FRAME_SIZE * place + 12 * 4096 for place in range(0, HUGE // FRAME_SIZE - 1, 7)]
+    random.Random(3).shuffle(offsets)  # noqa: S311 - the same each time
+    touched = set()
+    for offset in offsets:
+        archive.read(number, offset, FRAME_SIZE)
+        for place in (offset, offset + FRAME_SIZE - 1):
+            touched.add(archive.contents.frame_at(start + place)[0])
+    time.sleep(0.01)
+    assert frames.misses == len(touched) == 2 * len(offsets)
+    _, seek = archive._file
+    assert pages(packed) == spans(seek.place(frame) for frame in touched)
+
+
+def test_a_small_file_brings_its_neighbours_along(packed: Path) -> None:
+    archive, frames = opened_cold(packed)
+    number = at(archive, b"purelib/few/000.py")
+    archive.read(number, 0, 30_000)
+    assert frames.misses == 1
+    _, seek = archive._file
+    frame, *_ = archive.contents.frame_at(archive.contents.content_span(number)[0])
+    deadline = time.monotonic() + 30
+    while not pages(packed) > spans([seek.place(frame)]):  # nobody waits for them
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("size", [FRAME_SIZE, 8 * FRAME_SIZE, 5 * 4096])
+def test_a_large_file_read_in_order_is_fetched_once_and_not_kept(packed: Path, size: int) -> None:
+    archive, frames = opened_cold(packed)
+    number = at(archive, b"platlib/huge.so")
+    before = read_from_disk([os.getpid()])
+    for offset in range(0, HUGE, size):
+        archive.read(number, offset, size)
+    fetched = read_from_disk([os.getpid()]) - before
+    assert frames.misses <= HUGE // FRAME_SIZE + 1 + FOLLOWING
+    assert fetched <= HUGE + advice.AHEAD + FRAME_SIZE
+    assert resident(packed) <= 2 * advice.BEHIND + advice.AHEAD + 4 * FRAME_SIZE
+    for child, *_ in archive.children(at(archive, b"purelib/few")):  # the rest is as it was
+        assert len(archive.read(at(archive, b"purelib/few/" + child), 0, 2**30)) == 30_000
+
+
+def test_what_belongs_to_somebody_else_is_kept(packed: Path) -> None:
+    archive, _ = opened_cold(packed)
+    archive.owner += 1
+    number = at(archive, b"platlib/huge.so")
+    for offset in range(0, HUGE, FRAME_SIZE):
+        archive.read(number, offset, FRAME_SIZE)
+    assert resident(packed) >= HUGE
 
 
 # Each frame in turn, each page in turn

@@ -6,6 +6,7 @@ mount's own links through `<mount>/current`, and `.venv` of a project.
 
 from __future__ import annotations
 
+import ast
 import functools
 import json
 import os
@@ -14,7 +15,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -430,6 +431,56 @@ def test_nothing_new_is_imported(one: Laid) -> None:
     assert isinstance(without, list)
     # Reading any .pth file at all costs an encoding on some versions.
     assert not {m for m in set(with_pin) - set(without) if not m.startswith("encodings")}
+
+
+READ = """
+import sys, traceback
+events = []
+sys.addaudithook(lambda name, said: name == "open" and events.append(said))
+loader = sys.modules["_frozen_importlib_external"].SourceFileLoader
+events.clear()
+import read_plainly
+try: import read_broken
+except ZeroDivisionError: said = traceback.format_exc()
+data = read_plainly.__loader__.get_data(read_plainly.__file__)
+print(["get_data" in vars(loader), said, data, [e for e in events if "read_" in str(e[0])]])
+"""
+
+HOOK = """
+import ctypes, sys, _pkgview_pin
+loader = sys.modules["_frozen_importlib_external"].SourceFileLoader
+del loader.get_data
+kind = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p)
+hook = kind(lambda path, _: open(path, "rb"))
+ctypes.pythonapi.PyFile_SetOpenCodeHook(hook, None)
+_pkgview_pin._read_plainly(sys.prefix)
+print("get_data" in vars(loader), flush=True)
+__import__("os")._exit(0)
+"""
+
+
+def test_modules_are_read_as_python_314_reads_them(one: Laid) -> None:
+    """No question of whether one is a terminal; the same bytes, audit events and tracebacks."""
+    site = one.view / one.site
+    (site / "read_plainly.py").write_text("value = 1\n")
+    (site / "read_broken.py").write_text("1/0\n")
+
+    def ask(code: str = READ) -> Any:  # noqa: ANN401 - what it prints
+        done = one.run(str(one.project / ".venv/bin/python"), "-B", "-c", code)
+        assert done.returncode == 0, done.stderr
+        return ast.literal_eval(done.stdout)
+
+    early = tuple(map(int, one.interpreter.version.rstrip("t").split("."))) < (3, 14)
+    plain, said, data, events = ask()
+    assert plain == early
+    assert data == b"value = 1\n"
+    assert said.count("File ") == 2  # importlib's frames, and ours among them, are left out
+    if early:
+        assert ask(HOOK) is False  # all code goes through the hook of who has one
+    pin = site / "_pkgview_pin.py"
+    pin.chmod(0o644)
+    pin.write_text(pin.read_text().replace("        _read_plainly(root)\n", ""))
+    assert ask() == [False, said, data, events]
 
 
 @pytest.mark.parametrize("damage", ["missing", "syntax", "raises", "no view"])

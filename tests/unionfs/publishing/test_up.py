@@ -15,6 +15,7 @@ from resolver.failures import single_failure
 from resolver.manifest import LayerSpec, ViewId
 from resolver.project import resolved
 from resolver.project.resolved import ResolvedView
+from resolver.python.declared.lists import Names
 from resolver.python.index import DownloadSettings
 from resolver.python.project import find_project
 from unionfs.cli.progress import Display
@@ -73,8 +74,8 @@ def test_what_was_made_is_known(isolated_places: Places, locked: Path) -> None:
 def test_what_changed_is_not_known(isolated_places: Places, locked: Path) -> None:
     wish = wish_for(locked)
     made_view(isolated_places, wish)
-    assert known_view(isolated_places, KIND, replace(wish, extras=("x",))) is None
-    assert known_view(isolated_places, KIND, replace(wish, groups=("x",))) is None
+    assert known_view(isolated_places, KIND, replace(wish, lists=Names(extras=("x",)))) is None
+    assert known_view(isolated_places, KIND, replace(wish, lists=Names(groups=("x",)))) is None
     assert known_view(isolated_places, KIND, replace(wish, upgrade=True)) is None
     assert known_view(isolated_places, KIND, replace(wish, requirements=("x",))) is None
     with (locked / "pylock.toml").open("a") as file:

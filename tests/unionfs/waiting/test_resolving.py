@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,7 +22,8 @@ from resolver.project.resolved import ResolvedView, load, save
 from unionfs.control import jobs
 from unionfs.control.request import Peer, Request
 from unionfs.waiting import resolving
-from unionfs.waiting.resolving import Asker, Outcome, Resolving
+from unionfs.waiting.preparing import Asker, Outcome
+from unionfs.waiting.resolving import Resolving
 
 if TYPE_CHECKING:
     from resolver.binding.binder import Binder
@@ -201,10 +202,25 @@ async def test_a_failure_is_told_again_until_something_changes(
     bench.project("shop", "b\n")
     await bench.ask(one, root)
     assert len(bench.started) == 2
+    # Other options of the last `up`, another directory in its place, a word of a command.
+    projects = bench.places.state / "projects"
+    made = ResolvedView(
+        kind="python", variant=PYTHON, view=ViewId(VIEW), fingerprint="", groups=("x",)
+    )
+    save(projects, load(projects, root).with_view(replace(made, inputs="other")))
+    await bench.ask(one, root)
+    assert len(bench.started) == 3
+    await trio.Path(root).rename(f"{root}.aside")
+    bench.project("shop", "b\n")
+    await bench.ask(one, root)
+    assert len(bench.started) == 4
+    one.look_again()
+    await bench.ask(one, root)
+    assert len(bench.started) == 5
     monkeypatch.setattr(resolving, "REMEMBERED", 0.05)
     await trio.sleep(0.1)
     await bench.ask(one, root)
-    assert len(bench.started) == 3
+    assert len(bench.started) == 6
 
 
 async def test_failures_are_not_kept_without_end(

@@ -174,13 +174,7 @@ def _carry_out(  # noqa: PLR0913 - one an option
     chosen = not asked.removed and project.origin is not Origin.PYLOCK
     extras = (asked.extra,) if asked.extra and chosen else ()
     groups = (asked.group,) if asked.group and chosen else ()
-    # All else is as in the last `up`: nobody has said that it should not be.
-    wish = repeated(
-        places,
-        PythonWish(
-            project=project, python=python, asked=python or "", extras=extras, groups=groups
-        ),
-    )
+    wish = repeated(places, PythonWish(project=project, python=python, asked=python or ""))
     interpreter = find_interpreter(project, wish.python, places.state)
     with all_or_nothing(project, places.state):
         with Display(quiet=as_json) as display, single_failure():
@@ -192,11 +186,13 @@ def _carry_out(  # noqa: PLR0913 - one an option
             up,
             directory=project.root,
             kinds=(PYTHON_KIND,),
-            python=wish.asked or None,
-            extras=wish.extras,
-            groups=wish.groups,
+            python=python,
+            extras=extras,
+            groups=groups,
             offline=offline,
             trust=trust,
             as_json=as_json,
             listed=True,
+            # All else is as in the last `up`: nobody has said that it should not be.
+            repeats=True,
         )

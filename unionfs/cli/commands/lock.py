@@ -26,11 +26,13 @@ from unionfs.cli.asked import (
     project_at,
     trusted_project_at,
 )
-from unionfs.cli.lists import Lists, with_lists
+from unionfs.cli.lists import with_lists
 from unionfs.cli.progress import Display
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from resolver.python.declared.lists import Names
 
 
 @click.command(
@@ -54,7 +56,7 @@ def lock(  # noqa: PLR0913 - one parameter an option
     *,
     python: str | None,
     fetch_python: bool,
-    lists: Lists,
+    lists: Names,
     upgrade: bool,
     upgrade_packages: tuple[str, ...],
     offline: bool,
@@ -77,7 +79,8 @@ def lock(  # noqa: PLR0913 - one parameter an option
                 write_lock,
                 project,
                 interpreter,
-                **lists.of(project),
+                extras=lists.extras,
+                groups=lists.groups,
                 upgrade=upgrade,
                 upgrade_packages=upgrade_packages,
                 offline=offline,

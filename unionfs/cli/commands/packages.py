@@ -15,7 +15,7 @@ from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import DIRECTORY, OFFLINE, project_at
 from unionfs.cli.commands.making import mount_now
-from unionfs.publishing.repeat import last_up
+from unionfs.publishing.repeat import last_shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +109,7 @@ def _answer(directory: Path, *arguments: str, outdated: bool, offline: bool) -> 
     """What `uv pip` says of the view that the project has."""
     places = Places.from_environ()
     project = project_at(directory)
-    view = last_up(places, project)
+    view = last_shown(places, project)
     if view is None:
         raise PkgviewError(
             f"{project.root} has no view yet", remedy=f"Run `pkgview up {project.root}`."

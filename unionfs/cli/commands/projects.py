@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from resolver.errors import PkgviewError
+from resolver.naming import is_nobodys
 from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import absolute, find_projects, have_all_looked_at, json_of
-from unionfs.cli.command import nothing_at
 from unionfs.upkeep import projects as upkeep
 
 
@@ -29,8 +29,8 @@ def projects(*, as_json: bool) -> None:
     "alone" is what no other project needs: `pkgview forget` and `pkgview gc` free that much.
     """
     places = Places.from_environ()
-    nothing = nothing_at(os.fspath(places.state))
-    found = [one for one in upkeep.known_projects(places) if one.root != nothing]
+    own = os.fspath(places.state), os.fspath(places.cache)
+    found = [one for one in upkeep.known_projects(places) if not is_nobodys(one.root, *own)]
     if as_json:
         console.as_json(
             [

@@ -12,6 +12,7 @@ from resolver.atomic import make_private, write_atomically
 from resolver.binding.manual import Said
 from resolver.caller.commandline import Runs, parse_command
 from resolver.errors import PkgviewError
+from resolver.naming import nothing_at, said_scripts, sha256
 from resolver.places import Places
 from resolver.python.project import PythonProject, project_at, project_of_script
 from resolver.python.requirements import normalised
@@ -34,28 +35,30 @@ from unionfs.cli.asked import (
 )
 from unionfs.cli.command import (
     NotFoundError,
+    block_on_stdin,
     command_line,
     environment,
     is_file,
     may_have_block,
     missing,
-    nothing_at,
     replace_by,
     runs_python,
 )
 from unionfs.cli.commands.bind import bind_self
 from unionfs.cli.commands.making import ensured, mount_now
-from unionfs.cli.lists import Lists, with_lists
+from unionfs.cli.lists import with_lists
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.kinds import link_of
 from unionfs.publishing import link
-from unionfs.publishing.repeat import last_up, repeated
+from unionfs.publishing.repeat import last_shown, repeated
 from unionfs.publishing.tools import commands_of
 from unionfs.publishing.up import Made, whole_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from resolver.python.declared.lists import Names
 
 
 def _change_directory(_: click.Context, __: click.Parameter, named: str | None) -> None:
@@ -116,7 +119,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     additions: tuple[str, ...],
     python: str | None,
     fetch_python: bool,
-    lists: Lists,
+    lists: Names,
     module: bool,
     script: bool,
     no_project: bool,
@@ -142,14 +145,15 @@ def run(  # noqa: PLR0913 - one parameter an option
         raise click.UsageError("-m and -s go not together")
     if no_project and directory is not None:
         raise click.UsageError("name one of --project and --no-project")
-    if no_sync and (additions or lists or python or isolated):
+    if no_sync and (additions or any(lists) or python or isolated):
         raise click.UsageError("--no-sync takes the view as it is: nothing can be added to it")
     places = Places.from_environ()
     words = command_line(command, module=module, script=script)
+    said = b"" if module or command[0] != "-" else block_on_stdin()
     if no_project:
         project = nothing(places)
     else:
-        project = _project(places, directory, words, adding=bool(additions), trust=trust)
+        project = _project(places, directory, words, said, adding=bool(additions), trust=trust)
     wish = PythonWish(
         project=project,
         python=python,
@@ -159,8 +163,8 @@ def run(  # noqa: PLR0913 - one parameter an option
         offline=offline,
         frozen=frozen,
         locked=locked,
-        kept=not (additions or lists or isolated),
-        **lists.of(project),
+        kept=not (additions or any(lists) or isolated),
+        lists=lists,
     )
     if no_sync:
         _run_with(places, wish, _as_it_is(places, project), words)
@@ -202,7 +206,7 @@ def become(
 
 def _as_it_is(places: Places, project: PythonProject) -> Made:
     """The view that the project has, of whatever it was made."""
-    last = last_up(places, project)
+    last = last_shown(places, project)
     manifest = None if last is None else whole_manifest(places, last.view)
     if last is None or manifest is None:
         raise PkgviewError(
@@ -225,23 +229,30 @@ def _run_with(places: Places, wish: PythonWish, made: Made, words: Sequence[str]
     replace_by(words, environment(str(view), made.view, os.environ))
 
 
-def _project(
-    places: Places, directory: Path | None, words: Sequence[str], *, adding: bool, trust: bool
+def _project(  # noqa: PLR0913 - what decides it
+    places: Places,
+    directory: Path | None,
+    words: Sequence[str],
+    said: bytes,
+    *,
+    adding: bool,
+    trust: bool,
 ) -> PythonProject:
     """The project that was named; else the script's own, the one here, the script's directory's.
 
     A script, or what was added, does without any: then the project is one that lists nothing.
+    `said` is a script that came by standard input.
     """
     if directory is not None:
         return trusted_project_at(directory, trust=trust)
-    script = _script(words)
+    script = _kept(places, said) if said else _script(words)
     if script is not None and may_have_block(os.fspath(script)):
         found = project_of_script(script)
         if found is not None and found.root == script.resolve():
             refuse_untrusted(found, trust=trust)
             return found
         say_unclosed(script)
-    beside = () if script is None else (script.resolve().parent,)
+    beside = () if said or script is None else (script.resolve().parent,)
     for place in (Path(), *beside):
         for _, one in find_projects(place, ["python"]):
             if isinstance(one, PythonProject):
@@ -253,7 +264,7 @@ def _project(
             raise missing(words[0])
         return trusted_project_at(Path(), trust=trust)  # which says what there is not
     if not adding:
-        _say_foreign(Path() if script is None else script.resolve().parent)
+        _say_foreign(Path() if said or script is None else script.resolve().parent)
     return nothing(places)
 
 
@@ -273,6 +284,15 @@ def _script(words: Sequence[str]) -> Path | None:
     told = parse_command([os.fsencode(word) for word in words])
     path = Path(os.fsdecode(told.value))
     return path if told.kind is Runs.SCRIPT and path.exists() else None
+
+
+def _kept(places: Places, said: bytes) -> Path:
+    """A file of that script's, by which its lock and its view are found again."""
+    directory = said_scripts(os.fspath(places.cache))
+    make_private(directory)
+    path = Path(directory, f"{sha256(said).hexdigest()[:32]}.py")
+    write_atomically(path, said)
+    return path
 
 
 def nothing(places: Places) -> PythonProject:

@@ -34,7 +34,7 @@ from unionfs.cli.asked import (
 from unionfs.cli.command import replace_by
 from unionfs.cli.commands.bind import bind_self, home_as_tilde
 from unionfs.cli.commands.making import ensured, mount_now
-from unionfs.cli.lists import Lists, with_lists
+from unionfs.cli.lists import with_lists
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing.repeat import repeated
@@ -42,6 +42,7 @@ from unionfs.publishing.repeat import repeated
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from resolver.python.declared.lists import Names
     from unionfs.publishing.up import Made
 
 SHELLS = Path(__file__).parents[1] / "shells"
@@ -78,7 +79,7 @@ def shell(  # noqa: PLR0913 - one parameter an option
     additions: tuple[str, ...],
     python: str | None,
     fetch_python: bool,
-    lists: Lists,
+    lists: Names,
     offline: bool,
     frozen: bool,
     locked: bool,
@@ -101,8 +102,8 @@ def shell(  # noqa: PLR0913 - one parameter an option
         offline=offline,
         frozen=frozen,
         locked=locked,
-        kept=not (additions or lists),
-        **lists.of(project),
+        kept=not (additions or any(lists)),
+        lists=lists,
     )
     if sys.stdin is None or not sys.stdin.isatty():
         raise PkgviewError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from resolver.errors import PkgviewError
+from resolver.naming import is_nobodys
 from resolver.places import Places
 from resolver.project import trust as trusting
 from resolver.project.project import trust_faults
@@ -21,7 +22,6 @@ from unionfs.cli.asked import (
     json_of,
     project_at,
 )
-from unionfs.cli.command import nothing_at
 from unionfs.store.ordered import PROJECT
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None
     if listed and revoke:
         raise click.UsageError("name one of --list and --revoke")
     if listed:
-        nothing = nothing_at(os.fspath(places.state))
+        own = os.fspath(places.state), os.fspath(places.cache)
         known = trusting.load(places.state).values()
-        _show([one for one in known if one.root != nothing], as_json=as_json)
+        _show([one for one in known if not is_nobodys(one.root, *own)], as_json=as_json)
         return
     if revoke:
         root = _root(directory, places)

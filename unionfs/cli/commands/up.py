@@ -40,12 +40,12 @@ from unionfs.cli.commands.making import (
     say_not_mounted,
     say_of_lock,
 )
-from unionfs.cli.lists import Lists, with_lists
+from unionfs.cli.lists import with_lists
 from unionfs.formats.kind import Wish
 from unionfs.formats.python.kind import of_python
 from unionfs.kinds import PYTHON, link_of, links
 from unionfs.publishing import link
-from unionfs.publishing.repeat import forgotten
+from unionfs.publishing.repeat import forgotten, repeated_by_edit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from resolver.manifest import Manifest
     from resolver.project.changes import Change
     from resolver.project.project import Project
+    from resolver.python.declared.lists import Names
     from unionfs.cli.progress import Display
     from unionfs.formats.kind import Kind
     from unionfs.publishing.up import Made
@@ -104,7 +105,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     kinds: tuple[str, ...],
     python: str | None,
     fetch_python: bool,
-    lists: Lists,
+    lists: Names,
     no_link: bool,
     no_mount: bool,
     offline: bool,
@@ -118,6 +119,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     verbose: bool,
     as_json: bool,
     listed: bool = False,
+    repeats: bool = False,
 ) -> None:
     """Make a project's view, mount it, and link .venv to it.
 
@@ -128,7 +130,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     refuse_contrary(frozen=frozen, locked=locked, renews=upgrade or bool(upgrade_packages))
     places = Places.from_environ()
     projects = trusted_projects_at(directory, kinds, trust=trust)
-    _refuse_pythons(projects, given=bool(python or lists))
+    _refuse_pythons(projects, given=bool(python or any(lists)))
     if not no_link:
         _refuse_foreign(places, projects, force=force)
     if not no_mount:
@@ -148,8 +150,9 @@ def up(  # noqa: PLR0913 - one parameter an option
         )
         if kind.name == PYTHON:
             chosen = {"python": python, "asked": python or "", "fetch_python": fetch_python}
-            wish = of_python(wish, **chosen, **lists.of(project))
-            left_out = tuple(forgotten(places, wish))
+            asked = of_python(wish, **chosen, lists=lists)
+            wish = repeated_by_edit(places, asked) if repeats else asked
+            left_out = () if repeats else tuple(forgotten(places, asked))
         made, shown = ensured(places, kind, wish, quiet=as_json, listed=True)
         if compiled and kind.name == PYTHON:
             made, shown = compiled_view(places, made, shown, quiet=as_json)

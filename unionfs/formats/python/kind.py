@@ -18,6 +18,7 @@ from resolver.project import resolved, trust
 from resolver.project.project import fingerprint
 from resolver.project.resolved import UNCHECKED, ResolvedView
 from resolver.python.declared.further import situation_of
+from resolver.python.declared.lists import NONE, Names, expanded, passed_over_remark
 from resolver.python.discovery import find_interpreter, find_or_fetch, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
 from resolver.python.target import KIND as NAME
@@ -51,18 +52,27 @@ class PythonWish(Wish):
     """What the user asked for, of a project of Python's.
 
     `requirements` are added for this one run, each as `--with` has it. `asked` is what the user
-    said of the Python, and is kept; `python` may also be that of the last view. `fetch_python`: uv
-    fetches one that lacks. With `no_build` the project itself is taken as its files say, and what
+    said of the Python, and is kept; `python` may also be that of the last view. `lists` are the
+    extras and groups as they were asked for, by this command or before; of what was asked for
+    before, `passed_over` is what the project does not define (now). `fetch_python`: uv fetches one
+    that lacks. With `no_build` the project itself is taken as its files say, and what
     would have to be built is an error.
     """
 
     project: PythonProject
     python: str | None = None
     asked: str = ""
-    extras: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
+    lists: Names = NONE
+    passed_over: Names = NONE
     requirements: tuple[str, ...] = ()
     fetch_python: bool = False
+
+    def named(self) -> Names:
+        """The extras and groups that it comes to."""
+        asked, less = self.lists, self.passed_over
+        extras = tuple(one for one in asked.extras if one not in less.extras)
+        groups = tuple(one for one in asked.groups if one not in less.groups)
+        return expanded(Names(extras, groups), self.project)
 
     def fingerprint(self, interpreter: Interpreter) -> str:
         """Equal as long as the same view would come out, newer releases aside."""
@@ -80,8 +90,9 @@ class PythonWish(Wish):
             FORMAT,
             interpreter.executable,
             interpreter.full,
-            "\0".join(self.extras),
-            "\0".join(self.groups),
+            "\0".join(self.lists.extras),
+            "\0".join(self.lists.groups),
+            *(["passed over", *self.passed_over.options()] if any(self.passed_over) else ()),
             *unbuilt,
             *([settings] if settings else []),
         )
@@ -140,9 +151,10 @@ class PythonMaking:
         wish = self._wish
         self._inputs = fingerprint(wish.project)  # before they are read, for the same reason
         locking(str(wish.project.root))
+        named = wish.named()
         asked = Asked(
-            extras=wish.extras,
-            groups=wish.groups,
+            extras=named.extras,
+            groups=named.groups,
             upgrade=wish.upgrade,
             upgrade_packages=wish.upgrade_packages,
             offline=wish.offline,
@@ -153,7 +165,8 @@ class PythonMaking:
         found = await current_lock(wish.project, self._interpreter, asked, self._places.state)
         by_uv = found.project.is_script or found.project.uv_lock is not None
         passed = "" if wish.no_build else not_followed(pip=not by_uv)
-        said = " ".join(filter(None, (found.said, wish.project.pins_remark, passed)))
+        less = passed_over_remark(wish.passed_over)
+        said = " ".join(filter(None, (found.said, less, wish.project.pins_remark, passed)))
         self._found, self.remark = found, said or self.remark
         self.renewed = found.renewed or self.renewed  # of a second attempt the first one's
         if found.project is not wish.project:
@@ -238,8 +251,8 @@ class PythonMaking:
             view=manifest.id,
             fingerprint=self._recorded(),
             inputs=self._inputs,
-            extras=wish.extras,
-            groups=wish.groups,
+            extras=wish.lists.extras,
+            groups=wish.lists.groups,
             unbuilt=self._unbuilt,
             asked=wish.asked,
             word_of=resolved.identity_text(wish.project.directory) if self._of_project else "",
@@ -281,7 +294,9 @@ class PythonMaking:
             now.archives,
         )
         keys = [now.shown(record.view, interpreter.executable)] if wish.kept else []
-        if wish.python is None and is_first(interpreter, wish.project, None, state):
+        if any(wish.passed_over):
+            pass  # by a command that names it, it is an error
+        elif wish.python is None and is_first(interpreter, wish.project, None, state):
             keys += [now.here, now.anywhere] if self._is_same_anywhere() else [now.here]
         elif wish.requirements and remembered.shown_python(before.directory, str(state)) == (
             interpreter.executable
@@ -348,8 +363,7 @@ class _Python:
             project=_python(project),
             python=python_of(manifest).executable,
             asked=view.asked,
-            extras=view.extras,
-            groups=view.groups,
+            lists=Names(view.extras, view.groups),
             no_build=view.unbuilt,
         )
 
@@ -373,7 +387,7 @@ def _python(project: Project) -> PythonProject:
 
 
 def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
-    needed = wish.project.needed_python(wish.groups)
+    needed = wish.project.needed_python(wish.named().groups)
     project = replace(wish.project, requires_python=needed, group_pythons={})
     if not wish.fetch_python:
         return find_interpreter(project, wish.python, state)
@@ -383,7 +397,7 @@ def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
 def _situation(wish: PythonWish, state: Path) -> remembered.Situation | None:
     if wish.no_build:
         return None
-    return situation_of(wish.project, wish.extras, wish.groups, wish.requirements, state)
+    return situation_of(wish.project, *wish.lists, wish.requirements, state)
 
 
 def _proxy(found: DownloadSettings) -> str | None:

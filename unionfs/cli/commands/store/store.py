@@ -27,7 +27,7 @@ from unionfs.view.catalog import VIEW_ID
 from unionfs.view.opened import load_manifest, project_view
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from resolver.project.project import Project
     from unionfs.store.ordered import Place
@@ -266,7 +266,7 @@ def pin(what: str | None, *, listed: bool, as_json: bool) -> None:
     if listed:
         if what is not None:
             raise click.UsageError("--list goes with nothing else")
-        _show_pinned(_projects_of(places), sorted(pins.pinned(places)), as_json=as_json)
+        _show_pinned(places, sorted(pins.pinned(places)), as_json=as_json)
         return
     view = _view(places, what or ".")
     if VIEW_ID.fullmatch(what or ""):
@@ -288,13 +288,16 @@ def unpin(what: str | None, *, as_json: bool) -> None:
     """Keep a view no longer than anything else."""
     places = Places.from_environ()
     view = _view(places, what or ".")
-    if not pins.unpin(places, view):
+    # A project's view may have been pinned before its bytecode was ready: by its id it is that one.
+    found = {view} if view == what else pins.alike(places, pins.pinned(places), view)
+    kept = [one for one in sorted(found) if pins.unpin(places, one)]
+    if not kept:
         named = "" if view == what else f" of {what or 'the project here'}"
         raise PkgviewError(
             f"view {view}{named} is not pinned",
             remedy="`pkgview store pin --list` shows which are; name one by its id.",
         )
-    _say_pinned(view, pinned=False, as_json=as_json)
+    _say_pinned(view if view in kept else kept[0], pinned=False, as_json=as_json)
 
 
 def _view(places: Places, what: str) -> ViewId:
@@ -319,22 +322,23 @@ def _say_pinned(view: ViewId, *, pinned: bool, as_json: bool) -> None:
         console.note(f"View {view} is kept as long as something needs it.")
 
 
-def _projects_of(places: Places) -> dict[ViewId, list[str]]:
-    found: dict[ViewId, list[str]] = {}
+def _projects_of(places: Places, views: Iterable[ViewId]) -> dict[ViewId, list[str]]:
+    """Those that have a view, or had it before its bytecode was ready."""
+    found: dict[ViewId, list[str]] = {view: [] for view in views}
     for root, known in read_references(places).projects.items():
         for one in known.views:
-            found.setdefault(one.view, []).append(root)
+            for view in pins.alike(places, found, one.view):
+                found[view].append(root)
     return found
 
 
-def _show_pinned(
-    projects: Mapping[ViewId, list[str]], views: list[ViewId], *, as_json: bool
-) -> None:
+def _show_pinned(places: Places, views: list[ViewId], *, as_json: bool) -> None:
+    projects = _projects_of(places, views)
     if as_json:
-        console.as_json([{"view": one, "projects": projects.get(one, [])} for one in views])
+        console.as_json([{"view": one, "projects": projects[one]} for one in views])
         return
     console.table(
-        [(one, ", ".join(projects.get(one, ())) or "-") for one in views],
+        [(one, ", ".join(projects[one]) or "-") for one in views],
         header=("view", "project"),
         empty="No view is pinned.",
     )
