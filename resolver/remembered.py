@@ -41,9 +41,9 @@ from resolver.buildenv import build_variables, pip_files, uv_files
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input
 from resolver.local import file_state, named_place, place_content
-from resolver.naming import executable_in, project_key, sha256
+from resolver.naming import executable_in, identity_text, project_key, sha256
 from resolver.onpath import first_python
-from resolver.ownership import of_others, parents
+from resolver.ownership import identity, of_others, parents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,11 +78,14 @@ class Situation:
     """What a start finds. `files` are the inputs that are there, and files above, as paths.
 
     `holding` are the directories that the inputs lie in, the project's own among them. `here` and
-    `anywhere` are the keys with and without the place. `archives` is what `archives_now` says of
-    the project's local package files, where somebody knows which they are.
+    `anywhere` are the keys with and without the place, which says which directory is there, too.
+    `archives` is what `archives_now` says of the project's local package files, where somebody
+    knows which they are.
     """
 
-    __slots__ = ("_content", "anywhere", "archives", "directory", "files", "here", "holding")
+    __slots__ = (
+        *("_content", "_place", "anywhere", "archives", "directory", "files", "here", "holding"),
+    )
 
     def __init__(
         self, directory: str, inputs: list[str], above: list[str], chosen: bytes, content: bytes
@@ -91,7 +94,8 @@ class Situation:
         self.directory = directory
         self.files = [*inputs, *above]
         self.holding = {directory, *map(os.path.dirname, inputs)}
-        self.here = _key(chosen + content, directory)
+        self._place = f"{directory}\0{identity_text(identity(directory))}"
+        self.here = _key(chosen + content, self._place)
         self.anywhere = _key(chosen + content, "")
         self._content = content
 
@@ -102,7 +106,7 @@ class Situation:
         """
         status = os.stat(executable)
         what = f"{view} {executable} {status.st_size} {status.st_mtime_ns}"
-        return _key(self._content + sha256(os.fsencode(what)).digest(), self.directory)
+        return _key(self._content + sha256(os.fsencode(what)).digest(), self._place)
 
 
 class Entry:

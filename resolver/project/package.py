@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from resolver.fetch.wanted import Download
     from resolver.manifest import Grafts
+
+
+class Archives(Protocol):
+    """What a store knows of them."""
+
+    def archive_of(self, key: str) -> str | None:
+        """The archive that `key` became, if it is here."""
+        ...
+
+    def open(self, name: str) -> Any:  # noqa: ANN401 - a store's own
+        """The archive of that name; it has `meta`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +37,7 @@ class Package:
     key: str | None
     download: Download | None
     built: bool = False
+
+    def archive_in(self, store: Archives) -> str | None:
+        """The archive that it became, by what that store remembers."""
+        return store.archive_of(self.key) if self.key else None

@@ -16,19 +16,28 @@ import tarfile
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from resolver.errors import PkgviewError
-from resolver.fetch.addresses import masked
+from resolver.fetch.addresses import masked, without_userinfo
+from resolver.project.resolved import identity_text
+from resolver.python.declared.indexes import named_indexes
 from resolver.python.git.checkout import check_out
 from resolver.python.index import uv_environment
+from resolver.python.project import Origin
 from resolver.python.requirements import normalised
 from resolver.python.selection import Choice, Source
-from resolver.python.uv.building import BuildSettings, build_settings_of, extra_requirements
+from resolver.python.uv.building import (
+    BuildSettings,
+    build_settings_of,
+    extra_requirements,
+    own_settings,
+)
 from resolver.python.uv.run import (
     ELSEWHERE,
     explanation_of,
@@ -39,46 +48,82 @@ from resolver.python.uv.run import (
 from resolver.python.uv.settings import build_settings, effective
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from resolver.python.interpreter import Interpreter
+    from resolver.python.project import PythonProject
 
 SHOWN_LINES = 30
 """Of a failed build's output: the last ones, where the reason is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+_BY_PIP = frozenset({Origin.PYLOCK, Origin.PYPROJECT, Origin.REQUIREMENTS})
+"""Projects to which the settings of `uv pip` say something, as they are locked or installed."""
+
+
+@dataclass(frozen=True, kw_only=True)  # without slots: what is read of files is kept
 class BuiltFor:
     """What a build is for: a project, whose settings of uv it gets, and all that it has.
 
-    `place` is the project's directory, or a script; None: none is known.
+    `place` is the project's directory, or a script; None: none is known. `project` has what its
+    requirement files say besides.
     """
 
     place: Path | None = None
     choices: tuple[Choice, ...] = ()
+    project: PythonProject | None = None
 
     def settings(self, name: str) -> BuildSettings:
         """The settings for the build of the distribution `name`."""
-        return build_settings_of(
-            normalised(name), effective(os.environ, self.place), self._versions, os.environ
-        )
+        return build_settings_of(normalised(name), self._effective, self._versions, os.environ)
 
     def key(self, name: str) -> str:
         """A digest of the settings that change what is built of it; "" where nothing is set."""
-        general, whole = build_settings(self.place), effective(os.environ, self.place)
-        own = extra_requirements(normalised(name), whole, self._versions)
+        general = self._general
+        own = [*extra_requirements(normalised(name), self._effective, self._versions), *self._own]
         if not self.settings(name).isolated:
-            own += [f"{one.name}=={one.version}" for one in self.choices]
+            own += map(_known, self.choices)
         if not own:
             return general
-        return hashlib.sha256("\0".join((general, *own)).encode()).hexdigest()
+        return hashlib.sha256(os.fsencode("\0".join((general, *own)))).hexdigest()
+
+    @cached_property
+    def _general(self) -> str:
+        return build_settings(self.place)
+
+    @cached_property
+    def _effective(self) -> Mapping[str, Any]:
+        """The settings of the project with its user's, those of its requirement files the last."""
+        whole = effective(os.environ, self.place, by_pip=self._by_pip)
+        named = {} if self.project is None else named_indexes(self.project)
+        for key, value in named.items():
+            if isinstance(value, list):
+                whole[key] = [*whole.get(key, ()), *value]
+            elif key == "no-index":
+                whole[key] = value
+            else:
+                whole.setdefault(key, value)
+        return whole
+
+    @cached_property
+    def _own(self) -> tuple[str, ...]:
+        """What the project alone has said of what is built for it, and no other gets.
+
+        A path says little of what is there: it goes with the directory that said it.
+        """
+        users = effective(os.environ, None, by_pip=self._by_pip)
+        said, is_local = own_settings(self._effective, users)
+        place = self.place if self.place is None or self.place.is_dir() else self.place.parent
+        whose = (f"{place} {identity_text(place)}",) if is_local and place is not None else ()
+        return (said, *whose) if said else ()
+
+    @property
+    def _by_pip(self) -> bool:
+        return self.project is not None and self.project.origin in _BY_PIP
 
     @property
     def _versions(self) -> dict[str, str]:
         return {one.name: one.version for one in self.choices if one.version}
-
-
-NOBODY = BuiltFor()
 
 
 async def build_wheel(  # noqa: PLR0913 - all but what and whither by name
@@ -87,7 +132,7 @@ async def build_wheel(  # noqa: PLR0913 - all but what and whither by name
     interpreter: Interpreter,
     into: Path,
     *,
-    built_for: BuiltFor = NOBODY,
+    built_for: BuiltFor | None = None,
     offline: bool = False,
     within: Path | None = None,
 ) -> Path:
@@ -97,6 +142,7 @@ async def build_wheel(  # noqa: PLR0913 - all but what and whither by name
     directories, which lie where they are, and for VCS, which is fetched here. `within` is where
     temporary directories are made; None for the system's usual place.
     """
+    built_for = built_for or BuiltFor()
     what = f"cannot build {choice.name} {choice.version or ''}".rstrip()
     with tempfile.TemporaryDirectory(prefix="pkgview-build-", dir=within) as name:
         scratch = Path(name)
@@ -200,6 +246,16 @@ def _line(choice: Choice) -> str:
     )
 
 
+def _known(choice: Choice) -> str:
+    """The file, commit or directory that a choice is: one name and version may be of several."""
+    where = "" if choice.hashes else without_userinfo(str(choice.path or choice.url))
+    if choice.path is not None and choice.kind is Source.DIRECTORY:
+        where += f" {identity_text(choice.path)}"
+    hashes = " ".join(f"{kind}:{value}" for kind, value in sorted(choice.hashes))
+    parts = (choice.name, choice.version, hashes, where, choice.commit, choice.subdirectory)
+    return " ".join(part or "" for part in parts)
+
+
 async def _run(  # noqa: PLR0913 - one run, its circumstances by name
     arguments: Sequence[str],
     settings: BuildSettings,
@@ -237,7 +293,8 @@ async def _run(  # noqa: PLR0913 - one run, its circumstances by name
         remedy = "Its build needs distributions that are not here: try without --offline."
     elif missing_network:
         remedy = "Check the network, the proxy and the index's address."
-    raise PkgviewError(f"{what}:\n{left}" + "\n".join(shown), remedy=remedy)
+    # In the settings that were written for it there may be passwords.
+    raise PkgviewError(f"{what}:\n{left}" + masked("\n".join(shown)), remedy=remedy)
 
 
 def _directory(choice: Choice) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input
+from resolver.project.resolved import identity_text
 from resolver.python.build import BuiltFor, build_with_uv
 from resolver.python.directurl import of_directory
 from resolver.python.index import uv_environment
@@ -132,11 +134,13 @@ def static_editable(project: PythonProject, into: Path) -> Path:
 def editable_key(directory: Path, interpreter: Interpreter, settings: str | None = None) -> str:
     """What an editable build follows from: its build files, the interpreter's tag, settings.
 
+    And which directory it is: another one in its place is built anew, whatever its files say.
     `settings` is `BuiltFor.key`; None: it is built for itself.
     """
     found = build_settings(directory) if settings is None else settings
-    parts = ("editable 3", str(directory), interpreter.tag, found)
-    return hashlib.sha256("\0".join((*parts, made_of(directory))).encode()).hexdigest()
+    where = (str(directory), identity_text(directory))
+    parts = ("editable 4", *where, interpreter.tag, interpreter.own, found, made_of(directory))
+    return hashlib.sha256(os.fsencode("\0".join(parts))).hexdigest()
 
 
 def _shape(prefix: Path, into: Path, schemes: Schemes, directory: Path) -> None:

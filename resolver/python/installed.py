@@ -101,12 +101,28 @@ def named_installation(
     path = base / Path(asked).expanduser()
     inside = (path, path / "bin/python3", path / "bin/python")
     real = next((os.path.realpath(one) for one in inside if may_run(one)), "")
-    places = [*map(Path, SYSTEM), *directories(env), *versions(env)]
-    known = any(Path(real).is_relative_to(os.path.realpath(place)) for place in places)
     named = _COMMAND.fullmatch(os.path.basename(real))  # noqa: PTH119 - as text
-    if not (real and known and named) or _is_of_project(real, env, project):
+    if not (real and named and _is_known(real, env)) or _is_of_project(real, env, project):
         raise _refused(asked, origin, base)
     return real
+
+
+def is_installed(executable: str, env: Mapping[str, str]) -> bool:
+    """Whether user or root have put that file there, outside of all projects, links followed."""
+    kept = without_projects(env, None)
+    return all(
+        _is_known(one, kept) and not _is_of_project(one, kept, None)
+        for one in {executable, os.path.realpath(executable)}
+    )
+
+
+def _is_known(path: str, env: Mapping[str, str]) -> bool:
+    places = (*map(Path, SYSTEM), *directories(env), *versions(env))
+    return any(
+        Path(path).is_relative_to(one)
+        for place in places
+        for one in (place, os.path.realpath(place))
+    )
 
 
 def _is_name(asked: str) -> bool:

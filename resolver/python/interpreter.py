@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
+from resolver.naming import identity_text
+from resolver.ownership import identity
+from resolver.python.installed import is_installed
 from resolver.python.target import Python, Schemes
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 
 OLDEST = (3, 10)
-FORMAT = 2
+FORMAT = 3
 
 _CACHE_TAG = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
@@ -41,7 +44,8 @@ class Interpreter:
     `executable` is absolute and as stable as its installation allows; `version` has three parts,
     `full` is what markers call `python_full_version`; `tags` are the compatible wheel tags, best
     first; `environment` holds the values of environment markers. `cache_tag` and `magic`
-    (hexadecimal) say which bytecode it reads (PEP 3147).
+    (hexadecimal) say which bytecode it reads (PEP 3147). `installed`: user or root have put
+    it there, outside of all projects.
     """
 
     executable: str
@@ -54,6 +58,7 @@ class Interpreter:
     environment: Mapping[str, str]
     cache_tag: str
     magic: str
+    installed: bool = True
 
     @property
     def minor(self) -> str:
@@ -64,6 +69,23 @@ class Interpreter:
     def tag(self) -> str:
         """Interpreter, ABI and platform of its best tag, such as "cp311-cp311-linux_x86_64"."""
         return self.tags[0]
+
+    @property
+    def own(self) -> str:
+        """What tells its work, bytecode and builds, from that of others with the same tag.
+
+        "" of an installed one: their work is the same. A Python that a project brings may be any
+        program, so what it made is for its own views: by its path, its directory and its file.
+        """
+        if self.installed:
+            return ""
+        try:
+            path = Path(self.executable)
+            found, inside = path.stat(), identity(path.parent)
+        except OSError:  # who starts it will have to complain of it
+            return self.executable
+        file = f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
+        return f"{self.executable}\0{identity_text(inside)}\0{file}"
 
 
 def inspect(executable: Path, state: Path) -> Interpreter:
@@ -176,6 +198,10 @@ def _described(executable: Path, told: Mapping[str, Any]) -> Interpreter:
         environment=told["environment"],
         cache_tag=_cache_tag(told["cache_tag"]),
         magic=bytes.fromhex(told["magic"]).hex(),
+        # It says itself where it lies; the file that was run has to agree.
+        installed=all(
+            is_installed(one, os.environ) for one in (stable, os.path.realpath(executable))
+        ),
     )
 
 

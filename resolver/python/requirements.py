@@ -46,10 +46,15 @@ _LINE_END = re.compile(r"\r\n?|\n")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One that names no further file, without its comment; `constraint`: a file of these has it."""
+    """One that names no further file, without its comment; `constraint`: a file of these has it.
+
+    `path` is the file that it is in; `at` orders lines as who reads each file where it is named.
+    """
 
     text: str
     constraint: bool
+    path: Path
+    at: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +136,7 @@ def requirement_files(start: Path) -> RequirementFiles:
             )
         files.append(named.path)
         for number, line in _followed(requirement_text(named.path), start.parent):
-            if (further := _named_file(line, f"{named.path}, line {number}", named)) is not None:
+            if (further := _named_file(line, number, named)) is not None:
                 waiting.append(further)
                 continue
             links += _named_links(line, (named.path.parent, start.parent))
@@ -139,7 +144,8 @@ def requirement_files(start: Path) -> RequirementFiles:
                 # Relative to the starting file's directory, where uv runs, as in pip.
                 places.update(dict.fromkeys(local_places(line, start.parent)))
                 _refuse_too_many(places, start)
-            lines.append(Line(text=line, constraint=named.constraint))
+            at = (*named.at, number)
+            lines.append(Line(text=line, constraint=named.constraint, path=named.path, at=at))
             prereleases |= line.startswith("-") and "--pre" in line.split()
             if _NAME.match(line) and not named.constraint:
                 requirements.append(_OPTIONS.sub("", line))
@@ -181,13 +187,15 @@ def _tables(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 class _Named:
     """A file to read, where it was named ("" for the first), and whether as a constraint.
 
-    `said` is how: with what the environment has in it, a path may be nothing to show.
+    `said` is how: with what the environment has in it, a path may be nothing to show. `at` has the
+    number of that line, after those by which its own file was named.
     """
 
     path: Path
     place: str
     constraint: bool
     said: str = ""
+    at: tuple[int, ...] = ()
 
 
 def _followed(text: str, root: Path) -> Iterator[tuple[int, str]]:
@@ -201,17 +209,18 @@ def _followed(text: str, root: Path) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def _named_file(line: str, place: str, by: _Named) -> _Named | None:
+def _named_file(line: str, number: int, by: _Named) -> _Named | None:
     option = _FILE_OPTION.match(line)
     if option is None:
         return None
+    place = f"{by.path}, line {number}"
     said = _unquoted(option[1])
     target = _expanded(said, place)
     if "://" in target and not target.startswith("file://"):
         return None
     constraint = by.constraint or line.startswith(("-c", "--c"))
     path = _joined(by.path.parent, target)
-    return _Named(path=path, place=place, constraint=constraint, said=said)
+    return _Named(path=path, place=place, constraint=constraint, said=said, at=(*by.at, number))
 
 
 def _unquoted(value: str) -> str:

@@ -124,8 +124,12 @@ def test_what_no_project_needs_goes_and_all_else_stays(stocked: Site) -> None:
     found = gc(stocked, "--dry-run")
     assert [one["archive"].split("-")[0] for one in found["archives"]] == ["alpha"]
     assert kept(stocked) == {"alpha", "beta", "gamma"}
+    # By whatever key it is known, those of earlier versions too.
+    former = stocked.places.store / "derived" / f"editable-{'0' * 64}"
+    former.symlink_to(f"../archives/{found['archives'][0]['archive']}")
     assert gc(stocked)["archives"] == found["archives"]
     assert kept(stocked) == {"beta", "gamma"}
+    assert not former.is_symlink()
     # Nor is anything left of how it was resolved, and what led to its view.
     state = stocked.places.state
     for kind in ("locks", "trusted"):

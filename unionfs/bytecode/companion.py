@@ -6,8 +6,9 @@ source, and nothing else: it can neither hide a file nor bring code of its own u
 name. Whose it is stands in its metadata, which its name vouches for.
 
 The store finds a companion by its source and by what an interpreter reads: cache tag (PEP 3147)
-and magic number. One that lacks a file's bytecode is as final as any other: what could not be
-compiled once is not tried again.
+and magic number. What a Python has compiled that a project brought is for the views of that one
+alone. One that lacks a file's bytecode is as final as any other: what could not be compiled once is
+not tried again.
 
 Pure: nothing here compiles or reads files.
 """
@@ -38,8 +39,10 @@ MOST_COMPILED = 2
 """How many entries a companion has at most for each of its source: for a directory the same one
 and a `__pycache__`, for a file its bytecode."""
 
-_FORMAT = "1"
-"""Raised where the same source and interpreter shall be compiled anew."""
+_FORMAT = "2"
+"""Raised where the same source and interpreter shall be compiled anew.
+
+What was compiled under 1 may be of any Python with that magic number."""
 
 _SITE = (b"purelib/", b"platlib/")
 """The schemes that modules are imported from."""
@@ -48,7 +51,8 @@ _SITE = (b"purelib/", b"platlib/")
 def companion_key(archive: str, interpreter: Interpreter) -> str:
     """Under which key the store remembers the companion of the archive of that name."""
     told = f"{archive} {interpreter.cache_tag} {interpreter.magic} {_FORMAT}"
-    return f"{KIND}-{hashlib.sha256(told.encode()).hexdigest()}"
+    told += f" {interpreter.own}" if interpreter.own else ""
+    return f"{KIND}-{hashlib.sha256(os.fsencode(told)).hexdigest()}"
 
 
 def with_companions(

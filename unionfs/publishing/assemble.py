@@ -113,7 +113,7 @@ class _Work:
         self._packers = trio.CapacityLimiter(PACKERS)
         self._builders = trio.CapacityLimiter(BUILDERS)
         for number, package in enumerate(packages):
-            archive = means.store.archive_of(package.key) if package.key else None
+            archive = package.archive_in(means.store)
             if archive is not None:
                 self.found[number] = archive
 

@@ -304,6 +304,15 @@ class Store:
         found = ((key, self.archive_of(key)) for key in self._links.known())
         return {key: name for key, name in found if name is not None}
 
+    def sources_of(self, *prefixes: str) -> list[tuple[str, str]]:
+        """The sources whose keys begin so, each with its archive, which may be gone."""
+        keys = (key for key in self._links.known() if key.startswith(prefixes))
+        return [(key, archive) for key in keys for archive in self._links.archives_of(key)]
+
+    def forget_source(self, key: str) -> None:
+        """Remove what says of a source which archive it became."""
+        self._links.forget(key)
+
     def forget_sources(self) -> None:
         """Remove what says of a source that it became an archive which is not here any more."""
         self._links.forget_lost()

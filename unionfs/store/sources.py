@@ -79,6 +79,12 @@ class Sources:
                 found.update(filter(is_source_key, os.listdir(self._root / origin)))
         return found
 
+    def forget(self, key: str) -> None:
+        """Have `key` lead nowhere; in a shared store what another user wrote may stay."""
+        for origin in ORIGINS:
+            with suppress(OSError):
+                self._link(key, origin).unlink()
+
     def forget_lost(self) -> None:
         """Remove the links to archives that are not there any more."""
         for origin in ORIGINS:

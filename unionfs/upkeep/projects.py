@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resolver.errors import PkgviewError
 from resolver.naming import project_key
 from resolver.project import resolved, trust
+from unionfs.formats.python import packages
 from unionfs.kinds import links
 from unionfs.publishing import link
+from unionfs.store.local import Store
 from unionfs.upkeep.collect import forget_lock
 from unionfs.upkeep.references import read_references
 from unionfs.upkeep.usage import usage
+from unionfs.view.opened import load_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +65,7 @@ def forget(places: Places, root: str) -> list[str] | None:
     `pkgview gc`'s to remove. Returns the links that were removed; None where nothing was known of
     it. `PkgviewError` where that cannot be written.
     """
+    forget_built(places, root)
     removed = []
     for name in sorted(links()):
         path = Path(root, name)
@@ -69,3 +75,16 @@ def forget(places: Places, root: str) -> list[str] | None:
     forget_lock(places, project_key(root))
     agreed = trust.forget(root, places.state)
     return removed if known or agreed or removed else None
+
+
+def forget_built(places: Places, root: str) -> None:
+    """Have a store know nothing of what was built of the directories in a project's views.
+
+    It was by a yes to that project that code of theirs was run.
+    """
+    record = resolved.load_key(places.state / "projects", project_key(root))
+    archives: set[str] = set()
+    for view in record.views if record is not None and record.root == root else ():
+        with suppress(PkgviewError):  # collected, or damaged: then nothing leads there
+            archives.update(layer.archive for layer in load_manifest(places, view.view).layers)
+    packages.forget_built(Store(places.store), archives, Path(root))

@@ -8,6 +8,7 @@ name of what it builds: settings for one package (`config-settings-package`,
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import canonicalize_name
 
 from resolver.errors import PkgviewError
-from resolver.python.uv.settings import truth
-from resolver.toml import key_text, table_of, value_text
+from resolver.fetch.addresses import EVERYBODYS, canonical, without_userinfo
+from resolver.python.uv.settings import BUILD_SETTINGS, truth
+from resolver.toml import every_text, key_text, table_of, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,6 +35,20 @@ _OF_RESOLUTIONS = frozenset((
     "reinstall", "reinstall-package", "upgrade", "upgrade-package",
 ))  # fmt: skip
 """What is for the packages that are resolved, not for those that a build needs."""
+
+_OF_INDEXES = ("index", "index-url", "extra-index-url", "find-links", "no-index")
+
+_MAKES_NO_OTHER = frozenset((
+    "add-bounds", "audit", "check-url", "compile-bytecode", "concurrent-builds",
+    "concurrent-downloads", "concurrent-installs", "graalpy-install-mirror", "keyring-provider",
+    "link-mode", "native-tls", "no-cache", "offline", "preview", "preview-features", "publish-url",
+    "pypy-install-mirror", "pyodide-install-mirror", "python-downloads",
+    "python-downloads-json-url", "python-install-mirror", "python-preference", "required-version",
+    "system-certs", "trusted-publishing",
+))  # fmt: skip
+"""What does not decide what a build is made with. All others do, those that we do not know, too."""
+
+_ADDRESS = re.compile(r"(?!(?:git\+)?file:)\b[A-Za-z][A-Za-z0-9+.-]*://\S*")
 
 _ELSEWHERE = {"git": "git+{}", "url": "{}", "path": "file://{}"}
 """Keys of a source that lead away from indexes, and the address of a requirement from there."""
@@ -74,6 +90,58 @@ def build_settings_of(
         variables={key: str(value) for key, value in variables.items()},
         isolated=not _is_shared(name, settings, environ),
     )
+
+
+def own_settings(settings: Mapping[str, Any], users: Mapping[str, Any]) -> tuple[str, bool]:
+    """What of the settings for a project's builds is not its user's: what it is made with.
+
+    And whether some of it may lead to a place on this machine. "" where the project says no more
+    than the user does. Without passwords, which change; and without `BUILD_SETTINGS`, which count
+    whoever says them.
+    """
+    keys = (settings.keys() | users.keys()) - _OF_PROJECTS - _OF_RESOLUTIONS - _MAKES_NO_OTHER
+    other = {
+        key: settings.get(key)
+        for key in sorted(keys - {*_OF_INDEXES})
+        if settings.get(key) != users.get(key)
+    }
+    if (offered := _offered(settings)) != _offered(users):
+        other["index"] = offered
+    texts = [_ADDRESS.sub("", text) for text in every_text(other)]
+    is_local = "cache-dir" in other or any("/" in text or "file:" in text for text in texts)
+    counted = {key: value for key, value in other.items() if key not in BUILD_SETTINGS}
+    said = json.dumps(counted, sort_keys=True, default=str) if counted or is_local else ""
+    return said, is_local
+
+
+def _offered(settings: Mapping[str, Any]) -> list[object]:
+    """Where packages are from by these settings, in one form, however they say it."""
+    listed = [one for one in _list(settings.get("index")) if isinstance(one, dict)]
+    default = [one.get("url") for one in listed if one.get("default")]
+    default += [settings.get("index-url"), EVERYBODYS]
+    others = [
+        {key: value for key, value in one.items() if key not in {"authenticate", "name", "default"}}
+        for one in listed
+        if not one.get("default")
+    ]
+    others += [{"url": url} for url in _list(settings.get("extra-index-url"))]
+    others = [one | {"url": _address(one.get("url"))} for one in others]
+    links = sorted({_address(one) for one in _list(settings.get("find-links"))})
+    return [
+        [one for number, one in enumerate(others) if one not in others[:number]],
+        _address(next(filter(None, default))),
+        links,
+        settings.get("no-index") is True,
+    ]
+
+
+def _address(value: object) -> str:
+    plain = without_userinfo(str(value))
+    return canonical(plain) or plain
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def configuration(settings: Mapping[str, Any], extra: Mapping[str, list[str]] | None = None) -> str:

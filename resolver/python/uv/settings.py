@@ -37,7 +37,7 @@ def truth(text: str | None) -> bool:
     return (text or "").lower() in TRUE
 
 
-_BUILD_SETTINGS = (
+BUILD_SETTINGS = (
     "build-constraint-dependencies", "config-settings", "config-settings-package", "exclude-newer",
     "exclude-newer-package", "extra-build-dependencies", "extra-build-variables",
     "no-build-isolation", "no-build-isolation-package", "no-sources", "no-sources-package",
@@ -45,6 +45,15 @@ _BUILD_SETTINGS = (
 )  # fmt: skip
 """What uv is set to that changes what it builds, at the top of its settings or in `[pip]`."""
 
+
+_ALSO_OF_PIP = (
+    "config-settings", "config-settings-package", "dependency-metadata", "exclude-newer",
+    "exclude-newer-package", "extra-build-dependencies", "extra-build-variables",
+    "extra-index-url", "find-links", "fork-strategy", "index-strategy", "index-url",
+    "keyring-provider", "no-build-isolation", "no-build-isolation-package", "no-index",
+    "no-sources", "no-sources-package", "prerelease", "resolution", "torch-backend",
+)  # fmt: skip
+"""What `[pip]` has as the top of the settings has it."""
 
 _RESOLVING_SETTINGS = (
     "constraint-dependencies", "dependency-metadata", "environments", "exclude-dependencies",
@@ -86,7 +95,7 @@ def build_settings(place: Path | None, environ: Mapping[str, str] | None = None)
             said.append(read_text(Path(word)))
     for table in uv_tables(env, place):
         for where in (table, table_of(table, "pip")):
-            said += [[key, where[key]] for key in _BUILD_SETTINGS if key in where]
+            said += [[key, where[key]] for key in BUILD_SETTINGS if key in where]
     if not said:
         return ""
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
@@ -155,13 +164,17 @@ def member_tables(place: Path | None) -> Iterator[dict[str, Any]]:
         yield absolute(uv, member)
 
 
-def effective(env: Mapping[str, str], place: Path | None) -> dict[str, Any]:
+def effective(
+    env: Mapping[str, str], place: Path | None, *, by_pip: bool = False
+) -> dict[str, Any]:
     """All of these as one table, as uv combines them.
 
-    Of a list what is said nearer comes first, of a table each key counts by itself.
+    Of a list what is said nearer comes first, of a table each key counts by itself. `by_pip`: for
+    `uv pip`, to which `[pip]` says the same and is nearer than all others.
     """
     whole: dict[str, Any] = {}
-    for table in uv_tables(env, place):
+    tables = list(uv_tables(env, place))
+    for table in (*tables, *map(_of_pip, tables if by_pip else ())):
         for key, value in table.items():
             below = whole.get(key)
             if isinstance(value, list) and isinstance(below, list):
@@ -171,6 +184,12 @@ def effective(env: Mapping[str, str], place: Path | None) -> dict[str, Any]:
             else:
                 whole[key] = value
     return whole
+
+
+def _of_pip(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of `uv pip` that mean the same for other commands."""
+    said = table_of(table, "pip")
+    return {key: said[key] for key in _ALSO_OF_PIP if key in said}
 
 
 def absolute(table: Mapping[str, Any], directory: Path) -> dict[str, Any]:
@@ -188,6 +207,8 @@ def absolute(table: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     for key in ("index", "index-url", "extra-index-url", "find-links"):
         if key in table:
             moved[key] = located(table[key])
+    if isinstance(pip := table.get("pip"), dict):
+        moved["pip"] = absolute(pip, directory)
     if isinstance(sources := table.get("sources"), dict):
         moved["sources"] = {name: _source(one, directory) for name, one in sources.items()}
     return moved

@@ -10,7 +10,7 @@ import pytest
 
 from resolver.errors import PkgviewError
 from resolver.python.discovery import find_interpreter
-from resolver.python.installed import named_installation, without_projects
+from resolver.python.installed import is_installed, named_installation, without_projects
 from resolver.python.project import PythonProject, find_project
 
 
@@ -129,3 +129,19 @@ def test_it_is_asked_for_that_only_where_somebody_looks(
     found = find_project(clone.root)
     with pytest.raises(PkgviewError, match="no Python that you or root"):
         find_interpreter(found, None, state, environ=env, lookup=True)
+
+
+def test_what_user_or_root_have_installed(home: Path, clone: PythonProject) -> None:
+    own = executable(clone.root / "bin/python3")
+    aside = executable(home / "aside/python3")  # a clone's may lie where nothing says so
+    here = executable(home / "tools/python3")
+    managed = executable(home / ".local/share/uv/python/cpython-3.12/bin/python3.12")
+    env = environ(home, clone.root / "bin", home / "tools")
+    assert [is_installed(str(one), env) for one in (own, aside, here, managed)] == [
+        *(False, False, True, True)
+    ]
+    assert is_installed("/usr/bin/python3", env)
+    # By its own path, and by where it leads.
+    linked = executable(clone.root / "bin/python3.9", here)
+    assert not is_installed(str(linked), env)
+    assert not is_installed(str(executable(home / "tools/python3.9", aside)), env)

@@ -422,9 +422,10 @@ def test_keys_differ_by_all_that_matters(interpreter: Interpreter) -> None:
             interpreter,
             replace(interpreter, cache_tag="cpython-399"),
             replace(interpreter, magic="00000d0a"),
+            replace(interpreter, installed=False),
         )
     }
-    assert len(keys) == 6
+    assert len(keys) == 8
 
 
 def _plain(spec: LayerSpec) -> LayerSpec:

@@ -18,6 +18,7 @@ from resolver.failures import single_failure
 from resolver.python.discovery import find_interpreter
 from resolver.python.project import Origin, PythonProject
 from resolver.python.selection import Choice, Source
+from resolver.python.uv.settings import build_settings
 from unionfs.cli.progress import Display
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.formats.python.packages import package_of, source_key
@@ -223,6 +224,12 @@ def test_what_the_store_remembers(interpreter: Interpreter, tmp_path: Path) -> N
         name="demo", version="1.0", kind=Source.SDIST, filename="x.tar.gz", hashes=sha256
     )
     assert source_key(choice, other) != built
+    # What a Python has built that a project brought is that one's; of others nothing more counts.
+    assert source_key(choice, replace(interpreter, installed=False)) not in {built, None}
+    whole = "\0".join(
+        ("2", "0" * 64, "", "", interpreter.tag, *filter(None, [build_settings(None)]))
+    )
+    assert built == f"built-{hashlib.sha256(whole.encode()).hexdigest()}"
     commit = key(kind=Source.VCS, url="https://h/x.git", commit="1" * 40)
     assert commit is not None
     assert commit != key(kind=Source.VCS, url="https://h/x.git", commit="2" * 40)

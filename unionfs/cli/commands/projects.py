@@ -76,7 +76,7 @@ Examples:
 @click.argument("directories", nargs=-1, metavar="[DIRECTORY]...", type=click.Path(path_type=Path))
 @json_of("[{project, removed: [path]}]")
 def forget(directories: tuple[Path, ...], *, as_json: bool) -> None:
-    """Have projects no more: their views, the locks made for them, and what you said yes to.
+    """Have projects no more: their views, locks, what was built there, and what you said yes to.
 
     Their .venv goes, all their own files stay. Programs that run keep what they see. `pkgview gc`
     then removes what only they needed; `pkgview up` would begin anew.

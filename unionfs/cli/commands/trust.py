@@ -23,6 +23,7 @@ from unionfs.cli.asked import (
     project_at,
 )
 from unionfs.store.ordered import PROJECT
+from unionfs.upkeep.projects import forget_built
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,6 +73,7 @@ def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None
             raise PkgviewError(
                 f"{root} is not trusted", remedy="`pkgview trust --list` shows what is."
             )
+        forget_built(places, root)
         have_all_looked_at(places)
         _answer(as_json, root, trusted=False, said=[f"{root} is not trusted any more."])
         return

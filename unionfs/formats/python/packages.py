@@ -10,7 +10,7 @@ import hashlib
 import os
 import shlex
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +19,16 @@ from packaging.utils import canonicalize_name, canonicalize_version
 
 from resolver.errors import PkgviewError
 from resolver.fetch.wanted import Download
-from resolver.project.package import Package
+from resolver.project.package import Archives, Package
 from resolver.project.resolved import identity_text
-from resolver.python.build import NOBODY, BuiltFor, build_wheel
+from resolver.python.build import BuiltFor, build_wheel
 from resolver.python.directurl import direct_url
 from resolver.python.editable import build_editable, editable_key, static_editable
+from resolver.python.requirements import plain_wheel_name
 from resolver.python.selection import Choice, Source
 from resolver.python.unbuilt import as_files_say
 from resolver.python.uv import note as uv_note
-from unionfs.archive.layer import Kind
+from unionfs.archive.layer import Kind, LayerError
 from unionfs.archive.pack import Member
 from unionfs.formats.wheel.editable import editable_members
 from unionfs.formats.wheel.reader import open_wheel
@@ -42,6 +43,12 @@ if TYPE_CHECKING:
     from unionfs.store.local import Store
 
 
+_DIRECTORY = "directory"
+_BUILT = "2"
+"""Raised where the same source shall be built anew. What was built before may have been made with
+any project's indexes, by any Python."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonPackage(Package):
     """A distribution.
@@ -52,11 +59,51 @@ class PythonPackage(Package):
     """
 
     choice: Choice
-    built_for: BuiltFor = NOBODY
+    built_for: BuiltFor = field(default_factory=BuiltFor)
     accepted: bool = False
     unbuilt: PythonProject | None = None
     earlier: str | None = None
     note: Path | None = None
+
+    def archive_in(self, store: Archives) -> str | None:
+        """The same, if it is the distribution that the lock says.
+
+        A lock may give the hash of another one. What this store happens to have does not decide
+        whether that is noticed: it is then had from where the lock says, and refused.
+        """
+        archive = Package.archive_in(self, store)
+        return archive if archive is not None and self._is(archive, store) else None
+
+    def _is(self, archive: str, store: Archives) -> bool:
+        choice = self.choice
+        # Of a commit, and of a directory, only what was built says which version it is.
+        certain = choice.kind not in {Source.VCS, Source.DIRECTORY}
+        wanted = [(choice.name, (choice.version if certain else None) or "")]
+        if choice.kind is Source.WHEEL:
+            wanted.append(_announced(plain_wheel_name(choice.filename or "")))
+        # Nearly always the archive is called as its wheel was.
+        if all(_is_same(_announced(archive), one) for one in wanted):
+            return True
+        try:
+            meta = store.open(archive).meta
+        except LayerError:
+            return False
+        return all(_is_same((meta.name, meta.version), one) for one in wanted)
+
+
+def _announced(filename: str) -> tuple[str, str]:
+    """Name and version of a wheel, or of what is called like one."""
+    name, _, rest = filename.partition("-")
+    return name, rest.partition("-")[0]
+
+
+def _is_same(found: tuple[str, str], wanted: tuple[str, str]) -> bool:
+    """Name and version; where none is wanted ("") it is any."""
+    (name, version), (wanted_name, wanted_version) = found, wanted
+    return (name == wanted_name or canonicalize_name(name) == canonicalize_name(wanted_name)) and (
+        wanted_version in {"", version}
+        or canonicalize_version(version) == canonicalize_version(wanted_version)
+    )
 
 
 def package_of(
@@ -64,12 +111,13 @@ def package_of(
     interpreter: Interpreter,
     state: Path,
     accept: Collection[str] = (),
-    built_for: BuiltFor = NOBODY,
+    built_for: BuiltFor | None = None,
 ) -> PythonPackage:
     """A choice as a package of that interpreter's; in `state` uv's notes are kept.
 
     `accept` is `[tool.pkgview] accept` of its project.
     """
+    built_for = built_for or BuiltFor()
     key, note = source_key(choice, interpreter, built_for), _noted(choice, state)
     accepted = any(_is_of(choice, one) for one in accept)
     if key is not None and accepted:
@@ -80,6 +128,10 @@ def package_of(
     if key is not None and note is not None:
         # Its archive leads to this user's note: another's would not do, nor one that has none.
         key = f"noted-{hashlib.sha256(f'{key} {note}'.encode()).hexdigest()}"
+    if key is not None and choice.kind is Source.DIRECTORY:
+        # `forget_built` finds by it what was built there.
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        key = f"{_DIRECTORY}-{_place(_tree(choice))}-{digest}"
     return PythonPackage(
         name=choice.name,
         version=choice.version or "",
@@ -103,12 +155,12 @@ def packages_unbuilt(
     `as_files_say` lets it.
     """
     store = Stores(places)
-    built_for = BuiltFor(place=project.root, choices=tuple(choices))
+    built_for = BuiltFor(place=project.root, choices=tuple(choices), project=project)
     packages, sources, faults = [], [], []
     for choice in choices:
         accept = project.settings.accept
         package = package_of(choice, interpreter, places.state, accept, built_for)
-        if choice.runs_code and not (package.key and store.archive_of(package.key)):
+        if choice.runs_code and package.archive_in(store) is None:
             if choice.kind is not Source.DIRECTORY or choice.path is None:
                 sources.append(f"{choice.name} {choice.version or ''}".strip())
                 continue
@@ -221,7 +273,7 @@ def _added(
 
 
 def source_key(
-    choice: Choice, interpreter: Interpreter, built_for: BuiltFor = NOBODY
+    choice: Choice, interpreter: Interpreter, built_for: BuiltFor | None = None
 ) -> str | None:
     """Under which key the store remembers what a choice became; None if it has to be made anew.
 
@@ -230,6 +282,7 @@ def source_key(
     offered says where it is from, so that is a part of its key. A directory has no version that
     could be compared; the project's fingerprint says when to build it again.
     """
+    built_for = built_for or BuiltFor()
     hashes = dict(choice.hashes)
     place = (direct_url(choice) or b"").decode()
     match choice.kind:
@@ -253,17 +306,33 @@ def source_key(
 
 
 def _built_key(choice: Choice, interpreter: Interpreter, built_for: BuiltFor, *parts: str) -> str:
-    what = (*parts, choice.subdirectory or "", interpreter.tag)
-    settings = built_for.key(choice.name)
-    digest = hashlib.sha256("\0".join((*what, settings) if settings else what).encode())
-    return f"built-{digest.hexdigest()}"
+    what = [_BUILT, *parts, choice.subdirectory or "", interpreter.tag]
+    what += filter(None, (built_for.key(choice.name), interpreter.own))
+    return f"built-{hashlib.sha256(os.fsencode(chr(0).join(what))).hexdigest()}"
 
 
 def _directory_key(choice: Choice, interpreter: Interpreter) -> str:
     """Of the last build of that very directory, whatever is in it now. No other store is asked."""
     tree = _tree(choice)
-    what = f"{tree}\0{identity_text(tree)}\0{choice.name}\0{interpreter.tag}"
-    return f"made-directory-{hashlib.sha256(os.fsencode(what)).hexdigest()}"
+    what = f"{tree}\0{identity_text(tree)}\0{choice.name}\0{interpreter.tag}\0{interpreter.own}"
+    return f"made-{_DIRECTORY}-{_place(tree)}-{hashlib.sha256(os.fsencode(what)).hexdigest()}"
+
+
+def _place(directory: Path) -> str:
+    """Which place it is, whatever directory is there."""
+    return hashlib.sha256(os.fsencode(directory)).hexdigest()[:20]
+
+
+def forget_built(store: Store, archives: Collection[str], directory: Path) -> None:
+    """Know nothing more of what was built of a directory, and of those that these archives are of.
+
+    All of it, by whichever Python and settings; who needs it again has it built.
+    """
+    known = store.sources_of(f"{_DIRECTORY}-", f"made-{_DIRECTORY}-")
+    places = {key.split("-")[-2] for key, archive in known if archive in archives}
+    for key, _ in known:
+        if key.split("-")[-2] in places | {_place(directory)}:
+            store.forget_source(key)
 
 
 def _is_of(choice: Choice, release: str) -> bool:
