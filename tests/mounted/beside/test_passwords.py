@@ -168,7 +168,7 @@ def test_a_lock_has_no_password_of_a_variable(beside: Beside, index: Index) -> N
 
 
 SETTINGS: Mapping[str, tuple[dict[str, str], str]] = {
-    "UV_FIND_LINKS": ({"UV_FIND_LINKS": "{links}", "UV_NO_INDEX": "1"}, ""),
+    "UV_FIND_LINKS": ({"UV_FIND_LINKS": "{links}"}, ""),
     "uv.toml": ({}, 'find-links = ["{links}"]\nno-index = true\n'),
     "[pip]": ({}, '[pip]\nfind-links = ["{links}"]\nno-index = true\n'),
     "[pip] index-url": ({}, '[pip]\nindex-url = "{ann}"\n'),
