@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
 from resolver.python.project import Origin
-from resolver.python.requirements import requirement_files
+from resolver.python.requirements import requirement_files, with_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,6 @@ _OPTION = re.compile(
     r"|(-[if]|--index-url|--extra-index-url|--find-links)(?:\s*=\s*|\s+)(\S+))"
 )
 _SHORT = {"-i": "index-url", "-f": "find-links"}
-_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 
 
 def named_indexes(project: PythonProject) -> dict[str, Any]:
@@ -61,7 +60,7 @@ def _options(line: Line, root: Path) -> Iterator[tuple[str, str | bool]]:
             yield "no-index", True
             continue
         key = _SHORT.get(option, option.removeprefix("--"))
-        said = _VARIABLE.sub(lambda one: os.environ.get(one[1], one[0]), value.strip("\"'"))
+        said = with_variables(value.strip("\"'"))
         is_path = "://" not in said and not said.startswith("file:")
         base = line.path.parent if key == "find-links" else root
         yield key, os.path.normpath(base / said) if is_path else said

@@ -182,8 +182,7 @@ class PythonMaking:
             self._unbuilt = any(one.unbuilt or one.earlier for one in packages)
             return packages
         state, accept = self._places.state, wish.project.settings.accept
-        project = wish.project
-        built_for = BuiltFor(place=project.root, choices=tuple(chosen), project=project)
+        built_for = BuiltFor(place=wish.project.root, choices=tuple(chosen), project=wish.project)
         return [package_of(one, self._interpreter, state, accept, built_for) for one in chosen]
 
     def _read_again(self, project: PythonProject) -> PythonWish:
