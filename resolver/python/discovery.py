@@ -40,8 +40,8 @@ class MissingPythonError(PkgviewError):
         super().__init__(
             what,
             remedy=f"`uv python install {shlex.quote(request)}` brings one, and so does "
-            "--python-fetch, an option of `pkgview up`, `run`, `shell` and `lock`. One that is "
-            "elsewhere is named with --python PATH.",
+            "--python-fetch, an option of `pkgview up`, `run`, `add`, `tool` and their like. "
+            "One that is elsewhere is named with --python PATH.",
         )
         self.request = request
 

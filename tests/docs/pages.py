@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from unionfs.cli.group import main
+from unionfs.cli.habits import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +29,8 @@ EXAMPLES = {"NAME.py", "activate_this.py", "app.py", "other.py", "script.py", "s
 """File names that are a user's, or other programs' own."""
 
 FOREIGN = {
-    "--active", "--all-packages", "--bounds", "--branch", "--cap-add", "--cgroup-parent",
-    "--check-hash-based-pycs", "--compile-bytecode", "--default-index", "--device",
-    "--extra-index-url", "--find-links", "--hash", "--index", "--index-url", "--inexact",
-    "--no-build", "--no-editable", "--no-install-project", "--only-dev", "--only-group", "--raw",
-    "--reinstall", "--require-hashes", "--rev", "--tag", "--user", "--userns",
+    "--cap-add", "--cgroup-parent", "--check-hash-based-pycs", "--device", "--hash",
+    "--require-hashes", "--user", "--userns", *OPTIONS,
 }  # fmt: skip
 """Options of other programs that a page names by themselves."""
 

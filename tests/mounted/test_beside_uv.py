@@ -143,7 +143,7 @@ def test_uv_has_nothing_to_do_where_the_view_is_up_to_date(shop: Site, index: In
     assert (app / ".venv/bin/show").exists()
     assert "pkgview" not in with_function(shop, "run", "false", cwd=app, code=1)
     said = with_function(shop, "add", "alpha<1", cwd=app, code=1)
-    assert said.endswith("read-only: use `pkgview add`\n")
+    assert said.endswith('If it is a "Read-only file system": `pkgview add`\n')
     shop.pkgview("umount", cwd=shop.home)  # as after a reboot
     said = with_function(shop, "run", "true", cwd=lib)
     assert "File exists (os error 17)" in said

@@ -80,6 +80,9 @@ def test_up_down_and_up_again(shop: Site, index: Index) -> None:
     # The view is there still, and linking it is all there is to do.
     assert "Nothing to do" in shop.run(PKGVIEW, "up", cwd=directory).stderr
     assert python.exists()
+    shop.pkgview("down", cwd=directory)
+    assert shop.pkgview("up", "--json", cwd=directory).stderr == ""
+    assert python.exists()
 
 
 LIGHT = """
@@ -179,9 +182,20 @@ def test_extras_and_groups(shop: Site, index: Index) -> None:
     assert there() == "alpha beta gamma delta"
     up(shop, directory, "--all-groups", "--no-group", "docs", "--all-extras")
     assert there() == "alpha beta gamma"
-    for arguments in (("--extra", "no"), ("--group", "no")):
+    for arguments in (("--extra", "no"), ("--group", "no"), ("--no-group", "dve")):
         said = shop.pkgview("up", *arguments, cwd=directory, code=1)
         assert said.stderr.startswith("pkgview: ")
+    assert "has no group 'dve' that could be left out\n  It has dev, docs." in said.stderr
+    shop.pkgview("run", "--no-group", "dve", "true", cwd=directory, code=1)
+    shop.pkgview("lock", "--no-group", "dve", cwd=directory, code=1)
+    # What is done is not said by -q, on whichever way it is done.
+    for words in (
+        ("up", "-q"),
+        ("up", "--quiet", "--no-dev"),
+        ("run", "-q", "-w", "delta", "true"),
+    ):
+        said = shop.pkgview(*words, cwd=directory)
+        assert (said.stdout, said.stderr) == ("", ""), words
 
 
 @pytest.mark.parametrize("python", ["3.12", "3.13"])
@@ -282,7 +296,7 @@ def test_what_a_lock_has_built_in_cannot_be_left_out(shop: Site, index: Index) -
     directory = shop.project("project")
     (directory / "pyproject.toml").write_text(
         '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.9"\n'
-        'dependencies = ["alpha"]\n[dependency-groups]\ndev = ["gamma"]\n'
+        'dependencies = ["alpha"]\n[dependency-groups]\ndev = ["gamma"]\nother = []\n'
     )
     shop.run(PKGVIEW, "lock", cwd=directory)
     said = shop.run(PKGVIEW, "up", "--no-dev", "--no-mount", cwd=directory, code=1)

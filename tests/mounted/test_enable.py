@@ -436,6 +436,29 @@ def test_a_shell_follows_the_project(shop: Site, index: Index, needs: Callable[.
         echo ,agreed,"$VIRTUAL_ENV",(command -v tool || echo)
         cd ~
         echo ,left,"$VIRTUAL_ENV",(command -v tool || echo)
+        cd ~/made
+        echo ,edited,"$VIRTUAL_ENV",(command -v tool || echo)
+        pkgview up
+        emit fish_prompt
+        echo ,linked,"$VIRTUAL_ENV",(command -v tool || echo)
+        . .venv/bin/activate
+        emit fish_prompt
+        echo ,activated,"$VIRTUAL_ENV",(command -v tool || echo)
+        cd ~/other
+        echo ,elsewhere,"$VIRTUAL_ENV",(command -v tool || echo)
+        cd ~/made
+        deactivate
+        emit fish_prompt
+        echo ,deactivated,"$VIRTUAL_ENV",(command -v tool || echo)
+        . .venv/bin/activate
+        emit fish_prompt
+        cd ~
+        deactivate
+        echo ,outside,"$VIRTUAL_ENV",(command -v tool || echo)
+        cd ~/made
+        pkgview down
+        emit fish_prompt
+        echo ,down,"$VIRTUAL_ENV",(command -v tool || echo)
         exit
     """
     command = Path(sys.executable).with_name("pkgview")
@@ -443,8 +466,10 @@ def test_a_shell_follows_the_project(shop: Site, index: Index, needs: Callable[.
     for shell in ("bash", "zsh", "fish"):
         (made / "requirements.txt").write_text("tool\n")
         shop.pkgview("up", cwd=made)
-        text = typed.replace("pkgview trust", f"{command} trust")
-        if shell != "fish":
+        text = typed.replace(" pkgview ", f" {command} ")
+        if shell == "fish":
+            text = text.replace("bin/activate", "bin/activate.fish")
+        else:
             text = text.replace("(command", "$(command").replace("emit fish_prompt", "")
         ended = subprocess.run(
             [shell, "-i"], cwd=shop.home, env=shop.environ, input=text, text=True,
@@ -463,6 +488,13 @@ def test_a_shell_follows_the_project(shop: Site, index: Index, needs: Callable[.
             "other": ",",
             "agreed": f"{mount},{mount}/bin/tool",
             "left": ",",
+            "edited": f"{mount},{mount}/bin/tool",
+            "linked": f"{venv},{mount}/bin/tool",
+            "activated": f"{venv},{venv}/bin/tool",
+            "elsewhere": f"{venv},{venv}/bin/tool",
+            "deactivated": f"{venv},{mount}/bin/tool",
+            "outside": ",",
+            "down": f"{mount},{mount}/bin/tool",
         }, (shell, ended)
         assert [line for line in lines if line.endswith(("tool", "1.0")) and "," not in line]
         assert ended.stderr.count("you have not said yes to it") == 1
@@ -477,6 +509,21 @@ def test_a_shell_follows_the_project(shop: Site, index: Index, needs: Callable[.
         )
         assert shows.stdout == found
         assert ("you have not said yes to it" in shows.stderr) == (not found)
+    # It follows at the next prompt, too.
+    new = shop.project("new")
+    (new / "requirements.txt").write_text("tool\n")
+    (new / ".envrc").write_text("use pkgview\n")
+    shop.run("direnv", "allow", cwd=new)
+    say = 'echo ",$VIRTUAL_ENV,$(command -v tool)"\n'
+    ended = subprocess.run(
+        ["bash", "--norc", "-i"], cwd=new, env=shop.environ, text=True, check=False, timeout=120,
+        input=f'eval "$(direnv hook bash)"\n\n{say}{command} trust\n{say}{command} up\n{say}'
+        f"{command} down\n{say}exit\n", capture_output=True,
+    )  # fmt: skip
+    assert [line[line.index(",") :] for line in ended.stdout.splitlines() if "," in line] == [
+        ",,", f",{mount},{mount}/bin/tool", f",{new}/.venv,{mount}/bin/tool",
+        f",{mount},{mount}/bin/tool",
+    ], ended  # fmt: skip
     changed = json.loads(shop.pkgview("disable", "--json", cwd=shop.home).stdout)
     assert len(changed) == 8
     left = {path.name for path in shop.home.iterdir()}

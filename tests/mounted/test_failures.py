@@ -490,6 +490,25 @@ def test_a_home_that_is_not_writable(ordinary: dict[str, Any], tmp_path: Path) -
     assert sorted(os.listdir(home)) == ["requirements.txt"]
 
 
+def test_a_project_that_has_become_read_only(shop: Site, index: Index) -> None:
+    """All of it is forgotten but the link, which cannot go."""
+    if os.geteuid():
+        pytest.skip("only root can mount it so")
+    index.wheel("alpha")
+    directory = shop.project("frozen")
+    (directory / "pyproject.toml").write_text(
+        '[project]\nname = "frozen"\nversion = "1"\ndependencies = []\n'
+    )
+    shop.pkgview("up", cwd=directory)
+    read_only = f"mount --bind {directory} {directory} && mount -o remount,bind,ro {directory} && "
+    read_only += f"cd {directory} && exec {PKGVIEW} "
+    said = shop.run("unshare", "-m", "sh", "-c", f"{read_only} add alpha", cwd=shop.home, code=1)
+    assert "UV_CACHE_DIR" not in explained(said, "Read-only file system", "pyproject.toml")
+    said = shop.run("unshare", "-m", "sh", "-c", f"{read_only} forget", cwd=shop.home, code=1)
+    explained(said, f"{directory} is forgotten, but cannot remove {directory}/.venv: Read-only")
+    assert shop.pkgview("projects", cwd=shop.home).stderr.startswith("No project has a view yet")
+
+
 def test_no_fusermount3(ordinary: dict[str, Any], tmp_path: Path) -> None:
     home = Path(ordinary["env"]["HOME"])
     (home / "requirements.txt").write_text("alpha\n")
@@ -608,6 +627,49 @@ def test_interrupted_while_it_resolves(shop: Site, index: Index) -> None:
         assert (process.returncode, stdout, stderr.strip()) == (130, "", ""), command
         assert sorted(os.listdir(directory)) == ["requirements.txt"]
         assert not [name for name in written(shop) if "tmp-" in name]
+
+
+@pytest.mark.parametrize(
+    ("number", "ignored"),
+    [(signal.SIGINT, ""), (signal.SIGTERM, ""), (signal.SIGTERM, "INT"), (signal.SIGHUP, "")],
+)
+def test_an_edit_that_is_ended_is_undone(
+    shop: Site, index: Index, number: signal.Signals, ignored: str
+) -> None:
+    """Also in the background of a script, where SIGINT is ignored."""
+    index.wheel("alpha", "1.0")
+    index.slow.add("alpha")
+    for patch in range(400):
+        index.required[f"alpha-1.{patch}-py3-none-any.whl"] = ""
+        (index.directory / f"alpha-1.{patch}-py3-none-any.whl").write_bytes(b"")
+    directory = shop.project("edited")
+    listed = directory / "pyproject.toml"
+    before = '[project]\nname = "edited"\nversion = "1"\ndependencies = []\n'
+    listed.write_text(before)
+    process = subprocess.Popen(
+        ["sh", "-c", f"trap '' {ignored or 'USR1'}; exec {PKGVIEW} add alpha"],
+        cwd=directory, env=shop.environ, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    until(lambda: index.asked and listed.read_text() != before)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stdout, stderr.strip()) == (128 + number, "", "")
+    assert listed.read_text() == before
+    assert os.listdir(directory) == ["pyproject.toml"]
+    if ignored or number != signal.SIGTERM:
+        return
+    # The same for a tool; and what has not begun ends without a word.
+    process = begun(shop, shop.home, "tool", "install", "alpha")
+    tools = shop.home / ".local/share/pkgview/tools"
+    until(lambda: list(tools.glob("*/*")))
+    process.terminate()
+    assert process.communicate(timeout=20) == ("", "")
+    assert (process.returncode, os.listdir(tools)) == (143, [])
+    early = "import unionfs.cli as cli\n"
+    early += "def find(name, *_):\n    if name.endswith('forked'): raise KeyboardInterrupt\n"
+    early += "cli.sys.meta_path.insert(0, type('', (), {'find_spec': find})); cli.main(['list'])"
+    shop.run(sys.executable, "-c", early, cwd=shop.home, code=130)
 
 
 # Output

@@ -19,8 +19,8 @@ from unionfs.cli.enabling import service
 if TYPE_CHECKING:
     from tests.mounted.conftest import Index, Site
 
-WITHOUT = {"", "run", "shell", "tool", "tool run", "help", "tree"}
-"""They become another program, or print a text, as `uv pip tree` does."""
+WITHOUT = {"", "run", "shell", "tool", "tool run", "help"}
+"""They become another program, or print a text."""
 
 CALLS = """
 up
@@ -28,6 +28,7 @@ up --compile
 view
 why common
 list
+tree
 outdated
 add gamma
 remove gamma
@@ -149,7 +150,8 @@ def test_each_answer_has_the_shape_that_the_help_gives(
 ) -> None:
     """In this process: thirty that start one after the other would take ten seconds."""
     for name in ("alpha", "beta"):
-        index.wheel(name, files={"common.py": name.encode()})
+        needs = [] if name == "alpha" else ["alpha"]
+        index.wheel(name, files={"common.py": name.encode()}, requires=needs)
     index.wheel("gamma", scripts=["gamma=gamma:hello"])
     directory = shop.project("project")
     (directory / "requirements.txt").write_text("alpha\nbeta\n")
@@ -185,7 +187,20 @@ def test_each_answer_has_the_shape_that_the_help_gives(
             answer = said(words, capsys)
             assert faults(expected[key], answer) == [], call
             covered.add(key)
+            if words == ["tree"]:
+                tree_as_of_uv(answer, said(["tree", "--invert", "--format", "json"], capsys))
     assert covered == expected.keys()
+
+
+def tree_as_of_uv(tree: Any, inverted: Any) -> None:  # noqa: ANN401 - as wide as JSON
+    """The distributions and what they need, in the form of `uv tree --format json`."""
+    alpha, beta = {"id": "alpha==1.0"}, {"id": "beta==1.0"}
+    assert (tree["roots"], inverted["roots"]) == ([beta], [alpha])
+    assert (tree["inverted"], inverted["inverted"]) == (False, True)
+    assert tree["resolution"]["beta==1.0"] == {
+        "name": "beta", "version": "1.0", "dependencies": [alpha],
+    }  # fmt: skip
+    assert inverted["resolution"]["alpha==1.0"]["dependencies"] == [beta]
 
 
 def said(words: list[str], capsys: pytest.CaptureFixture[str]) -> Any:  # noqa: ANN401

@@ -193,6 +193,8 @@ def test_up_with_another_data_home_than_the_daemons(shop: Site, index: Index) ->
     assert f"{elsewhere}/pkgview/store" in said
     assert str(shop.places.store) in said
     assert f"XDG_DATA_HOME={elsewhere}" in said
+    # So it is where nothing is to be mounted: what is published counts at the mount all the same.
+    assert shop.pkgview("up", "--no-mount", cwd=project, code=1).stderr == said
     # As it says: with the daemon's it works, and the view is whole.
     shop.run(command, "up", cwd=project, environ={"XDG_DATA_HOME": str(elsewhere)})
     python = project / ".venv/bin/python"

@@ -42,6 +42,27 @@ def known(site: Site) -> set[str]:
     return {each["project"] for each in found}
 
 
+def works_on_its_callers_environment(shop: Site, here: Path) -> None:
+    """As with uvx; and what it starts sees the project."""
+    sees = (shop.places.mount / "bin/python", "-c", "import beside; print(beside.__file__)")
+    for words in (("--from", "hello<2"), ("--from", "hello<2"), ("--from", "hello==2.0")):
+        printed = tool(shop, "run", *words, "printenv", cwd=here).stdout
+        assert "VIRTUAL_ENV=" not in printed
+        assert "PKGVIEW_VIEW=" not in printed
+        assert "/views/" in tool(shop, "run", *words, *sees, cwd=here).stdout
+    within = ("run", "--", PKGVIEW, "tool", "run", "--from", "hello<2")
+    active = shop.pkgview("run", "--", "printenv", "VIRTUAL_ENV", cwd=here).stdout
+    assert shop.pkgview(*within, "printenv", "VIRTUAL_ENV", cwd=here).stdout == active
+    assert "/views/" in shop.pkgview(*within, *sees, cwd=here).stdout
+
+
+def says_what_an_upgrade_changed(shop: Site, index: Index, here: Path) -> None:
+    assert "as before" in tool(shop, "upgrade", "hello", cwd=here).stderr
+    index.wheel("needed", "2.0", scripts=["needed = needed:hello"])
+    said = tool(shop, "upgrade", "hello", cwd=here).stderr
+    assert said == "hello 2.0: ~ needed 1.0 \N{RIGHTWARDS ARROW} 2.0.\n"
+
+
 def test_a_tool_from_its_installation_to_its_end(shop: Site, index: Index) -> None:
     index.wheel("needed", scripts=["needed = needed:hello"])
     index.wheel("beside")
@@ -80,11 +101,12 @@ def test_a_tool_from_its_installation_to_its_end(shop: Site, index: Index) -> No
         (("--with", "beside", "hello@latest"), "2.0 beside"),
     ):
         assert tool(shop, "run", *words, cwd=here).stdout == f"{expected}\n", words
+    works_on_its_callers_environment(shop, here)
     assert shop.run(bin_ / "hello", cwd=here).stdout == "1.0 alone\n"
     assert "Installed hello 2.0: hello, new." in tool(shop, "upgrade", "--all", cwd=here).stderr
     assert sorted(os.listdir(bin_)) == ["hello", "new"]
     assert shop.run(bin_ / "hello", cwd=here).stdout == "2.0 alone\n"
-    assert "as before" in tool(shop, "upgrade", "hello", cwd=here).stderr
+    says_what_an_upgrade_changed(shop, index, here)
     said = tool(shop, "install", "hello<2", "--with", "beside", cwd=here).stderr
     assert "Installed hello 1.0: hello, old." in said
     assert shop.run(bin_ / "old", cwd=here).stdout == "1.0 beside\n"

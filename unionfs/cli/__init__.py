@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command, by default the one that this process was started with; ends the process."""
+    try:
+        _main(arguments)
+    except KeyboardInterrupt:  # while something is imported, say
+        from unionfs.cli.console import INTERRUPTED  # noqa: PLC0415 - nobody else needs it
+
+        sys.exit(INTERRUPTED)
+
+
+def _main(arguments: Sequence[str] | None) -> NoReturn:
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["up"]:
         from unionfs.cli import quick  # noqa: PLC0415 - other commands do without

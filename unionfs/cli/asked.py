@@ -20,6 +20,7 @@ from resolver.python.project import PythonProject
 from resolver.toml import inline_block, unclosed_block
 from unionfs.cli import console
 from unionfs.cli.command import EDITABLE, may_have_block, several
+from unionfs.cli.completing import distributions, names_of, paths
 from unionfs.formats.kind import projects_at as found_projects
 from unionfs.kinds import KINDS
 
@@ -36,10 +37,21 @@ DIRECTORY = click.argument(
     "directory", required=False, default=".", type=click.Path(path_type=Path)
 )
 PYTHON = click.option(
-    "--python", metavar="PYTHON", help="A version (3.12), a command's name or a path."
+    "--python",
+    "-p",
+    metavar="PYTHON",
+    shell_complete=paths,
+    help="A version (3.12), a command's name or a path.",
 )
 PYTHON_FETCH = click.option(
     "--python-fetch", "fetch_python", is_flag=True, help="Have uv fetch a Python that is missing."
+)
+QUIET = click.option(
+    *console.QUIET,
+    is_flag=True,
+    expose_value=False,
+    callback=lambda _, __, quiet: console.hush(quiet=quiet),
+    help="Say nothing but answers and what failed.",
 )
 OFFLINE = click.option("--offline", is_flag=True, help="Ask no network.")
 KIND = click.option(
@@ -64,6 +76,7 @@ UPGRADE_PACKAGE = click.option(
     "upgrade_packages",
     multiple=True,
     metavar="NAME",
+    shell_complete=names_of(distributions),
     help="Take the newest version of this one that fits; may be repeated.",
 )
 TRUST = click.option("--trust", is_flag=True, help="Use a project that others own or may write to.")
@@ -120,13 +133,16 @@ def with_for(what: str) -> Decorator:
             "editables",
             multiple=True,
             metavar="PATH",
+            shell_complete=paths,
             help="The same for a directory, as in `--with -e PATH`.",
         )
         plain = click.option(
             "--with",
+            "-w",
             "requirements",
             multiple=True,
             metavar="REQ|PATH",
+            shell_complete=paths,
             help=f"Add a requirement, or the distribution in a directory or file, for this {what} "
             "only; may be repeated.",
         )
@@ -157,7 +173,7 @@ class Adding(click.Command):
         left, read = list(args), []
         while left and left[0].startswith("-") and left[0] != "--":
             word = left.pop(0)
-            if word == "--with" and left and left[0] in EDITABLE:
+            if word in {"--with", "-w"} and left and left[0] in EDITABLE:
                 word = "--with-editable"
                 del left[0]
             read.append(word)

@@ -125,8 +125,12 @@ def _again_from(descriptor: int) -> bytes:
 
 def environment(view: str, name: str, environ: Mapping[str, str]) -> dict[str, str]:
     """What an activated environment would have, and the view's name for all that is started."""
-    changed = {**environ, "VIRTUAL_ENV": view, "PKGVIEW_VIEW": name}
-    changed["PATH"] = os.pathsep.join((f"{view}/bin", environ.get("PATH", os.defpath)))
+    return {**on_path(view, environ), "VIRTUAL_ENV": view, "PKGVIEW_VIEW": name}
+
+
+def on_path(view: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Only its commands, before all others: a tool works on the environment of its caller."""
+    changed = {**environ, "PATH": os.pathsep.join((f"{view}/bin", environ.get("PATH", os.defpath)))}
     changed.pop("PYTHONHOME", None)
     return changed
 

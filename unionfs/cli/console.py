@@ -44,9 +44,27 @@ def _here() -> str:
         return ""  # it is gone
 
 
+_quiet = False
+
+QUIET = ("-q", "--quiet")
+"""The option by which one asks for that."""
+
+
+def hush(*, quiet: bool) -> None:
+    """Say no more what was done, only answers and what failed; or say it again."""
+    global _quiet  # noqa: PLW0603 - of the whole process, which does one command
+    _quiet = quiet
+
+
+def is_quiet() -> bool:
+    """Whether nothing is to be said of what is done."""
+    return _quiet
+
+
 def note(sentence: str) -> None:
     """Say what was done, on stderr: it is no answer that a script would read."""
-    _say(spelled(sentence) + "\n")
+    if not _quiet:
+        _say(spelled(sentence) + "\n")
 
 
 def answer(text: str) -> None:

@@ -10,14 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resolver.python.declared.lists import ALL, Names
+from resolver.errors import PkgviewError
+from resolver.python.declared.files import declared
+from resolver.python.declared.lists import ALL, Names, offered
+from resolver.python.project import PythonProject
+from resolver.python.requirements import normalised
+from unionfs.cli.completing import extras, groups, names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from resolver.project.project import Project
 
 _OPTIONS = (
     click.option(
-        "--extra", "extras", multiple=True, metavar="NAME", help="Add an extra; may be repeated."
+        "--extra",
+        "extras",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=names_of(extras),
+        help="Add an extra; may be repeated.",
     ),
     click.option("--all-extras", is_flag=True, help="Add all extras that there are."),
     click.option(
@@ -25,6 +37,7 @@ _OPTIONS = (
         "groups",
         multiple=True,
         metavar="NAME",
+        shell_complete=names_of(groups),
         help="Add a dependency group (PEP 735); may be repeated.",
     ),
     click.option("--all-groups", is_flag=True, help="Add all groups that there are."),
@@ -33,6 +46,7 @@ _OPTIONS = (
         "left_out",
         multiple=True,
         metavar="NAME",
+        shell_complete=names_of(groups),
         help="Leave a group out; may be repeated.",
     ),
     click.option("--no-dev", is_flag=True, help="The same as `--no-group dev`."),
@@ -62,3 +76,24 @@ def with_lists(command: Callable[..., None]) -> Callable[..., None]:
         command(*arguments, lists=lists, **others)
 
     return reduce(lambda done, option: option(done), reversed(_OPTIONS), packed)
+
+
+def refuse_undefined(project: Project, groups: Sequence[str]) -> None:
+    """An error where a group is left out ("-" before its name) that the project does not define.
+
+    As uv has it, where a typing mistake would have left a group in. `--no-dev` is no mistake.
+    """
+    left_out = [name[1:] for name in groups if name.startswith("-") and name != "-dev"]
+    if not left_out or not isinstance(project, PythonProject):
+        return
+    there = {*offered(project).groups}
+    if project.root == project.directory:
+        there |= declared(project.directory).groups.keys()
+    for name in left_out:
+        if normalised(name) not in map(normalised, there):
+            raise PkgviewError(
+                f"{project.root} has no group {name!r} that could be left out",
+                remedy=f"It has {', '.join(sorted(there))}."
+                if there
+                else "It has none: leave the option out.",
+            )

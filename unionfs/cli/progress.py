@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from resolver.naming import spelled
+from unionfs.cli import console
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,6 +29,7 @@ class Display:
         self.bytes = 0
         self.archives = 0
         self.compiled_archives = 0
+        quiet = quiet or console.is_quiet()
         self._draws = not quiet and sys.stderr is not None and sys.stderr.isatty()
         self._began = time.monotonic()
         self._bars: Bars | None = None

@@ -86,6 +86,8 @@ def understood(arguments: Sequence[str]) -> Arguments | None:
                     return None
                 value = rest.pop(0)
             (asked.extras if name == "--extra" else asked.groups).append(value)
+        elif one in console.QUIET:
+            console.hush(quiet=True)
         elif one.startswith("-") or not one:
             if one not in _FLAGS:
                 return None
@@ -188,9 +190,13 @@ def is_whole(places: dict[str, str], entry: remembered.Entry) -> bool:
     )
 
 
-def serves(places: dict[str, str], view: str) -> bool:
-    """Whether the daemon answers, has mounted what can be seen here, and knows the view."""
+def serves(places: dict[str, str], view: str, *, used: bool = False) -> bool:
+    """Whether the daemon answers, has mounted what can be seen here, and knows the view.
+
+    `used`: it is somebody's now.
+    """
     named = ", ".join(f'"{name}": "{places[name]}"' for name in ("state", "store", "config"))
+    named += ', "used": true' if used else ""
     said = ask(places, f'{{"op": "serves", "view": "{view}", {named}}}\n'.encode())
     return said == b'{"ok": true, "result": true}\n'
 
@@ -248,11 +254,13 @@ def content(path: str) -> bytes | None:
 # What is said of it, here and by `unionfs.cli.commands.up`
 
 
-def say_linked(link: str) -> None:
-    """The project's `.venv` is new: git shall not show it as such."""
+def say_linked(link: str, *, quiet: bool = False) -> None:
+    """The project's `.venv` is new: git shall not show it as such, though nothing be said."""
     from unionfs.publishing.ignored import hide  # noqa: PLC0415 - once a project
 
-    console.note(f"Linked {link}{hide(link)}.")
+    hidden = hide(link)
+    if not quiet:
+        console.note(f"Linked {link}{hidden}.")
 
 
 def nothing_to_do(what: str, seconds: float) -> str:
@@ -261,6 +269,6 @@ def nothing_to_do(what: str, seconds: float) -> str:
 
 
 def view_made(view: str, what: str, seconds: float, *, fresh: bool) -> str:
-    """The project has this view now; not `fresh`: it had it before."""
-    state = "" if fresh else ", as before"
-    return f"View {view[:12]}{state}: {what} ({console.duration(seconds)})."
+    """The project has this view now; not `fresh`: it had it before, perhaps without bytecode."""
+    state = "" if fresh else "as before, "
+    return f"View {view[:12]}: {state}{what} ({console.duration(seconds)})."

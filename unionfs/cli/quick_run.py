@@ -28,7 +28,7 @@ from resolver.private import close_to_others
 from resolver.where import where
 from unionfs.bindings.tag import put_on
 from unionfs.cli import command, console
-from unionfs.cli.quick import ANSWER_SECONDS, ask, content, is_plain, is_whole
+from unionfs.cli.quick import ANSWER_SECONDS, ask, content, is_plain, is_whole, serves
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def run(arguments: Sequence[str], *, tool: bool = False) -> bool:
         if entry is None or not is_plain(found.directory, places):
             return False
         with Held(f"{places['store']}/archives", ANSWER_SECONDS):
-            ready = _ready(found.directory, entry, places, own=asked.is_plain)
+            ready = _ready(found.directory, entry, places, own=asked.is_plain, tool=tool)
     except (OSError, PkgviewError, ValueError):
         return False
     except KeyboardInterrupt:
@@ -87,11 +87,15 @@ def run(arguments: Sequence[str], *, tool: bool = False) -> bool:
     if asked.added and entry.said:
         console.note(entry.said)
     view = f"{places['mount']}/views/{entry.view}"
-    return _become(asked.command, command.environment(view, entry.view, os.environ), tool=tool)
+    return _become(asked.command, view, tool=tool)
 
 
-def _become(words: list[str], environ: dict[str, str], *, tool: bool) -> bool:
+def _become(words: list[str], view: str, *, tool: bool) -> bool:
     """Become the command; False where it is none of a tool's, whose others are not known here."""
+    if tool:
+        environ = command.on_path(view, os.environ)
+    else:
+        environ = command.environment(view, os.path.basename(view), os.environ)
     try:
         command.replace_by(words, environ)
     except PkgviewError as error:
@@ -115,6 +119,9 @@ def understood(arguments: Sequence[str], tools: str = "") -> Arguments | None:
     kind = set()
     while rest and rest[0].startswith("-") and rest[0] not in {"-", "--"}:
         name, equals, value = rest.pop(0).partition("=")
+        if name in console.QUIET and not equals:
+            console.hush(quiet=True)
+            continue
         if name in _FLAGS or name in _KINDS or name == _AS_IT_IS:
             if equals:
                 return None
@@ -155,6 +162,7 @@ def _of_tool(asked: Arguments, words: list[str], tools: str) -> Arguments | None
 
 def _take(asked: Arguments, name: str, value: str, rest: list[str]) -> bool:
     """Take an option with its value down; False where it is not known here."""
+    name = "--with" if name == "-w" else name
     if name == "--with" and value in command.EDITABLE and rest:
         name, value = "--with-editable", rest.pop(0)
     if name == "--with":
@@ -225,12 +233,16 @@ def _entry(
     return entry
 
 
-def _ready(directory: str, entry: remembered.Entry, places: dict[str, str], *, own: bool) -> bool:
-    """Whether this process is bound to the view now; with the store held, as for `up`."""
+def _ready(
+    directory: str, entry: remembered.Entry, places: dict[str, str], *, own: bool, tool: bool
+) -> bool:
+    """Whether the view can be used, with the store held, as for `up`; but for a `tool`, bound."""
     key = project_key(directory)
     agreed = trust_record(f'"{directory}"', identity(directory), "[]", entry.choices)
     if content(f"{places['state']}/trusted/{key}.json") != agreed or not is_whole(places, entry):
         return False
+    if tool:
+        return serves(places, entry.view, used=True)
     python = entry.made.partition('"variant": "')[2].partition('"')[0]
     request = f'"process": "self", "enclose": true, "said": "run", "view": "{entry.view}"'
     if own:

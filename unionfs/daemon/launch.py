@@ -137,7 +137,22 @@ def check_mountable(places: Places) -> None:
                 raise
     elif not mount.ours:
         raise foreign(mount)
-    elif (live := running(places, endpoint_of(places, mountpoint))) is not None:
+    else:
+        _refuse_other(places, mountpoint)
+
+
+def refuse_other_places(places: Places) -> None:
+    """Refuse what cannot be seen at the mount that there is, though nothing is to be mounted."""
+    table = mounts.table()
+    mountpoint = mounts.canonical(places.mount, table)
+    mount = mounts.mounted_at(mountpoint, table)
+    if mount is not None and mount.ours:
+        _refuse_other(places, mountpoint)
+
+
+def _refuse_other(places: Places, mountpoint: Path) -> None:
+    live = running(places, endpoint_of(places, mountpoint))
+    if live is not None:
         with contextlib.suppress(DaemonAbsentError, DaemonSilentError):  # said when it is mounted
             refuse_other(places, mountpoint, client.ask(live, "ping"))
 

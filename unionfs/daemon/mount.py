@@ -164,6 +164,7 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
         },
         places=told(places),
         knows=knows,
+        use=lambda view: current.known.use(ViewId(view)),
         alongside=(operations.tend, operations.enclose, background.tend, current.tend),
         serve=None if transport == SUPERVISED else partial(libfuse.serve, filesystem),
         answer=partial(devfuse.answer, filesystem, gained=gained)

@@ -99,11 +99,16 @@ class MountRequests:
         """Whether it is mounted and knows the view; a question that nearly every `up` asks.
 
         No, too, where who asks names other places than those that are served: that is for `up`.
+        `used`: who asks is about to use it.
         """
         given = request.arguments
         view = given.get("view")
         same = all(given.get(name, path) == path for name, path in self._service.places.items())
-        return isinstance(view, str) and same and self._is_mounted() and self._service.knows(view)
+        if not isinstance(view, str) or not same or not self._is_mounted():
+            return False
+        return self._service.knows(view) and (
+            given.get("used") is not True or self._service.use(view)
+        )
 
     async def _status(self, _: Request) -> dict[str, Any]:
         requests, memory = self._requests, _memory()

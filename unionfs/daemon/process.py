@@ -21,6 +21,7 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.places import Places
+from unionfs.control.daemons import write_down
 from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon import mount, supervised
 from unionfs.daemon.alone import Daemon
@@ -93,6 +94,7 @@ def serve(
     By supervised servers where the transport allows it; all in this process where it does not, or
     where something else than packages is served (`assemble`).
     """
+    written = None
     try:
         _settle(claimed.mountpoint)
         here = replace(places, mount=claimed.mountpoint)
@@ -102,9 +104,12 @@ def serve(
             supervised.mount(claimed, here, announce, background=background, workers=workers)
         else:
             service = assemble(here) if assemble else mount.assemble(here, transport)
+            written = write_down(here, claimed.lock)
             trio.run(Daemon(claimed, service, announce).run)
     finally:
         os.close(claimed.lock)
+        if written is not None:
+            os.close(written)
 
 
 def serve_here(places: Places, *, shared: bool = False) -> None:

@@ -92,7 +92,8 @@ class Service:
 
     `places`: which directories it is served from (`served_from`).
 
-    `knows` says whether there is a view of that name. `alongside` runs while it is mounted,
+    `knows` says whether there is a view of that name; `use` does so, too, and that it is somebody's
+    now. `alongside` runs while it is mounted,
     in tasks that never return and let no exception out. For workers that ask: `view_of` says which
     view is a thread's, `look_into` opens one.
     """
@@ -102,6 +103,7 @@ class Service:
     operations: Mapping[str, Operation]
     places: Mapping[str, str] = field(default_factory=dict)
     knows: Callable[[str], bool] = lambda _: False
+    use: Callable[[str], bool] = lambda _: False
     alongside: Sequence[Callable[[], Awaitable[None]]] = ()
     serve: Serve | None = None
     answer: Answer | None = None

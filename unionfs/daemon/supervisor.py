@@ -40,6 +40,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from resolver.errors import PkgviewError
+from unionfs.control.daemons import write_down
 from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon import server, worker
 from unionfs.daemon.children import ENDING, Children, send, tell
@@ -84,6 +85,7 @@ class Supervisor:
         self._over = False
         self._failure: PkgviewError | None = None
         self._adopted = bool(held.running)
+        self._written = write_down(held.places, held.lock)
         os.set_blocking(held.supervisors, False)
 
     def run(self) -> None:
@@ -230,6 +232,8 @@ class Supervisor:
         )
         held = self._held
         kept = (held.mount, held.lock, held.servers, start.slots, *held.worker_channel)
+        if self._written is not None:
+            kept += (self._written,)
         if start.worker:
             serve = partial(worker.run, held, life)
         else:

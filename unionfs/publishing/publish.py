@@ -40,7 +40,8 @@ def publish(places: Places, manifest: Manifest, store: Store, registry: Registry
             unknown.append(_source(store, layer.archive))
         if layer.bytecode and layer.bytecode not in known:
             unknown.append(_companion(store, layer))
-    registry.register_archives(unknown, store.open)
+    grafts = {name: layer.grafts for layer in manifest.layers for name in layer.archives}
+    registry.register_archives(unknown, store.open, grafts)
     _must_fit(manifest, registry)
     view = manifest.id
     data = manifest.to_bytes()

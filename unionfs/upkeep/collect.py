@@ -36,6 +36,7 @@ from resolver.project.resolved import FORGOTTEN
 from resolver.python.uv.note import forget_gone
 from unionfs.archive.meta import digest_of_name
 from unionfs.bytecode.compiling import WITHIN
+from unionfs.control import daemons
 from unionfs.publishing.assemble import BUILD
 from unionfs.publishing.default import default_view
 from unionfs.store import arrival
@@ -266,6 +267,7 @@ def _sweep(places: Places, store: Store) -> None:
     of_state = (path for path in _files(places.state) if path.is_dir())
     for directory in (store.archives, store.root / "users", places.state, *of_state):
         sweep(directory, TEMPORARY_PREFIX)
+    sweep(places.state / daemons.DIRECTORY, daemons.PREFIX)
     for name, prefix in (("downloads", SESSION), ("builds", BUILD), ("bytecode", WITHIN)):
         sweep(places.cache / name, prefix)
     forget_gone(places.state)

@@ -20,15 +20,17 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resolver.boot import shift
+from resolver.boot import shift, since_boot
 from resolver.caller.procfs import Absence, Stat, read_stat
 from resolver.errors import PkgviewError
 from unionfs.control import client
+from unionfs.control.daemons import written_down
 from unionfs.control.endpoint import (
     DaemonAbsentError,
     Endpoint,
@@ -37,7 +39,8 @@ from unionfs.control.endpoint import (
     opened_anywhere,
 )
 from unionfs.mounting import mountpoints, mounts
-from unionfs.upkeep.proc import VIEW, link, open_files, pinned, read
+from unionfs.upkeep.proc import has_ended, link, open_files, pinned, read, shown
+from unionfs.upkeep.started import environments
 from unionfs.upkeep.watches import watched
 from unionfs.view.nodeid import NodeId
 
@@ -50,14 +53,6 @@ if TYPE_CHECKING:
 _ID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])|/packages/[^/\0\n]*-([0-9a-f]{12})\b")
 """A view's id; or the digits that an archive has in `packages/`, whoever looks at it there."""
 
-_INTERPRETER = re.compile(r"(python|pypy)[\d.]*[a-z]*( \(deleted\))?")
-_MAPPED = re.compile(
-    rb"/(lib)?(python|pypy)[\d.]*[a-z]*(\.so[\d.]*)?( \(deleted\))?$", re.MULTILINE
-)
-_SITE = re.compile(
-    rb"(/[^\n]*)/lib(?:64)?/(?:python|pypy)[\d.]*t?/(?:site|dist)-packages/", re.MULTILINE
-)
-_OF_ENVIRONMENT = (b"VIRTUAL_ENV", b"PYTHONHOME")
 OURS = re.compile(rb"\0-m\0unionfs\.")
 """Of a command line: a process of ours."""
 
@@ -78,7 +73,7 @@ class Program:
     `started` is seconds since boot, 0 where it outlived who started it; `itself` is when this very
     process began, which may be a fork of what started.
     `places` are its working directory and the environments in which it may have been started; None
-    where that cannot be known.
+    where that cannot be known (`unionfs.upkeep.started`).
     """
 
     pid: int
@@ -205,10 +200,14 @@ def _ask(endpoint: Endpoint, operation: str, **arguments: object) -> Mapping[str
     except DaemonAbsentError:
         return None
     except PkgviewError as error:
-        raise PkgviewError(
-            f"it cannot be known who uses which view: {error.what}", remedy=error.remedy
-        ) from error
+        raise _unknown(error) from error
     return said
+
+
+def _unknown(error: PkgviewError) -> PkgviewError:
+    return PkgviewError(
+        f"it cannot be known who uses which view: {error.what}", remedy=error.remedy
+    )
 
 
 def _endpoints(places: Places) -> Iterator[Endpoint]:
@@ -220,7 +219,11 @@ def _endpoints(places: Places) -> Iterator[Endpoint]:
         for directory in directories
         for lock in directory.glob("*.lock")
     )
-    for endpoint in {*there, *opened_anywhere(_names(places))}:
+    try:
+        said = {*written_down(places)}
+    except PkgviewError as error:
+        raise _unknown(error) from error
+    for endpoint in {*there, *opened_anywhere(_names(places)), *said}:
         if endpoint.held():
             yield endpoint
 
@@ -237,18 +240,17 @@ def _names(places: Places) -> set[str]:
 def _look(
     pid: int, named: set[str], nodes: set[NodeId], seen: set[str], *, let_in: bool
 ) -> Iterator[Program]:
-    base = f"/proc/{pid}"
     try:
-        foreign = os.stat(base).st_uid != os.geteuid()  # noqa: PTH116 - thousands of them
+        foreign = os.stat(f"/proc/{pid}").st_uid != os.geteuid()  # noqa: PTH116 - thousands of them
     except OSError:
+        return
+    stat = read_stat(pid)
+    if isinstance(stat, Absence) or (base := shown(pid, stat)) is None:
         return
     namespace = link(f"{base}/ns/mnt")
     if namespace not in seen:
         seen.add(namespace)
         named.update(_ids(read(f"{base}/mountinfo")))
-    stat = read_stat(pid)
-    if isinstance(stat, Absence) or stat.dead:
-        return
     exe, cwd = link(f"{base}/exe"), link(f"{base}/cwd")
     cmdline, environ, maps = (read(f"{base}/{name}") for name in ("cmdline", "environ", "maps"))
     files = open_files(base)
@@ -257,92 +259,36 @@ def _look(
     for content in (cmdline, environ, maps):
         named.update(_ids(content))
     nodes.update(watched(base, files))
-    # A kernel's thread has no arguments; and nobody else, not even root, may enter a user's mount.
-    if not cmdline or OURS.search(cmdline) or (foreign and not let_in):
+    # A kernel's thread has nothing; and nobody else, not even root, may enter a user's mount.
+    if not (cmdline or maps) or OURS.search(cmdline) or (foreign and not let_in):
         return
     if pinned(base, files):
         return
-    places = _environments(exe, cwd, cmdline, environ, maps) if exe or maps else None
-    if places == frozenset():
-        return
-    if places is not None or pid != 1:  # the system's own init, which nobody may look at, uses none
-        began = stat.start_time / TICKS - shift()
-        yield Program(pid=pid, started=_started(stat, cmdline), itself=began, places=places)
+    program = _silent(
+        pid, stat, base, exe=exe, cwd=cwd, cmdline=cmdline, environ=environ, maps=maps
+    )
+    if program is not None:
+        named.update(*(_ids(os.fsencode(place)) for place in program.places or ()))
+        yield program
 
 
-def _environments(
-    exe: str, cwd: str, cmdline: bytes, environ: bytes, maps: bytes
-) -> frozenset[str] | None:
-    """The working directory, and what has a `bin` that the interpreter may have been found in.
-
-    None where that may be any: a path that was relative to a directory which nobody knows any more,
-    or arguments and environment that the program has written over (setproctitle). Nor does it say
-    anything how a program was started that is no interpreter itself, but has one inside. But
-    whoever has mapped something of a site-packages was found in that environment.
-
-    Of what looks like no interpreter, only what its variables say: often nothing.
-    """
-    variables = dict(entry.partition(b"=")[::2] for entry in environ.split(b"\0"))
-    first = os.fsdecode(cmdline.partition(b"\0")[0])
-    # The file may be a copy of another name, or none at all (memfd): then it was started as one.
-    itself = any(_INTERPRETER.fullmatch(path.rpartition("/")[2]) for path in (exe, first))
-    if not itself and not _MAPPED.search(maps):
-        return _left_in(cwd, variables)
-    paths = os.fsdecode(variables.get(b"PATH", b"")).split(":")
-    mapped = {os.fsdecode(match) for match in _SITE.findall(maps)}
-    if not mapped and not (
-        itself and (_was_started_as(first, cwd) if "/" in first else _is_found(first, paths))
-    ):
+def _silent(  # noqa: PLR0913 - what /proc says of one process
+    pid: int, stat: Stat, base: str, *, exe: str, cwd: str, cmdline: bytes, environ: bytes,
+    maps: bytes,
+) -> Program | None:  # fmt: skip
+    """An interpreter that does not say in which view it is; None for all else."""
+    started, places = _started(stat, cmdline), None
+    if exe or maps:
+        places = environments(
+            base, since=time.time() - since_boot() + started,
+            exe=exe, cwd=cwd, cmdline=cmdline, environ=environ, maps=maps,
+        )  # fmt: skip
+    elif pid == 1:
+        return None  # the system's own init, which nobody may look at, uses none
+    if places == frozenset() or (places is None and has_ended(pid, stat)):
         return None
-    named = (os.fsdecode(variables.get(name, b"")) for name in (*_OF_ENVIRONMENT, b"_"))
-    return frozenset({cwd, *mapped}) | _places({first, *paths, *named}, cwd)
-
-
-def _left_in(cwd: str, variables: Mapping[bytes, bytes]) -> frozenset[str]:
-    """The environments that are left in the variables of what looks like no interpreter.
-
-    It may have one inside that nobody sees. Of PATH, which everybody has, those that lead to a view
-    count.
-    """
-    named = {os.fsdecode(variables.get(name, b"")) for name in _OF_ENVIRONMENT}
-    paths = os.fsdecode(variables.get(b"PATH", b"")).split(":")
-    named.update(path for path in paths if VIEW.search(link(path.removesuffix("/bin"))))
-    return _places(named, cwd)
-
-
-def _places(tokens: Iterable[str], cwd: str) -> frozenset[str]:
-    """The environments in which paths are, or to which they lead."""
-    found = set()
-    for token in tokens:
-        directory, slash, last = token.rstrip("/").rpartition("/")
-        if not slash:
-            continue
-        for prefix in (token, directory if last == "bin" else directory.rpartition("/")[0]):
-            place = os.path.normpath(os.path.join(cwd, prefix))  # noqa: PTH118 - strings
-            found.add(place)
-            found.add(os.path.join(os.path.dirname(place), link(place)))  # noqa: PTH118, PTH120 - the same
-    return frozenset(found)
-
-
-def _was_started_as(path: str, cwd: str) -> bool:
-    """Whether an interpreter's first argument says where it was.
-
-    A relative path does as long as it leads somewhere: who goes to another directory finds there,
-    all but certainly, nothing under it.
-    """
-    if path.startswith("/") and _INTERPRETER.fullmatch(path.rpartition("/")[2]):
-        return True
-    return os.path.lexists(os.path.join(cwd, path))  # noqa: PTH118 - strings
-
-
-def _is_found(name: str, paths: Iterable[str]) -> bool:
-    """Whether PATH leads to that name, and does so from everywhere."""
-    for path in paths:
-        if not path.startswith("/"):
-            return False
-        if os.path.lexists(f"{path}/{name}"):
-            return True
-    return False
+    itself = stat.start_time / TICKS - shift()
+    return Program(pid=pid, started=started, itself=itself, places=places)
 
 
 def _started(stat: Stat, cmdline: bytes) -> float:
@@ -351,7 +297,7 @@ def _started(stat: Stat, cmdline: bytes) -> float:
         above = read_stat(stat.ppid)
         if stat.ppid <= 1 or isinstance(above, Absence) or above.comm == b"systemd":
             return 0.0
-        if read(f"/proc/{stat.ppid}/cmdline") != cmdline:
+        if read(f"{shown(stat.ppid, above)}/cmdline") != cmdline:
             break
         stat = above
     return stat.start_time / TICKS - shift()

@@ -4,12 +4,41 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
+
+from resolver.caller.procfs import Absence, read_stat
+
+if TYPE_CHECKING:
+    from resolver.caller.procfs import Stat
 
 LONGEST = 1 << 22
 """Bytes read of one file of /proc."""
 
 VIEW = re.compile(r"/views/[0-9a-f]{32}( \(deleted\))?$")
 """The end of a path that is a view."""
+
+
+def shown(pid: int, stat: Stat) -> str | None:
+    """Where /proc shows what a process has; None where it has ended.
+
+    Where its main thread alone has ended, only at another of its threads.
+    """
+    if not stat.dead:
+        return f"/proc/{pid}"
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return None
+    return next((f"/proc/{pid}/task/{tid}" for tid in threads if tid != str(pid)), None)
+
+
+def has_ended(pid: int, stat: Stat) -> bool:
+    """Whether the process that was so has ended since, or is about to: its memory goes first."""
+    now = read_stat(pid)
+    if isinstance(now, Absence) or now.start_time != stat.start_time:
+        return True
+    base = shown(pid, now)
+    return base is None or not (read(f"{base}/cmdline") or read(f"{base}/maps"))
 
 
 def read(path: str) -> bytes:

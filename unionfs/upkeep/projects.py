@@ -63,17 +63,26 @@ def forget(places: Places, root: str) -> list[str] | None:
 
     Its links go; its own files stay as they are, and so do programs that run. What it needed is
     `pkgview gc`'s to remove. Returns the links that were removed; None where nothing was known of
-    it. `PkgviewError` where that cannot be written.
+    it. `PkgviewError` where that cannot be written; a link that stays does not keep the rest.
     """
     forget_built(places, root)
-    removed = []
+    removed, stuck = [], None
     for name in sorted(links()):
         path = Path(root, name)
-        if link.is_ours(path, places) and link.unlink(path, places):
-            removed.append(str(path))
+        try:
+            if link.is_ours(path, places) and link.unlink(path, places):
+                removed.append(str(path))
+        except PkgviewError as error:
+            stuck = error
     known = resolved.forget(places.state / "projects", root)
     forget_lock(places, project_key(root))
     agreed = trust.forget(root, places.state)
+    if stuck is not None:
+        raise PkgviewError(
+            f"{root} is forgotten, but {stuck.what}",
+            remedy="Remove it yourself where the directory is writable: it leads nowhere after a "
+            "`pkgview gc`.",
+        )
     return removed if known or agreed or removed else None
 
 

@@ -9,21 +9,28 @@ it, as an installer's files do.
 Later versions have later times, or `make` and `cp -u` would pass over them. Where that leaves a
 choice, it is the latest second that is over or now: a file from the future is one that `make` warns
 of. It leaves none where two versions of a distribution are first seen within one second, and where
-the clock was set back since: then the next free second it is.
+the clock was set back since: then the next free second it is. Nothing follows a time that is more
+than a day from now: the clock was wrong then, and would be so for ever.
+
+Which path a file has in a view, the grafts of its layer say: data may lie among the modules, or
+beside the scripts, of others. Of those in a second only the archives are remembered, so they are
+looked at with the grafts of the one that is added: nearly all of a kind have the same.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from unionfs.archive.layer import ROOT, Kind, LayerError
-from unionfs.view.nodeid import EARLIEST
+from unionfs.view.nodeid import DAY, EARLIEST
 from unionfs.view.schema import SECOND, STEP, now
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
 
+    from resolver.manifest import Grafts
     from unionfs.archive.layer import EntryNo
     from unionfs.archive.reader import Archive
 
@@ -31,6 +38,9 @@ if TYPE_CHECKING:
 
 BACK: Final = 60
 """Seconds before now that are tried."""
+
+AHEAD: Final = DAY
+"""Nanoseconds from now to what is followed."""
 
 _MOST_KEPT: Final = 2 * BACK
 """Seconds of which it is remembered what stands where."""
@@ -41,21 +51,31 @@ class Moments:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._seconds: dict[int, _Second] = {}
+        self._seconds: dict[tuple[int, Grafts | None], _Second] = {}
 
-    def of(self, archive: Archive, distribution: str, open_archive: OpenArchive) -> int:
-        """The time of an archive: nanoseconds since the Epoch, in whole steps, nobody else's."""
+    def of(
+        self,
+        archive: Archive,
+        distribution: str,
+        open_archive: OpenArchive,
+        grafts: Grafts | None = None,
+    ) -> int:
+        """The time of an archive: nanoseconds since the Epoch, in whole steps, nobody else's.
+
+        `grafts`: where its top directories go; None: nobody knows, and all are taken for one.
+        """
         # Earlier versions of the registry go on with it, so its format stays.
         self._db.execute("CREATE INDEX IF NOT EXISTS archives_by_time ON archives(time)")
         (latest,) = self._db.execute(
-            "SELECT coalesce(max(time), 0) FROM archives WHERE distribution = ?", (distribution,)
+            "SELECT coalesce(max(time), 0) FROM archives WHERE distribution = ? AND time < ?",
+            (distribution, now() + AHEAD),
         ).fetchone()
         moment = max(now(), (latest // SECOND + 1) * SECOND)
         first = max(latest // SECOND + 1, moment // SECOND - BACK, EARLIEST // SECOND)
         candidates = self._candidates(moment, first)
         while True:
             candidate = next(candidates)
-            second = self._second(candidate // SECOND, open_archive)
+            second = self._second(candidate // SECOND, grafts, open_archive)
             if not second.takes(archive, open_archive):
                 if second.names or second.unknown:
                     continue
@@ -72,11 +92,11 @@ class Moments:
             moment = (moment // SECOND + 1) * SECOND
             yield moment
 
-    def _second(self, number: int, open_archive: OpenArchive) -> _Second:
+    def _second(self, number: int, grafts: Grafts | None, open_archive: OpenArchive) -> _Second:
         """What is registered for a second by now."""
-        if number not in self._seconds and len(self._seconds) >= _MOST_KEPT:
+        if (number, grafts) not in self._seconds and len(self._seconds) >= _MOST_KEPT:
             self._seconds.clear()
-        second = self._seconds.setdefault(number, _Second())
+        second = self._seconds.setdefault((number, grafts), _Second(grafts))
         rows = self._db.execute(
             "SELECT number, name, time FROM archives WHERE time >= ? AND time < ? AND number > ? "
             "ORDER BY number",
@@ -109,25 +129,32 @@ class _Place(NamedTuple):
 class _Second:
     """All that archives of one second have, as one tree; none of them clashes with another.
 
-    Which of an archive's top directories lies where in a view is the kind's affair, and several go
-    to one place: so those are all taken for one. A directory that only one archive has is not
-    looked into: nearly all are.
+    It is the tree of a view with these grafts. A directory that only one archive has is not looked
+    into: nearly all are. But those above a graft are, or what an archive has there by its path
+    would not meet what others have there by the graft.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, grafts: Grafts | None) -> None:
+        self._grafts = None
+        if grafts is not None:
+            self._grafts = {os.fsencode(top): os.fsencode(path) for top, path in grafts}
         self.last = 0
         self.times: set[int] = set()
         self.names: set[str] = set()
         self.unknown = False  # what one of them has: it was collected, or is damaged
         self._places: dict[bytes, _Place] = {}
+        for path in (self._grafts or {}).values():
+            parts = path.split(b"/") if path else []
+            for number in range(1, len(parts) + 1):
+                above = b"/%b" % b"/".join(parts[:number])
+                self._places[above] = _Place(Kind.DIRECTORY, b"", "", None)
 
     def takes(self, archive: Archive, open_archive: OpenArchive) -> bool:
         """Whether an archive has nothing else at a path than the others; then it is one of them."""
         if self.unknown:
             return False
         added: dict[bytes, _Place] = {}
-        tops = [n for _, n, entry in archive.children(ROOT) if entry.kind is Kind.DIRECTORY]
-        pending = [(b"", number) for number in tops]
+        pending = list(self._tops(archive))
         while pending:
             above, directory = pending.pop()
             for path, place in _children(archive, above, directory):
@@ -149,6 +176,16 @@ class _Second:
         self._places |= added
         self.names.add(archive.name)
         return True
+
+    def _tops(self, archive: Archive) -> Iterator[tuple[bytes, EntryNo]]:
+        """Where its top directories lie, each beginning with a slash or "" for the root."""
+        for name, number, entry in archive.children(ROOT):
+            if entry.kind is not Kind.DIRECTORY:
+                continue
+            if self._grafts is None:
+                yield b"", number
+            elif (path := self._grafts.get(name)) is not None:
+                yield (b"/%b" % path if path else b""), number
 
 
 def _children(archive: Archive, above: bytes, directory: EntryNo) -> Iterator[tuple[bytes, _Place]]:

@@ -59,6 +59,10 @@ EPOCH: Final = 315_532_800 * 1_000_000_000
 EARLIEST: Final = EPOCH + DAY
 """The time of what has no better one: 1980, the first year of a zip, has begun everywhere."""
 
+LATEST: Final = 4_291_747_200 * 1_000_000_000
+"""2106-01-01 (UTC): some weeks before 32 bits of seconds end, as bytecode and gzip have them. A zip
+ends in 2107. What is registered then goes on from here."""
+
 
 class NodeKind(enum.IntEnum):
     """The uppermost bits of a node id."""

@@ -33,13 +33,14 @@ from unionfs.archive.layer import EntryNo, LayerError
 from unionfs.view import schema
 from unionfs.view.moments import Moments
 from unionfs.view.nodeid import BEFORE, ArchiveNo, ProjectNo, ViewNo
-from unionfs.view.schema import STEP
+from unionfs.view.schema import SECOND, STEP
 from unionfs.view.sharing import NOTHING, Known, Shared, same_members
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from resolver.manifest import Grafts
     from resolver.places import Places
     from unionfs.archive.reader import Archive
     from unionfs.view.moments import OpenArchive
@@ -127,28 +128,35 @@ class Registry:
         return number
 
     def register_archives(
-        self, archives: Iterable[Archive], open_archive: OpenArchive
+        self,
+        archives: Iterable[Archive],
+        open_archive: OpenArchive,
+        grafts: Mapping[str, Grafts] | None = None,
     ) -> list[ArchiveNo]:
         """The number of each, a new one for those that have none; all of them or, failing, none.
 
         They cost one transaction, and so one wait for the disk. `open_archive` gives registered
-        ones by name, or `LayerError`.
+        ones by name, or `LayerError`. `grafts`: of each by its name, in the view that it is for
+        (`unionfs.view.moments`).
         """
         given = list(archives)
         known = self.registered(archive.name for archive in given)
         if all(archive.name in known for archive in given):
             return [known[archive.name].number for archive in given]
+        where = grafts or {}
         with self._asked(), self._transaction():
-            return [self._register(archive, open_archive) for archive in given]
+            return [self._register(one, open_archive, where.get(one.name)) for one in given]
 
-    def _register(self, archive: Archive, open_archive: OpenArchive) -> ArchiveNo:
+    def _register(
+        self, archive: Archive, open_archive: OpenArchive, grafts: Grafts | None
+    ) -> ArchiveNo:
         """One archive's number; inside a transaction."""
         query = "SELECT number FROM archives WHERE name = ?"
         if (row := self._db.execute(query, (archive.name,)).fetchone()) is not None:
             return ArchiveNo(row[0])
         distribution = f"{archive.meta.kind} {archive.meta.name}"
         shared = self._shared(archive, distribution, open_archive)
-        moment = self._moments.of(archive, distribution, open_archive)
+        moment = self._moments.of(archive, distribution, open_archive, grafts)
         cursor = self._db.execute(
             "INSERT INTO archives(name, time, distribution, entries, shared) "
             "VALUES (?, ?, ?, ?, ?)",
@@ -233,7 +241,7 @@ class Registry:
         with self._asked(), self._transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO views(id, time) VALUES (?, ?)",
-                (view, max(schema.now(), self._latest_view() + STEP)),
+                (view, self._time_of_view()),
             )
             row = self._db.execute("SELECT number FROM views WHERE id = ?", (view,)).fetchone()
             return ViewNo(self._within(row[0], "views"))
@@ -281,9 +289,8 @@ class Registry:
 
         Numbers are not given again, so who still knows one of what is gone finds nothing under it.
         An archive that is gone stays as long as a remaining one has members which are known by it:
-        without it nobody would find them there. So does the last view, since later ones get a later
-        time; and the last archive of each distribution that stays, as the next is compared with it
-        and with no earlier one.
+        without it nobody would find them there. So does the last archive of each distribution that
+        stays, as the next is compared with it and with no earlier one.
         """
         with self._asked():
             with self._transaction():
@@ -291,8 +298,7 @@ class Registry:
                 for table, column, kept in (("views", "id", views), ("projects", "key", projects)):
                     self._db.execute(
                         f"DELETE FROM {table} "  # noqa: S608 - our own words
-                        f"WHERE {column} NOT IN (SELECT value FROM json_each(?)) "
-                        f"AND number < (SELECT max(number) FROM {table})",
+                        f"WHERE {column} NOT IN (SELECT value FROM json_each(?))",
                         (json.dumps(list(kept)),),
                     )
             self._shrink()
@@ -330,11 +336,18 @@ class Registry:
 
     # Below
 
-    def _latest_view(self) -> int:
-        """The time of the one registered last; inside a transaction."""
-        query = "SELECT time FROM views ORDER BY number DESC LIMIT 1"
-        found = self._db.execute(query).fetchone()
-        return int(found[0]) if found else 0
+    def _time_of_view(self) -> int:
+        """A time that no view has; inside a transaction.
+
+        Later than the others', but for those that are from the future since the clock was set back.
+        """
+        now = schema.now()
+        rows = self._db.execute("SELECT time FROM views WHERE time >= ?", (now,))
+        taken = {time for (time,) in rows}
+        found = max((time + STEP for time in taken if time < now + SECOND), default=now)
+        while found in taken:
+            found += STEP
+        return found
 
     def _one(self, query: str, value: str) -> int | None:
         with self._asked():

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from resolver.errors import PkgviewError
-from unionfs.view.nodeid import EARLIEST, PACKING
+from unionfs.view.nodeid import EARLIEST, LATEST, PACKING
 
 if TYPE_CHECKING:
     import sqlite3
@@ -54,8 +54,8 @@ _SINCE = (
 
 
 def now() -> int:
-    """Nanoseconds since the Epoch, in whole `STEP`s."""
-    return max(time.time_ns() // STEP * STEP, EARLIEST)
+    """Nanoseconds since the Epoch, in whole `STEP`s; where the clock is far out, what all read."""
+    return min(max(time.time_ns() // STEP * STEP, EARLIEST), LATEST)
 
 
 def version(db: sqlite3.Connection, path: Path) -> int:

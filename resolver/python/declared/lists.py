@@ -49,14 +49,14 @@ def expanded(asked: Names, project: PythonProject) -> Names:
     """The same by their names, where it is all that there are."""
     if ALL not in {*asked.extras, *asked.groups}:
         return asked
-    return _replaced(asked, _offered(project))
+    return _replaced(asked, offered(project))
 
 
 def without_undefined(asked: Names, project: PythonProject) -> tuple[Names, Names]:
     """What of it the project's files know now, and the rest."""
     if not any(asked):
         return asked, asked
-    there, fixed = _offered(project), _fixed_groups(project)
+    there, fixed = offered(project), _fixed_groups(project)
     any_extra = _tells_extras_by_a_build(project)
 
     def is_extra(name: str) -> bool:
@@ -106,7 +106,7 @@ def built_in(mark: Mark, directory: Path, usual: Iterable[str]) -> Names:
     return Names(union(found.extras), union(usual, found.groups))
 
 
-def _offered(project: PythonProject) -> Names:
+def offered(project: PythonProject) -> Names:
     """What can be asked for in a project, normalised."""
     if project.root != project.directory:
         return Names()  # a script

@@ -101,8 +101,12 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         "Make room on that disk and run the command again.",
     ),
     (
-        r"Permission denied|Read-only file system|os error (13|30)\b",
+        r"(?i)\bcache\b.*(Permission denied|Read-only file system|os error (13|30)\b)",
         "Make that place writable; UV_CACHE_DIR moves uv's own cache.",
+    ),
+    (
+        r"Permission denied|Read-only file system|os error (13|30)\b",
+        "Make that place writable.",
     ),
     (
         r"Git operation failed|git (fetch|clone)",

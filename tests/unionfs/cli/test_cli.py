@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,11 +17,12 @@ import click
 import pytest
 
 from resolver.errors import PkgviewError
+from resolver.python.uv.run import uv_binary
 from tests.docs.pages import commands
 from unionfs import cli
 from unionfs.cli import console, group
-from unionfs.cli.command import environment, replace_by
-from unionfs.cli.habits import HABITS
+from unionfs.cli.command import environment, on_path, replace_by
+from unionfs.cli.habits import HABITS, OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,6 +171,9 @@ def test_where_there_is_nothing_a_line_says_so(
         ("up --extra", "option '--extra' requires an argument", "`pkgview up -h`"),
         ("run --with", "option '--with' requires an argument", "`pkgview run -h`"),
         ("tool run --from", "option '--from' requires an argument", "`pkgview tool run -h`"),
+        ("up --resolution lowest", "no such option --resolution", "[tool.uv] of pyproject.toml"),
+        ("up -n", "no such option -n", "UV_NO_CACHE"),
+        ("add -U x", "no such option -U", "`pkgview up --upgrade`"),
         ("bind 4711 .", "got unexpected extra arguments (4711 .)", "Say what it is: --pid, "),
         ("gc x", "got unexpected extra argument (x)", "`pkgview gc -h`"),
     ],
@@ -185,6 +190,31 @@ def test_who_comes_from_uv_is_told_what_to_do_instead(
     assert status == 2
     assert said.startswith(f"pkgview: {complaint}\n  ")
     assert way_on in said
+
+
+BESIDE = {
+    "sync": "up", "run": "run", "add": "add", "remove": "remove", "lock": "lock", "tree": "tree",
+    "pip list": "list", "pip tree": "tree", "tool run": "tool run", "tool install": "tool install",
+    "tool upgrade": "tool upgrade", "tool uninstall": "tool uninstall", "tool list": "tool list",
+}  # fmt: skip
+"""Commands of uv's, and those of ours with the same options."""
+
+
+def test_every_option_of_uvs_is_one_or_is_explained() -> None:
+    """Of the uv that is installed: a later one may have more."""
+    there, unknown = commands(), []
+    for theirs, ours in BESIDE.items():
+        said = subprocess.run(
+            [uv_binary(), "help", "--no-pager", *theirs.split()],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        option = r"^ +(-\w)?(?:, )?(--[\w-]+)?(?: <.*| \[.*|\.\.\.)?$"
+        found = re.findall(option, said, re.MULTILINE)
+        names = {name for pair in found for name in pair if name}
+        assert "--quiet" in names
+        known = {name for one in there[ours].params for name in one.opts} | {"-h", "--help"}
+        unknown += [f"{theirs} {name}" for name in sorted(names - known - set(OPTIONS))]
+    assert not unknown
 
 
 def test_every_habit_leads_to_a_command() -> None:
@@ -337,6 +367,10 @@ def test_the_environment_of_a_run(tmp_path: Path) -> None:
     }  # fmt: skip
     assert environment(f"{view}", "x", {})["PATH"] == f"{view}/bin:{os.defpath}"
     assert given["PYTHONHOME"] == "/x", "the caller's own is left as it is"
+    mine = {**given, "VIRTUAL_ENV": "/mine"}
+    assert on_path(f"{view}", mine) == {
+        "PATH": f"{view}/bin:/bin", "VIRTUAL_ENV": "/mine", "PKGVIEW_VIEW": "old", "HOME": "/h",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,9 +142,9 @@ def test_what_is_forgotten_is_unknown_and_its_number_not_given_again(
     size = path.stat().st_size
     keep = {archives[number].name for number in (3, 5)}
     registry.forget(archives=keep, views=[view(7)], projects=["p9-0123456789"])
-    # What was registered last stays, for the sake of the times to come.
+    # The last of a distribution stays, for the sake of the times to come.
     assert [name for _, name, _ in registry.archives()] == [archives[n].name for n in (3, 5, 59)]
-    assert [number for number, *_ in registry.views()] == [views[7], views[-1]]
+    assert [number for number, *_ in registry.views()] == [views[7]]
     assert registry.archive(numbers[4]) is None
     assert registry.view(views[8]) is None
     assert registry.project_key(projects[8]) is None
@@ -389,7 +390,7 @@ def test_times_of_versions_grow_whatever_the_clock_does(
     others = [packed(store, file(f"lib/{n}", b"%d" % n), name=f"other{n}") for n in range(4)]
     for archive in (*versions[:2], *others[:2]):
         registry.register_archive(archive, store.open)
-    clock[0] -= 86_400 * SECOND
+    clock[0] -= 3600 * SECOND
     for archive in (*versions[2:], *others[2:]):
         registry.register_archive(archive, store.open)
     times = times_of(registry)
@@ -398,13 +399,72 @@ def test_times_of_versions_grow_whatever_the_clock_does(
     assert of_one == sorted(set(of_one))
     # What nothing came before is not from the future.
     assert [times[other.name] // SECOND for other in others] == [
-        *([1_700_000_000] * 2), *([1_700_000_000 - 86_400] * 2),
+        *([1_700_000_000] * 2), *([1_700_000_000 - 3600] * 2),
     ]  # fmt: skip
     # Nobody's clock tells less apart: a float of seconds, as Python's importers keep it.
     assert len({moment / SECOND for moment in times.values()}) == len(times)
     views = [registry.register_view(view(number)) for number in range(3)]
     moments = [moment for _, _, moment in registry.views()]
     assert moments == [clock[0] // STEP * STEP + n * STEP for n in range(len(views))]
+
+
+def test_a_clock_that_was_far_ahead_is_not_followed(
+    registry: Registry, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is anything of a time that a zip, or 32 bits of seconds, cannot hold."""
+    today, ahead = 1_700_000_000 * SECOND, 4_740_000_000 * SECOND
+    versions = [packed(store, file("lib/a", b"%d" % n)) for n in range(6)]
+    for number, moment in enumerate((today, ahead, ahead, today, today, ahead)):
+        monkeypatch.setattr(time, "time_ns", lambda moment=moment: moment)
+        registry.register_archive(versions[number], store.open)
+        registry.register_view(view(number))
+    assert [moment for *_, moment in registry.views()] == [
+        today, nodeid.LATEST, nodeid.LATEST + STEP, today + STEP, today + 2 * STEP,
+        nodeid.LATEST + 2 * STEP,
+    ]  # fmt: skip
+    times = times_of(registry)
+    seconds = [times[version.name] // SECOND for version in versions]
+    begin, end = today // SECOND, nodeid.LATEST // SECOND
+    assert seconds == [begin, end, end + 1, begin + 1, begin + 2, end + 2]
+    assert max(seconds) < min(1 << 32, datetime(2107, 1, 1, tzinfo=UTC).timestamp())
+
+
+GRAFTS = (
+    ("purelib", "lib/python3.11/site-packages"), ("platlib", "lib/python3.11/site-packages"),
+    ("scripts", "bin"), ("headers", "include/site/python3.11"), ("data", ""),
+)  # fmt: skip
+
+
+def test_what_meets_by_its_place_in_the_view_has_not_the_same_second(
+    registry: Registry, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees = {
+        "modules": [file("purelib/both/a", b"1"), file("headers/x/h", b"1")],
+        "data": [file("data/lib/python3.11/site-packages/both/a", b"2")],
+        "header": [file("data/include/site/python3.11/x/h", b"2")],
+        "script": [file("scripts/both", b"1")],
+        "binary": [file("data/bin/both", b"2")],
+        "file": [file("data/lib/python3.11", b"2")],
+        "same": [file("data/lib/python3.11/site-packages/both/a", b"1")],
+        "beside": [file("data/both/a", b"3"), file("scripts/a", b"4"), file("platlib/both/b", b"")],
+    }  # fmt: skip
+    for order in (1, -1):
+        began = 1_700_000_000 + 1000 * order
+        monkeypatch.setattr(time, "time_ns", lambda began=began: began * SECOND)
+        names = {
+            name: packed(store, *tree, file(f"data/{order}", b""), name=f"{name}{order + 1}")
+            for name, tree in list(trees.items())[::order]
+        }
+        where = {archive.name: GRAFTS for archive in names.values()}
+        registry.register_archives(names.values(), store.open, where)
+        times = times_of(registry)
+        second = {name: times[archive.name] // SECOND for name, archive in names.items()}
+        apart = [
+            ("modules", "data"), ("modules", "header"), ("script", "binary"), ("data", "same"),
+            *(("file", name) for name in ("modules", "data", "same")),
+        ]  # fmt: skip
+        assert not [pair for pair in apart if second[pair[0]] == second[pair[1]]]
+        assert second["beside"] == second["same"] == began
 
 
 def test_what_stands_at_one_path_never_has_the_same_second(

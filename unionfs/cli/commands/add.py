@@ -13,13 +13,15 @@ import trio
 
 from resolver.failures import single_failure
 from resolver.places import Places
-from resolver.python.discovery import find_interpreter
+from resolver.python.discovery import find_interpreter, find_or_fetch
 from resolver.python.editing.edit import Edit, edit, script_at
 from resolver.python.editing.whole import all_or_nothing
 from resolver.python.project import Origin
 from unionfs.cli.asked import (
     OFFLINE,
     PYTHON,
+    PYTHON_FETCH,
+    QUIET,
     TRUST,
     absolute,
     agree,
@@ -28,6 +30,8 @@ from unionfs.cli.asked import (
     trusted_project_at,
 )
 from unionfs.cli.commands.up import ANSWER, up
+from unionfs.cli.completing import extras, groups, listed, names_of, paths
+from unionfs.cli.ending import interrupted_by_all
 from unionfs.cli.progress import Display
 from unionfs.formats.python.kind import PythonWish
 from unionfs.kinds import PYTHON as PYTHON_KIND
@@ -42,8 +46,19 @@ _HERE = Path()
 
 _SHARED = (
     click.option("--dev", is_flag=True, help="The dependency group dev: `--group dev`."),
-    click.option("--group", metavar="NAME", help="A dependency group (PEP 735)."),
-    click.option("--optional", "extra", metavar="NAME", help="An extra."),
+    click.option(
+        "--group",
+        metavar="NAME",
+        shell_complete=names_of(groups),
+        help="A dependency group (PEP 735).",
+    ),
+    click.option(
+        "--optional",
+        "extra",
+        metavar="NAME",
+        shell_complete=names_of(extras),
+        help="An extra.",
+    ),
     click.option(
         "--script",
         metavar="PATH",
@@ -58,8 +73,10 @@ _SHARED = (
         help="Of the project there.",
     ),
     PYTHON,
+    PYTHON_FETCH,
     OFFLINE,
     TRUST,
+    QUIET,
     json_of(ANSWER),
     click.pass_context,
 )
@@ -79,7 +96,7 @@ Examples:
   pkgview add --script script.py rich    in its inline block, which it gets if it has none
 """
 )
-@click.argument("requirements", nargs=-1, metavar="[REQ]...")
+@click.argument("requirements", nargs=-1, metavar="[REQ]...", shell_complete=paths)
 @click.option(
     "--editable",
     "editables",
@@ -118,7 +135,9 @@ Examples:
   pkgview remove --script script.py rich
 """
 )
-@click.argument("names", nargs=-1, metavar="NAME...", required=True)
+@click.argument(
+    "names", nargs=-1, metavar="NAME...", required=True, shell_complete=names_of(listed)
+)
 @_edits
 def remove(
     context: click.Context,
@@ -149,6 +168,7 @@ def _carry_out(  # noqa: PLR0913 - one an option
     script: Path | None,
     directory: Path,
     python: str | None,
+    fetch_python: bool,
     offline: bool,
     trust: bool,
     as_json: bool,
@@ -172,11 +192,15 @@ def _carry_out(  # noqa: PLR0913 - one an option
         link.refuse_foreign(project.directory / link_of(PYTHON_KIND), places)
     # A pylock.toml has it built in, so that it is no choice of this `up`.
     chosen = not asked.removed and project.origin is not Origin.PYLOCK
-    extras = (asked.extra,) if asked.extra and chosen else ()
-    groups = (asked.group,) if asked.group and chosen else ()
+    chosen_extras = (asked.extra,) if asked.extra and chosen else ()
+    chosen_groups = (asked.group,) if asked.group and chosen else ()
     wish = repeated(places, PythonWish(project=project, python=python, asked=python or ""))
-    interpreter = find_interpreter(project, wish.python, places.state)
-    with all_or_nothing(project, places.state):
+    interpreter = (
+        find_or_fetch(project, wish.python, places.state, offline=offline)
+        if fetch_python
+        else find_interpreter(project, wish.python, places.state)
+    )
+    with interrupted_by_all(), all_or_nothing(project, places.state):
         with Display(quiet=as_json) as display, single_failure():
             display.locking(str(project.root))
             trio.run(
@@ -187,8 +211,9 @@ def _carry_out(  # noqa: PLR0913 - one an option
             directory=project.root,
             kinds=(PYTHON_KIND,),
             python=python,
-            extras=extras,
-            groups=groups,
+            fetch_python=fetch_python,
+            extras=chosen_extras,
+            groups=chosen_groups,
             offline=offline,
             trust=trust,
             as_json=as_json,

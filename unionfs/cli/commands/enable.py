@@ -13,6 +13,7 @@ from resolver.places import Places
 from resolver.python.discovery import find_interpreter
 from unionfs.cli import console, group
 from unionfs.cli.asked import json_of
+from unionfs.cli.completing import names_of, paths
 from unionfs.cli.enabling import made, service, shells, usersite
 from unionfs.environment import ENABLE_FILE, taught
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 EXECUTABLE = click.option(
     "--python",
+    "-p",
     metavar="EXE",
+    shell_complete=paths,
     help="A version (3.12), a command's name or a path; default: python3.",
 )
 
@@ -42,6 +45,7 @@ Examples:
     is_flag=False,
     flag_value="",
     metavar="[bash|zsh|fish|direnv]",
+    shell_complete=names_of(lambda _: shells.HOOKED),
     help="Have that shell follow the project you are in, and complete `pkgview`; "
     "without a name, print a line for a profile.",
 )

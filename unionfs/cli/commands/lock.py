@@ -19,6 +19,7 @@ from unionfs.cli.asked import (
     OFFLINE,
     PYTHON,
     PYTHON_FETCH,
+    QUIET,
     TRUST,
     UPGRADE_PACKAGE,
     agree,
@@ -26,7 +27,7 @@ from unionfs.cli.asked import (
     project_at,
     trusted_project_at,
 )
-from unionfs.cli.lists import with_lists
+from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.cli.progress import Display
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ Examples:
 @PYTHON
 @PYTHON_FETCH
 @with_lists
-@click.option("--upgrade", is_flag=True, help="Take the newest versions that fit.")
+@click.option("--upgrade", "-U", is_flag=True, help="Take the newest versions that fit.")
 @UPGRADE_PACKAGE
 @OFFLINE
 @TRUST
+@QUIET
 @json_of("{project, path}")
 def lock(  # noqa: PLR0913 - one parameter an option
     directory: Path,
@@ -67,6 +69,7 @@ def lock(  # noqa: PLR0913 - one parameter an option
     places = Places.from_environ()
     project = trusted_project_at(directory, trust=trust)
     agree(project, places.state)
+    refuse_undefined(project, lists.groups)
     interpreter = (
         find_or_fetch(project, python, places.state, offline=offline)
         if fetch_python

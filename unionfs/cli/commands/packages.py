@@ -6,7 +6,8 @@ know to read stays the same.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,11 +16,15 @@ from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import DIRECTORY, OFFLINE, project_at
 from unionfs.cli.commands.making import mount_now
+from unionfs.cli.completing import distributions, names_of
 from unionfs.publishing.repeat import last_shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+_NODE = re.compile(r"((?:[\u2502\u251c\u2514 ][\u2500 ]{2} )*)(\S+) v(\S+)(.*)")
+_LATEST = re.compile(r"\(latest: v([^)]+)\)")
 
 FORMAT = click.option(
     "--format",
@@ -78,13 +83,35 @@ def outdated(directory: Path, *, form: str, offline: bool) -> None:
 Examples:
   pkgview tree
   pkgview tree --invert --package six    what needs six
+  pkgview tree --json | jq -r '.resolution[].name'
 """
 )
 @DIRECTORY
 @click.option("--depth", "-d", type=int, metavar="N", help="Show so many levels.")
-@click.option("--package", "packages", multiple=True, metavar="NAME", help="Show only this one.")
+@click.option(
+    "--package",
+    "packages",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=names_of(distributions),
+    help="Show only this one.",
+)
 @click.option("--invert", is_flag=True, help="Show what needs a distribution.")
 @click.option("--no-dedupe", is_flag=True, help="Show again what was shown before.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="As of `uv tree`.",
+)
+@click.option(
+    "--json",
+    "form",
+    flag_value="json",
+    help="Print it as JSON: {roots: [{id}], inverted, resolution: {…}}; "
+    "resolution: {name, version, dependencies: [{id}], …} by id",
+)
 @click.option("--outdated", is_flag=True, help="Show the newest versions, too.")
 @OFFLINE
 def tree(  # noqa: PLR0913 - one parameter an option
@@ -94,6 +121,7 @@ def tree(  # noqa: PLR0913 - one parameter an option
     packages: tuple[str, ...],
     invert: bool,
     no_dedupe: bool,
+    form: str,
     outdated: bool,
     offline: bool,
 ) -> None:
@@ -101,12 +129,51 @@ def tree(  # noqa: PLR0913 - one parameter an option
     options = [] if depth is None else [f"--depth={depth}"]
     options += [f"--package={name}" for name in packages]
     options += ["--invert"] if invert else []
+    if form == "json":
+        said = _said(directory, "tree", *options, outdated=outdated, offline=offline)
+        console.as_json(_graph(said, inverted=invert))
+        return
     options += ["--no-dedupe"] if no_dedupe else []
     _answer(directory, "tree", *options, outdated=outdated, offline=offline)
 
 
+def _graph(tree: str, *, inverted: bool) -> dict[str, Any]:
+    """`uv pip tree`, which has no JSON, in the form of `uv tree --format json`.
+
+    What is shown again (`(*)`) has been shown with all that it needs.
+    """
+    roots: list[dict[str, str]] = []
+    found: dict[str, dict[str, Any]] = {}
+    above: list[list[dict[str, str]]] = []
+    for depth, name, version, latest in _nodes(tree):
+        one = f"{name}=={version}"
+        more = {"latest": latest} if latest else {}
+        entry = found.setdefault(
+            one, {"name": name, "version": version, **more, "dependencies": []}
+        )
+        among = above[depth - 1] if depth else roots
+        if {"id": one} not in among:
+            among.append({"id": one})
+        above[depth:] = [entry["dependencies"]]
+    return {"roots": roots, "inverted": inverted, "resolution": dict(sorted(found.items()))}
+
+
+def _nodes(tree: str) -> Iterator[tuple[int, str, str, str]]:
+    """Each line's depth, name, version, and the latest version where that is said."""
+    for line in tree.splitlines():
+        if found := _NODE.match(line):
+            lines, name, version, rest = found.groups()
+            latest = _LATEST.search(rest)
+            yield len(lines) // 4, name, version, latest[1] if latest else ""
+
+
 def _answer(directory: Path, *arguments: str, outdated: bool, offline: bool) -> None:
-    """What `uv pip` says of the view that the project has."""
+    """Print what `uv pip` says of the view that the project has."""
+    for line in _said(directory, *arguments, outdated=outdated, offline=offline).splitlines():
+        console.answer(line)
+
+
+def _said(directory: Path, *arguments: str, outdated: bool, offline: bool) -> str:
     places = Places.from_environ()
     project = project_at(directory)
     view = last_shown(places, project)
@@ -117,9 +184,7 @@ def _answer(directory: Path, *arguments: str, outdated: bool, offline: bool) -> 
     mount_now(places)
     python = places.mount / "views" / view.view / "bin/python"
     options = ["--outdated"] if outdated else []
-    said = _uv(["pip", *arguments, *options, f"--python={python}"], project.directory, offline)
-    for line in said.splitlines():
-        console.answer(line)
+    return _uv(["pip", *arguments, *options, f"--python={python}"], project.directory, offline)
 
 
 def _uv(arguments: Sequence[str], directory: Path, offline: bool) -> str:  # noqa: FBT001 - one use

@@ -24,6 +24,7 @@ from unionfs.cli.asked import (
     OFFLINE,
     PYTHON,
     PYTHON_FETCH,
+    QUIET,
     TRUST,
     Adding,
     find_projects,
@@ -41,12 +42,14 @@ from unionfs.cli.command import (
     is_file,
     may_have_block,
     missing,
+    on_path,
     replace_by,
     runs_python,
 )
 from unionfs.cli.commands.bind import bind_self
 from unionfs.cli.commands.making import ensured, mount_now
-from unionfs.cli.lists import with_lists
+from unionfs.cli.completing import commands
+from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.kinds import link_of
@@ -112,7 +115,8 @@ Examples:
 @FROZEN
 @LOCKED
 @TRUST
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
+@QUIET
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, shell_complete=commands)
 def run(  # noqa: PLR0913 - one parameter an option
     directory: Path | None,
     *,
@@ -154,6 +158,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         project = nothing(places)
     else:
         project = _project(places, directory, words, said, adding=bool(additions), trust=trust)
+    refuse_undefined(project, lists.groups)
     wish = PythonWish(
         project=project,
         python=python,
@@ -179,10 +184,10 @@ def become(
     follows: bool = False,
     source: str = "",
 ) -> NoReturn:
-    """Become a command, bound to the view of the wish, which is made and mounted if need be.
+    """Become a command with the view of the wish, which is made and mounted if need be.
 
     `follows`: the project's link, if it has one, leads to what is its view from now on. `source`
-    is the distribution that should bring the command, for who is told that it does not.
+    is the distribution that should bring the command, which then is a tool: bound to nothing.
     """
     check_mountable(places)
     made, _ = ensured(places, KIND, wish, quiet=False)
@@ -191,7 +196,9 @@ def become(
     if follows and wish.kept and path is not None and link.is_ours(path, places):
         link.link(path, places, made.view, force=False)
     try:
-        _run_with(places, wish, made, words)
+        if not source:
+            _run_with(places, wish, made, words)
+        replace_by(words, on_path(str(places.mount / "views" / made.view), os.environ))
     except NotFoundError as error:
         if not source:
             raise

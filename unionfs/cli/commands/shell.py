@@ -25,6 +25,7 @@ from unionfs.cli.asked import (
     OFFLINE,
     PYTHON,
     PYTHON_FETCH,
+    QUIET,
     TRUST,
     Adding,
     refuse_contrary,
@@ -34,7 +35,7 @@ from unionfs.cli.asked import (
 from unionfs.cli.command import replace_by
 from unionfs.cli.commands.bind import bind_self, home_as_tilde
 from unionfs.cli.commands.making import ensured, mount_now
-from unionfs.cli.lists import with_lists
+from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing.repeat import repeated
@@ -73,6 +74,7 @@ Examples:
 @FROZEN
 @LOCKED
 @TRUST
+@QUIET
 def shell(  # noqa: PLR0913 - one parameter an option
     directory: Path,
     *,
@@ -93,6 +95,7 @@ def shell(  # noqa: PLR0913 - one parameter an option
     refuse_contrary(frozen=frozen, locked=locked)
     places = Places.from_environ()
     project = trusted_project_at(directory, trust=trust)
+    refuse_undefined(project, lists.groups)
     wish = PythonWish(
         project=project,
         python=python,

@@ -14,15 +14,18 @@ from resolver.errors import PkgviewError
 from resolver.local import named_place
 from resolver.places import Places
 from resolver.project import resolved
+from resolver.project.changes import changes, some
 from resolver.python.added.additions import addition
 from resolver.python.project import project_at
 from resolver.python.requirements import normalised
 from resolver.python.target import python_of
 from unionfs.cli import console
-from unionfs.cli.asked import OFFLINE, PYTHON, Adding, json_of, with_for
+from unionfs.cli.asked import OFFLINE, PYTHON, PYTHON_FETCH, QUIET, Adding, json_of, with_for
 from unionfs.cli.command import tool_requirement
 from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.cli.commands.run import become, nothing
+from unionfs.cli.completing import names_of, paths, tools
+from unionfs.cli.ending import interrupted_by_all
 from unionfs.cli.group import Group
 from unionfs.formats.python.kind import KIND, PythonWish
 from unionfs.publishing.tools import (
@@ -69,20 +72,37 @@ Examples:
   pkgview tool run --with mkdocs-material mkdocs build
 """,
 )
-@click.option("--from", "source", metavar="REQ|PATH", help="The distribution that brings it.")
+@click.option(
+    "--from",
+    "source",
+    metavar="REQ|PATH",
+    shell_complete=paths,
+    help="The distribution that brings it.",
+)
 @with_for("run")
 @PYTHON
+@PYTHON_FETCH
 @OFFLINE
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
-def run(
+@QUIET
+@click.argument(
+    "command",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    required=True,
+    shell_complete=names_of(tools, or_paths=True),
+)
+def run(  # noqa: PLR0913 - one parameter an option
     *,
     source: str | None,
     additions: tuple[str, ...],
     python: str | None,
+    fetch_python: bool,
     offline: bool,
     command: tuple[str, ...],
 ) -> None:
     """Run a command of a distribution, which is installed nowhere.
+
+    It works on whatever environment is active, as an installed one does.
 
     One that is installed is run as it is, unless a version or anything else is asked for.
     """
@@ -93,10 +113,11 @@ def run(
     words = [name, *command[1:]] if source is None else list(command)
     there = tool_named(places, normalised(name))
     if source is None and requirement == name and not (additions or python) and there.is_installed:
-        become(places, _wish(places, there, offline=offline), words)
+        become(places, _wish(places, there, offline=offline), words, source=name)
     wish = PythonWish(
         project=nothing(places),
         python=python,
+        fetch_python=fetch_python,
         requirements=(source or requirement, *additions),
         offline=offline,
         kept=False,
@@ -114,11 +135,13 @@ Examples:
   pkgview tool install -e ~/src/mytool
 """,
 )
-@click.argument("source", metavar="REQ|PATH")
+@click.argument("source", metavar="REQ|PATH", shell_complete=paths)
 @click.option("-e", "--editable", is_flag=True, help="Take a directory as it is edited.")
 @with_for("tool")
 @PYTHON
+@PYTHON_FETCH
 @OFFLINE
+@QUIET
 @json_of(_TOOL)
 def install(  # noqa: PLR0913 - one parameter an option
     source: str,
@@ -126,6 +149,7 @@ def install(  # noqa: PLR0913 - one parameter an option
     editable: bool,
     additions: tuple[str, ...],
     python: str | None,
+    fetch_python: bool,
     offline: bool,
     as_json: bool,
 ) -> None:
@@ -140,19 +164,20 @@ def install(  # noqa: PLR0913 - one parameter an option
     one = tool_named(places, _name(first, source))
     listed = [first.line if editable else first.as_built, *(other.line for other in beside)]
     before = one.requirements
-    if before != listed:
-        one.write(listed)
-    try:
-        made = _made(places, one, python=python, offline=offline)
-        commands = _linked(places, one, made)
-    except BaseException:
-        if not before:
-            _remove(places, one)
-        elif before != listed:
-            one.write(before)
-            with suppress(PkgviewError):
-                _made(places, one, python=None, offline=True)
-        raise
+    with interrupted_by_all():
+        try:
+            if before != listed:
+                one.write(listed)
+            made = _made(places, one, python=python, fetch_python=fetch_python, offline=offline)
+            commands = _linked(places, one, made)
+        except BaseException:
+            if not before:
+                _remove(places, one)
+            elif before != listed:
+                one.write(before)
+                with suppress(PkgviewError):
+                    _made(places, one, python=None, fetch_python=False, offline=True)
+            raise
     if as_json:
         console.as_json(_described(places, one))
     elif before == listed and not made.fresh:
@@ -189,16 +214,19 @@ Examples:
   pkgview tool upgrade --all
 """
 )
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=names_of(tools))
 @click.option("--all", "everything", is_flag=True, help="All that are installed.")
 @PYTHON
+@PYTHON_FETCH
 @OFFLINE
+@QUIET
 @json_of(f"[{_TOOL}]")
-def upgrade(
+def upgrade(  # noqa: PLR0913 - one parameter an option
     names: tuple[str, ...],
     *,
     everything: bool,
     python: str | None,
+    fetch_python: bool,
     offline: bool,
     as_json: bool,
 ) -> None:
@@ -209,20 +237,23 @@ def upgrade(
     tools = installed(places) if everything else [_known(places, name) for name in names]
     for one in tools:
         before = _described(places, one)["version"]
-        made = _made(places, one, python=python, offline=offline, upgrade=True)
+        made = _made(
+            places, one, python=python, fetch_python=fetch_python, offline=offline, upgrade=True
+        )
         commands = _linked(places, one, made)
         if as_json:
             continue
         if before != _version(made, one):
             _say(one, made, commands)
         else:
-            console.note(f"{one.name} {before}: as before.")
+            console.note(f"{one.name} {before}: {_changed(made)}.")
     if as_json:
         console.as_json([_described(places, one) for one in tools])
 
 
 @tool.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=names_of(tools))
+@QUIET
 @json_of("[name]")
 def uninstall(names: tuple[str, ...], *, as_json: bool) -> None:
     """Take a tool and its commands away; `pkgview gc` then removes what nothing else needs."""
@@ -288,13 +319,20 @@ def _wish(
     return wish
 
 
-def _made(
-    places: Places, one: Tool, *, python: str | None, offline: bool, upgrade: bool = False
+def _made(  # noqa: PLR0913 - one an option
+    places: Places,
+    one: Tool,
+    *,
+    python: str | None,
+    fetch_python: bool,
+    offline: bool,
+    upgrade: bool = False,
 ) -> Made:
     from unionfs.daemon.launch import check_mountable  # noqa: PLC0415 - `-h` does without
 
     check_mountable(places)
     wish = _wish(places, one, python=python, offline=offline, upgrade=upgrade)
+    wish = replace(wish, fetch_python=fetch_python)
     made, _ = ensured(places, KIND, wish, quiet=False)
     mount_now(places)
     return made
@@ -315,6 +353,17 @@ def _linked(places: Places, one: Tool, made: Made) -> list[str]:
 
 def _version(made: Made, one: Tool) -> str:
     return next((layer.version for layer in made.manifest.layers if layer.name == one.name), "")
+
+
+def _changed(made: Made) -> str:
+    """What is otherwise in a tool of the same version: what it needs, or what it was built of."""
+    if not made.fresh or made.before is None:
+        return "as before"
+    before, after = (
+        {layer.name: layer.version for layer in manifest.layers if layer.name}
+        for manifest in (made.before, made.manifest)
+    )
+    return some(changes(before, after)) or "built anew"
 
 
 def _say(one: Tool, made: Made, commands: list[str]) -> None:

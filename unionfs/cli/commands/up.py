@@ -20,6 +20,7 @@ from unionfs.cli.asked import (
     LOCKED,
     OFFLINE,
     PYTHON_FETCH,
+    QUIET,
     TRUST,
     UPGRADE_PACKAGE,
     absolute,
@@ -40,7 +41,7 @@ from unionfs.cli.commands.making import (
     say_not_mounted,
     say_of_lock,
 )
-from unionfs.cli.lists import with_lists
+from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.formats.kind import Wish
 from unionfs.formats.python.kind import of_python
 from unionfs.kinds import PYTHON, link_of, links
@@ -92,6 +93,7 @@ Examples:
 @UPGRADE_PACKAGE
 @click.option("--force", is_flag=True, help="Set a .venv that is not pkgview's aside.")
 @TRUST
+@QUIET
 @click.option(
     "-v",
     "--verbose",
@@ -133,10 +135,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     _refuse_pythons(projects, given=bool(python or any(lists)))
     if not no_link:
         _refuse_foreign(places, projects, force=force)
-    if not no_mount:
-        from unionfs.daemon.launch import check_mountable  # noqa: PLC0415 - not for --no-mount
-
-        check_mountable(places)
+    _check_mount(places, no_mount=no_mount)
     done: list[Done] = []
     left_out: tuple[str, ...] = ()
     for kind, project in projects:
@@ -149,6 +148,7 @@ def up(  # noqa: PLR0913 - one parameter an option
             locked=locked,
         )
         if kind.name == PYTHON:
+            refuse_undefined(project, lists.groups)
             chosen = {"python": python, "asked": python or "", "fetch_python": fetch_python}
             asked = of_python(wish, **chosen, lists=lists)
             wish = repeated_by_edit(places, asked) if repeats else asked
@@ -161,12 +161,22 @@ def up(  # noqa: PLR0913 - one parameter an option
         mount_now(places)
     for one in done:
         if not no_link:
-            _link(places, one, force=force, mounting=not no_mount)
+            _link(places, one, force=force, mounting=not no_mount, quiet=as_json)
         if not no_mount:
             _look(places, one)
     _say_concerns(places, projects[0][1], trust=trust, made=any(one.shown for one in done))
     _say_left_out(left_out)
     _say_done(places, done, time.monotonic() - began, verbose=verbose, as_json=as_json)
+
+
+def _check_mount(places: Places, *, no_mount: bool) -> None:
+    """Before anything is fetched: that what is made can be seen where it is to be."""
+    from unionfs.daemon.launch import (  # noqa: PLC0415 - `-h` does without
+        check_mountable,
+        refuse_other_places,
+    )
+
+    (refuse_other_places if no_mount else check_mountable)(places)
 
 
 def _say_left_out(options: Sequence[str]) -> None:
@@ -303,7 +313,7 @@ def _look(places: Places, one: Done) -> None:
             os.listdir(places.mount / "views" / one.made.view)
 
 
-def _link(places: Places, one: Done, *, force: bool, mounting: bool) -> None:
+def _link(places: Places, one: Done, *, force: bool, mounting: bool, quiet: bool) -> None:
     path = _link_at(one.kind, one.project)
     if path is None:
         return
@@ -313,7 +323,7 @@ def _link(places: Places, one: Done, *, force: bool, mounting: bool) -> None:
     if aside is not None:
         console.note(f"What was at {path.name} is now at {aside}.")
     if first:
-        quick.say_linked(f"{path}")
+        quick.say_linked(f"{path}", quiet=quiet)
     if not mounting:
         say_not_mounted(places, path)
 

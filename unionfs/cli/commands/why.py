@@ -11,6 +11,7 @@ from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import KIND, json_of, projects_at
+from unionfs.cli.completing import paths
 from unionfs.view.explain import find
 from unionfs.view.opened import open_view, project_view
 
@@ -29,7 +30,7 @@ Examples:
   pkgview why .venv/lib/python3.11/site-packages/six.py
 """
 )
-@click.argument("query", metavar="PATH|MODULE")
+@click.argument("query", metavar="PATH|MODULE", shell_complete=paths)
 @click.option(
     "--project",
     "directory",

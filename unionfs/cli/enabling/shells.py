@@ -112,6 +112,8 @@ def remove(places: Places, environ: Mapping[str, str]) -> list[Path]:
 
 def completion(command: click.Command, shell: str) -> str:
     """What a shell reads to complete `pkgview`; it asks `pkgview` at each time."""
+    if shell == "bash":  # click's knows either words or files
+        return (TEXTS / "completion.bash").read_text()
     found = get_completion_class(shell)
     if found is None:
         raise TypeError(f"click knows no {shell}")
@@ -152,6 +154,7 @@ def _text(name: str, places: Places) -> str:
         ("@MOUNT@", places.mount),
         ("@PKGVIEW@", own_command()),
         ("@FILES@", places.state / "shell"),
+        ("@TRUSTED@", places.state / "trusted"),
     ):
         text = text.replace(word, shlex.quote(os.fspath(value)))
     return text

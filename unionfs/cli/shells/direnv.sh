@@ -4,7 +4,9 @@
 use_pkgview() {
     local mount=@MOUNT@ environment
     [[ -x $mount/bin/python ]] || @PKGVIEW@ mount "$mount" >/dev/null || return
-    watch_file pylock.toml pyproject.toml requirements.txt uv.lock
+    watch_file pylock.toml pyproject.toml requirements.txt uv.lock .python-version
+    # `pkgview up` makes the one, a yes changes the other: then it is asked again at the next prompt.
+    watch_file .venv @TRUSTED@
     "$mount/bin/python" -I -c '' </dev/null
     if environment=$(sh -c @ASK@ sh "$mount" "$PWD"); then
         PATH_add "$mount/bin"

@@ -7,13 +7,31 @@ set -g _pkgview_mount @MOUNT@
 set -g _pkgview_project ''
 set -g _pkgview_asked ''
 
+# As in hook.sh: whether somebody has activated an environment.
+function _pkgview_is_activated
+    test -n "$_OLD_VIRTUAL_PATH" -o "$VIRTUAL_ENV" != "$PKGVIEW_HOOK"
+end
+
+# As in hook.sh; `test` knows no -ef in all versions of fish.
+function _pkgview_is_moved
+    if test "$PKGVIEW_HOOK" = $_pkgview_mount
+        test -L "$_pkgview_project/.venv"
+        and test (_pkgview_ask $_pkgview_project; or echo $_pkgview_mount) != $_pkgview_mount
+    else
+        not test -L "$PKGVIEW_HOOK"
+    end
+end
+
 function _pkgview_leave
     set -g _pkgview_project ''
     test -n "$PKGVIEW_HOOK"; or return 0
     if set -l at (contains -i -- $_pkgview_mount/bin $PATH)
         set -e PATH[$at]
     end
-    test "$VIRTUAL_ENV" = "$PKGVIEW_HOOK"; and set -e VIRTUAL_ENV VIRTUAL_ENV_PROMPT
+    if set -l at (contains -i -- $_pkgview_mount/bin $_OLD_VIRTUAL_PATH)
+        set -e _OLD_VIRTUAL_PATH[$at]
+    end
+    _pkgview_is_activated; or set -e VIRTUAL_ENV VIRTUAL_ENV_PROMPT
     set -e PKGVIEW_HOOK
 end
 
@@ -23,6 +41,9 @@ end
 
 function _pkgview_look --on-variable PWD
     set -q PKGVIEW_SHELL; and return
+    if test -n "$_pkgview_project"; and begin; _pkgview_is_activated; or _pkgview_is_moved; end
+        _pkgview_leave
+    end
     set -l root $PWD
     set -l found ''
     while true
@@ -38,7 +59,7 @@ function _pkgview_look --on-variable PWD
         _pkgview_leave
         return
     end
-    test "$root" = "$_pkgview_project" -a "$VIRTUAL_ENV" = "$PKGVIEW_HOOK"; and return
+    test "$root" = "$_pkgview_project"; and return
     _pkgview_leave
     test -z "$VIRTUAL_ENV"; or return
     test -x $_pkgview_mount/bin/python; or return
@@ -57,8 +78,8 @@ function _pkgview_look --on-variable PWD
 end
 
 function _pkgview_prompt --on-event fish_prompt
-    # What was typed since may have been a yes.
-    test -z "$_pkgview_project"; and _pkgview_look
+    # What was typed since may have been a yes, `up`, or `activate`.
+    _pkgview_look
 end
 
 _pkgview_leave

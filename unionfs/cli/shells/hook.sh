@@ -8,20 +8,44 @@
 _pkgview_mount=@MOUNT@
 _pkgview_command=@PKGVIEW@
 _pkgview_files=@FILES@
-_pkgview_project='' _pkgview_seen='' _pkgview_asked='' _pkgview_again=''
+_pkgview_project='' _pkgview_seen='' _pkgview_asked='' _pkgview_again='' _pkgview_way=''
+
+# In _pkgview_way: the PATH in $1 without the mount's commands.
+_pkgview_without() {
+    local commands=$_pkgview_mount/bin way=:$1:
+    case $way in
+    *":$commands:"*) way=${way%%":$commands:"*}:${way#*":$commands:"} ;;
+    esac
+    way=${way#:}
+    _pkgview_way=${way%:}
+}
+
+# Whether somebody has activated an environment, perhaps the very one that is in VIRTUAL_ENV. All
+# scripts for that keep the PATH that was, and `deactivate` brings it back.
+_pkgview_is_activated() {
+    [ -n "${_OLD_VIRTUAL_PATH-}" ] || [ "${VIRTUAL_ENV-}" != "$PKGVIEW_HOOK" ]
+}
+
+# Whether VIRTUAL_ENV should name the other one of `.venv`, which leads to the view here since, and
+# the mount, which does so always.
+_pkgview_is_moved() {
+    if [ "$PKGVIEW_HOOK" = "$_pkgview_mount" ]; then
+        [ "$_pkgview_project/.venv" -ef "$_pkgview_mount/current" ]
+    else
+        [ ! -h "$PKGVIEW_HOOK" ]
+    fi
+}
 
 _pkgview_leave() {
     _pkgview_project=
     [ -n "${PKGVIEW_HOOK-}" ] || return 0
-    local commands=$_pkgview_mount/bin way=:$PATH:
-    case $way in
-    *":$commands:"*)
-        way=${way%%":$commands:"*}:${way#*":$commands:"}
-        way=${way#:}
-        PATH=${way%:}
-        ;;
-    esac
-    [ "${VIRTUAL_ENV-}" != "$PKGVIEW_HOOK" ] || unset VIRTUAL_ENV VIRTUAL_ENV_PROMPT
+    _pkgview_without "$PATH"
+    PATH=$_pkgview_way
+    if [ -n "${_OLD_VIRTUAL_PATH-}" ]; then
+        _pkgview_without "$_OLD_VIRTUAL_PATH"
+        _OLD_VIRTUAL_PATH=$_pkgview_way
+    fi
+    _pkgview_is_activated || unset VIRTUAL_ENV VIRTUAL_ENV_PROMPT
     unset PKGVIEW_HOOK
     hash -r
 }
@@ -55,11 +79,11 @@ _pkgview_look() {
         _pkgview_leave
         return
     fi
-    [ "$root" = "$_pkgview_project" ] && [ "${VIRTUAL_ENV-}" = "${PKGVIEW_HOOK-}" ] && return
+    [ "$root" = "$_pkgview_project" ] && return
     _pkgview_leave
-    # Another environment that somebody has activated stays.
-    [ -z "${VIRTUAL_ENV-}" ] || return
     _pkgview_again=1
+    # An environment that somebody has activated stays, for as long as it is active.
+    [ -z "${VIRTUAL_ENV-}" ] || return
     [ -x "$_pkgview_mount/bin/python" ] || return
     # What keeps it from having a view is said once.
     [ "$_pkgview_asked" != "$root" ] || _pkgview_ask "$root" >/dev/null || return
@@ -74,6 +98,10 @@ _pkgview_look() {
 
 _pkgview_hook() {
     local last=$?
+    if [ -n "$_pkgview_project" ] && { _pkgview_is_activated || _pkgview_is_moved; }; then
+        _pkgview_leave
+        _pkgview_again=1
+    fi
     if [ -z "${PKGVIEW_SHELL-}" ] && { [ "$PWD" != "$_pkgview_seen" ] || [ -n "$_pkgview_again" ]; }
     then
         [ "$PWD" = "$_pkgview_seen" ] || _pkgview_asked=

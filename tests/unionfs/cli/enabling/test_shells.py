@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +16,7 @@ from unionfs.cli import group
 from unionfs.cli.enabling import made, service, shells
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from resolver.places import Places
 
@@ -142,3 +145,61 @@ def test_commands_and_options_are_completed(
         capture_output=True, text=True, check=True, env=environ,
     )  # fmt: skip
     assert done.stdout.startswith("umount")
+    # Values, too; files wherever the shell alone would have completed them.
+    here = tmp_path / "here"
+    (here / "zlib 1").mkdir(parents=True)
+    (here / "zapp.py").write_text("")
+    (here / "pyproject.toml").write_text(
+        '[project]\nname = "here"\nversion = "1"\ndependencies = ["zope-interface>=5"]\n'
+        "[dependency-groups]\nzgroup = []\n"
+    )
+    (here / "bin").mkdir()
+    (here / "bin/zunique").write_text("")
+    (here / "bin/zunique").chmod(0o755)
+    environ["PATH"] += f":{here}/bin"
+    wanted = {
+        "run za": "run zapp.py",
+        "run -- za": "run -- zapp.py",
+        "run zun": "run zunique",
+        "run python za": "run python zapp.py",
+        "run -w zl": r"run -w zlib\ 1",
+        "store export za": "store export zapp.py",
+        "up --group zg": "up --group zgroup",
+        "remove zo": "remove zope-interface",
+        "enable --shell fi": "enable --shell fish",
+        "help coming": "help coming-from",
+        "help store verif": "help store verify",
+    }
+    start.write_text(f"autoload -Uz compinit; compinit -u; . {isolated_places.state}/shell/hook.sh")
+    for shell in (["bash", "--rcfile", f"{isolated_places.state}/shell/completion.bash", "-i"],
+                  ["zsh", "-i"]):  # fmt: skip
+        assert on_a_terminal(shell, wanted, here, environ) == list(wanted.values())
+    for words, expected in wanted.items():
+        done = subprocess.run(
+            ["fish", "-c", f"complete -C 'pkgview {words}'"], cwd=here,
+            capture_output=True, text=True, check=True, env=environ,
+        )  # fmt: skip
+        last = expected.replace("\\ ", " ").removeprefix(words.rpartition(" ")[0]).strip()
+        assert done.stdout.partition("\t")[0].strip("\n/") == last, done
+
+
+def on_a_terminal(
+    shell: list[str], typed: Iterable[str], cwd: Path, environ: Mapping[str, str]
+) -> list[str]:
+    """What `pkgview WORDS`, a tab behind it, has become, for each."""
+    master, terminal = pty.openpty()
+    process = subprocess.Popen(
+        shell, cwd=cwd, env={**environ, "TERM": "dumb"}, start_new_session=True,
+        stdin=terminal, stdout=terminal, stderr=terminal,
+    )  # fmt: skip
+    os.close(terminal)
+    for words in typed:
+        os.write(master, f"pkgview {words}\t\x01printf '<%s>\\n' '\x05'\n".encode())
+    os.write(master, b"exit\n")
+    said = b""
+    with suppress(OSError):  # its end
+        while part := os.read(master, 1 << 16):
+            said += part
+    os.close(master)
+    process.wait(60)
+    return [one.strip(" /") for one in re.findall(r"^<pkgview (.*)>", said.decode(), re.MULTILINE)]

@@ -17,6 +17,7 @@ from resolver.project.trust import believes_store
 from unionfs.cli import console
 from unionfs.cli.asked import absolute, json_of, project_at
 from unionfs.cli.commands.store import bundle, verify
+from unionfs.cli.completing import paths
 from unionfs.cli.group import Group
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores, problem, remedy_for
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from resolver.project.project import Project
     from unionfs.store.ordered import Place
 
-_WHAT = click.argument("what", required=False, metavar="[DIRECTORY|VIEW]")
+_WHAT = click.argument("what", required=False, metavar="[DIRECTORY|VIEW]", shell_complete=paths)
 
 
 @click.group(
