@@ -38,11 +38,17 @@ while IFS='|' read -r what content; do
 "
 done <<'ROWS'
 a form feed in a comment|six # why\fidna\n
+a vertical tab in a comment|six # why\vidna\n
+U+0085 in a comment|six # why\xc2\x85idna\n
 U+2028 in a comment|six # why\xe2\x80\xa8idna\n
+U+2029 in a comment|six # why\xe2\x80\xa9idna\n
 a comment that ends in a backslash|six # why \\\\\nidna\n
 ROWS
 
 [[ $said == "a form feed in a comment: pip has idna six; uv has six
+a vertical tab in a comment: pip has idna six; uv has six
+U+0085 in a comment: pip has idna six; uv has six
 U+2028 in a comment: pip has idna six; uv has six
+U+2029 in a comment: pip has idna six; uv has six
 a comment that ends in a backslash: pip has six; uv has idna six
 " ]]

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RESOLVING = frozenset({
-    "UV_CONSTRAINT", "UV_EXCLUDE", "UV_EXCLUDE_NEWER", "UV_FORK_STRATEGY", "UV_INDEX_STRATEGY",
-    "UV_NO_SOURCES", "UV_NO_SOURCES_PACKAGE", "UV_OVERRIDE", "UV_PRERELEASE", "UV_RESOLUTION",
-    "UV_TORCH_BACKEND",
+    "UV_AMD_GPU_ARCHITECTURE", "UV_CONSTRAINT", "UV_CUDA_DRIVER_VERSION", "UV_EXCLUDE",
+    "UV_EXCLUDE_NEWER", "UV_FORK_STRATEGY", "UV_INDEX_STRATEGY", "UV_NO_SOURCES",
+    "UV_NO_SOURCES_PACKAGE", "UV_OVERRIDE", "UV_PRERELEASE", "UV_RESOLUTION", "UV_TORCH_BACKEND",
 })  # fmt: skip
 """uv's variables that change what a resolution comes to, of builds, too.
 
@@ -64,7 +64,8 @@ def uv_files(environ: Mapping[str, str]) -> list[str]:
     if environ.get("UV_NO_CONFIG"):
         return []
     home = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
-    return [path for path in (f"{home}/uv/uv.toml", "/etc/uv/uv.toml") if os.path.isfile(path)]
+    system = [] if environ.get("UV_NO_SYSTEM_CONFIG") else ["/etc/uv/uv.toml"]
+    return [path for path in (f"{home}/uv/uv.toml", *system) if os.path.isfile(path)]
 
 
 def pip_files(environ: Mapping[str, str]) -> list[str]:

@@ -138,6 +138,12 @@ def faults_of(path: str, found: os.stat_result, uid: int, *, between: bool) -> I
         yield Fault("group", found.st_gid, f"group {found.st_gid} may write to {path}")
 
 
+def of_others(path: Name, directory: Name) -> str:
+    """Why others than the owner of `directory` decide what is in a file; "" where they do not."""
+    found = faults((), os.stat(directory).st_uid, (path,))
+    return next((fault.said for fault in found), "")
+
+
 def identity(directory: Name) -> tuple[int, int, int]:
     """What tells a directory from another one that takes its place: inode, its generation, owner.
 

@@ -43,7 +43,7 @@ from resolver.inputs import read_input
 from resolver.local import file_state, named_place, place_content
 from resolver.naming import executable_in, identity_text, project_key, sha256
 from resolver.onpath import first_python
-from resolver.ownership import identity, parents
+from resolver.ownership import identity, of_others, parents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -187,7 +187,8 @@ def situation(  # noqa: PLR0913 - what a start is asked for
 def _above(root: str) -> Iterator[tuple[str, bytes]]:
     """Files of directories above that may set uv (`resolver.python.uv.around`), with their bytes.
 
-    They are not understood here: a text without the word, and without escapes, sets nothing.
+    They are not understood here: a text without the word, and without escapes, sets nothing. And
+    those that may name a Python (`resolver.python.uv.pins`).
     """
     for at in parents(root):
         path = os.path.join(at, "uv.toml")
@@ -196,6 +197,9 @@ def _above(root: str) -> Iterator[tuple[str, bytes]]:
         path = os.path.join(at, "pyproject.toml")
         if os.path.lexists(path) and (b"uv" in (data := read_input(path)) or b"\\" in data):
             yield path, data
+        path = os.path.join(at, ".python-version")
+        if os.path.isfile(path) and not of_others(path, root):
+            yield path, read_input(path)
 
 
 def _counted(root: str, line: str, add: Callable[[bytes], None]) -> str:

@@ -43,6 +43,7 @@ from resolver.python.uv.run import (
     explanation_of,
     refuse_undecodable,
     run_child,
+    told,
     uv_binary,
 )
 from resolver.python.uv.settings import build_settings, effective
@@ -267,7 +268,8 @@ async def _run(  # noqa: PLR0913 - one run, its circumstances by name
 ) -> None:
     place = built_for.place
     cwd = scratch if place is None else place.parent if place.is_file() else place
-    environ = {**os.environ, **uv_environment(place), **settings.variables}
+    added = uv_environment(place)
+    environ = {**os.environ, **added, **settings.variables}
     # UV_REQUIRE_HASHES is for what is installed; `uv build` takes it for what builds need, too.
     for name in (
         *("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PYTHON"),
@@ -279,7 +281,7 @@ async def _run(  # noqa: PLR0913 - one run, its circumstances by name
     configuration = scratch / "uv.toml"
     configuration.write_text(settings.text)
     options = [f"--config-file={configuration}", *(["--offline"] if offline else [])]
-    command = [uv_binary(), *options, *arguments]
+    command = [uv_binary(), *options, *told(arguments, added)]
     refuse_undecodable(command)
     code, stdout, stderr = await run_child(command, cwd=cwd, environ=environ)
     if code == 0:

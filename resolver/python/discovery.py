@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _SIMPLE = re.compile(r"\s*(>=|<)\s*([0-9]{1,9}(?:\.[0-9]{1,9}){0,3})\s*")
 """A clause of requires-python such as nearly all projects have, and no others."""
 
+_PATCHES = 100
+"""Releases of one minor version, at most."""
+
 
 class MissingPythonError(PkgviewError):
     """There is no such Python here; `request` is how uv would be asked for one."""
@@ -127,12 +130,30 @@ def _asked(project: PythonProject | None, request: str | None) -> Iterator[tuple
         given = request, "--python"
     elif project and project.settings.python:
         given = project.settings.python, "[tool.pkgview] python"
-    elif project and project.python_pin:
+    elif project and project.python_pin and not _is_excluded(project, project.python_pin):
         given = project.python_pin, ".python-version"
     else:
         return
     if version_request(given[0]) != VersionRequest():  # any will do
         yield given
+
+
+def _is_excluded(project: PythonProject, pin: str) -> bool:
+    """Whether a script's own `requires-python` has no version that a `.python-version` means.
+
+    For uv the file then says nothing of that script; of a project it is an error.
+    """
+    required, wanted = project.requires_python, version_request(pin)
+    if not (project.is_script and required and wanted and len(wanted.numbers) > 1):
+        return False
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 - as below
+
+    major, minor, *patch = wanted.numbers
+    versions = (f"{major}.{minor}.{one}" for one in patch or range(_PATCHES))
+    try:
+        return not any(SpecifierSet(required).filter(versions, prereleases=True))
+    except InvalidSpecifier:
+        return False  # `fits` says so
 
 
 def _find(  # noqa: PLR0913, PLR0917 - all that decides it

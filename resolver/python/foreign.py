@@ -8,6 +8,7 @@ one command, which is named.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 from resolver.ownership import parents
 from resolver.python.project import Origin
-from resolver.toml import parse
+from resolver.toml import parse, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,15 @@ EXPORTS = {
 }
 """The command by which each becomes a `pylock.toml`; poetry's needs poetry-plugin-export."""
 
+_CONDA = "what it lists are packages of conda's channels, of which pkgview has none"
+_LISTED = "List those that are Python's, by their names on PyPI, in a requirements.txt."
+_BUILT = (
+    "Write a requirements.txt with the line `-e .`: then `pkgview up` builds it. Or describe it in "
+    "pyproject.toml, with a [project] table (PEP 621)."
+)
+_PLAIN = re.compile(r"[A-Za-z0-9._/-]+")
+"""A name that can be shown in a command."""
+
 _FILES = {
     "Pipfile": Foreign(
         "is pipenv's, which pkgview does not read",
@@ -47,26 +57,61 @@ _FILES = {
         "over to uv: `uvx migrate-to-uv`.",
     ),
     "setup.py": Foreign(
-        "would have to be run to know what it needs, and nothing else says so",
-        "Write a requirements.txt with the line `-e .`: then `pkgview up` builds it. Or describe "
-        "it in pyproject.toml, with a [project] table (PEP 621).",
+        "would have to be run to know what it needs, and nothing else says so", _BUILT
     ),
-    "setup.cfg": Foreign(
-        "says what it needs to setuptools only",
-        "Write a requirements.txt with the line `-e .`: then `pkgview up` builds it. Or describe "
-        "it in pyproject.toml, with a [project] table (PEP 621).",
+    "setup.cfg": Foreign("says what it needs to setuptools only", _BUILT),
+    "environment.y*ml": Foreign(
+        f"is conda's: {_CONDA}",
+        f"{_LISTED} What is not Python's (compilers, CUDA, R) has to come from elsewhere.",
     ),
-    "environment.yml": Foreign(
-        "is conda's: what it lists are packages of conda's channels, of which pkgview has none",
-        "List those that are Python's, by their names on PyPI, in a requirements.txt. What is not "
-        "Python's (compilers, CUDA, R) has to come from elsewhere.",
+    "conda-lock.y*ml": Foreign(f"is conda's: {_CONDA}", _LISTED),
+    "pixi.toml": Foreign(f"is pixi's: {_CONDA}", _LISTED),
+    **{
+        name: Foreign(
+            f"is a lock of {command.split()[0]}'s, which pkgview does not read",
+            f"Have it written as a pylock.toml: `{command}`.",
+        )
+        for name, command in EXPORTS.items()
+    },
+    "pylock.*.toml": Foreign(
+        "is a lock, and only one that is called pylock.toml is picked",
+        "Give it that name: `ln -s {name} pylock.toml`.",
     ),
-    "pixi.toml": Foreign(
-        "is pixi's: what it lists are packages of conda's channels, of which pkgview has none",
-        "List those that are Python's, by their names on PyPI, in a requirements.txt.",
+    "requirements.in": Foreign(
+        "is what a requirements.txt is made from, and that is missing",
+        "`uv pip compile requirements.in -o requirements.txt` writes it; or write one with the "
+        "line `-r requirements.in`.",
+    ),
+    **dict.fromkeys(
+        ("requirements[-_.]*.txt", "requirements/*.txt", "*[-_.]requirements.txt"),
+        Foreign(
+            "is not picked: only a requirements.txt is",
+            "Write a requirements.txt with the line `-r {name}`.",
+        ),
     ),
 }
-_FILES["environment.yaml"] = _FILES["environment.yml"]
+"""By a name, or a pattern of names; "{name}" stands for the one that is there."""
+
+_TOOLS = {
+    ("flit", "metadata"): Foreign(
+        "describes it to flit only, in [tool.flit.metadata]",
+        "Describe it in a [project] table (PEP 621), which flit reads since its version 3.2.",
+    ),
+    ("pixi",): Foreign(
+        f"describes it to pixi only, in [tool.pixi]: {_CONDA}",
+        "Add a [project] table (PEP 621) with what of it is Python's, which pixi reads too.",
+    ),
+    ("rye",): Foreign(
+        "has settings of rye's, in [tool.rye], and no [project]",
+        "Describe it in a [project] table (PEP 621), which rye reads, and uv, that followed it.",
+    ),
+    ("hatch", "envs"): Foreign(
+        "describes environments to hatch only, in [tool.hatch.envs]",
+        "Describe it in a [project] table (PEP 621), which hatch reads too, with dependency groups "
+        "(PEP 735) for what these environments have besides.",
+    ),
+}
+"""By the keys in `[tool]`: what a pyproject.toml without [project] says."""
 
 
 def foreign(start: Path) -> Foreign | None:
@@ -94,10 +139,11 @@ def unread_lock(project: PythonProject) -> str:
 def _at(directory: Path) -> Iterator[Foreign]:
     pyproject = directory / "pyproject.toml"
     has_pyproject = pyproject.is_file()
-    tool: dict[str, Any] = {}
+    document: dict[str, Any] = {}
     if has_pyproject:
         with suppress(PkgviewError, tomllib.TOMLDecodeError, RecursionError):
-            tool = parse(read_text(pyproject)).get("tool", {})
+            document = parse(read_text(pyproject))
+    tool = table_of(document, "tool")
     if "poetry" in tool:
         yield Foreign(
             f"{pyproject} describes it to poetry only, in [tool.poetry], and has no [project]",
@@ -112,17 +158,32 @@ def _at(directory: Path) -> Iterator[Foreign]:
             "Run `uv lock` there: then it has what all its members need. Or name a member, which "
             "is a project of its own.",
         )
-    if "metadata" in tool.get("flit", {}):
+    for keys, (said, remedy) in _TOOLS.items():
+        *above, last = keys
+        if last in table_of(tool, *above):
+            yield Foreign(f"{pyproject} {said}", remedy)
+    if document.get("dependency-groups"):
         yield Foreign(
-            f"{pyproject} describes it to flit only, in [tool.flit.metadata]",
-            "Describe it in a [project] table (PEP 621), which flit reads since its version 3.2.",
+            f"{pyproject} has dependency groups, and no [project] table",
+            "Write one (PEP 621), with a name and a version; or an empty requirements.txt beside "
+            "it: then `pkgview up --group NAME` has a group.",
         )
-    for name, (said, remedy) in _FILES.items():
-        if (directory / name).is_file():
-            yield Foreign(f"{directory / name} {said}", remedy)
+    for pattern, (said, remedy) in _FILES.items():
+        name = next(iter(_named(directory, pattern)), None)
+        if name is not None:
+            yield Foreign(f"{directory / name} {said}", remedy.replace("{name}", name))
     if has_pyproject:
         yield Foreign(
             f"{pyproject} has no [project] table",
             "Write one (PEP 621), with a name, a version and dependencies; or list what it needs "
             "in a requirements.txt.",
         )
+
+
+def _named(directory: Path, pattern: str) -> list[str]:
+    """The files there that have that name, relative to the directory."""
+    if not set("*[") & set(pattern):
+        return [pattern] if (directory / pattern).is_file() else []
+    files = (one for one in directory.glob(pattern) if one.is_file())
+    names = (os.fspath(one.relative_to(directory)) for one in files)
+    return sorted(filter(_PLAIN.fullmatch, names))

@@ -39,7 +39,6 @@ _UV_INDEX_VARIABLES = (
     "UV_INDEX_URL",
     "UV_EXTRA_INDEX_URL",
     "UV_FIND_LINKS",
-    "UV_NO_INDEX",
 )
 _UV_INDEX_KEYS = ("index", "index-url", "extra-index-url", "find-links", "no-index")
 _CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")

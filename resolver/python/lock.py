@@ -36,6 +36,7 @@ from resolver.project.resolved import identity_text
 from resolver.python.declared.files import digest
 from resolver.python.declared.lists import Names, expanded, union
 from resolver.python.declared.mark import Mark, marked
+from resolver.python.fit.environments import refuse_other_machines
 from resolver.python.foreign import unread_lock
 from resolver.python.git.lfs import noted
 from resolver.python.hashes.held import held, refused
@@ -114,6 +115,7 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
             remedy="Leave it out, and list what the script needs in its inline block.",
         )
     if project.origin is not Origin.PYLOCK and project.uv_lock is None:
+        refuse_other_machines(project.root, interpreter)
         return await _in_state(resolution, state, frozen=frozen, preferred=preferred)
     resolution = replace(resolution, upgrade=False, upgrade_packages=())  # it is as it is
     if project.origin is Origin.PYLOCK:

@@ -33,7 +33,7 @@ from resolver.python.requirements import (
 )
 from resolver.python.uv.around import settings_files
 from resolver.python.uv.inline import script_text
-from resolver.python.uv.request import pinned
+from resolver.python.uv.pins import pin_of
 from resolver.python.uv.workspace import counts, document_at, members
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ class Settings:
 class PythonProject(Project):
     """One project. `source_trees` are the local directories that its requirements name.
 
-    `around` are inputs that hold no more than settings of uv. `package` says that the project is
-    itself a distribution, to be installed editable. `default_groups` are the dependency groups (PEP
-    735) a view has unless told otherwise. `dynamic`: some of its metadata only its build back end
-    can tell. `group_pythons` says which Python a group needs, as `requires_python` does of the
-    project. `python_pin` is what `.python-version` says, `pins_remark` a sentence on what of it
-    only other tools can read. `prereleases`: its requirement files ask for them.
+    `around` are inputs that hold no more than settings of uv, or a Python. `package` says that the
+    project is itself a distribution, to be installed editable. `default_groups` are the dependency
+    groups (PEP 735) a view has unless told otherwise. `dynamic`: some of its metadata only its
+    build back end can tell. `group_pythons` says which Python a group needs, as `requires_python`
+    does of the project. `python_pin` is what `.python-version` says, `pins_remark` a sentence on
+    what of it only other tools can read. `prereleases`: its requirement files ask for them.
     """
 
     origin: Origin
@@ -158,9 +158,10 @@ def project_of_script(path: Path) -> PythonProject | None:
         source_trees(toml.table(toml.table(tool, "uv", place), "sources", place), script.parent)
     )
     settings = _settings(tool, place)
-    around = settings_files(script.parent, *trees)
-    beside = filter(looks.is_file, (Path(f"{script}.lock"), *_build_files(trees)))
-    local = places_of(script.parent, table, _NO_FILES, around, settings.python)
+    pin = pin_of(script.parent, None, script=True)
+    around = (*settings_files(script.parent, *trees), *pin.beyond)
+    beside = filter(looks.is_file, (Path(f"{script}.lock"), *pin.within, *_build_files(trees)))
+    local = places_of(script.parent, table, _NO_FILES, around, settings.python or pin.asked)
     return PythonProject(
         root=script,
         origin=Origin.SCRIPT,
@@ -168,6 +169,8 @@ def project_of_script(path: Path) -> PythonProject | None:
         **local._asdict(),
         around=around,
         requires_python=toml.text(table, "requires-python", place),
+        python_pin=pin.asked,
+        pins_remark=pin.remark,
         settings=settings,
         source_trees=trees,
     )
@@ -216,10 +219,8 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         inputs += named.files or (requirements,)
         trees = named.directories
     inputs += filter(looks.is_file, dynamic_files(document, directory))
-    python_pin, pins_remark = None, ""
-    if pin := _pin_file(directory, directory if uv_lock is None else uv_lock.parent):
-        inputs.append(pin)
-        python_pin, pins_remark = pinned(read_text(pin).splitlines())
+    pin = pin_of(directory, None if uv_lock is None else uv_lock.parent)
+    inputs += pin.within
     inputs += filter(looks.is_file, _build_files(trees))
     if has_lock:
         # What it was made from counts as well: an edit of that outdates it.
@@ -228,9 +229,9 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
     if _holds(path, "setup.py") or "dynamic" in project:
         # An editable build reads it, and `dynamic` metadata may come from it.
         inputs += [directory / name for name in BUILD_FILES[1:] if looks.is_file(directory / name)]
-    around = settings_files(directory, *trees)
+    around = (*settings_files(directory, *trees), *pin.beyond)
     inputs += member_files(around) if origin is Origin.PYPROJECT else ()
-    local = places_of(directory, document, named, around, settings.python or python_pin)
+    local = places_of(directory, document, named, around, settings.python or pin.asked)
     return PythonProject(
         root=directory,
         origin=origin,
@@ -240,8 +241,8 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         name=normalised(name) if (name := toml.text(project, "name", place)) else None,
         version=toml.text(project, "version", place),
         requires_python=toml.text(project, "requires-python", place),
-        python_pin=python_pin,
-        pins_remark=pins_remark,
+        python_pin=pin.asked,
+        pins_remark=pin.remark,
         settings=settings,
         package=bool(project) and _is_package(document, uv, place),
         default_groups=_default_groups(document, uv, settings, place),
@@ -322,25 +323,6 @@ def _group_pythons(
                 yield from all_of(normalised(included), (*within, name))
 
     return {name: ", ".join(dict.fromkeys(all_of(name))) for name in {*own, *listed}}
-
-
-def _source_trees(uv: Mapping[str, Any], directory: Path, place: str) -> Iterable[Path]:
-    """Directories that `[tool.uv.sources]` names by path."""
-    for source in toml.table(uv, "sources", place).values():
-        for one in source if isinstance(source, list) else [source]:
-            path = one.get("path") if isinstance(one, dict) else None
-            if isinstance(path, str) and looks.is_directory(tree := directory / path):
-                yield Path(os.path.normpath(tree))
-
-
-def _pin_file(directory: Path, root: Path) -> Path | None:
-    """The nearest `.python-version`, up to the workspace's root."""
-    for place in (directory, *directory.parents):
-        if _holds(os.fspath(place), ".python-version"):
-            return place / ".python-version"
-        if place == root:
-            break
-    return None
 
 
 def _settings(tool: Mapping[str, Any], place: str) -> Settings:

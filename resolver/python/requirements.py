@@ -32,7 +32,7 @@ MOST_PLACES = 5000
 
 _FILE_OPTION = re.compile(r"(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s+|(?<=-[rc]))(\S.*)")
 _LINKS_OPTION = re.compile(
-    r"(?:-[fi]|--find-links|--index-url|--extra-index-url)(?:\s*=\s*|\s+|(?<=-[fi]))(\S+)"
+    r"(?:-[fi]|--find-links|--index-url|--extra-index-url)(?:\s*=\s*|\s+|(?<=-[fi]))(\S.*)"
 )
 _EDITABLE = re.compile(r"(?:-e|--editable)(?:\s*=\s*|\s+)(\S+)")
 _DIRECT = re.compile(r"^[A-Za-z0-9._-]+(?:\[[^\]]*\])?\s*@\s*(\S+)")
@@ -214,13 +214,31 @@ def _named_file(line: str, number: int, by: _Named) -> _Named | None:
     if option is None:
         return None
     place = f"{by.path}, line {number}"
-    said = option[1].strip().strip("\"'")
+    said = _unquoted(option[1])
     target = _expanded(said, place)
     if "://" in target and not target.startswith("file://"):
         return None
     constraint = by.constraint or line.startswith(("-c", "--c"))
     path = _joined(by.path.parent, target)
     return _Named(path=path, place=place, constraint=constraint, said=said, at=(*by.at, number))
+
+
+def _unquoted(value: str) -> str:
+    """The rest of a line as uv reads it where an option names a file: as a shell reads one word.
+
+    But for blanks, which are of it. It ends at `#`; what ends within a quote is taken as it is.
+    """
+    said = value.partition("#")[0].strip()
+    if not {"\\", '"', "'"} & set(said):
+        return said
+    import shlex  # noqa: PLC0415 - hardly ever
+
+    words = shlex.shlex(said, posix=True)
+    words.whitespace, words.commenters, words.whitespace_split = "", "", True
+    try:
+        return "".join(words)
+    except ValueError:
+        return said
 
 
 def requirement_text(path: Path) -> str:
@@ -283,7 +301,7 @@ def _joined(directory: Path, target: str) -> Path:
             f"a requirement file in {directory} names a path with a NUL byte",
             remedy="Take that line out.",
         )
-    if target.startswith("file://"):
+    if target.startswith("file:"):
         from urllib.parse import unquote, urlsplit  # noqa: PLC0415 - only for file: URLs
 
         target = unquote(urlsplit(target).path)
@@ -300,7 +318,7 @@ def _refuse_too_many(places: Mapping[Path, None], start: Path) -> None:
 def _named_links(line: str, directories: Iterable[Path]) -> Iterator[Path]:
     """Where a `--find-links` or an index of a line may lie on this machine, in any of these."""
     option = _LINKS_OPTION.match(line)
-    target = option[1].strip("\"'") if option else ""
+    target = _unquoted(option[1]) if option else ""
     if target and ("://" not in target or target.startswith("file://")):
         yield from (_joined(directory, target) for directory in directories)
 

@@ -13,7 +13,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
 from packaging.pylock import (
@@ -27,9 +27,9 @@ from packaging.pylock import (
     PylockSelectError,
 )
 from packaging.tags import Tag
-from packaging.utils import parse_wheel_filename
 
 from resolver.errors import PkgviewError
+from resolver.python.fit.tags import refuse_others, unfit
 from resolver.python.git.lfs import is_wanted
 from resolver.python.hashes.held import fault, kept, refused, still_open
 from resolver.python.project import Origin
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from resolver.python.interpreter import Interpreter
     from resolver.python.lockfile import Lock
     from resolver.python.project import PythonProject
-
-_SHOWN_TAGS = 6
-"""Platforms named in an error before "…"."""
 
 ANY = Formats()
 
@@ -188,11 +185,13 @@ def choices_of(  # noqa: PLR0913 - whose they are by name
             )
         )
     except PylockSelectError as error:
-        raise _refused(path, pylock, interpreter, error) from error
+        raise unfit(path, pylock, interpreter, error) from error
     choices = [
         replace(_choice(path, package, source), passed_over=odd.get(package.name, ()))
         for package, source in selected
     ]
+    named = (one for one in choices if one.direct and one.kind is Source.WHEEL)
+    refuse_others((one.filename or "" for one in named), interpreter)
     for choice in choices:
         if choice.kind is Source.WHEEL and formats.is_to_be_built(choice.name):
             raise PkgviewError(
@@ -243,58 +242,6 @@ def _held(of: str, choices: Iterable[Choice], packages: Iterable[Package]) -> It
             yield replace(choice, stated=left)
     if faults:
         raise refused(of, faults)
-
-
-def _refused(
-    path: Path, pylock: Pylock, interpreter: Interpreter, error: PylockSelectError
-) -> PkgviewError:
-    """Say which distributions have nothing for this platform, if that is the reason."""
-    tags = set(interpreter.tags)
-    lacking = []
-    for package in pylock.packages:
-        wheels = package.wheels or ()
-        if not wheels or package.sdist is not None or not _applies(package, interpreter):
-            continue
-        offered = [tag for wheel in wheels for tag in parse_wheel_filename(wheel.filename)[-1]]
-        if not any(str(tag) in tags for tag in offered):
-            places = sorted({f"{tag.interpreter} {tag.platform}" for tag in offered})
-            shown = ", ".join(places[:_SHOWN_TAGS]) + (", …" if len(places) > _SHOWN_TAGS else "")
-            version = f" {package.version}" if package.version else ""
-            lacking.append(f"{package.name}{version} has wheels only for {shown}, and no sdist")
-    if "No wheel found" in str(error) and lacking:
-        return PkgviewError(
-            f"{path}: {'; '.join(lacking)}; this is {_platform(interpreter)}",
-            remedy="Choose another Python with --python, or a version that has a wheel for it.",
-        )
-    if "Multiple packages" in str(error):
-        return PkgviewError(
-            f"{path} is ambiguous: {error}",
-            remedy="Lock it again, for instance with `pkgview lock`.",
-        )
-    return PkgviewError(
-        f"{path} does not fit {interpreter.executable}: {error}",
-        remedy="Choose another Python with --python, or lock again for this one.",
-    )
-
-
-def _applies(package: Package, interpreter: Interpreter) -> bool:
-    """Whether its marker may hold here; unknown extras and groups count as not asked for."""
-    if package.marker is None:
-        return True
-    none: frozenset[str] = frozenset()
-    environment: dict[str, Any] = {
-        **interpreter.environment,
-        "extras": none,
-        "dependency_groups": none,
-    }
-    return package.marker.evaluate(environment, context="lock_file")
-
-
-def _platform(interpreter: Interpreter) -> str:
-    """Such as "cp311 manylinux_2_36_x86_64": the best tag that an index would have."""
-    portable = (tag for tag in interpreter.tags if re.search(r"-(many|musl)linux_", tag))
-    tag = next(portable, interpreter.tags[0]).split("-", 2)
-    return f"{tag[0]} {tag[2]}"
 
 
 def _choice(

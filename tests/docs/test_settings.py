@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parents[2] / "docs/locking.md"
 COMMANDS = ("", "pip compile", "pip install", "pip sync", "sync", "lock", "run", "export", "build",
-            "add", "venv", "publish", "python install", "init", "tool install")  # fmt: skip
+            "add", "venv", "publish", "python install", "python find", "python pin", "init",
+            "tool install", "tool run", "cache", "audit")  # fmt: skip
+NOT_IN_HELP = {
+    "UV_AMD_GPU_ARCHITECTURE", "UV_CUDA_DRIVER_VERSION", "UV_GIT_LFS", "UV_MALWARE_CHECK",
+    "UV_NATIVE_TLS", "UV_NO_INSTALLER_METADATA", "UV_PREVIEW_FEATURES", "UV_PYTHON_SEARCH_PATH",
+    "UV_HTTP_RETRIES", "UV_INSECURE_NO_ZIP_VALIDATION", "UV_NO_SYSTEM_CONFIG",
+}  # fmt: skip
+"""Variables that change an outcome and that no help of uv's names; its program has them."""
 
 
 def section(title: str) -> str:
@@ -70,14 +77,17 @@ def variables() -> Iterator[str]:
             [uv_binary(), "help", "--no-pager", *command.split()], capture_output=True, text=True,
             check=True,
         ).stdout  # fmt: skip
-        yield from re.findall(r"\[env: (UV_[A-Z_]+)", said)
+        yield from re.findall(r"\bUV_[A-Z][A-Z0-9_]+[A-Z0-9]", said)
 
 
 def test_variables_of_uv() -> None:
     ours = set(re.findall(r"`(UV_[A-Z_]+)`", section("Variables of uv")))
     found = set(variables())
-    assert len(found) > 40
+    assert len(found) > 70
     assert found - ours == set(), "no row"
+    assert NOT_IN_HELP - ours == set(), "no row"
+    program = Path(uv_binary()).read_bytes()
+    assert [one for one in ours if one.encode() not in program] == [], "no such variable"
     said = rows("Variables of uv")
     assert {name for name, what in said.items() if what == "passed over"} == set(_NOT_FOLLOWED)
 

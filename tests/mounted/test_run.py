@@ -182,10 +182,24 @@ def test_scripts_and_no_project(shop: Site, project: Path, index: Index) -> None
     )
     for place, options, expected in more:
         assert run(shop, place, *options).stdout == f"{expected}\n", options
-    (outside / "listed.txt").write_text("-r other.txt\n")
-    said = run(shop, outside, "--with-requirements", "listed.txt", "app.py", code=1).stderr
-    assert "'-r other.txt' is no requirement" in said
+    # Its options are for what installs it, as uv says, which shows no password either.
+    (outside / "other.txt").write_text("lib\n")
+    url = "http://me:hidden@127.0.0.1:1/simple"
+    passed = f"--index-url {url}\n-f{url}\n--extra-index-url={url}\n--no-index\n--pre\n"
+    (outside / "listed.txt").write_text(f"{passed}-r other.txt\nrich\n")
+    done = run(shop, outside, "--with-requirements", "listed.txt", "app.py")
+    assert done.stdout == "lib rich\n"
+    assert "hidden" not in done.stderr
+    assert "--index-url, -f, --extra-index-url, --no-index, --pre (set them" in done.stderr
+    for line, says in (
+        ("-c other.txt", "names constraints"), ("-r none.txt", "names none.txt, which does not"),
+        ("--require-hashes", "'--require-hashes' is no requirement"),
+    ):  # fmt: skip
+        (outside / "listed.txt").write_text(f"{line}\n")
+        done = run(shop, outside, "--with-requirements", "listed.txt", "app.py", code=1)
+        assert says in done.stderr
     (outside / "listed.txt").unlink()
+    (outside / "other.txt").unlink()
     # What looks as if it gave packages, and gives none.
     (outside / "s.py").write_text(f"# /// script\n# dependencies = ['rich']\n{show}")
     done = run(shop, outside, "s.py")

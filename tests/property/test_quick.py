@@ -208,6 +208,9 @@ MUTATIONS: dict[str, Callable[[World], object]] = {
     "edit the clone": lambda world: append(world.there / "pylock.toml", "# edited\n"),
     "pin": lambda world: (world.here / ".python-version").write_text("3\n"),
     "impossible pin": lambda world: (world.here / ".python-version").write_text("3.99\n"),
+    "impossible pin above": lambda world: (world.here.parent / ".python-version").write_text(
+        "3.99\n"
+    ),
     "requirements": lambda world: (world.here / "requirements.txt").write_text("other\n"),
     "settings": lambda world: (world.here / "pyproject.toml").write_text("[tool.pkgview]\n"),
     "wrong settings": lambda world: (world.here / "pyproject.toml").write_text("[tool.pkgview\n"),

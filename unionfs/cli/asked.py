@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resolver.errors import PkgviewError
-from resolver.inputs import read_text
 from resolver.naming import shell_word
 from resolver.ownership import accept
 from resolver.places import Places
 from resolver.project import trust as trusting
+from resolver.python.added.listed import requirements_in
 from resolver.python.project import PythonProject
-from resolver.python.requirements import logical_lines
 from resolver.toml import inline_block, unclosed_block
 from unionfs.cli import console
 from unionfs.cli.command import EDITABLE, may_have_block, several
@@ -117,7 +116,12 @@ def with_for(what: str) -> Decorator:
             files: tuple[Path, ...],
             **others: Any,  # noqa: ANN401 - the same
         ) -> None:
-            lines = (line for path in files for _, line in logical_lines(read_text(path)))
+            lines: list[str] = []
+            for path in files:
+                further, remark = requirements_in(path.absolute())
+                lines += further
+                if remark:
+                    console.note(remark)
             additions = (
                 *(one for text in requirements for one in several(text)),
                 *lines,

@@ -20,7 +20,7 @@ import trio
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, InodeT, RequestContext
 
 from unionfs.view.attributes import FOREVER, Absent, Attributes, FileSystemError
-from unionfs.view.filesystem import BLOCK_SIZE, BLOCKS, NAME_LIMIT, offsets, place_at
+from unionfs.view.filesystem import BLOCK_SIZE, BLOCKS, FILES, NAME_LIMIT, offsets, place_at
 from unionfs.view.nodeid import NodeId
 
 if TYPE_CHECKING:
@@ -143,7 +143,8 @@ class Transport(pyfuse3.Operations):
         found.f_bsize = found.f_frsize = BLOCK_SIZE
         found.f_blocks = BLOCKS
         found.f_bfree = found.f_bavail = 0
-        found.f_files = found.f_ffree = found.f_favail = 0
+        found.f_files = FILES
+        found.f_ffree = found.f_favail = 0
         found.f_namemax = NAME_LIMIT
         return found
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from unionfs.kernel import abi
 from unionfs.kernel.abi import Opcode
 from unionfs.view.attributes import Absent, FileSystemError
-from unionfs.view.filesystem import BLOCK_SIZE, BLOCKS, NAME_LIMIT, offsets, place_at
+from unionfs.view.filesystem import BLOCK_SIZE, BLOCKS, FILES, NAME_LIMIT, offsets, place_at
 from unionfs.view.kept import Kept
 
 if TYPE_CHECKING:
@@ -337,7 +337,7 @@ def _statfs(unique: int, node: NodeId, message: memoryview) -> Reply:
     del node, message
     return done(
         unique,
-        abi.STATFS_OUT.pack(BLOCKS, 0, 0, 0, 0, BLOCK_SIZE, NAME_LIMIT, BLOCK_SIZE, 0),
+        abi.STATFS_OUT.pack(BLOCKS, 0, 0, FILES, 0, BLOCK_SIZE, NAME_LIMIT, BLOCK_SIZE, 0),
     )
 
 

@@ -49,9 +49,9 @@ _VIEWS, _PACKAGES = nodeid.fixed(Fixed.VIEWS), nodeid.fixed(Fixed.PACKAGES)
 NAME_LIMIT = 255
 """Bytes of the longest name; the kernel lets 1024 through."""
 
-BLOCKS, BLOCK_SIZE = 1, 4096
+BLOCKS, BLOCK_SIZE, FILES = 1, 4096, 1
 """What `statfs` tells of the file system's size: as of a read-only medium, all of it is used. How
-large the archives are nobody needs to know, but programs divide by the total."""
+large the archives are nobody needs to know, but programs divide by the totals."""
 
 AFTER_DOTS: Final = (0x7FFF_FFFE, 0x7FFF_FFFF)
 """Offsets in a listing behind `.` and `..`, larger than any name's, which counts names alone: the

@@ -49,6 +49,9 @@ _VARIABLE = re.compile(r"\$\{([^}\s]*)(\}?)")
 _OWN_VARIABLE = "PROJECT_ROOT"
 """uv's name for the directory that it runs in."""
 
+_SPLIT_USER = re.compile(r"(?<=://)[^\s/?#@:]*:[^\s/?#@]*(?: [^\s/?#@]*)+@")
+"""User and password over the end of a line that `\\` continues: uv refuses that, pip takes it."""
+
 
 def variable_choice(name: str) -> str:
     """The phrase for a variable of the environment."""
@@ -89,7 +92,7 @@ class Wanted:
 
     def add(self, text: str) -> None:
         """One in words of its own."""
-        self.found.add(phrase(text))
+        self.found.add(phrase(_SPLIT_USER.sub("", text)))
 
     def variables(self, text: str) -> None:
         """Those of the environment that a file's text names."""

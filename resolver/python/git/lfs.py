@@ -1,7 +1,8 @@
 """Whose files in Git LFS are wanted: what uv's settings say, and its `pylock.toml` does not.
 
-`lfs = true` in `[tool.uv.sources]`, `#lfs=true` in a requirement's address and `UV_GIT_LFS` make uv
-fetch what a repository keeps in Git LFS; else a package has LFS's pointers. Neither PEP 751 nor
+`lfs = true` in `[tool.uv.sources]`, `#lfs=true` in a requirement's address and, where neither says
+`false`, `UV_GIT_LFS` make uv fetch what a repository keeps in Git LFS; else a package has LFS's
+pointers. Neither PEP 751 nor
 what uv (0.13.9) writes as such a lock has a place for it: so we keep it there as a tool may.
 """
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "UV_GIT_LFS"
 
-_NOTE = "tool = { pkgview = { lfs = true } }"
+_NOTE = "tool = {{ pkgview = {{ lfs = {} }} }}"
 _ASKED = re.compile(r"[#&]lfs=true(?![^\s\"'&;])")
 _LONGEST = 2000
 """Characters of a requirement in front of that."""
@@ -32,14 +33,17 @@ _LOCKED = re.compile(r"[?&]lfs=true(?:[&#]|$)")
 
 
 def is_wanted(tool: Mapping[str, Any] | None) -> bool:
-    """Whether a lock's `packages.tool`, or the environment, asks for it."""
+    """Whether a lock's `packages.tool` asks for it; the environment, where that says nothing."""
     noted = (tool or {}).get("pkgview")
-    return truth(os.environ.get(VARIABLE)) or (isinstance(noted, dict) and noted.get("lfs") is True)
+    said = noted.get("lfs") if isinstance(noted, dict) else None
+    return said if isinstance(said, bool) else truth(os.environ.get(VARIABLE))
 
 
 def noted(lock: bytes, inputs: Iterable[bytes]) -> bytes:
     """A lock of uv's with a note at each package whose name `inputs`, a project's files, tell."""
-    names = {normalised(name) for text in inputs if b"lfs" in text for name in _names(text)}
+    names: dict[str, bool] = {}
+    for name, wanted in (one for text in inputs if b"lfs" in text for one in _names(text)):
+        names[normalised(name)] = wanted or names.get(normalised(name), False)
     if not names:
         return lock
     lines, name = [], ""
@@ -48,11 +52,12 @@ def noted(lock: bytes, inputs: Iterable[bytes]) -> bytes:
         if line.startswith("name = "):
             name = line[len("name = ") :].strip().strip('"')
         elif line.startswith("vcs = ") and normalised(name) in names:
-            lines.append(f"{_NOTE}\n")
+            lines.append(f"{_NOTE.format(str(names[normalised(name)]).lower())}\n")
     return "".join(lines).encode()
 
 
-def _names(data: bytes) -> Iterator[str]:
+def _names(data: bytes) -> Iterator[tuple[str, bool]]:
+    """Packages, and whether their files are wanted; those of which nothing is said are left out."""
     text = data.decode(errors="replace")
     for found in _ASKED.finditer(text):
         before = text[max(0, found.start() - _LONGEST) : found.start() + 1]
@@ -60,13 +65,15 @@ def _names(data: bytes) -> Iterator[str]:
         name, _, address = before[start:].partition("git+")
         named = _NAME.search(before[:start][-400:] + name) if "#" in address else None
         if named:
-            yield named[1]
+            yield named[1], True
     with suppress(tomllib.TOMLDecodeError, RecursionError, TypeError, AttributeError, KeyError):
         document = parse(text)  # uv has read it: another form is not TOML at all
         for package in document.get("package", []):
             if _LOCKED.search(package["source"].get("git", "")):
-                yield package["name"]
+                yield package["name"], True
         sources = document.get("tool", {}).get("uv", {}).get("sources", {})
         for name, source in sources.items():
-            if any(one.get("lfs") for one in (source if isinstance(source, list) else [source])):
-                yield name
+            several = source if isinstance(source, list) else [source]
+            said = [one["lfs"] for one in several if "lfs" in one]
+            if said:
+                yield name, any(said)

@@ -8,7 +8,8 @@
 
 `.python-version` has one a line, and the first that can be read counts. pyenv and asdf write there
 what only they know (`my-env-3.11`, `system`, `3.12-dev`, `pypy3.10-7.3.12`): uv passes over it
-with a warning, and so do we.
+with a warning, and so do we. Also over paths that only they know (`3.12.1/envs/web`), where uv
+gives up.
 """
 
 from __future__ import annotations
@@ -17,22 +18,24 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from resolver import looks
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from pathlib import Path
 
 ANY = frozenset({"any", "default", "cpython", "cp"})
 """Requests that leave it open."""
 
 _VERSION = re.compile(
-    r"(?:cp|cpython[@-]?|python-?|v)?(?P<numbers>\d{1,9}(?:\.\d{1,9}){0,2})"
+    r"(?:cp|cpython[@-]?|python|v)?(?P<numbers>\d{1,9}(?:\.\d{1,9}){0,2})"
     r"(?P<threads>t|\+freethreaded)?"
     r"(?P<system>-linux(?:-(?P<machine>[a-z0-9_]+?))?(?:-(?:gnu|musl|none))?)?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
-_EXACT = re.compile(r"v?(\d{1,9}\.\d{1,9}(?:\.\d{1,9})?(?:a|b|rc)\d{1,9})")
-_CLAUSE = re.compile(r"\s*(?:~=|===?|!=|<=?|>=?)\s*\d[0-9a-zA-Z.*+]{0,40}\s*")
-_OTHERS = re.compile(r"(?:pypy|graalpy|pyodide)[@-]?(?:3(?:\.\d{1,9}){0,2})?")
-_KNOWN_COMMAND = re.compile(r"python(?:3(?:\.\d{1,9})?t?)?")
+_EXACT = re.compile(r"v?(\d{1,9}\.\d{1,9}(?:\.\d{1,9})?(?:a|b|rc)\d{1,9})", re.ASCII)
+_CLAUSE = re.compile(r"\s*(?:~=|===?|!=|<=?|>=?)\s*\d[0-9a-zA-Z.*+]{0,40}\s*", re.ASCII)
+_OTHERS = re.compile(r"(?:pypy|graalpy|pyodide)[@-]?(?:3(?:\.\d{1,9}){0,2})?", re.ASCII)
+_PATHS = ("/", "./", "../", "~")
 
 
 class VersionRequest(NamedTuple):
@@ -71,12 +74,16 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(".")))
 
 
-def pinned(lines: Iterable[str]) -> tuple[str | None, str]:
-    """What the lines of a `.python-version` ask for, and a sentence on what is passed over."""
+def pinned(text: str, directory: Path) -> tuple[str | None, str]:
+    """What a `.python-version` asks for, and a sentence on what is passed over.
+
+    `directory` is where relative paths in it lead from.
+    """
     over: list[str] = []
     asked = None
-    for said in filter(None, (line.split("#")[0].strip() for line in lines)):
-        if _is_read(said):
+    lines = (line.strip() for line in text.split("\n"))
+    for said in (line for line in lines if line and not line.startswith("#")):
+        if _is_read(said, directory):
             asked = said
             break
         over.append(said)
@@ -84,9 +91,8 @@ def pinned(lines: Iterable[str]) -> tuple[str | None, str]:
     return asked, remark if over else ""
 
 
-def _is_read(said: str) -> bool:
-    return (
-        "/" in said
-        or version_request(said) is not None
-        or any(one.fullmatch(said) for one in (_OTHERS, _KNOWN_COMMAND))
-    )
+def _is_read(said: str, directory: Path) -> bool:
+    if "/" in said:  # else a path only for other tools: `3.12.1/envs/web`, `path:~/src/python`
+        there = directory / said
+        return said.startswith(_PATHS) or looks.is_file(there) or looks.is_directory(there)
+    return version_request(said) is not None or _OTHERS.fullmatch(said) is not None

@@ -36,6 +36,9 @@ ELSEWHERE = frozenset({
 """By which git tells a hook, which may have started us, what its repository is: a build that asks
 for its version would be told that one's."""
 
+NO_INDEX = "UV_NO_INDEX"
+"""Among the variables of `index.uv_environment`: no variable of uv's, which has only the option."""
+
 _FORGOTTEN = ELSEWHERE | frozenset(
     {
         # Each would make uv look at another Python or project than the one it is told.
@@ -69,7 +72,17 @@ _NOISE = re.compile(
 _OURS = {"add": "add", "remove": "remove", "sync": "up"}
 """Commands that uv's hints name, and those of ours with the same options: a view is read-only."""
 
+_SELF_UPDATE = re.compile(r"\s*Update\s+`uv`\s+by\s+running\s+`[^`]*`\.?")
+"""It would renew another uv than the one that pkgview runs."""
+
+_SPLIT_USER = re.compile(r"(?<=://)[^\s/?#@]*(?:\\\n\s*[^\s/?#@]*)+@")
+"""User and password of an address over the end of a line, as uv shows it in its place."""
+
 _REMEDIES: tuple[tuple[str, str], ...] = (
+    (
+        r"Required uv version",
+        "It is the uv of pkgview's own environment: renew that, or change required-version.",
+    ),
     (
         r"Building source distributions is disabled|because building from source is disabled",
         "Run `pkgview up` in the project: it may build distributions from source.",
@@ -196,12 +209,20 @@ async def run_uv(  # noqa: PLR0913 - one run, by keyword
     environ |= {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
     offline = offline or os.environ.get("UV_OFFLINE", "").lower() in {"1", "true"}
     # In front: what follows a `--` in the arguments is no option.
-    command = [uv_binary(), *(["--offline"] if offline else []), *arguments]
+    command = [uv_binary(), *(["--offline"] if offline else []), *told(arguments, added)]
     refuse_undecodable(command)
     code, stdout, stderr = await run_child(command, cwd=cwd, environ=environ, stdin=stdin)
     if code == 0:
         return Output(stdout=stdout, stderr=stderr)
     raise explained(stderr, code=code, doing=doing or "uv failed", offline=offline)
+
+
+def told(arguments: Sequence[str], added: Mapping[str, str]) -> list[str]:
+    """The arguments with the options of what `added` says by variables that uv (0.13.9) has not."""
+    words = list(arguments)
+    if added.get(NO_INDEX) and words[0] not in {"cache", "python"}:
+        words.insert(2 if words[0] == "pip" else 1, "--no-index")
+    return words
 
 
 def refuse_undecodable(command: Sequence[str]) -> None:
@@ -367,8 +388,9 @@ def explanation_of(stderr: str) -> str:
     text = re.sub(
         rf"`uv ({'|'.join(_OURS)})\b", lambda found: f"`pkgview {_OURS[found[1]]}", "\n".join(kept)
     )
+    text = _SELF_UPDATE.sub("", text)
     # uv masks passwords; git, which it quotes, does not.
-    return masked(text)
+    return masked(_SPLIT_USER.sub("****@", text))
 
 
 def _kill_session(leader: int, number: signal.Signals) -> None:

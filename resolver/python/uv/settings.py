@@ -110,7 +110,8 @@ def uv_tables(env: Mapping[str, str], place: Path | None) -> Iterator[dict[str, 
     if named := env.get("UV_CONFIG_FILE"):
         yield _absolute_in(Path(named))
     elif not truth(env.get("UV_NO_CONFIG")):
-        yield _absolute_in(Path("/etc/uv/uv.toml"))
+        if not truth(env.get("UV_NO_SYSTEM_CONFIG")):
+            yield _absolute_in(Path("/etc/uv/uv.toml"))
         yield _absolute_in(Path(env.get("XDG_CONFIG_HOME") or home / ".config", "uv/uv.toml"))
         for parent in (directory, *directory.parents) if directory else ():
             if (parent / "uv.toml").is_file():

@@ -238,3 +238,35 @@ def test_refused_by_both(beside: Beside, private: Index, row: str) -> None:  # n
     dependencies, settings, says = REFUSED[row]
     text = HEAD.format(dependencies=dependencies) + settings
     beside.refused({"pyproject.toml": text, **TREE}, says=says)
+
+
+OF_PIP: dict[str, tuple[str, str]] = {
+    "settings": (
+        'config-settings = {a = "b"}\n',
+        "({'tool': '2.0', 'more': None}, {'a': 'b'}, None)",
+    ),
+    "settings of one": (
+        'config-settings-package = {packed = {c = "d"}}\n',
+        "({'tool': '2.0', 'more': None}, {'c': 'd'}, None)",
+    ),
+    "extra dependency": (
+        'extra-build-dependencies = {packed = ["more<2"]}\n',
+        "({'tool': '2.0', 'more': '1.0'}, {}, None)",
+    ),
+    "variable": (
+        'extra-build-variables = {packed = {OF_BUILD = "x"}}\n',
+        "({'tool': '2.0', 'more': None}, {}, 'x')",
+    ),
+    "index": ('extra-index-url = ["{private}"]\n', "({'tool': '5.0', 'more': None}, {}, None)"),
+    "nothing set": ("", "({'tool': '2.0', 'more': None}, {}, None)"),
+}
+"""What `[tool.uv.pip]` has, and what the build for a requirements.txt saw by both tools."""
+
+
+def test_of_uv_pip(beside: Beside, private: Index) -> None:
+    """In one store: none of these builds does for another project."""
+    source = beside.index.directory / "packed-1.0.tar.gz"
+    for settings, wanted in OF_PIP.values():
+        text = f"[tool.uv.pip]\n{settings}".replace("{private}", private.url)
+        files = {"requirements.txt": f"{source.as_uri()}\n", "pyproject.toml": text}
+        assert seen(beside.same(files)) == wanted

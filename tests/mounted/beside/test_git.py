@@ -186,6 +186,8 @@ def kept_in_lfs(host: str, root: Path, needs: Callable[..., None]) -> str:
         ("source", {}, 1000),
         ("lock", {}, 1000),
         ("other source", {}, 129),
+        ("other source", {"UV_GIT_LFS": "1"}, 129),
+        ("other lock", {"UV_GIT_LFS": "1"}, 129),
     ],
 )
 def test_git_lfs(
@@ -193,7 +195,7 @@ def test_git_lfs(
 ) -> None:
     """The files or LFS's pointers to them, as uv's settings say."""
     (beside.site.home / ".gitconfig").write_text(LFS)  # without it uv does not fetch them
-    lfs = str(how != "other source").lower()
+    lfs = str(not how.startswith("other")).lower()
     pyproject = (
         '[project]\nname = "app"\nversion = "1"\nrequires-python = ">=3.11"\n'
         'dependencies = ["large"]\n[tool.uv.sources]\n'
@@ -203,7 +205,7 @@ def test_git_lfs(
     if how in {"requirements", "fragment"}:
         fragment = "#lfs=true" if how == "fragment" else ""
         files = {"requirements.txt": f"large @ {kept_in_lfs}{fragment}\n"}
-    if how == "lock":
+    if how.endswith("lock"):
         locked = beside.project(files)
         beside.site.uv("lock", "--python", beside.site.python, cwd=locked)
         files["uv.lock"] = (locked / "uv.lock").read_text()

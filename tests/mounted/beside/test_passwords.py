@@ -7,6 +7,7 @@ passwords, and `{links}` is a page of links of eve's. `demo` is ann's, `other` b
 from __future__ import annotations
 
 import os
+import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,7 +168,7 @@ def test_a_lock_has_no_password_of_a_variable(beside: Beside, index: Index) -> N
 
 
 SETTINGS: Mapping[str, tuple[dict[str, str], str]] = {
-    "UV_FIND_LINKS": ({"UV_FIND_LINKS": "{links}", "UV_NO_INDEX": "1"}, ""),
+    "UV_FIND_LINKS": ({"UV_FIND_LINKS": "{links}"}, ""),
     "uv.toml": ({}, 'find-links = ["{links}"]\nno-index = true\n'),
     "[pip]": ({}, '[pip]\nfind-links = ["{links}"]\nno-index = true\n'),
     "[pip] index-url": ({}, '[pip]\nindex-url = "{ann}"\n'),
@@ -190,6 +191,19 @@ def test_a_wrong_one_is_not_shown(beside: Beside, index: Index) -> None:
     )
     assert "mistaken" not in ended.said
     assert not os.path.lexists(ended.root)
+
+
+def test_one_over_the_end_of_a_line(beside: Beside, index: Index) -> None:
+    """pip joins it, uv refuses it; the file's own words are shown, and kept as agreed to."""
+    for text in ("demo @ {file}\n", "--find-links {links}\ndemo\n"):
+        written_so = str(filled(text, index)["requirements.txt"])
+        cut = re.sub(r"(:[a-z]{3})([a-z]+@)", r"\1\\\n\2", written_so)
+        assert cut != written_so
+        ended = beside.refused({"requirements.txt": cut}, says="cannot resolve", environ=ENVIRON)
+        for user in USERS:
+            assert user[::-1][3:] not in ended.said
+            for path in beside.site.places.state.rglob("*.json"):
+                assert user[::-1][3:] not in path.read_text()
 
 
 def test_a_repository(beside: Beside) -> None:

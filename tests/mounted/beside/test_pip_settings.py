@@ -83,6 +83,27 @@ def test_refused_by_both(beside: Beside, row: str) -> None:
     beside.refused({"requirements.txt": listed}, by="pip", environ=environ, says=says)
 
 
+def test_no_index_at_all(beside: Beside) -> None:
+    """Neither for what is installed nor for what builds it."""
+    needy = beside.index.directory / "needy-1.0.tar.gz"
+    with tarfile.open(needy, "w:gz") as tar:
+        for name, text in {
+            "PKG-INFO": "Metadata-Version: 2.2\nName: needy\nVersion: 1.0\n",
+            "pyproject.toml": '[project]\nname = "needy"\nversion = "1.0"\n[build-system]\n'
+            'requires = ["later"]\nbuild-backend = "later"\n',
+        }.items():
+            member = tarfile.TarInfo(f"needy-1.0/{name}")
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+    environ = {"UV_DEFAULT_INDEX": "", "PIP_NO_INDEX": "1", "PIP_INDEX_URL": beside.index.url}
+    for listed in ("later\n", f"{needy.as_uri()}\n"):
+        files: dict[str, str | bytes] = {"requirements.txt": listed}
+        beside.refused(files, by="pip", environ=environ, says="later was not found")
+    wheels = {"PIP_FIND_LINKS": str(beside.index.directory)}
+    made = beside.same({"requirements.txt": "later\n"}, by="pip", environ={**environ, **wheels})
+    assert made.distributions == {"later": "2.0"}
+
+
 @pytest.mark.parametrize("option", ["--prefer-binary", "--use-feature=fast-deps"])
 def test_passed_over_aloud(beside: Beside, option: str) -> None:
     ours = beside.same({"requirements.txt": f"{option}\nlater\n"}, by="pip")

@@ -181,6 +181,10 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a conflict of default groups": (
         GROUPS + IN_CONFLICT, "conflict"
     ),
+    "environments without this one": (
+        "[tool.uv]\nenvironments = [\"sys_platform == 'win32'\", \"python_version < '3.9'\"]\n",
+        "is for sys_platform == 'win32' or python_version < '3.9' only",
+    ),
     "no such index": ("[tool.uv.sources]\nother = {index = 'nowhere'}\n", "nowhere"),
 }  # fmt: skip
 
@@ -201,3 +205,21 @@ def test_a_directory_that_is_no_package(beside: Beside, private: Index, by: str)
     text += f"[tool.uv.sources]\nmember = {{path = 'm'{more}}}\n"
     ours = beside.same({"pyproject.toml": text, "m/pyproject.toml": member})
     assert ours.distributions == {"corp": "9.0"}
+
+
+def test_another_uv(beside: Beside, private: Index) -> None:  # noqa: ARG001 - it fills the index
+    """uv says how it would renew itself, which is not how ours is."""
+    said = 'required-version = ">=99"\n'
+    own = HEAD.format(dependencies=["other"])
+    locked = beside.project({"pyproject.toml": own})
+    beside.site.uv("lock", "--python", beside.site.python, cwd=locked)
+    (locked / "pyproject.toml").write_text(f"{own}[tool.uv]\n{said}")
+    for directory in (
+        locked,
+        beside.project({"pyproject.toml": f"{own}[tool.uv]\n{said}"}),
+        beside.project({"requirements.txt": "other\n", "uv.toml": said}),
+    ):
+        ended = beside.pkgview(directory)
+        assert ended.status == 1
+        assert "self update" not in ended.said
+        assert "uv of pkgview's own environment: renew that" in " ".join(ended.said.split())

@@ -40,6 +40,31 @@ def test_lines(beside: Beside, content: bytes, expected: str) -> None:
     assert " ".join(beside.same({"requirements.txt": content}).distributions) == expected
 
 
+def test_names_of_files(beside: Beside) -> None:
+    """As words of a shell, but for blanks; `#` ends them."""
+    named = {
+        r"-r sub\ dir/a.txt # one": "sub dir/a.txt",
+        r"-r sub dir/b.txt": "sub dir/b.txt",
+        r'--requirement="sub dir"/c.txt': "sub dir/c.txt",
+        r"-r 'sub\dir/d.txt'": r"sub\dir/d.txt",
+        r'-r "sub\dir/e.txt"': r"sub\dir/e.txt",
+        r"-r sub\\dir/f.txt#": r"sub\dir/f.txt",
+        r"-r su\b/g.txt": "sub/g.txt",
+        r"-r it\'s.txt": "it's.txt",
+        r"-c it's": "it's",
+        r"-r ${HOME_OF}\ dir/h.txt": "sub dir/h.txt",
+    }
+    wheels = [f"listed_{number}" for number in range(len(named))]
+    for name in wheels:
+        beside.index.wheel(name)
+    files = {path: f"{name}\n" for path, name in zip(named.values(), wheels, strict=True)}
+    listed = "".join(f"{line}\n" for line in named)
+    made = beside.same({"requirements.txt": listed, **files}, environ={"HOME_OF": "sub"})
+    assert len(made.distributions) == len(named) - 1  # one is a constraint
+    for line in ('-r "a.txt', "-r a.txt x", r"-r sub\ dir/none.txt"):
+        beside.refused({"requirements.txt": f"{line}\n", "a.txt": ""}, says="does not exist")
+
+
 def test_bytes_that_are_no_text(beside: Beside) -> None:
     """For pip they are in the locale's encoding, whichever that is, or in one that a line names."""
     content = b"# -*- coding: latin-1 -*-\nfirst # \xe9\n"

@@ -266,6 +266,17 @@ def test_edits_keep_versions(scripts: Scripts) -> None:
     assert ast.literal_eval(scripts.ours(script).said) == {"corp": "9.0", "other": "1.0"}
 
 
+def test_an_edit_of_the_index(scripts: Scripts) -> None:
+    """Versions of before are preferred, but not what another index had under them."""
+    public = scripts.beside.index.url
+    block = f'[[tool.uv.index]]\nurl = "{public}"\n'
+    script = scripts.write(["corp"], block, {})
+    assert ast.literal_eval(scripts.ours(script).said) == {"corp": "9.0"}
+    script.write_text(script.read_text().replace(public, scripts.private.url))
+    for found in (scripts.uvs(script), scripts.ours(script)):
+        assert ast.literal_eval(found.said) == {"corp": "1.0"}
+
+
 def test_what_is_added_for_one_run_is_from_its_indexes(scripts: Scripts) -> None:
     script = scripts.write(["other<2"], f'[tool.uv]\nprerelease = "allow"\n{PRIVATE}', {})
     (script.parent / "uv.toml").write_text('constraint-dependencies = ["other<9"]\n')

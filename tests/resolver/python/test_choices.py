@@ -274,8 +274,8 @@ def test_a_file_that_an_agreed_project_names_asks_again(tmp_path: Path, option: 
           '[tool.uv.sources]\na = { url = "https://x/a.whl" }\n'
           '[tool.uv.workspace]\nmembers = ["*"]'},
          {"take a from https://x/a.whl"}),
-        ({"requirements.txt": "a\n", ".python-version": "bin/python\n"},
-         {"run the Python at bin/python"}),
+        ({"requirements.txt": "a\n", ".python-version": "./bin/python\n"},
+         {"run the Python at ./bin/python"}),
         ({"pylock.toml": "[[packages]]\nname = 'a'\nwheels = [{ path = 'w/a.whl' }]\n"
           "[[packages]]\nname = 'b'\nvcs = { url = 'https://u:p@x/y' }\n"
           "[[packages]]\nname = 'c'\ndirectory = { path = '..' }\n"

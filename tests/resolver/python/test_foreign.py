@@ -31,6 +31,27 @@ if TYPE_CHECKING:
         ({"environment.yaml": ""}, "conda's", "requirements.txt"),
         ({"pixi.toml": ""}, "pixi's", "requirements.txt"),
         ({"pyproject.toml": "[project"}, "no [project] table", "Write one"),
+        ({"Pipfile.lock": ""}, "Pipfile.lock is a lock of pipenv's", "`pipenv pylock --generate`"),
+        ({"poetry.lock": ""}, "poetry.lock is a lock of poetry's", "`poetry export"),
+        ({"pdm.lock": ""}, "pdm.lock is a lock of pdm's", "`pdm export"),
+        ({"pylock.dev.toml": ""}, "called pylock.toml", "`ln -s pylock.dev.toml pylock.toml`"),
+        ({"conda-lock.yml": ""}, "conda-lock.yml is conda's", "requirements.txt"),
+        ({"requirements.in": ""}, "requirements.in is what", "uv pip compile requirements.in"),
+        ({"requirements-dev.txt": ""}, "is not picked", "line `-r requirements-dev.txt`"),
+        ({"dev-requirements.txt": ""}, "is not picked", "line `-r dev-requirements.txt`"),
+        (
+            {"requirements/base.txt": "", "requirements/dev.txt": ""},
+            "is not picked",
+            "line `-r requirements/base.txt`",
+        ),
+        ({"pyproject.toml": "[tool.pixi.project]\n"}, "pixi only", "which pixi reads too"),
+        ({"pyproject.toml": "[tool.rye]\nmanaged = true\n"}, "rye's", "PEP 621"),
+        ({"pyproject.toml": "[tool.hatch.envs.default]\n"}, "hatch only", "dependency groups"),
+        (
+            {"pyproject.toml": "[dependency-groups]\ndev = ['x']\n"},
+            "dependency groups, and no",
+            "empty requirements.txt",
+        ),
     ],
 )
 def test_each_is_named_with_what_to_do(
@@ -39,6 +60,7 @@ def test_each_is_named_with_what_to_do(
     inner = tmp_path / "src/deep"
     inner.mkdir(parents=True)
     for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     for start in (tmp_path, inner, inner / "script.py"):
         found = foreign(start)
@@ -46,6 +68,11 @@ def test_each_is_named_with_what_to_do(
         assert said in found.said
         assert str(tmp_path) in found.said
         assert remedy in found.remedy
+
+
+def test_names_that_no_command_shows(tmp_path: Path) -> None:
+    (tmp_path / "pylock.$(halt).toml").write_text("")
+    assert foreign(tmp_path) is None
 
 
 @pytest.mark.parametrize("name", EXPORTS)

@@ -67,7 +67,7 @@ def test_metadata_and_settings(tree: Tree) -> None:
         '[tool.pkgview]\nprefer = ["Zope.Event"]\npython = "3.12"\nextras = ["X_y"]\n'
         'accept = ["Demo==1.0.post1"]\n',
     )
-    tree.write(".python-version", "# ours\n\n3.11  # or so\n")
+    tree.write(".python-version", "# ours\n\n3.11\n")
     project = tree.project()
     assert (project.name, project.version, project.requires_python) == ("my-shop", "1", ">=3.10")
     assert project.settings.prefer == ("zope-event",)

@@ -293,7 +293,7 @@ def test_what_is_not_answered(kernel: Kernel) -> None:
 
 def test_statfs_is_that_of_a_full_medium(kernel: Kernel) -> None:
     found = abi.STATFS_OUT.unpack(kernel.reply(Opcode.STATFS, 1))
-    assert found == (1, 0, 0, 0, 0, 4096, 255, 4096, 0)
+    assert found == (1, 0, 0, 1, 0, 4096, 255, 4096, 0)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,14 @@ def test_each_failure_has_its_remedy(text: str, remedy: str) -> None:
     assert remedy in error.remedy
 
 
+def test_another_uv_is_not_updated() -> None:
+    text = "Required uv version `>=99` does not match the running version `0.13.9`."
+    said = f"error: {text} Update\n  `uv` by running `uv self update`.\n"
+    error = explained(said, code=1, doing="cannot resolve /x", offline=False)
+    assert error.what == f"cannot resolve /x: {text}"
+    assert "uv of pkgview's own environment" in error.remedy
+
+
 def test_lines_are_broken_anywhere() -> None:
     text = (
         "error: Because the requested Python version (>=3.11) does not satisfy\n    Python>=4 and …"

@@ -1,0 +1,1 @@
+"""What of a lock fits an interpreter."""
