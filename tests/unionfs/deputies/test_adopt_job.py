@@ -294,7 +294,8 @@ def test_what_they_call_an_interpreter_is_never_run(
         ) as job:  # fmt: skip
             assert job.stdin is not None
             assert job.stdout is not None
-            job.stdin.write(json.dumps({"places": places, "views": [view]}) + "\n")
+            request = {"places": places, "views": [view], "environ": dict(os.environ)}
+            job.stdin.write(json.dumps(request) + "\n")
             job.stdin.flush()  # it stays open: its end would end the job
             return job.stdout.read()
 
