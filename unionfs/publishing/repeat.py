@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from resolver.places import Places
     from resolver.project.project import Project
     from resolver.project.resolved import ResolvedView
-    from unionfs.formats.python.kind import PythonWish
+    from unionfs.formats.python.wish import PythonWish
 
 
 def repeated(places: Places, wish: PythonWish) -> PythonWish:

@@ -36,7 +36,8 @@ from resolver.python.discovery import find_interpreter
 from resolver.python.project import find_project, project_of_script
 from resolver.python.target import python_of
 from unionfs.control.job import begin, write
-from unionfs.formats.python.kind import KIND, PythonWish
+from unionfs.formats.python.kind import KIND
+from unionfs.formats.python.wish import PythonWish
 from unionfs.publishing.ahead import import_all
 from unionfs.publishing.allowed import check_choices
 from unionfs.publishing.look import look

@@ -46,6 +46,19 @@ _MOST_KEPT: Final = 2 * BACK
 """Seconds of which it is remembered what stands where."""
 
 
+def time_of_view(db: sqlite3.Connection) -> int:
+    """The time of a new view: one that no other has; inside a transaction.
+
+    Later than the others', but for those that are from the future since the clock was set back.
+    """
+    moment = now()
+    taken = {time for (time,) in db.execute("SELECT time FROM views WHERE time >= ?", (moment,))}
+    found = max((time + STEP for time in taken if time < moment + SECOND), default=moment)
+    while found in taken:
+        found += STEP
+    return found
+
+
 class Moments:
     """Times for new archives of one registry, inside a transaction of it."""
 

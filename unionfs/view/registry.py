@@ -31,9 +31,8 @@ from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from unionfs.archive.layer import EntryNo, LayerError
 from unionfs.view import schema
-from unionfs.view.moments import Moments
+from unionfs.view.moments import Moments, time_of_view
 from unionfs.view.nodeid import BEFORE, ArchiveNo, ProjectNo, ViewNo
-from unionfs.view.schema import SECOND, STEP
 from unionfs.view.sharing import NOTHING, Known, Shared, same_members
 
 if TYPE_CHECKING:
@@ -241,7 +240,7 @@ class Registry:
         with self._asked(), self._transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO views(id, time) VALUES (?, ?)",
-                (view, self._time_of_view()),
+                (view, time_of_view(self._db)),
             )
             row = self._db.execute("SELECT number FROM views WHERE id = ?", (view,)).fetchone()
             return ViewNo(self._within(row[0], "views"))
@@ -335,19 +334,6 @@ class Registry:
                 self._db.execute("VACUUM")
 
     # Below
-
-    def _time_of_view(self) -> int:
-        """A time that no view has; inside a transaction.
-
-        Later than the others', but for those that are from the future since the clock was set back.
-        """
-        now = schema.now()
-        rows = self._db.execute("SELECT time FROM views WHERE time >= ?", (now,))
-        taken = {time for (time,) in rows}
-        found = max((time + STEP for time in taken if time < now + SECOND), default=now)
-        while found in taken:
-            found += STEP
-        return found
 
     def _one(self, query: str, value: str) -> int | None:
         with self._asked():

@@ -20,8 +20,9 @@ from resolver.python.project import Origin, PythonProject
 from resolver.python.selection import Choice, Source
 from resolver.python.uv.settings import build_settings
 from unionfs.cli.progress import Display
-from unionfs.formats.python.kind import KIND, PythonWish
+from unionfs.formats.python.kind import KIND
 from unionfs.formats.python.packages import package_of, source_key
+from unionfs.formats.python.wish import PythonWish
 from unionfs.publishing.assemble import Means, assemble
 from unionfs.store.ordered import Stores
 

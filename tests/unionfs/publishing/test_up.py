@@ -20,7 +20,8 @@ from resolver.python.index import DownloadSettings
 from resolver.python.project import find_project
 from unionfs.cli.progress import Display
 from unionfs.formats.python.certificates import certificates
-from unionfs.formats.python.kind import KIND, PythonWish
+from unionfs.formats.python.kind import KIND
+from unionfs.formats.python.wish import PythonWish
 from unionfs.publishing import up
 from unionfs.publishing.up import known_view, make_view, preferred
 from unionfs.view.catalog import manifest_path

@@ -33,7 +33,7 @@ from unionfs.cli.commands.up import ANSWER, up
 from unionfs.cli.completing import extras, groups, listed, names_of, paths
 from unionfs.cli.ending import interrupted_by_all
 from unionfs.cli.progress import Display
-from unionfs.formats.python.kind import PythonWish
+from unionfs.formats.python.wish import PythonWish
 from unionfs.kinds import PYTHON as PYTHON_KIND
 from unionfs.kinds import link_of
 from unionfs.publishing import link

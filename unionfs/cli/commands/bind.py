@@ -89,7 +89,8 @@ def bind(  # noqa: PLR0913 - one parameter an option
         what: dict[str, Any] = {"view": view_id}
     else:
         from unionfs.cli.commands.making import ensured  # noqa: PLC0415 - not for --view
-        from unionfs.formats.python.kind import KIND, PythonWish  # noqa: PLC0415 - not for --view
+        from unionfs.formats.python.kind import KIND  # noqa: PLC0415 - not for --view
+        from unionfs.formats.python.wish import PythonWish  # noqa: PLC0415 - not for --view
         from unionfs.publishing.repeat import repeated  # noqa: PLC0415 - the same
 
         project = trusted_project_at(directory or Path(), trust=trust)

@@ -51,7 +51,8 @@ from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.cli.completing import commands
 from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.daemon.launch import check_mountable
-from unionfs.formats.python.kind import KIND, PythonWish
+from unionfs.formats.python.kind import KIND
+from unionfs.formats.python.wish import PythonWish
 from unionfs.kinds import link_of
 from unionfs.publishing import link
 from unionfs.publishing.repeat import last_shown, repeated

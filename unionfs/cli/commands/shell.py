@@ -37,7 +37,8 @@ from unionfs.cli.commands.bind import bind_self, home_as_tilde
 from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.daemon.launch import check_mountable
-from unionfs.formats.python.kind import KIND, PythonWish
+from unionfs.formats.python.kind import KIND
+from unionfs.formats.python.wish import PythonWish
 from unionfs.publishing.repeat import repeated
 
 if TYPE_CHECKING:

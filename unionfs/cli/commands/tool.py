@@ -27,7 +27,8 @@ from unionfs.cli.commands.run import become, nothing
 from unionfs.cli.completing import names_of, paths, tools
 from unionfs.cli.ending import interrupted_by_all
 from unionfs.cli.group import Group
-from unionfs.formats.python.kind import KIND, PythonWish
+from unionfs.formats.python.kind import KIND
+from unionfs.formats.python.wish import PythonWish
 from unionfs.publishing.tools import (
     Tool,
     bin_directory,

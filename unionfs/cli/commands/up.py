@@ -43,7 +43,7 @@ from unionfs.cli.commands.making import (
 )
 from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.formats.kind import Wish
-from unionfs.formats.python.kind import of_python
+from unionfs.formats.python.wish import of_python
 from unionfs.kinds import PYTHON, link_of, links
 from unionfs.publishing import link
 from unionfs.publishing.repeat import forgotten, repeated_by_edit

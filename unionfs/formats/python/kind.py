@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from resolver import remembered
 from resolver.errors import PkgviewError
@@ -18,15 +18,13 @@ from resolver.project import resolved, trust
 from resolver.project.project import fingerprint
 from resolver.project.resolved import UNCHECKED, ResolvedView
 from resolver.python.declared.further import situation_of
-from resolver.python.declared.lists import NONE, Names, expanded, passed_over_remark
+from resolver.python.declared.lists import Names, passed_over_remark
 from resolver.python.discovery import find_interpreter, find_or_fetch, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
 from resolver.python.target import KIND as NAME
 from resolver.python.target import python_of
-from resolver.python.uv.cachekeys import own_state
-from resolver.python.uv.settings import build_settings
-from resolver.remembered import FORMAT
-from unionfs.formats.kind import Wish, described
+from unionfs.formats.kind import described
+from unionfs.formats.python.wish import PythonWish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,63 +43,6 @@ if TYPE_CHECKING:
     from resolver.python.selection import Choice
     from unionfs.formats.python.packages import PythonPackage
     from unionfs.store.ordered import Stores
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PythonWish(Wish):
-    """What the user asked for, of a project of Python's.
-
-    `requirements` are added for this one run, each as `--with` has it. `asked` is what the user
-    said of the Python, and is kept; `python` may also be that of the last view. `lists` are the
-    extras and groups as they were asked for, by this command or before; of what was asked for
-    before, `passed_over` is what the project does not define (now). `fetch_python`: uv fetches one
-    that lacks. With `no_build` the project itself is taken as its files say, and what
-    would have to be built is an error.
-    """
-
-    project: PythonProject
-    python: str | None = None
-    asked: str = ""
-    lists: Names = NONE
-    passed_over: Names = NONE
-    requirements: tuple[str, ...] = ()
-    fetch_python: bool = False
-
-    def named(self) -> Names:
-        """The extras and groups that it comes to."""
-        asked, less = self.lists, self.passed_over
-        extras = tuple(one for one in asked.extras if one not in less.extras)
-        groups = tuple(one for one in asked.groups if one not in less.groups)
-        return expanded(Names(extras, groups), self.project)
-
-    def fingerprint(self, interpreter: Interpreter) -> str:
-        """Equal as long as the same view would come out, newer releases aside."""
-        # Directories are what comes out differently if nothing is built.
-        unbuilt = ("unbuilt",) if self.no_build else ()
-        settings = "" if self.no_build else build_settings(self.project.root)
-        if self.project.origin is Origin.REQUIREMENTS:
-            from resolver.python.index import requires_hashes  # noqa: PLC0415 - others need none
-
-            settings += "hashes " if requires_hashes(self.project.root) else ""
-        if self.project.package and not self.no_build:
-            settings += own_state(self.project.directory).hex()
-        return fingerprint(
-            self.project,
-            FORMAT,
-            interpreter.executable,
-            interpreter.full,
-            "\0".join(self.lists.extras),
-            "\0".join(self.lists.groups),
-            *(["passed over", *self.passed_over.options()] if any(self.passed_over) else ()),
-            *unbuilt,
-            *([settings] if settings else []),
-        )
-
-
-def of_python(wish: Wish, **wishes: Any) -> PythonWish:  # noqa: ANN401 - as `PythonWish` has them
-    """A plain wish, with those that only Python has."""
-    common = {one.name: getattr(wish, one.name) for one in fields(Wish)}
-    return PythonWish(**common, **wishes)
 
 
 class PythonMaking:
