@@ -13,7 +13,8 @@ _LATE = (
     "trio", "uv", "resolver.fetch.web", "resolver.python.outdated.refresh",
     "resolver.python.probe",
     "unionfs.formats.python.certificates", "unionfs.formats.python.fetching",
-    "unionfs.formats.python.generated", "unionfs.formats.python.packages",
+    "unionfs.formats.python.generated", "unionfs.formats.python.kind",
+    "unionfs.formats.python.packages",
     "unionfs.publishing.assemble", "unionfs.publishing.publish",
 )  # fmt: skip
 
