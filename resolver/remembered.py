@@ -170,7 +170,7 @@ def situation(  # noqa: PLR0913 - what a start is asked for
 
     for part in (python, f"{status.st_size} {status.st_mtime_ns}", *extras, "", *groups):
         add(os.fsencode(part), chosen)
-    for counts in _settings(root, environ):
+    for counts in _settings(environ):
         add(counts)
     inputs = (*(f"f {name}" for name in READ), *lines)
     files = [file for line in inputs if (file := _counted(root, line, add))]
@@ -255,14 +255,14 @@ def _parts(text: str) -> list[bytes]:
     return [b"place", *map(os.fsencode, place), place_content(place[0])]
 
 
-def _settings(root: str, environ: Mapping[str, str]) -> list[bytes]:
+def _settings(environ: Mapping[str, str]) -> list[bytes]:
     """What decides besides the project's own files."""
     said = [os.fsencode(variable) for variable in build_variables(environ)]
     said += [read_input(path) for path in uv_files(environ)]
-    if _has(root, ("requirements.txt",)):  # whether all of it has to have hashes
-        names = ("UV_REQUIRE_HASHES", "PIP_REQUIRE_HASHES")
-        said += [os.fsencode(f"{name}={environ[name]}") for name in names if environ.get(name)]
-        said += [read_input(path) for path in pip_files(environ) if os.path.isfile(path)]
+    # Constraints, and whether all of a requirements.txt has to have hashes.
+    names = ("UV_REQUIRE_HASHES", "PIP_REQUIRE_HASHES", "PIP_CONSTRAINT")
+    said += [os.fsencode(f"{name}={environ[name]}") for name in names if environ.get(name)]
+    said += [read_input(path) for path in pip_files(environ) if os.path.isfile(path)]
     return said
 
 

@@ -26,7 +26,7 @@ _PORTS = {"http": 80, "https": 443}
 
 _USER = r"[^\s/?#\\]*@"
 _ADDRESS = re.compile(rf"(?<=://)(?:{_USER})?(\S*)")
-_ANY_USER = re.compile(rf"(?<=://){_USER}")
+_ANY_USER = re.compile(rf"(?<=:/)(/?){_USER}")
 
 _LEADS_UP = re.compile(r"(?:[/\\]|%2f|%5c)(?:\.|%2e){2}|%2e|\\", re.IGNORECASE)
 """In a path: what some server takes for `..`, whatever follows."""
@@ -97,5 +97,8 @@ def without_userinfo(text: str) -> str:
 
 
 def masked(text: str) -> str:
-    """The same for a text of another program: wherever one may be, it is only not shown."""
-    return _ANY_USER.sub("****@", text)
+    """The same for a text of another program: wherever one may be, it is only not shown.
+
+    Also of an address that was taken for a path, and so has lost a slash.
+    """
+    return _ANY_USER.sub(r"\1****@", text)

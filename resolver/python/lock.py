@@ -33,6 +33,7 @@ from resolver.project.branch import branches
 from resolver.project.freshness import snapshot
 from resolver.project.project import fingerprint
 from resolver.project.resolved import identity_text
+from resolver.python.constraints.named import NOTHING_NAMED, named_lines
 from resolver.python.declared.files import digest
 from resolver.python.declared.lists import Names, expanded, union
 from resolver.python.declared.mark import Mark, marked
@@ -45,7 +46,7 @@ from resolver.python.index import uv_environment
 from resolver.python.lockfile import Lock, current_lock_in, only_one, readable
 from resolver.python.locks.kept import kept_versions, other_branches, outdate_others
 from resolver.python.locks.own import own_lock, two_locks
-from resolver.python.passwords.written import written
+from resolver.python.passwords.written import taken_out, written
 from resolver.python.project import Origin, project_without_lock
 from resolver.python.resolution import Resolution, lowest_python, uv_arguments
 from resolver.python.script.locked import lock_script
@@ -53,7 +54,7 @@ from resolver.python.script.options import compile_options
 from resolver.python.unbuilt import refuse_editables, refuse_sources
 from resolver.python.uv.cache import forget_locked
 from resolver.python.uv.run import run_uv, warnings_of
-from resolver.python.uv.settings import resolving_settings
+from resolver.python.uv.settings import other_lists, resolving_settings
 from resolver.scratch import scratch
 
 if TYPE_CHECKING:
@@ -208,15 +209,19 @@ async def _in_state(
     project = resolution.project
     asked = resolution.requirements
     seen = snapshot(project)
-    hashes = stated(project, asked)
-    facts = (*facts, *hashes.facts, *written(project, asked or ()).facts)
+    named = named_lines(project, beside=asked is not None)
+    hashes = stated(project, asked, named)
+    files = (stated(project, asked), written(project, asked or (), NOTHING_NAMED))
+    facts = (*facts, *(fact for one in files for fact in one.facts))
+    if project.origin is Origin.PYPROJECT and other_lists(project.root):
+        facts = (*facts, "lists 1")
     note = {
         "fingerprint": fingerprint(project, *resolution.options, *facts),
         # An index that was allowed to another directory at this place is not asked.
         "directory": identity_text(project.directory),
     }
     if not resolution.no_build:  # who only looks takes what somebody had with other variables
-        note["settings"] = resolving_settings(project.root)
+        note["settings"] = resolving_settings(project.root) + "".join(named.facts)
     directory = _directory(project, state)
     known = branches(project.directory) or ("",)
     names = [_name(resolution, branch) for branch in known]
@@ -357,8 +362,10 @@ async def _made(
         finally:
             for temporary in (output, overrides, configuration):
                 temporary.unlink(missing_ok=True)
-    data = written(project, resolution.requirements or ()).taken_out(data)
-    data, faults = held(data, stated(project, resolution.requirements), output.parent)
+    data, own = taken_out(data), taken_out(own)
+    asked = resolution.requirements
+    named = named_lines(project, beside=asked is not None)
+    data, faults = held(data, stated(project, asked, named), output.parent)
     if faults and strict:
         raise refused(project.root, faults)
     data = noted(data, map(project.content, project.inputs))

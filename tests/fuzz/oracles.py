@@ -12,6 +12,7 @@ import hashlib
 import io
 import logging
 import os
+import posixpath
 import struct
 import tarfile
 import zipfile
@@ -63,9 +64,12 @@ def zip_file(path: Path, step: int) -> Verdict:
         return _refused(error)
     wrong: ContentError | None = None
     with ours, zipfile.ZipFile(path) as theirs:
-        listed = [member.path + "/" * (member.kind is Kind.DIRECTORY) for member in ours.members]
-        assert listed == theirs.namelist()
-        for member, name in zip(ours.members, listed, strict=True):
+        listed = [member.path for member in ours.members]
+        assert listed == [posixpath.normpath(name) for name in theirs.namelist()]
+        assert [member.kind is Kind.DIRECTORY for member in ours.members] == [
+            name.endswith("/") for name in theirs.namelist()
+        ]
+        for member, name in zip(ours.members, theirs.namelist(), strict=True):
             if member.kind is Kind.DIRECTORY:
                 continue
             stream = ours.stream(member)

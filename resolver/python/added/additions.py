@@ -13,6 +13,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from resolver.errors import PkgviewError
+from resolver.fetch.addresses import masked
 from resolver.local import named_place
 from resolver.python.project import project_at
 from resolver.python.requirements import normalised
@@ -74,7 +75,7 @@ def addition(text: str) -> Addition:
     path, extras = Path(place[0]), place[1]
     if not path.exists():
         raise PkgviewError(
-            f"--with names {said}, and there is no {path}",
+            f"--with names {masked(said)}, and there is no {masked(str(path))}",
             remedy="Name a directory that holds a distribution, a wheel or an sdist.",
         )
     # An address, since a path may have blanks in it.
@@ -84,7 +85,7 @@ def addition(text: str) -> Addition:
 
 def _none(text: str) -> PkgviewError:
     return PkgviewError(
-        f"{text!r} is no requirement",
+        f"{masked(text)!r} is no requirement",
         remedy="Give --with one requirement, such as --with 'rich>=14', or the path of a "
         "distribution, such as --with ../lib.",
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from resolver import remembered
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
+from resolver.python.constraints.named import named_lines
 from resolver.python.project import Origin
 from resolver.python.requirements import dynamic_files
 from resolver.python.uv.cachekeys import cache_keys
@@ -85,6 +86,7 @@ def _lines(project: PythonProject) -> list[str]:
     for path in project.inputs:
         if path.suffix not in {".lock", ".toml"} and "${" in read_text(path):
             raise _UnknownError  # a variable says which file is meant
+    files += named_lines(project).files
     own = {root / name for name in READ}
     lines = {further_line(str(root), str(path)) for path in files if path not in own}
     lines |= {further_line(str(root), str(path), directory=True) for path in listed}

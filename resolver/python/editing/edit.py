@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
+from resolver.fetch.addresses import masked
 from resolver.inputs import read_text
 from resolver.python.declared.lists import Names, joined
 from resolver.python.editing.listing import name_of, with_line, without
+from resolver.python.hashes.stated import has_hash
 from resolver.python.index import uv_environment
 from resolver.python.lock import lock, write_lock
 from resolver.python.lockfile import readable
@@ -121,9 +123,12 @@ async def _by_uv(
     options += ["--python", interpreter.executable]
     options += [f"--group={asked.group}"] if asked.group else []
     options += [f"--optional={asked.extra}"] if asked.extra else []
-    # uv takes `--editable` for all that is named with it.
+    # uv takes such an option for all that is named with it.
     editables = tuple(_relative(path, project.directory) for path in asked.editables)
-    for named, more in ((asked.requirements, ()), (editables, ("--editable",))):
+    # What uv makes a source of an address for has no hash.
+    pinned = tuple(one for one in asked.requirements if has_hash(one) and not asked.removed)
+    others = tuple(one for one in asked.requirements if one not in pinned)
+    for named, more in ((others, ()), (pinned, ("--raw",)), (editables, ("--editable",))):
         if named:
             await run_uv(
                 [verb, *options, *more, "--", *named],
@@ -184,14 +189,16 @@ def _edit_requirements(path: Path, asked: Edit) -> None:
     text = read_text(path)
     for one in asked.requirements:
         if "\n" in one or one.startswith("-") or not (asked.removed or _may_be_listed(one)):
-            raise PkgviewError(f"{one!r} is no requirement", remedy="Name it as in 'rich>=14'.")
+            raise PkgviewError(
+                f"{masked(one)!r} is no requirement", remedy="Name it as in 'rich>=14'."
+            )
         if asked.removed:
             edited = without(text, _line_of(one, text, path.parent))
         else:
             edited = with_line(text, one)
         if edited is None:
             raise PkgviewError(
-                f"{path} does not list {one}",
+                f"{path} does not list {masked(one)}",
                 remedy="Look at what does: another requirement, or a file that is named with -r.",
             )
         text = edited

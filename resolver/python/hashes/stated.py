@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import masked
+from resolver.python.constraints.named import NOTHING_NAMED
 from resolver.python.index import requires_hashes
 from resolver.python.project import Origin
 from resolver.python.requirements import normalised, requirement_files, with_variables
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from resolver.python.constraints.named import NamedLines
     from resolver.python.project import PythonProject
 
 OF_OPTIONS: Final = frozenset(("md5", "sha256", "sha384", "sha512", "blake2b"))
@@ -96,29 +98,45 @@ class Stated:
         return self.direct.get(name, self.names.get(name))
 
 
-def stated(project: PythonProject, requirements: Iterable[str] | None = None) -> Stated:
+def stated(
+    project: PythonProject,
+    requirements: Iterable[str] | None = None,
+    named: NamedLines = NOTHING_NAMED,
+) -> Stated:
     """All that a project states, or these requirements (PEP 508, or a place) alone.
 
-    `PkgviewError` for what is no hash.
+    And what settings name besides. `PkgviewError` for what is no hash.
     """
     found = _Found(project.directory)
+    listed = project.origin is Origin.REQUIREMENTS and requirements is None
+    # What overrides a requirement stands in its place.
+    for line in named.overrides:
+        found.line(line, binds=False)
+    found.settle()
     if requirements is not None:
         found.texts(requirements)
-        return found.result()
+    else:
+        _in_toml(project, found)
+    lines = requirement_files(project.root / Origin.REQUIREMENTS).lines if listed else ()
+    for is_constraint in (False, True):
+        for line in (one.text for one in lines if one.constraint is is_constraint):
+            found.line(line)
+        found.settle()
+    for line in named.constraints:
+        found.line(line, binds=named.by_pip and listed)
+    if requirements is not None:
+        found.required = False  # what is added to a project for one run has no lines
+    elif listed:
+        found.required = found.required or requires_hashes(project.directory)
+    return found.result()
+
+
+def _in_toml(project: PythonProject, found: _Found) -> None:
     for path in project.inputs:
         if path.suffix == ".toml" or path == project.root:
             text = project.content(path).decode("utf-8-sig", "replace")
             with suppress(tomllib.TOMLDecodeError, RecursionError):  # uv will complain of it
                 found.texts(every_text(parse(text)))
-    if project.origin is not Origin.REQUIREMENTS:
-        return found.result()
-    lines = requirement_files(project.root / Origin.REQUIREMENTS).lines
-    for is_constraint in (False, True):
-        for line in (one.text for one in lines if one.constraint is is_constraint):
-            found.line(line)
-        found.settle()
-    found.required = found.required or requires_hashes(project.directory)
-    return found.result()
 
 
 class _Found:
@@ -134,19 +152,25 @@ class _Found:
     def texts(self, texts: Iterable[str]) -> None:
         """Texts of which some may be requirements; they have no options."""
         for text in texts:
-            if "#" in text:
+            if "#" in text or "${" in text:
                 self._requirement(text, frozenset())
 
-    def line(self, line: str) -> None:
-        """One of a requirements file, without its comment."""
+    def line(self, line: str, *, binds: bool = True) -> None:
+        """One of a requirements file, without its comment.
+
+        `binds`: one hash means that all have to have one, as for pip.
+        """
         options = frozenset(_option(found[1], line) for found in _HASH.finditer(line))
-        self.required = self.required or bool(options) or bool(_REQUIRED.search(line))
+        required = (binds and bool(options)) or bool(_REQUIRED.search(line))
+        self.required = self.required or required
         if remote := _REMOTE.match(line):
             self._unread.append(_shown(remote[1]))
         if not line.startswith("-"):
             self._requirement(_OPTIONS.sub("", line), options)
 
     def _requirement(self, text: str, options: frozenset[str]) -> None:
+        # uv's own variable besides; the whole of an address may be in one.
+        text = with_variables(text, {"PROJECT_ROOT": str(self._directory)})
         name, target = _split(text)
         place, in_address = _placed(target, self._directory) if target else ("", "")
         hashes = options
@@ -189,6 +213,11 @@ class _Found:
         )
 
 
+def has_hash(requirement: str) -> bool:
+    """Whether a hash stands in the address that a requirement has."""
+    return bool(_OF_ADDRESSES.search(requirement.partition("#")[2]))
+
+
 def place_of(address: str, directory: Path) -> str:
     """An address without user and fragment, or an absolute path with all links followed."""
     return _placed(address, directory)[0]
@@ -196,7 +225,6 @@ def place_of(address: str, directory: Path) -> str:
 
 def _placed(target: str, directory: Path) -> tuple[str, str]:
     """The place, "" for what is none, and the hash that stands in the address, if one does."""
-    target = with_variables(target, {"PROJECT_ROOT": str(directory)})  # uv's own
     target, _, fragment = target.partition("#")
     found = _OF_ADDRESSES.search(fragment)
     in_address = f"{found[1]}:{found[2].strip().lower()}" if found else ""

@@ -9,7 +9,8 @@ from resolver.python.project import Origin
 from resolver.python.uv.building import configuration
 from resolver.python.uv.formats import formats_of
 from resolver.python.uv.pips import pip_settings
-from resolver.python.uv.settings import effective
+from resolver.python.uv.settings import effective, other_lists
+from resolver.toml import value_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def compile_options(resolution: Resolution, file: Path) -> list[str]:
-    """Which formats will do; of a script, its own settings, which are written to `file`."""
+    """Which formats will do, and settings that are not where uv would look, written to `file`.
+
+    Of a script its own, of a pyproject.toml the requirements that `uv lock` takes of that alone.
+    """
     project, options = resolution.project, []
     if project.is_script:
         file.write_text(configuration(effective(os.environ, project.root)))
@@ -27,4 +31,10 @@ def compile_options(resolution: Resolution, file: Path) -> list[str]:
         # uv pip compile reads no variables for that.
         by_pip = project.origin is Origin.REQUIREMENTS
         options = formats_of(project.root, pip=pip_settings() if by_pip else None).options
+    if project.origin is Origin.PYPROJECT and (own := other_lists(project.root)):
+        settings = effective(os.environ, project.root)
+        more = {**own, "pip": settings.get("pip", {})}
+        lines = (f"{key} = {value_text(value)}\n" for key, value in more.items())
+        file.write_text(configuration(settings) + "".join(lines))
+        options = [*options, f"--config-file={file}"]
     return options

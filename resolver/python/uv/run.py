@@ -361,7 +361,7 @@ def explained(stderr: str, *, code: int, doing: str, offline: bool) -> PkgviewEr
     remedy = next(fitting, "")
     if offline and re.search(r"No solution found|not found|no versions? of", words):
         remedy = "Without the network only what uv has seen before is known: try without --offline."
-    return PkgviewError(f"{doing}: {explanation}", remedy=remedy)
+    return PkgviewError(f"{masked(doing)}: {explanation}", remedy=remedy)
 
 
 _SAID = re.compile(
@@ -373,7 +373,7 @@ _SAID = re.compile(
 
 def warnings_of(stderr: str) -> str:
     """What uv has passed over, for the user; "" where there is nothing."""
-    found = (" ".join(one.split()) for one in _SAID.findall(stderr))
+    found = (" ".join(one.split()) for one in _SAID.findall(masked(stderr)))
     return " ".join(f"uv: {one.rstrip('.')}." for one in dict.fromkeys(found))
 
 

@@ -194,6 +194,21 @@ def _of_pip(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: said[key] for key in _ALSO_OF_PIP if key in said}
 
 
+_OF_PYPROJECT = ("constraint-dependencies", "exclude-dependencies", "override-dependencies")
+
+
+def other_lists(place: Path, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What `uv lock` and `uv sync` take of a project's pyproject.toml alone, whatever uv.toml says.
+
+    {} where `uv pip compile`, which takes it from where all settings are, comes to the same.
+    """
+    whole = effective(os.environ if environ is None else environ, place)
+    document = read_toml((_settings_root(place) or place) / "pyproject.toml")
+    uv = table_of(document, "tool", "uv")
+    own = {key: uv.get(key, []) for key in _OF_PYPROJECT}
+    return {} if all(whole.get(key, []) == own[key] for key in own) else own
+
+
 def absolute(table: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     """The same settings with absolute paths, for a file that lies elsewhere."""
 

@@ -49,10 +49,10 @@ class PythonWish(Wish):
         # Directories are what comes out differently if nothing is built.
         unbuilt = ("unbuilt",) if self.no_build else ()
         settings = "" if self.no_build else build_settings(self.project.root)
-        if self.project.origin is Origin.REQUIREMENTS:
-            from resolver.python.index import requires_hashes  # noqa: PLC0415 - others need none
+        if self.project.origin in {Origin.REQUIREMENTS, Origin.PYPROJECT}:
+            from resolver.python.constraints.named import facts_of  # noqa: PLC0415 - others need none
 
-            settings += "hashes " if requires_hashes(self.project.root) else ""
+            settings += facts_of(self.project, unbuilt=self.no_build)
         if self.project.package and not self.no_build:
             settings += own_state(self.project.directory).hex()
         return fingerprint(

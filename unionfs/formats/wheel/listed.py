@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from unionfs.archive.layer import Kind
 from unionfs.formats.wheel import record
+from unionfs.formats.zip import naming
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _SHOWN = 3
 """Paths that are named of a kind of oddity."""
 
-_FROM_THE_TOP: Final = re.compile(r"(\.?/)+")
+_FROM_THE_TOP: Final = re.compile(r"\A(\.?/)+")
 _HEX: Final = re.compile(r"[0-9A-Fa-f]+")
 _HEX_DIGITS: Final = {"sha256": 64, "sha384": 96, "sha512": 128}
 """In base64 they have 43, 64 and 86 letters: so many hexadecimal digits are nothing else."""
@@ -55,7 +56,12 @@ def listed(
     for path, row in rows.items():
         means = _plain(path, files)
         if means != path:
-            odd.setdefault("has paths that begin with '/' or './'", []).append(path)
+            what = (
+                "begin with '/' or './'"
+                if _FROM_THE_TOP.match(path)
+                else "have '//' or '/./' in them"
+            )
+            odd.setdefault(f"has paths that {what}", []).append(path)
         if means not in files:
             directory = path.endswith("/") or path in members
             what = "directories" if directory else "files that are not there"
@@ -108,10 +114,10 @@ def _faults(member: ZipMember, row: Row | None) -> Iterator[str]:
 
 def _plain(path: str, files: Collection[str]) -> str:
     """The member that is meant."""
-    start = _FROM_THE_TOP.match(path)
-    if path in files or start is None or path[start.end() :] not in files:
+    if path in files:
         return path
-    return path[start.end() :]
+    means = naming.plain(_FROM_THE_TOP.sub("", path, count=1))
+    return means if means in files else path
 
 
 def _in_base64(row: Row) -> str:

@@ -334,7 +334,7 @@ class Wheel:
         left = {item.place: schemes.left_out(item.place) for item in placed}
         files = (item.place for item in placed if item.kind is not Kind.DIRECTORY)
         self._odd += filter(None, map(left.get, files))
-        placed = [item for item in placed if left[item.place] is None]
+        placed = _once([item for item in placed if left[item.place] is None])
         faults.extend(schemes.place_faults((item.place, item.kind) for item in placed))
         if faults:
             raise self._refused(*faults)
@@ -372,6 +372,21 @@ def _written(where: schemes.Place, content: bytes, *, executable: bool = False) 
         row=record.row_of(where.path, content),
         executable=executable,
     )
+
+
+def _once(placed: list[_Placed]) -> list[_Placed]:
+    """Without those that have the place and the bytes of another: `lib/x` and `lib64/x` in data."""
+    found: dict[tuple[str, Kind], _Placed] = {}
+    pairs = [(item, found.setdefault((item.place.in_view, item.kind), item)) for item in placed]
+    return [item for item, first in pairs if item is first or not _is_same(item, first)]
+
+
+def _is_same(one: _Placed, other: _Placed) -> bool:
+    if one.kind is Kind.DIRECTORY:
+        return one.place == other.place
+    if one.row is None or other.row is None or one.executable is not other.executable:
+        return False
+    return replace(one.row, path="") == replace(other.row, path="")
 
 
 def _installed(placed: list[_Placed], headers: str | None) -> Iterator[record.Row]:

@@ -30,7 +30,7 @@ SCHEMES: Final = frozenset({"purelib", "platlib", "headers", "scripts", "data"})
 _TO_ROOT = "../../../"
 """From lib/pythonX.Y/site-packages to the root of a view."""
 
-_LIB64 = re.compile(r"lib64(?=/|\Z)")
+_LIB64 = re.compile(r"\Alib64(?=/|\Z)")
 
 _OF_THE_ENVIRONMENT = frozenset({"pyvenv.cfg", "site-packages"})
 """What a view has of its own at its root, where data would lie; `lib64` is a link to `lib`."""

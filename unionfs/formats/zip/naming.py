@@ -25,14 +25,26 @@ def decode(raw: bytes, *, utf8: bool) -> tuple[str, str | None]:
     """A member's path, and what is wrong with it (None if nothing is).
 
     Without the UTF-8 flag a name is in code page 437, or in whatever its writer had: only ASCII
-    means the same to everybody. One "/" at the end, a directory's, stays.
+    means the same to everybody. One "/" at the end, a directory's, stays; what leads nowhere on
+    the way, as in `x.data/scripts/./run`, does not.
     """
     try:
         path = raw.decode("utf-8" if utf8 else "ascii")
     except UnicodeDecodeError:
         shown = raw.decode("utf-8", "backslashreplace")
         return shown, "is not UTF-8" if utf8 else "is not ASCII, and not marked as UTF-8"
+    path = plain(path)
     return path, fault(path)
+
+
+def plain(path: str) -> str:
+    """A path without empty and `.` components, which lead every reader nowhere.
+
+    But for its first two, and the last: what lies there is looked up by its name (`.dist-info`).
+    """
+    names = path.removesuffix("/").split("/")
+    between = [name for name in names[2:-1] if name not in {"", "."}]
+    return "/".join((*names[:2], *between, *names[2:][-1:])) + "/" * path.endswith("/")
 
 
 def fault(path: str) -> str | None:

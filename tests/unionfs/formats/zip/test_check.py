@@ -55,13 +55,13 @@ def zipped(**options: Any) -> Build:
     return lambda maker: maker.write(maker.zip_bytes(maker.parts(), **options))
 
 
-def named(name: bytes, **changes: Any) -> Build:
-    """One more member, under that name."""
+def named(*names: bytes, **changes: Any) -> Build:
+    """One more member under each name."""
 
     def build(maker: WheelMaker) -> Path:
         parts = maker.parts()
-        extra = dataclasses.replace(parts[0], name=name, **changes)
-        return maker.write(maker.zip_bytes([extra, *parts]))
+        extra = [dataclasses.replace(parts[0], name=name, **changes) for name in names]
+        return maker.write(maker.zip_bytes([*extra, *parts]))
 
     return build
 
@@ -170,6 +170,9 @@ HOSTILE: dict[str, tuple[Build, str]] = {
     "climbs": (named(b"demo/../../evil.py"), "climbs out"),
     "climbs at once": (named(b"../evil.py"), "climbs out"),
     "dot component": (named(b"demo/./evil.py"), "empty or '.' component"),
+    "dot at the start": (named(b"./demo/evil.py"), "empty or '.' component"),
+    "dot at the end": (named(b"demo/x/evil/."), "empty or '.' component"),
+    "the same by a dot": (named(b"demo/x/./evil.py", b"demo/x/evil.py"), "there twice"),
     "empty component": (named(b"demo//__init__.py"), "empty or '.' component"),
     "no name": (named(b""), "empty or '.' component"),
     "backslash": (named(b"demo\\evil.py"), "backslash"),

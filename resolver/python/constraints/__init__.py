@@ -1,0 +1,1 @@
+"""Requirement files that no project names, and settings do."""
