@@ -2,10 +2,12 @@
 
 A row is a requirements.txt in which `{ann}` and `{bob}` are indexes of theirs on one host, with
 passwords, and `{links}` is a page of links of eve's. `demo` is ann's, `other` bob's, eve has both.
+What begins with `{odd-` is for a password of characters that end many a pattern, but no address.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import threading
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.fuse]
 
-USERS = ("annslogin", "bobslogin", "eveslogin")
+USERS = ("annslogin", "bobslogin", "eveslogin", "oddslogin")
+ODD = "'<>~,;=!"
+"""The end of a password that is written as it is."""
+
 NO_INDEX = {"UV_DEFAULT_INDEX": "", "UV_INDEX_URL": "", "PIP_INDEX_URL": ""}
 ENVIRON = {**NO_INDEX, "UV_HTTP_RETRIES": "0", "LOGIN": USERS[0], "WORD": USERS[0][::-1]}
 
@@ -45,6 +50,17 @@ ROWS = {
     "a file by variables": "demo @ {file-by-variables}",
     "a file of an index": "--index-url {ann}\ndemo @ {plain-file}",
     "a file with a hash": "demo @ {file} --hash=sha256:{digest}",
+    "an index in a variable": "--index-url ${WHOLE_INDEX}\ndemo",
+    "its user in a variable": "--index-url=http://${WHOLE_USER}@{index-at-host}\ndemo",
+    "a page in a variable": "--no-index\n--find-links ${WHOLE_LINKS}\ndemo",
+    "a file in a variable": "demo @ ${WHOLE_FILE}",
+    "a file without a name in a variable": "${WHOLE_FILE}",
+    "its start in a variable": "demo @ ${WHOLE_PLACE}/packages/{wheel}",
+    "its scheme in a variable": "demo @ ${SCHEME}{file-after-scheme}",
+    "an index of odd characters": "-i {odd-index}\ndemo",
+    "an index of them in quotes": '--index-url "{odd-index}"\ndemo',
+    "a page of them": "--no-index\n-f {odd-links}\ndemo",
+    "a file of odd characters": "demo @ {odd-file}",
 }
 
 
@@ -53,9 +69,40 @@ def index(beside: Beside) -> Index:
     index = beside.index
     index.wheel("demo")
     index.wheel("other")
-    for user, names in zip(USERS, (("demo",), ("other",), ("demo", "other")), strict=True):
+    theirs = (("demo",), ("other",), ("demo", "other"), ("demo",))
+    for user, names in zip(USERS, theirs, strict=True):
         index.guard(f"/{user[:3]}", user, *names)
+    guard = index.guards["/odd"]
+    index.guards["/odd"] = dataclasses.replace(guard, said=f"{guard.said}{ODD}")
     return index
+
+
+def environ_of(index: Index) -> dict[str, str]:
+    """With variables that hold whole addresses, or a good part of one."""
+    wheel = "/packages/demo-1.0-py3-none-any.whl"
+    return {
+        **ENVIRON,
+        "SCHEME": "http",
+        "WHOLE_FILE": index.guarded("/ann", wheel),
+        "WHOLE_INDEX": index.guarded("/ann"),
+        "WHOLE_LINKS": index.guarded("/eve", "/links.html"),
+        "WHOLE_PLACE": index.guarded("/ann", ""),
+        "WHOLE_USER": index.guards["/ann"].said,
+    }
+
+
+def by_metadata(text: str) -> dict[str, str | bytes]:
+    """A source tree of which only its back end says what it needs."""
+    files = tree("tree")
+    del files["PKG-INFO"]
+    needs = f"[options]\ninstall_requires =\n    demo @ {text}\n"
+    files["pyproject.toml"] = files["pyproject.toml"].replace(
+        "[build", 'dynamic = ["dependencies"]\n[build'
+    )
+    said = "Requires-Dist: {open('setup.cfg').read().partition('    ')[2]}"
+    back = files["back.py"].replace("Version: 1.0\\n", f"Version: 1.0\\n{said}")
+    files |= {"setup.cfg": needs, "back.py": f"{back}\nbuild_editable = build_wheel\n"}
+    return {f"tree/{name}": content for name, content in files.items()}
 
 
 def filled(text: str, index: Index) -> dict[str, str | bytes]:
@@ -73,6 +120,12 @@ def filled(text: str, index: Index) -> dict[str, str | bytes]:
         "links": index.guarded("/eve", "/links.html"),
         "file": index.guarded("/ann", file),
         "file-by-variables": index.guarded("/ann", file, said="${LOGIN}:${WORD}"),
+        "wheel": wheel.name,
+        "index-at-host": index.guarded("/ann").partition("@")[2],
+        "file-after-scheme": index.guarded("/ann", file).removeprefix("http"),
+        "odd-index": index.guarded("/odd"),
+        "odd-links": index.guarded("/odd", "/links.html"),
+        "odd-file": index.guarded("/odd", file),
         "plain-file": index.guarded("/ann", file).replace(f"{user}:{word}@", ""),
         "digest": hashlib.sha256(wheel.read_bytes()).hexdigest(),
     }
@@ -124,13 +177,19 @@ def written(beside: Beside) -> list[str]:
 @pytest.mark.parametrize("row", ROWS)
 def test_rows(row: str, beside: Beside, index: Index, command_lines: set[bytes]) -> None:
     index.heard.clear()
-    made = beside.same(filled(ROWS[row], index), environ=ENVIRON)
+    environ = environ_of(index)
+    made = beside.same(filled(ROWS[row], index), environ=environ)
     for path in made.root.glob("lib/python3*/site-packages/*.dist-info/*"):
         assert not any(user[::-1] in path.read_text() for user in USERS), path
     places = {user: f"/{user[:3]}" for user in USERS}
     assert {place for place, _ in index.heard} <= set(places.values())
     assert not written(beside)
     assert not command_lines
+    # Nor has what is committed.
+    beside.site.pkgview("lock", cwd=made.root.parent, environ=environ)
+    lock = (made.root.parent / "pylock.toml").read_text()
+    assert not any(user[::-1] in lock for user in USERS)
+    assert beside.pkgview(made.root.parent, environ=environ).status == 0
 
 
 def test_a_password_goes_to_its_own_place(beside: Beside, index: Index) -> None:
@@ -182,6 +241,77 @@ def test_of_settings(row: str, beside: Beside, index: Index) -> None:
                for name, value in variables.items()}  # fmt: skip
     files = {"requirements.txt": "demo\n", "uv.toml": filled(text, index)["requirements.txt"]}
     beside.same(files, environ={**ENVIRON, **environ})
+
+
+@pytest.mark.parametrize("line", ["./tree", "-e ./tree"])
+def test_of_what_a_back_end_says(line: str, beside: Beside, index: Index, tmp_path: Path) -> None:
+    """By a cache of its own each time: uv's has **** for the password, and gets 401 with that."""
+    needs = str(filled("{file}", index)["requirements.txt"]).strip()
+    directory = beside.project({"requirements.txt": f"{line}\n", **by_metadata(needs)})
+    made = beside.pkgview(directory, environ={**ENVIRON, "UV_CACHE_DIR": f"{tmp_path}/1"})
+    assert (made.status, made.distributions) == (0, {"demo": "1.0", "tree": "1.0"}), made.said
+    assert not written(beside)
+    again = {**ENVIRON, "UV_CACHE_DIR": f"{tmp_path}/2"}
+    beside.site.pkgview("lock", cwd=directory, environ=again)
+    assert "@" not in (directory / "pylock.toml").read_text()
+
+
+NAMED = ("UV_CONSTRAINT", "UV_OVERRIDE", "PIP_CONSTRAINT")
+
+
+@pytest.mark.parametrize("row", NAMED)
+@pytest.mark.parametrize("listed", ["requirements.txt", "pyproject.toml"])
+def test_of_files_that_settings_name(
+    row: str, listed: str, beside: Beside, index: Index, tmp_path: Path
+) -> None:
+    named = tmp_path / "named.txt"
+    named.write_text(str(filled("demo @ {file}", index)["requirements.txt"]))
+    text = "demo\n"
+    if listed == "pyproject.toml":
+        text = '[project]\nname = "p"\nversion = "1"\ndependencies = ["demo"]\n'
+    directory = beside.project({listed: text})
+    environ = {**ENVIRON, row: os.fspath(named)}
+    made = beside.pkgview(directory, environ=environ)
+    assert (made.status, made.distributions) == (0, {"demo": "1.0"}), made.said
+    if listed == "requirements.txt":
+        theirs = {**environ, "UV_CONSTRAINT": os.fspath(named)} if row[0] == "P" else environ
+        assert beside.uv(directory, environ=theirs).distributions == made.distributions
+    assert not written(beside)
+    beside.site.pkgview("lock", cwd=directory, environ=environ)
+    assert USERS[0][::-1] not in (directory / "pylock.toml").read_text()
+
+
+def test_of_a_script(beside: Beside, index: Index) -> None:
+    """uv's own form of its lock has it, too, from which pkgview goes on."""
+    for address in ("{file}", "{odd-file}"):
+        needs = str(filled(address, index)["requirements.txt"]).strip()
+        script = f'# /// script\n# dependencies = ["demo @ {needs}"]\n# ///\nimport demo\n'
+        directory = beside.project({"s.py": script})
+        assert beside.pkgview(directory, "s.py", environ=ENVIRON).status == 0
+        assert not written(beside)
+        (directory / "s.py").write_text(script.replace('"]', '", "other"]'))
+        more = {**ENVIRON, "UV_INDEX": index.guarded("/bob")}
+        ended = beside.pkgview(directory, "s.py", environ=more)
+        assert ended.status == 0, ended.said
+        assert not written(beside)
+
+
+def test_none_is_in_a_message(beside: Beside, index: Index, tmp_path: Path) -> None:
+    listed = tmp_path / "listed.txt"
+    directory = beside.project({"requirements.txt": "", "pyproject.toml": ""})
+    gone = index.guarded("/ann", "/packages/gone-1.0-py3-none-any.whl")
+    listed.write_text(f"--index-url {index.guarded('/ann')}\ndemo\n")
+    for arguments in (
+        ("run", "--with-requirements", listed, "--", "true"),
+        ("run", "--with", f"--index-url {index.guarded('/ann')}", "--", "true"),
+        ("run", "--with", f"gone @ {gone}", "--", "true"),
+        ("add", f"gone=={index.guarded('/ann')}"),
+        ("remove", f"gone @ {gone}"),
+    ):
+        ended = beside.site.pkgview(*arguments, cwd=directory, environ=ENVIRON, code=None)
+        assert ended.returncode == 1, arguments
+        assert "****@" in ended.stderr, ended.stderr
+        assert USERS[0][::-1] not in ended.stderr
 
 
 def test_a_wrong_one_is_not_shown(beside: Beside, index: Index) -> None:

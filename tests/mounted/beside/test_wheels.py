@@ -133,6 +133,37 @@ TAKEN: dict[str, tuple[Change, str]] = {
     "behind": (more("{stem}.data/data/site-packages/x"), "'site-packages/x' is left out"),
     "configured": (more("{stem}.data/data/pyvenv.cfg"), "'pyvenv.cfg' is left out"),
     "linked": (more("{stem}.data/data/lib64/linked/x"), ""),
+    "deep": (more("{stem}.data/data/share/lib64/deep/x"), ""),
+    "deeper": (more("{stem}.data/data/lib/lib64/deeper/x"), ""),
+    "again": (more("{stem}.data/data/lib64/lib64/again"), ""),
+    "both": (
+        fields(
+            files={
+                "both.py": b"x = 1\n",
+                **dict.fromkeys(
+                    (f"both-1.0.data/data/{one}/both/x" for one in ("lib", "lib64")), b"x"
+                ),
+            }
+        ),
+        "",
+    ),
+    "dotted": (
+        more("{stem}.data/scripts/./run-dotted", b"#!/bin/sh\n"),
+        "have '//' or '/./' in them",
+    ),
+    "doubled": (
+        more(
+            "{stem}.data/data/share//doubled",
+            replaced_rows={
+                "doubled-1.0.data/data/share//doubled": (
+                    "doubled-1.0.data/data/share/./doubled",
+                    sha256_of(b"x"),
+                    "1",
+                )
+            },
+        ),
+        "RECORD has paths that have '//' or '/./' in them",
+    ),
 }
 """A distribution -> what is odd about its wheel, and what is said of it ("": nothing)."""
 
@@ -229,6 +260,7 @@ def build_editable(directory, settings=None, metadata=None):
         stem + ".data/data/share/{name}/x": "x",
         stem + ".data/data/etc/jupyter/{name}.json": "{{}}",
         stem + ".data/data/lib64/{name}/x": "x",
+        stem + ".data/data/lib64/lib64/{name}": "x",
         stem + ".data/headers/{name}.h": "x",
         stem + ".data/scripts/run-{name}": "#!python\\nprint(1)\\n",
         stem + ".data/scripts/sh-{name}": "#!/bin/sh\\necho\\n",

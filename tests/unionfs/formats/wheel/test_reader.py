@@ -206,7 +206,7 @@ HOSTILE: dict[str, tuple[Build, str]] = {
     "data over python": (added({"demo-1.0.data/data/bin/python3.11": b""}), "would replace"),
     "data over lib": (added({"demo-1.0.data/data/lib64": b""}), "which is a file"),
     "data in lib and lib64": (
-        added({"demo-1.0.data/data/lib64/x": b"", "demo-1.0.data/data/lib/x": b""}),
+        added({"demo-1.0.data/data/lib64/x": b"", "demo-1.0.data/data/lib/x": b"1"}),
         "installed, 'lib/x' is there twice",
     ),
     "huge script": (
