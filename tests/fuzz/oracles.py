@@ -91,13 +91,16 @@ def record_text(text: str) -> Verdict:
         return _refused(error)
     theirs = {
         fields[0].replace("\\", "/"): fields[1:]
-        for fields in csv.reader(io.StringIO(text, newline=""))
+        for fields in csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
         # What is no member's path may be read in any way: no file answers to it.
         if fields and "".join(fields).isprintable() and "".join(fields).strip()
     }
     for path, (hash_, size) in theirs.items():
         row = ours[path]
-        assert (row.algorithm and f"{row.algorithm}={row.value}") == hash_.rstrip("=")
+        algorithm, equals, value = hash_.partition("=")
+        assert (row.algorithm and f"{row.algorithm}={row.value}") == (
+            f"{algorithm.lower()}{equals}{value}".rstrip("=")
+        )
         assert ("" if row.size is None else row.size) == (size and int(size))
         assert not row.algorithm or row.algorithm in record.STRONG
         assert row.size is None or row.size >= 0

@@ -73,7 +73,8 @@ class Stated:
         """What a person should know of it, a sentence; mostly ""."""
         if not self.unread:
             return ""
-        return f"Hashes in {', '.join(self.unread)} are not checked: only uv reads these files."
+        named = ", ".join(self.unread)
+        return f"Hashes and passwords in {named} are not looked at: only uv reads these files."
 
     @property
     def facts(self) -> tuple[str, ...]:

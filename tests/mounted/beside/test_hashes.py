@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from resolver.python.uv.run import uv_binary
 from tests.mounted.beside.conftest import tree
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ TAKEN = {
         "other==1.0 --hash=sha256:{other}\ndemo @ file://{path}#sha256={sha256}", "both"),
     "a path beside a line": (
         "other==1.0 --hash=sha256:{other}\n./{file} --hash=sha256:{sha256}", "both"),
+    "an address in a variable": ("demo @ ${URL}#sha256={sha256}", "both"),
+    "a line in a variable": ("${URL} --hash=sha256:{sha256}", "both"),
     "a fragment, and none": ("other\ndemo @ {url}#sha256={sha256}", "both"),
     "none, for another system": (
         "demo==1.0 --hash=sha256:{sha256}\nother==1.0 ; sys_platform == 'win32'", "both"),
@@ -103,6 +106,10 @@ REFUSED = {
     "another fragment and an option": (
         "demo @ {url}#sha256={!sha256} --hash=sha256:{sha256}", "uv", "contradict"),
     "a relative path's": ("demo @ ./{file}#sha256={!sha256}", "both", "no file of demo 1.0 has"),
+    "an address in a variable": ("demo @ ${URL} --hash=sha256:{!sha256}", "both", "0000"),
+    "a fragment in a variable": ("demo @ ${WRONG}", "both", "0000"),
+    "a line in a variable": ("${URL} --hash=sha256:{!sha256}", "both", "no file of demo 1.0 has"),
+    "all in a variable": ("${WRONG}", "both", "0000"),
     "required": ("--require-hashes\ndemo==1.0", "both", "demo 1.0 has no --hash"),
     "required by a nested file": ("-r c.txt\nother==1.0\n# c.txt: --require-hashes", "both",
                                   "other 1.0 has no --hash"),
@@ -153,7 +160,7 @@ def filled(beside: Beside) -> Callable[[str], str]:
     }
 
     def fill(text: str) -> str:
-        return re.sub(r"\{(!?\w+)\}", lambda found: known[found[1]], text)
+        return re.sub(r"\{(!?\w+)\}", lambda found: known.get(found[1], found[0]), text)
 
     return fill
 
@@ -166,24 +173,31 @@ def files_of(beside: Beside, text: str) -> dict[str, str | bytes]:
     return {**files, "c.txt": f"{further}\n", wheel.name: wheel.read_bytes()}
 
 
+def variables(filled: Callable[[str], str]) -> dict[str, str]:
+    """Those that rows name."""
+    return {"URL": filled("{url}"), "WRONG": filled("{url}#sha256={!sha256}")}
+
+
 @pytest.mark.parametrize("row", TAKEN)
 def test_right_ones_are_taken(row: str, beside: Beside, filled: Callable[[str], str]) -> None:
     text, by = TAKEN[row]
     files = files_of(beside, filled(text))
     # Of a file uv keeps the hash in direct_url.json, which is in no lock.
-    beside.same(files, exact=not ("file://" in text and "#" in text))
+    environ = variables(filled)
+    beside.same(files, exact=not ("file://" in text and "#" in text), environ=environ)
     if by == "both" and ALL:
         directory = beside.project(files)
-        assert beside.pip(directory).status == 0
+        assert beside.pip(directory, environ=environ).status == 0
 
 
 @pytest.mark.parametrize("row", REFUSED)
 def test_wrong_ones_are_refused(row: str, beside: Beside, filled: Callable[[str], str]) -> None:
     text, by, says = REFUSED[row]
     files = files_of(beside, filled(text))
-    beside.refused(files, says=says, by="pip" if by == "pip" else "uv")
+    environ = variables(filled)
+    beside.refused(files, says=says, by="pip" if by == "pip" else "uv", environ=environ)
     if by == "both" and ALL:
-        assert beside.pip(beside.project(files)).status != 0
+        assert beside.pip(beside.project(files), environ=environ).status != 0
 
 
 @pytest.mark.parametrize(
@@ -232,6 +246,108 @@ def test_what_is_set_binds_every_line(beside: Beside, filled: Callable[[str], st
         assert (ended.status, "demo 1.0 has no --hash" in ended.said) == (1, True), ended.said
         assert beside.pkgview(held, environ={name: value}).status == 0
     assert beside.pkgview(free).status == 0
+
+
+NAMED = {
+    "a line": ("demo==1.0 --hash=sha256:{!sha256}", "no file of demo 1.0 has"),
+    "a line, SHA-512": ("demo==1.0 --hash=sha512:{!sha512}", "sha512:0000"),
+    "a fragment": ("demo @ {url}#sha256={!sha256}", "0000"),
+    "a file's fragment": ("demo @ file://{path}#sha256={!sha256}", "no file of demo 1.0 has"),
+    "a nested file": ("-r more.txt", "no file of demo 1.0 has"),
+    "required": ("--require-hashes\ndemo==1.0", "demo 1.0 has no --hash"),
+}
+"""What the file has that a setting names: refused as by uv."""
+
+UNSEEN = {("UV_OVERRIDE", "required")}
+"""uv does not look for it there; we do."""
+
+
+@pytest.mark.parametrize("row", NAMED)
+@pytest.mark.parametrize("name", ["UV_CONSTRAINT", "UV_OVERRIDE", "PIP_CONSTRAINT"])
+def test_of_files_that_settings_name(
+    name: str, row: str, beside: Beside, filled: Callable[[str], str]
+) -> None:
+    text, says = NAMED[row]
+    files = {
+        "requirements.txt": "demo==1.0\n",
+        "named.txt": filled(f"{text}\n"),
+        "more.txt": filled("demo==1.0 --hash=sha256:{!sha256}\n"),
+    }
+    directory = beside.project(files)
+    environ = {name: "named.txt"}
+    assert beside.pkgview(directory).status == 0
+    ours = beside.pkgview(directory, environ=environ)  # nothing else has changed
+    assert ours.status == 1, ours.said
+    assert re.search(says, ours.said), ours.said
+    if (name, row) not in UNSEEN:
+        by = beside.pip if name == "PIP_CONSTRAINT" else beside.uv
+        theirs = by(directory, environ=environ)
+        assert theirs.status != 0, theirs.said
+    if name != "PIP_CONSTRAINT":  # it is no one's that has no requirements file
+        head = '[project]\nname = "p"\nversion = "1"\n'
+        project = {**files, "pyproject.toml": f'{head}dependencies = ["demo==1.0"]\n'}
+        del project["requirements.txt"]
+        ended = beside.pkgview(beside.project(project), environ=environ)
+        assert ended.status == 1, ended.said
+    # An edit of that file alone is seen.
+    (directory / "named.txt").write_text(filled("demo==1.0 --hash=sha256:{sha256}\n"))
+    ours = beside.pkgview(directory, environ=environ)
+    assert ours.status == 0, ours.said
+    (directory / "named.txt").write_text(filled(f"{text}\n"))
+    assert beside.pkgview(directory, environ=environ).status == 1
+
+
+def test_who_is_bound_by_them(beside: Beside, filled: Callable[[str], str]) -> None:
+    """One hash in pip's file means that all have to have one; in uv's it is of that one alone."""
+    files = {"requirements.txt": "demo==1.0\nother==1.0\n"}
+    files["named.txt"] = filled("demo==1.0 --hash=sha256:{sha256}\n")
+    environ = {"UV_CONSTRAINT": "named.txt"}
+    beside.same(files, environ=environ)
+    environ = {"PIP_CONSTRAINT": "named.txt"}
+    beside.refused(files, says="other 1.0 has no --hash", by="pip", environ=environ)
+    # What overrides a line goes before it, what constrains it does not.
+    files["requirements.txt"] = filled("demo==1.0 --hash=sha256:{!sha256}\n")
+    environ = {"UV_OVERRIDE": "named.txt"}
+    assert beside.pkgview(beside.project(files), environ=environ).status == 0
+    environ = {"UV_CONSTRAINT": "named.txt"}
+    beside.refused(files, says="no file of demo 1.0 has", environ=environ)
+
+
+def test_of_what_one_run_adds(beside: Beside, filled: Callable[[str], str]) -> None:
+    directory = beside.project({"requirements.txt": "other==1.0\n"})
+    named = beside.site.home / "named-for-a-run.txt"
+    named.write_text(filled("demo==1.0 --hash=sha256:{!sha256}\n"))
+    environ = {"UV_CONSTRAINT": os.fspath(named)}
+    run = ("run", "--with", "demo", "python", "-c", "import demo")
+    ended = beside.site.pkgview(*run, cwd=directory, environ=environ, code=1)
+    assert "no file of demo 1.0 has" in ended.stderr
+    beside.site.pkgview(*run, cwd=directory)
+
+
+def test_what_is_added_keeps_its_hash(beside: Beside, filled: Callable[[str], str]) -> None:
+    """`uv add` drops it: the source that it writes has no place for one."""
+    head = '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = []\n'
+    project = beside.project({"pyproject.toml": head})
+    locked = beside.project({"pyproject.toml": head})
+    beside.site.run(uv_binary(), "lock", "-q", "--python", beside.site.python, cwd=locked)
+    script = beside.project({"s.py": "import demo\n"})
+    for directory, what, where in (
+        (project, (), "pyproject.toml"),
+        (locked, (), "pyproject.toml"),
+        (script, ("--script", "s.py"), "s.py"),
+    ):
+        before = {path: path.read_bytes() for path in directory.iterdir()}
+        for place in ("file://{path}", "{url}"):
+            for wrong in ("#sha256={!sha256}", "#sha512={!sha512}"):
+                asked = filled(f"demo @ {place}{wrong}")
+                ended = beside.site.pkgview("add", *what, asked, cwd=directory, code=1)
+                assert "00000000" in ended.stderr
+                assert {path: path.read_bytes() for path in directory.iterdir()} == before
+        asked = filled("demo @ {url}#sha256={sha256}")
+        beside.site.pkgview("add", *what, asked, "other", cwd=directory)
+        text = (directory / where).read_text()
+        assert asked in text
+        assert '"other' in text
 
 
 def test_a_file_is_read_once(beside: Beside, filled: Callable[[str], str]) -> None:
@@ -291,6 +407,6 @@ def test_files_that_only_uv_reads(beside: Beside, filled: Callable[[str], str]) 
     line = f"-r {beside.index.url.removesuffix('simple')}packages/further.txt\n"
     ended = beside.pkgview(beside.project({"requirements.txt": line}))
     assert (ended.status, ended.distributions) == (0, {"other": "1.0"}), ended.said
-    assert "further.txt are not checked" in ended.said
+    assert "further.txt are not looked at" in ended.said
     pinned = filled("demo==1.0 --hash=sha256:{sha256}\n")
     beside.refused({"requirements.txt": pinned + line}, says="other 1.0 has no --hash")

@@ -297,12 +297,9 @@ def test_of_a_script(beside: Beside, index: Index) -> None:
 
 
 def test_none_is_in_a_message(beside: Beside, index: Index, tmp_path: Path) -> None:
-    listed = tmp_path / "listed.txt"
     directory = beside.project({"requirements.txt": "", "pyproject.toml": ""})
     gone = index.guarded("/ann", "/packages/gone-1.0-py3-none-any.whl")
-    listed.write_text(f"--index-url {index.guarded('/ann')}\ndemo\n")
     for arguments in (
-        ("run", "--with-requirements", listed, "--", "true"),
         ("run", "--with", f"--index-url {index.guarded('/ann')}", "--", "true"),
         ("run", "--with", f"gone @ {gone}", "--", "true"),
         ("add", f"gone=={index.guarded('/ann')}"),
@@ -312,6 +309,11 @@ def test_none_is_in_a_message(beside: Beside, index: Index, tmp_path: Path) -> N
         assert ended.returncode == 1, arguments
         assert "****@" in ended.stderr, ended.stderr
         assert USERS[0][::-1] not in ended.stderr
+    listed = tmp_path / "listed.txt"
+    listed.write_text(f"--index-url {index.guarded('/ann')}\ndemo\n")
+    run = ("run", "--with-requirements", listed, "--", "true")
+    ended = beside.site.pkgview(*run, cwd=directory, environ=ENVIRON, code=None)
+    assert USERS[0][::-1] not in ended.stderr
 
 
 def test_a_wrong_one_is_not_shown(beside: Beside, index: Index) -> None:

@@ -173,6 +173,36 @@ def test_a_members_settings_are_its_workspaces(beside: Beside, private: Index) -
     assert ours.distributions == {"corp": "1.0", "other": "2.0"}
 
 
+LISTS = {
+    "constraint": 'constraint-dependencies = ["other==1.0"]\n',
+    "override": 'override-dependencies = ["other==1.0"]\n',
+    "exclude": 'exclude-dependencies = ["other"]\n',
+}
+
+
+@pytest.mark.parametrize("row", LISTS)
+def test_lists_of_requirements_beside_a_project(beside: Beside, private: Index, row: str) -> None:
+    """uv sync takes them of pyproject.toml alone: those of uv.toml count for `uv pip` only."""
+    head = HEAD.format(dependencies=["above", "privately"]).strip() + "\n"
+    own = head + f"[tool.uv]\n{LISTS[row]}"
+    private.wheel("privately")
+    # That it has the settings that it had otherwise, `[pip]` too.
+    index = f'[[index]]\nurl = "{private.url}"\n[pip]\nextra-index-url = ["{private.url}"]\n'
+    newest = {"above": "1.0", "corp": "1.0", "other": "2.0", "privately": "1.0"}
+    ours = beside.same({"pyproject.toml": head, "uv.toml": LISTS[row] + index})
+    assert ours.distributions == newest
+    beside.same({"pyproject.toml": own, "uv.toml": index})
+    listed = {"requirements.txt": "above\nprivately\n", "uv.toml": LISTS[row] + index}
+    assert beside.same(listed).distributions != newest
+    users = beside.site.home / ".config/uv/uv.toml"
+    users.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        users.write_text(LISTS[row])
+        assert beside.same({"pyproject.toml": head, "uv.toml": index}).distributions == newest
+    finally:
+        users.unlink()
+
+
 REFUSED: dict[str, tuple[str, str]] = {
     "a group that needs another Python": (
         f"{GROUPS}[tool.uv.dependency-groups]\ndev = {{requires-python = '<3.11'}}\n", "<3.11"

@@ -76,6 +76,16 @@ def unlisted(maker: WheelMaker) -> WheelMaker:
     return dataclasses.replace(maker, unlisted={code(maker)})
 
 
+def in_record(change: Callable[[str], str]) -> Change:
+    """RECORD's text otherwise."""
+
+    def changed(maker: WheelMaker) -> WheelMaker:
+        record = next(part for part in maker.parts() if part.name.endswith(b"/RECORD"))
+        return dataclasses.replace(maker, record=change(record.content.decode()).encode())
+
+    return changed
+
+
 def offered(beside: Beside, name: str, change: Change) -> str:
     """Put a changed wheel into the index; its name."""
     stem = f"{name}-1.0"

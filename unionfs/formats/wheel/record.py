@@ -58,12 +58,15 @@ def parse(text: str) -> dict[str, Row]:
     r"""A wheel's RECORD, by path; raises `InvalidRecordError` with all that is wrong.
 
     Backslashes in paths are taken for slashes, as installers do: wheels built on Windows have
-    them. The same line twice is one; two different lines for one path are a fault.
+    them. A byte order mark is no part of a path, and algorithms may be in capitals. The same line
+    twice is one; two different lines for one path are a fault.
     """
     rows: dict[str, Row] = {}
     faults: list[str] = []
     # Lines end where the csv module says: `str.splitlines` knows ten more line ends.
-    lines = parse_record_file(line for line in io.StringIO(text, newline="") if line.strip())
+    lines = parse_record_file(
+        line for line in io.StringIO(text.removeprefix("\ufeff"), newline="") if line.strip()
+    )
     try:
         for elements in lines:
             try:
@@ -102,7 +105,7 @@ def _row(elements: tuple[str, str, str]) -> Row:
         raise InvalidRecordEntry(elements, [f"{entry.hash_.value!r} is no hash"])
     return Row(
         path=entry.path,
-        algorithm=entry.hash_.name if entry.hash_ else "",
+        algorithm=entry.hash_.name.lower() if entry.hash_ else "",
         value=entry.hash_.value.rstrip("=") if entry.hash_ else "",
         size=entry.size,
     )

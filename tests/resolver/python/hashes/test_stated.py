@@ -160,7 +160,7 @@ def test_hashes_may_be_required(
 def test_what_only_uv_reads_is_named(tmp_path: Path) -> None:
     lines = "-r https://a:b@h/r.txt\n--constraint=https://h/c.txt\n-r more.txt\n"
     said = of(tmp_path, requirements=lines, more="six\n")
-    assert "https://****@h/r.txt, https://h/c.txt are not checked" in said.remark
+    assert "https://****@h/r.txt, https://h/c.txt are not looked at" in said.remark
     assert not of(tmp_path, requirements="-r more.txt\n").remark
 
 
