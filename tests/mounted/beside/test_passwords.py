@@ -77,9 +77,9 @@ def index(beside: Beside) -> Index:
     return index
 
 
-def environ_of(index: Index) -> dict[str, str]:
+def environ_of(index: Index, version: str) -> dict[str, str]:
     """With variables that hold whole addresses, or a good part of one."""
-    wheel = "/packages/demo-1.0-py3-none-any.whl"
+    wheel = f"/packages/demo-{version}-py3-none-any.whl"
     return {
         **ENVIRON,
         "SCHEME": "http",
@@ -105,11 +105,11 @@ def by_metadata(text: str) -> dict[str, str | bytes]:
     return {f"tree/{name}": content for name, content in files.items()}
 
 
-def filled(text: str, index: Index) -> dict[str, str | bytes]:
+def filled(text: str, index: Index, version: str = "1.0") -> dict[str, str | bytes]:
     """The files of a row."""
     import hashlib  # noqa: PLC0415
 
-    wheel = index.directory / "demo-1.0-py3-none-any.whl"
+    wheel = index.directory / f"demo-{version}-py3-none-any.whl"
     file = f"/packages/{wheel.name}"
     user, word = USERS[0], USERS[0][::-1]
     known = {
@@ -177,8 +177,12 @@ def written(beside: Beside) -> list[str]:
 @pytest.mark.parametrize("row", ROWS)
 def test_rows(row: str, beside: Beside, index: Index, command_lines: set[bytes]) -> None:
     index.heard.clear()
-    environ = environ_of(index)
-    made = beside.same(filled(ROWS[row], index), environ=environ)
+    version = f"1.{1 + list(ROWS).index(row)}"  # that nobody has fetched before
+    index.wheel("demo", version)
+    index.wheel("other", version)
+    environ = environ_of(index, version)
+    made = beside.same(filled(ROWS[row], index, version), environ=environ)
+    assert set(made.distributions.values()) == {version}
     for path in made.root.glob("lib/python3*/site-packages/*.dist-info/*"):
         assert not any(user[::-1] in path.read_text() for user in USERS), path
     places = {user: f"/{user[:3]}" for user in USERS}
@@ -194,7 +198,7 @@ def test_rows(row: str, beside: Beside, index: Index, command_lines: set[bytes])
 
 def test_a_password_goes_to_its_own_place(beside: Beside, index: Index) -> None:
     """Not to what a lock names elsewhere on that host."""
-    directory = beside.project(filled("--index-url {ann}\ndemo", index))
+    directory = beside.project(filled("--index-url {ann}\ndemo==1.0", index))
     assert beside.pkgview(directory, environ=ENVIRON).status == 0
     beside.site.pkgview("lock", cwd=directory, environ=ENVIRON)
     lock = directory / "pylock.toml"
@@ -209,7 +213,7 @@ def test_a_password_goes_to_its_own_place(beside: Beside, index: Index) -> None:
 
 def test_a_lock_has_no_password_of_a_variable(beside: Beside, index: Index) -> None:
     """And a new password needs no new lock."""
-    for text in ("demo @ {file-by-variables}", "--index-url {variables}\ndemo"):
+    for text in ("demo @ {file-by-variables}", "--index-url {variables}\ndemo==1.0"):
         directory = beside.project(filled(text, index))
         beside.site.pkgview("lock", cwd=directory, environ=ENVIRON)
         assert USERS[0][::-1] not in (directory / "pylock.toml").read_text()
