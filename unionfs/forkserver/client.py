@@ -29,6 +29,9 @@ DIRECTORY = "forkserver"
 BEGIN_SECONDS = 2.0
 """How long it may take until the process is there that was asked for."""
 
+MOST = 4
+"""How many a user may have."""
+
 END_SECONDS = 1.0
 """How long their ends are waited for."""
 
@@ -80,9 +83,11 @@ class Forkserver:
     def leave(self) -> None:
         """See that there is one for the next command, without waiting for it."""
         # Not inside of a `pkgview run`, whose cgroup goes when the last process in it has ended.
-        if "PKGVIEW_VIEW" in self._environ:
+        if "PKGVIEW_VIEW" in self._environ or not _has_company():
             return
         make_private(self._directory)
+        if sum(name.endswith(".lock") for name in os.listdir(self._directory)) >= MOST:
+            return
         lock_path = f"{self._directory}/{self._name}.lock"
         lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -133,13 +138,12 @@ def end_all(environ: Mapping[str, str]) -> None:
     for name in there:
         if not name.endswith(".sock"):
             continue
-        path = f"{directory}/{name}"
         try:
             _connected(directory, name).close()  # who asks for nothing ends it
         except OSError:
-            os.unlink(path)  # it was killed
-        while os.path.exists(path) and time.monotonic() < deadline:
-            time.sleep(0.005)
+            os.unlink(f"{directory}/{name}")  # it was killed
+    while os.path.isdir(directory) and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def _connected(directory: str, name: str) -> Socket:
@@ -157,6 +161,23 @@ def _connected(directory: str, name: str) -> Socket:
     finally:
         os.close(number)
     return connection
+
+
+def _has_company() -> bool:
+    """Whether others of this session may follow: it is led by another one, who is where we are.
+
+    In a mount namespace of its own it would keep busy what is mounted there.
+    """
+    leader = os.getsid(0)
+    if leader in {0, os.getpid()}:
+        return False
+    try:
+        return os.readlink(f"/proc/{leader}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
+    except PermissionError:
+        # Another user's, as of `su`; or our own, out of a user namespace that this one is in.
+        return os.stat(f"/proc/{leader}").st_uid != os.geteuid()
+    except OSError:
+        return False
 
 
 def _is_inherited(number: int) -> bool:

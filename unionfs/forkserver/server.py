@@ -2,8 +2,9 @@
 
 It listens at `NAME.sock` in `DIRECTORY`, imports the module `SERVED`, and forks for
 whoever asks from the same context. `LOCK` is the descriptor of `NAME.lock`, locked: so there is
-one. It ends when it was idle for a while, when anything that it has imported changed, and when
-somebody connects and asks for nothing.
+one. It ends when nothing was asked of it for a while, when the leader of its session has ended, so
+that nobody can ask any more, when anything that it has imported changed, and when somebody of the
+same user connects and asks for nothing.
 
 A request is a length (4 bytes, big-endian) with four descriptors, the standard streams and the
 working directory; then so many bytes, with NUL between them: `argv[0]`, the number of arguments,
@@ -32,7 +33,7 @@ from unionfs.forkserver import IDLE_SECONDS, context
 from unionfs.forkserver.client import GO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
 REQUEST_SECONDS = 2.0
 LONGEST_REQUEST = 8 * 1024 * 1024
@@ -73,6 +74,8 @@ class Server:
         self._callers: dict[int, tuple[socket.socket, int]] = {}
         """Descriptor of a forked process -> its caller's connection, its pid."""
         self._poll = select.poll()
+        self._leader = os.pidfd_open(os.getsid(0))
+        self._until = time.monotonic() + IDLE_SECONDS
 
     def serve(self) -> None:
         """Until it is idle, or out of date."""
@@ -83,22 +86,25 @@ class Server:
         self._listener.listen(64)
         os.rename(temporary, f"{self._name}.sock")
         self._poll.register(self._listener, select.POLLIN)
+        self._poll.register(self._leader, select.POLLIN)
         listening = True
-        deadline = time.monotonic() + IDLE_SECONDS
         while listening or self._callers:
-            left = max(deadline - time.monotonic(), 0.0) if not self._callers else None
-            events = self._poll.poll(None if left is None else left * 1000)
+            left = None if self._callers else max(self._until - time.monotonic(), 0.0) * 1000
+            events = {number for number, _ in self._poll.poll(left)}
             if not events and not self._callers:
                 return
-            # Whoever comes last: it may get a number that was just given back.
-            for number, _ in sorted(events, key=lambda one: one[0] == self._listener.fileno()):
-                if number != self._listener.fileno():
-                    self._ended_or_left(number)
-                elif listening and not self._accept():
-                    listening = False
-                    self._poll.unregister(self._listener)
-                    os.unlink(f"{self._name}.sock")
-            deadline = time.monotonic() + IDLE_SECONDS
+            for number in events - {self._listener.fileno(), self._leader}:
+                self._ended_or_left(number)
+            # Last: who comes now may get a number that was just given back.
+            if listening and (self._leader in events or self._is_to_end(events)):
+                listening = False
+                self._poll.unregister(self._listener)
+                self._poll.unregister(self._leader)
+                os.unlink(f"{self._name}.sock")
+
+    def _is_to_end(self, events: Container[int]) -> bool:
+        """Answer who has come; whether nobody shall be answered any more."""
+        return self._listener.fileno() in events and not self._accept()
 
     def _accept(self) -> bool:
         """Answer one caller; False: nobody shall be answered any more."""
@@ -107,7 +113,7 @@ class Server:
         try:
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
             pid, uid = (int.from_bytes(credentials[at : at + 4], sys.byteorder) for at in (0, 4))
-            if uid != os.geteuid() or context.of_process(pid) != self._context:
+            if uid != os.geteuid():
                 connection.close()
                 return True
             head, given, _, _ = socket.recv_fds(connection, 4, _RIGHTS)
@@ -118,7 +124,10 @@ class Server:
             if not head or not self._stamp.is_current():
                 connection.close()
                 return False
-            self._fork(connection, pid, head, given)
+            if context.of_process(pid) == self._context:
+                self._fork(connection, pid, head, given)
+            else:
+                connection.close()
         except OSError:
             connection.close()
         finally:
@@ -145,6 +154,7 @@ class Server:
         self._poll.register(number, select.POLLIN)
         self._poll.register(connection, select.POLLRDHUP)
         connection.sendall(str(pid).encode())
+        self._until = time.monotonic() + IDLE_SECONDS
 
     def _ended_or_left(self, number: int) -> None:
         """A forked process has ended, or its caller has."""
@@ -155,6 +165,7 @@ class Server:
         if not ended:
             os.kill(pid, signal.SIGKILL)  # the caller was, or it would have waited
             _, status = os.waitpid(pid, 0)
+        self._until = time.monotonic() + IDLE_SECONDS
         with suppress(OSError):  # nobody waits any more
             connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
         for other in [one for one, (kept, _) in self._callers.items() if kept is connection]:
@@ -173,7 +184,7 @@ class Server:
             os.setpgid(0, group)
             if connection.recv(1) != GO:
                 sys.exit(status)
-            for number in (self._lock, *self._callers):
+            for number in (self._lock, self._leader, *self._callers):
                 os.close(number)
             self._listener.close()
             connection.close()

@@ -218,6 +218,56 @@ def test_many_leave_one_behind_which_is_ended_at_once(
     assert not list((callers.runtime / "pkgview").iterdir())
 
 
+SESSION = """
+{caller} leave
+until ls run/pkgview/forkserver/*.sock; do sleep 0.02; done >/dev/null 2>&1
+echo there
+read
+"""
+
+
+@contextmanager
+def session(callers: Callers) -> Iterator[subprocess.Popen[str]]:
+    """The leader of another one, in which one was left behind."""
+    (callers.directory / "caller.py").write_text(CALLER)
+    script = SESSION.format(caller=f"{sys.executable} caller.py")
+    leader = subprocess.Popen(
+        ["bash", "-c", script], env=callers.environ, cwd=callers.directory, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert leader.stdout is not None
+        assert leader.stdout.readline() == "there\n"
+        yield leader
+    finally:
+        leader.kill()
+        leader.communicate()
+
+
+def test_none_is_left_where_nobody_can_ask(
+    callers: Callers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who leads a session is alone in it; one that was left ends with who leads its own."""
+    alone = ["setsid", "-w", *callers.command("leave")]
+    elsewhere = ["unshare", "-rm", *callers.command("leave")]
+    for command in (alone, elsewhere):
+        subprocess.run(command, env=callers.environ, check=command is alone, timeout=60)
+        assert not callers.sockets.exists()
+    with session(callers) as leader:
+        assert len(callers.processes()) == 1
+        leader.kill()
+        until(lambda: not callers.sockets.exists())
+    with session(callers):
+        # `umount` ends those of other sessions, too.
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(callers.runtime))
+        client.end_all(os.environ)
+        assert not callers.sockets.exists()
+    for number in range(client.MOST + 1):
+        callers.run("leave", before=[f"ulimit -n {100 + number}"])
+    until(lambda: len(list(callers.sockets.glob("*.sock"))) == client.MOST)
+    assert len(callers.processes()) == client.MOST
+
+
 def test_who_was_killed_leaves_no_trace_that_matters(callers: Callers) -> None:
     callers.start()
     for pid in callers.processes():
