@@ -652,4 +652,4 @@ def test_root_leaves_another_users_home_alone(ordinary: dict[str, Any]) -> None:
     os.chown(home / ".pkgview", 65534, 65534)
     done = pkgview("mount", env={**os.environ, **ordinary["env"], "PATH": os.environ["PATH"]})
     assert done.returncode == 1
-    assert "without sudo" in done.stderr or "belongs to uid 65534" in done.stderr
+    assert "another user's" in done.stderr
