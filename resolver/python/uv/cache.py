@@ -14,6 +14,16 @@ in them; `*.rev` and `revision.rev` are msgpack, with the file's SHA-256 in hexa
 
 A version of uv that has it otherwise keeps its copies, and that is all. What a user's own uv had
 there before is older than this run, and stays; so does what another uv has locked at the moment.
+
+uv takes an unpacked directory for whole as long as it is there, so none is removed under its name:
+first goes what uv finds it by, then it is renamed, and only then emptied. A run that is killed on
+the way leaves names of ours, by which the next one goes on:
+
+    ENTRY.pkgview                      was ENTRY.rev; the last to go
+    archive-v*/.pkgview-ID             was ID
+    sdists-v*/KIND/.pkgview-<hash>     was <hash>
+
+and of what was built for editing a link that leads nowhere.
 """
 
 from __future__ import annotations
@@ -22,7 +32,7 @@ import fcntl
 import os
 import re
 import shutil
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +45,8 @@ if TYPE_CHECKING:
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 """A SHA-256."""
 
+_OURS = ".pkgview"
+
 
 async def forget_locked(lock: bytes, since: float, *, cwd: Path, added: Mapping[str, str]) -> None:
     """Forget the local files that a pylock.toml names. `since`: when uv began (seconds, 1970)."""
@@ -42,21 +54,33 @@ async def forget_locked(lock: bytes, since: float, *, cwd: Path, added: Mapping[
     if not digests:
         return
     cache = await _cache(cwd, added)
+    _remove_renamed(cache)
+
+    def is_named(note: Path) -> bool:
+        return _is_new(note, since) and not digests.isdisjoint(_DIGEST.findall(note.read_bytes()))
+
+    def is_left(note: Path) -> bool:  # uv writes it after the link
+        return not os.path.lexists(note.with_suffix(""))
+
+    for note in cache.glob(f"wheels-v*/*/*/*/*{_OURS}"):
+        _forget_wheel(note)
     for note in cache.glob("wheels-v*/*/*/*/*.rev"):
-        if _is_new(note, since) and not digests.isdisjoint(_DIGEST.findall(note.read_bytes())):
-            _forget(note.with_suffix(""), note, lock=note.with_suffix(".lock"))
+        if is_named(note) or is_left(note):
+            _forget_wheel(note)
     for note in cache.glob("sdists-v*/*/*/revision.rev"):
-        if _is_new(note, since) and not digests.isdisjoint(_DIGEST.findall(note.read_bytes())):
-            _forget(note.parent, lock=note.with_name(".lock"))
+        if is_named(note):
+            with suppress(OSError), _locked(note.with_name(".lock")):
+                _remove(note.parent)
 
 
 async def forget_editable(since: float, *, cwd: Path, added: Mapping[str, str]) -> None:
     """Forget what has been built for editing since then."""
     cache = await _cache(cwd, added)
+    _remove_renamed(cache)
     for entry in cache.glob("sdists-v*/editable/*/*/*"):
-        if entry.is_symlink() and _is_new(entry, since):
-            wheel = entry.with_name(f"{entry.name}.whl")
-            _forget(entry, wheel, lock=entry.parent.with_name(".lock"))
+        if entry.is_symlink() and (_is_new(entry, since) or not entry.exists()):
+            with suppress(OSError), _locked(entry.parent.with_name(".lock")):
+                _forget_link(entry, entry.with_name(f"{entry.name}.whl"))
 
 
 async def _cache(cwd: Path, added: Mapping[str, str]) -> Path:
@@ -91,21 +115,46 @@ def _is_new(path: Path, since: float) -> bool:
         return False
 
 
-def _forget(*left: Path, lock: Path) -> None:
-    """Remove these, and what they lead to, unless another uv has them locked, flock(2)."""
-    with suppress(OSError):
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for path in left:
-                if path.is_symlink():
-                    unpacked = Path(os.path.realpath(path))
-                    path.unlink()
-                    if unpacked.parent.name.startswith("archive-v"):
-                        shutil.rmtree(unpacked)
-                elif path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink(missing_ok=True)
-        finally:
-            os.close(descriptor)
+@contextmanager
+def _locked(lock: Path) -> Iterator[None]:
+    """As uv locks an entry, flock(2). `BlockingIOError` while another has it."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _forget_wheel(note: Path) -> None:
+    """Forget the wheel of this ENTRY.rev, or go on where that has the name that we give it."""
+    with suppress(OSError), _locked(note.with_suffix(".lock")):
+        begun = note.rename(note.with_suffix(_OURS))
+        if not note.with_suffix(".rev").exists():  # else uv has unpacked it again since
+            _forget_link(note.with_suffix(""))
+        begun.unlink()
+
+
+def _forget_link(link: Path, *beside: Path) -> None:
+    """Remove what a link leads to and what is beside it, and then the link, which names them."""
+    if link.is_symlink():
+        unpacked = Path(os.path.realpath(link))
+        if unpacked.parent.name.startswith("archive-v"):
+            _remove(unpacked)
+        for path in beside:
+            path.unlink(missing_ok=True)
+        link.unlink()
+
+
+def _remove(directory: Path) -> None:
+    aside = directory.with_name(f"{_OURS}-{directory.name}")
+    with suppress(FileNotFoundError):
+        directory.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)  # else by the next run
+
+
+def _remove_renamed(cache: Path) -> None:
+    """Remove what killed runs have renamed; one that is still at it does not mind."""
+    for pattern in ("archive-v*", "sdists-v*/*"):
+        for aside in cache.glob(f"{pattern}/{_OURS}-*"):
+            shutil.rmtree(aside, ignore_errors=True)
