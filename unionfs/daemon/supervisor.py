@@ -199,11 +199,24 @@ class Supervisor:
     # Servers and workers
 
     def _note_pids(self) -> None:
-        """In the lock, for messages and `umount --force`."""
-        if self._held.holding:
-            running = self._children.servers + self._children.workers
-            pids = "".join(f"{pid}\n" for pid in (os.getpid(), *(one.pid for one in running)))
+        """In the lock, for messages and `umount --force`.
+
+        Where there is no room for the first ones, there is none for what follows: it ends.
+        """
+        if not self._held.holding:
+            return
+        running = self._children.servers + self._children.workers
+        pids = "".join(f"{pid}\n" for pid in (os.getpid(), *(one.pid for one in running)))
+        try:
             os.ftruncate(self._held.lock, os.pwrite(self._held.lock, pids.encode(), 0))
+        except OSError as error:
+            said = f"{self._endpoint.lock} cannot be written: {error.strerror}"
+            logger.error("%s", said)  # noqa: TRY400 - says it all
+            if not (running or self._adopted):
+                self._over = True
+                self._failure = PkgviewError(
+                    said, remedy="Make room there, or set XDG_RUNTIME_DIR to another directory."
+                )
 
     def _start_what_is_due(self) -> None:
         now = time.monotonic()
