@@ -466,6 +466,19 @@ def test_a_full_disk(shop: Site, index: Index, place: str, size: str) -> None:
     shop.pkgview("up", "--no-mount", cwd=directory)
 
 
+def test_a_full_runtime_directory(shop: Site, index: Index) -> None:
+    """No mount is left whose daemon could not go on."""
+    index.wheel("alpha")
+    directory, full = listing(shop), shop.home / "full"
+    full.mkdir()
+    script = f"mount -t tmpfs -o size=8k,mode=700 none {full}; export XDG_RUNTIME_DIR={full}; "
+    script += f"head -c 20000 /dev/zero > {full}/fill || :; cd {directory}"
+    command = f"{PKGVIEW} up; s=$?; grep {shop.places.mount} /proc/self/mountinfo; exit $s"
+    said = as_root_in_namespace(shop, script, "sh", "-c", command, cwd=directory)
+    said.stderr = said.stderr.partition("\n")[2]  # head's own
+    explained(said, "No space left", f"{full}/pkgview/", "XDG_RUNTIME_DIR")
+
+
 def interpreter_for(options: dict[str, Any]) -> str:
     """One that nobody may run: root's own often lies where nobody may look."""
     for program in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
@@ -504,6 +517,12 @@ def test_a_project_that_has_become_read_only(shop: Site, index: Index) -> None:
     read_only += f"cd {directory} && exec {PKGVIEW} "
     said = shop.run("unshare", "-m", "sh", "-c", f"{read_only} add alpha", cwd=shop.home, code=1)
     assert "UV_CACHE_DIR" not in explained(said, "Read-only file system", "pyproject.toml")
+    (directory / "pyproject.toml").write_text(
+        '[project]\nname = "frozen"\nversion = "1"\ndependencies = ["alpha"]\n'
+    )
+    command = f"{read_only} run python -c 'import alpha'"
+    said = shop.run("unshare", "-m", "sh", "-c", command, cwd=shop.home)
+    assert f"{directory}/.venv still leads to the view of before" in said.stderr
     said = shop.run("unshare", "-m", "sh", "-c", f"{read_only} forget", cwd=shop.home, code=1)
     explained(said, f"{directory} is forgotten, but cannot remove {directory}/.venv: Read-only")
     assert shop.pkgview("projects", cwd=shop.home).stderr.startswith("No project has a view yet")

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from resolver.places import Places
 
 
+class LinkError(PkgviewError):
+    """The project's link cannot be made or moved; the view itself can be used."""
+
+
 def target(places: Places, view: ViewId) -> str:
     """What a project's link points to."""
     return str(places.mount / "views" / view)
@@ -40,6 +44,8 @@ def refuse_foreign(path: Path, places: Places, *, force: bool = False) -> None:
 def link(path: Path, places: Places, view: ViewId, *, force: bool) -> Path | None:
     """Point the link at `path` to a view; returns where what was there was set aside to.
 
+    `LinkError` where it stays as it was, for the disk's reasons.
+
     Never follows the link: what it points to may be a mount whose daemon is gone. Two processes
     that do it at once both succeed, and either one's link stays.
     """
@@ -57,7 +63,7 @@ def link(path: Path, places: Places, view: ViewId, *, force: bool) -> Path | Non
                 aside.rename(path)
             raise
     except OSError as error:
-        raise PkgviewError(
+        raise LinkError(
             f"cannot link {path} to the view: {error.strerror}",
             remedy="Make the project's directory writable, or use --no-link and run programs "
             "with `pkgview run`.",

@@ -86,7 +86,8 @@ def _replace(places: Places, old: ViewId, new: ViewId) -> None:
             used_until_now(places, old)
         linked = Path(record.root) / link_of(PYTHON)
         if link.is_linked(linked, places, old):
-            link.link(linked, places, new, force=False)
+            with suppress(link.LinkError):  # the old view can be used as well
+                link.link(linked, places, new, force=False)
     with suppress(PkgviewError):  # it only saves time
         remembered.replace(str(places.state), old, new)
 

@@ -195,7 +195,10 @@ def become(
     mount_now(places)
     path = _link_at(wish.project)
     if follows and wish.kept and path is not None and link.is_ours(path, places):
-        link.link(path, places, made.view, force=False)
+        try:
+            link.link(path, places, made.view, force=False)
+        except link.LinkError as error:  # the command does without
+            console.note(f"{path} still leads to the view of before: {error.what}")
     try:
         if not source:
             _run_with(places, wish, made, words)
