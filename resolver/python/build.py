@@ -25,12 +25,13 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import masked, without_userinfo
+from resolver.local import place_content
 from resolver.project.resolved import identity_text
 from resolver.python.declared.indexes import named_indexes
 from resolver.python.git.checkout import check_out
 from resolver.python.index import uv_environment
 from resolver.python.project import Origin
-from resolver.python.requirements import normalised
+from resolver.python.requirements import local_places, normalised
 from resolver.python.selection import Choice, Source
 from resolver.python.uv.building import (
     BuildSettings,
@@ -81,7 +82,10 @@ class BuiltFor:
     def key(self, name: str) -> str:
         """A digest of the settings that change what is built of it; "" where nothing is set."""
         general = self._general
-        own = [*extra_requirements(normalised(name), self._effective, self._versions), *self._own]
+        extra = extra_requirements(normalised(name), self._effective, self._versions)
+        own = [*extra, *self._own]
+        if local := [place for one in extra for place in local_places(one, Path("/"))]:
+            own += [*map(_now, local), *self._whose]
         if not self.settings(name).isolated:
             own += map(_known, self.choices)
         if not own:
@@ -114,9 +118,12 @@ class BuiltFor:
         """
         users = effective(os.environ, None, by_pip=self._by_pip)
         said, is_local = own_settings(self._effective, users)
+        return (said, *(self._whose if is_local else ())) if said else ()
+
+    @property
+    def _whose(self) -> tuple[str, ...]:
         place = self.place if self.place is None or self.place.is_dir() else self.place.parent
-        whose = (f"{place} {identity_text(place)}",) if is_local and place is not None else ()
-        return (said, *whose) if said else ()
+        return () if place is None else (f"{place} {identity_text(place)}",)
 
     @property
     def _by_pip(self) -> bool:
@@ -125,6 +132,15 @@ class BuiltFor:
     @property
     def _versions(self) -> dict[str, str]:
         return {one.name: one.version for one in self.choices if one.version}
+
+
+def _now(place: Path) -> str:
+    """What a build requirement that is a file or a source tree is at the moment."""
+    try:
+        content = place_content(place).hex()
+    except OSError:  # uv will have to complain of it
+        content = ""
+    return f"{place} {identity_text(place)} {content}" if place.is_dir() else f"{place} {content}"
 
 
 async def build_wheel(  # noqa: PLR0913 - all but what and whither by name

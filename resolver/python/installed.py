@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 
     from resolver.python.project import PythonProject
 
-SYSTEM = ("/usr", "/bin", "/opt", "/nix/store", "/snap")
-"""Where root installs Pythons, beside PATH."""
+SYSTEM = ("/usr/bin", "/usr/local/bin", "/bin")
+"""Where root installs Pythons, beside PATH. Only what is in these themselves: below /usr and /opt
+servers have their clones as well."""
+
+_SHARED = ("/usr", "/usr/local", "/usr/src", "/usr/local/src", "/opt", "/nix/store", "/snap")
+"""What is below one of these is of one piece with what is beside it, as far as nobody says more: a
+clone, say, with a project in one directory and a Python in another."""
 
 _COMMAND = re.compile(r"(?:python|pypy)[0-9.]*t?")
 """What the file of a Python is called, which a project may ask PATH for."""
@@ -35,9 +40,11 @@ _COMMAND = re.compile(r"(?:python|pypy)[0-9.]*t?")
 
 def directories(env: Mapping[str, str]) -> list[Path]:
     """PATH, absolute directories only, those of shims left out."""
-    given = env.get("PATH", os.defpath).split(os.pathsep)
-    paths = [Path(directory) for directory in given if directory.startswith("/")]
-    return list(dict.fromkeys(path for path in paths if not is_shims(path)))
+    return list(dict.fromkeys(path for path in map(Path, _path(env)) if not is_shims(path)))
+
+
+def _path(env: Mapping[str, str]) -> list[str]:
+    return [one for one in env.get("PATH", os.defpath).split(os.pathsep) if one.startswith("/")]
 
 
 def versions(env: Mapping[str, str]) -> Iterator[Path]:
@@ -75,8 +82,7 @@ def _pyenv_roots(env: Mapping[str, str]) -> Iterator[Path]:
 
 def without_projects(env: Mapping[str, str], project: PythonProject | None) -> dict[str, str]:
     """The environment without what leads into that project, or into any other."""
-    given = env.get("PATH", os.defpath).split(os.pathsep)
-    kept = [one for one in given if one.startswith("/") and not _is_of_project(one, env, project)]
+    kept = [one for one in _path(env) if not _is_of_project(one, env, project)]
     found = {**env, "PATH": os.pathsep.join(kept)}
     for name in ("PYENV_ROOT", "UV_PYTHON_INSTALL_DIR", "XDG_DATA_HOME"):
         if _is_of_project(env.get(name, "/"), env, project):
@@ -110,19 +116,18 @@ def named_installation(
 def is_installed(executable: str, env: Mapping[str, str]) -> bool:
     """Whether user or root have put that file there, outside of all projects, links followed."""
     kept = without_projects(env, None)
+    whole = {**kept, "PATH": os.pathsep.join(p for p in _path(kept) if not _is_in_clone(p, kept))}
     return all(
-        _is_known(one, kept) and not _is_of_project(one, kept, None)
+        _is_known(one, whole) and not _is_of_project(one, whole, None)
         for one in {executable, os.path.realpath(executable)}
     )
 
 
 def _is_known(path: str, env: Mapping[str, str]) -> bool:
+    """Whether it lies where discovery looks, in that very directory."""
     places = (*map(Path, SYSTEM), *directories(env), *versions(env))
-    return any(
-        Path(path).is_relative_to(one)
-        for place in places
-        for one in (place, os.path.realpath(place))
-    )
+    inside = Path(path).parent
+    return any(inside in {place, Path(os.path.realpath(place))} for place in places)
 
 
 def _is_name(asked: str) -> bool:
@@ -146,13 +151,37 @@ def _is_of_project(path: str, env: Mapping[str, str], project: PythonProject | N
         return False
     real = os.path.realpath(path)
     above = (real, *parents(real))
-    if project is not None and os.fspath(project.directory) in above:
+    if project is not None and any(one in above for one in _trees_of(project, env)):
         return True
-    home = os.path.realpath(env.get("HOME") or "/")
-    of_user = {home, *parents(home)}
+    of_user = _of_user(env)
     return any(
         os.path.isfile(f"{one}/{mark}")  # noqa: PTH113 - as text
         for one in above
         if one not in of_user
         for mark in MARKS
     )
+
+
+def _trees_of(project: PythonProject, env: Mapping[str, str]) -> Iterator[str]:
+    """The project's directory, and those above that are of the same clone, or may be."""
+    own = os.path.realpath(project.directory)
+    yield own
+    of_nobody = {*_of_user(env), *_SHARED, "/"}
+    for one in parents(own):
+        shared = any(one.startswith(f"{place}/") for place in _SHARED)
+        if one not in of_nobody and (shared or _is_repository(one)):
+            yield one
+
+
+def _is_in_clone(path: str, env: Mapping[str, str]) -> bool:
+    real, of_user = os.path.realpath(path), _of_user(env)
+    return any(_is_repository(one) for one in (real, *parents(real)) if one not in of_user)
+
+
+def _is_repository(directory: str) -> bool:
+    return os.path.lexists(f"{directory}/.git")
+
+
+def _of_user(env: Mapping[str, str]) -> set[str]:
+    home = os.path.realpath(env.get("HOME") or "/")
+    return {home, *parents(home)}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 OLDEST = (3, 10)
-FORMAT = 3
+FORMAT = 4
 
 _CACHE_TAG = re.compile(r"[A-Za-z0-9_-]{1,40}")
 

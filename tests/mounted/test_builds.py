@@ -235,6 +235,34 @@ def test_a_directory_that_takes_the_place_of_a_project_is_built_anew(
         shop.pkgview("forget", cwd=directory)
 
 
+@pytest.mark.parametrize("way", ["source", "address"])
+def test_a_build_requirement_that_is_a_file_here(
+    shop: Site, index: Index, other: Index, way: str
+) -> None:
+    source(index.directory)
+    back_end(index, "index's")
+    wheel = "be-1.0-py3-none-any.whl"
+    place = shop.home / "demo" / wheel
+    own = '[tool.uv]\nextra-build-dependencies = {sd = ["be"]}\n'
+    own += f'[tool.uv.sources]\nbe = {{path = "./{wheel}"}}\n'
+    if way == "address":
+        own = f'[tool.uv]\nextra-build-dependencies = {{sd = ["be @ {place.as_uri()}"]}}\n'
+
+    def made(who: str) -> Path:
+        directory = project(shop, "demo", more=own)
+        shutil.copy(back_end(other, who), place)
+        return directory
+
+    directory = made("former")
+    assert who(shop, directory) == "former"
+    assert "Nothing to do" in shop.pkgview("up", "--python", shop.python, cwd=directory).stderr
+    # Another takes the file's place, and then the directory's.
+    shutil.copy(back_end(other, "later"), place)
+    assert who(shop, directory) == "later"
+    shutil.rmtree(directory)
+    assert who(shop, made("honest")) == "honest"
+
+
 def own_python(shop: Site, directory: Path) -> Path:
     """A Python of a project's own, which compiles `x = 1` to something else."""
     base = shop.python.parents[1]

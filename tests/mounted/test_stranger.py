@@ -196,12 +196,15 @@ def pth(directory: Path, marker: Path) -> None:
     (directory / "pyvenv.cfg").write_text(f"home = {directory}/base/bin\n")
 
 
-@pytest.mark.parametrize("way", ["setting", "pin", "absolute", "environment", "name", "PATH"])
+@pytest.mark.parametrize(
+    "way", ["setting", "pin", "absolute", "beside", "environment", "name", "PATH"]
+)
 def test_a_lookup_runs_no_program_that_a_clone_names(
     shop: Site, index: Index, way: str, tmp_path: Path
 ) -> None:
     index.wheel("alpha")
-    clone, marker = shop.project("clone"), tmp_path / "ran"
+    (shop.home / "clones/mono").mkdir(parents=True)
+    clone, marker = shop.project("clones/mono/app"), tmp_path / "ran"
     (clone / "requirements.txt").write_text("alpha\n")
     program(clone / "bin/python3", marker)
     environ = {}
@@ -214,6 +217,10 @@ def test_a_lookup_runs_no_program_that_a_clone_names(
             other = tmp_path / "download/python3"
             program(other, marker)
             (clone / ".python-version").write_text(f"{other}\n")
+        case "beside":  # which lies below a directory of PATH, as other clones below /opt
+            (clone / ".python-version").write_text("../python3\n")
+            program(clone.parent / "python3", marker)
+            environ = {"PATH": f"{clone.parents[1]}:{shop.environ['PATH']}"}
         case "environment":
             pth(clone / "env", marker)
             (clone / ".python-version").write_text("./env\n")
@@ -231,7 +238,7 @@ def test_a_lookup_runs_no_program_that_a_clone_names(
     shop.run("sh", "-c", f"ls {shop.places.mount}/bin/; {python} -c pass", cwd=clone)
     assert shop.run(python, script, cwd=clone).stdout == "on\n"
     assert not marker.exists()
-    if way in {"setting", "pin", "absolute"}:
+    if way in {"setting", "pin", "absolute", "beside"}:
         shop.pkgview("trust", cwd=clone)
         shop.run("sh", "-c", f"ls {shop.places.mount}/bin/", cwd=clone)
         assert marker.exists()

@@ -14,6 +14,7 @@ from resolver.python.project import PythonProject
 from resolver.python.unbuilt import is_inside, own_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from resolver.project.project import Project
@@ -28,13 +29,18 @@ def check_choices(project: Project, state: Path) -> frozenset[str]:
         return frozenset()
     indexes = {variable_part(name): url for name, url in user_named_indexes().items()}
     wanted = own_choices(project, user_indexes(), indexes)
-    new = sorted(trust.not_agreed(project, state, wanted))
-    if new:
-        named = "".join(f"\n  {one}" for one in new[:MOST_NAMED])
-        more = f"\n  and {len(new) - MOST_NAMED} more" if len(new) > MOST_NAMED else ""
-        where = shell_word(project.root)
-        remedy, tree = f"To allow it: `pkgview trust {where}`.", own_tree(project)
-        if not all(is_inside(tree, one) for one in project.source_trees):
-            remedy = f"`pkgview up {where}` allows it, and builds what is not in its own tree."
-        raise PkgviewError(f"you have not allowed {project.root} to{named}{more}", remedy=remedy)
+    if new := trust.not_agreed(project, state, wanted):
+        raise not_allowed(project, new)
     return wanted
+
+
+def not_allowed(project: PythonProject, choices: Collection[str]) -> PkgviewError:
+    """That its user has not said yes to these, and the command that does."""
+    new = sorted(choices)
+    named = "".join(f"\n  {one}" for one in new[:MOST_NAMED])
+    more = f"\n  and {len(new) - MOST_NAMED} more" if len(new) > MOST_NAMED else ""
+    where = shell_word(project.root)
+    remedy, tree = f"To allow it: `pkgview trust {where}`.", own_tree(project)
+    if not all(is_inside(tree, one) for one in project.source_trees):
+        remedy = f"`pkgview up {where}` allows it, and builds what is not in its own tree."
+    return PkgviewError(f"you have not allowed {project.root} to{named}{more}", remedy=remedy)

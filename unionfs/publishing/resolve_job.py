@@ -39,7 +39,7 @@ from unionfs.control.job import begin, write
 from unionfs.formats.python.kind import KIND
 from unionfs.formats.python.wish import PythonWish
 from unionfs.publishing.ahead import import_all
-from unionfs.publishing.allowed import check_choices
+from unionfs.publishing.allowed import check_choices, not_allowed
 from unionfs.publishing.look import look
 from unionfs.publishing.repeat import with_lists
 from unionfs.publishing.up import make_view
@@ -160,11 +160,12 @@ def project_at(root: Path) -> PythonProject:
 def wanted_interpreter(project: PythonProject, state: Path) -> Interpreter:
     """The Python that a project wants, for somebody who only looks: none of its own is run.
 
-    Unless its user has said yes to that one.
+    Unless its user has said yes to that one: else it is a `PkgviewError` before anything is run.
     """
     wanted = python_choices(project)
-    said = bool(wanted) and not trust.not_agreed(project, state, wanted)
-    return find_interpreter(project, None, state, lookup=not said)
+    if new := trust.not_agreed(project, state, wanted):
+        raise not_allowed(project, new)
+    return find_interpreter(project, None, state, lookup=not wanted)
 
 
 def refusal(error: PkgviewError, root: Path) -> dict[str, str]:

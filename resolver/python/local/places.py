@@ -19,7 +19,7 @@ from resolver import looks
 from resolver.python.requirements import local_places
 from resolver.python.uv.around import settings_in
 from resolver.python.uv.workspace import members
-from resolver.toml import table_of, texts_of
+from resolver.toml import every_text, table_of, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,6 +37,7 @@ _LISTS = (
     "override-dependencies",
     "build-constraint-dependencies",
 )
+_OF_BUILDS = "extra-build-dependencies"
 _LINKS = ("find-links", "index-url", "extra-index-url")
 
 
@@ -70,6 +71,7 @@ def places_of(
         archives += _of_sources(table_of(table, "sources"), base)
         for one in (table, table_of(table, "pip")):
             archives += _listed([text for key in _LISTS for text in texts_of(one.get(key))], base)
+            archives += _listed(every_text(table_of(one, _OF_BUILDS)), base)
             links += _of_indexes(one, base)
     held = [place for place in dict.fromkeys(links[:MOST]) if looks.is_directory(place)]
     files = [file for place in held for file in _packages_in(place)]

@@ -62,6 +62,34 @@ def test_path_without_projects(home: Path, clone: PythonProject) -> None:
     assert without_projects(mine, clone)["PYENV_ROOT"] == mine["PYENV_ROOT"]
 
 
+def test_what_is_of_one_clone_with_a_project(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for top, said in (home / "mono", True), (home / "aside", False):
+        (top / "app").mkdir(parents=True)
+        (top / "app/requirements.txt").touch()
+        if said:
+            (top / ".git").touch()
+        beside = executable(top / "py/bin/python3.12").parent
+        project = find_project(top / "app")
+        env = environ(home, beside, home / "tools")
+        kept = without_projects(env, project)["PATH"].split(os.pathsep)
+        assert (str(beside) in kept, str(home / "tools") in kept) == (not said, True)
+        assert is_installed(str(beside / "python3.12"), env) == (not said)
+    # Below a place where root keeps programs, nothing need say so; home itself is no clone.
+    monkeypatch.setattr("resolver.python.installed._SHARED", (str(home),))
+    assert str(beside) not in without_projects(env, project)["PATH"].split(os.pathsep)
+    assert str(home / "tools") in without_projects(env, project)["PATH"].split(os.pathsep)
+    (home / ".git").touch()
+    assert is_installed(str(beside / "python3.12"), env)
+    elsewhere = environ(tmp_path / "other", home / "tools")
+    assert "tools" in without_projects(elsewhere, project)["PATH"]
+    # pyenv is a clone itself.
+    pyenv = executable(home / ".pyenv/versions/3.12.1/bin/python3.12")
+    (home / ".pyenv/.git").mkdir()
+    assert is_installed(str(pyenv), env)
+
+
 def named(asked: str, clone: PythonProject, *path: Path) -> str:
     env = without_projects(environ(clone.root.parent, *path), clone)
     return named_installation(asked, "it", clone, env)
@@ -103,11 +131,13 @@ def test_a_path_to_somewhere_else(home: Path, clone: PythonProject, tmp_path: Pa
     (home / "other/pyproject.toml").touch()
     executable(home / "downloads/python3.12")
     executable(home / "tools/false")
+    executable(home / "tools/mono/bin/python3.12")  # no Python of PATH: only below it
     executable(clone.root / "python3", home / "downloads/python3.12")
     executable(clone.root / "python3.11", home / "tools/false")
     for asked in (
         "own/python3.12", "./python3", "./python3.11", "../other/bin/python3.12", "/bin/false",
-        "../downloads/python3.12", str(tmp_path / "nothing"), "own/../own/python3.12",
+        "../downloads/python3.12", "../tools/mono/bin/python3.12", str(tmp_path / "nothing"),
+        "own/../own/python3.12",
     ):  # fmt: skip
         with pytest.raises(PkgviewError, match="no Python that you or root"):
             named(asked, clone, home / "tools", home / "other/bin")
@@ -141,6 +171,9 @@ def test_what_user_or_root_have_installed(home: Path, clone: PythonProject) -> N
         *(False, False, True, True)
     ]
     assert is_installed("/usr/bin/python3", env)
+    below = executable(home / "tools/mono/bin/python3")
+    for path in (str(below), "/opt/mono/py/bin/python3", "/usr/local/src/mono/bin/python3"):
+        assert not is_installed(path, env)
     # By its own path, and by where it leads.
     linked = executable(clone.root / "bin/python3.9", here)
     assert not is_installed(str(linked), env)
