@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from unionfs.cli.command import tool_requirement
+from unionfs.publishing.tools import link_commands, tool_named
 
 if TYPE_CHECKING:
+    from resolver.places import Places
     from tests.mounted.conftest import Index, Site
 
 pytestmark = pytest.mark.fuse
@@ -130,6 +132,19 @@ def test_a_tool_from_its_installation_to_its_end(shop: Site, index: Index) -> No
     tool(shop, "upgrade", cwd=here, code=2)
     assert tool(shop, "list", cwd=here).returncode == 0
     assert os.listdir(shop.home / ".local/share/pkgview/tools") == []
+
+
+def test_the_directory_of_commands_is_its_users_whatever_the_umask(
+    isolated_places: Places, tmp_path: Path
+) -> None:
+    directory = tmp_path / "local/bin"
+    before = os.umask(0)
+    try:
+        link_commands(isolated_places, tool_named(isolated_places, "a"), [], directory)
+    finally:
+        os.umask(before)
+    for made in (directory, directory.parent):
+        assert made.stat().st_mode & 0o022 == 0
 
 
 @pytest.mark.parametrize(

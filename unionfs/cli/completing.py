@@ -6,6 +6,7 @@ Whoever presses TAB waits, and sees no errors: what cannot be found out is not o
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
@@ -34,6 +35,10 @@ def paths(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionI
     return [CompletionItem(begun, type="file")]
 
 
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]*")
+"""What a shell takes as it stands. A clone's files have names, too: others are not offered."""
+
+
 def names_of(found: Found, *, or_paths: bool = False) -> Offered:
     """The names that are found; and `or_paths`, too."""
 
@@ -45,7 +50,8 @@ def names_of(found: Found, *, or_paths: bool = False) -> Offered:
 
         there: list[str] = []
         with suppress(PkgviewError, OSError):
-            there += sorted(name for name in {*found(context)} if name.startswith(begun))
+            names = {name for name in found(context) if _NAME.fullmatch(name)}
+            there += sorted(name for name in names if name.startswith(begun))
         more = paths(context, parameter, begun) if or_paths else []
         return [*more, *map(CompletionItem, there)]
 

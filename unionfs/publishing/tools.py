@@ -127,7 +127,7 @@ def link_commands(places: Places, tool: Tool, commands: Collection[str], bin_: P
     target = places.mount / "projects" / project_key(str(tool.directory)) / "bin"
     try:
         before = linked(places, tool, bin_)
-        bin_.mkdir(parents=True, exist_ok=True)
+        make_private(bin_)  # it is on PATH, or will be: whatever the umask
         for name in before.keys() - set(commands):
             (bin_ / name).unlink(missing_ok=True)
         for name in commands:

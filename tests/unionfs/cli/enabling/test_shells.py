@@ -122,12 +122,21 @@ def test_commands_and_options_are_completed(
         "COMP_WORDS=(pkgview un); COMP_CWORD=1; _pkgview_completion pkgview; echo ${COMPREPLY[@]}\n"
         "COMPREPLY=(); COMP_WORDS=(pkgview up --off); COMP_CWORD=2\n"
         "_pkgview_completion pkgview; echo ${COMPREPLY[@]}\n"
+        "COMPREPLY=(); COMP_WORDS=(pkgview up --extra p); COMP_CWORD=3\n"
+        "_pkgview_completion pkgview; echo ${COMPREPLY[@]}\n"
+    )
+    # A clone's, whose text would stand on the command line as it is.
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "a"\nversion = "1"\n[project.optional-dependencies]\n'
+        'plain = []\n"p$(touch x)" = []\n"p\\u001b[2J" = []\n"p;x" = []\n'
     )
     environ = os.environ | {
         "PATH": f"{service.own_command().rpartition('/')[0]}:{os.environ['PATH']}"
     }
-    done = subprocess.run(["bash", script], capture_output=True, text=True, check=True, env=environ)
-    assert done.stdout.splitlines() == ["unbind", "--offline"]
+    done = subprocess.run(
+        ["bash", script], capture_output=True, text=True, check=True, env=environ, cwd=tmp_path
+    )
+    assert done.stdout.splitlines() == ["unbind", "--offline", "plain"]
     (isolated_places.mount / "bin").mkdir(parents=True)  # as if it were mounted
     (isolated_places.mount / "bin/python").symlink_to("/bin/true")
     # zsh's own may begin after the line that reads ours, or never.
