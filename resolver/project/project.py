@@ -45,6 +45,11 @@ class Project:
         return self.root
 
     @property
+    def workspace(self) -> Path | None:
+        """The root of which this is a part, whose lock lists it; None: it stands for itself."""
+        return None
+
+    @property
     def prefer(self) -> tuple[str, ...]:
         """Distributions whose files win where several have one, the most preferred first."""
         return ()

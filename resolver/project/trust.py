@@ -12,7 +12,7 @@ project (`up`, `run`, `shell`, `lock`, `bind`), since who types it means it:
 * **Whose idea was it** (`is_agreed`, `not_agreed`). Before a yes, a project's directory decides
   nothing for a program that merely starts in it, and nothing is done that the project has chosen
   itself (`resolver.python.choices`). What was agreed to is that list: when it grows, the question
-  comes again.
+  comes again. A yes to a workspace is one to its members.
 
 Kept as `<state>/trusted/<project>.json`, which only its user can write, so it says something about
 that user's processes and nobody else's. A directory is known by its inode, the inode's generation
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -122,9 +123,12 @@ def objection(project: Project, trusted: Trusted, faults: Iterable[Fault]) -> st
     return next(worse, None)
 
 
-def is_agreed(project: Project, state: Path) -> bool:
-    """Whether the user of that state has said yes to what is at this place now."""
-    return _agreed(project, state) is not None
+def is_agreed(project: Project, state: Path, *, itself: bool = False) -> bool:
+    """Whether the user of that state has said yes to what is at this place now.
+
+    `itself`: to the project, not to the workspace that it is a member of.
+    """
+    return (_own if itself else _agreed)(project, state) is not None
 
 
 def shows(record: Resolved, state: Path) -> bool:
@@ -161,6 +165,18 @@ def not_agreed(project: Project, state: Path, choices: frozenset[str]) -> frozen
 
 
 def _agreed(project: Project, state: Path) -> Trusted | None:
+    """What was said of it, else what was said of its workspace as far as that means a member, too.
+
+    A member's own choices are asked about unless the workspace's hold the same one, and it is the
+    same for both: what may name a place by a relative path is none of those.
+    """
+    own = _own(project, state)
+    if own is not None or of(str(project.root), state) is not None:
+        return own
+    return _of_workspace(project, state)
+
+
+def _own(project: Project, state: Path) -> Trusted | None:
     root = str(project.root)
     trusted = of(root, state)
     if trusted is not None:
@@ -173,6 +189,21 @@ def _agreed(project: Project, state: Path) -> Trusted | None:
     record = resolved.load(state / "projects", root)
     return _OF_BEFORE if any(view.format == 0 for view in record.views) else None
 
+
+def _of_workspace(project: Project, state: Path) -> Trusted | None:
+    try:
+        root = project.workspace
+        trusted = None if root is None else of(str(root), state)
+        if root is None or trusted is None or identity(root) != trusted.directory:
+            return None
+    except (OSError, PkgviewError):
+        return None
+    choices = frozenset(filter(_ANYWHERE.match, trusted.choices))
+    return replace(trusted, choices=choices, faults=frozenset()) if trusted.agreed else None
+
+
+_ANYWHERE = re.compile(r"(?:use the index|fetch packages from) https?://")
+"""Choices that are the same whichever directory says so."""
 
 _OF_BEFORE = Trusted(root="", directory=(0, 0, 0))
 """Stands for a word that was given before words were kept."""
@@ -226,15 +257,16 @@ def allow(project: Project, uid: int, state: Path, choices: frozenset[str]) -> T
     return trusted
 
 
-def revoke(root: str, state: Path) -> bool:
+def revoke(root: str, state: Path, *, covered: bool = False) -> bool:
     """Take back what was said of a project; whether anything was.
 
-    That it was taken back is kept: a view that an earlier version made would count as a yes.
+    That it was taken back is kept: a view that an earlier version made would count as a yes, and
+    so does that of its workspace, where it is `covered` by one.
     """
     with Alone(state):
         known = of(root, state)
         before = any(one.format == 0 for one in resolved.load(state / "projects", root).views)
-        if known is None and not before:
+        if known is None and not before and not covered:
             return False
         if known is not None and not known.agreed and not known.faults:
             return False

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import os
+import re
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,6 +118,20 @@ class PythonProject(Project):
     def holding(self) -> set[Path]:
         """Not where uv may find settings: those that are found are looked at each time."""
         return {path.parent for path in self.inputs if path not in self.around} | {self.directory}
+
+    @property
+    def workspace(self) -> Path | None:
+        """Of a member in the tree of its uv workspace, which is in no repository of its own."""
+        if self.origin is not Origin.UV or (root := self.inputs[0].parent) == self.root:
+            return None
+        if not self.root.is_relative_to(root):
+            return None
+        between = (one for one in (self.root, *self.root.parents) if one.is_relative_to(root))
+        if any(os.path.lexists(one / ".git") for one in between if one != root):
+            return None
+        inside = os.path.relpath(self.root, root)
+        listed = re.compile(rf'= \{{ (?:editable|virtual|directory) = "{re.escape(inside)}" \}}')
+        return root if listed.search(read_text(self.inputs[0])) else None
 
     @property
     def prefer(self) -> tuple[str, ...]:

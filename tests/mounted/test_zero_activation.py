@@ -260,6 +260,24 @@ def build_editable(directory, config_settings=None, metadata_directory=None):
 """
 
 
+def test_a_yes_to_a_workspace_is_one_to_its_members(ground: Ground) -> None:
+    root = ground.site.project("workspace")
+    lib = root / "packages/lib"
+    lib.mkdir(parents=True)
+    head = '[project]\nname = "{}"\nversion = "1"\nrequires-python = ">=3.10"\n'
+    (root / "pyproject.toml").write_text(
+        head.format("top") + '[tool.uv.workspace]\nmembers = ["packages/*"]\n'
+    )
+    (lib / "pyproject.toml").write_text(head.format("lib") + 'dependencies = ["alpha"]\n')
+    ground.site.uv("lock", "-q", cwd=root)
+    ground.site.pkgview("mount", cwd=root)
+    assert "No module" in ground.run("-I", "-c", SAY, cwd=lib, code=1).stderr
+    ground.site.pkgview("up", cwd=root)
+    assert ground.run("-I", "-c", SAY, cwd=lib).stdout == "1.0\n"
+    ground.site.pkgview("trust", "--revoke", cwd=lib)
+    assert "No module" in ground.run("-I", "-c", SAY, cwd=lib, code=1).stderr
+
+
 def test_a_changed_lock_does_not_undo_what_up_has_built(ground: Ground) -> None:
     root = ground.site.project("workspace")
     (root / "pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["app", "lib"]\n')

@@ -68,6 +68,63 @@ def test_it_counts_once_it_is_allowed(project: PythonProject, state: Path) -> No
     assert not trust.revoke(given.root, state)
 
 
+def workspace(tmp_path: Path) -> tuple[PythonProject, PythonProject]:
+    """The root, and a member of it."""
+    top = tmp_path / "top"
+    (top / "packages/lib").mkdir(parents=True)
+    head = '[project]\nname = "{}"\nversion = "1"\n'
+    (top / "pyproject.toml").write_text(
+        head.format("top") + '[tool.uv.workspace]\nmembers = ["packages/*"]\n'
+    )
+    (top / "packages/lib/pyproject.toml").write_text(head.format("lib"))
+    (top / "uv.lock").write_text(
+        'version = 1\n[[package]]\nname = "lib"\nsource = { virtual = "packages/lib" }\n'
+    )
+    root, member = find_project(top), find_project(top / "packages/lib")
+    assert root is not None
+    assert member is not None
+    return root, member
+
+
+def test_a_yes_to_a_workspace_is_one_to_its_members(tmp_path: Path, state: Path) -> None:
+    root, member = workspace(tmp_path)
+    same = {"use the index https://a.example/simple", "fetch packages from https://a.example"}
+    # A relative path is another place, by whichever directory it is said.
+    other = {"take x from ../x", "set uv's a to 1", "use the index ./a", trust.STORE}
+    assert not trust.is_agreed(member, state)
+    trust.allow(root, UID, state, frozenset(same | other))
+    assert trust.is_agreed(member, state)
+    assert not trust.is_agreed(member, state, itself=True)
+    assert trust.not_agreed(member, state, frozenset(same | other)) == other
+    assert not trust.believes_store(member, state)
+    assert not trust.shows(Resolved(root=str(member.root)), state)
+    # It can be taken back of one, or of all.
+    assert not trust.revoke(str(member.root), state)
+    assert trust.revoke(str(member.root), state, covered=True)
+    assert not trust.is_agreed(member, state)
+    trust.forget(str(member.root), state)
+    assert trust.is_agreed(member, state)
+    # Not of what was put there: a clone of its own, or what the lock does not list.
+    (member.root / ".git").touch()
+    assert not trust.is_agreed(member, state)
+    (member.root / ".git").unlink()
+    lock = root.root / "uv.lock"
+    text = lock.read_text()
+    lock.write_text(text.replace("packages/lib", "packages/other"))
+    assert not trust.is_agreed(member, state)
+    lock.write_text(text)
+    trust.revoke(str(root.root), state)
+    assert not trust.is_agreed(member, state)
+
+
+def test_a_member_of_what_has_taken_a_workspaces_place(tmp_path: Path, state: Path) -> None:
+    root, _ = workspace(tmp_path)
+    trust.allow(root, UID, state, NOTHING)
+    root.root.rename(tmp_path / "aside")
+    _, member = workspace(tmp_path)
+    assert not trust.is_agreed(member, state)
+
+
 def test_another_user_is_not_bound_by_it(project: PythonProject, state: Path) -> None:
     open_to_all(project)
     trust.allow(project, UID, state, NOTHING)

@@ -30,7 +30,7 @@ def ensured(
     `listed`: the caller lists what is otherwise than before.
     """
     known = known_view(places, kind, wish)
-    if known is None or not is_agreed(wish.project, places.state):
+    if known is None or not is_agreed(wish.project, places.state, itself=True):
         agree(wish.project, places.state)
     if known is not None:
         return known, None

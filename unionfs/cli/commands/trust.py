@@ -69,7 +69,7 @@ def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None
         return
     if revoke:
         root = _root(directory, places)
-        if not trusting.revoke(root, places.state):
+        if not trusting.revoke(root, places.state, covered=_is_covered(directory, places)):
             raise PkgviewError(
                 f"{root} is not trusted", remedy="`pkgview trust --list` shows what is."
             )
@@ -90,6 +90,14 @@ def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None
         said += ["It may", *(f"  {choice}" for choice in sorted(given.choices))]
     more: dict[str, object] = {"faults": faults, "choices": sorted(given.choices)}
     _answer(as_json, root, trusted=True, said=said, more=more)
+
+
+def _is_covered(directory: Path, places: Places) -> bool:
+    """Whether it is a member of a workspace that was said yes to."""
+    try:
+        return trusting.is_agreed(project_at(directory), places.state)
+    except PkgviewError:
+        return False
 
 
 def _of_store(project: PythonProject) -> frozenset[str]:
