@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import enum
 import os
-import re
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,8 +129,10 @@ class PythonProject(Project):
         if any(os.path.lexists(one / ".git") for one in between if one != root):
             return None
         inside = os.path.relpath(self.root, root)
-        listed = re.compile(rf'= \{{ (?:editable|virtual|directory) = "{re.escape(inside)}" \}}')
-        return root if listed.search(read_text(self.inputs[0])) else None
+        kinds = ("editable", "virtual", "directory")
+        listed = (os.fsencode(f'= {{ {kind} = "{inside}" }}') for kind in kinds)
+        lock = read_input(self.inputs[0])  # as text: to parse a large one takes too long here
+        return root if any(one in lock for one in listed) else None
 
     @property
     def prefer(self) -> tuple[str, ...]:

@@ -86,7 +86,8 @@ class ViewIndex:
             # Asked here only, since it takes 40 µs: who runs a project's script means it.
             if found is None or candidate is None:
                 return None
-            return candidate._replace(agreed=trust.is_agreed(found, self._places.state))
+            with look(self._places, self._mount):
+                return candidate._replace(agreed=trust.is_agreed(found, self._places.state))
         except OSError:
             return None  # on a file system that has died, or in a directory of somebody else's
 
