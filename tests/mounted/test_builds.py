@@ -140,7 +140,7 @@ def test_without_isolation_the_files_of_the_environment_count(
     assert who(shop, project(shop, "second", '"sd", "be"', shared)) == "own"
 
 
-@pytest.mark.parametrize("said", ["password", "links", "pip"])
+@pytest.mark.parametrize("said", ["password", "links", "pip", "variable"])
 def test_builds_have_the_indexes_that_a_project_names_anywhere(
     shop: Site, index: Index, other: Index, said: str
 ) -> None:
@@ -154,14 +154,20 @@ def test_builds_have_the_indexes_that_a_project_names_anywhere(
         "password": ([f"--extra-index-url {other.guarded('/team')}", "sd"], ""),
         "links": (["--no-index", "--find-links ./links", "sd"], ""),
         "pip": (["sd"], f'[tool.uv.pip]\nextra-index-url = ["{other.url}"]\n'),
+        "variable": ([f"--extra-index-url {other.url}"], ""),
     }[said]
     (directory / "further/links").symlink_to(other.directory)
     (directory / "further/list.txt").write_text("".join(f"{line}\n" for line in lines))
     (directory / "requirements.txt").write_text("-r further/list.txt\n")
     (directory / "pyproject.toml").write_text(settings)
+    asked = shop
+    if said == "variable":
+        (directory / "requirements.txt").write_text("sd\n")
+        named = {"UV_CONSTRAINT": str(directory / "further/list.txt")}
+        asked = replace(shop, environ={**shop.environ, **named})
     # Whoever has registered the name where everybody may.
     back_end(index, "public")
-    assert who(shop, directory) == "private"
+    assert who(asked, directory) == "private"
     if said == "password":
         assert other.heard == {("/team", "ada:ada")}
     # And what was built so is nobody else's.

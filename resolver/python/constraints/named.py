@@ -25,18 +25,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resolver.python.project import PythonProject
+    from resolver.python.requirements import Line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedLines:
     """Lines of the files, and requirements of uv's settings; `files` are those that were read.
 
-    `by_pip`: pip has named the constraints, so pip's rules are meant.
+    `lines` are the files' own, `by_pip`: pip has named the constraints, so pip's rules are meant.
     """
 
     overrides: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    lines: tuple[Line, ...] = ()
     by_pip: bool = False
 
     @property
@@ -65,6 +67,7 @@ def named_lines(
     by_pip = not env.get("UV_CONSTRAINT")
     env |= uv_environment(project.root, env)
     files: list[Path] = []
+    read: list[Line] = []
 
     def lines(words: Iterable[str]) -> list[str]:
         found: list[str] = []
@@ -73,9 +76,10 @@ def named_lines(
                 found.append(f"-c {word}")
                 continue
             with suppress(PkgviewError):  # relative to where uv runs
-                read = requirement_files(project.directory / word.removeprefix("file://"))
-                found += (one.text for one in read.lines)
-                files.extend(read.files)
+                one = requirement_files(project.directory / word.removeprefix("file://"))
+                found += (line.text for line in one.lines)
+                files.extend(one.files)
+                read.extend(one.lines)
         return found
 
     overrides, constraints = (
@@ -87,6 +91,7 @@ def named_lines(
         overrides=(*overrides, *texts_of(settings.get("override-dependencies"))),
         constraints=(*constraints, *texts_of(settings.get("constraint-dependencies"))),
         files=tuple(files),
+        lines=tuple(read),
         by_pip=by_pip and bool(constraints),
     )
 

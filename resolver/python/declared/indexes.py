@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
+from resolver.python.constraints.named import named_lines
 from resolver.python.project import Origin
 from resolver.python.requirements import requirement_files, with_variables
 
@@ -32,8 +33,9 @@ _SHORT = {"-i": "index-url", "-f": "find-links"}
 def named_indexes(project: PythonProject) -> dict[str, Any]:
     """`index-url`, `extra-index-url`, `find-links`, `no-index` of a project's requirement files.
 
-    Those that it is locked by, or was; with users and passwords. As for uv the first `--index-url`
-    counts, constraints say nothing of indexes, and `--find-links` is beside the file that has it.
+    Those that it is locked by, or was, and those that variables name; with users and passwords. As
+    for uv the first `--index-url` counts, what a file names by `-c` says nothing of indexes, and
+    `--find-links` is beside the file that has it.
     """
     path = project.root / Origin.REQUIREMENTS
     by_files = project.origin is Origin.REQUIREMENTS or (
@@ -42,8 +44,8 @@ def named_indexes(project: PythonProject) -> dict[str, Any]:
     )
     found: dict[str, Any] = {}
     with suppress(PkgviewError):  # a lock does without
-        lines = requirement_files(path).lines if by_files else ()
-        for line in sorted(lines, key=lambda one: one.at):
+        own = requirement_files(path).lines if by_files else ()
+        for line in (*sorted(own, key=lambda one: one.at), *named_lines(project).lines):
             for key, value in _options(line, project.root):
                 if isinstance(value, bool) or key == "index-url":
                     found.setdefault(key, value)
