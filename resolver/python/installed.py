@@ -118,14 +118,16 @@ def is_installed(executable: str, env: Mapping[str, str]) -> bool:
     kept = without_projects(env, None)
     whole = {**kept, "PATH": os.pathsep.join(p for p in _path(kept) if not _is_in_clone(p, kept))}
     return all(
-        _is_known(one, whole) and not _is_of_project(one, whole, None)
+        # pyenv is a clone of its own, which its shims on PATH lead to.
+        _is_known(one, whole, versions(kept)) and not _is_of_project(one, whole, None)
         for one in {executable, os.path.realpath(executable)}
     )
 
 
-def _is_known(path: str, env: Mapping[str, str]) -> bool:
-    """Whether it lies where discovery looks, in that very directory."""
-    places = (*map(Path, SYSTEM), *directories(env), *versions(env))
+def _is_known(path: str, env: Mapping[str, str], installed: Iterator[Path] | None = None) -> bool:
+    """Whether it lies where discovery looks, in that very directory; `installed` are `versions`."""
+    further = versions(env) if installed is None else installed
+    places = (*map(Path, SYSTEM), *directories(env), *further)
     inside = Path(path).parent
     return any(inside in {place, Path(os.path.realpath(place))} for place in places)
 

@@ -208,6 +208,8 @@ def test_what_is_built_follows_from_the_settings_of_compilers_and_back_ends(
 
 
 def test_what_the_store_remembers(interpreter: Interpreter, tmp_path: Path) -> None:
+    interpreter = replace(interpreter, installed=True)
+
     def key(**fields: Any) -> str | None:  # noqa: ANN401 - any of Choice's
         filled = {"name": "demo", "version": "1.0", **fields}
         return source_key(Choice(**filled), interpreter)
