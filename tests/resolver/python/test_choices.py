@@ -282,11 +282,11 @@ def test_a_file_that_an_agreed_project_names_asks_again(tmp_path: Path, option: 
           "[[packages]]\nname = 'd'\narchive = { url = 'https://x/d.zip' }\n"
           "[[packages]]\nname = 'e'\nsdist = { url = 'http://127.0.0.1:1/e' }\n"
           "[[packages]]\nname = 'f'\nwheels = [{ url = 'https://u@files.pythonhosted.org/f' }]\n"
-          "[[packages]]\nname = 'g'\nwheels = [{ url = 'file:///opt/wheels/g.whl' }]\n"},
+          "[[packages]]\nname = 'g'\nwheels = [{ url = 'file:///srv/wheels/g.whl' }]\n"},
          {"take a from w/a.whl", "take b from https://x/y", "take c from ..",
           "take d from https://x/d.zip", "fetch packages from http://127.0.0.1:1",
           "fetch packages from https://files.pythonhosted.org",
-          "fetch packages from file:///opt/wheels"}),
+          "fetch packages from file:///srv/wheels"}),
         ({"pyproject.toml": pyproject(), "uv.lock": "[[package]]\nname = 'a'\n"
           "source = { registry = 'https://evil.example/s' }\nwheels = [{ url = 'https://x/a' }]\n"
           "[[package]]\nname = 'b'\nsource = { git = 'https://x/y?rev=1' }\n"
