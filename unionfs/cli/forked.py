@@ -6,7 +6,6 @@ What it takes to import all that a command needs is most of what `up` takes in a
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 from resolver.errors import PkgviewError
@@ -63,6 +62,8 @@ def _leave(forkserver: Forkserver) -> None:
 
 def _end(status: int) -> NoReturn:
     if status < 0:
+        import signal  # noqa: PLC0415 - it takes longer to import than all else here
+
         signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     sys.exit(status)
