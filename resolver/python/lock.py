@@ -211,7 +211,8 @@ async def _in_state(
     seen = snapshot(project)
     named = named_lines(project, beside=asked is not None)
     hashes = stated(project, asked, named)
-    files = (stated(project, asked), written(project, asked or (), NOTHING_NAMED))
+    own = hashes if named == NOTHING_NAMED else stated(project, asked)
+    files = (own, written(project, asked or (), NOTHING_NAMED))
     facts = (*facts, *(fact for one in files for fact in one.facts))
     if project.origin is Origin.PYPROJECT and other_lists(project.root):
         facts = (*facts, "lists 1")
