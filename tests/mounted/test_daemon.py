@@ -488,10 +488,10 @@ def test_mount_status_umount(places: Places) -> None:
     assert str(said["pid"]) in pkgview("status").stdout
     assert os.getpid() in [one["pid"] for one in ask(endpoint(places), "ps")["processes"]]
     assert ask(endpoint(places), "refresh") is None
-    assert pkgview("umount").stderr == f"Unmounted {places.mount}.\n"
+    # A program of another test may have a copy for a moment, in a mount namespace of its own.
+    assert f"Unmounted {places.mount}" in pkgview("umount").stderr
     # No project has a view, so nobody has a use for these.
-    assert not places.mount.exists()
-    assert not places.runtime.exists()
+    eventually(lambda: not places.mount.exists() and not places.runtime.exists())
     done = pkgview("umount")
     assert (done.returncode, done.stderr) == (0, f"Nothing is mounted at {places.mount}.\n")
 

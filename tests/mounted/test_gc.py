@@ -612,6 +612,12 @@ def test_a_size_that_is_configured_holds_by_itself(stocked: Site) -> None:
     (stocked.places.config / "config.toml").write_text('[gc]\nmax-size = "1 kB"\n')
     two = project(stocked, "two", "beta")
     said = stocked.pkgview("up", cwd=two)
+    for number in range(100):
+        if kept(stocked) == {"beta"}:
+            break
+        time.sleep(0.2)  # a program of another test may keep it for a while, see `taken`
+        (two / "requirements.txt").write_text(f"beta\n# {number}\n")
+        said = stocked.pkgview("up", cwd=two)
     assert kept(stocked) == {"beta"}
     assert "gc.max-size" in said.stderr
     assert "store du" in said.stderr

@@ -26,6 +26,7 @@ from unionfs.cli.commands.mount import unmount
 from unionfs.cli.commands.upgrade import upgraded
 from unionfs.control import client
 from unionfs.daemon import launch
+from unionfs.daemon.children import STOPPED_SECONDS
 from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
@@ -135,20 +136,21 @@ def test_reads_are_answered_while_the_server_is_stopped(several: Places) -> None
     begun = time.monotonic()
     os.kill(server, signal.SIGSTOP)
     try:
-        for number in range(50):
+        for number in range(10):
             assert not (several.mount / "views" / f"{number:032}").exists()
-        for name in list(files)[:10]:
+        for name in list(files)[:4]:
             with (root / name).open("rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
                 assert file.read() == files[name]
-        assert time.monotonic() - begun < 2
+        # Its supervisor kills one that was stopped for longer, and starts another.
+        assert time.monotonic() - begun < STOPPED_SECONDS
         assert state(server) == "T"
     finally:
         os.kill(server, signal.SIGCONT)
     after = both(several)
     assert after["server"] == server
     # And what workers did is counted.
-    assert after["requests"]["LOOKUP"] >= before["LOOKUP"] + 50
+    assert after["requests"]["LOOKUP"] >= before["LOOKUP"] + 10
 
 
 @pytest.mark.parametrize("after", ["start", "death", "upgrade"])

@@ -16,6 +16,8 @@ RLIMIT_LOCKS = 10
 """include/uapi/asm-generic/resource.h; the same on all architectures."""
 
 _FIRST = 1 << 60
+_ROUNDS = 5
+"""How often is looked again; somewhere something ends all the time."""
 _LINE = b"Max file locks "
 
 
@@ -37,16 +39,25 @@ def tag(pid: int, start_time: int) -> int:
 
 def tagged(number: int) -> list[int]:
     """The pids of all processes with that tag that can be seen here."""
-    wanted = str(number).encode()
-    found = []
+    for _ in range(_ROUNDS):
+        found, ended = _tagged(str(number).encode())
+        if found or not ended:
+            break  # else one that has ended may have started another since the list was made
+    return found
+
+
+def _tagged(wanted: bytes) -> tuple[list[int], bool]:
+    """Those that have it now; whether any ended while it was looked."""
+    found, ended = [], False
     for name in os.listdir("/proc"):
         if name.isdecimal():
             try:
                 with open(f"/proc/{name}/limits", "rb") as file:
                     limits = file.read()
             except OSError:
-                continue  # it has ended
+                limits = b""
             line = limits.partition(_LINE)[2].split(None, 1)
+            ended |= not line
             if line and line[0] == wanted:
                 found.append(int(name))
-    return found
+    return found, ended

@@ -120,6 +120,12 @@ class Callers:
 
 @pytest.fixture
 def callers(tmp_path: Path) -> Iterator[Callers]:
+    leader = os.getsid(0)
+    if leader in {0, os.getpid()} or not Path(f"/proc/{leader}").exists():
+        said = "nobody leads this session, so nothing is left behind in it (setsid --wait)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(said)
+        pytest.skip(said)
     made = Callers(tmp_path)
     yield made
     for pid in made.processes():
