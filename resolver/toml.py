@@ -143,7 +143,8 @@ def _refuse_many_included(groups: Mapping[str, Any]) -> None:
     """Counted without writing them out. A cycle, which uv refuses, adds nothing where it closes."""
     listed: dict[str, list[Any]] = {}
     for name, several in groups.items():
-        listed.setdefault(_group_name(name), []).extend(several if isinstance(several, list) else ())
+        if isinstance(several, list):
+            listed.setdefault(_group_name(name), []).extend(several)
     counts: dict[str, int] = {}
 
     def count(name: str) -> int:
