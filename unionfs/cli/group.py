@@ -226,9 +226,9 @@ def _close_to_others() -> None:
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click calls it so
     if wanted and not ctx.resilient_parsing:
-        from importlib.metadata import version  # noqa: PLC0415 - only where it was asked for
+        from unionfs.environment.skeleton import own_version  # noqa: PLC0415 - if it was asked for
 
-        console.answer(f"pkgview {version('pkgview')}")
+        console.answer(f"pkgview {own_version()}")
         ctx.exit()
 
 
