@@ -84,6 +84,11 @@ class Sources:
         found = ((key, self.target(folder, key)) for key in sorted(keys))
         return [(key, target) for key, target in found if target]
 
+    def archives(self, origin: str) -> list[tuple[str, str]]:
+        """Keys and their archives, by one kind of word; these may be gone."""
+        found = self.targets(origin)
+        return [(key, target.removeprefix(LINK_PREFIX)) for key, target in found]
+
     def target(self, folder: str, key: str) -> str:
         """Where the link of a key leads; "" where there is none."""
         try:

@@ -3,6 +3,8 @@
     <root>/vouched/<key>       link to `../archives/<name>`, as in `unionfs.store.sources`
     <root>/vouched-by/<key>    link to `../statements/<digest>`
     <root>/statements/<digest> the word (JSON), named by its SHA-256: one for all that it is for
+    <root>/doubted/<key>       what `vouched` was, once its word counts no more and as long as
+                               something may have what was taken by it
 
 The word is written first and the link to the archive last, so an archive is never taken without
 one; the sweep goes the other way. What was known of a key stays: nobody's later word changes it.
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 WORDS: Final = "vouched-by"
 STATEMENTS: Final = "statements"
+DOUBTED: Final = "doubted"
 
 _STATEMENT_PREFIX: Final = f"../{STATEMENTS}/"
 _LARGEST: Final = 24 << 20
@@ -91,20 +94,41 @@ class VouchedSources:
     def all(self) -> Iterator[Record]:
         """Every key, sorted; each word is read once."""
         words: dict[str, Word | None] = {}
-        for key, target in self._links.targets(VOUCHED):
+        for key, archive in self._links.archives(VOUCHED):
             found = self._links.target(WORDS, key).removeprefix(_STATEMENT_PREFIX)
             if found not in words:
                 words[found] = _read(self._root / STATEMENTS / found) if found else None
-            yield Record(key, target.removeprefix(LINK_PREFIX), words[found])
+            yield Record(key, archive, words[found])
+
+    def doubted(self) -> list[tuple[str, str]]:
+        """Keys and archives whose word counts no more; they are found by nobody."""
+        return self._links.archives(DOUBTED)
+
+    def doubt(self, key: str) -> None:
+        """Have the word say nothing of it any more, and know that it did."""
+        target = self._links.target(VOUCHED, key)
+        if target:
+            self._links.link(DOUBTED, {key: target})
+        self._forget(key, VOUCHED, WORDS)
+
+    def settle(self, key: str) -> None:
+        """Nothing has any more what was taken by a word that is doubted."""
+        self._forget(key, DOUBTED)
 
     def forget(self, key: str) -> None:
         """Have that word say nothing of it any more."""
-        for folder in (VOUCHED, WORDS):
+        self._forget(key, VOUCHED, WORDS)
+
+    def _forget(self, key: str, *folders: str) -> None:
+        for folder in folders:
             with suppress(OSError):
                 (self._root / folder / key).unlink()
 
     def forget_lost(self) -> None:
         """Remove words for what is not known by them any more, while the store is held alone."""
+        for key, archive in self.doubted():
+            if not (self._root / "archives" / archive).exists():
+                self.settle(key)
         known = {key for key, _ in self._links.targets(VOUCHED)}
         needed = set()
         for key, target in self._links.targets(WORDS):

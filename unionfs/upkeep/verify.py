@@ -114,7 +114,7 @@ def prove(places: Places, store: Store, progress: MakingProgress) -> dict[str, O
             if manifest is None or view.format == FORMAT:
                 continue
             try:
-                _made_again(places, project, view, manifest, progress)
+                made_again(places, project, view, manifest, progress)
             except PkgviewError as error:
                 outcome[root] = Outcome(settled=False, said=error.what)
         outcome.setdefault(root, Outcome(settled=True, said="made again"))
@@ -136,7 +136,7 @@ def _made_where_needed(
                 continue
             reasons |= dict.fromkeys(missing, f"{project.root} has changed and needs another now")
             try:
-                _made_again(places, project, view, manifest, progress)
+                made_again(places, project, view, manifest, progress)
             except PkgviewError as error:
                 reasons |= dict.fromkeys(missing, f"{project.root}: {error.what}")
     return reasons
@@ -154,14 +154,14 @@ def _copied(stores: Stores, name: str) -> str:
     return ""
 
 
-def _made_again(
+def made_again(
     places: Places,
     project: Resolved,
     view: ResolvedView,
     manifest: Manifest,
     progress: MakingProgress,
 ) -> None:
-    """What `pkgview up` does, for the same that was asked for then."""
+    """Make a project's view anew, as `pkgview up` does, for the same that was asked for then."""
     kind = kind_named(manifest.kind)
     found = kind.project_at(Path(project.root))
     if found is None:

@@ -43,7 +43,7 @@ class Key:
         return self.path.with_suffix(".pub").read_text().strip()
 
     def sign(self, said: bytes, *options: str, namespace: str = sshsig.NAMESPACE) -> str:
-        command = ("ssh-keygen", "-Y", "sign", "-n", namespace, *options, "-f", self.path)
+        command = ["ssh-keygen", "-Y", "sign", "-n", namespace, *options, "-f", str(self.path)]
         done = subprocess.run(command, check=True, input=said, capture_output=True)
         return done.stdout.decode()
 
@@ -61,8 +61,8 @@ class Keys:
     def __getitem__(self, kind: str) -> Key:
         if kind not in self._made:
             path = self._directory / kind
-            command = ("ssh-keygen", "-q", "-N", "", "-C", f"{kind}@example.org", "-f", path)
-            subprocess.run((*command, "-t", *KINDS[kind]), check=True)
+            command = ["ssh-keygen", "-q", "-N", "", "-C", f"{kind}@example.org", "-f", str(path)]
+            subprocess.run([*command, "-t", *KINDS[kind]], check=True)
             self._made[kind] = Key(path)
         return self._made[kind]
 
