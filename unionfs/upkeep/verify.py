@@ -16,6 +16,8 @@ from resolver.project import trust
 from resolver.project.resolved import FORMAT
 from unionfs.archive.layer import LayerError
 from unionfs.formats.kind import kind_named
+from unionfs.kinds import link_of
+from unionfs.publishing import link
 from unionfs.publishing.allowed import check_choices
 from unionfs.publishing.precompile import precompile
 from unionfs.publishing.up import make_view
@@ -161,7 +163,10 @@ def made_again(
     manifest: Manifest,
     progress: MakingProgress,
 ) -> None:
-    """Make a project's view anew, as `pkgview up` does, for the same that was asked for then."""
+    """Make a project's view anew, as `pkgview up` does, for the same that was asked for then.
+
+    Where it comes out as another one, what leads to the former leads to that.
+    """
     kind = kind_named(manifest.kind)
     found = kind.project_at(Path(project.root))
     if found is None:
@@ -170,6 +175,9 @@ def made_again(
     if problem is not None:
         raise PkgviewError(f"it is not yours alone: {problem}")
     check_choices(found, places.state)
-    made = make_view(places, kind, kind.again(found, view, manifest), progress)
+    now = make_view(places, kind, kind.again(found, view, manifest), progress).view
     if any(layer.bytecode for layer in manifest.layers):
-        precompile(places, made.view, idle=False)
+        now, _ = precompile(places, now, idle=False)
+    path = Path(project.root) / link_of(manifest.kind)
+    if link.is_linked(path, places, view.view):
+        link.link(path, places, now, force=False)
