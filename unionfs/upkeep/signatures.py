@@ -10,9 +10,14 @@ files. Until that is done for each, it is kept in mind (`doubted`), also if we a
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from resolver import remembered
+from resolver.atomic import Alone
 from resolver.errors import PkgviewError
+from resolver.project import resolved
 from unionfs.store.remote import sshsig
 from unionfs.store.remote.believing import trust_in
 from unionfs.store.remote.signers import Signer
@@ -26,7 +31,9 @@ from unionfs.upkeep.verify import Outcome, made_again
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from resolver.manifest import ViewId
     from resolver.places import Places
+    from resolver.project.resolved import Resolved
     from unionfs.publishing.assemble import Progress
     from unionfs.store.local import Store
     from unionfs.store.vouched import Record, Word
@@ -56,9 +63,12 @@ def doubts(places: Places, store: Store) -> tuple[int, list[Doubt]]:
         for one in records
         if (said := asked.why_not(one))
     ]
-    left = "its word counted no more before, and a view may still have it"
-    found += [Doubt(key, archive, "", "", left) for key, archive in store.vouched.doubted()]
-    return len(records), found
+    left = [
+        Doubt(key, archive, "", "", "so it was found before, and a view still has it")
+        for key, archive in store.vouched.doubted()
+    ]
+    used = _unknown(store, left) & _used(places)
+    return len(records), [*found, *(one for one in left if one.archive in used)]
 
 
 def drop(
@@ -68,24 +78,45 @@ def drop(
     for doubt in found:
         store.vouched.doubt(doubt.source)
     outcome: dict[str, Outcome] = {}
-    needs = read_references(places)
+    needs, unknown = read_references(places), _unknown(store, found)
+    views = {view for view, one in needs.manifests.items() if unknown.intersection(one.archives)}
+    # Where it is not made again now, the next `up` does it, whatever it would know without us.
+    remembered.forget(os.fspath(places.state), views)
     for root, project in needs.projects.items():
+        _outdate(places, project, views)
         for view in project.views:
-            manifest = needs.manifests.get(view.view)
-            if manifest is None or not _unknown(store, found).intersection(manifest.archives):
+            if view.view not in views:
                 continue
             try:
-                made_again(places, project, view, manifest, progress)
+                made_again(places, project, view, needs.manifests[view.view], progress)
             except PkgviewError as error:
                 outcome[root] = Outcome(settled=False, said=error.what)
             else:
                 outcome.setdefault(root, Outcome(settled=True, said="made again"))
-    needs, unknown = read_references(places), _unknown(store, found)
-    used = {name for project in needs.projects.values() for name in needs.archives_of(project)}
+    used = _unknown(store, found) & _used(places)
     for doubt in found:
-        if doubt.archive not in unknown & used:
+        if doubt.archive not in used:
             store.vouched.settle(doubt.source)
     return outcome
+
+
+def _used(places: Places) -> set[str]:
+    needs = read_references(places)
+    return {name for project in needs.projects.values() for name in needs.archives_of(project)}
+
+
+def _outdate(places: Places, project: Resolved, views: Collection[ViewId]) -> None:
+    """Have its record say that these follow from something else than there is now."""
+    projects = places.state / "projects"
+    if not any(view.view in views for view in project.views):
+        return
+    with Alone(projects):
+        record = resolved.load_key(projects, project.key)
+        if record is not None:
+            changed = (
+                replace(one, fingerprint="") if one.view in views else one for one in record.views
+            )
+            resolved.save(projects, replace(record, views=tuple(changed)))
 
 
 def _unknown(store: Store, found: Iterable[Doubt]) -> set[str]:
