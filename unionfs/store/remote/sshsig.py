@@ -31,8 +31,8 @@ there."""
 LONGEST: Final = 16384
 """Characters of an armoured signature."""
 
-_BEGIN: Final = "-----BEGIN SSH SIGNATURE-----"
-_END: Final = "-----END SSH SIGNATURE-----"
+BEGIN: Final = "-----BEGIN SSH SIGNATURE-----"
+END: Final = "-----END SSH SIGNATURE-----"
 _MAGIC: Final = b"SSHSIG"
 _HASHES: Final = {"sha512": hashlib.sha512, "sha256": hashlib.sha256}
 
@@ -52,9 +52,9 @@ def read(armoured: str) -> Signature:
         raise KeyFault("is too long")
     lines = armoured.split()
     text = " ".join(lines)
-    if not text.startswith(_BEGIN) or not text.endswith(_END):
+    if not text.startswith(BEGIN) or not text.endswith(END):
         raise KeyFault("is no SSH signature")
-    body = text[len(_BEGIN) : -len(_END)].replace(" ", "")
+    body = text[len(BEGIN) : -len(END)].replace(" ", "")
     try:
         data = base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError) as error:
