@@ -82,9 +82,9 @@ def revoked(text: str) -> frozenset[str]:
 def _each(text: str, *, named: bool) -> Iterator[Signer]:
     for number, line in _lines(text):
         try:
-            words = _WORD.findall(line)
+            words = _words(line)
             name = words.pop(0).replace('"', "") if named else ""
-            options = {} if _is_key(words) else dict(_options(words.pop(0)))
+            options = {} if _is_key(words) else _options(words.pop(0))
             after, before = (_moment(options.get(f"valid-{one}")) for one in ("after", "before"))
             if "cert-authority" in options or not _matches(options.get("namespaces", "*")):
                 continue
@@ -96,6 +96,12 @@ def _each(text: str, *, named: bool) -> Iterator[Signer]:
         yield Signer(
             name=name or " ".join(words[2:]) or key.fingerprint, key=key, after=after, before=before
         )
+
+
+def _words(line: str) -> list[str]:
+    if _WORD.sub("", line).strip():
+        raise ValueError("a quotation mark is not closed")
+    return _WORD.findall(line)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -115,7 +121,8 @@ def _two(words: list[str]) -> tuple[str, str]:
     return words[0], words[1]
 
 
-def _options(text: str) -> Iterator[tuple[str, str]]:
+def _options(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
     place = 0
     while place < len(text):
         match = _OPTION.match(text, place)
@@ -126,8 +133,11 @@ def _options(text: str) -> Iterator[tuple[str, str]]:
             raise ValueError(f"the option {name} is not known here")
         if (value is None) != (name == "cert-authority"):
             raise ValueError(f"the option {name} has {'no' if value is None else 'a'} value")
-        yield name, value or ""
+        if name in found:
+            raise ValueError(f"the option {name} stands there twice")
+        found[name] = value or ""
         place = match.end()
+    return found
 
 
 def _moment(text: str | None) -> float | None:

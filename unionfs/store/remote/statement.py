@@ -42,6 +42,10 @@ LARGEST_SERIAL: Final = (1 << 53) - 1
 LONGEST_STORE: Final = 1000
 """Characters of a store's address."""
 
+MOST_LAYERS: Final = 20_000
+MOST_GRAFTS: Final = 100
+"""Of one manifest, and of one layer."""
+
 _DERIVED: Final = {"pkgview", "type", "source", "archive"}
 _VIEW: Final = {
     "pkgview", "type", "id", "manifest", "sources", "made", "serial", "name", "store"
@@ -131,7 +135,7 @@ def read(said: bytes) -> Derived | View:
         else:
             raise StatementError(f"a statement of the type {what!r:.40} is not known here")
         canonical = found.to_bytes() == said
-    except (ValueError, TypeError, RecursionError, OverflowError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise StatementError(f"it is no statement of pkgview's: {error!s:.200}") from error
     if not canonical:
         raise StatementError("a statement is not in canonical form")
@@ -172,7 +176,7 @@ def _view(fields: dict[str, Any]) -> View:
     serial, sources = fields["serial"], fields["sources"]
     if name and not is_tag(name):
         raise ValueError(f"{name!r:.60} is no tag")
-    if len(store) > LONGEST_STORE or not store.isprintable() or " " in store:
+    if len(store) > LONGEST_STORE or not (store.isascii() and store.isprintable()) or " " in store:
         raise ValueError("store is no address")
     if type(serial) is not int or not 0 <= serial <= LARGEST_SERIAL:
         raise ValueError("serial is no number of ours")
@@ -193,6 +197,11 @@ def _view(fields: dict[str, Any]) -> View:
 
 
 def _manifest(text: str, view: str) -> Manifest:
+    # Each layer looks at all of its grafts: so much that many of both would take hours.
+    fields = json.loads(text)
+    grafts, layers = fields.get("grafts", []), fields.get("layers", [])
+    if max(map(len, grafts), default=0) > MOST_GRAFTS or len(layers) > MOST_LAYERS:
+        raise ValueError(f"manifest {view:.40} is of too many layers, or grafts")
     try:
         found = Manifest.from_bytes(text.encode("ascii"), expected=ViewId(view))
     except PkgviewError as error:

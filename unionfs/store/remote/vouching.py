@@ -10,6 +10,8 @@ and that a tag means a certain view, is somebody's word. It counts where
   exception: what is made here (`unionfs.store.sources.MADE_HERE`: skeletons, bytecode) counts by a
   listed key alone, since no package file could ever prove it.
 
+Signatures are verified first: what nobody who counts has signed is not even understood.
+
 A word is for what was asked for, else it is refused, whoever signed it: of that file, of that view
 or tag, of that store. A signed view of one store under the same tag of another would be an answer
 to another question. Two believed words for one file that name different archives cancel each other.
@@ -121,8 +123,8 @@ def derived(statements: Iterable[Stated], key: str, trust: Trust, now: float) ->
     found: dict[str, Word] = {}
     for statement in tuple(statements)[:MOST_STATEMENTS]:
         try:
-            archive = _archive(statement, key, trust)
-            found[archive] = believed(statement, trust, now, proved=not is_made_here(key))
+            word = believed(statement, trust, now, proved=not is_made_here(key))
+            found[_archive(statement, key, trust)] = word
         except (NotBelievedError, StatementError) as error:
             refused = refused or error
     if len(found) > 1:
@@ -150,6 +152,7 @@ def _archive(statement: Stated, key: str, trust: Trust) -> str:
 
 def view(statement: Stated, reference: str, trust: Trust, now: float) -> VouchedView:
     """The view that a tag or id means; `NotBelievedError`. Whether it is an older one: `older`."""
+    word = believed(statement, trust, now)
     said = read(statement.said)
     by_id = is_id(reference)
     if not isinstance(said, View) or reference != (said.id if by_id else said.name):
@@ -164,7 +167,6 @@ def view(statement: Stated, reference: str, trust: Trust, now: float) -> Vouched
             remedy=f'If it is a mirror of that one: `known-as = "{said.store}"` in its [[store]] '
             "of config.toml.",
         )
-    word = believed(statement, trust, now)
     sources = {
         key: archive
         for key, archive in said.sources.items()

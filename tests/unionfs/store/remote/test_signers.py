@@ -97,6 +97,9 @@ def test_a_file_and_a_line_of_the_settings(keys: Keys) -> None:
         ('alice valid-before="20271301" KEY', "line 1: "),
         ("alice ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIA==", "line 1: the key "),
         ("alice !! KEY", "no option"),
+        ('alice "KEY', "quotation mark"),
+        ('alice namespaces="git KEY', "quotation mark"),
+        ('alice valid-before="20270101",valid-before="20280101" KEY', "twice"),
     ],
 )
 def test_a_line_that_cannot_be_understood_is_a_fault(keys: Keys, line: str, why: str) -> None:

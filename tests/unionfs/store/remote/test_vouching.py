@@ -146,8 +146,19 @@ def test_two_believed_words_that_differ_cancel_each_other(keys: Keys, trust: Tru
     assert WRONG in raised.value.what
     # Many are not looked at: nobody is kept busy.
     many = [Statement(b"{}")] * 10_000
-    with pytest.raises(StatementError):
+    with pytest.raises(NotBelievedError, match="nobody has signed it"):
         vouching.derived([*many, both[0]], KEY, trust, NOW)
+
+
+def test_what_nobody_signed_is_not_understood(
+    trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vouching, "read", lambda said: pytest.fail(f"{said} was read"))
+    for statement in (Statement(SAID.to_bytes()), Statement(b"{}", ("junk",))):
+        with pytest.raises(NotBelievedError):
+            vouching.derived([statement], KEY, trust, NOW)
+        with pytest.raises(NotBelievedError):
+            vouching.view(statement, "latest", trust, NOW)
 
 
 def test_a_stolen_key_counts_no_more_once_it_is_revoked(keys: Keys, trust: Trust) -> None:
