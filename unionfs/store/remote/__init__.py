@@ -1,0 +1,1 @@
+"""Stores beyond one machine: OCI registries, and directories on any HTTP server."""
