@@ -19,18 +19,19 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from resolver.errors import PkgviewError
+from resolver.fetch.client import Transient
 from resolver.fetch.partial import Part, drop, unwritable
 from resolver.fetch.wanted import Digests, host_of, local_path, shown, strong_hashes
-from resolver.fetch.web import Transient
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import httpx2
 
+    from resolver.fetch.client import Patience
     from resolver.fetch.partial import Session
     from resolver.fetch.wanted import Download
-    from resolver.fetch.web import Patience, Web
+    from resolver.fetch.web import Web
 
 LARGEST = 16 << 30
 """Bytes; a file whose size neither lock nor server tells may have no more."""

@@ -12,9 +12,9 @@ try will not help, another store may. `Transient` is worth another try: a connec
 answer that stopped, a server that is busy (`wait`: the seconds it asks for). What is asked for and
 is simply not there is None, or an empty tuple.
 
-Questions and `put_…` try again by themselves, with patience; **`read` does not**: it yields what came,
-in order, and raises `Transient` where it stops, so that whoever reads keeps what it has and asks
-for the rest. It never yields more bytes than `[start, end)` has, and never ends early without
+Questions and `put_…` try again by themselves, with patience; **`read` does not**: it yields what
+came, in order, and raises `Transient` where it stops, so that whoever reads keeps what it has and
+asks for the rest. It never yields more bytes than `[start, end)` has, and never ends early without
 raising. It is an asynchronous generator: close it (`contextlib.aclosing`).
 """
 
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from resolver.errors import PkgviewError
-from resolver.fetch.web import Transient
+from resolver.fetch.client import Transient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -44,9 +44,9 @@ class RemoteError(PkgviewError):
 class Blob:
     """An archive's file in a remote store.
 
-    `name` is the archive's, `size` the file's in bytes, `address` where it is, in its transport's own
-    words: kept with what was fetched (`partial/<name>.from`), it is good for `read` later, by a
-    transport for the same store.
+    `name` is the archive's, `size` the file's in bytes, `address` where it is, in its transport's
+    own words: kept with what was fetched (`partial/<name>.from`), it is good for `read` later, by
+    a transport for the same store.
     """
 
     name: str
