@@ -26,6 +26,7 @@ CALLS = """
 up
 up --compile
 view
+view --provenance
 why common
 list
 tree
@@ -48,6 +49,7 @@ store pin
 store pin --list
 store unpin
 store verify
+store verify --signatures
 store copy {home}/team
 store add {home}/team
 store list
