@@ -42,8 +42,12 @@ def admit(places: Places, found: VouchedView, trust: Trust, *, allow_older: bool
 
 
 def latest(places: Places, trust: Trust, name: str) -> Seen | None:
-    """The view that a tag meant when it was last asked for; None: it was not, by a signature."""
-    return _read(_path(places, trust, name))
+    """The view that a tag meant when it was last asked for.
+
+    None: it was not, or by no signature, or by a key that is revoked by now.
+    """
+    seen = _read(_path(places, trust, name))
+    return None if seen is None or seen.key in trust.revoked else seen
 
 
 def _path(places: Places, trust: Trust, name: str) -> Path:

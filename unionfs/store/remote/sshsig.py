@@ -21,6 +21,7 @@ from unionfs.store.remote.sshkey import KeyFault, Wire, check, read_blob
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from unionfs.store.remote.sshkey import PublicKey
 
@@ -30,6 +31,9 @@ there."""
 
 LONGEST: Final = 16384
 """Characters of an armoured signature."""
+
+_AT_ONCE: Final = 1000
+"""Texts that one command signs."""
 
 BEGIN: Final = "-----BEGIN SSH SIGNATURE-----"
 END: Final = "-----END SSH SIGNATURE-----"
@@ -82,35 +86,50 @@ def verify(said: bytes, signature: Signature) -> None:
 
 
 def sign(said: bytes, key: str | os.PathLike[str]) -> str:
-    """An armoured signature by the key in that file; the file of a public key asks ssh-agent.
+    """An armoured signature by the key in that file; as `sign_all`."""
+    (armoured,) = sign_all([said], key)
+    return armoured
 
-    It may ask for a passphrase, or for a touch, on the terminal: no progress may be drawn there
-    meanwhile. `PkgviewError` where that key cannot sign.
+
+def sign_all(texts: Sequence[bytes], key: str | os.PathLike[str]) -> list[str]:
+    """An armoured signature of each; the file of a public key asks ssh-agent.
+
+    It may ask for a passphrase, once, or for a touch, for each, on the terminal: no progress may be
+    drawn there meanwhile. `PkgviewError` where that key cannot sign.
     """
     with tempfile.TemporaryDirectory(prefix="pkgview-sign-") as here:
-        file = Path(here) / "statement"
-        file.write_bytes(said)
-        # Standard input is the terminal's: with the statement there, no passphrase is asked for.
-        command = ["ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-f", key, str(file)]
-        try:
-            done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
-            armoured = file.with_name("statement.sig").read_text("ascii")
-        except FileNotFoundError as error:
-            if error.filename == "ssh-keygen":
-                raise PkgviewError(
-                    "there is no ssh-keygen, which signs", remedy="Install OpenSSH's client."
-                ) from error
-            raise PkgviewError(
-                f"ssh-keygen signed nothing with {key}, and ended with {done.returncode}",
-                remedy="It says why above. Name the file of a private key, or of a public one "
-                "whose private key `ssh-add -l` lists.",
-            ) from error
+        files = [Path(here) / f"{number}" for number in range(len(texts))]
+        for file, said in zip(files, texts, strict=True):
+            file.write_bytes(said)
+        # Few enough for a command line. Standard input is the terminal's: with the statement there
+        # no passphrase would be asked for.
+        for start in range(0, len(files), _AT_ONCE):
+            _signed(key, files[start : start + _AT_ONCE])
+        signed = [file.with_suffix(".sig").read_text("ascii") for file in files]
     try:
         # A key that signs what nobody will believe is said here, not there.
-        verify(said, read(armoured))
+        for said, armoured in zip(texts, signed, strict=True):
+            verify(said, read(armoured))
     except KeyFault as error:
         raise PkgviewError(
             f"the key {key} does not do: what it signed {error}",
             remedy="Make another: `ssh-keygen -t ed25519`.",
         ) from error
-    return armoured
+    return signed
+
+
+def _signed(key: str | os.PathLike[str], files: Sequence[Path]) -> None:
+    """Have each signed, beside it."""
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-f", key, *files]
+    try:
+        done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+    except FileNotFoundError as error:
+        raise PkgviewError(
+            "there is no ssh-keygen, which signs", remedy="Install OpenSSH's client."
+        ) from error
+    if done.returncode or not all(file.with_suffix(".sig").exists() for file in files):
+        raise PkgviewError(
+            f"ssh-keygen signed nothing with {key}, and ended with {done.returncode}",
+            remedy="It says why above. Name the file of a private key, or of a public one whose "
+            "private key `ssh-add -l` lists.",
+        )

@@ -52,6 +52,7 @@ _VIEW: Final = {
 }  # fmt: skip
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _ID = re.compile(r"[0-9a-f]{32}")
+_DAY: Final = 86400
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -142,12 +143,14 @@ def read(said: bytes) -> Derived | View:
     return found
 
 
-def next_serial(now: float, latest: int = 0) -> int:
-    """The serial of what is pushed now where `latest` is the one there: later than any before.
+def next_serial(now: float, latest: int = 0, *, seen: int = 0) -> int:
+    """The serial of what is pushed now: later than any before.
 
-    By the time, so that two who push side by side need not know of each other.
+    By the time, so that two who push side by side need not know of each other. `latest` is the one
+    there, by whosever word: it counts up to a day from now, as far as a clock may be wrong. Nobody
+    has a signer use up the numbers. `seen` was believed (`seen.latest`) and counts as it is.
     """
-    return max(latest + 1, int(now))
+    return max(int(now), min(latest, int(now) + _DAY) + 1, seen + 1)
 
 
 def is_tag(name: str) -> bool:

@@ -122,7 +122,12 @@ def test_a_passphrase_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     monkeypatch.setenv("SSH_ASKPASS", str(ask))
     monkeypatch.setenv("SSH_ASKPASS_REQUIRE", "force")
-    assert accepted(SAID, sshsig.sign(SAID, locked))
+    ask.write_text(f"#!/bin/sh\necho >> {tmp_path}/asked\necho secret\n")
+    texts = [SAID, b"", b"more"]
+    signed = sshsig.sign_all(texts, locked)
+    assert all(map(accepted, texts, signed))
+    assert (tmp_path / "asked").read_text() == "\n"  # once for all of them
+    assert sshsig.sign_all([], locked) == []
 
 
 def test_what_cannot_sign_is_named(

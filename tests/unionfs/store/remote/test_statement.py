@@ -173,6 +173,8 @@ def test_a_serial_is_later_than_the_one_before() -> None:
     assert next_serial(1000.9) == 1000
     assert next_serial(1000.9, latest=1000) == 1001
     assert next_serial(1000.9, latest=2000) == 2001
+    assert next_serial(1000.9, latest=LARGEST_SERIAL) == 1000 + 86400 + 1
+    assert next_serial(1000.9, seen=1 << 40) == (1 << 40) + 1
 
 
 def test_tags() -> None:

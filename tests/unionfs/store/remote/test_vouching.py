@@ -252,9 +252,11 @@ def test_an_older_view_under_the_same_tag(
     # A thief's last word, by a key that is revoked, stands in nobody's way.
     both = replace(trust, signers=(*trust.signers, listed(keys["other"].line)))
     admit(tagged(1 << 52, version="evil"), by="other", trust=both)
+    assert seen.latest(isolated_places, both, "latest") is not None
     with pytest.raises(NotBelievedError, match="an older view"):
         admit(new, trust=both)
     thief = frozenset({both.signers[1].key.fingerprint})
+    assert seen.latest(isolated_places, replace(both, revoked=thief), "latest") is None
     admit(new, trust=replace(both, revoked=thief))
     latest = seen.latest(isolated_places, trust, "latest")
     assert latest is not None
