@@ -20,9 +20,10 @@ from tests.unionfs.store.remote import servers
 from unionfs.cli.progress import Display
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores
+from unionfs.store.remote.addresses import address
 from unionfs.store.remote.statement import Derived, View, read
 from unionfs.store.remote.static.directory import DirectoryTransport
-from unionfs.store.remote.stores import address, transport
+from unionfs.store.remote.stores import transport
 from unionfs.upkeep.pushing import parcel, push
 from unionfs.view.opened import load_manifest
 

@@ -15,10 +15,11 @@ import trio
 
 from resolver.fetch.client import Patience
 from unionfs.store.remote import wire
+from unionfs.store.remote.addresses import address
 from unionfs.store.remote.oci import artifacts
 from unionfs.store.remote.statement import Derived
 from unionfs.store.remote.static import layout
-from unionfs.store.remote.stores import address, transport
+from unionfs.store.remote.stores import transport
 from unionfs.store.remote.transport import Blob, RemoteError, Statement, Transient
 from unionfs.store.remote.web import exchange, guard
 

@@ -26,10 +26,11 @@ from unionfs.archive.layer import LayerError
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
 from unionfs.store.local import Store
+from unionfs.store.remote.addresses import address
 from unionfs.store.remote.oci import artifacts
 from unionfs.store.remote.oci import registry as oci_registry
 from unionfs.store.remote.statement import Derived
-from unionfs.store.remote.stores import address, repository
+from unionfs.store.remote.stores import repository
 from unionfs.store.remote.transport import Blob, RemoteError, Statement
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import pytest
 
 from resolver import config
 from resolver.errors import PkgviewError
-from unionfs.store.remote.stores import address, beside, configured, is_remote, transport
+from unionfs.store.remote.addresses import address, is_remote
+from unionfs.store.remote.stores import beside, configured, transport
 
 if TYPE_CHECKING:
     from resolver.places import Places

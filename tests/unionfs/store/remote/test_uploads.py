@@ -14,9 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from resolver.fetch.client import Patience
+from unionfs.store.remote.addresses import address
 from unionfs.store.remote.oci import registry
 from unionfs.store.remote.oci.registry import Source
-from unionfs.store.remote.stores import address, repository
+from unionfs.store.remote.stores import repository
 from unionfs.store.remote.transport import RemoteError
 
 if TYPE_CHECKING:

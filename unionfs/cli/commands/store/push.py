@@ -16,6 +16,7 @@ from unionfs.cli import console
 from unionfs.cli.asked import KIND, QUIET, json_of, projects_at
 from unionfs.cli.progress import Display
 from unionfs.store.ordered import Stores
+from unionfs.store.remote.addresses import address
 from unionfs.view.opened import load_manifest, project_view
 
 if TYPE_CHECKING:
@@ -76,13 +77,13 @@ def push(  # noqa: PLR0913 - one parameter an option
     """
     from unionfs.store.remote import stores as remotes  # noqa: PLC0415 - `-h` does without
 
-    base = None if image is None else remotes.address(image)
+    base = None if image is None else address(image)
     if base is not None and not base.tag:
         raise click.UsageError("--image needs the tag of an image")
     *directories, named = words
     if len(directories) > 1:
         raise click.UsageError("name one directory, and the repository last")
-    at = remotes.address(named)
+    at = address(named)
     if at.scheme != "oci":
         raise PkgviewError(
             f"{named} is only read",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from resolver import config
 from resolver.errors import PkgviewError
-from unionfs.store.remote import stores
+from unionfs.store.remote.addresses import address
 
 if TYPE_CHECKING:
     from resolver.places import Places
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def add(places: Places, text: str, *, trust: bool, insecure: bool) -> config.RemoteStore:
     """Name it in `config.toml`. Nobody is asked whether it is there: it may be offline."""
-    at = stores.address(text)
+    from unionfs.store.remote.stores import transport  # noqa: PLC0415 - only who adds one needs it
+
+    at = address(text)
     if at.tag:
         raise PkgviewError(
             f"{text} names a view, and a store has many",
@@ -27,7 +29,7 @@ def add(places: Places, text: str, *, trust: bool, insecure: bool) -> config.Rem
         url=at.url, keys=keys, signers=signers, known_as=known.known_as if known else "",
         trust=trust, insecure=insecure,
     )  # fmt: skip
-    stores.transport(at, insecure=insecure)  # what it could never be had by is refused now
+    transport(at, insecure=insecure)  # what it could never be had by is refused now
     config.add_store(places, store)
     return store
 

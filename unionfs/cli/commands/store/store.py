@@ -22,7 +22,7 @@ from unionfs.cli.completing import paths
 from unionfs.cli.group import Group
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores, problem, remedy_for
-from unionfs.store.remote.stores import address, is_remote
+from unionfs.store.remote.addresses import address, is_remote
 from unionfs.upkeep import pins
 from unionfs.upkeep.references import read_references
 from unionfs.upkeep.usage import usage

@@ -42,9 +42,6 @@ _PIECE: Final = 1 << 18
 _LARGEST_ANSWER: Final = 1 << 20
 _HELD = re.compile(r"(?:bytes=)?0-(\d{1,18})")
 
-_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-REPOSITORY: Final = re.compile(rf"{_PART}(?:/{_PART})*")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
