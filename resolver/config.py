@@ -10,6 +10,7 @@
     signers = "/etc/pkgview/allowed_signers"  the same in a file of OpenSSH's form
     known-as = "oci://…"            what it is called where it is copied from
     trust = true                    instead: whatever it says counts, signed or not
+    insecure = true                 it is spoken to without TLS where it has none
 
     [gc]
     max-size = "20 GB"              what the user's own store may grow to
@@ -54,7 +55,7 @@ class RemoteStore:
     """A store beyond this machine, and whom one believes for it.
 
     `keys` are lines of public keys, `signers` the absolute path of a file of them or "". `trust`:
-    whatever the store says counts; then there are neither.
+    whatever the store says counts; then there are neither. `insecure`: HTTP without TLS will do.
     """
 
     url: str
@@ -62,6 +63,7 @@ class RemoteStore:
     signers: str = ""
     known_as: str = ""
     trust: bool = False
+    insecure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,7 @@ def add_store(places: Places, store: ConfiguredStore | RemoteStore) -> None:
             "signers": store.signers,
             "known-as": store.known_as,
             "trust": store.trust,
+            "insecure": store.insecure,
         }
 
     def change(document: Any) -> None:  # noqa: ANN401 - tomlkit's own are dictionaries
@@ -184,11 +187,15 @@ def _remote(fields: dict[str, Any]) -> RemoteStore:
         raise TypeError(f"{url}: signers is the absolute path of a file")
     if not isinstance(keys, list) or not all(isinstance(one, str) for one in keys):
         raise TypeError(f"{url}: keys is a list of public keys")
-    if not isinstance(trust, bool):
-        raise TypeError(f"{url}: trust is true or false")
+    insecure = fields.get("insecure", False)
+    if not isinstance(trust, bool) or not isinstance(insecure, bool):
+        raise TypeError(f"{url}: trust and insecure are true or false")
     if trust and (keys or signers):
         raise TypeError(f"{url}: it is believed as a whole (trust), or by keys, not both")
-    return RemoteStore(url=url, keys=tuple(keys), signers=signers, known_as=known_as, trust=trust)
+    return RemoteStore(
+        url=url, keys=tuple(keys), signers=signers, known_as=known_as, trust=trust,
+        insecure=insecure,
+    )  # fmt: skip
 
 
 def _store(fields: Any) -> ConfiguredStore:  # noqa: ANN401 - from a file

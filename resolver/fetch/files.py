@@ -23,10 +23,11 @@ import trio
 
 from resolver.atomic import sweep
 from resolver.errors import PkgviewError
+from resolver.fetch.client import FetchSettings, Patience
 from resolver.fetch.partial import SESSION, Session, unwritable
 from resolver.fetch.transfer import Fetched, Transfer
 from resolver.fetch.wanted import Download, key_of, local_path
-from resolver.fetch.web import FetchSettings, Patience, Web
+from resolver.fetch.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence

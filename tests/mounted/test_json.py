@@ -51,6 +51,10 @@ store unpin
 store verify
 store verify --signatures
 store copy {home}/team
+store copy --views {home}/www .
+store add --trust oci://registry.example.org/team/env
+store list
+store remove oci://registry.example.org/team/env
 store add {home}/team
 store list
 store remove {home}/team
@@ -191,7 +195,8 @@ def test_each_answer_has_the_shape_that_the_help_gives(
             covered.add(key)
             if words == ["tree"]:
                 tree_as_of_uv(answer, said(["tree", "--invert", "--format", "json"], capsys))
-    assert covered == expected.keys()
+    # `push` needs a registry: `test_push` compares its answer.
+    assert covered == expected.keys() - {"push"}
 
 
 def tree_as_of_uv(tree: Any, inverted: Any) -> None:  # noqa: ANN401 - as wide as JSON

@@ -46,6 +46,7 @@ COMMANDS = {
     "projects": ("projects:projects", "Show the projects that have a view."),
     "forget": ("projects:forget", "Have a project no more, though it is there."),
     "store": ("store.store:store", "Show the archives that are kept, verify, add stores."),
+    "push": ("store.push:push", "Send a project's view to a registry."),
     "gc": ("gc:gc", "Remove archives and views that nothing needs."),
     "mount": ("mount:mount", "Mount, unless it is mounted; mend a stale mount."),
     "umount": ("mount:umount", "Unmount and end the daemon."),

@@ -25,7 +25,7 @@ from unionfs.kinds import KINDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from resolver.fetch.web import FetchSettings
+    from resolver.fetch.client import FetchSettings
     from resolver.manifest import LayerSpec, Manifest
     from resolver.places import Places
     from resolver.project.changes import Change

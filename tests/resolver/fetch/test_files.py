@@ -22,10 +22,10 @@ import pytest
 import trio
 
 from resolver.errors import PkgviewError
+from resolver.fetch.client import FetchSettings, Patience
 from resolver.fetch.files import fetch
 from resolver.fetch.transfer import Fetched
 from resolver.fetch.wanted import Download, shown
-from resolver.fetch.web import FetchSettings, Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -710,7 +710,7 @@ import sys, trio
 from pathlib import Path
 from resolver.fetch.files import fetch
 from resolver.fetch.wanted import Download
-from resolver.fetch.web import FetchSettings
+from resolver.fetch.client import FetchSettings
 class Quiet:
     def started(self, *a): print("started", flush=True)
     def advanced(self, *a): print("advanced", flush=True)

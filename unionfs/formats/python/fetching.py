@@ -9,7 +9,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from resolver.fetch.web import FetchSettings
+from resolver.fetch.client import FetchSettings
 from resolver.python.index import download_settings
 from resolver.python.passwords.written import written
 from unionfs.formats.python.certificates import certificates

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from resolver.fetch.web import FetchSettings
+    from resolver.fetch.client import FetchSettings
     from resolver.manifest import LayerSpec, Manifest
     from resolver.places import Places
     from resolver.project.changes import Change

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from unionfs.formats.text import read
 
 from resolver import text
-from resolver.fetch.web import FetchSettings
+from resolver.fetch.client import FetchSettings
 from resolver.manifest import LayerSpec, Manifest
 from resolver.project.project import fingerprint
 from resolver.project.resolved import ResolvedView
