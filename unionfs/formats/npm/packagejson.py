@@ -27,13 +27,14 @@ _NAME_LIMIT = 214
 class PackageJson:
     """What a package.json says; `name` and `version` are "" where it says nothing usable.
 
-    `bin`: a command's name -> the path of its file in the package, never above it. `data` is all
-    of it, as read.
+    `bin`: a command's name -> the path of its file in the package, never above it. `bundles`:
+    packages come in the same tarball. `data` is all of it, as read.
     """
 
     name: str = ""
     version: str = ""
     bin: Mapping[str, str] = field(default_factory=dict)
+    bundles: bool = False
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -57,6 +58,7 @@ def parse(content: bytes, files: Iterable[str] = ()) -> PackageJson:
         name=name if _NAME.fullmatch(name) and len(name) <= _NAME_LIMIT else "",
         version=match[1] if match else "",
         bin=_commands(data, name, files),
+        bundles=any(data.get(key) for key in ("bundleDependencies", "bundledDependencies")),
         data=data,
     )
 

@@ -29,6 +29,7 @@ from unionfs.formats.npm import packagejson, tar
 from unionfs.formats.npm.fault import TarballRefused, UnsoundTarballError
 from unionfs.formats.npm.files import File, Files
 from unionfs.formats.npm.integrity import Integrity
+from unionfs.formats.npm.packagejson import PackageJson
 from unionfs.formats.npm.unpacked import unpacked
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-    from unionfs.formats.npm.packagejson import PackageJson
     from unionfs.formats.npm.unpacked import Unpacked
 
 TOP: Final = "package"
@@ -73,6 +73,9 @@ def open_tarball(  # noqa: PLR0913 - all but the path by name
     filename = path.name if filename is None else filename
     try:
         wanted = Integrity.parse(integrity) if integrity is not None else None
+    except ValueError as error:
+        raise TarballRefused(filename, f"what the lock says of it, {error}") from error
+    try:
         data = unpacked(path, wanted)
         try:
             return Tarball(data, filename=filename, name=name, version=version, origin=origin)
@@ -81,8 +84,6 @@ def open_tarball(  # noqa: PLR0913 - all but the path by name
             raise
     except UnsoundTarballError as error:
         raise TarballRefused(filename, *error.faults) from error
-    except ValueError as error:
-        raise TarballRefused(filename, str(error)) from error
     except OSError as error:
         raise PkgviewError(
             f"cannot read {path}: {error.strerror}",
@@ -109,7 +110,10 @@ class Tarball:
         self.filename = filename
         self._data = data
         self._files = Files(tar.entries(data))
-        self.package = self._own()
+        if not self._files:
+            raise UnsoundTarballError("it has no files")
+        self._odd: list[str] = []
+        self.package = self._own(needed=name is None or version is None)
         self._make_commands()
         name, version = name or self.package.name, version or self.package.version
         if not name or not version:
@@ -122,7 +126,7 @@ class Tarball:
     @property
     def odd(self) -> tuple[str, ...]:
         """What a person might want to know of how it was taken, a clause each; mostly none."""
-        said = []
+        said = [*self._odd]
         if self._files.links:
             said.append(f"its links are left out, as npm does ({self._files.links})")
         if self._files.beside:
@@ -165,19 +169,25 @@ class Tarball:
 
     # -- reading ---------------------------------------------------------------------------------
 
-    def _own(self) -> PackageJson:
+    def _own(self, *, needed: bool) -> PackageJson:
+        """Its package.json; npm, too, installs one without where a lock says what it is."""
         content = self.read(_MANIFEST)
-        if content is None:
-            raise UnsoundTarballError("it has no package.json")
         try:
-            return packagejson.parse(content, self._files)
+            if content is not None:
+                return packagejson.parse(content, self._files)
+            fault = "it has no package.json"
         except ValueError as error:
-            raise UnsoundTarballError(f"its package.json cannot be read: {error}") from error
+            fault = f"its package.json cannot be read: {error}"
+        if needed:
+            raise UnsoundTarballError(fault)
+        self._odd.append(fault)
+        return PackageJson()
 
     def _make_commands(self) -> None:
         """Commands can be run, those of bundled packages too, and begin as Unix has it."""
         targets = set(self.package.bin.values())
-        for path in [path for path in self._files if _BUNDLED.fullmatch(path)]:
+        manifests = filter(_BUNDLED.fullmatch, self._files) if self.package.bundles else ()
+        for path in list(manifests):
             top = path.removesuffix(_MANIFEST)
             below = [one.removeprefix(top) for one in self._files if one.startswith(top)]
             try:
