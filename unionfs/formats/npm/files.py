@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 ENTRY_LIMIT: Final = 262_144
-"""Most entries of a tarball. The largest packages have about 50,000."""
+"""Most entries of a tarball, and most directories that these lie in. The largest packages have
+about 50,000."""
 
 _FAULT_LIMIT = 50
 
@@ -81,9 +82,13 @@ class Files(dict[str, File]):
 
     def _collisions(self) -> Iterator[str]:
         """Files that would have to be directories too."""
-        above = {path.rpartition("/")[0] for path in self}
-        while above:
-            yield from (
-                f"{path!r} is a file, and a directory" for path in sorted(above & self.keys())
-            )
-            above = {path.rpartition("/")[0] for path in above} - {""}
+        directories: set[str] = set()
+        for path in self:
+            above = path.rpartition("/")[0]
+            while above and above not in directories:
+                directories.add(above)
+                above = above.rpartition("/")[0]
+            if len(directories) > ENTRY_LIMIT:
+                raise UnsoundTarballError(f"it has more than {ENTRY_LIMIT} directories")
+        for path in sorted(directories & self.keys()):
+            yield f"{path!r} is a file, and a directory"

@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
 SIZE_LIMIT: Final = 16 * 2**20
 """Most bytes that are read as JSON."""
 
-_NAME = re.compile(r"(@[^/@\s\x00-\x1f]+/)?[^/@\s\x00-\x1f]+")
+_WORD = r"[^/@\s.\x00-\x1f][^/@\s\x00-\x1f]*"
+_NAME = re.compile(rf"(@{_WORD}/)?{_WORD}")
 _VERSION = re.compile(r"[=v\s]*([0-9][0-9A-Za-z.+-]*)\s*")
 _NAME_LIMIT = 214
 
@@ -38,15 +40,17 @@ class PackageJson:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-def parse(content: bytes, files: Iterable[str] = ()) -> PackageJson:
-    """Read a package.json; `files` are the paths of the package's files. `ValueError`: it is none.
+def parse(content: bytes, files: Sequence[str] = (), top: str = "") -> PackageJson:
+    """Read a package.json; `ValueError`: it is none.
 
-    Which files a `directories.bin` means depends on what is there.
+    `files` are the paths of all files of the tarball, sorted, of which those that begin with `top`
+    are the package's: which files a `directories.bin` means depends on what is there.
     """
     if len(content) > SIZE_LIMIT:
         raise ValueError(f"it has more than {SIZE_LIMIT} bytes")
     try:
-        data = json.loads(content.decode("utf-8", "replace").removeprefix("\ufeff"))
+        text = content.decode("utf-8", "replace").removeprefix("\ufeff")
+        data = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ValueError("it is no JSON") from error
     if not isinstance(data, dict):
@@ -57,20 +61,22 @@ def parse(content: bytes, files: Iterable[str] = ()) -> PackageJson:
     return PackageJson(
         name=name if _NAME.fullmatch(name) and len(name) <= _NAME_LIMIT else "",
         version=match[1] if match else "",
-        bin=_commands(data, name, files),
+        bin=_commands(data, name, files, top),
         bundles=any(data.get(key) for key in ("bundleDependencies", "bundledDependencies")),
         data=data,
     )
 
 
-def _commands(data: dict[str, Any], name: str, files: Iterable[str]) -> dict[str, str]:
+def _no_constant(text: str) -> NoReturn:
+    """Only Python takes NaN and Infinity for JSON."""
+    raise ValueError(text)
+
+
+def _commands(data: dict[str, Any], name: str, files: Sequence[str], top: str) -> dict[str, str]:
     said = data.get("bin")
     directories = data.get("directories")
     if not said and isinstance(directories, dict) and isinstance(directories.get("bin"), str):
-        top = _inside(directories["bin"])
-        found = (path.removeprefix(f"{top}/") for path in files if path.startswith(f"{top}/"))
-        shown = [path for path in found if not any(one[:1] == "." for one in path.split("/"))]
-        said = {posixpath.basename(path): f"{top}/{path}" for path in sorted(shown)} if top else {}
+        said = _all_in(_inside(directories["bin"]), files, top)
     elif isinstance(said, str):
         said = {name: said} if name else {}
     elif isinstance(said, list):
@@ -84,6 +90,16 @@ def _commands(data: dict[str, Any], name: str, files: Iterable[str]) -> dict[str
         if command and path:
             commands[command] = path
     return commands
+
+
+def _all_in(directory: str, files: Sequence[str], top: str) -> dict[str, str]:
+    """The files below a directory of the package, without hidden ones, by their names."""
+    prefix = f"{top}{directory}/"
+    behind = f"{prefix[:-1]}0"  # "0" follows "/"
+    begin, end = bisect_left(files, prefix), bisect_left(files, behind)
+    found = (path.removeprefix(prefix) for path in files[begin:end]) if directory else ()
+    shown = [path for path in found if not path.startswith(".") and "/." not in path]
+    return {posixpath.basename(path): f"{directory}/{path}" for path in shown}
 
 
 def _inside(path: str) -> str:

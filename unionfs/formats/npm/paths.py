@@ -15,7 +15,7 @@ from unionfs.archive.meta import NAME_LIMIT
 PATH_LIMIT: Final = 2048
 """Bytes of a path: room is left for what it will lie below."""
 
-_PLAIN = re.compile(r"[^/]+(?:/[^/.\\:?][^/\\]*)+")
+_PLAIN = re.compile(r"[^/.][^/]*(?:/[^/.\\:?][^/\\:]*)+")
 """What nothing is odd about; most paths."""
 
 _ROOT = re.compile(r"[A-Za-z]:|\\|//\?/")

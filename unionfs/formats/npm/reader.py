@@ -23,6 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 
 from resolver.errors import PkgviewError
+from resolver.naming import spelled
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
 from unionfs.formats.npm import packagejson, tar
@@ -133,7 +134,7 @@ class Tarball:
             said.append(f"files in no directory are left out, as npm does ({self._files.beside})")
         own = (self.package.name or self.meta.name, self.package.version or self.meta.version)
         if own != (self.meta.name, self.meta.version):
-            said.append(f"its package.json says it is {' '.join(own)}")
+            said.append(f"its package.json says it is {spelled(' '.join(own))}")
         return tuple(said)
 
     def members(self) -> Iterator[Member]:
@@ -174,7 +175,7 @@ class Tarball:
         content = self.read(_MANIFEST)
         try:
             if content is not None:
-                return packagejson.parse(content, self._files)
+                return packagejson.parse(content, sorted(self._files))
             fault = "it has no package.json"
         except ValueError as error:
             fault = f"its package.json cannot be read: {error}"
@@ -186,12 +187,11 @@ class Tarball:
     def _make_commands(self) -> None:
         """Commands can be run, those of bundled packages too, and begin as Unix has it."""
         targets = set(self.package.bin.values())
-        manifests = filter(_BUNDLED.fullmatch, self._files) if self.package.bundles else ()
-        for path in list(manifests):
+        paths = sorted(self._files) if self.package.bundles else []
+        for path in filter(_BUNDLED.fullmatch, paths):
             top = path.removesuffix(_MANIFEST)
-            below = [one.removeprefix(top) for one in self._files if one.startswith(top)]
             try:
-                bundled = packagejson.parse(self.read(path) or b"", below)
+                bundled = packagejson.parse(self.read(path) or b"", paths, top)
             except ValueError:
                 continue
             targets.update(top + target for target in bundled.bin.values())

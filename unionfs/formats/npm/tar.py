@@ -8,14 +8,14 @@
 
 Readers of tar files differ where a header is odd: what one takes for a size another takes for
 nothing, and from there on they read different files out of the same bytes. Therefore whatever
-npm's reader (node-tar), GNU tar and Python's `tarfile` do not read alike is a fault, and names what
-is odd. What is not looked at means nothing to any of them here: owners, times, device numbers.
+npm's reader (node-tar) and Python's `tarfile` do not read alike is a fault, and names what is odd.
+Only owners, times and device numbers, which mean nothing here, may be what they like.
 
 Formats: POSIX.1-2017 pax "ustar interchange format" and "pax extended header"; GNU tar, "Basic Tar
 Format".
 
-Why not `tarfile`: it stops at what it cannot read as if the file ended there, reads sparse files
-and other types that npm passes over, and takes six times as long for a small file.
+Why not `tarfile`: it takes what it cannot read for the end of the file, unknown types for files and
+the last of two readings without a word; and it takes 1.7 times as long, unpacking included.
 """
 
 from __future__ import annotations
@@ -43,12 +43,17 @@ LINK: Final = "link"
 _HEADER = struct.Struct("<100s8s8s8s12s12s8sc100s8s80x155s12x")
 _OCTAL = re.compile(rb" *([0-7]*) *(?:\0.*)?", re.DOTALL)
 _RECORD = re.compile(rb"([1-9][0-9]{0,6}) ([^=\n]+)=")
+_SIZE = re.compile(rb"[0-9]{1,19}")
 _INNER = re.compile(rb"(path|size)=")
 _ZEROS = bytes(BLOCK)
 _USTAR = b"ustar\x0000"
 _GNU = b"ustar  \0"
-_BASE256 = 0x80
-_SIGNS = {0x80, 0xFF}
+_BASE256, _NEGATIVE = 0x80, 0xFF
+_SAFE = 2**53 - 1
+_NUMBERS = ((100, 108), (108, 116), (116, 124), (136, 148))
+_DEVICES = ((329, 337), (337, 345))
+_TIMES = ((476, 488), (488, 500))
+_FIRST = tuple(start for start, _ in _NUMBERS + _DEVICES + _TIMES)
 
 _KINDS = {b"0": FILE, b"\0": FILE, b"7": FILE, b"5": DIRECTORY, b"1": LINK, b"2": LINK}
 _REFUSED = {
@@ -92,6 +97,8 @@ def entries(data: Unpacked) -> Iterator[Entry]:
         if kind in b"xXgLK":
             if at > end:
                 raise UnsoundTarballError("it ends within an extended header")
+            if fields[0][0] == 0 or (kind not in b"xg" and fields[8].strip(b"\0")):
+                raise UnsoundTarballError(f"the extended header at byte {start - BLOCK} is odd")
             _extend(extensions, kind, data, start, size)
             continue
         entry = _entry(fields, extensions, start, size)
@@ -119,14 +126,26 @@ def _check_end(data: Unpacked, at: int) -> None:
 
 def _size(fields: tuple[bytes, ...], header: bytes, at: int) -> int:
     """The size in a header whose checksum and numbers are right."""
-    _, mode, uid, gid, size, mtime, checksum, *_ = fields
-    total = sum(header) - sum(checksum) + 8 * 0x20
-    if total != _number(checksum, "checksum", at):
+    size, checksum = fields[4], fields[6]
+    if sum(header) - sum(checksum) + 8 * 0x20 != _number(checksum, "checksum", at):
         raise UnsoundTarballError(f"the header at byte {at} has a wrong checksum")
-    for field in (mode, uid, gid, mtime):
-        if field[0] & _BASE256 and field[0] not in _SIGNS:
-            raise UnsoundTarballError(f"the header at byte {at} has a number of no known form")
+    for first in _FIRST:
+        if header[first] & _BASE256:
+            _check_binary(header, at)
+            break
     return _number(size, "size", at)
+
+
+def _check_binary(header: bytes, at: int) -> None:
+    """Of the numbers that mean nothing here, those that npm's reader stumbles over."""
+    ustar = header[257:265] == _USTAR
+    places = _NUMBERS + ustar * _DEVICES + (ustar and not header[475]) * _TIMES
+    for start, end in places:
+        sign, rest = header[start], header[start + 1 : end]
+        if sign & _BASE256:
+            value = int.from_bytes(rest, "big") - (sign == _NEGATIVE) * (1 << 8 * len(rest))
+            if sign not in {_BASE256, _NEGATIVE} or abs(value) > _SAFE:
+                raise UnsoundTarballError(f"the header at byte {at} has a number of no known form")
 
 
 def _number(field: bytes, what: str, at: int) -> int:
@@ -159,16 +178,16 @@ def _entry(
         raise UnsoundTarballError(f"the entry at byte {start - BLOCK} has no path")
     if b"size" in extensions and int(extensions[b"size"]) != size:
         raise UnsoundTarballError(f"{shown(path)} has two sizes")
-    aimed = bool(target.strip(b"\0")) or b"linkpath" in extensions
     what = _KINDS.get(kind)
     if what is None:
         wrong = _REFUSED.get(kind, f"of the unknown type {shown(kind)}")
         raise UnsoundTarballError(f"{shown(path)} is {wrong}")
     if what is FILE and kind != b"7" and path.endswith(b"/"):
         what = DIRECTORY
-    if aimed is not (what is LINK):
-        wrong = "has a link's target and is no link" if aimed else "is a link to nowhere"
-        raise UnsoundTarballError(f"{shown(path)} {wrong}")
+    if what is LINK and not _text(target):
+        raise UnsoundTarballError(f"{shown(path)} is a link to nowhere")
+    if what is not LINK and (target.strip(b"\0") or b"linkpath" in extensions):
+        raise UnsoundTarballError(f"{shown(path)} has a link's target and is no link")
     if what is not FILE:
         if size:
             raise UnsoundTarballError(f"{shown(path)} is a {what} with content")
@@ -179,6 +198,8 @@ def _entry(
 def _path(name: bytes, magic: bytes, prefix: bytes) -> bytes:
     """The path that is written in a header itself."""
     path, before = _text(name), _text(prefix)
+    if not path:
+        return b""
     if before and magic == _USTAR:
         return before + b"/" + path
     if before and magic != _GNU:
@@ -197,10 +218,14 @@ def _extend(
         raise UnsoundTarballError(f"the extended header at byte {start - BLOCK} is too long")
     content = data[start : start + size]
     if kind in b"LK":
-        found = {b"path" if kind == b"L" else b"linkpath": _text(content)}
+        # Some read on where the path ends without a NUL.
+        text = _text(data[start : start + size + -size % BLOCK])
+        if len(text) > size:
+            raise UnsoundTarballError(f"{shown(content)} goes on in what pads it")
+        found = {b"path" if kind == b"L" else b"linkpath": text}
     else:
         found = _records(content)
-    if b"size" in found and not found[b"size"].isdigit():
+    if not _SIZE.fullmatch(found.get(b"size", b"0")):
         raise UnsoundTarballError(f"the size {shown(found[b'size'])} is no number")
     if kind == b"g":
         if found:

@@ -13,6 +13,7 @@ import tempfile
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from resolver.errors import PkgviewError
 from unionfs.formats.npm.fault import UnsoundTarballError
 
 if TYPE_CHECKING:
@@ -82,7 +83,6 @@ class _Reading:
             self._read()
             if self._spilled is None:
                 return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            self._spilled.flush()
             return mmap.mmap(self._spilled.fileno(), 0, access=mmap.ACCESS_READ)
         finally:
             if self._spilled is not None:
@@ -158,11 +158,20 @@ class _Reading:
                 f"it would have more than {self._limit} bytes unpacked: that is taken for a "
                 "decompression bomb"
             )
-        if self._spilled is None and self._count > MEMORY_LIMIT:
-            self._spilled = tempfile.TemporaryFile()  # noqa: SIM115 - `result` closes it
-            self._spilled.writelines(self._parts)
-            self._parts = []
-        if self._spilled is not None:
-            self._spilled.write(block)
-        elif block:
+        if block:
             self._parts.append(block)
+        if self._count > MEMORY_LIMIT:
+            self._spill()
+
+    def _spill(self) -> None:
+        try:
+            if self._spilled is None:
+                self._spilled = tempfile.TemporaryFile()  # noqa: SIM115 - `result` closes it
+            self._spilled.writelines(self._parts)
+            self._spilled.flush()
+        except OSError as error:
+            raise PkgviewError(
+                f"a package cannot be unpacked in {tempfile.gettempdir()}: {error.strerror}",
+                remedy="Make room there, or set TMPDIR to a directory that has some.",
+            ) from error
+        self._parts = []
