@@ -40,12 +40,13 @@ class FetchSettings:
     `verify`: an ssl context, a file of certificates, or None for the system's and certifi's.
     `proxy`: a URL, or None for what the environment says. `auth`: addresses, as
     `resolver.fetch.addresses.canonical` has them, to user and password for what lies below; hosts
-    of which it knows none are looked up in netrc.
+    of which it knows none are looked up in netrc. `tokens`: the same for what is no pair (Bearer).
     """
 
     verify: ssl.SSLContext | Path | None = None
     proxy: str | None = field(default=None, repr=False)
     auth: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +179,11 @@ class Web:
         pair: tuple[str, str] | None = None
         if own.username and origin(url) == origin(file.url):
             pair = unquote(own.username), unquote(own.password or "")
-        place = nearest(url, self._settings.auth)
-        pair = pair or (self._settings.auth[place] if place else None)
+        auth, tokens = self._settings.auth, self._settings.tokens
+        place = nearest(url, {**auth, **tokens})
+        if pair is None and place in tokens:
+            return {"Authorization": f"Bearer {tokens[place]}"}
+        pair = pair or auth.get(place)
         # netrc's `default` is for any host the user names, not for any that a server names.
         if pair is None and self._netrc and (first or name in self._netrc.hosts):
             found = self._netrc.authenticators(name)
