@@ -32,7 +32,7 @@ def own_choices(project: NodeProject) -> frozenset[str]:
     settings = project.root / npmrc.NAME
     found = set(_of_settings(settings)) if settings.is_file() else set()
     if project.lock is not None:
-        found |= set(_of_lock(project, project.lock))
+        found |= set(_of_lock(project.lock))
     return frozenset(map(phrase, found))
 
 
@@ -56,10 +56,10 @@ _HARMLESS = frozenset({
 })  # fmt: skip
 
 
-def _of_lock(project: NodeProject, path: Path) -> Iterator[str]:
+def _of_lock(path: Path) -> Iterator[str]:
     """Addresses that belong to no registry of the user's own settings; places outside."""
-    outside = npmrc.settings(project.root / "node_modules")  # without the project's file
-    places = {canonical(one) for one in (*outside.registries.values(), npmrc.REGISTRY)} - {""}
+    own = npmrc.settings(None)
+    places = {canonical(one) for one in (*own.registries.values(), npmrc.REGISTRY)} - {""}
     with suppress(PkgviewError):  # who reads it to use it says what is wrong
         for entry in read(path, read_input(path)).entries.values():
             resolved = entry.resolved

@@ -88,8 +88,11 @@ class Settings:
         )
 
 
-def settings(directory: Path, environ: Mapping[str, str] | None = None) -> Settings:
-    """Those that count in a project; `PkgviewError` where a file of them cannot be read."""
+def settings(directory: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Those that count in a project; None: without any project's.
+
+    `PkgviewError` where a file of them cannot be read.
+    """
     env = os.environ if environ is None else environ
     values: dict[str, str] = {}
     for path in reversed([one for one in files(directory, env) if one.is_file()]):
@@ -98,9 +101,10 @@ def settings(directory: Path, environ: Mapping[str, str] | None = None) -> Setti
     return _understood(values)
 
 
-def files(directory: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+def files(directory: Path | None, environ: Mapping[str, str]) -> Iterator[Path]:
     """Where they may be, the most special first."""
-    yield directory / NAME
+    if directory is not None:
+        yield directory / NAME
     own = _of_environment(environ)
     home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - as text
     yield Path(own.get("userconfig") or f"{home}/{NAME}")
