@@ -77,6 +77,11 @@ class Manifest:
         """Every archive that the view needs, bytecode included."""
         return tuple(name for layer in self.layers for name in layer.archives)
 
+    @property
+    def distributions(self) -> int:
+        """How many there are, each version by itself, at however many places."""
+        return len({(layer.name, layer.version) for layer in self.layers if layer.name})
+
     def to_bytes(self) -> bytes:
         """Canonical JSON; the view's id is taken from these bytes."""
         numbers: dict[Grafts, int] = {}

@@ -11,16 +11,41 @@ KINDS = {
         ".venv",
         ("pylock.toml", "uv.lock", "pyproject.toml", "requirements.txt"),
     ),
+    "node": (
+        "unionfs.formats.node.kind",
+        "node_modules",
+        ("package-lock.json", "npm-shrinkwrap.json", "package.json"),
+    ),
 }
 """Name -> the module whose `KIND` it is (`unionfs.formats.kind.Kind`); what a project's link to its
 view is called; and the files of which any makes a directory a project of that kind, or may."""
 
 PYTHON = "python"
+NODE = "node"
+
+_SHOWN = {NODE: "node_modules"}
+"""What of a view of a kind its link shows, where that is not all of it. Node looks names up from
+real paths, so what the link leads to has to be called as the link is."""
+
+
+MEMBERS = ".pkgview/members"
+"""Below this a view has what links show that are not at the project's root: `a/node_modules` of it
+is shown by the link `a/node_modules` of the project. A step upwards is `UP`."""
+
+UP = ".up"
+
+WRITABLE = "writable"
+"""Below the cache directory: what views lead to for programs to write into, by project."""
 
 
 def link_of(kind: str) -> str:
     """The name of a project's link to its view of that kind."""
     return KINDS[kind][1]
+
+
+def shown_of(link: str) -> str:
+    """What of a view a link of that name shows: a path in it, "" for all of it."""
+    return next((_SHOWN.get(kind, "") for kind in KINDS if KINDS[kind][1] == link), "")
 
 
 def links() -> set[str]:

@@ -33,12 +33,13 @@ class FetchSettings:
     `verify`: an ssl context, a file of certificates, or None for the system's and certifi's.
     `proxy`: a URL, or None for what the environment says. `auth`: addresses, as
     `resolver.fetch.addresses.canonical` has them, to user and password for what lies below; hosts
-    of which it knows none are looked up in netrc.
+    of which it knows none are looked up in netrc. `tokens`: the same for what is no pair (Bearer).
     """
 
     verify: ssl.SSLContext | Path | None = None
     proxy: str | None = field(default=None, repr=False)
     auth: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

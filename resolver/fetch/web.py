@@ -116,8 +116,11 @@ class Web:
         pair: tuple[str, str] | None = None
         if own.username and origin(url) == origin(file.url):
             pair = unquote(own.username), unquote(own.password or "")
-        place = nearest(url, self._settings.auth)
-        pair = pair or (self._settings.auth[place] if place else None)
+        auth, tokens = self._settings.auth, self._settings.tokens
+        place = nearest(url, {**auth, **tokens})
+        if pair is None and place in tokens:
+            return {"Authorization": f"Bearer {tokens[place]}"}
+        pair = pair or auth.get(place)
         # netrc's `default` is for any host the user names, not for any that a server names.
         if pair is None and self._netrc and (first or name in self._netrc.hosts):
             found = self._netrc.authenticators(name)

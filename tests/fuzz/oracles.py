@@ -13,6 +13,7 @@ import io
 import logging
 import os
 import posixpath
+import re
 import struct
 import tarfile
 import zipfile
@@ -21,10 +22,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import zstandard
 
+from tests.fuzz import npmreader
 from tests.unionfs.archive.test_contents import parse, touch_everything
 from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import EntryNo, Kind, LayerError
 from unionfs.archive.reader import Archive
+from unionfs.formats.npm import tar
+from unionfs.formats.npm.fault import UnsoundTarballError
+from unionfs.formats.npm.files import Files
 from unionfs.formats.wheel import record
 from unionfs.formats.zip.check import ZipFile
 from unionfs.formats.zip.fault import UnsoundZipError
@@ -110,7 +115,59 @@ def record_text(text: str) -> Verdict:
     return Verdict("accepted", len(ours))
 
 
-def _refused(error: UnsoundZipError | record.InvalidRecordError) -> Verdict:
+# -- npm packages ------------------------------------------------------------------------------
+
+
+def npm_stream(data: bytes) -> Verdict:
+    """A tar stream: refused, or npm and `tarfile` find the very same files in it."""
+    try:
+        ours = list(tar.entries(data))
+    except UnsoundTarballError as error:
+        return _refused(error)
+    files = [
+        (one.path.decode("utf-8", "replace"), one.mode, data[one.start : one.start + one.size])
+        for one in ours
+        if one.kind is tar.FILE
+    ]
+    npm = npmreader.Reading(data)
+    assert not npm.warned
+    assert [tuple(one) for one in npm.files] == files
+    if files and _is_plain(data):
+        full = [(path.rstrip("/"), content) for path, _, content in files if content]
+        assert full == _by_tarfile(data)
+    try:
+        placed = Files(ours)
+    except UnsoundTarballError as error:
+        return _refused(error)
+    top = "/somewhere/below"
+    for path, file in placed.items():
+        assert posixpath.normpath(f"{top}/{path}") == f"{top}/{path}"
+        assert max(len(name.encode()) for name in path.split("/")) <= 255
+        assert any(content == data[file.start : file.start + file.size] for _, _, content in files)
+    return Verdict("accepted", len(ours))
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether `tarfile` can read all numbers, also those that mean nothing here."""
+    return not any(
+        re.search(rb"[^0-7 \0]|[0-7] +[0-7]", data[at + start : at + end])
+        for at in range(0, len(data), 512)
+        for start, end in ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))
+    )
+
+
+def _by_tarfile(data: bytes) -> list[tuple[str, bytes]]:
+    """Path and content of the files that are not empty: these may be directories to some."""
+    with tarfile.open(
+        fileobj=io.BytesIO(data), mode="r:", encoding="utf-8", errors="replace"
+    ) as theirs:
+        found = [(one.name, theirs.extractfile(one)) for one in theirs if one.isreg() and one.size]
+        return [(name, file.read()) for name, file in found if file is not None]
+
+
+def _refused(
+    error: UnsoundZipError | UnsoundTarballError | record.InvalidRecordError,
+) -> Verdict:
     assert error.faults
     return Verdict("refused", why=error)
 

@@ -69,6 +69,15 @@ def zip_file(data: bytes) -> None:
         oracles.zip_file(path, 1 + data[0] * data[0] if data else 1)
 
 
+def npm(data: bytes) -> None:
+    """A tar stream; a block with spaces where a header has its checksum gets the right one."""
+    blocks = bytearray(data)
+    for at in range(0, len(blocks) - 511, 512):
+        if blocks[at + 148 : at + 156] == b" " * 8:
+            blocks[at + 148 : at + 156] = b"%06o\0 " % sum(blocks[at : at + 512])
+    oracles.npm_stream(bytes(blocks))
+
+
 def record(data: bytes) -> None:
     """RECORD."""
     oracles.record_text(data.decode(errors="replace"))
@@ -268,6 +277,7 @@ def signature(data: bytes) -> None:
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     "archive": archive,
     "contents": contents,
+    "npm": npm,
     "protocol": protocol,
     "record": record,
     "signature": signature,

@@ -15,6 +15,10 @@ NAME_LIMIT: Final = 255
 ARCHIVE_SUFFIX: Final = ".tar.zst"
 META_KINDS: Final = frozenset({"distribution", "skeleton", "bytecode"})
 
+NEWEST: Final = "newest"
+"""What an archive of a view's own files is called whose files have to be newer than whatever is
+beside them: npm believes its lock of what is there only as long as no directory is newer."""
+
 _STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
 _ARCHIVE_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._+!-]*)\.([0-9a-f]{64})\.tar\.zst")
 

@@ -62,6 +62,13 @@ KIND = click.option(
     type=click.Choice(sorted(KINDS)),
     help="Of that kind only; may be repeated. Default: of every kind that the project is.",
 )
+OMIT = click.option(
+    "--omit",
+    multiple=True,
+    type=click.Choice(["dev", "optional", "peer"]),
+    help="Node: leave dependencies of that sort out; may be repeated. Default: as npm's settings "
+    "say.",
+)
 FROZEN = click.option(
     "--frozen",
     is_flag=True,
@@ -209,6 +216,7 @@ def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Proje
     """
     found = find_projects(path, among)
     if not found:
+        _refuse_other_manager(path)
         from resolver.python.foreign import foreign  # noqa: PLC0415 - only where there is none
 
         other = foreign(path) if not among or "python" in among else None
@@ -225,6 +233,21 @@ def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Proje
             "requirements.txt that lists what it needs.",
         )
     return found
+
+
+def _refuse_other_manager(path: Path) -> None:
+    """Say of a project of Node's that its lock is another program's than npm's."""
+    from resolver.node.project import other_manager  # noqa: PLC0415 - only where there is no project
+
+    other = other_manager(absolute(path))
+    if other is not None:
+        name, whose = other
+        raise PkgviewError(
+            f"{absolute(path)} belongs to no project: {name} is a lock of {whose}'s, which pkgview "
+            "does not read",
+            remedy="With a package-lock.json beside it, it is npm's, too: `npm install "
+            "--package-lock-only` makes one.",
+        )
 
 
 def find_projects(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Project]]:

@@ -24,7 +24,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 COMMANDS = {
     "up": ("up:up", "Make a project's view and link .venv to it."),
-    "down": ("up:down", "Take the .venv link away."),
+    "down": ("links.down:down", "Take the links to the views away."),
     "run": ("run:run", "Run a command with a project's view."),
     "shell": ("shell:shell", "Start a shell that sees a project's view."),
     "tool": ("tool:tool", "Run or install programs, each with a view of its own."),

@@ -108,7 +108,7 @@ def _up(asked: Arguments, began: float) -> bool:
     )
     if found is None or any(faults(found.holding, os.geteuid(), found.files)):
         return False
-    if any(os.path.lexists(f"{found.directory}/{mark}") for mark in other_marks()):
+    if has_others(found.directory):
         return False  # there is more to be done than Python's
     for sentence in close_to_others(places):
         console.note(sentence)
@@ -118,6 +118,11 @@ def _up(asked: Arguments, began: float) -> bool:
         return False
     with Held(f"{places['store']}/archives", ANSWER_SECONDS):
         return _done(found, entry, places, began)
+
+
+def has_others(directory: str) -> bool:
+    """Whether it may be a project of another kind than Python's, too."""
+    return any(os.path.lexists(f"{directory}/{mark}") for mark in other_marks())
 
 
 def _done(

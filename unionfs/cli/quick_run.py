@@ -28,7 +28,15 @@ from resolver.private import close_to_others
 from resolver.where import where
 from unionfs.bindings.tag import put_on
 from unionfs.cli import command, console
-from unionfs.cli.quick import ANSWER_SECONDS, ask, content, is_plain, is_whole, serves
+from unionfs.cli.quick import (
+    ANSWER_SECONDS,
+    ask,
+    content,
+    has_others,
+    is_plain,
+    is_whole,
+    serves,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +77,11 @@ def run(arguments: Sequence[str], *, tool: bool = False) -> bool:
         if asked is None or not _is_plain_command(asked.command):
             return False
         found = _situation(asked, places)
-        if found is None or any(faults(found.holding, os.geteuid(), found.files)):
+        if (
+            found is None
+            or _is_of_others(asked, found.directory)
+            or any(faults(found.holding, os.geteuid(), found.files))
+        ):
             return False
         for sentence in close_to_others(places):
             console.note(sentence)
@@ -201,6 +213,16 @@ def _situation(asked: Arguments, places: dict[str, str]) -> remembered.Situation
     return remembered.situation(
         directory, places["state"], asked.extras, asked.groups, os.environ, added=asked.added
     )
+
+
+def _is_of_others(asked: Arguments, directory: str) -> bool:
+    """Whether there is a project of another kind here, whose commands are to be on PATH, too."""
+    here = os.path.realpath(asked.directory or ".")
+    while here != directory and here.startswith(directory) and len(here) > 1:
+        if has_others(here):
+            return True
+        here = os.path.dirname(here)
+    return bool(asked.directory) and has_others(directory)
 
 
 def _entry(

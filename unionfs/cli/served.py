@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 for _name in (
     *(f"unionfs.cli.commands.{group.COMMANDS[name][0].partition(':')[0]}" for name in SERVED),
     "unionfs.cli.commands.store.store", "unionfs.cli.progress", "unionfs.daemon.launch",
+    "resolver.node.locked", "resolver.node.selection", "unionfs.formats.node.generated",
+    "unionfs.formats.node.kind", "unionfs.formats.node.packages", "unionfs.formats.node.writable",
 ):  # fmt: skip
     importlib.import_module(_name)
 import_all()

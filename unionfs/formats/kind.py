@@ -158,7 +158,7 @@ class Kind(Protocol):
 
 def described(manifest: Manifest) -> str:
     """A view in a few words, such as "3 distributions, Python 3.11"."""
-    count = sum(1 for layer in manifest.layers if layer.name)
+    count = manifest.distributions
     what = f"{count} distribution{'' if count == 1 else 's'}"
     return f"{what}, {kind_named(manifest.kind).describe(manifest)}"
 

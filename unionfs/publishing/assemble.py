@@ -149,12 +149,19 @@ class _Work:
                 packing.start_soon(self._take, wanted[_file(fetched.download)], fetched)
 
     async def _take(self, numbers: Sequence[int], fetched: Fetched) -> None:
+        made: dict[str, str] = {}
         try:
             for number in numbers:
+                key = self.packages[number].key
+                if key is not None and key in made:  # it goes to several places
+                    self.found[number] = made[key]
+                    continue
                 if self.packages[number].built:
                     await self.build(number, fetched.path)
                 else:
                     await self._add(number, fetched.path)
+                if key is not None:
+                    made[key] = self.found[number]
         except BaseException:
             fetched.leave()
             raise

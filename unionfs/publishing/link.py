@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
+from unionfs.kinds import shown_of
 from unionfs.mounting import mountpoints
 from unionfs.publishing.ignored import show
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from resolver.manifest import ViewId
     from resolver.places import Places
 
@@ -25,24 +27,40 @@ class LinkError(PkgviewError):
     """The project's link cannot be made or moved; the view itself can be used."""
 
 
-def target(places: Places, view: ViewId) -> str:
-    """What a project's link points to."""
-    return str(places.mount / "views" / view)
+def target(places: Places, view: ViewId, shown: str = "") -> str:
+    """What a project's link points to: the view, or what is `shown` of it."""
+    return str(places.mount / "views" / view / shown)
 
 
-def refuse_foreign(path: Path, places: Places, *, force: bool = False) -> None:
-    """Say early, before anything is fetched, that what is at `path` is not ours to replace."""
-    if force or not os.path.lexists(path) or is_ours(path, places):
+def is_foreign(path: Path, places: Places) -> bool:
+    """Whether something is there that is not ours to replace."""
+    return os.path.lexists(path) and not is_ours(path, places)
+
+
+def refuse_foreign(
+    path: Path, places: Places, *, force: bool = False, replaced: bool = False
+) -> None:
+    """Say early, before anything is fetched, that what is at `path` is not ours to replace.
+
+    `replaced`: there was a link of ours before.
+    """
+    if force or not is_foreign(path, places):
         return
     raise PkgviewError(
-        f"{path} is there already and is not pkgview's",
+        f"{path} was a link to the view, and another program has put its own in its place"
+        if replaced
+        else f"{path} is there already and is not pkgview's",
         remedy="`pkgview up --force` sets it aside and links the view in its place; with "
         "`pkgview up --no-link` it stays.",
     )
 
 
-def link(path: Path, places: Places, view: ViewId, *, force: bool) -> Path | None:
+def link(
+    path: Path, places: Places, view: ViewId, *, force: bool, shown: str | None = None
+) -> Path | None:
     """Point the link at `path` to a view; returns where what was there was set aside to.
+
+    `shown`: a path in the view; None: what links of that name show.
 
     `LinkError` where it stays as it was, for the disk's reasons.
 
@@ -52,12 +70,12 @@ def link(path: Path, places: Places, view: ViewId, *, force: bool) -> Path | Non
     aside = None
     try:
         refuse_foreign(path, places, force=force)
-        if os.path.lexists(path) and not is_ours(path, places):
+        if is_foreign(path, places):
             aside = _free_name(path)
             path.rename(aside)
         mountpoints.remember(places)
         try:
-            _point(path, target(places, view))
+            _point(path, target(places, view, shown_of(path.name) if shown is None else shown))
         except BaseException:
             if aside is not None and not os.path.lexists(path):
                 aside.rename(path)
@@ -100,7 +118,7 @@ def _point(path: Path, wanted: str) -> None:
 def is_linked(path: Path, places: Places, view: ViewId) -> bool:
     """Whether the link already points to that view."""
     try:
-        return os.readlink(path) == target(places, view)
+        return os.readlink(path) == target(places, view, shown_of(path.name))
     except OSError:
         return False
 
@@ -108,7 +126,7 @@ def is_linked(path: Path, places: Places, view: ViewId) -> bool:
 def is_of(path: Path, places: Places) -> bool:
     """Whether it is a link into the mount that is used now."""
     try:
-        return Path(os.readlink(path)).parent == places.mount / "views"
+        return _leads_into(os.readlink(path), os.fspath(places.mount))
     except OSError:
         return False
 
@@ -138,10 +156,17 @@ def unlink(path: Path, places: Places) -> bool:
 def is_ours(path: Path, places: Places) -> bool:
     """Whether it is a link to some view, of this mount or of one that was elsewhere before."""
     try:
-        views = Path(os.readlink(path)).parent
+        leads = os.readlink(path)
     except OSError:
         return False
-    return views.name == "views" and os.fspath(views.parent) in mountpoints.mountpoints(places)
+    return any(_leads_into(leads, mount) for mount in mountpoints.mountpoints(places))
+
+
+def _leads_into(leads: str, mount: str) -> bool:
+    """Whether that is a view of the mount, or what a link shows of one."""
+    inside = leads.removeprefix(f"{mount}/views/")
+    view, _, shown = inside.partition("/")
+    return inside != leads and view not in {"", ".", ".."} and ".." not in shown.split("/")
 
 
 def _free_name(path: Path) -> Path:

@@ -7,6 +7,7 @@ written next, and only then the view gets its number. A view that has a number h
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from resolver.atomic import write_atomically
@@ -21,7 +22,7 @@ from unionfs.view.used import used_until_now
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from resolver.manifest import LayerSpec, Manifest, ViewId
+    from resolver.manifest import Grafts, LayerSpec, Manifest, ViewId
     from resolver.places import Places
     from unionfs.archive.reader import Archive
     from unionfs.store.local import Store
@@ -33,15 +34,15 @@ def publish(places: Places, manifest: Manifest, store: Store, registry: Registry
 
     To be called with the store held (`Store.held`) since it was known that all archives are there.
     """
-    known = registry.registered(manifest.archives)
+    seen = set(registry.registered(manifest.archives))
     unknown: list[Archive] = []
     for layer in manifest.layers:
-        if layer.archive not in known:
+        if layer.archive not in seen:
             unknown.append(_source(store, layer.archive))
-        if layer.bytecode and layer.bytecode not in known:
+        if layer.bytecode and layer.bytecode not in seen:
             unknown.append(_companion(store, layer))
-    grafts = {name: layer.grafts for layer in manifest.layers for name in layer.archives}
-    registry.register_archives(unknown, store.open, grafts)
+        seen.update(layer.archives)  # it may be at several places
+    registry.register_archives(unknown, store.open, _grafts(manifest))
     _must_fit(manifest, registry)
     view = manifest.id
     data = manifest.to_bytes()
@@ -53,6 +54,20 @@ def publish(places: Places, manifest: Manifest, store: Store, registry: Registry
     used_until_now(places, view, new=new)
     registry.register_view(view)
     return view
+
+
+def _grafts(manifest: Manifest) -> dict[str, Grafts]:
+    """Where each archive's directories go, by its name, for the times that they get.
+
+    One that has its place to itself meets no other distribution's files: so does a package of a
+    kind where each is in a directory of its own.
+    """
+    users = Counter(layer.grafts for layer in manifest.layers)
+    return {
+        name: () if users[layer.grafts] == 1 and len(layer.grafts) == 1 else layer.grafts
+        for layer in manifest.layers
+        for name in layer.archives
+    }
 
 
 def _must_fit(manifest: Manifest, registry: Registry) -> None:

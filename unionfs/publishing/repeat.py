@@ -18,7 +18,7 @@ from resolver.python.declared.lists import Names, expanded, joined, without_unde
 from resolver.python.discovery import find_interpreter
 from resolver.python.requirements import normalised
 from resolver.python.target import KIND, python_of
-from unionfs.kinds import link_of
+from unionfs.kinds import NODE, link_of
 from unionfs.view.catalog import read_manifest
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from resolver.places import Places
     from resolver.project.project import Project
     from resolver.project.resolved import ResolvedView
+    from unionfs.formats.node.wish import NodeWish
     from unionfs.formats.python.wish import PythonWish
 
 
@@ -103,6 +104,20 @@ def forgotten(places: Places, wish: PythonWish) -> Iterator[str]:
     defined, _ = without_undefined(had, wish.project)
     given = {*wish.lists.options(), *expanded(wish.lists, wish.project).options()}
     yield from (option for option in defined.options() if option not in given)
+
+
+def forgotten_by_node(places: Places, wish: NodeWish) -> Iterator[str]:
+    """The same for a project of Node's."""
+    for one in last_omitted(places, wish.project) or ():
+        if one not in (wish.omit or ()):
+            yield f"--omit {one}"
+
+
+def last_omitted(places: Places, project: Project) -> tuple[str, ...] | None:
+    """What the last `up` left out of a project of Node's by options; None: nothing."""
+    last = resolved.load(places.state / "projects", str(project.root)).view_for(None, NODE)
+    found = tuple(one.removeprefix("-") for one in last.groups) if last is not None else ()
+    return found or None
 
 
 def _python(places: Places, wish: PythonWish, last: ResolvedView) -> str | None:

@@ -56,7 +56,7 @@ class Made:
     @property
     def distributions(self) -> int:
         """How many there are in it."""
-        return sum(1 for layer in self.manifest.layers if layer.name)
+        return self.manifest.distributions
 
     @property
     def described(self) -> str:

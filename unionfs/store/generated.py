@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from unionfs.archive.layer import Kind, LayerError
-from unionfs.archive.meta import Meta
+from unionfs.archive.meta import NEWEST, Meta
 from unionfs.archive.pack import Member
 
 if TYPE_CHECKING:
@@ -36,12 +36,18 @@ class GeneratedFile:
     executable: bool = False
 
 
-def add_generated(store: Store, stem: str, files: Sequence[GeneratedFile]) -> str:
-    """The name of the archive of these files, made unless the store has it whole."""
-    source = f"made-{hashlib.sha256(repr(files).encode()).hexdigest()}"
+def add_generated(
+    store: Store, stem: str, files: Sequence[GeneratedFile], *, newest: bool = False
+) -> str:
+    """The name of the archive of these files, made unless the store has it whole.
+
+    `newest`: as `unionfs.archive.meta.NEWEST` says.
+    """
+    name = NEWEST if newest else ""
+    source = f"made-{hashlib.sha256(f'{name}{files!r}'.encode()).hexdigest()}"
     archive = store.archive_of(source)
     if archive is None or not _is_whole(store, archive):
-        meta = Meta(kind="skeleton", name="", version="", stem=stem)
+        meta = Meta(kind="skeleton", name=name, version="", stem=stem)
         archive = store.add([_member(file) for file in files], meta)
         store.record_source(source, archive)
     return archive

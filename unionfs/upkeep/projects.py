@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ from resolver.errors import PkgviewError
 from resolver.naming import project_key
 from resolver.project import resolved, trust
 from unionfs.formats.python import packages
-from unionfs.kinds import links
+from unionfs.kinds import WRITABLE, links
 from unionfs.publishing import link
+from unionfs.publishing.members import unlink_members
 from unionfs.store.local import Store
 from unionfs.upkeep.collect import forget_lock
 from unionfs.upkeep.references import read_references
@@ -74,6 +76,8 @@ def forget(places: Places, root: str) -> list[str] | None:
                 removed.append(str(path))
         except PkgviewError as error:
             stuck = error
+    removed += map(str, unlink_members(Path(root), places))
+    shutil.rmtree(places.cache / WRITABLE / project_key(root), ignore_errors=True)
     known = resolved.forget(places.state / "projects", root)
     forget_lock(places, project_key(root))
     agreed = trust.forget(root, places.state)

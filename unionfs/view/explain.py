@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from unionfs.archive.layer import EntryNo, Kind
 from unionfs.bytecode.paired import Paired
-from unionfs.kinds import links
+from unionfs.kinds import MEMBERS, links, shown_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,13 +47,16 @@ class Origin:
     hides: tuple[Provider, ...]
 
 
-def candidates(query: str, roots: Sequence[str], mount: Path, cwd: Path) -> Iterator[str]:
+def candidates(
+    query: str, roots: Sequence[str], mount: Path, cwd: Path, project: Path | None = None
+) -> Iterator[str]:
     """Paths in the view that the user may mean, the likeliest first.
 
     A path below the mount or below a project's link, a path in the view or below one of
-    `roots`, where its kind looks names up (site-packages), or a module's dotted name.
+    `roots`, where its kind looks names up (site-packages), or a module's dotted name. `project` is
+    the root of the one whose links are the nearest.
     """
-    inside = list(_inside(query, mount, cwd))
+    inside = list(_inside(query, mount, cwd, project))
     if inside:
         yield from inside
         return
@@ -148,13 +151,20 @@ def _layers_above_files(union: Union, path: bytes) -> int:
 
 
 def find(  # noqa: PLR0913 - what to look for, in what, and where names mean what
-    union: Union, manifest: Manifest, query: str, *, roots: Sequence[str], mount: Path, cwd: Path
+    union: Union,
+    manifest: Manifest,
+    query: str,
+    *,
+    roots: Sequence[str],
+    mount: Path,
+    cwd: Path,
+    project: Path | None = None,
 ) -> Origin | None:
-    """What `pkgview why QUERY` answers; `roots` as in `candidates`.
+    """What `pkgview why QUERY` answers; `roots` and `project`, its root, as in `candidates`.
 
     A package's `__init__.py` says more than its directory, which others may share.
     """
-    for path in candidates(query, roots, mount, cwd):
+    for path in candidates(query, roots, mount, cwd, project):
         if _MODULE.fullmatch(query):
             inner = origin(union, manifest, f"{path}/__init__.py")
             if inner is not None:
@@ -170,7 +180,7 @@ def find(  # noqa: PLR0913 - what to look for, in what, and where names mean wha
     return None
 
 
-def _inside(query: str, mount: Path, cwd: Path) -> Iterator[str]:
+def _inside(query: str, mount: Path, cwd: Path, project: Path | None) -> Iterator[str]:
     """The part of an absolute or relative file path that lies in a view, if any may be meant."""
     if "/" not in query:
         return
@@ -180,9 +190,16 @@ def _inside(query: str, mount: Path, cwd: Path) -> Iterator[str]:
         match = _IN_VIEW.match(rest)
         yield rest[match.end() :] if match else rest
         return
+    if project is not None and absolute.is_relative_to(project):
+        names = absolute.relative_to(project).parts
+        at = next((at for at, name in enumerate(names) if name in links()), None)
+        if at is not None:
+            shown = [shown_of(names[at]), *names[at + 1 :]] if at == 0 else [MEMBERS, *names]
+            yield "/".join(filter(None, shown))
     for parent in absolute.parents:
         if parent.name in links():
-            yield str(absolute.relative_to(parent))
+            rest = absolute.relative_to(parent).as_posix()
+            yield "/".join(filter(None, (shown_of(parent.name), rest)))
 
 
 def _providers(union: Union, manifest: Manifest, places: Sequence[Place]) -> tuple[Provider, ...]:

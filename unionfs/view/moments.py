@@ -23,6 +23,7 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from unionfs.archive.layer import ROOT, Kind, LayerError
+from unionfs.archive.meta import NEWEST
 from unionfs.view.nodeid import DAY, EARLIEST
 from unionfs.view.schema import SECOND, STEP, now
 
@@ -42,6 +43,12 @@ BACK: Final = 60
 AHEAD: Final = DAY
 """Nanoseconds from now to what is followed."""
 
+BEYOND: Final = 4_102_444_800 * SECOND
+"""The year 2100: from there on are the times of files that have to be newer than all directories
+(`unionfs.archive.meta.NEWEST`). Nothing else follows them."""
+
+_NEWEST: Final = f"skeleton {NEWEST}"
+
 _MOST_KEPT: Final = 2 * BACK
 """Seconds of which it is remembered what stands where."""
 
@@ -57,6 +64,13 @@ def time_of_view(db: sqlite3.Connection) -> int:
     while found in taken:
         found += STEP
     return found
+
+
+def _beyond(db: sqlite3.Connection, distribution: str) -> int:
+    """A time after all that come from clocks; the next second of it."""
+    query = "SELECT coalesce(max(time), 0) FROM archives WHERE distribution = ?"
+    (last,) = db.execute(query, (distribution,)).fetchone()
+    return max(BEYOND, (int(last) // SECOND + 1) * SECOND)
 
 
 class Moments:
@@ -77,6 +91,8 @@ class Moments:
 
         `grafts`: where its top directories go; None: nobody knows, and all are taken for one.
         """
+        if distribution == _NEWEST:
+            return _beyond(self._db, distribution)
         # Earlier versions of the registry go on with it, so its format stays.
         self._db.execute("CREATE INDEX IF NOT EXISTS archives_by_time ON archives(time)")
         (latest,) = self._db.execute(

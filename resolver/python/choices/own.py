@@ -21,11 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from resolver.fetch.addresses import without_userinfo
 from resolver.inputs import read_text
-from resolver.python.choices.phrases import (
-    Wanted,
-    phrase,
-    written,
-)
+from resolver.project.phrase import phrase
+from resolver.python.choices.phrases import Wanted, written
 from resolver.python.choices.settings import (
     requirements_of,
     settings,

@@ -20,15 +20,13 @@ from resolver.errors import PkgviewError
 from resolver.fetch.addresses import belongs, canonical, file_places, without_userinfo
 from resolver.inputs import read_input
 from resolver.ownership import faults
+from resolver.project.phrase import phrase
 from resolver.python.unbuilt import is_inside, own_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from resolver.python.project import PythonProject
-
-LONGEST = 160
-"""Characters of a phrase; what is longer is cut, and ends in a digest of the whole."""
 
 _PLAIN = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[A-Za-z0-9._,\s-]*\])?"
@@ -185,16 +183,3 @@ def _plain(value: object) -> object:
     if isinstance(value, list):
         return [_plain(one) for one in value]
     return without_userinfo(value) if isinstance(value, str) else value
-
-
-def phrase(text: str) -> str:
-    """What can be shown, and is not longer than `LONGEST` by much.
-
-    Letters that look like others are spelled out: they make another address.
-    """
-    shown = text if text.isascii() and text.isprintable() else ascii(text)
-    if len(shown) <= LONGEST:
-        return shown
-    return (
-        f"{shown[:LONGEST]}… ({hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:16]})"
-    )

@@ -10,11 +10,9 @@ uv starts git and build back ends, which must not go on working for nobody.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
-import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,6 +22,7 @@ import trio
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import masked
 from resolver.python.uv.watch import Watch
+from resolver.running.session import ended_with_us, kill_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -251,15 +250,15 @@ async def run_child(
     async def end(process: trio.Process) -> None:
         # trio calls it, shielded, when the wait is cancelled.
         if not watch.came:
-            _kill_session(process.pid, signal.SIGTERM)
+            kill_session(process.pid, signal.SIGTERM)
             with trio.move_on_after(2):
                 await process.wait()
-        _kill_session(process.pid, signal.SIGKILL)
+        kill_session(process.pid, signal.SIGKILL)
         await process.wait()
 
     try:
         with (
-            _ended_with_us(),
+            ended_with_us(),
             Watch(_places(command, cwd, environ)) as watch,
             trio.CancelScope() as running,
         ):
@@ -289,36 +288,6 @@ async def run_child(
         done.stdout.decode("utf-8", "replace"),
         done.stderr.decode("utf-8", "replace"),
     )
-
-
-_running: list[None] = []
-_handled: set[signal.Signals] = set()
-
-
-@contextlib.contextmanager
-def _ended_with_us() -> Iterator[None]:
-    """Within it SIGTERM and SIGHUP interrupt us, instead of leaving the child to go on for nobody.
-
-    As long as that is nobody else's, and an interrupt is heard.
-    """
-    interrupts = threading.current_thread() is threading.main_thread() and signal.getsignal(
-        signal.SIGINT
-    ) not in {signal.SIG_IGN, signal.SIG_DFL, None}
-    ours = [
-        number
-        for number in (signal.SIGTERM, signal.SIGHUP)
-        if interrupts and not _running and signal.getsignal(number) == signal.SIG_DFL
-    ]
-    for number in ours:
-        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
-    _handled.update(ours)
-    _running.append(None)
-    try:
-        yield
-    finally:
-        _running.pop()
-        while _handled and not _running:
-            signal.signal(_handled.pop(), signal.SIG_DFL)
 
 
 def _places(command: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Iterator[str]:
@@ -391,8 +360,3 @@ def explanation_of(stderr: str) -> str:
     text = _SELF_UPDATE.sub("", text)
     # uv masks passwords; git, which it quotes, does not.
     return masked(_SPLIT_USER.sub("****@", text))
-
-
-def _kill_session(leader: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(leader, number)

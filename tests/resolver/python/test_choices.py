@@ -8,9 +8,9 @@ import pytest
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import EVERYBODYS, belongs, canonical, file_places
 from resolver.project import trust
+from resolver.project.phrase import LONGEST
 from resolver.python.choices.own import own_choices, python_choices
 from resolver.python.choices.phrases import (
-    LONGEST,
     index_choice,
     index_names,
     variable_choice,

@@ -243,7 +243,7 @@ def test_down_where_there_is_nothing_to_take_away(
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    said = f"{tmp_path}/there has no .venv: there is nothing to remove.\n"
+    said = f"{tmp_path}/there has no .venv and no node_modules: there is nothing to remove.\n"
     assert typed(capsys, "down ../there") == (0, "", said)
     assert typed(capsys, "down ../nowhere")[2].startswith("pkgview: there is no ../nowhere\n")
     Path("../there/.venv").symlink_to(isolated_places.mount / "views/x")

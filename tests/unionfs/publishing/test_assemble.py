@@ -105,6 +105,18 @@ async def test_a_wheel_is_packed_once(
     assert means.progress.archives == 1  # type: ignore[attr-defined]
 
 
+async def test_one_that_goes_to_several_places_is_packed_once(
+    means: Means, wheel_maker: WheelMaker, interpreter: Interpreter
+) -> None:
+    choice = wheel_choice(wheel_maker.write())
+    package = package_of(choice, interpreter, means.places.state)
+    places = [replace(package, grafts=(("purelib", path),)) for path in ("a", "b/c")]
+    layers = await assemble(places, means)
+    assert [layer.grafts for layer in layers] == [(("purelib", "a"),), (("purelib", "b/c"),)]
+    assert len({layer.archive for layer in layers}) == 1
+    assert means.progress.archives == 1  # type: ignore[attr-defined]
+
+
 async def test_one_that_fails_does_not_undo_the_others(
     means: Means, wheel_maker: WheelMaker, interpreter: Interpreter
 ) -> None:

@@ -44,6 +44,22 @@ def test_makes_moves_and_takes_away(project: Path, places: Places) -> None:
     assert os.listdir(project) == []
 
 
+def test_what_a_link_shows_of_a_view(project: Path, places: Places) -> None:
+    """Node looks names up from real paths, so the last name there has to be the link's own."""
+    modules = project / "node_modules"
+    link.link(modules, places, VIEW, force=False)
+    assert os.readlink(modules) == f"{places.mount}/views/{VIEW}/node_modules"
+    assert link.is_linked(modules, places, VIEW)
+    assert link.is_of(modules, places)
+    link.link(modules, places, OTHER, force=False, shown="members/a/node_modules")
+    assert os.readlink(modules) == f"{places.mount}/views/{OTHER}/members/a/node_modules"
+    assert link.unlink(modules, places)
+    for leads in (f"views/{VIEW}/../../x", "views//x", "views/..", "view/x", f"views/{VIEW}x/../y"):
+        modules.symlink_to(f"{places.mount}/{leads}")
+        assert not link.is_ours(modules, places)
+        modules.unlink()
+
+
 def test_a_real_environment_is_never_overwritten(project: Path, places: Places) -> None:
     (project / ".venv").mkdir()
     (project / ".venv/precious").write_text("x")

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import io
 import sqlite3
+import time
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from resolver.errors import PkgviewError
-from resolver.manifest import Manifest, ViewId
+from resolver.manifest import LayerSpec, Manifest, ViewId
 from resolver.python.target import Python, Schemes
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
 from unionfs.publishing import publish as module
 from unionfs.publishing.publish import publish
+from unionfs.store.generated import GeneratedFile, add_generated
 from unionfs.store.local import Store
 from unionfs.view.catalog import Catalog, manifest_path
 from unionfs.view.nodeid import PACKING
@@ -74,6 +76,43 @@ def test_a_published_view_can_be_opened(
     opened = Catalog(isolated_places, Store(store.root), registry).view(view)
     assert opened is not None
     assert opened.manifest == wanted
+
+
+def test_an_archive_at_several_places(
+    isolated_places: Places, store: Store, registry: Registry
+) -> None:
+    """It has its directories at each, and one inode for each file; no time is taken for a clash."""
+    names = [archive(store, f"package{number}") for number in range(5)]
+    places = [(name, f"at/{number}") for number, name in enumerate(names)]
+    places.append((names[0], "again/here"))
+    newest = add_generated(
+        store, "newest", [GeneratedFile(path="purelib/b", content=b"b")], newest=True
+    )
+    wanted = Manifest(
+        kind="node",
+        target={},
+        layers=(
+            *(LayerSpec(archive=name, grafts=(("purelib", at),), name=at) for name, at in places),
+            LayerSpec(archive=newest, grafts=(("purelib", ""),)),
+        ),
+    )
+    began = time.time_ns()
+    publish(isolated_places, wanted, store, registry)
+    view = Catalog(isolated_places, Store(store.root), registry).view(wanted.id)
+    assert view is not None
+    found = {path: view.found(place) for path, place in view.union.walk()}
+    assert found[b"at/0/a.py"].node == found[b"again/here/a.py"].node
+    assert found[b"at/0"].node != found[b"again/here"].node
+    for path in (b"at/0", b"again/here"):
+        place = view.union.resolve(path)
+        assert place is not None
+        assert view.union.parent(place) == view.union.resolve(path.rpartition(b"/")[0])
+    # All came in this second, and none is from the future but what has to be newer than the rest.
+    times = {known.time for name, known in registry.registered(names).items()}
+    assert min(times) >= began // 1000 * 1000
+    assert max(times) <= time.time_ns()
+    assert found[b"b"].time > time.time_ns() + 10**18
+    assert found[b"b"].time > max(one.time for path, one in found.items() if path != b"b")
 
 
 def test_again_changes_nothing(isolated_places: Places, store: Store, registry: Registry) -> None:

@@ -29,13 +29,15 @@ from unionfs.cli.asked import (
     refuse_untrusted,
     trusted_project_at,
 )
+from unionfs.cli.commands.node.beside import node_alone
+from unionfs.cli.commands.node.edited import edited
 from unionfs.cli.commands.up import ANSWER, up
 from unionfs.cli.completing import extras, groups, listed, names_of, paths
 from unionfs.cli.ending import interrupted_by_all
 from unionfs.cli.progress import Display
 from unionfs.formats.python.wish import PythonWish
+from unionfs.kinds import NODE, link_of
 from unionfs.kinds import PYTHON as PYTHON_KIND
-from unionfs.kinds import link_of
 from unionfs.publishing import link
 from unionfs.publishing.repeat import repeated
 
@@ -94,6 +96,7 @@ Examples:
   pkgview add --dev pytest
   pkgview add --editable ../library
   pkgview add --script script.py rich    in its inline block, which it gets if it has none
+  pkgview add --dev vitest               in a project of Node's: npm edits package.json
 """
 )
 @click.argument("requirements", nargs=-1, metavar="[REQ]...", shell_complete=paths)
@@ -115,8 +118,8 @@ def add(
 ) -> None:
     """Add requirements to the project's list; lock and view follow.
 
-    Edits pyproject.toml, as `uv add` does, or requirements.txt. If anything fails, every file is as
-    before.
+    Edits pyproject.toml, as `uv add` does, or requirements.txt; of Node's projects package.json, as
+    npm does. If anything fails, every file is as before.
     """
     if not requirements and not editables:
         raise click.UsageError("name a requirement, or a directory with --editable", context)
@@ -179,8 +182,28 @@ def _carry_out(  # noqa: PLR0913 - one an option
         raise click.UsageError(
             "--script is for the block of one file, which has no groups and no extras", context
         )
-    asked = replace(asked, group="dev" if dev else group, extra=extra)
     places = Places.from_environ()
+    node = node_alone(directory) if script is None else None
+    if node is not None:
+        if group or extra or python or fetch_python:
+            raise click.UsageError("of Node's lists there is --dev only", context)
+        names = (*asked.requirements, *map(os.fspath, asked.editables))
+        with edited(
+            places, node, names, removed=asked.removed, dev=dev, here=absolute(directory),
+            offline=offline, trust=trust, quiet=as_json,
+        ):  # fmt: skip
+            context.invoke(
+                up,
+                directory=node.root,
+                kinds=(NODE,),
+                offline=offline,
+                trust=trust,
+                as_json=as_json,
+                listed=True,
+                repeats=True,
+            )
+        return
+    asked = replace(asked, group="dev" if dev else group, extra=extra)
     if script is None:
         project = trusted_project_at(directory, trust=trust)
         agree(project, places.state)

@@ -1,7 +1,7 @@
 """`pkgview list`, `tree` and `outdated`: what a project's view has, in uv's own formats.
 
 A view is a virtual environment that uv reads like any other, so uv answers: what people and scripts
-know to read stays the same.
+know to read stays the same. Where there is nothing of Python's npm does, for Node's.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import DIRECTORY, OFFLINE, project_at, refuse_untrusted
 from unionfs.cli.commands.making import mount_now
+from unionfs.cli.commands.node import listing
+from unionfs.cli.commands.node.beside import node_alone
 from unionfs.cli.completing import distributions, names_of
 from unionfs.publishing.repeat import last_shown
 
@@ -54,6 +56,12 @@ Examples:
 @OFFLINE
 def list_(directory: Path, *, form: str, outdated: bool, offline: bool) -> None:
     """List a project's distributions: names, versions, where editable ones are."""
+    if (node := node_alone(directory)) is not None:
+        if outdated:
+            listing.outdated(node, as_json=form == "json")
+        else:
+            listing.listed(node, form)
+        return
     _answer(directory, "list", f"--format={form}", outdated=outdated, offline=offline)
 
 
@@ -76,6 +84,9 @@ Examples:
 @OFFLINE
 def outdated(directory: Path, *, form: str, offline: bool) -> None:
     """List distributions that the index has a newer version of, whether it would fit or not."""
+    if (node := node_alone(directory)) is not None:
+        listing.outdated(node, as_json=form == "json")
+        return
     _answer(directory, "list", f"--format={form}", outdated=True, offline=offline)
 
 
@@ -127,6 +138,12 @@ def tree(  # noqa: PLR0913 - one parameter an option
     offline: bool,
 ) -> None:
     """Show which distribution needs which."""
+    if (node := node_alone(directory)) is not None:
+        if invert:
+            listing.invert(node, packages, as_json=form == "json")
+        else:
+            listing.tree(node, packages, depth=depth, as_json=form == "json")
+        return
     options = [] if depth is None else [f"--depth={depth}"]
     options += [f"--package={name}" for name in packages]
     options += ["--invert"] if invert else []

@@ -48,11 +48,14 @@ from unionfs.cli.command import (
 )
 from unionfs.cli.commands.bind import bind_self
 from unionfs.cli.commands.making import ensured, mount_now
+from unionfs.cli.commands.node.beside import commands_of as commands_of_node
+from unionfs.cli.commands.node.beside import first_on_path, node_project
 from unionfs.cli.completing import commands
 from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND
 from unionfs.formats.python.wish import PythonWish
+from unionfs.kinds import PYTHON as PYTHON_KIND
 from unionfs.kinds import link_of
 from unionfs.publishing import link
 from unionfs.publishing.repeat import last_shown, repeated
@@ -155,6 +158,18 @@ def run(  # noqa: PLR0913 - one parameter an option
     places = Places.from_environ()
     words = command_line(command, module=module, script=script)
     said = b"" if module or command[0] != "-" else block_on_stdin()
+    node = None if no_project or isolated else node_project(directory)
+    if node is not None:
+        alone = not find_projects(directory or Path(), [PYTHON_KIND])
+        there = commands_of_node(
+            places, node, offline=offline, frozen=frozen, locked=locked, trust=trust
+        )
+        if there:
+            first_on_path(there)
+        if alone and not runs_python(words):
+            if additions or any(lists) or python:
+                raise click.UsageError("--with, --python and their like are for Python's projects")
+            replace_by(words, os.environ)
     if no_project:
         project = nothing(places)
     else:

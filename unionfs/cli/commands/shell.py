@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from unionfs.cli.asked import (
     QUIET,
     TRUST,
     Adding,
+    find_projects,
     refuse_contrary,
     trusted_project_at,
     with_for,
@@ -35,14 +37,18 @@ from unionfs.cli.asked import (
 from unionfs.cli.command import replace_by
 from unionfs.cli.commands.bind import bind_self, home_as_tilde
 from unionfs.cli.commands.making import ensured, mount_now
+from unionfs.cli.commands.node.beside import commands_of as commands_of_node
+from unionfs.cli.commands.node.beside import node_project
 from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND
 from unionfs.formats.python.wish import PythonWish
+from unionfs.kinds import PYTHON as PYTHON_KIND
 from unionfs.publishing.repeat import repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import NoReturn
 
     from resolver.python.declared.lists import Names
     from unionfs.publishing.up import Made
@@ -52,6 +58,9 @@ SHELLS = Path(__file__).parents[1] / "shells"
 
 BOUND = "PKGVIEW_SHELL"
 """The variable that names the project in such a shell and all that it starts."""
+
+MORE = "PKGVIEW_SHELL_MORE"
+"""The variable that names a directory of commands besides the view's, for our part of its files."""
 
 KORN = frozenset({"sh", "dash", "ash", "ksh", "ksh93", "mksh", "oksh", "yash", "busybox"})
 """Shells that read the file that ENV names when they are interactive, as POSIX has it."""
@@ -95,6 +104,13 @@ def shell(  # noqa: PLR0913 - one parameter an option
     """
     refuse_contrary(frozen=frozen, locked=locked)
     places = Places.from_environ()
+    node = node_project(directory)
+    there = partial(
+        commands_of_node, places, offline=offline, frozen=frozen, locked=locked, trust=trust
+    )
+    if node is not None and not find_projects(directory, [PYTHON_KIND]):
+        _refuse_pipe()
+        _start_for_node(str(node.root), there(node))
     project = trusted_project_at(directory, trust=trust)
     refuse_undefined(project, lists.groups)
     wish = PythonWish(
@@ -109,11 +125,9 @@ def shell(  # noqa: PLR0913 - one parameter an option
         kept=not (additions or any(lists)),
         lists=lists,
     )
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise PkgviewError(
-            "there is no terminal for a shell",
-            remedy="Run a command with `pkgview run -- COMMAND`.",
-        )
+    _refuse_pipe()
+    if node is not None and (more := there(node)):
+        os.environ[MORE] = more
     root = str(wish.project.root)
     around = os.environ.get(BOUND)
     if around == root and wish.kept and python is None:
@@ -139,6 +153,22 @@ def shell(  # noqa: PLR0913 - one parameter an option
         view=made.view if pinned else None,
         python=python_of(made.manifest).version if pinned else None,
     )
+    replace_by(command, environ)
+
+
+def _refuse_pipe() -> None:
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise PkgviewError(
+            "there is no terminal for a shell",
+            remedy="Run a command with `pkgview run -- COMMAND`.",
+        )
+
+
+def _start_for_node(root: str, there: str) -> NoReturn:
+    """A shell with the commands of Node's packages; where it goes decides what is looked up."""
+    environ = {**os.environ, BOUND: root, MORE: there}
+    command = start(user_shell(os.environ), environ)
+    console.note(f"With the commands of {home_as_tilde(root)}: `exit` or Ctrl-D leaves.")
     replace_by(command, environ)
 
 

@@ -1,16 +1,14 @@
-"""`pkgview up` and `pkgview down`."""
+"""`pkgview up`."""
 
 from __future__ import annotations
 
 import os
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.cli import console, quick
 from unionfs.cli.asked import (
@@ -19,13 +17,12 @@ from unionfs.cli.asked import (
     KIND,
     LOCKED,
     OFFLINE,
+    OMIT,
     PYTHON_FETCH,
     QUIET,
     TRUST,
     UPGRADE_PACKAGE,
-    absolute,
     json_of,
-    projects_at,
     refuse_contrary,
     say_untrusted,
     trusted_projects_at,
@@ -33,6 +30,7 @@ from unionfs.cli.asked import (
 from unionfs.cli.asked import (
     PYTHON as PYTHON_OPTION,
 )
+from unionfs.cli.commands.links.project import link_at, link_project, linkable
 from unionfs.cli.commands.making import (
     compiled_view,
     ensured,
@@ -43,13 +41,19 @@ from unionfs.cli.commands.making import (
 )
 from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.formats.kind import Wish
+from unionfs.formats.node.wish import of_node
 from unionfs.formats.python.wish import of_python
-from unionfs.kinds import PYTHON, link_of, links
-from unionfs.publishing import link
-from unionfs.publishing.repeat import forgotten, repeated_by_edit
+from unionfs.kinds import NODE, PYTHON
+from unionfs.publishing.repeat import (
+    forgotten,
+    forgotten_by_node,
+    last_omitted,
+    repeated_by_edit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from resolver.manifest import Manifest
     from resolver.project.changes import Change
@@ -83,7 +87,8 @@ Examples:
 @PYTHON_OPTION
 @PYTHON_FETCH
 @with_lists
-@click.option("--no-link", is_flag=True, help="Leave .venv alone.")
+@OMIT
+@click.option("--no-link", is_flag=True, help="Leave .venv and node_modules alone.")
 @click.option("--no-mount", is_flag=True, help="Make the view without mounting.")
 @OFFLINE
 @FROZEN
@@ -91,7 +96,9 @@ Examples:
 @click.option("--compile", "compiled", is_flag=True, help="Wait until all is compiled.")
 @click.option("--upgrade", "-U", is_flag=True, help="Take the newest versions that fit.")
 @UPGRADE_PACKAGE
-@click.option("--force", is_flag=True, help="Set a .venv that is not pkgview's aside.")
+@click.option(
+    "--force", is_flag=True, help="Set a .venv, or node_modules, that is not pkgview's aside."
+)
 @TRUST
 @QUIET
 @click.option(
@@ -108,6 +115,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     python: str | None,
     fetch_python: bool,
     lists: Names,
+    omit: tuple[str, ...],
     no_link: bool,
     no_mount: bool,
     offline: bool,
@@ -123,7 +131,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     listed: bool = False,
     repeats: bool = False,
 ) -> None:
-    """Make a project's view, mount it, and link .venv to it.
+    """Make a project's view, mount it, and link .venv (node_modules) to it.
 
     Finds the project, locks it if it has no lock, fetches what the store does not have. With
     nothing changed it does next to nothing.
@@ -132,9 +140,9 @@ def up(  # noqa: PLR0913 - one parameter an option
     refuse_contrary(frozen=frozen, locked=locked, renews=upgrade or bool(upgrade_packages))
     places = Places.from_environ()
     projects = trusted_projects_at(directory, kinds, trust=trust)
-    _refuse_pythons(projects, given=bool(python or any(lists)))
+    _refuse_others(projects, pythons=bool(python or any(lists)), nodes=bool(omit))
     if not no_link:
-        _refuse_foreign(places, projects, force=force)
+        projects = linkable(places, projects, named=bool(kinds), force=force)
     _check_mount(places, no_mount=no_mount)
     done: list[Done] = []
     left_out: tuple[str, ...] = ()
@@ -152,7 +160,10 @@ def up(  # noqa: PLR0913 - one parameter an option
             chosen = {"python": python, "asked": python or "", "fetch_python": fetch_python}
             asked = of_python(wish, **chosen, lists=lists)
             wish = repeated_by_edit(places, asked) if repeats else asked
-            left_out = () if repeats else tuple(forgotten(places, asked))
+            left_out += () if repeats else tuple(forgotten(places, asked))
+        elif kind.name == NODE:
+            wish = of_node(wish, omit=omit or (last_omitted(places, project) if repeats else None))
+            left_out += () if repeats else tuple(forgotten_by_node(places, wish))
         made, shown = ensured(places, kind, wish, quiet=as_json, listed=True)
         if compiled and kind.name == PYTHON:
             made, shown = compiled_view(places, made, shown, quiet=as_json)
@@ -160,10 +171,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     if not no_mount:
         mount_now(places)
     for one in done:
-        if not no_link:
-            _link(places, one, force=force, mounting=not no_mount, quiet=as_json)
-        if not no_mount:
-            _look(places, one)
+        _show(places, one, linked=not no_link, mounted=not no_mount, force=force, quiet=as_json)
     _say_concerns(places, projects[0][1], trust=trust, made=any(one.shown for one in done))
     _say_left_out(left_out)
     _say_done(places, done, time.monotonic() - began, verbose=verbose, as_json=as_json)
@@ -181,9 +189,10 @@ def _check_mount(places: Places, *, no_mount: bool) -> None:
 
 def _say_left_out(options: Sequence[str]) -> None:
     if options:
+        where = ".npmrc" if "--omit" in options[-1] else "[tool.pkgview] of pyproject.toml"
         console.note(
             f"Without {' '.join(options)}, which the last `up` had: give it again, or list it in "
-            "[tool.pkgview] of pyproject.toml."
+            f"{where}."
         )
 
 
@@ -255,28 +264,23 @@ def _changes(one: Done) -> Sequence[Change]:
 
 
 def _versions(manifest: Manifest) -> dict[str, str]:
-    return {layer.name: layer.version for layer in manifest.layers if layer.name}
+    """By name; of several versions all."""
+    found: dict[str, set[str]] = {}
+    for layer in manifest.layers:
+        if layer.name:
+            found.setdefault(layer.name, set()).add(layer.version)
+    return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
 
 
-def _link_at(kind: Kind, project: Project) -> Path | None:
-    """Where a project has its link; None for a script, which has no directory of its own."""
-    return project.root / link_of(kind.name) if project.root == project.directory else None
-
-
-def _refuse_pythons(projects: Sequence[tuple[Kind, Project]], *, given: bool) -> None:
-    if given and all(kind.name != PYTHON for kind, _ in projects):
+def _refuse_others(projects: Sequence[tuple[Kind, Project]], *, pythons: bool, nodes: bool) -> None:
+    """Options that are for projects of a kind that there is none of here."""
+    kinds = {kind.name for kind, _ in projects}
+    if pythons and PYTHON not in kinds:
         raise click.UsageError(
             "--python, --extra, --group and --no-group are for projects of Python's"
         )
-
-
-def _refuse_foreign(
-    places: Places, projects: Sequence[tuple[Kind, Project]], *, force: bool
-) -> None:
-    for kind, project in projects:
-        path = _link_at(kind, project)
-        if path is not None:
-            link.refuse_foreign(path, places, force=force)
+    if nodes and NODE not in kinds:
+        raise click.UsageError("--omit is for projects of Node's")
 
 
 def _say_concerns(places: Places, project: Project, *, trust: bool, made: bool) -> None:
@@ -303,6 +307,18 @@ def _hold_size(places: Places) -> None:
             console.report(problem)
 
 
+def _show(  # noqa: PLR0913 - all but the first two by name
+    places: Places, one: Done, *, linked: bool, mounted: bool, force: bool, quiet: bool
+) -> None:
+    path = link_at(one.kind, one.project) if linked else None
+    if path is not None:
+        link_project(places, path, one.project, one.made, force=force, quiet=quiet)
+        if not mounted:
+            say_not_mounted(places, path)
+    if mounted:
+        _look(places, one)
+
+
 def _look(places: Places, one: Done) -> None:
     """Look into the view, so that the daemon opens it and begins to compile what is missing.
 
@@ -311,66 +327,6 @@ def _look(places: Places, one: Done) -> None:
     if one.shown is not None:
         with suppress(OSError):
             os.listdir(places.mount / "views" / one.made.view)
-
-
-def _link(places: Places, one: Done, *, force: bool, mounting: bool, quiet: bool) -> None:
-    path = _link_at(one.kind, one.project)
-    if path is None:
-        return
-    # Of another mount's view nothing is known here: that it is moved away is said.
-    first = not link.is_of(path, places)
-    aside = link.link(path, places, one.made.view, force=force)
-    if aside is not None:
-        console.note(f"What was at {path.name} is now at {aside}.")
-    if first:
-        quick.say_linked(f"{path}", quiet=quiet)
-    if not mounting:
-        say_not_mounted(places, path)
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  pkgview down
-  pkgview down ~/project
-"""
-)
-@DIRECTORY
-@KIND
-@json_of("{project, removed: [path]}")
-def down(directory: Path, *, kinds: tuple[str, ...], as_json: bool) -> None:
-    """Take a project's links to its views (.venv) away. Views and archives stay (see `forget`)."""
-    places = Places.from_environ()
-    root, names = _linked(places, directory, kinds)
-    removed = [root / name for name in names if link.unlink(root / name, places)]
-    if as_json:
-        console.as_json({"project": os.fspath(root), "removed": list(map(os.fspath, removed))})
-        return
-    for path in removed:
-        console.note(f"Removed {path}.")
-    if not removed and not root.is_dir():
-        console.note(f"{root} is a script: it has no .venv of its own.")
-    elif not removed:
-        console.note(f"{root} has no {' and no '.join(names)}: there is nothing to remove.")
-
-
-def _linked(places: Places, directory: Path, kinds: Sequence[str]) -> tuple[Path, Sequence[str]]:
-    """Where the links of a project are, and their names; of a script none."""
-    root = Path(os.path.realpath(absolute(directory)))
-    names = sorted(map(link_of, kinds)) if kinds else sorted(links())
-    # What is linked may be a project no longer, or one whose files are broken.
-    if any(link.is_ours(root / name, places) for name in names):
-        return root, names
-    try:
-        found = projects_at(directory, kinds)
-    except PkgviewError:
-        if not root.is_dir():
-            raise
-        return root, names  # it is no project, and so has no link
-    project = found[0][1]
-    if project.root != project.directory:
-        return project.root, []
-    return project.root, [link_of(kind.name) for kind, _ in found]
 
 
 def _summary(one: Done, seconds: float, *, several: bool) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resolver.errors import PkgviewError
+from resolver.node.project import NodeProject
 from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import KIND, json_of, projects_at
@@ -16,10 +17,16 @@ from unionfs.view.explain import find
 from unionfs.view.opened import open_view, project_view
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resolver.project.project import Project
+    from unionfs.formats.kind import Kind
+    from unionfs.formats.node.reasons import Reason
     from unionfs.view.explain import Origin, Provider
 
 
 _PROVIDER = "{name, version, archive, kind, size}"
+_REASON = "{what, name, version, place, range}"
 
 
 @click.command(
@@ -28,6 +35,7 @@ Examples:
   pkgview why numpy                      a module
   pkgview why bin/pytest                 a path in the view
   pkgview why .venv/lib/python3.11/site-packages/six.py
+  pkgview why node_modules/ms            also who needs it
 """
 )
 @click.argument("query", metavar="PATH|MODULE", shell_complete=paths)
@@ -39,35 +47,61 @@ Examples:
     help="The project whose view it is; default: the one here.",
 )
 @KIND
-@json_of(f"{{path, given_by: [{_PROVIDER}], hides: [{_PROVIDER}]}}")
+@json_of(
+    f"{{path, given_by: [{_PROVIDER}], hides: [{_PROVIDER}], reasons: [{_REASON}]}}; "
+    "reasons: of Node's packages"
+)
 def why(query: str, *, directory: Path, kinds: tuple[str, ...], as_json: bool) -> None:
     """Show which distribution gives a file or module, and what it hides."""
     if not query:
         raise click.UsageError("name a path or a module")
     places = Places.from_environ()
-    kind, project = projects_at(directory, kinds)[0]
-    opened = open_view(places, project_view(places, project, kind=kind.name))
-    found = find(
-        opened.union,
-        opened.manifest,
-        query,
-        roots=kind.roots(opened.manifest),
-        mount=places.mount,
-        cwd=Path.cwd(),
-    )
-    if found is None:
-        raise PkgviewError(
-            f"nothing in the view of {project.root} gives {query}",
-            remedy="If the project needs it, list its distribution and run `pkgview up`.",
-        )
+    found, reasons = _found(places, projects_at(directory, kinds), query)
     if as_json:
-        console.as_json(_as_dict(found))
+        console.as_json({**_as_dict(found), "reasons": [one._asdict() for one in reasons]})
         return
     console.answer(found.path)
     for provider in found.given_by:
         console.answer(f"  given by  {_said(provider)}")
     for provider in found.hides:
         console.answer(f"  hides     {_said(provider)}")
+    for reason in reasons:
+        console.answer(f"  {reason}")
+
+
+def _found(
+    places: Places, projects: Sequence[tuple[Kind, Project]], query: str
+) -> tuple[Origin, Sequence[Reason]]:
+    """The first of the project's views that has it, and what its kind says of that."""
+    missing: PkgviewError | None = None
+    for kind, project in projects:
+        try:
+            view = project_view(places, project, kind=kind.name)
+        except PkgviewError as error:
+            missing = missing or error
+            continue
+        opened = open_view(places, view)
+        found = find(
+            opened.union,
+            opened.manifest,
+            query,
+            roots=kind.roots(opened.manifest),
+            mount=places.mount,
+            cwd=Path.cwd(),
+            project=project.root,
+        )
+        if found is not None:
+            if not isinstance(project, NodeProject):
+                return found, ()
+            from unionfs.formats.node.reasons import reasons  # noqa: PLC0415 - `-h` does without
+
+            return found, reasons(project, opened.union, found.path)
+        missing = PkgviewError(
+            f"nothing in the view of {project.root} gives {query}",
+            remedy="If the project needs it, list its distribution and run `pkgview up`.",
+        )
+    assert missing is not None  # noqa: S101 - there is at least one project
+    raise missing
 
 
 def _said(provider: Provider) -> str:

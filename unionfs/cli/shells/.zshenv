@@ -11,6 +11,10 @@ fi
 _pkgview_shell() {
     precmd_functions=(${precmd_functions:#_pkgview_shell})
     unfunction _pkgview_shell
+    if [[ -n ${PKGVIEW_SHELL_MORE-} ]]; then
+        export PATH=$PKGVIEW_SHELL_MORE:$PATH
+        unset PKGVIEW_SHELL_MORE
+    fi
     [[ -n ${PKGVIEW_SHELL_PREFIX-} ]] || return 0
     export VIRTUAL_ENV=$PKGVIEW_SHELL_PREFIX
     export PATH=$VIRTUAL_ENV/bin:$PATH

@@ -2,7 +2,7 @@
 # the user's own start-up file. Puts the project's view first on PATH, wherever the user's files
 # have put things, and its name into the prompt.
 
-if [ -n "${PKGVIEW_SHELL_PREFIX-}" ]; then
+if [ -n "${PKGVIEW_SHELL_PREFIX-}${PKGVIEW_SHELL_MORE-}" ]; then
     # ENV is what the user had; what it names has its say first.
     if [ -n "${PKGVIEW_SHELL_ENV-}" ]; then
         ENV=$PKGVIEW_SHELL_ENV
@@ -13,6 +13,13 @@ if [ -n "${PKGVIEW_SHELL_PREFIX-}" ]; then
     elif [ -z "${BASH_VERSION-}" ]; then
         unset ENV
     fi
+fi
+if [ -n "${PKGVIEW_SHELL_MORE-}" ]; then
+    PATH=$PKGVIEW_SHELL_MORE:$PATH
+    export PATH
+    unset PKGVIEW_SHELL_MORE
+fi
+if [ -n "${PKGVIEW_SHELL_PREFIX-}" ]; then
     VIRTUAL_ENV=$PKGVIEW_SHELL_PREFIX
     PATH=$VIRTUAL_ENV/bin:$PATH
     export VIRTUAL_ENV PATH

@@ -1,5 +1,9 @@
 # Read by fish after the user's configuration when `pkgview shell` starts it.
 
+if set -q PKGVIEW_SHELL_MORE
+    set -gx PATH $PKGVIEW_SHELL_MORE $PATH
+    set -e PKGVIEW_SHELL_MORE
+end
 if set -q PKGVIEW_SHELL_PREFIX
     set -gx VIRTUAL_ENV $PKGVIEW_SHELL_PREFIX
     set -gx PATH $VIRTUAL_ENV/bin $PATH

@@ -1,0 +1,230 @@
+"""The tree that a lock describes: who needs what, where that is found, and what is left out here.
+
+A name is looked up as Node does it: in the node_modules of the directory itself, then in those
+above. What does not fit this machine is left out if it is optional, with all that only it reaches
+(`optionalSet` and `gatherDepSet` of npm's arborist); so is what is omitted by its sort. What lies
+below something that is left out is left out with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from resolver.errors import PkgviewError
+from resolver.node.machine import fits
+from resolver.node.semver import satisfies
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from resolver.node.lock import Entry, Lock
+    from resolver.node.machine import Machine
+
+OMITTED = ("dev", "optional", "peer")
+"""What can be left out by its sort."""
+
+
+class Edge(NamedTuple):
+    """One place needs what has a name; `to` is where that is found, None: nowhere."""
+
+    by: str
+    name: str
+    wanted: str
+    sort: str
+    to: str | None
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether it may be missing."""
+        return self.sort in {"optional", "peerOptional"}
+
+
+class Tree:
+    """A lock's places with their edges; what it answers never changes."""
+
+    def __init__(self, lock: Lock) -> None:
+        self.entries = lock.entries
+        self._out: dict[str, list[Edge]] = {}
+        self._into: dict[str, list[Edge]] = {}
+        for place, entry in self.entries.items():
+            for name, (wanted, sort) in entry.dependencies.items():
+                self._add(Edge(place, name, wanted, sort, self.found(place, name)))
+        for place, entry in self.entries.items():
+            if entry.link and entry.resolved and (target := self.target(place)) is not None:
+                root = Edge("", entry.name, f"file:{target}", "workspace", place)
+                if self.found("", entry.name) == place and not self._into.get(place):
+                    self._add(root)
+
+    def _add(self, edge: Edge) -> None:
+        self._out.setdefault(edge.by, []).append(edge)
+        if edge.to is not None:
+            self._into.setdefault(edge.to, []).append(edge)
+
+    def edges(self, place: str) -> list[Edge]:
+        """What a place needs."""
+        return self._out.get(place, [])
+
+    def needed_by(self, place: str) -> list[Edge]:
+        """Who needs it."""
+        return self._into.get(place, [])
+
+    def target(self, place: str) -> str | None:
+        """Where a link leads: a place of the lock."""
+        target = self.entries[place].resolved.removeprefix("./")
+        return target if target in self.entries else None
+
+    def found(self, by: str, name: str) -> str | None:
+        """Where a name is found from a place."""
+        at: str | None = by
+        while at is not None:
+            place = f"{at}/node_modules/{name}" if at else f"node_modules/{name}"
+            if place in self.entries:
+                return place
+            at = self._above(at)
+        return None
+
+    def _above(self, place: str) -> str | None:
+        """The place in whose directory it lies; None: above the project."""
+        if not place:
+            return None
+        entry = self.entries.get(place)
+        if entry is not None and entry.is_package:
+            return entry.parent
+        above = place
+        while above and not above.startswith("../"):
+            above = above.rpartition("/")[0]
+            if above in self.entries:
+                return above
+        return None
+
+    # What is left out
+
+    def kept(self, machine: Machine, omitted: Collection[str]) -> dict[str, Entry]:
+        """What lies in some node_modules on this machine, by place, in the lock's order.
+
+        `PkgviewError` where something does not fit that is not optional.
+        """
+        left_out = {place for place in self.entries if self._is_omitted(place, omitted)}
+        unfit = []
+        inert: set[str] = set()
+        for place, entry in self.entries.items():
+            if not entry.is_package or entry.link or _fits(entry, machine):
+                continue
+            if entry.optional:
+                if place not in inert:
+                    inert |= self._optional_set(place, inert)
+            elif place not in left_out and not _fits_platform(entry, machine):
+                unfit.append(entry.title)
+        if unfit:
+            raise PkgviewError(
+                f"not for this machine ({machine.os}, {machine.cpu}, {machine.libc}): "
+                f"{', '.join(unfit)}",
+                remedy="Make them optionalDependencies, or leave them out.",
+            )
+        left_out |= inert
+        return dict(self._without(left_out))
+
+    def _without(self, left_out: set[str]) -> Iterator[tuple[str, Entry]]:
+        gone = set(left_out)
+        # The shallowest first, wherever the lock has them.
+        for place in sorted(self.entries, key=lambda one: one.count("node_modules/")):
+            entry = self.entries[place]
+            if entry.is_package and entry.parent in gone:
+                gone.add(place)
+        for place, entry in self.entries.items():
+            if entry.is_package and place not in gone:
+                yield place, entry
+
+    def _is_omitted(self, place: str, omitted: Collection[str]) -> bool:
+        entry = self.entries[place]
+        return entry.is_package and (
+            (entry.peer and "peer" in omitted)
+            or (entry.dev and "dev" in omitted)
+            or (entry.optional and "optional" in omitted)
+            or (entry.dev_optional and {"dev", "optional"} <= set(omitted))
+        )
+
+    def _optional_set(self, place: str, inert: set[str]) -> set[str]:
+        """What goes where an optional package cannot be had."""
+        bounded = [place]
+        for one in bounded:  # it grows while it is walked
+            for edge in self.needed_by(one):
+                if not edge.is_optional and edge.by not in bounded:
+                    bounded.append(edge.by)
+        inside = set(bounded)
+
+        def counts(edge: Edge) -> bool:
+            return edge.to not in inside and edge.by not in inert
+
+        reached = list(bounded)
+        gathered = set(reached)
+        for one in reached:  # the same
+            for edge in self.edges(one):
+                if edge.to is not None and counts(edge) and edge.to not in gathered:
+                    reached.append(edge.to)
+                    gathered.add(edge.to)
+        while needed := {
+            one
+            for one in gathered
+            if any(edge.by not in gathered and counts(edge) for edge in self.needed_by(one))
+        }:
+            gathered -= needed
+        return gathered
+
+    # What is wrong
+
+    def problems(self, *, peers: bool) -> Iterator[Edge]:
+        """What nothing is found for, or another version than is asked for.
+
+        `peers`: what a package wants beside it counts, too. What only npm can compare (a tag, an
+        address) does not.
+        """
+        for edges in self._out.values():
+            for edge in edges:
+                if (peers or not edge.sort.startswith("peer")) and not self._is_met(edge):
+                    yield edge
+
+    def _is_met(self, edge: Edge) -> bool:
+        if edge.to is None:
+            return edge.is_optional
+        return meets(self.entries, edge.to, edge.wanted) is not False
+
+
+def meets(entries: Mapping[str, Entry], place: str, wanted: str) -> bool | None:
+    """Whether what lies at a place is in a range; None where only npm can say."""
+    entry = entries[place]
+    if entry.link:
+        entry = entries.get(entry.resolved.removeprefix("./"), entry)
+    if wanted.startswith("npm:"):
+        name, at, wanted = wanted.removeprefix("npm:").rpartition("@")
+        if not at or not name:
+            return None
+        if name != entry.package:
+            return False
+    if wanted.startswith(("file:", "workspace:")) or not entry.version:
+        return None
+    return satisfies(entry.version, wanted)
+
+
+def _fits_platform(entry: Entry, machine: Machine) -> bool:
+    if entry.libc and not machine.libc:
+        return False
+    pairs = ((machine.os, entry.os), (machine.cpu, entry.cpu), (machine.libc, entry.libc))
+    return all(fits(value, listed) for value, listed in pairs)
+
+
+def _fits(entry: Entry, machine: Machine) -> bool:
+    return _fits_platform(entry, machine) and fits_engine(entry, machine)
+
+
+def fits_engine(entry: Entry, machine: Machine) -> bool:
+    """Whether it is for this Node, as far as that is known."""
+    if not entry.engine or not machine.node:
+        return True
+    # What is no range npm takes for one that nothing fits.
+    return satisfies(machine.node, entry.engine, prereleases=True) is True
+
+
+def others_node(entries: Iterable[Entry], machine: Machine) -> list[str]:
+    """Packages that are for another Node, as they call themselves."""
+    return [one.title for one in entries if not one.link and not fits_engine(one, machine)]

@@ -1,0 +1,179 @@
+"""Locks of npm's: used as they are, made, renewed, converted, refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.mounted.node.conftest import Registry, Workshop
+
+pytestmark = pytest.mark.fuse
+
+
+def version(project: Path, name: str) -> str:
+    return str(json.loads((project / f"node_modules/{name}/package.json").read_text())["version"])
+
+
+def without_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """PATH with Node, and no npm."""
+    directory = tmp_path / "path"
+    directory.mkdir()
+    for name in ("node", "fusermount3", "git"):
+        for place in os.environ["PATH"].split(os.pathsep):
+            if (Path(place) / name).exists() and not (directory / name).is_symlink():
+                (directory / name).symlink_to(Path(place) / name)
+    monkeypatch.setenv("PATH", os.fspath(directory))
+
+
+def test_it_is_made_and_renewed(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    publish = workshop.registry.publish
+    publish("a", "1.0.0")
+    publish("b", "1.0.0")
+    project = workshop.project(dependencies={"a": "^1.0.0"})
+    lock = project / "package-lock.json"
+    for option in ("--frozen", "--locked"):
+        assert "has no lock" in workshop.pkgview("up", option, cwd=project, status=1)
+    workshop.pkgview("up", cwd=project)
+    before = lock.read_bytes()
+    assert "Nothing to do: 1 distribution, Node" in workshop.pkgview("up", cwd=project)
+
+    # What is newer is taken when that is asked for; what the files ask for, at once.
+    publish("a", "1.1.0")
+    workshop.write(project, {"dependencies": {"a": "^1.0.0"}, "description": "new"})
+    workshop.pkgview("up", cwd=project)
+    assert lock.read_bytes() == before
+    said = workshop.pkgview("up", "--upgrade-package", "a", cwd=project)
+    assert " ~ a 1.0.0 \N{RIGHTWARDS ARROW} 1.1.0" in said
+    assert version(project, "a") == "1.1.0"
+    workshop.write(project, {"dependencies": {"a": "^1.0.0", "b": "1.0.0"}})
+    before = lock.read_bytes()
+    said = workshop.pkgview("up", "--locked", cwd=project, status=1)
+    assert "is outdated: it has no b, which package.json lists" in said
+    workshop.pkgview("up", "--frozen", cwd=project)
+    assert not (project / "node_modules/b").exists()
+    assert lock.read_bytes() == before
+    assert " + b 1.0.0" in workshop.pkgview("up", cwd=project)
+    assert version(project, "b") == "1.0.0"
+    workshop.pkgview("up", "--locked", cwd=project)
+    # A range that what is locked satisfies changes nothing, as for `npm ci`.
+    workshop.write(project, {"dependencies": {"a": ">=1.0.5", "b": "1.0.0"}})
+    before = lock.read_bytes()
+    workshop.pkgview("up", "--locked", cwd=project)
+    assert lock.read_bytes() == before
+    workshop.write(project, {"dependencies": {"a": ">=2", "b": "1.0.0"}})
+    said = workshop.pkgview("up", cwd=project, status=1)
+    assert "npm: ETARGET" in said
+    assert lock.read_bytes() == before
+    assert list((workshop.places.cache / "builds").iterdir()) == []
+
+    # npm is for making locks only.
+    without_npm(monkeypatch, tmp_path)
+    assert "npm is needed here, and is not on PATH" in workshop.pkgview("up", cwd=project, status=1)
+    workshop.write(project, {"dependencies": {"a": ">=1.0.5", "b": "1.0.0"}})
+    clone = workshop.home / "clone"
+    clone.mkdir()
+    for name in ("package.json", "package-lock.json"):
+        (clone / name).write_bytes((project / name).read_bytes())
+    workshop.pkgview("up", cwd=clone)
+    assert version(clone, "a") == "1.1.0"
+
+
+def test_overrides_are_asked_of_npm(workshop: Workshop) -> None:
+    publish = workshop.registry.publish
+    publish("deep", "1.0.0")
+    publish("deep", "2.0.0")
+    publish("a", "1.0.0", dependencies={"deep": "^1.0.0"})
+    project = workshop.project(dependencies={"a": "*"})
+    workshop.pkgview("up", cwd=project)
+    assert version(project, "deep") == "1.0.0"
+    workshop.write(project, {"dependencies": {"a": "*"}, "overrides": {"deep": "2.0.0"}})
+    workshop.pkgview("up", cwd=project)
+    assert version(project, "deep") == "2.0.0"
+    lock = (project / "package-lock.json").read_bytes()
+    workshop.pkgview("up", "--locked", cwd=project)
+    assert (project / "package-lock.json").read_bytes() == lock
+
+
+def test_other_forms(workshop: Workshop) -> None:
+    publish = workshop.registry.publish
+    publish("b", "1.0.0")
+    publish("a", "1.0.0", dependencies={"b": "*"})
+    project = workshop.project(dependencies={"a": "*"})
+    lock = project / "package-lock.json"
+    for form in ("1", "2"):
+        workshop.pkgview("down", cwd=project)  # or npm fails after it has written it
+        lock.unlink(missing_ok=True)
+        workshop.run("npm", "install", "--package-lock-only", "--lockfile-version", form,
+                     cwd=project)  # fmt: skip
+        before = lock.read_bytes()
+        assert json.loads(before)["lockfileVersion"] == int(form)
+        if form == "1":
+            said = workshop.pkgview("up", "--frozen", cwd=project, status=1)
+            assert "has lockfileVersion 1" in said
+        workshop.pkgview("up", cwd=project)
+        assert version(project, "b") == "1.0.0"
+        assert lock.read_bytes() == before
+        workshop.pkgview("up", "--frozen", cwd=project)
+    # An npm-shrinkwrap.json goes before it.
+    publish("b", "1.1.0")
+    workshop.run("npm", "shrinkwrap", cwd=project)
+    assert not lock.exists()
+    lock.write_text("broken")
+    workshop.pkgview("up", cwd=project)
+    assert version(project, "b") == "1.0.0"
+
+    (project / "npm-shrinkwrap.json").unlink()
+    assert "package-lock.json is no JSON" in workshop.pkgview("up", cwd=project, status=1)
+
+
+def test_a_tarball_that_is_another(workshop: Workshop) -> None:
+    publish = workshop.registry.publish
+    publish("a", "1.0.0")
+    project = workshop.project(dependencies={"a": "*"})
+    workshop.run("npm", "install", "--package-lock-only", cwd=project)
+    publish("a", "1.0.0", {"index.js": "module.exports = 'evil'\n"})
+    said = workshop.pkgview("up", cwd=project, status=1)
+    assert "is not the locked file: its sha512 is" in said
+    assert not os.path.lexists(project / "node_modules")
+
+
+def test_each_registry_has_its_own_token_only(
+    workshop: Workshop,
+    new_registry: Callable[[], Registry],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    private, other = new_registry(), new_registry()
+    private.token = "s3cret"  # noqa: S105 - a test's
+    private.publish("@team/a", "1.0.0")
+    private.publish("@team/moved", "1.0.0")
+    workshop.registry.publish("b", "1.0.0")
+    # What a registry has moved elsewhere is fetched there, without what is for this one.
+    path = "/@team/moved/-/moved-1.0.0.tgz"
+    other.tarballs["/moved.tgz"] = private.tarballs[path]
+    private.elsewhere[path] = f"{other.url}moved.tgz"
+    project = workshop.project(dependencies={"@team/a": "*", "@team/moved": "*", "b": "*"})
+    host = private.url.removeprefix("http:")
+    (project / ".npmrc").write_text(
+        f"@team:registry={private.url}\n{host}:_authToken=${{TEAM_TOKEN}}\n"
+    )
+    said = workshop.pkgview("up", cwd=project, status=1)
+    assert "npm: E401" in said
+    assert "s3cret" not in said
+    monkeypatch.setenv("TEAM_TOKEN", private.token)
+    workshop.pkgview("up", cwd=project)
+    assert version(project, "@team/a") == "1.0.0"
+    fetched = [said for path, said in private.asked if path.endswith("/a-1.0.0.tgz")]
+    assert fetched[-1] == "Bearer s3cret"
+    assert {said for _, said in (*workshop.registry.asked, *other.asked)} == {""}
+    trusted = "".join(path.read_text() for path in (workshop.places.state / "trusted").iterdir())
+    assert "put the variable TEAM_TOKEN of your environment into settings of npm's" in trusted
+    assert f"use the registry {private.url}" in trusted

@@ -1,0 +1,1 @@
+"""A project's links, as `up` makes them."""

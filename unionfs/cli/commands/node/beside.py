@@ -1,0 +1,97 @@
+"""Node's part of `run` and `shell`: the commands of the project's packages, on PATH.
+
+A program looks Node's packages up from the directory that it lies in, so the project's link is the
+way to its view. Who runs something has it made and linked, as `npm exec` would install it; in a
+project that is Python's, too, only after a `pkgview up` has done so once.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resolver.node.project import NodeProject
+from resolver.project import resolved
+from unionfs.cli import console, quick
+from unionfs.cli.asked import find_projects, refuse_untrusted
+from unionfs.cli.commands.making import ensured, mount_now
+from unionfs.daemon.launch import check_mountable
+from unionfs.formats.node.kind import KIND
+from unionfs.formats.node.wish import NodeWish, again
+from unionfs.kinds import NODE, link_of
+from unionfs.publishing import link
+from unionfs.publishing.members import link_members
+
+if TYPE_CHECKING:
+    from resolver.places import Places
+
+
+def node_project(directory: Path | None) -> NodeProject | None:
+    """The project of Node's that a directory, or the one here, belongs to."""
+    if directory is not None and not directory.is_dir():
+        return None
+    for _, project in find_projects(directory or Path(), [NODE]):
+        if isinstance(project, NodeProject):
+            return project
+    return None
+
+
+def node_alone(directory: Path) -> NodeProject | None:
+    """The nearest project, if it is one of Node's and of no other kind."""
+    found = [project for _, project in find_projects(directory)]
+    alone = found[0] if len(found) == 1 else None
+    return alone if isinstance(alone, NodeProject) else None
+
+
+def commands_of(  # noqa: PLR0913 - what is asked of it
+    places: Places,
+    project: NodeProject,
+    *,
+    offline: bool = False,
+    frozen: bool = False,
+    locked: bool = False,
+    trust: bool = False,
+) -> str:
+    """The directory of its commands, made and linked if need be; "" where it is none of ours."""
+    alone = all(kind.name == NODE for kind, _ in find_projects(project.root))
+    record = resolved.load(places.state / "projects", str(project.root))
+    last = record.view_for(None, NODE)
+    path = project.root / link_of(NODE)
+    foreign = link.is_foreign(path, places)
+    if last is None and (foreign or not alone):
+        return f"{path}/.bin" if alone else ""
+    refuse_untrusted(project, trust=trust)
+    if foreign:
+        console.note(
+            f"{path} is not pkgview's any more: its own commands are used. `pkgview up --force` "
+            "sets it aside and links the view again."
+        )
+        return f"{path}/.bin"
+    check_mountable(places)
+    wish = NodeWish(project=project) if last is None else again(project, last)
+    made, _ = ensured(
+        places, KIND, _with(wish, offline=offline, frozen=frozen, locked=locked), quiet=False
+    )
+    mount_now(places)
+    new = not os.path.lexists(path)
+    try:
+        link.link(path, places, made.view, force=False)
+        link_members(project.root, places, made.manifest, made.before, force=False)
+    except link.LinkError as error:  # the commands do without, what they look up does not
+        console.note(f"{path} does not lead to the view: {error.what}")
+        return str(places.mount / "views" / made.view / path.name / ".bin")
+    if new:
+        quick.say_linked(str(path))
+    return f"{path}/.bin"
+
+
+def _with(wish: NodeWish, *, offline: bool, frozen: bool, locked: bool) -> NodeWish:
+    from dataclasses import replace  # noqa: PLC0415 - once
+
+    return replace(wish, offline=offline, frozen=frozen, locked=locked)
+
+
+def first_on_path(directory: str) -> None:
+    """Put it first on PATH, for what this process becomes."""
+    os.environ["PATH"] = os.pathsep.join((directory, os.environ.get("PATH", os.defpath)))

@@ -1,0 +1,218 @@
+"""Node as a kind of namespace: a view holds the node_modules that npm would have made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resolver.errors import PkgviewError
+from resolver.fetch.client import FetchSettings
+from resolver.manifest import Manifest
+from resolver.node.choices import own_choices
+from resolver.node.machine import this_machine
+from resolver.node.npmrc import settings as npm_settings
+from resolver.node.project import KIND as NAME
+from resolver.node.project import NodeProject, project_at
+from resolver.project.project import fingerprint
+from resolver.project.resolved import UNCHECKED, ResolvedView
+from unionfs.formats.node.layout import MODULES
+from unionfs.formats.node.wish import NodeWish, again, of_node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from resolver.manifest import LayerSpec
+    from resolver.node.locked import Found
+    from resolver.node.selection import Selection
+    from resolver.places import Places
+    from resolver.project.changes import Change
+    from resolver.project.package import Package
+    from resolver.project.project import Project
+    from unionfs.formats.kind import Wish
+    from unionfs.formats.node.packages import NodePackage
+    from unionfs.store.ordered import Stores
+
+_NAMED = 8
+"""Packages that a remark names."""
+
+
+class NodeMaking:
+    """A view of Node's in the making (`unionfs.formats.kind.Making`)."""
+
+    variant = ""
+
+    def __init__(self, places: Places, wish: NodeWish) -> None:
+        self._places = places
+        self._wish = wish
+        self._machine = this_machine()
+        self._settings = npm_settings(wish.project.root)
+        asked = wish.omit
+        self._omitted = self._settings.omitted if asked is None else frozenset(asked)
+        self.fingerprint: str | None = wish.fingerprint(self._machine, self._omitted)
+        self.remark = ""
+        self.renewed: tuple[Change, ...] = ()
+        self._said: list[str] = []  # by threads
+        self._inputs = ""
+        self._found: Found | None = None
+        self._selection: Selection | None = None
+
+    def settings(self) -> FetchSettings:
+        """Npm's."""
+        values = self._settings.values
+        certificates = values.get("cafile")
+        proxy = values.get("https-proxy") or values.get("proxy") or None
+        return FetchSettings(
+            verify=self._wish.project.root / Path(certificates).expanduser()
+            if certificates
+            else None,
+            proxy=None if proxy in {"null", "false"} else proxy,
+            auth=self._settings.basic,
+            tokens=self._settings.bearer,
+        )
+
+    async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
+        """The lock, through npm where it has to be made, and what of it this machine needs."""
+        from resolver.node.locked import Asked, current_lock  # noqa: PLC0415 - nothing to do needs none
+        from resolver.node.selection import select  # noqa: PLC0415 - the same
+        from unionfs.formats.node.packages import package_of  # noqa: PLC0415 - the same
+
+        wish = self._wish
+        self._inputs = fingerprint(wish.project)  # before they are read
+        locking(str(wish.project.root))
+        asked = Asked(
+            upgrade=wish.upgrade,
+            upgrade_packages=wish.upgrade_packages,
+            offline=wish.offline,
+            frozen=wish.frozen,
+            locked=wish.locked,
+        )
+        found = await current_lock(wish.project, self._settings, asked, self._places)
+        if found.project is not wish.project:
+            self._wish = wish = replace(wish, project=found.project)
+            self.fingerprint = wish.fingerprint(self._machine, self._omitted)
+            self._inputs = fingerprint(found.project)
+        self._found = found
+        self.renewed = found.renewed or self.renewed  # of a second attempt the first one's
+        self._selection = select(found.lock, self._machine, self._omitted, self._settings)
+        with_scripts = [
+            entry.title
+            for entry in self._selection.kept.values()
+            if entry.has_script and not entry.link
+        ]
+        self.remark = " ".join(filter(None, (found.said, _not_run(with_scripts))))
+        return [package_of(one) for one in self._selection.choices]
+
+    async def build(self, package: NodePackage, source: Path | None, within: Path) -> Path | str:
+        """What npm has to pack first: a git repository at a commit, a directory."""
+        del source
+        from unionfs.formats.node.packages import build  # noqa: PLC0415 - as above
+
+        if self._wish.no_build:
+            raise PkgviewError(
+                f"{package.name} has to be packed first", remedy="Run `pkgview up`: it may do that."
+            )
+        root = self._wish.project.root
+        return await build(package, root, within, offline=self._wish.offline)
+
+    def add(self, store: Stores, package: NodePackage, path: Path) -> str:
+        """A tarball."""
+        from unionfs.formats.node.packages import add  # noqa: PLC0415 - as above
+
+        archive, odd = add(store, package, path)
+        if odd:
+            self._said.append(f"{package.name} {package.version}: {'; '.join(odd)}.")
+        return archive
+
+    def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
+        """With the files of npm's own, and the links."""
+        from unionfs.formats.node.generated import generated_layers  # noqa: PLC0415 - as above
+
+        found, selection = self._found, self._selection
+        assert found is not None  # noqa: S101 - `packages` comes first
+        assert selection is not None  # noqa: S101 - the same
+        said, self._said = sorted(self._said), []
+        more = [f"And {len(said) - _NAMED} packages more."] if len(said) > _NAMED else []
+        self.remark = " ".join(filter(None, (self.remark, *said[:_NAMED], *more)))
+        own = generated_layers(
+            store, self._places, found.project, found.lock, selection.kept, layers
+        )
+        machine = self._machine
+        target = {
+            "cpu": machine.cpu,
+            "libc": machine.libc,
+            "node": machine.major,
+            "os": machine.os,
+        }
+        return Manifest(kind=NAME, target=target, layers=(*own, *layers))
+
+    def record(self, manifest: Manifest) -> ResolvedView:
+        """With what was left out by this command, which is meant to stay."""
+        wish = self._wish
+        unchecked = UNCHECKED if wish.frozen else ""
+        return ResolvedView(
+            kind=NAME,
+            variant=self.variant,
+            view=manifest.id,
+            fingerprint=f"{unchecked}{self.fingerprint}",
+            inputs=self._inputs,
+            groups=tuple(f"-{one}" for one in wish.omit or ()),
+        )
+
+    def settled(self, manifest: Manifest, record: ResolvedView) -> None:
+        """See that what tools write into is there."""
+        del record
+        from unionfs.formats.node.writable import make_writable  # noqa: PLC0415 - as above
+
+        make_writable(self._places, self._wish.project, manifest)
+
+
+class _Node:
+    """The kind (`unionfs.formats.kind.Kind`)."""
+
+    name = NAME
+
+    def project_at(self, directory: Path) -> NodeProject | None:
+        """A directory with a package.json, and npm's lock or something that is to be locked."""
+        return project_at(directory) if directory.is_dir() else None
+
+    def choices(self, project: Project, *, users: frozenset[str]) -> frozenset[str]:
+        """Other registries, addresses, repositories and places."""
+        del users  # npm's own settings say it
+        return own_choices(_node(project))
+
+    def making(self, places: Places, wish: Any) -> NodeMaking:  # noqa: ANN401 - its own, or a plain one
+        """A view for this machine."""
+        return NodeMaking(places, wish if isinstance(wish, NodeWish) else of_node(wish))
+
+    def again(self, project: Project, view: ResolvedView, manifest: Manifest) -> Wish:
+        """With the same left out."""
+        del manifest
+        return again(_node(project), view)
+
+    def roots(self, manifest: Manifest) -> Sequence[str]:
+        """Where packages are."""
+        del manifest
+        return (MODULES,)
+
+    def describe(self, manifest: Manifest) -> str:
+        """Such as "Node 20"."""
+        return f"Node {manifest.target.get('node', '')}".strip()
+
+
+KIND = _Node()
+
+
+def _node(project: Project) -> NodeProject:
+    if not isinstance(project, NodeProject):
+        raise TypeError(f"{project} is no project of Node's")
+    return project
+
+
+def _not_run(titles: Sequence[str]) -> str:
+    if not titles:
+        return ""
+    titles = sorted(set(titles))
+    named = ", ".join(titles[:_NAMED])
+    more = f" and {len(titles) - _NAMED} more" if len(titles) > _NAMED else ""
+    return f"Install scripts were not run: {named}{more}."

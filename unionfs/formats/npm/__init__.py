@@ -1,0 +1,1 @@
+"""npm packages: a tarball, read as hostile input, as the members of an archive."""

@@ -1,0 +1,97 @@
+"""Links of a project that are not at its root: to what a view has for its members' directories.
+
+npm puts what only one member can use below that one's own directory. Where something else is there
+already it stays, and that is said: a member's node_modules may be what some tool has made there.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from resolver.errors import PkgviewError
+from resolver.project import resolved
+from unionfs.kinds import MEMBERS, UP, links
+from unionfs.publishing import link
+from unionfs.publishing.ignored import hide
+from unionfs.view.catalog import read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from resolver.manifest import Manifest
+    from resolver.places import Places
+
+
+class Linked(NamedTuple):
+    """What came of it: where others' files were left alone, or set aside to."""
+
+    left: tuple[Path, ...] = ()
+    aside: tuple[Path, ...] = ()
+
+
+def member_links(root: Path, manifest: Manifest) -> dict[Path, str]:
+    """The links that a view wants, each with what of the view it shows."""
+    found: dict[Path, str] = {}
+    for layer in manifest.layers:
+        for _, path in layer.grafts:
+            if path.startswith(f"{MEMBERS}/"):
+                shown = _shown(path)
+                inside = shown.removeprefix(f"{MEMBERS}/").split("/")
+                place = os.path.normpath(root.joinpath(*(".." if o == UP else o for o in inside)))
+                found[type(root)(place)] = shown
+    return found
+
+
+def _shown(path: str) -> str:
+    """Up to the first name that is a link's."""
+    names, called = path.split("/"), links()
+    end = next((at for at, name in enumerate(names) if name in called), len(names) - 1)
+    return "/".join(names[: end + 1])
+
+
+def link_members(
+    root: Path, places: Places, manifest: Manifest, before: Manifest | None, *, force: bool
+) -> Linked:
+    """Make those that the view wants, and take away those that only the one before wanted."""
+    wanted = member_links(root, manifest)
+    if before is not None:
+        _unlink({path for path in member_links(root, before) if path not in wanted}, places)
+    left, aside = [], []
+    for path, shown in wanted.items():
+        if not path.parent.is_dir():
+            continue
+        if os.path.lexists(path) and not link.is_ours(path, places) and not force:
+            left.append(path)
+            continue
+        new = not os.path.lexists(path)
+        put = link.link(path, places, manifest.id, force=force, shown=shown)
+        if new:
+            hide(os.fspath(path))
+        if put is not None:
+            aside.append(put)
+    return Linked(tuple(left), tuple(aside))
+
+
+def unlink_members(root: Path, places: Places) -> list[Path]:
+    """Take away those of all views that the project has; which these were."""
+    record = resolved.load(places.state / "projects", os.fspath(root))
+    found: dict[Path, str] = {}
+    for manifest in _manifests(places, record):
+        found |= member_links(root, manifest)
+    return _unlink(found, places)
+
+
+def _unlink(paths: Mapping[Path, str] | set[Path], places: Places) -> list[Path]:
+    return [
+        path for path in sorted(paths) if link.is_ours(path, places) and link.unlink(path, places)
+    ]
+
+
+def _manifests(places: Places, record: resolved.Resolved) -> Iterator[Manifest]:
+    for view in record.views:
+        try:
+            yield read_manifest(places, view.view)
+        except (OSError, PkgviewError):
+            continue
