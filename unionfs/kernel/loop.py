@@ -4,8 +4,9 @@ Theory. One thread does all that memory can answer, one request after the other,
 until the kernel has no more (EAGAIN): a wake-up costs more than ten answers. Before it sleeps it
 polls for a moment, since who was just answered often asks next, and where requests follow each
 other closely it does not even sleep for that. What has to wait for something
-(`current`: another process's /proc; a frame that is not in memory: the disk) is a task of its own,
-so it never holds others up.
+(`current`: another process's /proc; a frame that is not in memory: the disk; one that is not in the
+store either: the network) is a task of its own, so it never holds others up. Only the disk is
+waited for in a thread.
 
 Rules:
 
@@ -25,7 +26,6 @@ still waits: the reply is tried again for `AGAIN_SECONDS`, then EIO is, until it
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
@@ -210,13 +210,11 @@ class Loop:
         return await self._filesystem.followed(asked.node, asked.tid)
 
     async def _load(self, asked: Read) -> bytes:
-        for read in self._filesystem.readers(asked.node):
-            with contextlib.suppress(FileSystemError):  # logged, where it was raised
-                return await trio.to_thread.run_sync(
-                    read, asked.offset, asked.size,
-                    limiter=self._readers, abandon_on_cancel=True,
-                )  # fmt: skip
-        raise FileSystemError(errno.EIO)
+        node, offset, size = asked.node, asked.offset, asked.size
+        return await self._filesystem.load(node, offset, size, self._in_thread, asked.tid)
+
+    async def _in_thread(self, read: Callable[[], bytes]) -> bytes:
+        return await trio.to_thread.run_sync(read, limiter=self._readers, abandon_on_cancel=True)
 
     def _reply(self, slot: int, reply: Reply | None) -> None:
         if reply is None or (refused := self._refused(reply)) is None or self._tasks is None:

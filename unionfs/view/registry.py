@@ -15,7 +15,9 @@ the other direction: where else the members of an archive lie, should it be dama
 
 What an archive's table of contents says of its members' digests is believed here. That holds for
 archives that this user packed; `unionfs.publishing.publish` has one of another's pass
-`Archive.verify` before it is registered, or it could claim the content of others' files.
+`Archive.verify` before it is registered, or it could claim the content of others' files. A partial
+archive cannot be read whole: it shares nothing with earlier ones, and while it is partial later ones
+share nothing with it. Once it is whole, and so verified, they do.
 """
 
 from __future__ import annotations
@@ -165,6 +167,8 @@ class Registry:
 
     def _shared(self, archive: Archive, distribution: str, open_archive: OpenArchive) -> Shared:
         """What a new archive has in common with its distribution's last; inside a transaction."""
+        if not archive.whole:
+            return NOTHING
         query = f"{_REGISTERED} WHERE distribution = ? ORDER BY number DESC LIMIT 1"
         if (row := self._db.execute(query, (distribution,)).fetchone()) is None:
             return NOTHING
@@ -173,6 +177,8 @@ class Registry:
             other = open_archive(last.name)
         except LayerError:
             return NOTHING  # collected, or damaged: nobody knows what it had
+        if not other.whole:
+            return NOTHING
         found: dict[EntryNo, Known] = {}
         for entry, twin in same_members(archive, other):
             found[entry] = last.shared.get(twin) or Known(last.number, twin, last.time)

@@ -1,0 +1,293 @@
+"""Asking the fetcher: how a read that lacks frames waits for them, and nothing else does.
+
+Each wait is one connection to the fetcher (`unionfs.store.remote.lazy.fetcher`), which is started where
+there is none. It may be killed at any moment: the connection ends, another one is started, and the
+same is asked again. What it had fetched is in the store.
+
+A wait ends with the frames; or with `LayerError`, because they cannot be had, or not within
+`remote.timeout` of config.toml; or with `InterruptedError`, because the thread that reads was sent
+a signal that is meant to end it.
+
+*Why signals are looked for.* A program that reads a file waits for a page, and the kernel tells a
+file system only of signals to a thread that waits for its answer itself (FUSE_INTERRUPT), which
+read-ahead is not. A signal that kills ends the wait without us. But one that the program catches,
+as Python does SIGINT, waits until the read has ended. So while a read waits for the network,
+`/proc/<tid>/status` is looked at (spin locks only, it never blocks): EINTR is right for who is in
+a system call, and takes effect at once. A page fault has no such answer: an error is a SIGBUS,
+which ends a program that might go on after the signal. So a fault has `FAULT_GRACE` to get
+what it lacks.
+
+Concurrency: all in the trio thread of whoever serves.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from resolver import config
+from resolver.errors import PkgviewError
+from unionfs.archive.layer import LayerError
+from unionfs.control.endpoint import DaemonAbsentError
+from unionfs.control.request import peer_of
+from unionfs.store.partial import Partials
+from unionfs.store.remote.lazy.meeting import endpoint_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from resolver.places import Places
+    from unionfs.archive.reader import Archive
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE: Final = 0.01
+LONGEST_PAUSE: Final = 1.0
+"""Seconds before the fetcher is asked again that has just ended."""
+
+LOOK_SECONDS: Final = 0.2
+"""Seconds between looks at a thread that waits."""
+
+FAULT_GRACE: Final = 3.0
+"""Seconds that a page fault goes on waiting after a signal: longer than a network that works."""
+
+ENDING: Final = sum(
+    1 << (number - 1) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+)
+"""Signals by which people and programs have others end, as proc(5) has them."""
+
+_GONE: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class Fetches:
+    """All waits of one process. `log` is the descriptor that a new fetcher writes its log to."""
+
+    def __init__(self, places: Places, *, log: int = 2, command: Sequence[str] = ()) -> None:
+        self._places = places
+        self._partials = Partials(places.store)
+        self._log = log
+        self._command = command or (sys.executable, "-P", "-m", "unionfs.store.remote.lazy.fetcher")
+        self._starting = trio.Lock()
+        self._config: tuple[int, ...] | None = None
+        self._timeout = config.TIMEOUT
+        self.waiting = 0
+        self.answered = 0
+        self.failed = 0
+        self.last = ""
+
+    def gauges(self) -> dict[str, Any]:
+        """For `pkgview status`: reads that wait now, that got what they lacked, that did not."""
+        return {
+            "waiting": self.waiting,
+            "answered": self.answered,
+            "failed": self.failed,
+            "last": self.last,
+        }
+
+    async def __call__(
+        self, archive: Archive, frames: Sequence[int], tid: int = 0, *, again: bool = False
+    ) -> None:
+        """Wait until these frames of a partial archive are here, for a thread (0: unknown)."""
+        seconds = self._patience()
+        troubles: list[str] = []
+        interrupted = False
+        self.waiting += 1
+        try:
+            with trio.move_on_after(seconds) as limit:
+                async with trio.open_nursery() as nursery:
+
+                    async def watch() -> None:
+                        nonlocal interrupted
+                        await _told_to_end(tid)
+                        interrupted = True
+                        nursery.cancel_scope.cancel()
+
+                    if tid:
+                        nursery.start_soon(watch)
+                    await self._fetched(archive, frames, troubles, again=again)
+                    nursery.cancel_scope.cancel()
+            if limit.cancelled_caught:
+                why = troubles[-1] if troubles else "no answer"
+                raise LayerError(  # noqa: TRY301 - counted as any other
+                    f"{archive.name}: frame {frames[0]} did not come from {self._whence(archive)} "
+                    f"within {seconds:.0f} s: {why}"
+                )
+        except LayerError as error:
+            self.failed += 1
+            self.last = str(error)
+            raise
+        finally:
+            self.waiting -= 1
+        if interrupted:
+            raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
+        self.answered += 1
+
+    async def want(
+        self, wanted: Mapping[str, Sequence[int] | None], order: str, *, wait: bool = True
+    ) -> None:
+        """Have frames (None: all) of partial archives fetched; `LayerError` if they cannot be.
+
+        `order` is one of `plan.Order`. Without `wait` it is only said that they are wanted: the
+        fetcher goes on by itself.
+        """
+        pause = FIRST_PAUSE
+        while not await self._ask({"want": wanted, "order": order}, [], wait=wait):
+            await trio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def ahead(self) -> None:
+        """Have the fetcher started, which takes some tenths of a second."""
+        with suppress(*_GONE, PkgviewError):
+            (await self._connected([])).close()
+
+    async def _fetched(
+        self, archive: Archive, frames: Sequence[int], troubles: list[str], *, again: bool
+    ) -> None:
+        question = {"want": {archive.name: list(frames)}, "order": "asked", "again": again}
+        pause = FIRST_PAUSE
+        while True:
+            if await self._ask(question, troubles) and not archive.absent_of(frames):
+                return
+            await trio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _ask(
+        self, question: Mapping[str, Any], troubles: list[str], *, wait: bool = True
+    ) -> bool:
+        """Whether the answer was that it is here; False where there was none."""
+        try:
+            stream = trio.SocketStream(await self._connected(troubles))
+        except _GONE as error:
+            troubles.append(f"the fetcher cannot be asked: {error}")
+            return False
+        except PkgviewError as error:
+            troubles.append(error.what)
+            return False
+        received = bytearray()
+        async with stream:
+            with suppress(*_GONE):
+                await stream.send_all(json.dumps(question).encode() + b"\n")
+                if not wait:
+                    return True
+                while part := await stream.receive_some(1 << 16):
+                    received += part
+                    *lines, rest = received.split(b"\n")
+                    received = bytearray(rest)
+                    for line in lines:
+                        said = json.loads(line)
+                        if "refused" in said:
+                            raise LayerError(said["refused"])
+                        if "done" in said:
+                            return True
+                        troubles[:] = [said["trouble"]]
+        return False
+
+    async def _connected(self, troubles: list[str]) -> trio.socket.SocketType:
+        """A connection to the fetcher, which is started where there is none."""
+        connection = await self._connection()
+        if connection is None:
+            async with self._starting:
+                connection = await self._connection()
+                if connection is None:
+                    await self._start(troubles)
+                    connection = await self._connection()
+        if connection is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "it does not listen")
+        return connection
+
+    async def _connection(self) -> trio.socket.SocketType | None:
+        endpoint = endpoint_of(self._places)
+        connection = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+        try:
+            with endpoint.opened() as directory:
+                await connection.connect(f"/proc/self/fd/{directory}/{endpoint.socket.name}")
+            if peer_of(connection).uid not in {os.geteuid(), 0}:
+                raise PermissionError(errno.EPERM, "somebody else answers")  # noqa: TRY301 - closed
+        except (FileNotFoundError, ConnectionRefusedError, DaemonAbsentError):
+            connection.close()
+            return None
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _start(self, troubles: list[str]) -> None:
+        """Start one; it goes on by itself."""
+        places = {name: os.fspath(path) for name, path in asdict(self._places).items()}
+        process = await trio.run_process(
+            [*self._command, json.dumps(places)],
+            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, cwd="/", check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,
+        )  # fmt: skip
+        if process.returncode:
+            troubles.append(f"the fetcher ended with status {process.returncode}")
+
+    def _patience(self) -> float:
+        """Seconds, as config.toml has them now."""
+        try:
+            status = os.stat(config.path(self._places))  # noqa: PTH116 - as text
+            seen: tuple[int, ...] = (status.st_ino, status.st_mtime_ns, status.st_size)
+        except OSError:
+            seen = ()
+        if seen != self._config:
+            self._config = seen
+            try:
+                self._timeout = config.load(self._places).timeout
+            except PkgviewError as error:
+                logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
+        return self._timeout
+
+    def _whence(self, archive: Archive) -> str:
+        try:
+            return " or ".join(one.store for one in self._partials.origin(archive.name).sources)
+        except (LayerError, PkgviewError):
+            return "where it lies"
+
+
+async def _told_to_end(tid: int) -> None:
+    """Until a thread that waits shall not wait any more."""
+    since: float | None = None
+    while True:
+        await trio.sleep(LOOK_SECONDS)
+        if not _has_signal(tid):
+            since = None
+            continue
+        since = trio.current_time() if since is None else since
+        if _in_system_call(tid) or trio.current_time() >= since + FAULT_GRACE:
+            return
+
+
+def _has_signal(tid: int) -> bool:
+    """Whether a signal that ends programs waits for a thread, which does not block or ignore it."""
+    try:
+        with open(f"/proc/{tid}/status", "rb") as file:  # noqa: PTH123 - as text
+            lines = file.read(1 << 14).splitlines()
+    except OSError:
+        return False
+    masks = {}
+    for line in lines:
+        name, _, value = line.partition(b":")
+        if name in {b"SigPnd", b"ShdPnd", b"SigBlk", b"SigIgn"}:
+            masks[name] = int(value, 16)
+    pending = masks.get(b"SigPnd", 0) | masks.get(b"ShdPnd", 0)
+    return bool(pending & ~masks.get(b"SigBlk", 0) & ~masks.get(b"SigIgn", 0) & ENDING)
+
+
+def _in_system_call(tid: int) -> bool:
+    """Whether it certainly is: a page fault is "-1 …", proc(5), and not everybody may look."""
+    try:
+        with open(f"/proc/{tid}/syscall", "rb") as file:  # noqa: PTH123 - as text
+            return file.read(64)[:1].isdigit()
+    except OSError:
+        return False
