@@ -99,6 +99,10 @@ class Fetch(Protocol):
         """Return when they are here."""
         ...
 
+    def watches(self, tid: int) -> bool:
+        """Whether a thread waits, and it is seen here if it shall not wait any longer."""
+        ...
+
 
 class Filesystem:
     """Answers for one mount. `current` decides which view a thread's process is bound to."""
@@ -278,6 +282,10 @@ class Filesystem:
                 break
             again = True
         raise FileSystemError(errno.EIO)
+
+    def watches(self, tid: int) -> bool:
+        """Whether `load` itself sees that a thread shall not wait any longer."""
+        return self._fetch is not None and self._fetch.watches(tid)
 
     async def _present(
         self, node: NodeId, offset: int, size: int, tid: int, *, again: bool

@@ -8,14 +8,7 @@ A wait ends with the frames; or with `LayerError`, because they cannot be had, o
 `remote.timeout` of config.toml; or with `InterruptedError`, because the thread that reads was sent
 a signal that is meant to end it.
 
-*Why signals are looked for.* A program that reads a file waits for a page, and the kernel tells a
-file system only of signals to a thread that waits for its answer itself (FUSE_INTERRUPT), which
-read-ahead is not. A signal that kills ends the wait without us. But one that the program catches,
-as Python does SIGINT, waits until the read has ended. So while a read waits for the network,
-`/proc/<tid>/status` is looked at (spin locks only, it never blocks): EINTR is right for who is in
-a system call, and takes effect at once. A page fault has no such answer: an error is a SIGBUS,
-which ends a program that might go on after the signal. So a fault has `FAULT_GRACE` to get
-what it lacks.
+`unionfs.store.remote.lazy.signals` says why it looks for these.
 
 Concurrency: all in the trio thread of whoever serves.
 """
@@ -26,9 +19,9 @@ import errno
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +35,7 @@ from unionfs.control.endpoint import DaemonAbsentError
 from unionfs.control.request import peer_of
 from unionfs.store.partial import Partials
 from unionfs.store.remote.lazy.meeting import endpoint_of
+from unionfs.store.remote.lazy.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,17 +48,6 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 1.0
 """Seconds before the fetcher is asked again that has just ended."""
-
-LOOK_SECONDS: Final = 0.2
-"""Seconds between looks at a thread that waits."""
-
-FAULT_GRACE: Final = 3.0
-"""Seconds that a page fault goes on waiting after a signal: longer than a network that works."""
-
-ENDING: Final = sum(
-    1 << (number - 1) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-)
-"""Signals by which people and programs have others end, as proc(5) has them."""
 
 _GONE: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -80,10 +63,16 @@ class Fetches:
         self._starting = trio.Lock()
         self._config: tuple[int, ...] | None = None
         self._timeout = config.TIMEOUT
+        self._signals = Signals()
+        self._watched: Counter[int] = Counter()
         self.waiting = 0
         self.answered = 0
         self.failed = 0
         self.last = ""
+
+    def watches(self, tid: int) -> bool:
+        """Whether a thread waits here, and it is seen if it is to end."""
+        return self._watched[tid] > 0
 
     def gauges(self) -> dict[str, Any]:
         """For `pkgview status`: reads that wait now, that got what they lacked, that did not."""
@@ -98,17 +87,20 @@ class Fetches:
         self, archive: Archive, frames: Sequence[int], tid: int = 0, *, again: bool = False
     ) -> None:
         """Wait until these frames of a partial archive are here, for a thread (0: unknown)."""
+        if self._signals.is_ended(tid):
+            raise LayerError(f"{archive.name}: who waited for frame {frames[0]} was told to end")
         seconds = self._patience()
         troubles: list[str] = []
         interrupted = False
         self.waiting += 1
+        self._watched[tid] += bool(tid)
         try:
             with trio.move_on_after(seconds) as limit:
                 async with trio.open_nursery() as nursery:
 
                     async def watch() -> None:
                         nonlocal interrupted
-                        await _told_to_end(tid)
+                        await self._signals.ends(tid)
                         interrupted = True
                         nursery.cancel_scope.cancel()
 
@@ -128,6 +120,7 @@ class Fetches:
             raise
         finally:
             self.waiting -= 1
+            self._watched -= Counter({tid: 1})  # which keeps none that are 0
         if interrupted:
             raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
         self.answered += 1
@@ -253,41 +246,3 @@ class Fetches:
             return " or ".join(one.store for one in self._partials.origin(archive.name).sources)
         except (LayerError, PkgviewError):
             return "where it lies"
-
-
-async def _told_to_end(tid: int) -> None:
-    """Until a thread that waits shall not wait any more."""
-    since: float | None = None
-    while True:
-        await trio.sleep(LOOK_SECONDS)
-        if not _has_signal(tid):
-            since = None
-            continue
-        since = trio.current_time() if since is None else since
-        if _in_system_call(tid) or trio.current_time() >= since + FAULT_GRACE:
-            return
-
-
-def _has_signal(tid: int) -> bool:
-    """Whether a signal that ends programs waits for a thread, which does not block or ignore it."""
-    try:
-        with open(f"/proc/{tid}/status", "rb") as file:  # noqa: PTH123 - as text
-            lines = file.read(1 << 14).splitlines()
-    except OSError:
-        return False
-    masks = {}
-    for line in lines:
-        name, _, value = line.partition(b":")
-        if name in {b"SigPnd", b"ShdPnd", b"SigBlk", b"SigIgn"}:
-            masks[name] = int(value, 16)
-    pending = masks.get(b"SigPnd", 0) | masks.get(b"ShdPnd", 0)
-    return bool(pending & ~masks.get(b"SigBlk", 0) & ~masks.get(b"SigIgn", 0) & ENDING)
-
-
-def _in_system_call(tid: int) -> bool:
-    """Whether it certainly is: a page fault is "-1 …", proc(5), and not everybody may look."""
-    try:
-        with open(f"/proc/{tid}/syscall", "rb") as file:  # noqa: PTH123 - as text
-            return file.read(64)[:1].isdigit()
-    except OSError:
-        return False

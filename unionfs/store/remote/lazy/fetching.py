@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import logging
 import random
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -40,7 +40,7 @@ from unionfs.store.remote.lazy.plan import Order, Piece, Plan
 from unionfs.store.remote.transport import Blob, Transient
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from unionfs.store.partial import Partials
@@ -60,8 +60,8 @@ IN_BACKGROUND: Final = 2
 WRITTEN_AT_ONCE: Final = 256 << 10
 """Bytes after which what came of a piece is written, and who waits for it need wait no longer."""
 
-FRAME_SECONDS: Final = 20.0
-"""How long one frame may take: a server that sends less than 7 KB/s is asked again."""
+FRAME_SECONDS: Final = 10.0
+"""How long one frame may take: a server that sends less than 13 KB/s is asked again."""
 
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 10.0
@@ -114,12 +114,22 @@ class _Remote:
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
-        self.flying = 0
         self.failures = 0
         self.until = 0.0
+        self._tries = 0
 
     def may(self, now: float) -> bool:
-        return now >= self.until and not (self.failures and self.flying)
+        return now >= self.until and not self._tries
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Around each request; while it fails there is one at a time, beside those from before."""
+        trying = self.failures > 0
+        self._tries += trying
+        try:
+            yield
+        finally:
+            self._tries -= trying
 
     def failed(self, asked: float) -> None:
         pause = min(FIRST_PAUSE * 2**self.failures, LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
@@ -209,9 +219,10 @@ class Fetching:
                     while self._has_room() and (piece := self._plan.next(self._may)):
                         work = self._works[piece.archive]
                         source = work.source(now) or work.sources[0]
-                        source.remote.flying += 1
                         self._flying.add(piece)
-                        self._nursery.start_soon(self._fetch, piece, work, source)
+                        asked = ExitStack()
+                        asked.enter_context(source.remote.asked())
+                        self._nursery.start_soon(self._fetch, piece, work, source, asked)
                     self._let_go(now)
                     with trio.move_on_at(self._next_moment(now)):
                         await self._more.wait()
@@ -391,7 +402,7 @@ class Fetching:
         moments = [remote.until for remote in self._remotes.values() if remote.until > now]
         return min([now + LET_GO_SECONDS if self._works else float("inf"), *moments])
 
-    async def _fetch(self, piece: Piece, work: _Work, source: _Source) -> None:
+    async def _fetch(self, piece: Piece, work: _Work, source: _Source, asked: ExitStack) -> None:
         remote, before = source.remote, self.fetched
         try:
             transport, blob = remote.transport, source.blob
@@ -416,7 +427,7 @@ class Fetching:
             logger.exception("a piece of %s failed", work.name)
             self._refuse(work, f"{work.name}: {error!r}")
         finally:
-            remote.flying -= 1
+            asked.close()
             self._flying.discard(piece)
             if not work.gone:
                 self._plan.failed(piece)

@@ -30,6 +30,10 @@ GAP: Final = 64 << 10
 """Bytes of frames that no trace has and that are fetched because those around them are."""
 
 
+NEAR: Final = 4
+"""Frames by which requests of who reads in order overtake each other."""
+
+
 class Order(enum.IntEnum):
     """Why a frame is wanted; the first is fetched first."""
 
@@ -210,7 +214,10 @@ class Plan:
         """What is lacking around a frame in its block, which begins or ends between two frames."""
         offsets, count = known.offsets, len(known.offsets) - 1
         begin, end, size = known.goes_on
-        size = min(2 * size, LARGEST_BLOCK) if 0 <= begin <= frame <= end else BLOCK
+        while 0 <= end < count and end not in known.lacking:
+            end += 1  # had before
+        in_order = begin >= 0 and begin - NEAR <= frame <= end + NEAR
+        size = min(2 * size, LARGEST_BLOCK) if in_order else BLOCK
         begin = offsets[frame] // size * size
         first, last = frame, frame + 1
         while first and known.free(first - 1) and offsets[first - 1] >= begin:
