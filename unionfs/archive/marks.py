@@ -7,10 +7,10 @@
     bits        one for each frame, the lowest of each byte first
 
 All numbers are little-endian. A bit is set after the frame's bytes were verified and are on the
-disk (`unionfs.store.remote.lazy.filling`), and taken back only where they turned out wrong. So who has
-seen one may rely on a copy: it is read anew where a frame is lacking, and that costs a fiftieth of
-what a frame costs. Not mapped: a page of a file that was cut short under a map is a SIGBUS, which
-ends the server, and over a network file system a map is looked at again by nobody.
+disk (`unionfs.store.remote.lazy.filling`), and taken back only where they turned out wrong. So who
+has seen one may rely on a copy: it is read anew where a frame is lacking, and that costs a fiftieth
+of what a frame costs. Not mapped: a page of a file that was cut short under a map is a SIGBUS,
+which ends the server, and over a network file system a map is looked at again by nobody.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@
     <root>/partial/<name>.from      where it comes from: JSON, `Origin`
     <root>/partial/.tmp-<random>    being begun
 
-Any number of processes read, one writes (`unionfs.store.remote.lazy.filling`). The file itself is made
-last and removed first: where it is, the other two are. Once its last frame is here the archive is
-verified whole, becomes an ordinary one by a rename, and the other two go.
+Any number of processes read, one writes (`unionfs.store.remote.lazy.filling`). The file itself is
+made last and removed first: where it is, the other two are. Once its last frame is here the archive
+is verified whole, becomes an ordinary one by a rename, and the other two go.
 
 Only the user's own store has partial archives, and whoever asks for an archive asks for an ordinary
 one first. Until it is whole nobody knows that its table tells the truth about its members' digests:

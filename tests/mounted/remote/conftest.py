@@ -166,6 +166,7 @@ def remote(places: Places, tmp_path: Path) -> Iterator[Remote]:
     made.start()
     try:
         yield made
+        print((places.state / "daemon.log").read_text())
     finally:
         made.stop()
         for pid in made.fetchers():

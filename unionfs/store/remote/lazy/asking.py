@@ -1,8 +1,8 @@
 """Asking the fetcher: how a read that lacks frames waits for them, and nothing else does.
 
-Each wait is one connection to the fetcher (`unionfs.store.remote.lazy.fetcher`), which is started where
-there is none. It may be killed at any moment: the connection ends, another one is started, and the
-same is asked again. What it had fetched is in the store.
+Each wait is one connection to the fetcher (`unionfs.store.remote.lazy.fetcher`), which is started
+where there is none. It may be killed at any moment: the connection ends, another one is started,
+and the same is asked again. What it had fetched is in the store.
 
 A wait ends with the frames; or with `LayerError`, because they cannot be had, or not within
 `remote.timeout` of config.toml; or with `InterruptedError`, because the thread that reads was sent
@@ -23,7 +23,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -33,7 +33,6 @@ from resolver.errors import PkgviewError
 from unionfs.archive.layer import LayerError
 from unionfs.control.endpoint import DaemonAbsentError
 from unionfs.control.request import peer_of
-from unionfs.store.partial import Partials
 from unionfs.store.remote.lazy.meeting import endpoint_of
 from unionfs.store.remote.lazy.signals import Signals
 
@@ -49,7 +48,23 @@ FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 1.0
 """Seconds before the fetcher is asked again that has just ended."""
 
+LONGER: Final = 1.0
+"""Seconds that the fetcher has for saying that the time is over."""
+
 _GONE: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Wait:
+    """For frames of an archive, at most so many seconds; and what became of it."""
+
+    archive: Archive
+    frames: Sequence[int]
+    seconds: float
+    again: bool
+    trouble: str = "the fetcher does not answer"
+    refused: str = ""
+    interrupted: bool = False
 
 
 class Fetches:
@@ -57,7 +72,6 @@ class Fetches:
 
     def __init__(self, places: Places, *, log: int = 2, command: Sequence[str] = ()) -> None:
         self._places = places
-        self._partials = Partials(places.store)
         self._log = log
         self._command = command or (sys.executable, "-P", "-m", "unionfs.store.remote.lazy.fetcher")
         self._starting = trio.Lock()
@@ -89,41 +103,36 @@ class Fetches:
         """Wait until these frames of a partial archive are here, for a thread (0: unknown)."""
         if self._signals.is_ended(tid):
             raise LayerError(f"{archive.name}: who waited for frame {frames[0]} was told to end")
-        seconds = self._patience()
-        troubles: list[str] = []
-        interrupted = False
+        wait = _Wait(archive=archive, frames=frames, seconds=self._patience(), again=again)
         self.waiting += 1
         self._watched[tid] += bool(tid)
         try:
-            with trio.move_on_after(seconds) as limit:
+            with trio.move_on_after(wait.seconds + LONGER) as limit:
                 async with trio.open_nursery() as nursery:
-
-                    async def watch() -> None:
-                        nonlocal interrupted
-                        await self._signals.ends(tid)
-                        interrupted = True
-                        nursery.cancel_scope.cancel()
-
                     if tid:
-                        nursery.start_soon(watch)
-                    await self._fetched(archive, frames, troubles, again=again)
+                        nursery.start_soon(self._watch, tid, wait, nursery.cancel_scope)
+                    await self._fetched(wait)
                     nursery.cancel_scope.cancel()
-            if limit.cancelled_caught:
-                why = troubles[-1] if troubles else "no answer"
-                raise LayerError(  # noqa: TRY301 - counted as any other
-                    f"{archive.name}: frame {frames[0]} did not come from {self._whence(archive)} "
-                    f"within {seconds:.0f} s: {why}"
-                )
-        except LayerError as error:
-            self.failed += 1
-            self.last = str(error)
-            raise
         finally:
             self.waiting -= 1
             self._watched -= Counter({tid: 1})  # which keeps none that are 0
-        if interrupted:
+        if wait.interrupted:
             raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
+        if limit.cancelled_caught:
+            wait.refused = (
+                f"{archive.name}: frame {frames[0]} did not come within {wait.seconds:.0f} s: "
+                f"{wait.trouble}"
+            )
+        if wait.refused:
+            self.failed += 1
+            self.last = wait.refused
+            raise LayerError(wait.refused)
         self.answered += 1
+
+    async def _watch(self, tid: int, wait: _Wait, scope: trio.CancelScope) -> None:
+        await self._signals.ends(tid)
+        wait.interrupted = True
+        scope.cancel()
 
     async def want(
         self, wanted: Mapping[str, Sequence[int] | None], order: str, *, wait: bool = True
@@ -134,65 +143,66 @@ class Fetches:
         fetcher goes on by itself.
         """
         pause = FIRST_PAUSE
-        while not await self._ask({"want": wanted, "order": order}, [], wait=wait):
+        while (said := await self._ask({"want": wanted, "order": order}, wait=wait)) is None:
             await trio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+        if "refused" in said:
+            raise LayerError(said["refused"])
 
     async def ahead(self) -> None:
         """Have the fetcher started, which takes some tenths of a second."""
         with suppress(*_GONE, PkgviewError):
-            (await self._connected([])).close()
+            (await self._connected()).close()
 
-    async def _fetched(
-        self, archive: Archive, frames: Sequence[int], troubles: list[str], *, again: bool
-    ) -> None:
-        question = {"want": {archive.name: list(frames)}, "order": "asked", "again": again}
-        pause = FIRST_PAUSE
+    async def _fetched(self, wait: _Wait) -> None:
+        """Ask until it is answered, by one fetcher after the other if need be."""
+        want = {wait.archive.name: list(wait.frames)}
+        pause, until = FIRST_PAUSE, trio.current_time() + wait.seconds
         while True:
-            if await self._ask(question, troubles) and not archive.absent_of(frames):
-                return
+            within = max(0.1, until - trio.current_time())
+            try:
+                said = await self._ask(
+                    {"want": want, "order": "asked", "within": within, "again": wait.again}
+                )
+            except _GONE as error:
+                wait.trouble = f"the fetcher cannot be asked: {error}"
+            except PkgviewError as error:
+                wait.trouble = error.what
+            else:
+                wait.refused = "" if said is None else said.get("refused", "")
+                if wait.refused or (said and not wait.archive.absent_of(wait.frames)):
+                    return
             await trio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _ask(
-        self, question: Mapping[str, Any], troubles: list[str], *, wait: bool = True
-    ) -> bool:
-        """Whether the answer was that it is here; False where there was none."""
-        try:
-            stream = trio.SocketStream(await self._connected(troubles))
-        except _GONE as error:
-            troubles.append(f"the fetcher cannot be asked: {error}")
-            return False
-        except PkgviewError as error:
-            troubles.append(error.what)
-            return False
+        self, question: Mapping[str, Any], *, wait: bool = True
+    ) -> dict[str, Any] | None:
+        """The answer, None if the fetcher was killed. `OSError`, `PkgviewError` if there is none.
+
+        Without `wait` it is not waited for.
+        """
         received = bytearray()
-        async with stream:
+        async with trio.SocketStream(await self._connected()) as stream:
             with suppress(*_GONE):
                 await stream.send_all(json.dumps(question).encode() + b"\n")
-                if not wait:
-                    return True
-                while part := await stream.receive_some(1 << 16):
+                while wait and not received.endswith(b"\n"):
+                    part = await stream.receive_some(1 << 16)
                     received += part
-                    *lines, rest = received.split(b"\n")
-                    received = bytearray(rest)
-                    for line in lines:
-                        said = json.loads(line)
-                        if "refused" in said:
-                            raise LayerError(said["refused"])
-                        if "done" in said:
-                            return True
-                        troubles[:] = [said["trouble"]]
-        return False
+                    if not part:
+                        return None
+                answer: dict[str, Any] = json.loads(received) if wait else {}
+                return answer
+        return None
 
-    async def _connected(self, troubles: list[str]) -> trio.socket.SocketType:
+    async def _connected(self) -> trio.socket.SocketType:
         """A connection to the fetcher, which is started where there is none."""
         connection = await self._connection()
         if connection is None:
             async with self._starting:
                 connection = await self._connection()
                 if connection is None:
-                    await self._start(troubles)
+                    await self._start()
                     connection = await self._connection()
         if connection is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "it does not listen")
@@ -214,7 +224,7 @@ class Fetches:
             raise
         return connection
 
-    async def _start(self, troubles: list[str]) -> None:
+    async def _start(self) -> None:
         """Start one; it goes on by itself."""
         places = {name: os.fspath(path) for name, path in asdict(self._places).items()}
         process = await trio.run_process(
@@ -224,7 +234,7 @@ class Fetches:
             start_new_session=True,
         )  # fmt: skip
         if process.returncode:
-            troubles.append(f"the fetcher ended with status {process.returncode}")
+            raise PkgviewError(f"the fetcher ended with status {process.returncode}")
 
     def _patience(self) -> float:
         """Seconds, as config.toml has them now."""
@@ -240,9 +250,3 @@ class Fetches:
             except PkgviewError as error:
                 logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
         return self._timeout
-
-    def _whence(self, archive: Archive) -> str:
-        try:
-            return " or ".join(one.store for one in self._partials.origin(archive.name).sources)
-        except (LayerError, PkgviewError):
-            return "where it lies"

@@ -1,17 +1,18 @@
 """The fetcher: a process that has frames of partial archives fetched for whoever waits for them.
 
-There is one for a store in a runtime directory, of which the servers of all mounts and commands
-ask (`unionfs.store.remote.lazy.asking`); the first that needs it starts it: `python -P -m
-unionfs.store.remote.lazy.fetcher PLACES`, PLACES being JSON. It returns once the process that stays can
-be asked. That one ends when it has been idle for a while. It knows nothing that is not in the
+There is one for a store in a runtime directory, which the servers of all mounts and commands ask
+(`unionfs.store.remote.lazy.asking`); the first that needs it starts it: `python -P -m
+unionfs.store.remote.lazy.fetcher PLACES`, PLACES being JSON. It returns once the process that stays
+can be asked. That one ends when it has been idle for a while. It knows nothing that is not in the
 store: killed, it is started again, and what is waited for is asked again.
 
 A connection is one question, a line of JSON,
 
-    {"want": {ARCHIVE: [FRAME, …] or null for all, …}, "order": "asked", "again": false}
+    {"want": {ARCHIVE: [FRAME, …] or null for all, …}, "order": "asked", "within": 60.0,
+     "again": false}
 
-and its answer is lines of JSON: `{"trouble": WHY}`, any number of times, then `{"done": true}` or
-`{"refused": WHY}`. Who closes the connection does not wait any more. `order`: see `plan.Order`.
+and its answer is one, `{"done": true}` or `{"refused": WHY}`. Who closes the connection does not
+wait any more. `order`: see `plan.Order`. `within`: seconds; without it, as long as it takes.
 `again`: frames that are marked could not be read.
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -114,17 +116,9 @@ class Fetcher:
             str(name): None if frames is None else [int(frame) for frame in frames]
             for name, frames in question["want"].items()
         }
-        send, say = trio.open_memory_channel[str](4)
-
-        def tell(why: str) -> None:
-            with suppress(trio.WouldBlock):
-                send.send_nowait(why)
+        within, again = float(question.get("within", math.inf)), question.get("again") is True
 
         async with trio.open_nursery() as nursery:
-
-            async def pass_on() -> None:
-                async for why in say:
-                    await stream.send_all(_line(trouble=why))
 
             async def heed() -> None:
                 with suppress(*_GONE):
@@ -132,11 +126,9 @@ class Fetcher:
                         pass
                 nursery.cancel_scope.cancel()
 
-            nursery.start_soon(pass_on)
             nursery.start_soon(heed)
-            again = question.get("again") is True
             try:
-                await self._fetching.wait(wanted, order, tell, again=again)
+                await self._fetching.wait(wanted, order, within=within, again=again)
                 answer = _line(done=True)
             except (LayerError, PkgviewError) as error:
                 answer = _line(refused=str(error))

@@ -9,7 +9,7 @@ What can go wrong, and what follows:
 
 * the connection breaks, the server is busy or too slow (`Transient`): what came counts, the rest is
   asked for again, after a pause that grows, or after the one that the server asks for. Who waits is
-  told why, and gives up by itself. A server that fails gets one request at a time until one
+  told why once its time is over. A server that fails gets one request at a time until one
   succeeds;
 * it does not have the file, or lets us not have it (`RemoteError`): it is asked once where the file
   is now, then the next source is. After the last everybody who waits is refused;
@@ -26,6 +26,7 @@ that change marks at once (`_Work.lock`).
 from __future__ import annotations
 
 import logging
+import math
 import random
 from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
@@ -64,11 +65,11 @@ FRAME_SECONDS: Final = 10.0
 """How long one frame may take: a server that sends less than 13 KB/s is asked again."""
 
 FIRST_PAUSE: Final = 0.25
-LONGEST_PAUSE: Final = 10.0
+LONGEST_PAUSE: Final = 2.0
 LONGEST_ASKED: Final = 300.0
 """Seconds before a server that fails is asked again: at first, at most, and if it says so."""
 
-REFUSED_SECONDS: Final = 5.0
+REFUSED_SECONDS: Final = 2.0
 """How long a refusal is repeated without asking again."""
 
 MOST_FAILURES: Final = 6
@@ -76,6 +77,9 @@ MOST_FAILURES: Final = 6
 
 ATTEMPTS: Final = 2
 """How often a frame may come wrong."""
+
+LATE_SECONDS: Final = 1.0
+"""How long it is repeated that something did not come in time."""
 
 FOREIGN_PAUSE: Final = 0.05
 """Seconds between looks at what another fetcher does."""
@@ -86,10 +90,10 @@ LET_GO_SECONDS: Final = 2.0
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """Somebody who waits: for which frames of which archives; `tell` gets to hear what is wrong."""
+    """Somebody who waits: for which frames of which archives, and what is in the way."""
 
-    tell: Callable[[str], None]
     left: dict[str, set[int]] = field(default_factory=dict)
+    trouble: str = "no answer"
     refused: str = ""
     ended: trio.Event = field(default_factory=trio.Event)
 
@@ -162,6 +166,7 @@ class _Work:
         self.written: list[int] = []
         self.wrong: dict[int, int] = {}
         self.barred: dict[int, tuple[float, str]] = {}
+        self.late: dict[int, tuple[float, str]] = {}
         self.idle_since = trio.current_time()
         self.gone = False
 
@@ -236,20 +241,24 @@ class Fetching:
         self,
         wanted: Mapping[str, Collection[int] | None],
         order: Order,
-        tell: Callable[[str], None],
         *,
+        within: float = math.inf,
         again: bool = False,
     ) -> None:
-        """Until these frames (None: all) of these archives are here; `LayerError` if they cannot.
+        """Until these frames (None: all) of these archives are here.
 
-        `again`: who asks could not read what is marked. `tell` gets to hear what is in the way.
+        `LayerError` if they cannot be had, or not `within` so many seconds. `again`: who asks could
+        not read what is marked.
         """
-        waiting = Waiting(tell)
+        waiting = Waiting()
         try:
-            for name, frames in wanted.items():
-                await self._want(waiting, name, frames, order, again=again)
-            if waiting.left:
-                await waiting.ended.wait()
+            with trio.move_on_after(within) as limit:
+                for name, frames in wanted.items():
+                    await self._want(waiting, name, frames, order, again=again)
+                if waiting.left:
+                    await waiting.ended.wait()
+            if limit.cancelled_caught:
+                self._be_late(waiting, within)
         finally:
             for name in waiting.left:
                 work = self._works.get(name)
@@ -273,7 +282,7 @@ class Fetching:
                 return
             if self._is_here(name, frames) and not again:
                 return
-            waiting.tell(f"{name} is being fetched by another process")
+            waiting.trouble = "another process fetches it"
             await trio.sleep(FOREIGN_PAUSE)
         if again and frames:
             await self._recheck(work, frames)
@@ -289,6 +298,19 @@ class Fetching:
             self._plan.want(name, sorted(left), order)
             self._more.set()
 
+    def _be_late(self, waiting: Waiting, within: float) -> None:
+        """Refuse it, and who asks for the same at once: the kernel asks twice for a page."""
+        waiting.refuse(f"it did not come within {within:.0f} s: {waiting.trouble}")
+        until = trio.current_time() + LATE_SECONDS
+        for name, left in waiting.left.items():
+            if (work := self._works.get(name)) is not None:
+                sources = " or ".join(one.remote.transport.url for one in work.sources)
+                waiting.refused = (
+                    f"{name}: frame {min(left)} did not come from {sources} within {within:.0f} s: "
+                    f"{waiting.trouble}"
+                )
+                work.late.update(dict.fromkeys(left, (until, waiting.refused)))
+
     async def _recheck(self, work: _Work, frames: Collection[int]) -> None:
         """Somebody could not read frames that are marked."""
         async with work.lock:
@@ -300,6 +322,11 @@ class Fetching:
     def _refusal(self, work: _Work, frames: set[int]) -> str:
         """Why these are not to be had for now, "" if they may be."""
         now = trio.current_time()
+        for frame in frames & work.late.keys():
+            until, why = work.late[frame]
+            if now < until:
+                return why
+            del work.late[frame]
         for frame in frames & work.barred.keys():
             until, why = work.barred[frame]
             if now < until:
@@ -418,7 +445,7 @@ class Fetching:
                     self._plan.forget(work.name)
             logger.info("%s: %s", remote.transport.url, error.why)
             for one in work.waiting:
-                one.tell(error.why)
+                one.trouble = error.why
         except PkgviewError as error:
             await self._lost(work, source, error.what)
         except OSError as error:

@@ -1,0 +1,117 @@
+"""Servers, workers, fetchers and the registry are killed while programs read lazily."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.mounted.conftest import _mount as mount
+from tests.mounted.remote.conftest import noise, until
+from unionfs.archive.framecache import FrameCache
+from unionfs.store.partial import Partials
+
+if TYPE_CHECKING:
+    from tests.mounted.remote.conftest import Remote
+
+pytestmark = pytest.mark.fuse
+
+ROUNDS = 1000 if os.environ.get("PKGVIEW_TEST_ALL") else 12
+
+READER = """\
+import hashlib, os, random, sys, time
+site, seed = sys.argv[1], int(sys.argv[2])
+dice, count, longest = random.Random(seed), 0, 0.0
+want = dict(line.split() for line in sys.stdin)
+while not os.path.exists(sys.argv[3]):
+    path = dice.choice(list(want))
+    began = time.monotonic()
+    with open(os.path.join(site, path), "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        # In places, as a program that maps it would.
+        parts = {at: None for at in range(0, size, 100_000)}
+        for at in dice.sample(list(parts), len(parts)):
+            file.seek(at)
+            parts[at] = b""
+            while len(parts[at]) < min(100_000, size - at):
+                parts[at] += file.read(min(100_000, size - at) - len(parts[at]))
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    longest = max(longest, time.monotonic() - began)
+    assert hashlib.sha256(b"".join(parts.values())).hexdigest() == want[path], path
+    count += 1
+print(count, round(longest, 2))
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+@pytest.mark.timeout(3600)
+def test_a_storm(remote: Remote, workers: str) -> None:
+    """No read fails, no byte is wrong, whatever dies; and what was fetched is right."""
+    import hashlib  # noqa: PLC0415
+
+    dice = random.Random(4)  # noqa: S311 - the same each time
+    names = [
+        remote.archive(f"n{number}", {
+            f"n{number}/{size}.bin": noise(size << 17, number * 100 + size) for size in (1, 9, 40)
+        })
+        for number in range(12)
+    ]  # fmt: skip
+    site = remote.publish(*names)
+    remote.faults(rate=3 << 20)
+    mount({**os.environ, "PKGVIEW_WORKERS": workers})
+    stop = remote.directory / "stop"
+    want = "".join(
+        f"{path} {hashlib.sha256(content).hexdigest()}\n" for path, content in remote.files.items()
+    )
+    readers = []
+    for seed in range(4):
+        reader = subprocess.Popen(
+            [sys.executable, "-c", READER, site, str(seed), stop],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert reader.stdin is not None
+        reader.stdin.write(want)
+        reader.stdin.close()
+        readers.append(reader)
+    partials = Partials(remote.places.store)
+    for number in range(ROUNDS):
+        time.sleep(dice.uniform(0.05, 0.5))
+        if number % 5 == 4:
+            remote.stop()
+            time.sleep(dice.uniform(0, 0.5))
+            remote.start()
+            continue
+        with contextlib.suppress(Exception):
+            victims = remote.fetchers() if number % 2 else remote.status()["pids"]
+            for pid in victims:
+                os.kill(pid, signal.SIGKILL)
+        if number % 25 == 24:  # begin again with nothing
+            for name in names:
+                if (remote.places.store / "archives" / name).exists():
+                    (remote.places.store / "archives" / name).unlink()
+                    remote.begin(name)
+    time.sleep(1)
+    stop.touch()
+    for reader in readers:
+        out, _ = reader.communicate(timeout=120)
+        assert reader.returncode == 0
+        count, longest = out.split()
+        print(count, longest)
+        assert int(count)
+        assert float(longest) < 60
+    for name in partials.names():
+        archive = partials.open(name, FrameCache(0))
+        assert all(partials.is_right(archive, frame) for frame in archive.here())
+    remote.faults()
+    for name in names:
+        for path, content in remote.files.items():
+            if path.startswith(f"n{names.index(name)}/"):
+                assert (site / path).read_bytes() == content
+    until(lambda: all((remote.places.store / "archives" / name).exists() for name in names))
