@@ -121,10 +121,17 @@ class Remote:
 
         return trio.run(run)
 
-    def publish(self, *names: str) -> Path:
-        """Have a view of these archives, which are begun: where its files are seen."""
+    def publish(self, *names: str, before: tuple[str, ...] | None = None) -> Path:
+        """Have a view of these archives, which are begun: where its files are seen.
+
+        `before`: archives of the home's own store that get a view first, and nothing is begun that
+        is there.
+        """
+        if before:
+            self.publish(*before, before=())
         for name in names:
-            self.begin(name)
+            if not Stores(self.places).has(name):
+                self.begin(name)
         store = Stores(self.places)
         registry = Registry.of(self.places)
         try:

@@ -29,8 +29,8 @@ READER = """\
 import hashlib, os, random, sys, time
 site, seed = sys.argv[1], int(sys.argv[2])
 dice, count, longest = random.Random(seed), 0, 0.0
-want = dict(line.split() for line in sys.stdin)
-while not os.path.exists(sys.argv[3]):
+want = dict(line.split() for line in open(sys.argv[3]))
+while not os.path.exists(sys.argv[4]):
     path = dice.choice(list(want))
     began = time.monotonic()
     with open(os.path.join(site, path), "rb", buffering=0) as file:
@@ -70,16 +70,14 @@ def test_a_storm(remote: Remote, workers: str) -> None:
     want = "".join(
         f"{path} {hashlib.sha256(content).hexdigest()}\n" for path, content in remote.files.items()
     )
-    readers = []
-    for seed in range(4):
-        reader = subprocess.Popen(
-            [sys.executable, "-c", READER, site, str(seed), stop],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert reader.stdin is not None
-        reader.stdin.write(want)
-        reader.stdin.close()
-        readers.append(reader)
+    (remote.directory / "want").write_text(want)
+    readers = [
+        subprocess.Popen(
+            [sys.executable, "-c", READER, site, str(seed), remote.directory / "want", stop],
+            stdout=subprocess.PIPE, text=True,
+        )
+        for seed in range(4)
+    ]  # fmt: skip
     partials = Partials(remote.places.store)
     for number in range(ROUNDS):
         time.sleep(dice.uniform(0.05, 0.5))

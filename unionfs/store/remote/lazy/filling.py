@@ -230,10 +230,9 @@ class Filling:
 
     def recheck(self, frames: Iterable[int]) -> list[int]:
         """Those of frames that are marked and wrong; they are not marked any more."""
-        known = set(self.archive.here())
-        wrong = [
-            one for one in frames if one in known and not self._partials.is_right(self.archive, one)
-        ]
+        frames = set(frames)
+        marked = frames.difference(self.archive.absent_of(frames))
+        wrong = [one for one in marked if not self._partials.is_right(self.archive, one)]
         mark(self._lock, wrong, here=False)
         return wrong
 
