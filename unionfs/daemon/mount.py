@@ -34,8 +34,9 @@ from unionfs.publishing.default import ensure_default
 from unionfs.store.ordered import Stores
 from unionfs.store.remote.lazy.asking import Fetches
 from unionfs.view.catalog import Catalog
-from unionfs.view.filesystem import Filesystem, Notes
+from unionfs.view.filesystem import Filesystem
 from unionfs.view.nodeid import PACKING
+from unionfs.view.outside import Notes
 from unionfs.view.registry import Registry
 from unionfs.waiting.current import Current
 from unionfs.waiting.resolving import Resolving

@@ -21,10 +21,9 @@ import errno
 import logging
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from resolver.errors import PkgviewError
 from unionfs.archive.layer import EntryNo, Kind, LayerError
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from resolver.manifest import ViewId
     from unionfs.archive.reader import Archive
     from unionfs.view.catalog import Catalog
+    from unionfs.view.outside import Fetch, Notes
     from unionfs.view.tree import Member, View
 
     InThread = Callable[[Callable[[], bytes]], Awaitable[bytes]]
@@ -76,32 +76,6 @@ def place_at(offset: int) -> int:
     if offset in AFTER_DOTS:
         return AFTER_DOTS.index(offset) + 1
     return offset and offset + len(AFTER_DOTS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notes:
-    """Files outside of the mount that archives link to, and what is done before they are read."""
-
-    directory: bytes
-    refresh: Callable[[bytes], Awaitable[None]]
-
-
-class Fetch(Protocol):
-    """Has frames of a partial archive fetched, for a thread (0: nobody knows which).
-
-    `LayerError` where they cannot be had; `InterruptedError` where that thread shall not wait any
-    longer. `again`: they were here, and could not be read.
-    """
-
-    async def __call__(
-        self, archive: Archive, frames: Sequence[int], tid: int = 0, *, again: bool = False
-    ) -> None:
-        """Return when they are here."""
-        ...
-
-    def watches(self, tid: int) -> bool:
-        """Whether a thread waits, and it is seen here if it shall not wait any longer."""
-        ...
 
 
 class Filesystem:

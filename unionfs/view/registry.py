@@ -167,8 +167,6 @@ class Registry:
 
     def _shared(self, archive: Archive, distribution: str, open_archive: OpenArchive) -> Shared:
         """What a new archive has in common with its distribution's last; inside a transaction."""
-        if not archive.whole:
-            return NOTHING
         query = f"{_REGISTERED} WHERE distribution = ? ORDER BY number DESC LIMIT 1"
         if (row := self._db.execute(query, (distribution,)).fetchone()) is None:
             return NOTHING
@@ -177,10 +175,8 @@ class Registry:
             other = open_archive(last.name)
         except LayerError:
             return NOTHING  # collected, or damaged: nobody knows what it had
-        if not other.whole:
-            return NOTHING
         found: dict[EntryNo, Known] = {}
-        for entry, twin in same_members(archive, other):
+        for entry, twin in same_members(archive, other) if archive.whole and other.whole else ():
             found[entry] = last.shared.get(twin) or Known(last.number, twin, last.time)
         return Shared.of(found)
 

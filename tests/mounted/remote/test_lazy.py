@@ -195,7 +195,7 @@ except KeyboardInterrupt:
 """
 FAULT = (
     "import mmap, sys; f = open(sys.argv[1], 'rb'); m = mmap.mmap(f.fileno(), 0, prot=1);"
-    "print('go', flush=True); m[4 << 20]"
+    "print('go', flush=True); m[5 << 20]"
 )
 
 
