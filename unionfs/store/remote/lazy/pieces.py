@@ -81,8 +81,10 @@ class Pieces:
                 if remote.failures > MOST_FAILURES and not work.waiting:
                     self._plan.forget(work.name)
             logger.info("%s: %s", remote.transport.url, error.why)
+            frames = range(piece.first, piece.last)
             for one in work.waiting:
-                one.trouble = error.why
+                if not one.left.get(work.name, set()).isdisjoint(frames):
+                    one.trouble = error.why
         except PkgviewError as error:
             await self._lost(work, source, error.what)
         except OSError as error:

@@ -62,10 +62,12 @@ class _Frames:
         self.lacking = set(lacking)
         self.flying: dict[int, Order] = {}
         self.barred: set[int] = set()
-        self.wanted: tuple[dict[int, None], ...] = tuple({} for _ in Order)
-        self.goes_on = (-1, -1, BLOCK)
+        self.wanted: tuple[dict[int, int], ...] = tuple({} for _ in Order)
+        """By order: a frame, and the number of the question that wants it."""
+        self.goes_on = (-1, -1, BLOCK, 0)
         """Where the last block that somebody waited for ended, where what is ahead of it does
-        (frames), and its size. Who asks for a frame between these goes on in order."""
+        (frames), its size, and the question. Who asks later for a frame between goes on in order.
+        """
 
     def free(self, frame: int) -> bool:
         """Whether it may be fetched."""
@@ -77,6 +79,7 @@ class Plan:
 
     def __init__(self) -> None:
         self._archives: dict[str, _Frames] = {}
+        self._questions = 0
 
     def add(self, archive: str, offsets: Sequence[int], lacking: Iterable[int]) -> None:
         """Know an archive: where its frames lie, and which of them are lacking."""
@@ -101,6 +104,7 @@ class Plan:
     def want(self, archive: str, frames: Iterable[int], order: Order) -> None:
         """Frames are wanted; those that are here, or on their way, are passed over."""
         known = self._archives[archive]
+        self._questions += 1
         for frame in frames:
             if frame in known.flying:
                 known.flying[frame] = min(known.flying[frame], order)
@@ -108,7 +112,7 @@ class Plan:
                 for later in known.wanted[order + 1 :]:
                     later.pop(frame, None)
                 if not any(frame in sooner for sooner in known.wanted[:order]):
-                    known.wanted[order][frame] = None
+                    known.wanted[order][frame] = self._questions
 
     def want_rest(self, archive: str) -> None:
         """All that is lacking is wanted, when there is nothing else to do."""
@@ -159,7 +163,7 @@ class Plan:
                 and known.free(frame)
                 and (order is not Order.FOLLOWING or piece.order is order)
             ):
-                known.wanted[order][frame] = None
+                known.wanted[order][frame] = 0
 
     def next(self, may: Callable[[str, Order], bool]) -> Piece | None:
         """The most urgent piece of an archive that `may` be asked for now; it is on its way then.
@@ -213,10 +217,12 @@ class Plan:
     def _block(self, known: _Frames, frame: int) -> tuple[int, int]:
         """What is lacking around a frame in its block, which begins or ends between two frames."""
         offsets, count = known.offsets, len(known.offsets) - 1
-        begin, end, size = known.goes_on
+        begin, end, size, before = known.goes_on
+        question = known.wanted[Order.ASKED][frame]
         while 0 <= end < count and end not in known.lacking:
             end += 1  # had before
-        in_order = begin >= 0 and begin - NEAR <= frame <= end + NEAR
+        later = question != before  # not the other part of one read
+        in_order = later and begin >= 0 and begin - NEAR <= frame <= end + NEAR
         size = min(2 * size, LARGEST_BLOCK) if in_order else BLOCK
         begin = offsets[frame] // size * size
         first, last = frame, frame + 1
@@ -228,7 +234,7 @@ class Plan:
         if size > BLOCK:
             until = offsets[last] + size
             while ahead < count and known.free(ahead) and offsets[ahead] < until:
-                known.wanted[Order.FOLLOWING].setdefault(ahead)
+                known.wanted[Order.FOLLOWING].setdefault(ahead, 0)
                 ahead += 1
-        known.goes_on = (last, ahead, size)
+        known.goes_on = (last, ahead, size, question)
         return first, last
