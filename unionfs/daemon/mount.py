@@ -118,6 +118,7 @@ def assemble_worker(places: Places, server: ServerLink, packing: Packing) -> Ans
     catalog.opened = server.opened
     owner = {"uid": os.getuid(), "gid": os.getgid()}
     fetches = Fetches(places)
+    server.remote = fetches.gauges
     filesystem = Filesystem(catalog, server, **owner, notes=_notes(places), fetch=fetches)
     return partial(devfuse.answer, filesystem)
 

@@ -98,8 +98,8 @@ class Fetching:
 
     async def run(self) -> None:
         """Fetch whatever is wanted; never returns."""
-        async with self._transports, trio.open_nursery() as nursery:
-            try:
+        try:
+            async with self._transports, trio.open_nursery() as nursery:
                 while True:
                     self._more = trio.Event()
                     now = trio.current_time()
@@ -110,9 +110,9 @@ class Fetching:
                     self._let_go(now)
                     with trio.move_on_at(self._next_moment(now)):
                         await self._more.wait()
-            finally:
-                for work in self._works.values():
-                    work.filling.close()
+        finally:  # no task writes any more
+            for work in self._works.values():
+                work.filling.close()
 
     # -- who waits -------------------------------------------------------------------------------
 
