@@ -80,7 +80,7 @@ class Remote:
             self.process.stdout.close()
             self.process = None
 
-    def faults(self, **faults: Any) -> None:
+    def faults(self, **faults: object) -> None:
         """What the server does wrong from now on."""
         fresh = self.directory / "faults.new"
         fresh.write_text(json.dumps(faults))
@@ -173,7 +173,6 @@ def remote(places: Places, tmp_path: Path) -> Iterator[Remote]:
     made.start()
     try:
         yield made
-        print((places.state / "daemon.log").read_text())
     finally:
         made.stop()
         for pid in made.fetchers():

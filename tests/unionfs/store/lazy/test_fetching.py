@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -79,8 +80,7 @@ async def fetching(here: Partials, *transports: FileTransport) -> AsyncIterator[
 
 
 def is_whole(here: Partials, name: str) -> bool:
-    store = Store(here.root)
-    return name in store.names() and store.verify(name) is None
+    return Store(here.root).keeps(name)
 
 
 async def test_sixteen_who_wait_cost_one_fetch_of_each_frame(home: Home) -> None:
@@ -92,7 +92,7 @@ async def test_sixteen_who_wait_cost_one_fetch_of_each_frame(home: Home) -> None
             for frame in range(number % 3, archive.contents.frame_count, 3):
                 nursery.start_soon(work.wait, {name: [frame]}, Order.ASKED)
     spans = sorted(transport.asked)
-    assert all(one[1] <= other[0] for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one[1] <= other[0] for one, other in itertools.pairwise(spans))
     assert is_whole(here, name)
 
 

@@ -15,7 +15,6 @@ from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import ROOT, AbsentError, LayerError
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
-from unionfs.archive.reader import Archive
 from unionfs.store.local import Store
 from unionfs.store.partial import LARGEST, Origin, Partials, Source
 from unionfs.store.remote.lazy.filling import Filling, begin
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
     from pathlib import Path
 
+    from unionfs.archive.reader import Archive
     from unionfs.store.remote.transport import Statement
 
 

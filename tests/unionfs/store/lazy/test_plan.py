@@ -35,7 +35,7 @@ def test_a_frame_that_is_waited_for_comes_with_its_block() -> None:
     begin = 100 * SIZE // BLOCK * BLOCK
     assert piece.first * SIZE >= begin > (piece.first - 1) * SIZE
     assert (piece.last - 1) * SIZE < begin + BLOCK <= piece.last * SIZE
-    assert piece.start, piece.end == (piece.first * SIZE, piece.last * SIZE)
+    assert (piece.start, piece.end) == (piece.first * SIZE, piece.last * SIZE)
     assert plan.next(anything) is None
     plan.want("a", [piece.first, 100], Order.ASKED)  # on their way
     assert plan.next(anything) is None
@@ -147,7 +147,7 @@ def test_whatever_happens_each_frame_is_on_its_way_once_and_all_come(seed: int) 
             plan.failed(piece)
     for piece in flying:
         plan.failed(piece)
-    while piece := plan.next(anything):  # type: ignore[assignment]
+    while piece := plan.next(anything):
         plan.came("a", range(piece.first, piece.last))
         here.update(range(piece.first, piece.last))
     assert asked <= here
