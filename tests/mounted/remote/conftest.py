@@ -114,7 +114,7 @@ class Remote:
 
     def begin(self, name: str) -> bool:
         async def run() -> bool:
-            async with transport_for(self.url) as transport:
+            async with transport_for(self.places, self.url) as transport:
                 blob = await transport.find(name)
                 assert blob is not None
                 return await begin(Partials(self.places.store), transport, blob)

@@ -25,6 +25,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,7 +63,7 @@ class Fetcher:
 
     def __init__(self, places: Places, listener: socket.socket) -> None:
         self._partials = Partials(places.store)
-        self._fetching = Fetching(self._partials, transport_for)
+        self._fetching = Fetching(self._partials, partial(transport_for, places))
         self._listener = trio.socket.from_stdlib_socket(listener)
         self._attended = 0
         self._idle_since = 0.0

@@ -69,10 +69,9 @@ class Plain:
                     raise RemoteError(f"{self.url} answers {response.status_code} for {blob.name}")
                 skip = start if response.status_code == OK else 0
                 left = end - start
-                async for part in parts:
-                    if skip:
-                        skip, part = max(0, skip - len(part)), part[skip:]
-                    part = part[:left]
+                async for received in parts:
+                    part = received[skip : skip + left]
+                    skip -= min(skip, len(received))
                     left -= len(part)
                     if part:
                         yield part
