@@ -81,7 +81,7 @@ def place_at(offset: int) -> int:
 class Filesystem:
     """Answers for one mount. `current` decides which view a thread's process is bound to."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is made of, each by its name
         self,
         catalog: Catalog,
         current: Callable[[int], Awaitable[ViewId]],

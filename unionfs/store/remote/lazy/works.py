@@ -56,6 +56,7 @@ class Remote:
         self._tries = 0
 
     def may(self, now: float) -> bool:
+        """Whether it may be asked now."""
         return now >= self.until and not self._tries
 
     def begin(self) -> bool:
@@ -68,11 +69,13 @@ class Remote:
         self._tries -= tried
 
     def failed(self, asked: float) -> None:
+        """A request brought nothing; `asked`: the seconds of pause that it asks for."""
         pause = min(FIRST_PAUSE * 2**self.failures, LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         self.failures = min(self.failures + 1, 10)
         self.until = trio.current_time() + max(pause, min(asked, LONGEST_ASKED))
 
     def succeeded(self) -> None:
+        """A request brought something."""
         self.failures, self.until = 0, 0.0
 
 
@@ -104,6 +107,7 @@ class Work:
 
     @property
     def name(self) -> str:
+        """The archive's."""
         return self.filling.name
 
     def is_gone(self) -> bool:
