@@ -4,6 +4,14 @@
     path = "/mnt/team/pkgview"
     shared = true                   others may write to it, and are believed
 
+    [[store]]                       one beyond this machine, searched after all directories
+    url = "oci://registry.example.org/team/env"
+    keys = ["ssh-ed25519 AAAA… alice"]    whose signatures count for it (`remote.signers`), and
+    signers = "/etc/pkgview/allowed_signers"  the same in a file of OpenSSH's form
+    known-as = "oci://…"            what it is called where it is copied from
+    trust = true                    instead: whatever it says counts, signed or not
+    insecure = true                 it is spoken to without TLS where it has none
+
     [gc]
     max-size = "20 GB"              what the user's own store may grow to
 
@@ -49,6 +57,22 @@ class ConfiguredStore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteStore:
+    """A store beyond this machine, and whom one believes for it.
+
+    `keys` are lines of public keys, `signers` the absolute path of a file of them or "". `trust`:
+    whatever the store says counts; then there are neither. `insecure`: HTTP without TLS will do.
+    """
+
+    url: str
+    keys: tuple[str, ...] = ()
+    signers: str = ""
+    known_as: str = ""
+    trust: bool = False
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything in the file; `max_size` in bytes, None where there is no limit.
 
@@ -56,6 +80,7 @@ class Config:
     """
 
     stores: tuple[ConfiguredStore, ...] = ()
+    remotes: tuple[RemoteStore, ...] = ()
     max_size: int | None = None
     timeout: float = TIMEOUT
 
@@ -81,31 +106,42 @@ def load(places: Places) -> Config:
         ) from error
 
 
-def add_store(places: Places, store: ConfiguredStore) -> None:
+def add_store(places: Places, store: ConfiguredStore | RemoteStore) -> None:
     """Name a store in the file, once."""
+    if isinstance(store, ConfiguredStore):
+        written: dict[str, Any] = {"path": store.path, "shared": store.shared}
+    else:
+        written = {
+            "url": store.url,
+            "keys": list(store.keys),
+            "signers": store.signers,
+            "known-as": store.known_as,
+            "trust": store.trust,
+            "insecure": store.insecure,
+        }
 
     def change(document: Any) -> None:  # noqa: ANN401 - tomlkit's own are dictionaries
         from tomlkit import aot, table  # noqa: PLC0415 - only who changes the file needs it
 
-        _without(document, store.path)
+        _without(document, written.get("path") or written["url"])
         fields = table()
-        fields["path"] = store.path
-        if store.shared:
-            fields["shared"] = True
+        for name, value in written.items():
+            if value:
+                fields[name] = value
         document.setdefault("store", aot()).append(fields)
 
     _changed(places, change)
 
 
 def remove_store(places: Places, named: str) -> None:
-    """Take a store out of the file; nothing where it is not in it."""
+    """Take a store out of the file, by its path or address; nothing where it is not in it."""
     _changed(places, lambda document: _without(document, named))
 
 
 def _without(document: Any, named: str) -> None:  # noqa: ANN401 - tomlkit's own are dictionaries
     stores = document.get("store", [])
     for place in reversed(range(len(stores))):
-        if stores[place]["path"] == named:
+        if named in {stores[place].get("path"), stores[place].get("url")}:
             del stores[place]
     if not stores:
         document.pop("store", None)
@@ -140,8 +176,10 @@ def _config(document: dict[str, Any]) -> Config:
     largest = limits.get("max-size")
     if not isinstance(largest, str | None):
         raise TypeError('gc.max-size is no text such as "20 GB"')
+    remote = [one for one in stores if isinstance(one, dict) and "url" in one]
     return Config(
-        stores=tuple(map(_store, stores)),
+        stores=tuple(_store(one) for one in stores if one not in remote),
+        remotes=tuple(map(_remote, remote)),
         max_size=None if largest is None else size_of(largest),
         timeout=_timeout(document.get("remote", {})),
     )
@@ -156,10 +194,34 @@ def _timeout(remote: Any) -> float:  # noqa: ANN401 - from a file
     return float(seconds)
 
 
+def _remote(fields: dict[str, Any]) -> RemoteStore:
+    url, known_as, signers = (fields.get(name, "") for name in ("url", "known-as", "signers"))
+    if not isinstance(url, str) or "://" not in url:
+        raise TypeError("a [[store]] needs its url, or an absolute path")
+    keys, trust = fields.get("keys", []), fields.get("trust", False)
+    if "path" in fields or "shared" in fields:
+        raise TypeError(f"{url}: a store has a url, or a path (and perhaps shared)")
+    if not isinstance(known_as, str) or (known_as and "://" not in known_as):
+        raise TypeError(f"{url}: known-as is an address")
+    if not isinstance(signers, str) or (signers and not signers.startswith("/")):
+        raise TypeError(f"{url}: signers is the absolute path of a file")
+    if not isinstance(keys, list) or not all(isinstance(one, str) for one in keys):
+        raise TypeError(f"{url}: keys is a list of public keys")
+    insecure = fields.get("insecure", False)
+    if not isinstance(trust, bool) or not isinstance(insecure, bool):
+        raise TypeError(f"{url}: trust and insecure are true or false")
+    if trust and (keys or signers):
+        raise TypeError(f"{url}: it is believed as a whole (trust), or by keys, not both")
+    return RemoteStore(
+        url=url, keys=tuple(keys), signers=signers, known_as=known_as, trust=trust,
+        insecure=insecure,
+    )  # fmt: skip
+
+
 def _store(fields: Any) -> ConfiguredStore:  # noqa: ANN401 - from a file
     named = fields.get("path") if isinstance(fields, dict) else None
     if not isinstance(named, str) or not named.startswith("/") or "\0" in named:
-        raise TypeError("a [[store]] needs its path, an absolute one")
+        raise TypeError("a [[store]] needs its path, an absolute one, or its url")
     shared = fields.get("shared", False)
     if not isinstance(shared, bool):
         raise TypeError(f"{named}: shared is true or false")

@@ -7,6 +7,8 @@ read and left. What is asked, and with whose credentials, is for others to say.
 from __future__ import annotations
 
 import contextlib
+import logging
+import random
 import re
 import time
 from dataclasses import dataclass, field
@@ -49,6 +51,13 @@ class Patience:
     connect: float = 10.0
     stall: float = 30.0
 
+    def pause(self, vain: int, wait: float = 0.0) -> float:
+        """Seconds before another try after `vain` in a row; the server asks for `wait`."""
+        backoff = self.first_wait * 2.0 ** max(0, vain - 1)
+        # Spread out, so that those who broke off together do not come back at one moment.
+        spread = backoff * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+        return min(max(spread, wait), self.longest_wait)
+
 
 class Transient(Exception):  # noqa: N818 - not an error yet
     """Worth another try: `why` is a clause, `wait` what the server asks for, in seconds."""
@@ -59,17 +68,26 @@ class Transient(Exception):  # noqa: N818 - not an error yet
         self.wait = wait
 
 
-def client(settings: FetchSettings, limit: int, patience: Patience) -> httpx2.AsyncClient:
-    """One with at most `limit` connections; it follows no redirect. Use it as a context."""
+def client(
+    settings: FetchSettings, limit: int, patience: Patience, *, keep: float = 5.0
+) -> httpx2.AsyncClient:
+    """One with at most `limit` connections, kept for so many idle seconds. Use it as a context.
+
+    It follows no redirect.
+    """
     import httpx2  # noqa: PLC0415 - 0.05 s, which only those pay who fetch
 
+    # It would log each address whole, and some are as good as a password (a query that is signed).
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     proxy = settings.proxy
     try:
         return httpx2.AsyncClient(
             verify=_context(settings.verify),
             proxy=proxy,
             timeout=httpx2.Timeout(patience.stall, connect=patience.connect),
-            limits=httpx2.Limits(max_connections=limit, max_keepalive_connections=limit),
+            limits=httpx2.Limits(
+                max_connections=limit, max_keepalive_connections=limit, keepalive_expiry=keep
+            ),
         )
     except (ValueError, ImportError) as error:
         which = shown(proxy) if proxy else "that the environment names (ALL_PROXY and its like)"

@@ -10,7 +10,6 @@ before goes to a thread. A lock is polled, never waited for.
 from __future__ import annotations
 
 import os
-import random
 import re
 import stat
 from dataclasses import dataclass
@@ -140,7 +139,7 @@ class Transfer:
                 vain = 0 if part.length > before else vain + 1
                 if vain >= self._patience.attempts:
                     raise self._unreachable(error.why) from error
-                await trio.sleep(self._pause(vain, error.wait))
+                await trio.sleep(self._patience.pause(vain, error.wait))
                 if part.length and not (self._hashes or self._etag):
                     part.restart()  # nothing would tell whether the rest belongs to it
                 self._resumed = part.length > 0
@@ -207,12 +206,6 @@ class Transfer:
         if length != self._reported:
             self._progress.advanced(self.file.filename, length - self._reported)
             self._reported = length
-
-    def _pause(self, vain: int, wait: float) -> float:
-        backoff = self._patience.first_wait * 2.0 ** max(0, vain - 1)
-        # Spread out, so that eight transfers do not come back at one moment.
-        spread = backoff * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-        return min(max(spread, wait), self._patience.longest_wait)
 
     def _wrong_size(self, found: str) -> PkgviewError:
         expected = "" if self.file.size is None else f", the lock says {self.file.size}"

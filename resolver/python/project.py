@@ -330,15 +330,18 @@ def _group_pythons(
     groups = toml.table(document, "dependency-groups", place)
     listed = {normalised(name): several for name, several in groups.items()}
 
-    def all_of(name: str, within: tuple[str, ...] = ()) -> Iterator[str]:
+    def all_of(name: str, seen: set[str]) -> Iterator[str]:
+        if name in seen:
+            return
+        seen.add(name)
         if said := own.get(name):
             yield said
         several = listed.get(name)
-        for one in several if isinstance(several, list) and name not in within else ():
+        for one in several if isinstance(several, list) else ():
             if isinstance(one, dict) and isinstance(included := one.get("include-group"), str):
-                yield from all_of(normalised(included), (*within, name))
+                yield from all_of(normalised(included), seen)
 
-    return {name: ", ".join(dict.fromkeys(all_of(name))) for name in {*own, *listed}}
+    return {name: ", ".join(dict.fromkeys(all_of(name, set()))) for name in {*own, *listed}}
 
 
 def _settings(tool: Mapping[str, Any], place: str) -> Settings:

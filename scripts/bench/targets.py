@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bench.first import ALONE, FEW, MANY, PROGRAM
+from scripts.bench.memory import IN_USE, NO_VIEW, QUIET
 from scripts.bench.start import ADDED, PLAIN
 
 if TYPE_CHECKING:
@@ -160,8 +161,10 @@ TARGETS = (
     _absolute("its first listing", "large", f"{_LARGE}: listed", 50, "ms", 1e-3),
     _absolute("its first listing, of a fresh daemon", "large", f"{_LARGE}, fresh daemon: listed",
               50, "ms", 1e-3),
-    _absolute("memory with twenty views in use", "memory", "with twenty views in use", 120, "MB",
+    _absolute("memory of a mount that nobody uses", "memory", NO_VIEW, 25, "MB", 1e6),
+    _absolute("memory with twenty views in use, while they are read", "memory", IN_USE, 60, "MB",
               1e6),
+    _absolute("the same, half a minute later", "memory", QUIET, 60, "MB", 1e6),
     _absolute("memory after an hour's worth of requests", "memory", _HOUR, 120, "MB", 1e6),
     Target(
         name="the same, beside a quarter of an hour's worth",

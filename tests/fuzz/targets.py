@@ -12,8 +12,9 @@ import json
 import os
 import struct
 import tempfile
+from base64 import b64encode
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
@@ -34,6 +35,10 @@ from unionfs.archive.table import FRAME_SIZE, digest_of_contents
 from unionfs.archive.tar import END_OF_STREAM, padding, tar_header
 from unionfs.kernel.gains import Gain
 from unionfs.kernel.protocol import Protocol
+from unionfs.store.remote import sshsig
+from unionfs.store.remote.sshkey import KeyFault
+from unionfs.store.remote.statement import StatementError
+from unionfs.store.remote.statement import read as read_statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -244,11 +249,29 @@ def protocol(data: bytes) -> None:
         data = data[2 + size :]
 
 
+def statement(data: bytes) -> None:
+    """What a remote store says."""
+    try:
+        found = read_statement(data)
+    except StatementError:
+        return
+    assert found.to_bytes() == data
+
+
+def signature(data: bytes) -> None:
+    """A signature without its armour, of nothing."""
+    armoured = f"{sshsig.BEGIN}\n{b64encode(data).decode()}\n{sshsig.END}"
+    with suppress(KeyFault):
+        sshsig.verify(b"", sshsig.read(armoured))
+
+
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     "archive": archive,
     "contents": contents,
     "protocol": protocol,
     "record": record,
+    "signature": signature,
+    "statement": statement,
     "tar": tar,
     "zip": zip_file,
 }

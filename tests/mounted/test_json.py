@@ -26,6 +26,7 @@ CALLS = """
 up
 up --compile
 view
+view --provenance
 why common
 list
 tree
@@ -48,7 +49,12 @@ store pin
 store pin --list
 store unpin
 store verify
+store verify --signatures
 store copy {home}/team
+store copy --views {home}/www .
+store add --trust oci://registry.example.org/team/env
+store list
+store remove oci://registry.example.org/team/env
 store add {home}/team
 store list
 store remove {home}/team
@@ -189,7 +195,8 @@ def test_each_answer_has_the_shape_that_the_help_gives(
             covered.add(key)
             if words == ["tree"]:
                 tree_as_of_uv(answer, said(["tree", "--invert", "--format", "json"], capsys))
-    assert covered == expected.keys()
+    # `push` needs a registry: `test_push` compares its answer.
+    assert covered == expected.keys() - {"push"}
 
 
 def tree_as_of_uv(tree: Any, inverted: Any) -> None:  # noqa: ANN401 - as wide as JSON

@@ -1,4 +1,4 @@
-"""What a server keeps of what it has served: its frames, up to a limit, and not the holes."""
+"""What a server keeps of what it has served: its frames, up to a limit, not the holes, not long."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import os
 import random
 import sys
+import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from unionfs.archive.pack import Member
 from unionfs.control import client
 from unionfs.control.endpoint import endpoint_of
 from unionfs.formats.python.generated import skeleton_layer
+from unionfs.kernel.quiet import QUIET
 from unionfs.mounting import mounts
 from unionfs.publishing.publish import publish
 from unionfs.store.local import Store
@@ -33,9 +35,9 @@ pytestmark = [pytest.mark.fuse, pytest.mark.usefixtures("supervised")]
 FILES = 1500
 ROUNDS = 4
 LARGEST = 150_000
-BESIDES = 4 << 20
+BESIDES = 6 << 20
 """What the rest may take: an archive's contents, replies on their way, what was never touched
-before. With an arena for each thread it takes 8 MB."""
+before. With an arena for each thread it takes 10 MB."""
 
 
 def private(pid: int) -> int:
@@ -86,3 +88,10 @@ def test_frames_that_come_and_go_leave_no_holes(mounted: Places) -> None:
     assert frames["misses"] > 10 * CACHE_SIZE // (128 << 10), "too little was asked for"
     grown = private(server) - before
     assert grown < CACHE_SIZE + BESIDES
+    # Once nobody reads any more, it has given back what it had for the frames.
+    until = time.monotonic() + 3 * QUIET
+    while private(server) - before > BESIDES:
+        assert time.monotonic() < until
+        time.sleep(0.5)
+    frames = client.ask(endpoint, "status", seconds=30)["frames"]
+    assert frames["bytes"] == 0

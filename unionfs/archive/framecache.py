@@ -43,6 +43,9 @@ class _Loading:
 Key = tuple[bytes, int]
 """An archive's digest, and the number of a frame."""
 
+_MARK: Final = (b"", 0)
+"""No frame's key: what was asked for since `forget_unused` comes behind it."""
+
 
 class FrameCache:
     """Verified, decompressed frames, the least recently used ones dropped first.
@@ -136,6 +139,17 @@ class FrameCache:
                     self.hits += 1
                 return loading.content
         return self._load(key, mine, load)
+
+    def forget_unused(self) -> int:
+        """Drop what nobody has asked for since this was called last: how many bytes."""
+        with self._lock:
+            before = self.size
+            while _MARK in self._frames:
+                _, dropped = self._frames.popitem(last=False)
+                self.size -= len(dropped)
+            if self._frames:
+                self._frames[_MARK] = b""
+            return before - self.size
 
     def _load(self, key: Key, mine: _Loading, load: Callable[[], Loaded]) -> Loaded:
         try:

@@ -46,6 +46,7 @@ COMMANDS = {
     "projects": ("projects:projects", "Show the projects that have a view."),
     "forget": ("projects:forget", "Have a project no more, though it is there."),
     "store": ("store.store:store", "Show the archives that are kept, verify, add stores."),
+    "push": ("store.push:push", "Send a project's view to a registry."),
     "gc": ("gc:gc", "Remove archives and views that nothing needs."),
     "mount": ("mount:mount", "Mount, unless it is mounted; mend a stale mount."),
     "umount": ("mount:umount", "Unmount and end the daemon."),
@@ -226,9 +227,9 @@ def _close_to_others() -> None:
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click calls it so
     if wanted and not ctx.resilient_parsing:
-        from importlib.metadata import version  # noqa: PLC0415 - only where it was asked for
+        from unionfs.environment.skeleton import own_version  # noqa: PLC0415 - if it was asked for
 
-        console.answer(f"pkgview {version('pkgview')}")
+        console.answer(f"pkgview {own_version()}")
         ctx.exit()
 
 

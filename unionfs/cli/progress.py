@@ -54,9 +54,7 @@ class Display:
         """Downloads begin."""
         del total_files
         self._total = total_bytes
-        self._say("fetching", at_once=True)
-        if self._bars is not None:
-            self._fetching = self._bars.add_task("fetching", total=total_bytes, counts=True)
+        self._count("fetching", total_bytes)
 
     def advanced(self, filename: str, count: int) -> None:
         """So many bytes more."""
@@ -64,6 +62,15 @@ class Display:
         self.bytes += count
         if self._bars is not None and self._fetching is not None:
             self._bars.advance(self._fetching, count)
+
+    def sending(self, total: int) -> None:
+        """Archives are sent to a remote store."""
+        self._total = total
+        self._count("sending", total)
+
+    def sent(self, count: int) -> None:
+        """So many bytes more are there."""
+        self.advanced("", count)
 
     def finished(self, filename: str) -> None:
         """A file is whole."""
@@ -96,6 +103,11 @@ class Display:
         """An archive is next, the first of them is number 1; `count` is 0 if not known."""
         of = f" of {count}" if count else ""
         self._say(f"copying {number}{of}: {name.partition('.')[0]}")
+
+    def _count(self, what: str, total: int | None) -> None:
+        self._say(what, at_once=True)
+        if self._bars is not None:
+            self._fetching = self._bars.add_task(what, total=total, counts=True)
 
     def _say(self, text: str, *, at_once: bool = False) -> None:
         if not self._draws:

@@ -14,6 +14,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 NICENESS = 10
@@ -23,6 +24,8 @@ NICENESS = 10
 def begin() -> tuple[dict[str, Any], int]:
     """Become such a process: the request, and the descriptor that `write` takes."""
     os.nice(NICENESS)
+    with contextlib.suppress(OSError):  # if memory runs out, it goes first, with all it starts
+        Path("/proc/self/oom_score_adj").write_text("1000")
     os.umask(0o077)
     # The daemon may have been started with it ignored, as shells do for what runs behind them.
     signal.signal(signal.SIGINT, signal.default_int_handler)

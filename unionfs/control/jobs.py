@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import trio
@@ -49,11 +50,37 @@ async def end(process: trio.Process) -> None:
     with trio.move_on_after(END_SECONDS):
         await process.wait()
     if process.returncode is None:
+        for pid in _tree(process.pid):  # what it has started may have sessions of their own
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # a session of its own
         await process.wait()
     if process.stdout is not None:
         await process.stdout.aclose()
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and those that it and its have started, as far as their parents live.
+
+    Where the kernel does not list children (CONFIG_PROC_CHILDREN), it is that process alone.
+    """
+    found = [pid]
+    for one in found:  # which grows
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{one}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def _memory_of(pid: int) -> int:
+    """Bytes that a process has for itself, swapped out or not; 0 where it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    sizes = (line.split() for line in lines if line.startswith(("RssAnon:", "RssShmem:", "VmSwap")))
+    return sum(int(size) for _, size, _ in sizes) * 1024
 
 
 class Ahead:
@@ -119,6 +146,10 @@ class Job:
     def returncode(self) -> int | None:
         """As `subprocess` has it; None while it runs."""
         return self._process.returncode
+
+    def memory(self) -> int:
+        """Bytes that it and all that it has started have for themselves, swapped out or not."""
+        return sum(map(_memory_of, _tree(self.pid)))
 
     async def messages(self, silent: float) -> AsyncIterator[dict[str, Any]]:
         """Tell it the request; the objects that come, a line each; what is none is passed over.

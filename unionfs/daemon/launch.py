@@ -357,10 +357,3 @@ def _read_until_closed(number: int, seconds: float) -> bytes | None:
             if not parts[-1]:
                 return b"".join(parts)
     return None
-
-
-def version() -> str:
-    """The version of the installed pkgview."""
-    from importlib.metadata import version as of  # noqa: PLC0415 - 20 ms that few commands need
-
-    return of("pkgview")

@@ -29,7 +29,7 @@ from unionfs.daemon.service import (
     workers_named,
 )
 from unionfs.daemon.use_requests import UseRequests
-from unionfs.kernel import devfuse, libfuse
+from unionfs.kernel import devfuse
 from unionfs.publishing.default import ensure_default
 from unionfs.store.ordered import Stores
 from unionfs.store.remote.lazy.asking import Fetches
@@ -44,7 +44,7 @@ from unionfs.waiting.resolving import Resolving
 if TYPE_CHECKING:
     from resolver.places import Places
     from unionfs.control.request import Request
-    from unionfs.daemon.service import Answer
+    from unionfs.daemon.service import Answer, Serve
     from unionfs.daemon.worker_protocol import ServerLink
     from unionfs.kernel.gains import Gain
     from unionfs.view.nodeid import Packing
@@ -133,6 +133,11 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
     resolving = Resolving(places, binder)
     background = CompileJobs(places, binder.refresh)
     catalog.opened = background.consider
+    serve: Serve | None = None
+    if transport != SUPERVISED:
+        from unionfs.kernel import libfuse  # noqa: PLC0415 - 2 MB, few mounts need it
+
+        serve = partial(libfuse.serve, filesystem)
 
     def gauges() -> dict[str, Any]:
         frames = catalog.store.frames
@@ -175,10 +180,8 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
         knows=knows,
         use=lambda view: current.known.use(ViewId(view)),
         alongside=(operations.tend, operations.enclose, background.tend, current.tend),
-        serve=None if transport == SUPERVISED else partial(libfuse.serve, filesystem),
-        answer=partial(devfuse.answer, filesystem, gained=gained)
-        if transport == SUPERVISED
-        else None,
+        serve=serve,
+        answer=partial(devfuse.answer, filesystem, gained=gained) if serve is None else None,
         view_of=view_of,
         look_into=look_into,
     )

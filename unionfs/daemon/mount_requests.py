@@ -11,7 +11,7 @@ import trio
 
 from resolver.manifest import FORMAT
 from unionfs.control.server import ControlServer
-from unionfs.daemon.launch import version
+from unionfs.environment.skeleton import own_version
 from unionfs.mounting import mounts
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class MountRequests:
         self._stop = stop
         self._operations = operations or {}
         self._others = others
+        self._version = own_version()  # as it was when this began, whatever is installed later
 
     async def hold(self, listener: socket.socket, leaving: trio.Event | None = None) -> None:
         """Serve the control socket until cancelled or, soon after, `leaving`; it harms no mount."""
@@ -89,7 +90,7 @@ class MountRequests:
         mounted = self._is_mounted()
         return {
             "pid": self._life()["pid"],
-            "version": version(),
+            "version": self._version,
             "manifests": FORMAT,
             "places": self._service.places,
             "mounted": mounted,
@@ -116,7 +117,7 @@ class MountRequests:
             requests = requests + await self._others.counted()
             memory += sum(map(memory_alone, self._others.pids))
         found = {
-            "version": version(),
+            "version": self._version,
             "mountpoint": os.fspath(self._mountpoint),
             "places": self._service.places,
             "transport": self._service.transport,

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import faulthandler
 import json
@@ -146,18 +145,38 @@ def _log_through(stream: logging.Handler) -> None:
 
 
 def _arguments(argv: Sequence[str] | None) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(prog="unionfs.daemon", description=main.__doc__)
+    """What `launch` and `Handover` write, `--name=value` each: nobody else starts a daemon.
+
+    `lock`, `ready`: descriptors of the held lock, and to say the outcome on. `background`: leave
+    the parent process. `allow-other`: let other users in. `transport`, `workers`: how the mount was
+    made that is mended. `held`: the live mount to go on with. And the places.
+    """
     places = Places.from_environ()
-    for place in fields(places):
-        parser.add_argument(f"--{place.name}", type=Path, default=getattr(places, place.name))
-    parser.add_argument("--lock", type=int, help="descriptor of the held lock")
-    parser.add_argument("--ready", type=int, help="descriptor to say the outcome on")
-    parser.add_argument("--background", action="store_true", help="leave the parent process")
-    parser.add_argument("--allow-other", action="store_true", help="let other users in")
-    parser.add_argument("--transport", default="", help="how the mount was made that is mended")
-    parser.add_argument("--workers", type=int, default=1, help="the same")
-    parser.add_argument("--held", type=Handover.from_json, help="the live mount to go on with")
-    return vars(parser.parse_args(argv))
+    given: dict[str, Any] = {
+        "lock": None,
+        "ready": None,
+        "background": False,
+        "allow-other": False,
+        "transport": "",
+        "workers": 1,
+        "held": None,
+        **{place.name: getattr(places, place.name) for place in fields(places)},
+    }
+    read: dict[str, Callable[[str], object]] = {
+        "lock": int,
+        "ready": int,
+        "background": lambda _: True,
+        "allow-other": lambda _: True,
+        "transport": str,
+        "workers": int,
+        "held": Handover.from_json,
+    }
+    for word in sys.argv[1:] if argv is None else argv:
+        name, _, value = word.removeprefix("--").partition("=")
+        if name not in given:
+            raise SystemExit(f"there is no {word!r}")
+        given[name] = read.get(name, Path)(value)
+    return given
 
 
 def main(
@@ -186,14 +205,14 @@ def main(
 
     try:
         claimed = (
-            claim(places, shared=given["allow_other"])
+            claim(places, shared=given["allow-other"])
             if given["lock"] is None
             else Claim(
                 mountpoint=places.mount,
                 endpoint=endpoint_of(places, places.mount),
                 lock=given["lock"],
                 mended=False,
-                shared=given["allow_other"],
+                shared=given["allow-other"],
                 transport=given["transport"],
                 workers=given["workers"],
             )

@@ -17,7 +17,6 @@ Exit status: 0 if the mount is gone, or all is answered after SIGUSR2; anything 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import json
@@ -35,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from resolver.errors import PkgviewError
+from unionfs.archive import heap
 from unionfs.control.endpoint import endpoint_of
 from unionfs.daemon.mount import assemble
 from unionfs.daemon.mount_requests import MountRequests
@@ -60,10 +60,6 @@ MORE_KILLABLE = 200
 
 ORPHAN_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 """How long a server waits before it starts another supervisor; the last for ever."""
-
-
-_M_ARENA_MAX = -8
-"""Of mallopt(3)."""
 
 REFUSING_SECONDS = 0.2
 """How long it is refused whatever waits, before it is tried to serve."""
@@ -103,7 +99,7 @@ def run(held: Handover, life: Life) -> int:
 def begin(held: Handover, life: Life) -> Slots:
     """What servers and workers begin with: the slots, without what may be what ends them."""
     _be_killed_first()
-    _share_one_heap()
+    heap.share_one()
     slots = Slots(life.slots)
     if life.suspect:
         for number in slots.in_flight():
@@ -113,16 +109,6 @@ def begin(held: Handover, life: Life) -> Slots:
             )
             _refuse(held.mount, slots, number)
     return slots
-
-
-def _share_one_heap() -> None:
-    """Have malloc(3) take the frames of all threads from one arena, as it would for one thread.
-
-    In an arena for each, frames that come and go leave holes, and nobody fills another's. One at a
-    time is all that threads do here anyhow: they compete for the interpreter.
-    """
-    with contextlib.suppress(AttributeError):  # not every libc has it
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _be_killed_first() -> None:

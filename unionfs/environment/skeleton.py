@@ -22,8 +22,10 @@ in a view is the manifest's.
 from __future__ import annotations
 
 import functools
+import os
 import posixpath
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -186,8 +188,18 @@ def _configuration(
 
 @functools.cache
 def own_version() -> str:
-    """The version of the installed pkgview."""
-    from importlib.metadata import version  # noqa: PLC0415 - 20 ms, and only where a view is made
+    """The version of the installed pkgview.
+
+    By the name of its `.dist-info`, where it is found at once: `importlib.metadata` takes 20 ms and
+    1.4 MB, which a daemon would keep.
+    """
+    begin, end = "pkgview-", ".dist-info"
+    for directory in sys.path:
+        with suppress(OSError):
+            for name in os.listdir(directory or "."):
+                if name.startswith(begin) and name.endswith(end):
+                    return name.removeprefix(begin).removesuffix(end)
+    from importlib.metadata import version  # noqa: PLC0415 - see above
 
     return version("pkgview")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from unionfs.kernel import gains
+import trio
+
+from unionfs.kernel import gains, quiet
 from unionfs.kernel.loop import Loop
 from unionfs.kernel.protocol import Protocol
 
 if TYPE_CHECKING:
     from collections import Counter
-
-    import trio
 
     from unionfs.kernel.gains import Gain
     from unionfs.kernel.session import Terms
@@ -49,8 +49,12 @@ async def answer(  # noqa: PLR0913 - what makes a live mount, each by its name
         filesystem, requests, opens=opens, opendirs=opendirs, shared=siblings is not None
     )
     if siblings is None:
-        await Loop(filesystem, protocol, descriptor, slots).run(draining)
-        return
-    from unionfs.kernel.several import OneOfSeveral  # noqa: PLC0415 - trio.testing: 0.1 s and 9 MB
+        loop = Loop(filesystem, protocol, descriptor, slots)
+    else:
+        from unionfs.kernel.several import OneOfSeveral  # noqa: PLC0415 - trio.testing: 0.1 s, 9 MB
 
-    await OneOfSeveral(filesystem, protocol, descriptor, slots, siblings).run(draining)
+        loop = OneOfSeveral(filesystem, protocol, descriptor, slots, siblings)
+    async with trio.open_nursery() as alongside:
+        alongside.start_soon(quiet.tend, filesystem.catalog.store.frames)
+        await loop.run(draining)
+        alongside.cancel_scope.cancel()

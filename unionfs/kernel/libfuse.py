@@ -18,6 +18,7 @@ import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, InodeT, RequestContext
 
+from unionfs.kernel import quiet
 from unionfs.view.attributes import FOREVER, Absent, Attributes, FileSystemError
 from unionfs.view.filesystem import BLOCK_SIZE, BLOCKS, FILES, NAME_LIMIT, offsets, place_at
 from unionfs.view.nodeid import NodeId
@@ -207,6 +208,9 @@ async def serve(
     pyfuse3.init(Transport(filesystem, requests), os.fspath(mountpoint), options)
     try:
         ready()
-        await pyfuse3.main()
+        async with trio.open_nursery() as alongside:
+            alongside.start_soon(quiet.tend, filesystem.catalog.store.frames)
+            await pyfuse3.main()
+            alongside.cancel_scope.cancel()
     finally:
         pyfuse3.close(unmount=True)

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LISTINGS_ROOM: Final = 8 << 20
-"""Bytes of listings that are kept while the kernel pages through them: 200 a name. A larger one is
-kept alone, and until its last page: the kernel keeps it then."""
+"""Bytes of listings that are kept while the kernel pages through them, 200 a name, or one alone,
+however large. After its last page the kernel keeps it."""
 
 END_UNKEPT: Final = bytes(8)
 """The end of a listing that the kernel must not keep: the views, projects and packages, which
@@ -218,7 +218,7 @@ class Protocol:
             )
             self._listings.put(key, listing, listing.size)
         page = listing.page(offset, size)
-        if not page and listing.size > LISTINGS_ROOM:
+        if not (page or grows):
             self._listings.drop(key)
         return done(unique, page or (END_UNKEPT if grows else b""))
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import select
+import socket
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from resolver.errors import PkgviewError
 from unionfs.kernel import abi
@@ -57,15 +58,37 @@ class Terms:
 def mount(mountpoint: Path, options: set[str]) -> int:
     """Mount: the descriptor to serve, which does not block. Unmounting is the caller's, by path.
 
-    `RuntimeError` from pyfuse3 where the kernel or fusermount3 refuses to mount.
-    """
-    import pyfuse3  # noqa: PLC0415 - who only serves a descriptor does without
+    A process that ends then does it: pyfuse3 takes 2 MB, which whoever holds the mount would keep.
 
-    before = descriptors_of("/dev/fuse")
-    pyfuse3.init(pyfuse3.Operations(), os.fspath(mountpoint), options)
-    (descriptor,) = descriptors_of("/dev/fuse") - before
-    os.set_blocking(descriptor, False)
-    return descriptor
+    `RuntimeError` where the kernel or fusermount3 refuses to mount.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            child = os.fork()
+            if child == 0:
+                _mount_for(theirs, mountpoint, options)
+        said, descriptors, _, _ = socket.recv_fds(ours, 1 << 12, 1)
+        os.waitpid(child, 0)
+    if not descriptors:
+        raise RuntimeError(said.decode() or "the process that mounts has ended")
+    os.set_inheritable(descriptors[0], False)  # noqa: FBT003 - positional only
+    os.set_blocking(descriptors[0], False)
+    return descriptors[0]
+
+
+def _mount_for(parent: socket.socket, mountpoint: Path, options: set[str]) -> NoReturn:
+    """In the forked process: send the mount's descriptor, or why there is none."""
+    try:
+        import pyfuse3  # noqa: PLC0415 - see `mount`
+
+        before = descriptors_of("/dev/fuse")
+        pyfuse3.init(pyfuse3.Operations(), os.fspath(mountpoint), options)
+        socket.send_fds(parent, [b"mounted"], list(descriptors_of("/dev/fuse") - before))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other one says it
+        parent.send(str(error).encode())
+    finally:
+        os._exit(0)
 
 
 def descriptors_of(wanted: str) -> set[int]:

@@ -6,8 +6,9 @@ does, the link is named in `info/exclude` of the repository: that is this clone'
 nobody's file. The line goes with the link, unless another worktree has one at the same place.
 
 The repository is found as git finds it (gitrepository-layout(5)): `.git` is a directory, or a file
-that names one (worktrees, submodules) and is named by it, and worktrees have their `info` in
-common. git is not run. Nothing is written where the repository is another user's, or not one.
+or link that leads to one (worktrees, submodules) and is named by it, and worktrees have their
+`info` in common, in the repository that has them in its `worktrees`. git is not run. Nothing is
+written where the repository is another user's, or not one.
 
 `pkgview up` with nothing to do imports this where the link is new: so paths are texts.
 """
@@ -59,6 +60,7 @@ def show(link: str) -> None:
     try:
         before, status = read_input(path), os.lstat(path)
         _refuse_others(status)
+        _refuse_others(os.lstat(f"{common}/info"))
         if ours in before and not any(
             os.path.lexists(os.path.join(other, inside)) for other in _worktrees(common)
         ):
@@ -73,14 +75,30 @@ def _repository(directory: str) -> tuple[str, str] | None:
     for top in (directory, *parents(directory)):
         git = os.path.join(top, ".git")
         if os.path.lexists(git):
+            leads = os.path.islink(git)
             if not os.path.isdir(git):
-                git = os.path.join(top, _line(git).removeprefix("gitdir: "))
-                if not _is_of(git, top):
-                    return None
-            # A worktree's names the one that it has in common with others.
-            common = os.path.normpath(os.path.join(git, _line(f"{git}/commondir")))
-            return (top, common) if _is_own(common) else None
+                git, leads = os.path.join(top, _line(git).removeprefix("gitdir: ")), True
+            if leads and not _is_of(git, top):
+                return None
+            common = _common(git)
+            return (top, common) if common and _is_own(common) else None
     return None
+
+
+def _common(git: str) -> str:
+    """What a worktree's directory has in common with others, if that has it; else itself.
+
+    "" where it names a repository that knows nothing of it.
+    """
+    named = _line(f"{git}/commondir")
+    common = os.path.normpath(os.path.join(git, named))
+    if not named:
+        return common
+    try:
+        is_there = os.path.samefile(f"{git}/..", f"{common}/worktrees")
+    except OSError:
+        return ""
+    return common if is_there else ""
 
 
 def _is_of(git: str, top: str) -> bool:

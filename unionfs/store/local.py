@@ -5,6 +5,7 @@
     <root>/archives/.tmp-<random>               being written; locked by whoever writes it
     <root>/derived/<key>                        link to the archive that a wheel or sdist became
     <root>/imported/<key>                       the same by the word of another store
+    <root>/vouched/<key>                        the same by a word that is kept in `statements/`
     <root>/users/<uid>-<hash>                   what each user of a shared store needs
 
 Writing is: temporary file beside its destination, fsync, rename, fsync of the directory. Two
@@ -40,15 +41,17 @@ from unionfs.archive.reader import Archive
 from unionfs.store import arrival
 from unionfs.store.directory import TEMPORARY_PREFIX, explained, make, sync
 from unionfs.store.sources import DERIVED, Sources
+from unionfs.store.vouched import VouchedSources
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from typing import BinaryIO
 
     from _typeshed import SupportsRead
 
     from unionfs.archive.meta import Meta
     from unionfs.archive.pack import Member
+    from unionfs.store.vouched import Word
 
 COPIED: Final = 1 << 20
 """Bytes copied at a time."""
@@ -68,6 +71,7 @@ class Store:
         self.archives = root / "archives"
         self.derived = root / DERIVED
         self._links = Sources(root)
+        self.vouched = VouchedSources(root)
         self._lock = threading.Lock()
         # Weak: an archive stays open while a view holds it, and no longer.
         self._open: weakref.WeakValueDictionary[str, Archive] = weakref.WeakValueDictionary()
@@ -295,6 +299,13 @@ class Store:
         self.path(archive)
         self._links.record(key, archive, origin)
 
+    def vouch(self, sources: Mapping[str, str], word: Word) -> None:
+        """Remember these keys and their archives by somebody's word; what is known stays."""
+        new = {key: name for key, name in sources.items() if self.archive_of(key) is None}
+        for name in new.values():
+            self.path(name)
+        self.vouched.record(new, word)
+
     def archive_of(self, key: str) -> str | None:
         """The archive that `key` became; None if that is not known or it is not here any more."""
         return next(filter(self.has, self._links.archives_of(key)), None)
@@ -316,6 +327,7 @@ class Store:
     def forget_sources(self) -> None:
         """Remove what says of a source that it became an archive which is not here any more."""
         self._links.forget_lost()
+        self.vouched.forget_lost()
 
     def former_sources(self) -> int:
         """How many records of earlier versions there are: these are not believed."""

@@ -2,6 +2,7 @@
 
     <root>/derived/<key>       link to `../archives/<name>`: made here, from the file of that key
     <root>/imported/<key>      the same by the word of somebody whom the user wants believed
+    <root>/vouched/<key>       the same by a word that is kept beside (`unionfs.store.vouched`)
 
 A link says no more than that: whether the archive is there is the store's to say. Where it lies
 says **where its word is from**. Records of earlier versions, in `sources`, do not say, and a
@@ -23,7 +24,7 @@ from resolver.errors import PkgviewError
 from unionfs.store.directory import TEMPORARY_PREFIX, explained, make, sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 LINK_PREFIX: Final = "../archives/"
@@ -31,7 +32,8 @@ LINK_PREFIX: Final = "../archives/"
 
 DERIVED: Final = "derived"
 IMPORTED: Final = "imported"
-ORIGINS: Final = (DERIVED, IMPORTED)
+VOUCHED: Final = "vouched"
+ORIGINS: Final = (DERIVED, IMPORTED, VOUCHED)
 """The folders of records, the one that counts first first."""
 
 FORMER: Final = "sources"
@@ -53,17 +55,46 @@ class Sources:
 
     def record(self, key: str, archive: str, origin: str) -> None:
         """Have `key` lead to that archive, by that word."""
-        link, target = self._link(key, origin), LINK_PREFIX + archive
-        with explained(link.parent):
-            make(link.parent, self._root)
-            try:
-                # Nearly always there is none yet; making it is one step that leaves nothing.
-                link.symlink_to(target)
-            except FileExistsError:
-                if os.readlink(link) == target:
-                    return
-                self._replace(link, target)
-            sync(link.parent)
+        self.link(origin, {key: LINK_PREFIX + archive})
+
+    def link(self, folder: str, targets: Mapping[str, str]) -> None:
+        """Have the links of these keys lead there, each in one step."""
+        links = {self._link(key, folder): target for key, target in targets.items()}
+        changed = False
+        with explained(self._root / folder):
+            make(self._root / folder, self._root)
+            for link, target in links.items():
+                try:
+                    # Nearly always there is none yet; making it is one step that leaves nothing.
+                    link.symlink_to(target)
+                except FileExistsError:
+                    if os.readlink(link) == target:
+                        continue
+                    self._replace(link, target)
+                changed = True
+            if changed:
+                sync(self._root / folder)
+
+    def targets(self, folder: str) -> list[tuple[str, str]]:
+        """Where the links of all keys lead, sorted; none where there is no such folder."""
+        try:
+            keys = filter(is_source_key, os.listdir(self._root / folder))
+        except OSError:
+            return []
+        found = ((key, self.target(folder, key)) for key in sorted(keys))
+        return [(key, target) for key, target in found if target]
+
+    def archives(self, origin: str) -> list[tuple[str, str]]:
+        """Keys and their archives, by one kind of word; these may be gone."""
+        found = self.targets(origin)
+        return [(key, target.removeprefix(LINK_PREFIX)) for key, target in found]
+
+    def target(self, folder: str, key: str) -> str:
+        """Where the link of a key leads; "" where there is none."""
+        try:
+            return os.readlink(self._link(key, folder))
+        except OSError:
+            return ""
 
     def archives_of(self, key: str) -> Iterator[str]:
         """What `key` leads to, by the better word first; none where that is not known."""

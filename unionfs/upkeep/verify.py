@@ -16,6 +16,8 @@ from resolver.project import trust
 from resolver.project.resolved import FORMAT
 from unionfs.archive.layer import LayerError
 from unionfs.formats.kind import kind_named
+from unionfs.kinds import link_of
+from unionfs.publishing import link
 from unionfs.publishing.allowed import check_choices
 from unionfs.publishing.precompile import precompile
 from unionfs.publishing.up import make_view
@@ -133,7 +135,7 @@ def prove(places: Places, store: Store, progress: MakingProgress) -> dict[str, O
             if manifest is None or view.format == FORMAT:
                 continue
             try:
-                _made_again(places, project, view, manifest, progress)
+                made_again(places, project, view, manifest, progress)
             except PkgviewError as error:
                 outcome[root] = Outcome(settled=False, said=error.what)
         outcome.setdefault(root, Outcome(settled=True, said="made again"))
@@ -155,7 +157,7 @@ def _made_where_needed(
                 continue
             reasons |= dict.fromkeys(missing, f"{project.root} has changed and needs another now")
             try:
-                _made_again(places, project, view, manifest, progress)
+                made_again(places, project, view, manifest, progress)
             except PkgviewError as error:
                 reasons |= dict.fromkeys(missing, f"{project.root}: {error.what}")
     return reasons
@@ -183,14 +185,17 @@ def _copied(stores: Stores, name: str) -> str:
     return ""
 
 
-def _made_again(
+def made_again(
     places: Places,
     project: Resolved,
     view: ResolvedView,
     manifest: Manifest,
     progress: MakingProgress,
 ) -> None:
-    """What `pkgview up` does, for the same that was asked for then."""
+    """Make a project's view anew, as `pkgview up` does, for the same that was asked for then.
+
+    Where it comes out as another one, what leads to the former leads to that.
+    """
     kind = kind_named(manifest.kind)
     found = kind.project_at(Path(project.root))
     if found is None:
@@ -199,6 +204,9 @@ def _made_again(
     if problem is not None:
         raise PkgviewError(f"it is not yours alone: {problem}")
     check_choices(found, places.state)
-    made = make_view(places, kind, kind.again(found, view, manifest), progress)
+    now = make_view(places, kind, kind.again(found, view, manifest), progress).view
     if any(layer.bytecode for layer in manifest.layers):
-        precompile(places, made.view, idle=False)
+        now, _ = precompile(places, now, idle=False)
+    path = Path(project.root) / link_of(manifest.kind)
+    if link.is_linked(path, places, view.view):
+        link.link(path, places, now, force=False)

@@ -6,12 +6,12 @@ view or the reason why not. It is looked at by the binding rules like any other 
 names no project: nobody gets another's view by asking for it.
 
 * **One resolution for each project and Python**, however many wait, in a process of its own
-  (`unionfs.publishing.resolve_job`): at most `MOST_AT_ONCE` of them, at a lower priority than
-  serving.
-* It goes on when nobody waits any more: the next start has use for it.
+  (`unionfs.publishing.resolve_job`), at a lower priority than serving. Few run at once
+  (`unionfs.waiting.turns`), within bounds (`unionfs.waiting.bounds`).
+* It goes on when nobody waits any more, the next start has use for it, unless others have no room.
 * **A failure is remembered** until something is otherwise that it came from (`Prepared`), or a
-  command says so, `REMEMBERED` seconds at most (what failed may have been the network): a loop of
-  failing starts is no loop of resolutions.
+  command says so, `REMEMBERED` seconds at most (what failed may have been the network; longer where
+  it was a bound): a loop of failing starts is no loop of resolutions.
 * What the daemon's user has not made up or trusted is never resolved.
 
 Concurrency: all of `Resolving` belongs to the trio thread and changes only between awaits; threads
@@ -47,7 +47,9 @@ from unionfs.publishing.resolve_job import (
     refusal,
     shown,
 )
+from unionfs.waiting import bounds
 from unionfs.waiting.preparing import Asker, Outcome, Prepared, Preparing, untrusted
+from unionfs.waiting.turns import Turn, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,17 +61,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_AT_ONCE = 2
-"""Resolutions at a time; each packs with two threads and has uv's beside it."""
-
 REMEMBERED = 30.0
 """Seconds that a failure is told again instead of being looked into anew."""
 
 MOST_REMEMBERED = 256
 
 SILENT = 600.0
-"""Seconds after which a resolution that says nothing is given up. uv is silent while it resolves,
-which took 20 s for the largest project that was seen, and minutes to clone a repository."""
+"""Seconds after which a resolution that says nothing is given up: its user has said yes to what it
+chooses, and uv is silent while it clones a repository. Others have less, `bounds.MOST_SECONDS`."""
 
 BEAT = 1.0
 """Seconds after which a program that waits hears something, so that it knows that we live."""
@@ -88,6 +87,13 @@ class _Resolution:
     snapshot: Snapshot = field(default_factory=lambda: _at("starting"))
     outcome: Outcome | None = None
     changed: trio.Event = field(default_factory=trio.Event)
+    turn: Turn = field(default_factory=Turn)
+    remembered: float = field(default_factory=lambda: REMEMBERED)
+    """Seconds, if it fails."""
+
+    def is_timed(self) -> bool:
+        """Whether it finds out what is needed, for a project that nobody has allowed anything."""
+        return not self.prepared.agreed and self.snapshot["stage"] in {"starting", "resolving"}
 
     def say(self) -> None:
         """Wake all who wait."""
@@ -98,7 +104,7 @@ class _Resolution:
 class _Failure(NamedTuple):
     of: Prepared
     outcome: Outcome
-    since: float
+    until: float
 
 
 class Resolving:
@@ -112,11 +118,11 @@ class Resolving:
         self._preparing = Preparing(places)
         self._running: dict[tuple[str, str], _Resolution] = {}
         self._failures: dict[tuple[str, str], _Failure] = {}
-        self._slots = trio.CapacityLimiter(MOST_AT_ONCE)
+        self._turns = Turns()
 
     @property
     def running(self) -> int:
-        """Resolutions under way, those that wait for a slot included."""
+        """Resolutions under way, those in the queue included."""
         return len(self._running)
 
     def look_again(self) -> None:
@@ -170,8 +176,7 @@ class Resolving:
             return found
         failure = self._failures.get(found.key)
         if failure is not None:
-            age = trio.current_time() - failure.since
-            if failure.of == found and age < REMEMBERED:
+            if failure.of == found and trio.current_time() < failure.until:
                 return failure.outcome
             del self._failures[found.key]
         resolution = self._running.get(found.key)
@@ -182,11 +187,12 @@ class Resolving:
 
     async def _follow(self, resolution: _Resolution, tell: Tell) -> Outcome:
         """Tell how far it is until it is over."""
-        while resolution.outcome is None:
-            changed = resolution.changed
-            await tell({**resolution.snapshot, "project": spelled(resolution.prepared.root)})
-            with trio.move_on_after(BEAT):
-                await changed.wait()
+        with resolution.turn.waited_for():
+            while resolution.outcome is None:
+                changed = resolution.changed
+                await tell({**resolution.snapshot, "project": spelled(resolution.prepared.root)})
+                with trio.move_on_after(BEAT):
+                    await changed.wait()
         return resolution.outcome
 
     # One resolution
@@ -194,11 +200,16 @@ class Resolving:
     async def _run(self, resolution: _Resolution) -> None:
         """A system task: see that there is an outcome, whatever happens."""
         prepared = resolution.prepared
+        error = PkgviewError(
+            f"the resolution of {prepared.root} was ended for others: no program waited for it",
+            remedy="Start the program again.",
+        )
+        answer: dict[str, Any] = refusal(error, Path(prepared.root))
         try:
-            if not self._slots.available_tokens:
+            if not self._turns.is_free:
                 resolution.snapshot = _at("queued")
                 resolution.say()
-            async with self._slots:
+            async with self._turns.taken(resolution.turn):
                 resolution.snapshot = _at("starting")
                 answer = await self._answer_of(resolution)
         except Exception:
@@ -217,7 +228,9 @@ class Resolving:
             outcome = Outcome(view=prepared.last, python=python, **answer)
             if len(self._failures) >= MOST_REMEMBERED:
                 del self._failures[next(iter(self._failures))]
-            self._failures[prepared.key] = _Failure(prepared, outcome, trio.current_time())
+            if not resolution.turn.running.cancelled_caught:
+                until = trio.current_time() + resolution.remembered
+                self._failures[prepared.key] = _Failure(prepared, outcome, until)
         del self._running[prepared.key]
         if os.environ.get(OFF) != "0":
             nobodys = for_project(os.environ, frozenset())
@@ -239,21 +252,34 @@ class Resolving:
             "beside": prepared.beside,
         }
         last: dict[str, Any] = {}
+        given_up: PkgviewError | None = None
+
+        async def bound(job: Job, running: trio.CancelScope) -> None:
+            nonlocal given_up
+            given_up = await bounds.ended_beyond(job, prepared.root, resolution.is_timed, running)
+            resolution.remembered = bounds.REMEMBERED
+
         try:
             refuse_relative(os.environ)
             environ = for_project(os.environ, prepared.agreed)
             async with Job(self._command, request, environ, self._ahead.take()) as job:
                 logger.info("resolving %s for Python %s, pid %d", *prepared.key, job.pid)
-                async for message in job.messages(SILENT):
-                    last = message
-                    if "stage" in message:
-                        resolution.snapshot = Snapshot(**message)  # type: ignore[typeddict-item]
-                        resolution.say()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(bound, job, nursery.cancel_scope)
+                    try:
+                        async for message in job.messages(SILENT):
+                            last = message
+                            if "stage" in message:
+                                resolution.snapshot = Snapshot(**message)  # type: ignore[typeddict-item]
+                                resolution.say()
+                    except trio.TooSlowError:
+                        what = f"the resolution of {prepared.root} said nothing for {SILENT:.0f} s"
+                        given_up = PkgviewError(what)
+                    nursery.cancel_scope.cancel()
         except PkgviewError as error:
-            return refusal(error, Path(prepared.root))
-        except trio.TooSlowError:
-            what = f"the resolution of {prepared.root} said nothing for {SILENT:.0f} s"
-            return refusal(PkgviewError(what), Path(prepared.root))
+            given_up = error
+        if given_up is not None:
+            return refusal(given_up, Path(prepared.root))
         if "view" in last or "what" in last:
             return last
         how = f"status {job.returncode}"

@@ -74,8 +74,11 @@ def declared(directory: Path) -> Declared:
         )
     extras = table_of(project, "optional-dependencies")
     uv = table_of(document, "tool", "uv")
-    groups = {normalised(name): name for name in table_of(document, "dependency-groups")}
-    of_groups = {name: tuple(_group(document, name, ())) for name in groups}
+    groups = {
+        normalised(name): several
+        for name, several in table_of(document, "dependency-groups").items()
+    }
+    of_groups = {name: tuple(_group(groups, name, set())) for name in groups}
     legacy = texts(uv.get("dev-dependencies"))
     if legacy:
         of_groups["dev"] = (*of_groups.get("dev", ()), *legacy)
@@ -122,16 +125,17 @@ def _meaning(path: Path) -> object:
     return [line for _, line in logical_lines(requirement_text(path))]
 
 
-def _group(document: Mapping[str, Any], wanted: str, within: tuple[str, ...]) -> Iterator[str]:
-    """A dependency group's requirements with those that it includes (PEP 735)."""
-    for name, several in table_of(document, "dependency-groups").items():
-        if normalised(name) != wanted or wanted in within or not isinstance(several, list):
-            continue
-        for one in several:
-            if isinstance(one, str):
-                yield one
-            elif isinstance(one, dict) and isinstance(included := one.get("include-group"), str):
-                yield from _group(document, normalised(included), (*within, wanted))
+def _group(groups: Mapping[str, Any], wanted: str, seen: set[str]) -> Iterator[str]:
+    """A dependency group's requirements with those that it includes (PEP 735), each group once."""
+    several = groups.get(wanted)
+    if wanted in seen or not isinstance(several, list):
+        return
+    seen.add(wanted)
+    for one in several:
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict) and isinstance(included := one.get("include-group"), str):
+            yield from _group(groups, normalised(included), seen)
 
 
 def document_at(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
 from resolver.python.choices.own import own_choices, without_hashes
+from resolver.python.declared.files import declared
 from resolver.python.outdated.compare import _requirement
 from resolver.python.project import find_project
 from resolver.python.requirements import _joined, local_places, requirement_files
@@ -61,6 +62,46 @@ def test_manylocal_places_are_refused(tree: Tree) -> None:
     tree.write("requirements.txt", "".join(f"./{number}\n" for number in range(6000)))
     with pytest.raises(PkgviewError, match="more than 5000 local places"):
         requirement_files(tree.root / "requirements.txt")
+
+
+def groups(includes: dict[str, list[str]]) -> str:
+    """A pyproject.toml whose groups include these, and where each needs its own Python."""
+    several = (
+        f"{name} = [{''.join(f'{{include-group = {one!r}}}, ' for one in names)}'six']\n"
+        for name, names in includes.items()
+    )
+    return (
+        f"[project]\nname = 'x'\nversion = '1'\n[dependency-groups]\n{''.join(several)}"
+        "[tool.uv.dependency-groups]\na0 = {requires-python = '>=3'}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "includes",
+    [
+        {f"a{number}": [f"A{number + 1}"] * 3 for number in range(14)},
+        {f"a{number}": [f"a{number + 1}"] for number in range(2000)},
+        {f"a{one}": [f"a{other}" for other in range(20)] for one in range(20)},
+    ],
+    ids=["thrice", "a chain", "all others"],
+)
+def test_groups_that_include_too_many(tree: Tree, includes: dict[str, list[str]]) -> None:
+    tree.write("pyproject.toml", groups(includes))
+    began = time.process_time()
+    with pytest.raises(PkgviewError, match="more than 100000 entries, with what each includes"):
+        find_project(tree.root)
+    assert time.process_time() - began < MOST
+
+
+def test_groups_are_written_out_once(tree: Tree) -> None:
+    tree.write("pyproject.toml", groups({f"a{one}": [f"a{one + 1}"] * 2 for one in range(14)}))
+    began = time.process_time()
+    project = find_project(tree.root)
+    assert project is not None
+    assert declared(tree.root).groups["a0"] == ("six",) * 14
+    assert time.process_time() - began < MOST
+    tree.write("pyproject.toml", groups({"a0": ["a1"], "a1": ["a0"], "a2": []}))
+    assert set(declared(tree.root).groups.values()) == {("six", "six"), ("six",)}
 
 
 @pytest.mark.parametrize(

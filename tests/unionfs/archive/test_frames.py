@@ -174,6 +174,23 @@ def test_the_cache_drops_what_was_not_used_longest() -> None:
     assert cache.size == 300
 
 
+def test_the_cache_drops_what_nobody_has_asked_for_in_a_while() -> None:
+    cache = FrameCache(400)
+    calls: list[int] = []
+    assert cache.forget_unused() == 0
+    for number in (0, 1, 2):
+        cache.get((b"a", number), loader(bytes(100), calls))
+    assert cache.forget_unused() == 0
+    assert cache.peek((b"a", 1)) is not None
+    cache.get((b"a", 3), loader(bytes(100), calls))
+    assert cache.forget_unused() == 200
+    assert [cache.peek((b"a", number)) is None for number in range(4)] == [True, False, True, False]
+    cache.get((b"a", 4), loader(bytes(300), calls))  # and it still drops what is beyond its room
+    assert (cache.size, cache.peek((b"a", 1))) == (400, None)
+    assert (cache.forget_unused(), cache.forget_unused()) == (0, 400)
+    assert (cache.size, cache.forget_unused()) == (0, 0)
+
+
 def test_a_failed_load_is_not_kept_and_does_not_stick() -> None:
     cache = FrameCache()
 

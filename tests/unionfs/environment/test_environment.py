@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib.metadata
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ import pytest
 from resolver.errors import PkgviewError
 from resolver.python.target import Python, Schemes
 from unionfs.environment import PIN_FILE, skeleton
+from unionfs.environment.skeleton import own_version
 
 if TYPE_CHECKING:
     from unionfs.store.generated import GeneratedFile
@@ -815,3 +817,15 @@ def test_a_pip_that_is_listed_is_the_one(one: Laid) -> None:
     where = python("3.12", "/usr/bin/python3.12")
     listed = skeleton(where, full_version="3.12.1", implementation="CPython", with_pip=True)
     assert {file.path for file in listed if "pip" in file.path} == {"purelib/_pkgview_pip.py"}
+
+
+def test_its_own_version_is_the_one_that_is_found_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = own_version.__wrapped__
+    assert asked() == importlib.metadata.version("pkgview")
+    for name in ("pkgview_other-9.0.dist-info", "pkgview-2.0.dist-info"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "METADATA").write_text(f"Version: {name.split('-')[1][:3]}\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "none"), str(tmp_path), *sys.path])
+    assert asked() == importlib.metadata.version("pkgview") == "2.0"

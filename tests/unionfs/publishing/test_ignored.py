@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -142,6 +143,31 @@ def test_nothing_is_written_where_it_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "four/.git").write_text(f"gitdir: {mine}/.git/worktrees/tree\n")
     unlinked(tmp_path / "four")
     assert linked(tmp_path / "four") == ""
+    # Nor by the directory that a worktree has in common with it, whatever names that.
+    for name, git_dir in (("five", "dot"), ("six", ".git")):
+        place = tmp_path / name / git_dir
+        for inside in ("objects", "refs"):
+            (place / inside).mkdir(parents=True)
+        (place / "HEAD").write_text("ref: refs/heads/main\n")
+        (place / "gitdir").write_text(f"{tmp_path / name}/.git\n")
+        (place / "commondir").write_text(f"{mine}/.git\n")
+        if git_dir != ".git":
+            (tmp_path / name / ".git").write_text(f"gitdir: ./{git_dir}\n")
+        assert linked(tmp_path / name) == ""
+    # Nor by links.
+    (tmp_path / "seven").mkdir()
+    (tmp_path / "seven/.git").symlink_to(mine / ".git")
+    assert linked(tmp_path / "seven") == ""
+    assert (mine / ".git/info/exclude").read_bytes() == before
+    assert linked(mine) == HIDDEN
+    eight = repository(tmp_path / "eight")
+    shutil.rmtree(eight / ".git/info")
+    (eight / ".git/info").symlink_to(mine / ".git/info")
+    before = (mine / ".git/info/exclude").read_bytes()
+    assert MARK.encode() in before
+    for name in ("seven", "eight"):
+        (tmp_path / name / ".venv").unlink(missing_ok=True)
+        show(os.fspath(tmp_path / name / ".venv"))
     assert (mine / ".git/info/exclude").read_bytes() == before
     if os.geteuid() == 0:
         other = repository(tmp_path / "other")

@@ -21,11 +21,13 @@ from resolver.manifest import ViewId
 from resolver.project.resolved import ResolvedView, load, save
 from unionfs.control import jobs
 from unionfs.control.request import Peer, Request
-from unionfs.waiting import resolving
+from unionfs.waiting import bounds, resolving, turns
 from unionfs.waiting.preparing import Asker, Outcome
 from unionfs.waiting.resolving import Resolving
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from resolver.binding.binder import Binder
     from resolver.places import Places
 
@@ -186,7 +188,7 @@ async def test_only_so_many_at_once(bench: Bench) -> None:
         for root in roots:
             nursery.start_soon(bench.ask, one, root)
         nursery.start_soon(watch)
-    assert 0 < most <= resolving.MOST_AT_ONCE
+    assert 0 < most <= turns.AT_ONCE
     assert len(bench.started) == 7
     assert "queued" in {progress["stage"] for progress in bench.told}
 
@@ -215,9 +217,9 @@ async def test_a_failure_is_told_again_until_something_changes(
     await bench.ask(one, root)
     assert len(bench.started) == 4
     one.look_again()
+    monkeypatch.setattr(resolving, "REMEMBERED", 0.05)
     await bench.ask(one, root)
     assert len(bench.started) == 5
-    monkeypatch.setattr(resolving, "REMEMBERED", 0.05)
     await trio.sleep(0.1)
     await bench.ask(one, root)
     assert len(bench.started) == 6
@@ -285,6 +287,125 @@ async def test_one_that_says_nothing_is_given_up(
     outcome = await bench.ask(one, bench.project("shop"))
     assert "said nothing" in outcome.what
     assert not any(is_alive(pid) for pid, _ in bench.started)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    with trio.fail_after(30):
+        while not is_so():  # noqa: ASYNC110 - it is counted, not told
+            await trio.sleep(0.01)
+
+
+async def left(bench: Bench, one: Resolving, *roots: str) -> None:
+    """Programs ask for these, and are gone when their resolutions have begun."""
+    before = len(bench.started)
+    async with trio.open_nursery() as nursery:
+        for root in roots:
+            nursery.start_soon(bench.ask, one, root)
+        await until(lambda: len(bench.started) == before + len(roots))
+        nursery.cancel_scope.cancel()
+
+
+HANGS = f"""
+stage('resolving')
+if 'slow' in name: time.sleep(1000)
+say(view={VIEW!r})
+"""
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "END_SECONDS", 0.3)
+    monkeypatch.setattr(turns, "BEAT", 0.05)
+    monkeypatch.setattr(bounds, "BEAT", 0.05)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_what_nobody_waits_for_keeps_nobody_waiting(bench: Bench) -> None:
+    one = bench.resolving(HANGS)
+    slow = [bench.project(f"slow{number}") for number in range(5)]
+    await left(bench, one, *slow[:2])
+    with trio.fail_after(30):
+        assert (await bench.ask(one, bench.project("first"))).view == VIEW
+    # They go on, but for the one that began first, where there are too many beside.
+    await left(bench, one, *slow[2:4])
+    assert one.running == 4
+    with trio.fail_after(30):
+        assert (await bench.ask(one, bench.project("second"))).view == VIEW
+    alive = [name for pid, name in bench.started if is_alive(pid)]
+    assert len(alive) == 3
+    # That was no failure: who asks once more waits for it, beside what is there.
+    ended = next(root for root in slow[:4] if Path(root).name not in alive)
+    await left(bench, one, ended)
+    assert one.running == 4
+    assert not one._failures
+
+
+@pytest.mark.usefixtures("quick")
+async def test_what_takes_long_gives_its_place_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "LONG", 0.5)
+    one = bench.resolving(HANGS)
+    async with trio.open_nursery() as nursery:
+        for number in range(8):
+            nursery.start_soon(bench.ask, one, bench.project(f"slow{number}"))
+        await until(lambda: len(bench.started) == turns.AT_ONCE + turns.BESIDE)
+        await trio.sleep(1)
+        assert len(bench.started) == turns.AT_ONCE + turns.BESIDE
+        # No program of these is there any more: the next one's is made at once.
+        nursery.cancel_scope.cancel()
+    with trio.fail_after(30):
+        assert (await bench.ask(one, bench.project("quick"))).view == VIEW
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("limit", "most", "said"),
+    [
+        ("MOST_MEMORY", 48 * 1024**2, "more than 48 MB of memory"),
+        ("MOST_SECONDS", 0.5, "more than 0.5 s to find out which packages"),
+    ],
+)
+async def test_one_that_takes_too_much_is_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, limit: str, most: float, said: str
+) -> None:
+    monkeypatch.setattr(bounds, limit, most)
+    # What has the memory is a session of its own, as uv's is, and hears no request to end.
+    worker = """
+import subprocess
+child = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+child += "x = bytearray(48 << 20); time.sleep(1000)"
+uv = subprocess.Popen([sys.executable, "-c", child], start_new_session=True)
+with open(request["places"]["state"] + "/started", "a") as file:
+    print(uv.pid, "uv", file=file)
+stage("resolving")
+time.sleep(1000)
+"""
+    one, root = bench.resolving(worker), bench.project("shop", "a\n")
+    with trio.fail_after(60):
+        outcome = await bench.ask(one, root)
+    assert said in outcome.what
+    assert outcome.remedy == f"`pkgview up {root}` takes what it needs, until you end it."
+    assert [name for _, name in bench.started] == ["shop", "uv"]
+    # Nobody may have reaped the one whose parent is gone.
+    await until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid, _ in bench.started))
+    # It is no matter of a moment, as a network is, unless the project is another.
+    monkeypatch.setattr(resolving, "REMEMBERED", 0.0)
+    assert await bench.ask(one, root) == outcome
+    assert len(bench.started) == 2
+    monkeypatch.setattr(bounds, limit, 2**40)
+    bench.project("shop", "b\n")
+    await left(bench, one, root)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_what_is_fetched_takes_its_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "BEAT", 0.2)
+    monkeypatch.setattr(bounds, "MOST_SECONDS", 0.5)
+    one = bench.resolving(f"stage('fetching'); time.sleep(1); say(view={VIEW!r})")
+    assert (await bench.ask(one, bench.project("shop"))).view == VIEW
 
 
 def test_it_ends_with_the_daemon(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from unionfs.control import client
 from unionfs.control.endpoint import DaemonAbsentError, DaemonSilentError, endpoint_of
 from unionfs.daemon import launch
 from unionfs.daemon.logfile import log_named
+from unionfs.environment.skeleton import own_version
 from unionfs.mounting import mounts
 from unionfs.mounting.connection import is_connected
 
@@ -112,9 +113,9 @@ def _show(found: Mapping[str, Any]) -> None:
     rows.append(("log", str(found["log"])))
     requests = ", ".join(f"{name} {count:,}" for name, count in found["requests"].items())
     console.table([*rows, ("requests", requests or "none")])
-    if found["version"] != launch.version():
+    if found["version"] != own_version():
         console.note(
-            f"The daemon is pkgview {found['version']}, this command {launch.version()}: "
+            f"The daemon is pkgview {found['version']}, this command {own_version()}: "
             "`pkgview upgrade` brings it up to date."
             if found["supervised"]
             else f"`pkgview umount` and `pkgview mount --transport {found['transport']}` bring it "

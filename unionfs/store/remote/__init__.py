@@ -1,1 +1,1 @@
-"""Stores beyond one machine: OCI registries, and directories on any HTTP server."""
+"""Stores beyond this machine."""

@@ -90,7 +90,7 @@ class Transport(Protocol):
         ...
 
     async def put_archive(self, name: str, path: Path) -> bool:
-        """Send an archive's file; False: it was there."""
+        """Send an archive's file; False: it was there. `LayerError` if that file is damaged."""
         ...
 
     async def put_derived(self, key: str, statement: Statement) -> None:

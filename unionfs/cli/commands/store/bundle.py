@@ -14,13 +14,24 @@ import click
 
 from resolver.atomic import claim_file
 from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
 from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import absolute, json_of, project_at
+from unionfs.cli.commands.store.push import (
+    ALSO_PYTHON,
+    PUSHED,
+    parcel_of,
+    say,
+    send,
+    views_of,
+)
 from unionfs.cli.progress import Display
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores
 from unionfs.upkeep import bundle
+from unionfs.view.catalog import VIEW_ID
+from unionfs.view.opened import load_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -39,21 +50,59 @@ _FILE = click.argument("file", type=click.Path(path_type=Path))
 Examples:
   pkgview store copy .pkgview .             what this project needs, beside its files
   pkgview store copy /mnt/team/pkgview      the whole store
+  pkgview store copy --views /srv/www/env .     what a web server gives to others
 """
 )
 @click.argument("directory", type=click.Path(path_type=Path))
 @_PROJECTS
-@json_of(_MOVED)
-def copy(directory: Path, projects: tuple[Path, ...], *, as_json: bool) -> None:
+@click.option("--views", is_flag=True, help="With the views, for a web server (docs/remote.md).")
+@click.option("--tag", metavar="TAG", default="", help="A name for the view, with --views.")
+@ALSO_PYTHON
+@json_of(f"{_MOVED}; with --views: {PUSHED}")
+def copy(  # noqa: PLR0913 - one parameter an option
+    directory: Path,
+    projects: tuple[Path, ...],
+    *,
+    views: bool,
+    tag: str,
+    pythons: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Copy the store, or what the views of PROJECTS need, into the store at DIRECTORY.
 
-    Every archive is verified whole. What is there already stays; what is missing is made.
+    Every archive is verified whole. What is there already stays; what is missing is made. With
+    --views it is a store for `pkgview store add https://…`; a view's id may stand for a project.
     """
     root = absolute(directory)
+    if views:
+        _copy_views(root, projects, tag, pythons, as_json=as_json)
+        return
+    if tag or pythons:
+        raise click.UsageError("--tag and --also-python are for --views")
     stores, names = _wanted(projects)
     with Display(quiet=as_json) as display:
         moved = bundle.copy(stores, names, root, display)
     _say(moved, f"in {root}", as_json=as_json)
+
+
+def _copy_views(
+    root: Path, named: tuple[Path, ...], tag: str, pythons: tuple[str, ...], *, as_json: bool
+) -> None:
+    from unionfs.store.remote.static.directory import DirectoryTransport  # noqa: PLC0415 - `-h` does without
+
+    places = Places.from_environ()
+    if not named or (tag and len(named) > 1):
+        raise click.UsageError("name the project, or the views, and one only with --tag")
+    found = []
+    for one in named:
+        if VIEW_ID.fullmatch(str(one)) and not one.exists():
+            found.append((load_manifest(places, ViewId(str(one))), tag))
+        else:
+            found += views_of(places, one, tag, pythons=pythons)
+    parcel = parcel_of(places, found, all_archives=False)
+    with Display(quiet=as_json) as display:
+        done = send(DirectoryTransport(root), places, parcel, display)
+    say(done, found, str(root), as_json=as_json)
 
 
 @click.command(

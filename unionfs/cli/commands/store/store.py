@@ -16,11 +16,13 @@ from resolver.places import Places
 from resolver.project.trust import believes_store
 from unionfs.cli import console
 from unionfs.cli.asked import absolute, json_of, project_at
-from unionfs.cli.commands.store import bundle, verify
+from unionfs.cli.commands.store import bundle, remotes, verify
+from unionfs.cli.commands.store.push import INSECURE
 from unionfs.cli.completing import paths
 from unionfs.cli.group import Group
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores, problem, remedy_for
+from unionfs.store.remote.addresses import address, is_remote
 from unionfs.upkeep import pins
 from unionfs.upkeep.references import read_references
 from unionfs.upkeep.usage import usage
@@ -45,6 +47,7 @@ Examples:
   pkgview store verify --repair          read every byte, mend what is damaged
   pkgview store du                       who takes how much
   pkgview store add /mnt/team/pkgview    search another store, too
+  pkgview store add oci://HOST/REPO      and one beyond this machine
   pkgview store copy .pkgview .          what the project here needs, beside its files
 """,
 )
@@ -103,11 +106,15 @@ Examples:
   pkgview store list --json
 """,
 )
-@json_of("[{path, rank, shared, passed_over}]; passed_over: why, else null")
+@json_of(
+    "[{path, rank, shared, passed_over, believed}]; path: or an address; passed_over: why, else "
+    "null; believed: of a remote store, whose word counts"
+)
 def list_(*, as_json: bool) -> None:
     """Show the stores in the order in which they are searched."""
-    here = Path.cwd() if _is_there() else None
-    order = Stores(Places.from_environ(), here).order
+    places = Places.from_environ()
+    order = Stores(places, Path.cwd() if _is_there() else None).order
+    beyond = remotes.listed(places)
     if as_json:
         console.as_json(
             [
@@ -116,13 +123,16 @@ def list_(*, as_json: bool) -> None:
                     "rank": place.rank,
                     "shared": place.shared,
                     "passed_over": place.problem or None,
+                    "believed": None,
                 }
                 for place in order
             ]
+            + beyond
         )
         return
     console.table(
-        [(place.rank, str(place.root), _remark(place)) for place in order],
+        [(place.rank, str(place.root), _remark(place)) for place in order]
+        + [(one["rank"], one["path"], f"believed: {one['believed']}") for one in beyond],
         header=("rank", "store", ""),
     )
 
@@ -145,19 +155,39 @@ def _remark(place: Place) -> str:
 Examples:
   pkgview store add /mnt/team/pkgview
   pkgview store add --shared /srv/pkgview    others may write there, and are trusted
+  pkgview store add oci://registry.example.org/team/env --trust
+  pkgview store add https://example.org/env
 """
 )
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIRECTORY|ADDRESS", shell_complete=paths)
 @click.option("--shared", is_flag=True, help="Believe whoever may write there.")
-@json_of("{path, shared}")
-def add(directory: Path, *, shared: bool, as_json: bool) -> None:
+@click.option("--trust", is_flag=True, help="Believe all that a remote store says, signed or not.")
+@INSECURE
+@json_of("{path, shared}; with --trust: {path, shared, trust, insecure}")
+def add(directory: str, *, shared: bool, trust: bool, insecure: bool, as_json: bool) -> None:
     """Search another store, after the user's own and those that were added before.
 
     It is only read. Every archive is verified whole before it is used first. That a wheel became a
-    certain archive is what the store says, so it has to be yours or root's alone, unless --shared.
+    certain archive is what the store says: a directory has to be yours or root's alone, unless
+    --shared; of a store beyond this machine (oci://, https://) it counts only with --trust.
     """
     places = Places.from_environ()
-    root = Path(os.path.normpath(absolute(directory)))
+    if is_remote(directory):
+        if shared:
+            raise click.UsageError("--shared is for directories; for an address: --trust")
+        added = remotes.add(places, directory, trust=trust, insecure=insecure)
+        if as_json:
+            said = {"path": added.url, "shared": False}
+            console.as_json(said | {"trust": added.trust, "insecure": added.insecure})
+        else:
+            console.note(
+                f"{added.url} is searched from now on. Believed of what it says of packages: "
+                f"{remotes.believed(added)}."
+            )
+        return
+    if trust or insecure:
+        raise click.UsageError("--trust and --insecure are for addresses; directories: --shared")
+    root = Path(os.path.normpath(absolute(Path(directory))))
     if not root.is_dir():
         raise PkgviewError(
             f"there is no directory {root}",
@@ -197,16 +227,21 @@ Examples:
   pkgview store remove /mnt/team/pkgview
 """
 )
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIRECTORY|ADDRESS", shell_complete=paths)
 @json_of("{path}")
-def remove(directory: Path, *, as_json: bool) -> None:
+def remove(directory: str, *, as_json: bool) -> None:
     """Search a store no longer. Nothing in it is removed.
 
     Views that need its archives are made whole by the next `pkgview up` in their projects.
     """
     places = Places.from_environ()
-    named = {str(directory), os.path.normpath(absolute(directory))}
-    found = next((one.path for one in config.load(places).stores if one.path in named), None)
+    known = config.load(places)
+    if is_remote(directory):
+        named = {directory, address(directory).url}
+        found = next((one.url for one in known.remotes if one.url in named), None)
+    else:
+        named = {directory, os.path.normpath(absolute(Path(directory)))}
+        found = next((one.path for one in known.stores if one.path in named), None)
     if found is None:
         raise PkgviewError(
             f"{directory} was not added", remedy="`pkgview store list` shows which were."

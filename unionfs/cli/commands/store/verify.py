@@ -9,6 +9,7 @@ import click
 from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import json_of
+from unionfs.cli.commands.store.signatures import SHAPE, verify_signatures
 from unionfs.cli.progress import Display
 from unionfs.store.ordered import Stores
 
@@ -22,17 +23,21 @@ Examples:
   pkgview store verify
   pkgview store verify --repair          set damaged ones aside and fetch them again
   pkgview store verify --all             the other stores, too
+  pkgview store verify --signatures      whether those count still whose word was believed
 """
 )
 @click.option("--repair", is_flag=True, help="Set damaged archives aside and have them again.")
 @click.option("--all", "everywhere", is_flag=True, help="Read the other stores, too.")
+@click.option("--signatures", is_flag=True, help="Look at words and keys instead of bytes.")
 @json_of(
     "{path, archives, damaged: [{store, archive, damage, repair: {settled, said}}], "
     "unproved: {records, projects: [{project, repair: {settled, said}}]}}; "
-    "repair: null where none was tried"
+    f"repair: null where none was tried; with --signatures: {SHAPE}"
 )
 @click.pass_context
-def verify(context: click.Context, *, repair: bool, everywhere: bool, as_json: bool) -> None:
+def verify(
+    context: click.Context, *, repair: bool, everywhere: bool, signatures: bool, as_json: bool
+) -> None:
     """Read every byte of every archive and compare it with the archive's name.
 
     What is damaged is named, and the exit status is 1. With --repair it is moved to
@@ -41,7 +46,23 @@ def verify(context: click.Context, *, repair: bool, everywhere: bool, as_json: b
 
     So is what earlier versions recorded without saying where they had it from: --repair drops it,
     and makes the views anew that were made by it.
+
+    With --signatures no archive is read. Each that was taken from a store beyond this machine is
+    asked for by whose word, and whether that counts now: with a key that is revoked, or listed no
+    more, it does not. --repair drops these and makes the views anew that have them.
     """
+    if signatures and everywhere:
+        raise click.UsageError("--signatures looks at your own store, without --all")
+    if signatures:
+        well = verify_signatures(Places.from_environ(), repair=repair, as_json=as_json)
+    else:
+        well = _verify_archives(repair=repair, everywhere=everywhere, as_json=as_json)
+    if not well:
+        context.exit(1)
+
+
+def _verify_archives(*, repair: bool, everywhere: bool, as_json: bool) -> bool:
+    """Whether all is well, or mended."""
     from unionfs.upkeep import verify as verifying  # noqa: PLC0415 - not for all of `store`
 
     places = Places.from_environ()
@@ -99,8 +120,7 @@ def verify(context: click.Context, *, repair: bool, everywhere: bool, as_json: b
             console.answer(f"every archive is what its name says ({count})")
     mended = all(name in outcome and outcome[name].settled for name in found)
     believed = not any(former) or (repair and all(one.settled for one in proved.values()))
-    if elsewhere or not mended or not believed:
-        context.exit(1)
+    return mended and believed and not elsewhere
 
 
 def _as_dict(outcome: Outcome | None) -> dict[str, Any] | None:

@@ -1,10 +1,12 @@
-"""The transport for a remote store, by its URL."""
+"""The transport for a remote store, by its URL, as config.toml says how to speak to it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unionfs.store.remote.transport import RemoteError
+from resolver import config
+from unionfs.store.remote.addresses import address
+from unionfs.store.remote.stores import transport
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -14,11 +16,9 @@ if TYPE_CHECKING:
 
 
 def transport_for(places: Places, url: str) -> AbstractAsyncContextManager[Transport]:
-    """It, to be entered; `RemoteError` for what names no kind of store that is known."""
-    del places  # config.toml may say how to speak to it
-    scheme = url.partition("://")[0]
-    if scheme in {"http", "https"}:
-        from unionfs.store.remote.lazy.plain import Plain  # noqa: PLC0415 - it loads an HTTP client
-
-        return Plain(url)
-    raise RemoteError(f"{url!r} names no store that could be read")
+    """It, to be entered; `PkgviewError` for what names no store that could be asked."""
+    at = address(url)
+    insecure = any(
+        one.insecure and address(one.url).url == at.url for one in config.load(places).remotes
+    )
+    return transport(at, insecure=insecure)

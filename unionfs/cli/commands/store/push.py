@@ -1,0 +1,213 @@
+"""`pkgview push`: a project's views, and all that they need, to a registry."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from resolver.errors import PkgviewError
+from resolver.places import Places
+from resolver.project import resolved
+from unionfs.cli import console
+from unionfs.cli.asked import KIND, QUIET, json_of, projects_at
+from unionfs.cli.progress import Display
+from unionfs.store.ordered import Stores
+from unionfs.store.remote.addresses import address
+from unionfs.view.opened import load_manifest, project_view
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from resolver.manifest import Manifest
+    from unionfs.store.remote.oci.repository import OciTransport
+    from unionfs.store.remote.static.directory import DirectoryTransport
+    from unionfs.upkeep.pushing import Parcel, Pushed
+
+PUSHED = "{store, archives, size, kept, statements, views: [{view, tag}]}"
+INSECURE = click.option(
+    "--insecure", is_flag=True, help="Speak HTTP without TLS where the store has none."
+)
+ALSO_PYTHON = click.option(
+    "--also-python",
+    "pythons",
+    multiple=True,
+    metavar="X.Y",
+    help="The project's view for that Python, too; may be repeated.",
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  pkgview push oci://registry.example.org/team/env
+  pkgview push ~/project oci://registry.example.org/team/env:main --also-python 3.12
+"""
+)
+@click.argument("words", nargs=-1, required=True, metavar="[DIRECTORY] oci://HOST/REPOSITORY[:TAG]")
+@ALSO_PYTHON
+@KIND
+@click.option("--all-archives", is_flag=True, help="All archives of your own store, too.")
+@click.option(
+    "--image",
+    metavar="oci://HOST/REPOSITORY:TAG",
+    help="That image and the view upon it, as an image that podman runs; tagged TAG-image.",
+)
+@INSECURE
+@QUIET
+@json_of(PUSHED)
+def push(  # noqa: PLR0913 - one parameter an option
+    words: tuple[str, ...],
+    *,
+    pythons: tuple[str, ...],
+    kinds: tuple[str, ...],
+    all_archives: bool,
+    image: str | None,
+    insecure: bool,
+    as_json: bool,
+) -> None:
+    """Send a project's view, and all that it needs, to a repository of an OCI registry.
+
+    What is there is not sent again, so a push that broke off is gone on with by the next. The view
+    can be asked for by its id, and by TAG; those of other kinds and Pythons by TAG-KIND-PYTHON.
+    Users and passwords are those of `docker login`, `podman login`, or ~/.netrc.
+    """
+    from unionfs.store.remote import stores as remotes  # noqa: PLC0415 - `-h` does without
+
+    base = None if image is None else address(image)
+    if base is not None and not base.tag:
+        raise click.UsageError("--image needs the tag of an image")
+    *directories, named = words
+    if len(directories) > 1:
+        raise click.UsageError("name one directory, and the repository last")
+    at = address(named)
+    if at.scheme != "oci":
+        raise PkgviewError(
+            f"{named} is only read",
+            remedy="Name a registry: oci://HOST/REPOSITORY. For a web server, fill its directory "
+            "with `pkgview store copy --views`.",
+        )
+    places = Places.from_environ()
+    directory = Path(directories[0] if directories else ".")
+    views = views_of(places, directory, at.tag, kinds=kinds, pythons=pythons)
+    parcel = parcel_of(places, views, all_archives=all_archives)
+    beside = remotes.beside(places, at)
+    if base is not None and base.host == at.host and base.path != at.path:
+        beside = [base.path, *beside]
+    insecure = insecure or _is_insecure(places, at.url)
+    remote = remotes.repository(at, insecure=insecure, beside=beside)
+    with Display(quiet=as_json) as display:
+        done = send(remote, places, parcel, display)
+        if base is not None:
+            below = remotes.repository(base, insecure=insecure)
+            _send_image(remote, below, base.tag, places, views[0])
+    say(done, views, at.url, as_json=as_json)
+
+
+def views_of(
+    places: Places,
+    directory: Path,
+    tag: str = "",
+    *,
+    kinds: Sequence[str] = (),
+    pythons: Sequence[str] = (),
+) -> list[tuple[Manifest, str]]:
+    """The views of the project there, each with its tag; "" where none was named.
+
+    Its own first, by whose tag it is known.
+    """
+    found: dict[str, tuple[Manifest, str]] = {}
+    for kind, project in projects_at(directory, kinds):
+        known = resolved.load(places.state / "projects", str(project.root))
+        wanted = [None, *pythons] if kind.name == resolved.PYTHON else [None]
+        for variant in wanted:
+            view = project_view(places, project, variant, kind=kind.name)
+            if view not in found:
+                which = next((one.variant for one in known.views if one.view == view), "")
+                further = f"{tag}-{kind.name}-{which}".rstrip("-") if tag else ""
+                shown = re.sub(r"[^A-Za-z0-9._-]", "_", further)[:128] if found else tag
+                found[view] = load_manifest(places, view), shown
+    return list(found.values())
+
+
+def parcel_of(
+    places: Places, views: Sequence[tuple[Manifest, str]], *, all_archives: bool
+) -> Parcel:
+    """All that these views need."""
+    from unionfs.upkeep.pushing import parcel  # noqa: PLC0415 - `-h` does without
+
+    stores = Stores(places)
+    return parcel(stores, views, further=stores.own.names() if all_archives else ())
+
+
+def send(
+    remote: OciTransport | DirectoryTransport, places: Places, parcel: Parcel, display: Display
+) -> Pushed:
+    """Have it there."""
+    import trio  # noqa: PLC0415 - `-h` does without
+
+    from unionfs.upkeep.pushing import push as send_all  # noqa: PLC0415 - the same
+
+    async def run() -> Pushed:
+        async with remote:
+            return await send_all(remote, Stores(places), parcel, display)
+
+    remote.sent = display.sent
+    return trio.run(run)
+
+
+def _send_image(
+    remote: OciTransport,
+    below: OciTransport,
+    reference: str,
+    places: Places,
+    view: tuple[Manifest, str],
+) -> None:
+    """The first of the views as an image."""
+    import trio  # noqa: PLC0415 - `-h` does without
+
+    from unionfs.store.remote.oci.image import push_image, read_base  # noqa: PLC0415 - the same
+
+    manifest, tag = view
+    stores = Stores(places)
+
+    async def run() -> None:
+        async with remote, below:
+            base = await read_base(below.registry, reference)
+            archives = []
+            for name in (one for layer in manifest.layers if layer.name for one in layer.archives):
+                blob = await remote.find(name)
+                path = next(path for path in stores.paths(name) if path.is_file())
+                assert blob is not None  # noqa: S101 - it was sent just now
+                archives.append((blob, path))
+            # As the first of a view wins; a companion has no file of its source's.
+            references = [f"{manifest.id}-image", *([f"{tag}-image"] if tag else [])]
+            await push_image(remote.registry, base, archives, references)
+
+    trio.run(run)
+
+
+def say(done: Pushed, views: Sequence[tuple[Manifest, str]], store: str, *, as_json: bool) -> None:
+    """What was done, for a person or a program."""
+    tags = {manifest.id: tag for manifest, tag in views}
+    if as_json:
+        shown: dict[str, Any] = asdict(done)
+        shown["views"] = [{"view": view, "tag": tags[view] or None} for view in done.views]
+        console.as_json({"store": store, **shown})
+        return
+    console.note(
+        f"{console.count(done.archives, 'archive')}, {console.size(done.size)}, in {store}"
+        + (f"; there already: {done.kept}." if done.kept else ".")
+    )
+    for view in done.views:
+        console.answer(f"{store}:{tags[view] or view}")
+
+
+def _is_insecure(places: Places, url: str) -> bool:
+    """Whether the user said so when that store was added."""
+    from resolver import config  # noqa: PLC0415 - `-h` does without
+
+    return any(one.insecure for one in config.load(places).remotes if one.url == url)

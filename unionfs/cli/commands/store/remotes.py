@@ -1,0 +1,55 @@
+"""`pkgview store add`, `list` and `remove` for stores beyond this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from resolver import config
+from resolver.errors import PkgviewError
+from unionfs.store.remote.addresses import address
+
+if TYPE_CHECKING:
+    from resolver.places import Places
+
+
+def add(places: Places, text: str, *, trust: bool, insecure: bool) -> config.RemoteStore:
+    """Name it in `config.toml`. Nobody is asked whether it is there: it may be offline."""
+    from unionfs.store.remote.stores import transport  # noqa: PLC0415 - only who adds one needs it
+
+    at = address(text)
+    if at.tag:
+        raise PkgviewError(
+            f"{text} names a view, and a store has many",
+            remedy=f"Add the repository: `pkgview store add {at.url}`.",
+        )
+    known = next((one for one in config.load(places).remotes if one.url == at.url), None)
+    keys = known.keys if known is not None and not trust else ()
+    signers = known.signers if known is not None and not trust else ""
+    store = config.RemoteStore(
+        url=at.url, keys=keys, signers=signers, known_as=known.known_as if known else "",
+        trust=trust, insecure=insecure,
+    )  # fmt: skip
+    transport(at, insecure=insecure)  # what it could never be had by is refused now
+    config.add_store(places, store)
+    return store
+
+
+def listed(places: Places) -> list[dict[str, Any]]:
+    """As `pkgview store list --json` has them, in the order in which they are searched."""
+    return [
+        {
+            "path": one.url,
+            "rank": "remote",
+            "shared": False,
+            "passed_over": None,
+            "believed": believed(one),
+        }
+        for one in config.load(places).remotes
+    ]
+
+
+def believed(store: config.RemoteStore) -> str:
+    """Whose word counts for it."""
+    if store.trust:
+        return "all that it says"
+    return "what listed keys have signed" if store.keys or store.signers else "nothing"

@@ -1,0 +1,1 @@
+"""A store in a repository of an OCI registry."""

@@ -1,0 +1,1 @@
+"""A store as files, on any HTTP server or on this machine."""
