@@ -136,7 +136,17 @@ async def test_wrong_bytes_at_every_frame_are_an_error_that_names_it(home: Home)
     assert is_whole(here, name)
 
 
-async def test_the_next_store_is_asked(home: Home, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        (True, None),
+        (False, RemoteError("it has none")),
+        (False, Transient("it is gone", wait=1000)),
+    ],
+)
+async def test_the_next_store_is_asked(
+    home: Home, tmp_path: Path, *, wrong: bool, error: Exception | None
+) -> None:
     transport, name, here = home
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / name).write_bytes((transport.directory / name).read_bytes())
@@ -144,18 +154,14 @@ async def test_the_next_store_is_asked(home: Home, tmp_path: Path) -> None:
     size = (transport.directory / name).stat().st_size
     sources = tuple(Source(store=url, address=name) for url in ("file://there", "file://there/1"))
     here.origin_path(name).write_bytes(Origin(size=size, sources=sources).to_bytes())
-    count = here.open(name, FrameCache()).contents.frame_count
-    faults: list[tuple[Callable[[int, bytes], bytes], Exception | None]] = [
-        (lambda _, data: bytes(len(data)), None),
-        (lambda _, data: data, RemoteError("it has none")),
-        (lambda _, data: data, Transient("it is gone", wait=1000)),
-    ]
-    for fault, error in faults:
-        transport.fault, transport.error = fault, error
-        here.unmark(name, range(count))
-        async with fetching(here, transport, other) as work:
-            with trio.fail_after(10):
-                await work.wait({name: [3]}, Order.ASKED)
+    if wrong:
+        transport.fault = lambda _, data: bytes(len(data))
+    transport.error = error
+    async with fetching(here, transport, other) as work:
+        with trio.fail_after(10):
+            await work.wait({name: [3]}, Order.ASKED)
+    assert transport.asked
+    assert other.asked
 
 
 async def test_who_does_not_get_it_is_told_why_and_in_time(home: Home) -> None:
