@@ -15,6 +15,9 @@
     [gc]
     max-size = "20 GB"              what the user's own store may grow to
 
+    [remote]
+    timeout = 60                    seconds that a read may wait for another machine
+
 The file is the user's: it is read, and changed by `pkgview store add` and `remove` with all else
 in it left as it is.
 """
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+TIMEOUT = 60.0
+"""Seconds of patience with a network: a server is started anew within that time."""
 
 LARGEST = 1 << 20
 """Bytes of a file that can be one of these."""
@@ -68,11 +74,15 @@ class RemoteStore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything in the file; `max_size` in bytes, None where there is no limit."""
+    """Everything in the file; `max_size` in bytes, None where there is no limit.
+
+    `timeout`: seconds that a read of a mounted file may wait for what a remote store has.
+    """
 
     stores: tuple[ConfiguredStore, ...] = ()
     remotes: tuple[RemoteStore, ...] = ()
     max_size: int | None = None
+    timeout: float = TIMEOUT
 
 
 def path(places: Places) -> Path:
@@ -171,7 +181,17 @@ def _config(document: dict[str, Any]) -> Config:
         stores=tuple(_store(one) for one in stores if one not in remote),
         remotes=tuple(map(_remote, remote)),
         max_size=None if largest is None else size_of(largest),
+        timeout=_timeout(document.get("remote", {})),
     )
+
+
+def _timeout(remote: Any) -> float:  # noqa: ANN401 - from a file
+    if not isinstance(remote, dict):
+        raise TypeError("remote is no table")
+    seconds = remote.get("timeout", TIMEOUT)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+        raise TypeError("remote.timeout is no number of seconds")
+    return float(seconds)
 
 
 def _remote(fields: dict[str, Any]) -> RemoteStore:

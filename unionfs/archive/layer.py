@@ -46,6 +46,10 @@ class LayerError(Exception):
     """A layer's bytes are not what its name promises, or cannot be had: EIO to the reader."""
 
 
+class AbsentError(LayerError):
+    """Frames of a partial archive are wanted that have not come yet."""
+
+
 class Layer(Protocol):
     """Reads one tree. Every method may raise `LayerError`; none of them blocks for the network.
 

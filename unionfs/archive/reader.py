@@ -13,26 +13,31 @@ What is absent, and why:
 - No memory map. A page of a file that was cut short under a map is a SIGBUS, which ends the
   server; a short read is an error for one reader. The table of contents is read into memory.
 - No writing: `unionfs.archive.pack` makes archives, `unionfs.store.local` puts them in place.
+- No waiting for a network: of a *partial* archive, whose file has holes (`unionfs.archive.marks`),
+  only frames that are marked as being here are read. `absent` says which ones a read lacks, and who
+  asks has them fetched.
 
 Any thread may call any method: nothing changes after `open` but the file that is read and its
-seek table, which are replaced as one object, and what is known of its readers, which is advice.
+seek table, which are replaced as one object, what is known of its readers, which is advice, and,
+once, that a partial one is whole.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from unionfs.archive import advice
 from unionfs.archive.contents import Contents
-from unionfs.archive.frames import CONTENTS_MAGIC, FOOTER_SIZE, SeekTable, decompress, unwrap
-from unionfs.archive.layer import Entry, EntryNo, LayerError
+from unionfs.archive.frames import decompress
+from unionfs.archive.layer import AbsentError, Entry, EntryNo, LayerError
+from unionfs.archive.marks import Marks
 from unionfs.archive.meta import Meta, archive_name, digest_of_name
 from unionfs.archive.order import Order, Run
 from unionfs.archive.table import FRAME_SIZE
+from unionfs.archive.tail import read_at, read_tables
 from unionfs.archive.verify import verify
 
 if TYPE_CHECKING:
@@ -41,7 +46,9 @@ if TYPE_CHECKING:
 
     from unionfs.archive.advice import Advise
     from unionfs.archive.framecache import FrameCache
+    from unionfs.archive.frames import SeekTable
     from unionfs.archive.layer import Child
+    from unionfs.archive.tail import Tables
 
     _Pieces = Sequence[tuple[int, int, int]]
 
@@ -51,9 +58,6 @@ to another thread and back takes a third. A READ of the usual size touches two."
 
 FOLLOWING: Final = 2
 """Frames that are decompressed ahead, in another thread, of one who reads the files in order."""
-
-_TAIL: Final = 64 * 1024
-"""Bytes read from the end in one go: of most archives, all that opening needs."""
 
 
 class Archive:
@@ -69,6 +73,7 @@ class Archive:
         "_digest",
         "_file",
         "_frames",
+        "_marks",
         "_order",
         "_others",
         "contents",
@@ -83,10 +88,11 @@ class Archive:
         self,
         name: str,
         path: Path,
-        tables: _Tables,
+        tables: Tables,
         contents: Contents,
         frames: FrameCache,
         others: Callable[[], Iterable[Path]],
+        marks: Marks | None,
     ) -> None:
         self.name = name
         self.contents = contents
@@ -97,6 +103,7 @@ class Archive:
         self._file = (os.fspath(path), tables.seek)
         self._others = others
         self._frames = frames
+        self._marks = marks
         self._order = Order()
         self.size = tables.size
         self.owner = tables.owner
@@ -109,24 +116,27 @@ class Archive:
         *,
         name: str | None = None,
         others: Callable[[], Iterable[Path]] = tuple,
+        marks: Path | None = None,
     ) -> Self:
         """Read and verify the table of contents; `LayerError` if anything is not as it must be.
 
         One open, two or three reads, one SHA-256 over the table; nothing is parsed. `name` is for
         a file that does not have its name yet. `others` says where else the same archive may lie;
-        it is asked when a frame here is damaged.
+        it is asked when a frame here is damaged. `marks` is the file that says which frames of a
+        partial archive are here.
         """
         name = path.name if name is None else name
         digest = digest_of_name(name)
         if digest is None:
             raise LayerError(f"{name} is no archive's name")
-        tables = _read_tables(os.fspath(path), name)
+        tables = read_tables(os.fspath(path), name)
         contents = Contents(tables.contents, name, digest)
         if name != archive_name(contents.meta.stem, digest):
             raise LayerError(f"{name} is not the name that its own table of contents gives")
         if tables.seek.frame_count != contents.frame_count:
             raise LayerError(f"{name} has a seek table for other frames than its contents")
-        return cls(name, path.absolute(), tables, contents, frames, others)
+        known = None if marks is None else Marks(str(marks), contents.frame_count, digest)
+        return cls(name, path.absolute(), tables, contents, frames, others, known)
 
     def __repr__(self) -> str:
         return f"<Archive {self.name}>"
@@ -135,6 +145,16 @@ class Archive:
     def path(self) -> str:
         """The file that it is read from, absolute."""
         return self._file[0]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it is here, as far as is known: partial archives become whole."""
+        return self._marks is None
+
+    @property
+    def seek(self) -> SeekTable:
+        """Where its frames lie in the file."""
+        return self._file[1]
 
     def __len__(self) -> int:
         """The number of entries, the root included."""
@@ -200,6 +220,39 @@ class Archive:
         self._load_ahead(pieces, self._in_order(number, pieces))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    # -- a partial archive ---------------------------------------------------------------------
+
+    def needed(self, number: EntryNo, offset: int, size: int) -> list[int]:
+        """The frames that such a read needs; `LayerError` for what is no file."""
+        return [frame for frame, _, _ in self._pieces(number, offset, size)]
+
+    def here(self) -> list[int]:
+        """The frames that are here."""
+        return list(range(self.contents.frame_count)) if self._marks is None else self._marks.here()
+
+    def absent(self, number: EntryNo, offset: int, size: int) -> list[int]:
+        """Those of them that are not here. Memory only, unless there are some at first sight."""
+        if self._marks is None:
+            return []
+        return self.absent_of(self.needed(number, offset, size))
+
+    def absent_of(self, frames: Iterable[int]) -> list[int]:
+        """Those of these frames that are not here; whoever fetches them may just have done so."""
+        marks = self._marks
+        lacking = [] if marks is None else [one for one in frames if marks.lack(one)]
+        if lacking and marks is not None:
+            try:
+                marks.look()
+            except LayerError:
+                if os.path.lexists(marks.path):
+                    raise
+                # It became an ordinary one, which `load` finds, or it was removed, which `load`
+                # finds out.
+                self._marks = None
+                return []
+            lacking = [one for one in lacking if marks.lack(one)]
+        return lacking
+
     # -- beyond the layer ----------------------------------------------------------------------
 
     def path_of(self, number: EntryNo) -> bytes:
@@ -259,12 +312,16 @@ class Archive:
     def _load_ahead(self, pieces: _Pieces, going_on: Advise | None) -> None:
         """Have the next frames decompressed for who reads in order."""
         if going_on is not None:
-            last = pieces[-1][0]
+            last, marks = pieces[-1][0], self._marks
             for frame in range(last + 1, min(last + 1 + FOLLOWING, self.contents.frame_count)):
+                if marks is not None and marks.lack(frame):
+                    break
                 self._frames.ahead((self._digest, frame), partial(self.load, frame, going_on))
 
     def load(self, frame: int, advise: Advise | None = None) -> bytes:
         """Read, decompress and verify one frame, past the cache."""
+        if self._marks is not None and self.absent_of([frame]):
+            raise AbsentError(f"{self.name}: frame {frame} has not been fetched yet")
         path, seek = self._file
         try:
             return self._load(path, frame, seek, advise)
@@ -281,6 +338,8 @@ class Archive:
 
         None, too, if anything is wrong with it: `load` finds out what, and may mend it.
         """
+        if self._marks is not None and self._marks.lack(frame):
+            return None
         try:
             path, seek = self._file
             offset, size = seek.place(frame)
@@ -298,7 +357,7 @@ class Archive:
 
     def _load_again(self, path: str, frame: int) -> bytes:
         """A frame of another file than the one that was open, which takes that one's place."""
-        seek = _read_tables(path, self.name).seek
+        seek = read_tables(path, self.name).seek
         if (path, seek) == self._file or seek.frame_count != self._file[1].frame_count:
             raise LayerError(f"{self.name} is no other there")
         data = self._load(path, frame, seek)
@@ -313,7 +372,7 @@ class Archive:
             try:
                 if advise is not None:
                     advise(descriptor, frame, seek)  # before the read, which may wait for the disk
-                compressed = _read_at(descriptor, offset, size)
+                compressed = read_at(descriptor, offset, size)
             finally:
                 os.close(descriptor)
             return decompress(compressed, end - start, self.contents.frame_digest(frame))
@@ -321,58 +380,3 @@ class Archive:
             raise LayerError(f"{self.name}: frame {frame} {error}") from error
         except OSError as error:
             raise LayerError(f"{self.name}: frame {frame}: {error.strerror}") from error
-
-
-class _Tables(NamedTuple):
-    """What the end of an archive says, unverified, and the file's size and owner (a uid)."""
-
-    contents: bytes
-    seek: SeekTable
-    size: int
-    owner: int
-
-
-def _read_tables(path: str, name: str) -> _Tables:
-    try:
-        # Not blocking: what lies there under an archive's name may be a pipe.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise LayerError("is no regular file")
-            size = status.st_size
-            tail = _read_at(descriptor, max(0, size - _TAIL), min(size, _TAIL))
-
-            def last(count: int, until: int) -> bytes:
-                """`count` bytes that end at `until`."""
-                start = until - count
-                known = size - len(tail)
-                if start < 0:
-                    raise LayerError("is cut short")
-                if start >= known:
-                    return tail[start - known : until - known]
-                return _read_at(descriptor, start, count)
-
-            table_size = SeekTable.size(tail[-FOOTER_SIZE:])
-            seek = SeekTable.decode(last(table_size, size), size)
-            frame = last(seek.end - seek.offsets[-1], seek.end)
-        finally:
-            os.close(descriptor)
-        return _Tables(unwrap(CONTENTS_MAGIC, frame), seek, size, status.st_uid)
-    except LayerError as error:
-        raise LayerError(f"{name} {error}") from error
-    except OSError as error:
-        raise LayerError(f"{name}: {error.strerror}") from error
-
-
-def _read_at(descriptor: int, offset: int, size: int) -> bytes:
-    """Exactly `size` bytes; a read may give fewer than asked, most of all over a network."""
-    parts = []
-    while size:
-        part = os.pread(descriptor, size, offset)
-        if not part:
-            raise LayerError("is cut short")
-        parts.append(part)
-        offset += len(part)
-        size -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -55,13 +55,16 @@ class Means:
 def compile_missing(manifest: Manifest, means: Means, done: Callable[[str, int, int], None]) -> int:
     """Make the companions that the store does not have; how many those were.
 
+    Not those of partial archives.
+
     `done` is told, in the calling thread, of each one: the archive, its number from 1, how many
     there are. `PkgviewError` for the first that failed, after the others.
     """
     if not means.interpreter.cache_tag:
         return 0
     wanted = with_companions(manifest, means.interpreter, means.store.archive_of).layers
-    missing = list(dict.fromkeys(layer.archive for layer in wanted if not layer.bytecode))
+    lacking = dict.fromkeys(layer.archive for layer in wanted if not layer.bytecode)
+    missing = [name for name in lacking if not _is_partial(means.store, name)]
     failed: list[PkgviewError] = []
     workers = 1 if means.idle else os.cpu_count() or 1
     with ThreadPoolExecutor(workers, thread_name_prefix="compile") as pool:
@@ -80,6 +83,14 @@ def compile_missing(manifest: Manifest, means: Means, done: Callable[[str, int, 
     if failed:
         raise failed[0]
     return len(missing)
+
+
+def _is_partial(store: Store, name: str) -> bool:
+    """Whether not all sources are here: they are not fetched for their bytecode alone."""
+    try:
+        return not store.open(name).whole
+    except LayerError:
+        return False  # who compiles it says what is wrong
 
 
 def compile_archive(name: str, means: Means) -> str:

@@ -32,9 +32,11 @@ from unionfs.daemon.use_requests import UseRequests
 from unionfs.kernel import devfuse
 from unionfs.publishing.default import ensure_default
 from unionfs.store.ordered import Stores
+from unionfs.store.remote.lazy.asking import Fetches
 from unionfs.view.catalog import Catalog
-from unionfs.view.filesystem import Filesystem, Notes
+from unionfs.view.filesystem import Filesystem
 from unionfs.view.nodeid import PACKING
+from unionfs.view.outside import Notes
 from unionfs.view.registry import Registry
 from unionfs.waiting.current import Current
 from unionfs.waiting.resolving import Resolving
@@ -52,14 +54,17 @@ NOTE_LOOKS, NOTE_SECONDS = 4, 2.0
 nothing answers."""
 
 
-def build_filesystem(places: Places, packing: Packing = PACKING) -> tuple[Filesystem, Current]:
+def build_filesystem(
+    places: Places, packing: Packing = PACKING, fetches: Fetches | None = None
+) -> tuple[Filesystem, Current]:
     """Everything a transport serves at `places.mount`, and who decides what `current` is."""
     store = Stores(places)
     registry = Registry.of(places)
     catalog = Catalog(places, store, registry, packing)
     current = Current(catalog, ensure_default(places, store, registry))
     owner = {"uid": os.getuid(), "gid": os.getgid()}
-    return Filesystem(catalog, current, **owner, notes=_notes(places)), current
+    filesystem = Filesystem(catalog, current, **owner, notes=_notes(places), fetch=fetches)
+    return filesystem, current
 
 
 def _notes(places: Places) -> Notes:
@@ -112,13 +117,16 @@ def assemble_worker(places: Places, server: ServerLink, packing: Packing) -> Ans
     catalog = Catalog(places, Stores(places), registry, packing)
     catalog.opened = server.opened
     owner = {"uid": os.getuid(), "gid": os.getgid()}
-    filesystem = Filesystem(catalog, server, **owner, notes=_notes(places))
+    fetches = Fetches(places)
+    server.remote = fetches.gauges
+    filesystem = Filesystem(catalog, server, **owner, notes=_notes(places), fetch=fetches)
     return partial(devfuse.answer, filesystem)
 
 
 def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PACKING) -> Service:
     """What pkgview really serves; `packing` is that of a mount which was begun before."""
-    filesystem, current = build_filesystem(places, packing)
+    fetches = Fetches(places)
+    filesystem, current = build_filesystem(places, packing, fetches)
     gained: dict[str, Gain] = {}
     catalog, binder = filesystem.catalog, current.binder
     operations = Operations(binder, current.by_hand, current.known, partial(_running, places))
@@ -142,6 +150,7 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
             "compiling": background.pending,
             "gains": {name: gain._asdict() for name, gain in gained.items()},
             "frames": {"bytes": frames.size, "hits": frames.hits, "misses": frames.misses},
+            "remote": fetches.gauges(),
         }
 
     def knows(view: str) -> bool:

@@ -17,7 +17,7 @@ from unionfs.mounting import mounts
 if TYPE_CHECKING:
     import socket
     from collections import Counter
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from unionfs.control.request import Operation, Request
     from unionfs.daemon.service import Service
@@ -116,7 +116,7 @@ class MountRequests:
         if self._others is not None:
             requests = requests + await self._others.counted()
             memory += sum(map(memory_alone, self._others.pids))
-        return {
+        found = {
             "version": self._version,
             "mountpoint": os.fspath(self._mountpoint),
             "places": self._service.places,
@@ -126,10 +126,19 @@ class MountRequests:
             **self._life(),
             **self._service.gauges(),
         }
+        if self._others is not None and "remote" in found:
+            found["remote"] = _together([found["remote"], *self._others.remote])
+        return found
 
     async def _asked_to_stop(self, _: Request) -> None:
         logger.info("ending: asked to stop")
         self._stop()
+
+
+def _together(said: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What several processes say of reads that waited for the network."""
+    numbers = {name: sum(one[name] for one in said) for name in ("waiting", "answered", "failed")}
+    return {**numbers, "last": next((one["last"] for one in said if one["last"]), "")}
 
 
 def _memory() -> int:

@@ -9,7 +9,8 @@ asks again what was not answered. A message is one JSON object:
               {"ask": N, "tid": T}                  where does `current` lead for this thread?
               {"opened": [VIEW, …]}                 looked into for the first time
               {"interrupt": UNIQUE}                 for another process: a caller was interrupted
-              {"counted": {OPCODE: N, …}}           requests so far
+              {"counted": {OPCODE: N, …}, "remote": {…}}    requests so far; reads that waited for
+                                                    the network
     server    {"here": true}                        it has taken the connection
               {"asked": N, "view": VIEW}, or {"asked": N, "errno": E}
               {"interrupt": UNIQUE}
@@ -107,6 +108,7 @@ class ServerLink:
         self._questions: dict[int, _Question] = {}
         self._asked = 0
         self._opened: list[ViewId] = []
+        self.remote: Callable[[], Mapping[str, Any]] = dict
         self._last = False
         self._conversing = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
@@ -194,7 +196,7 @@ class ServerLink:
         elif "interrupt" in message:
             self._siblings.interrupt(message["interrupt"])
         elif "count" in message:
-            await server.say(counted=self._requests)
+            await server.say(counted=self._requests, remote=self.remote())
 
     def _leave(self) -> None:
         """Its server has gone: all questions are for the next one."""
@@ -269,6 +271,11 @@ class WorkerLinks:
                     nursery.start_soon(worker.count)
         return sum((worker.requests for worker in asked), Counter())
 
+    @property
+    def remote(self) -> list[Mapping[str, Any]]:
+        """What each had to say then of reads that waited for the network."""
+        return [worker.remote for worker in self._workers.values() if worker.remote]
+
     async def _attend(self, end: _Connection, pid: int) -> None:
         worker = self._workers[end] = _Worker(end, pid)
         try:
@@ -284,6 +291,7 @@ class WorkerLinks:
                         self._pass_on(nursery, end, message["interrupt"])
                     elif "counted" in message:
                         worker.requests = Counter(message["counted"])
+                        worker.remote = message.get("remote", {})
                         worker.counted.set()
                 nursery.cancel_scope.cancel()
         finally:
@@ -316,6 +324,7 @@ class _Worker:
     def __init__(self, end: _Connection, pid: int) -> None:
         self.pid = pid
         self.requests: Counter[str] = Counter()
+        self.remote: Mapping[str, Any] = {}
         self.counted = trio.Event()
         self._end = end
 

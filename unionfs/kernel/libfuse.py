@@ -7,7 +7,6 @@ for everybody.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import logging
@@ -114,10 +113,10 @@ class Transport(pyfuse3.Operations):
         data = self.filesystem.cached(node, off, size)
         if data is not None:
             return data
-        for read in self.filesystem.readers(node):
-            with contextlib.suppress(FileSystemError):  # logged, where it was raised
-                return await trio.to_thread.run_sync(read, off, size, limiter=self._readers)
-        raise FileSystemError(errno.EIO)
+        return await self.filesystem.load(node, off, size, self._in_thread)
+
+    async def _in_thread(self, read: Callable[[], bytes]) -> bytes:
+        return await trio.to_thread.run_sync(read, limiter=self._readers)
 
     @_answered
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:

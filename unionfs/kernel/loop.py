@@ -4,8 +4,9 @@ Theory. One thread does all that memory can answer, one request after the other,
 until the kernel has no more (EAGAIN): a wake-up costs more than ten answers. Before it sleeps it
 polls for a moment, since who was just answered often asks next, and where requests follow each
 other closely it does not even sleep for that. What has to wait for something
-(`current`: another process's /proc; a frame that is not in memory: the disk) is a task of its own,
-so it never holds others up.
+(`current`: another process's /proc; a frame that is not in memory: the disk; one that is not in the
+store either: the network) is a task of its own, so it never holds others up. Only the disk is
+waited for in a thread.
 
 Rules:
 
@@ -14,7 +15,8 @@ Rules:
 * Every task ends in a reply. An exception that leaves one would end the mount for everybody.
 * The kernel tells when a caller was sent a signal meanwhile (INTERRUPT). A killed caller cannot end
   before its request does, so a task that is interrupted gives up after `GRACE` with EINTR; one that
-  is answered already is left alone.
+  is answered already is left alone. A read that waits for the network looks for signals itself
+  (`Filesystem.watches`): it may wait for long, and a signal like SIGCHLD shall not make it fail.
 
 errno of the descriptor, by name: EAGAIN, nothing to read; ENODEV, unmounted or aborted: the end;
 ENOENT on reading, a request that was taken back meanwhile; EINTR, read again. On writing: ENOENT,
@@ -25,7 +27,6 @@ still waits: the reply is tried again for `AGAIN_SECONDS`, then EIO is, until it
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
@@ -87,7 +88,7 @@ class Loop:
         self._protocol = protocol
         self._descriptor = descriptor
         self._slots = slots
-        self._waiting: dict[int, trio.CancelScope] = {}
+        self._waiting: dict[int, tuple[trio.CancelScope, Link | Read]] = {}
         self._tasks: trio.Nursery | None = None
         self._emptied = trio.Event()
         self._brisk = False
@@ -170,10 +171,12 @@ class Loop:
 
     def _interrupted(self, unique: int) -> bool:
         """Have a request end soon whose caller was interrupted; whether it waits here."""
-        scope = self._waiting.get(unique)
-        if scope is None:
+        waiting = self._waiting.get(unique)
+        if waiting is None:
             return False
-        scope.deadline = min(scope.deadline, trio.current_time() + GRACE)
+        scope, asked = waiting
+        if not (isinstance(asked, Read) and self._filesystem.watches(asked.tid)):
+            scope.deadline = min(scope.deadline, trio.current_time() + GRACE)
         return True
 
     def _begin(
@@ -184,7 +187,7 @@ class Loop:
         tasks: trio.Nursery,
     ) -> None:
         """Known as waiting at once: the loop must not linger before the task had its turn."""
-        self._waiting[asked.unique] = trio.CancelScope()
+        self._waiting[asked.unique] = trio.CancelScope(), asked
         tasks.start_soon(self._wait, slot, asked, work)
 
     async def _wait(
@@ -192,7 +195,7 @@ class Loop:
     ) -> None:
         """Answer what takes time, or EINTR."""
         unique = asked.unique
-        scope = self._waiting[unique]
+        scope, _ = self._waiting[unique]
         reply = failed(unique, errno.EINTR)
         try:
             with scope:
@@ -210,13 +213,11 @@ class Loop:
         return await self._filesystem.followed(asked.node, asked.tid)
 
     async def _load(self, asked: Read) -> bytes:
-        for read in self._filesystem.readers(asked.node):
-            with contextlib.suppress(FileSystemError):  # logged, where it was raised
-                return await trio.to_thread.run_sync(
-                    read, asked.offset, asked.size,
-                    limiter=self._readers, abandon_on_cancel=True,
-                )  # fmt: skip
-        raise FileSystemError(errno.EIO)
+        node, offset, size = asked.node, asked.offset, asked.size
+        return await self._filesystem.load(node, offset, size, self._in_thread, asked.tid)
+
+    async def _in_thread(self, read: Callable[[], bytes]) -> bytes:
+        return await trio.to_thread.run_sync(read, limiter=self._readers, abandon_on_cancel=True)
 
     def _reply(self, slot: int, reply: Reply | None) -> None:
         if reply is None or (refused := self._refused(reply)) is None or self._tasks is None:

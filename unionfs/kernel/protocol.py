@@ -81,6 +81,7 @@ class Read(NamedTuple):
     node: NodeId
     offset: int
     size: int
+    tid: int
 
 
 class Interrupt(NamedTuple):
@@ -197,7 +198,7 @@ class Protocol:
         _, offset, size = abi.READ_IN.unpack_from(message, _BODY)
         content = self._filesystem.cached(node, offset, size)
         if content is None:
-            return Read(unique, node, offset, size)
+            return Read(unique, node, offset, size, abi.IN_HEADER.unpack_from(message)[6])
         return done(unique, content)
 
     def _readdir(self, unique: int, node: NodeId, message: memoryview) -> Reply:

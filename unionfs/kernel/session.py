@@ -26,9 +26,11 @@ INIT_SECONDS: Final = 10.0
 MOST_PAGES: Final = 256
 """Pages of the largest READ: what fuse.h has as the usual limit."""
 
-MAX_BACKGROUND: Final = 64
-"""READs of read-ahead that may be under way at once, all callers together: more than a server
-with one thread answers at a time, fewer than would keep somebody else waiting for long."""
+MAX_BACKGROUND: Final = 512
+"""READs of read-ahead that may be under way at once, all callers together; further ones wait in the
+kernel, whoever's they are. Each caller has one or two, and those of a caller who waits for the
+network stay for a minute: so it is more than there will be such callers, and fewer than there are
+slots (`unionfs.kernel.slots`)."""
 
 _WANTED: Final = Init.ASYNC_READ | Init.DO_READDIRPLUS | Init.PARALLEL_DIROPS | Init.MAX_PAGES
 """Not wanted: CACHE_SYMLINKS, one switch for all links, and `current` differs by caller;

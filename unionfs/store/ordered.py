@@ -24,6 +24,9 @@ What nobody could prove and everybody would run, skeletons and bytecode, is made
 no other store is asked for it. A store that does not count is passed over, and told by `up` and
 `pkgview store list`.
 
+Partial archives (`unionfs.store.partial`) are the user's own store's, and come after all
+that are whole.
+
 The configuration is read again when its file is another one: a store that is added counts at once
 for a daemon that runs. Any thread may call any method.
 """
@@ -32,19 +35,23 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from resolver import config
 from resolver.naming import shell_word
 from resolver.ownership import faults
+from unionfs.archive.layer import LayerError
 from unionfs.store.local import Store
+from unionfs.store.partial import Partials
 from unionfs.store.sources import ORIGINS, is_made_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from resolver.places import Places
+    from unionfs.archive.reader import Archive
 
 SYSTEM: tuple[Path, ...] = (Path("/usr/share/pkgview"), Path("/var/lib/pkgview"))
 """Where distributors and administrators put archives for everybody. They need not exist."""
@@ -82,6 +89,7 @@ class Stores(Store):
     ) -> None:
         super().__init__(places.store)
         self.own = Store(places.store, self.frames)
+        self.partials = Partials(places.store)
         self._places = places
         self._project = project
         self._believed = believed
@@ -96,6 +104,27 @@ class Stores(Store):
         yield self.path(name)
         for other in self.others:
             yield other.path(name)
+
+    def has(self, name: str) -> bool:
+        """Whether there is one of that name, whole or not."""
+        return super().has(name) or self.partials.has(name)
+
+    def names(self) -> list[str]:
+        """All archives of the user's own store, sorted, partial ones too."""
+        return sorted({*super().names(), *self.partials.names()})
+
+    def _opened(self, name: str) -> Archive:
+        try:
+            return super()._opened(name)
+        except LayerError:
+            if not self.partials.has(name):
+                raise
+            try:
+                return self.partials.open(name, self.frames, partial(self.paths, name))
+            except LayerError:
+                if self.partials.has(name):
+                    raise
+            return super()._opened(name)  # it became whole meanwhile
 
     def archive_of(self, key: str) -> str | None:
         """The archive that `key` became, by the first store that knows and has it."""

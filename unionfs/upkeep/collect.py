@@ -42,6 +42,7 @@ from unionfs.publishing.default import default_view
 from unionfs.store import arrival
 from unionfs.store.directory import TEMPORARY_PREFIX
 from unionfs.store.local import Store
+from unionfs.store.partial import Partials
 from unionfs.upkeep.inuse import TICKS, survey
 from unionfs.upkeep.pins import pinned
 from unionfs.upkeep.references import manifest_ids, read_references
@@ -114,11 +115,11 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
     for view in unneeded & needs.manifests.keys():
         for name in needs.manifests[view].archives:
             used[name] = max(used.get(name, 0.0), _modified(manifest_path(places, view)))
-    sizes = store.sizes()
+    sizes = {**Partials(store.root).sizes(), **store.sizes()}
     needed |= {name for name in sizes if name in watched or _digits(name) in seen.named}
     removable: dict[str, float] = {}
     for name in sizes.keys() - needed:
-        path = store.path(name)
+        path = _place(store, name)
         if name in used or arrival.age(path) > ON_ITS_WAY:
             removable[name] = max(_modified(path), used.get(name, 0.0))
     archives = _within(sizes, removable, limits, now)
@@ -194,6 +195,12 @@ def _may_be_used(places: Places, view: ViewId, seen: Survey, gone: Mapping[ViewI
     )
 
 
+def _place(store: Store, name: str) -> Path:
+    """Where an archive of the store lies, whole or not."""
+    whole, partials = store.path(name), Partials(store.root)
+    return whole if whole.exists() or not partials.has(name) else partials.path(name)
+
+
 def _digits(archive: str) -> str:
     """What an archive is told by in `packages/`."""
     return (digest_of_name(archive) or b"").hex()[:12]
@@ -227,7 +234,12 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
                 path.unlink(missing_ok=True)
                 if path.suffix != FORGOTTEN:  # else it may be known again, and have a new one
                     forget_lock(places, path.stem)
-    removed = {name: size for name, size in found.archives.items() if store.remove(name)}
+    partials = Partials(store.root)
+    removed = {
+        name: size
+        for name, size in found.archives.items()
+        if store.remove(name) and partials.remove(name)
+    }
     store.forget_sources()
     _forget_numbers(places, store)
     store.claim(places.state, found.needed_names, whole=True)
@@ -254,7 +266,7 @@ def _forget_numbers(places: Places, store: Store) -> None:
     registry = Registry.of(places)
     try:
         registry.forget(
-            archives={*store.names(), *needs.views_of()},
+            archives={*store.names(), *Partials(store.root).names(), *needs.views_of()},
             views=manifest_ids(places),
             projects=[file.stem for file in (places.state / "projects").glob("*.json")],
         )
@@ -267,6 +279,7 @@ def _sweep(places: Places, store: Store) -> None:
     of_state = (path for path in _files(places.state) if path.is_dir())
     for directory in (store.archives, store.root / "users", places.state, *of_state):
         sweep(directory, TEMPORARY_PREFIX)
+    Partials(store.root).tidy()
     sweep(places.state / daemons.DIRECTORY, daemons.PREFIX)
     for name, prefix in (("downloads", SESSION), ("builds", BUILD), ("bytecode", WITHIN)):
         sweep(places.cache / name, prefix)
@@ -294,7 +307,8 @@ def _modified(path: Path) -> float:
 def keep_below(places: Places, max_size: int) -> PkgviewError | None:
     """Hold the store to a size without keeping anybody waiting; what kept it from that."""
     store = Store(places.store)
-    if sum(store.sizes().values()) <= max_size:
+    sizes = {**Partials(store.root).sizes(), **store.sizes()}
+    if sum(sizes.values()) <= max_size:
         return None
     try:
         found = collect(places, Limits(max_size=max_size), patience=0.0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unionfs.store.local import Store
+from unionfs.store.partial import Partials
 from unionfs.upkeep.references import read_references
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Usage:
 
 def usage(places: Places) -> Usage:
     """Of the user's own store; what other stores hold takes no room here."""
-    sizes = Store(places.store).sizes()
+    sizes = {**Partials(places.store).sizes(), **Store(places.store).sizes()}
     needs = read_references(places)
     wanted = {
         root: needs.archives_of(project) & sizes.keys() for root, project in needs.projects.items()

@@ -21,6 +21,7 @@ from unionfs.publishing import link
 from unionfs.publishing.allowed import check_choices
 from unionfs.publishing.precompile import precompile
 from unionfs.publishing.up import make_view
+from unionfs.store.partial import Partials
 from unionfs.upkeep.references import read_references
 
 if TYPE_CHECKING:
@@ -53,6 +54,17 @@ def damaged(store: Store, progress: Progress) -> dict[str, str]:
         except LayerError as error:
             if os.path.lexists(store.path(name)):  # else somebody removed it meanwhile
                 found[name] = str(error).removeprefix(f"{name}: ")
+    partials = Partials(store.root)
+    for name in partials.names():
+        progress.verifying(name, 1, 1)
+        try:
+            wrong = partials.wrong(name)
+        except LayerError as error:
+            if partials.has(name):  # else it became an ordinary one
+                found[name] = str(error)
+        else:
+            if wrong:
+                found[name] = f"of what was fetched, {len(wrong)} frames are wrong"
     return found
 
 
@@ -87,11 +99,18 @@ def repair(
 
     `PkgviewError` where the store cannot be changed.
     """
+    partial = [
+        name for name in names if not stores.path(name).exists() and _refetched(stores, name)
+    ]
+    outcome = {
+        name: Outcome(settled=True, said="fetched again when it is read") for name in partial
+    }
+    names = [name for name in names if name not in outcome]
     for name in names:
         stores.set_aside(name)
-    outcome = {
-        name: Outcome(settled=True, said=said) for name in names if (said := _copied(stores, name))
-    }
+    for name in names:
+        if said := _copied(stores, name):
+            outcome[name] = Outcome(settled=True, said=said)
     left = {name for name in names if name not in outcome}
     reasons = _made_where_needed(places, stores, left, progress)
     for name in left:
@@ -142,6 +161,16 @@ def _made_where_needed(
             except PkgviewError as error:
                 reasons |= dict.fromkeys(missing, f"{project.root}: {error.what}")
     return reasons
+
+
+def _refetched(stores: Stores, name: str) -> bool:
+    """Have frames of a partial archive fetched again that are wrong; False if there is none."""
+    partials = stores.partials
+    try:
+        return partials.has(name) and partials.unmark(name, partials.wrong(name))
+    except (LayerError, OSError):
+        # Nobody can say what is here: whoever needs it begins it again.
+        return partials.remove(name)
 
 
 def _copied(stores: Stores, name: str) -> str:

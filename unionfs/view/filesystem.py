@@ -9,9 +9,10 @@ Per-caller decisions are made in `current` and nowhere else; the caller is no ar
 anything but its `readlink`. Links from archives to `Notes` lead where they always do, but the
 file there may have to be brought up to date first, since nobody asks for it in here.
 
-Concurrency: every method but `current` returns without waiting and must be called from one
-thread; only reading may touch the disk for long, so it is split: `cached` answers from memory or
-not at all, what `readers` gives may be called in any thread.
+Concurrency: every method but `current` and `load` returns without waiting and must be called from
+one thread; only reading may touch the disk for long, so it is split: `cached` answers from memory
+or not at all, what `readers` gives may be called in any thread. `load` puts it together, and waits
+for what of a partial archive has to be fetched first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import errno
 import logging
 import stat
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
 from itertools import chain, count
 from typing import TYPE_CHECKING, Final
@@ -40,7 +41,11 @@ if TYPE_CHECKING:
     from resolver.manifest import ViewId
     from unionfs.archive.reader import Archive
     from unionfs.view.catalog import Catalog
+    from unionfs.view.outside import Fetch, Notes
     from unionfs.view.tree import Member, View
+
+    InThread = Callable[[Callable[[], bytes]], Awaitable[bytes]]
+    """Calls a function in another thread."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,18 +78,10 @@ def place_at(offset: int) -> int:
     return offset and offset + len(AFTER_DOTS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notes:
-    """Files outside of the mount that archives link to, and what is done before they are read."""
-
-    directory: bytes
-    refresh: Callable[[bytes], Awaitable[None]]
-
-
 class Filesystem:
     """Answers for one mount. `current` decides which view a thread's process is bound to."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is made of, each by its name
         self,
         catalog: Catalog,
         current: Callable[[int], Awaitable[ViewId]],
@@ -92,6 +89,7 @@ class Filesystem:
         uid: int,
         gid: int,
         notes: Notes | None = None,
+        fetch: Fetch | None = None,
     ) -> None:
         self.catalog = catalog
         self.uid = uid
@@ -100,6 +98,7 @@ class Filesystem:
         self._top = Top(catalog)
         self._current = current
         self._notes = notes
+        self._fetch = fetch
         self._listings: Kept[NodeId, Sequence[tuple[bytes, Attributes]]] = Kept(LISTINGS_ROOM)
 
     # What may be asked
@@ -240,6 +239,57 @@ class Filesystem:
             with _as_errno:
                 _must_be_file(archive, entry)
             yield partial(_read, archive, entry)
+
+    async def load(
+        self, node: NodeId, offset: int, size: int, in_thread: InThread, tid: int = 0
+    ) -> bytes:
+        """What `cached` did not have, for a thread (0: nobody knows which).
+
+        EIO after the last archive that has these bytes, EINTR if the thread shall not wait.
+        """
+        again = False
+        while await self._present(node, offset, size, tid, again=again):
+            for read in self.readers(node):
+                with suppress(FileSystemError):  # logged, where it was raised
+                    return await in_thread(partial(read, offset, size))
+            if again:
+                break
+            again = True
+        raise FileSystemError(errno.EIO)
+
+    def watches(self, tid: int) -> bool:
+        """Whether `load` itself sees that a thread shall not wait any longer."""
+        return self._fetch is not None and self._fetch.watches(tid)
+
+    async def _present(
+        self, node: NodeId, offset: int, size: int, tid: int, *, again: bool
+    ) -> bool:
+        """Have what a read lacks fetched, if there is somewhere an archive that lacks it.
+
+        False if there is nothing more that could be done: `again`, and nothing was fetched anew.
+        """
+        at_hand = self.catalog.holder_at_hand(node)
+        if self._fetch is None or (at_hand is not None and at_hand[0].whole):
+            return not again
+        fault: LayerError | None = None
+        for archive, entry in self._holders(node):
+            with _as_errno:
+                _must_be_file(archive, entry)
+                lacking = archive.absent(entry, offset, size)
+                if again and not archive.whole:
+                    lacking = archive.needed(entry, offset, size)
+            if not lacking:
+                return not again
+            try:
+                await self._fetch(archive, lacking, tid, again=again)
+            except InterruptedError as error:
+                raise FileSystemError(errno.EINTR) from error
+            except LayerError as error:
+                fault = error
+            else:
+                return True
+        logger.error("%s", fault)
+        return False
 
     # Views and archives
 

@@ -15,7 +15,9 @@ the other direction: where else the members of an archive lie, should it be dama
 
 What an archive's table of contents says of its members' digests is believed here. That holds for
 archives that this user packed; `unionfs.publishing.publish` has one of another's pass
-`Archive.verify` before it is registered, or it could claim the content of others' files.
+`Archive.verify` before it is registered, or it could claim the content of others' files. A partial
+archive cannot be read whole: it shares nothing with earlier ones, and while it is partial later
+ones share nothing with it. Once it is whole, and so verified, they do.
 """
 
 from __future__ import annotations
@@ -174,7 +176,7 @@ class Registry:
         except LayerError:
             return NOTHING  # collected, or damaged: nobody knows what it had
         found: dict[EntryNo, Known] = {}
-        for entry, twin in same_members(archive, other):
+        for entry, twin in same_members(archive, other) if archive.whole and other.whole else ():
             found[entry] = last.shared.get(twin) or Known(last.number, twin, last.time)
         return Shared.of(found)
 

@@ -158,7 +158,7 @@ def test_read(kernel: Kernel, served: Served) -> None:
 def test_what_would_take_long_is_left_to_who_drives_this(kernel: Kernel, served: Served) -> None:
     node = served.node(f"views/{served.view}/large")
     body = abi.READ_IN.pack(0, 0, 1 << 20) + READ_IN_REST
-    assert kernel.ask(Opcode.READ, node, body) == Read(UNIQUE, node, 0, 1 << 20)
+    assert kernel.ask(Opcode.READ, node, body) == Read(UNIQUE, node, 0, 1 << 20, 7)
     (reader,) = served.filesystem.readers(node)
     assert reader(0, 1 << 20) == served.files["large"]
     assert kernel.reply(Opcode.READ, node, body) == served.files["large"]

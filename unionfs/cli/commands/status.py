@@ -103,6 +103,9 @@ def _show(found: Mapping[str, Any]) -> None:
             ("views", f"{found['views']:,} looked at, {_bound(found['bindings'])}"),
             ("frame cache", f"{cached}, {frames['misses']:,} misses"),
         ]
+    remote = found.get("remote", {})
+    if any(remote.values()):
+        rows.append(("network", _network(remote)))
     rows += [
         (f"no {name}" if gain["on"] else f"every {name}", str(gain["why"]))
         for name, gain in found.get("gains", {}).items()
@@ -126,6 +129,15 @@ def _server(found: Mapping[str, Any]) -> str:
     died = f"pid {found['server']}, restarted {console.count(found['restarts'], 'time')}"
     pause = found["pause"]
     return died if pause is None else f"{died}, last within {pause * 1000:.0f} ms"
+
+
+def _network(remote: Mapping[str, Any]) -> str:
+    """What became of reads that needed something from another machine."""
+    said = (
+        f"{console.count(remote['waiting'], 'read')} waiting, "
+        f"{remote['answered']:,} got what they lacked, {remote['failed']:,} failed"
+    )
+    return f"{said}; the last: {remote['last']}" if remote["last"] else said
 
 
 def _bound(number: int) -> str:
