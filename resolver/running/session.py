@@ -13,23 +13,33 @@ import trio
 from resolver.errors import PkgviewError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 GRACE = 2.0
 """Seconds between asking it to end and ending it."""
 
 
-async def run_session(
-    command: Sequence[str], *, cwd: Path, environ: Mapping[str, str]
+async def run_session(  # noqa: PLR0913 - one by name each
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    environ: Mapping[str, str],
+    stdin: bytes = b"",
+    umask: int = -1,
+    at_once: Callable[[], bool] = lambda: False,
 ) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr; nothing of it outlives us. May be cancelled."""
+    """Exit code, stdout and stderr; nothing of it outlives us.
+
+    May be cancelled: then it is asked to end before it is killed, unless it shall end `at_once`.
+    """
 
     async def end(process: trio.Process) -> None:
         # trio calls it, shielded, when the wait is cancelled.
-        kill_session(process.pid, signal.SIGTERM)
-        with trio.move_on_after(GRACE):
-            await process.wait()
+        if not at_once():
+            kill_session(process.pid, signal.SIGTERM)
+            with trio.move_on_after(GRACE):
+                await process.wait()
         kill_session(process.pid, signal.SIGKILL)
         await process.wait()
 
@@ -39,11 +49,12 @@ async def run_session(
                 list(command),
                 cwd=cwd,
                 env=dict(environ),
-                stdin=b"",
+                stdin=stdin,
                 capture_stdout=True,
                 capture_stderr=True,
                 check=False,
                 start_new_session=True,
+                umask=umask,
                 deliver_cancel=end,
             )
     except OSError as error:

@@ -22,7 +22,7 @@ import trio
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import masked
 from resolver.python.uv.watch import Watch
-from resolver.running.session import ended_with_us, kill_session
+from resolver.running.session import run_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -246,48 +246,21 @@ async def run_child(
     killed, and that is a `PkgviewError`.
     """
     os.umask(mask := os.umask(0o077))
-
-    async def end(process: trio.Process) -> None:
-        # trio calls it, shielded, when the wait is cancelled.
-        if not watch.came:
-            kill_session(process.pid, signal.SIGTERM)
-            with trio.move_on_after(2):
-                await process.wait()
-        kill_session(process.pid, signal.SIGKILL)
-        await process.wait()
-
-    try:
-        with (
-            ended_with_us(),
-            Watch(_places(command, cwd, environ)) as watch,
-            trio.CancelScope() as running,
-        ):
-            watch.begin(running)
-            try:
-                done = await trio.run_process(
-                    list(command),
-                    cwd=cwd,
-                    env=dict(environ),
-                    stdin=stdin,
-                    capture_stdout=True,
-                    capture_stderr=True,
-                    check=False,
-                    start_new_session=True,
-                    umask=mask | 0o022,
-                    deliver_cancel=end,
-                )
-            finally:
-                watch.end()
-    except OSError as error:
-        raise PkgviewError(
-            f"cannot run {command[0]}: {error.strerror}",
-            remedy="Install it, and see that it is on PATH and may be executed.",
-        ) from error
-    return (
-        done.returncode,
-        done.stdout.decode("utf-8", "replace"),
-        done.stderr.decode("utf-8", "replace"),
-    )
+    ended = (1, "", "")
+    with Watch(_places(command, cwd, environ)) as watch, trio.CancelScope() as running:
+        watch.begin(running)
+        try:
+            ended = await run_session(
+                command,
+                cwd=cwd,
+                environ=environ,
+                stdin=stdin,
+                umask=mask | 0o022,
+                at_once=lambda: bool(watch.came),
+            )
+        finally:
+            watch.end()
+    return ended
 
 
 def _places(command: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Iterator[str]:
