@@ -20,6 +20,7 @@ from unionfs.view.tree import room
 from unionfs.view.used import used_until_now
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from resolver.manifest import Grafts, LayerSpec, Manifest, ViewId
@@ -29,10 +30,17 @@ if TYPE_CHECKING:
     from unionfs.view.registry import Registry
 
 
-def publish(places: Places, manifest: Manifest, store: Store, registry: Registry) -> ViewId:
+def publish(
+    places: Places,
+    manifest: Manifest,
+    store: Store,
+    registry: Registry,
+    had: Collection[str] = (),
+) -> ViewId:
     """Make the view known; doing it again changes nothing, and writes a damaged manifest anew.
 
     To be called with the store held (`Store.held`) since it was known that all archives are there.
+    `had`: the archives that whom it is for has had until now.
     """
     seen = set(registry.registered(manifest.archives))
     unknown: list[Archive] = []
@@ -42,7 +50,8 @@ def publish(places: Places, manifest: Manifest, store: Store, registry: Registry
         if layer.bytecode and layer.bytecode not in seen:
             unknown.append(_companion(store, layer))
         seen.update(layer.archives)  # it may be at several places
-    registry.register_archives(unknown, store.open, _grafts(manifest))
+    moved = {*had} ^ {*manifest.archives}
+    registry.register_archives(unknown, store.open, _grafts(manifest), moved)
     _must_fit(manifest, registry)
     view = manifest.id
     data = manifest.to_bytes()
