@@ -214,6 +214,21 @@ def test_a_view_that_was_replaced_goes_when_nothing_can_be_on_its_way_to_it(stoc
     assert kept(stocked) == {"beta"}
 
 
+def test_what_was_imported_again_is_on_its_way_whatever_had_it_before(stocked: Site) -> None:
+    directory = project(stocked, "one", "alpha")
+    view = stocked.up(directory)["view"]
+    file = stocked.home / "one.tar"
+    stocked.pkgview("store", "export", file, directory, cwd=directory)
+    stocked.pkgview("forget", directory, cwd=directory)
+    age(stocked)
+    assert "there already: 1" in stocked.pkgview("store", "import", file, cwd=stocked.home).stderr
+    assert taken(lambda: gc(stocked))["views"] == [view]
+    assert kept(stocked) == {"alpha"}
+    age(stocked)
+    gc(stocked)
+    assert kept(stocked) == set()
+
+
 def test_a_program_keeps_the_view_that_its_project_had(
     stocked: Site, running: list[Late], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@
 programs use (`unionfs.upkeep.inuse`), and what others who write to the same store say that they
 need. A view that no project has (one replaced a moment ago, or made for `pkgview run --with`) may
 be on its way to a program, so it is kept for `ON_ITS_WAY` seconds; so is an archive that no view
-names yet, since whoever adds it may still be fetching others.
+has had since it came, since whoever adds it may still be fetching others.
 
 **Meanwhile others make views.** Who does holds the store (`Store.held`) from the moment that it
 knows all archives there until the view is written down; collecting happens while nobody
@@ -43,7 +43,8 @@ from unionfs.store import arrival
 from unionfs.store.directory import TEMPORARY_PREFIX
 from unionfs.store.local import Store
 from unionfs.store.partial import Partials
-from unionfs.upkeep.inuse import TICKS, survey
+from unionfs.upkeep.began import TICKS
+from unionfs.upkeep.inuse import survey
 from unionfs.upkeep.pins import pinned
 from unionfs.upkeep.references import manifest_ids, read_references
 from unionfs.upkeep.watches import named_by
@@ -57,9 +58,13 @@ if TYPE_CHECKING:
     from resolver.places import Places
     from unionfs.upkeep.inuse import Survey
     from unionfs.upkeep.references import References
+    from unionfs.view.used import LastUse
 
 ON_ITS_WAY = 600.0
 """Seconds that something which nobody has yet, or nobody has any more, is kept."""
+
+ROUNDED = 0.1
+"""Seconds by which what is written down of two moments may be in the wrong order, and more."""
 
 DAMAGED_KEPT = 7 * 24 * 3600.0
 """Seconds that archives which were set aside stay for whoever wants to know what happened."""
@@ -112,15 +117,20 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
              for name in needs.manifests[view].archives}  # fmt: skip
     needed = frozenset(names | store.claimed(places.state))
     used: dict[str, float] = {}
+    uses: dict[str, list[LastUse]] = {}
     for view in unneeded & needs.manifests.keys():
+        last = last_use(places, view)
         for name in needs.manifests[view].archives:
-            used[name] = max(used.get(name, 0.0), _modified(manifest_path(places, view)))
+            used[name] = max(used.get(name, 0.0), last.wall)
+            uses.setdefault(name, []).append(last)
     sizes = {**Partials(store.root).sizes(), **store.sizes()}
     needed |= {name for name in sizes if name in watched or _digits(name) in seen.named}
     removable: dict[str, float] = {}
     for name in sizes.keys() - needed:
         path = _place(store, name)
-        if name in used or arrival.age(path) > ON_ITS_WAY:
+        # What a view has had since it came is not on its way to that one any more.
+        age = arrival.age(path)
+        if age > ON_ITS_WAY or any(last.within(age + ROUNDED) for last in uses.get(name, ())):
             removable[name] = max(_modified(path), used.get(name, 0.0))
     archives = _within(sizes, removable, limits, now)
     views = tuple(sorted(
