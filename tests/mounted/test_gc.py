@@ -229,6 +229,31 @@ def test_what_was_imported_again_is_on_its_way_whatever_had_it_before(stocked: S
     assert kept(stocked) == set()
 
 
+def test_another_state_of_the_same_store_keeps_what_it_needs(stocked: Site) -> None:
+    """Of one user, whose store is nobody else's."""
+    one, two = project(stocked, "one", "alpha", "beta"), project(stocked, "two", "beta", "gamma")
+    view = stocked.up(one)["view"]
+    elsewhere = {"XDG_STATE_HOME": os.fspath(stocked.home / "elsewhere")}
+
+    def there(*command: str) -> str:
+        return stocked.pkgview(*command, cwd=two, environ=elsewhere).stdout
+
+    there("up", "--no-mount")
+    age(stocked)
+    there("gc")
+    assert kept(stocked) == {"alpha", "beta", "gamma"}
+    assert stocked.run(one / ".venv/bin/python", "-c", "import alpha", cwd=one).stderr == ""
+    # And the other way round; but neither keeps what only the other has needed.
+    shutil.rmtree(one)
+    assert taken(lambda: gc(stocked))["views"] == [view]
+    assert kept(stocked) == {"beta", "gamma"}
+    shutil.rmtree(stocked.home / "elsewhere")
+    gc(stocked)
+    assert kept(stocked) == {"beta", "gamma"}  # what it told goes only now
+    gc(stocked)
+    assert kept(stocked) == set()
+
+
 def test_a_program_keeps_the_view_that_its_project_had(
     stocked: Site, running: list[Late], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,9 @@ def make_view(
     """
     import trio  # noqa: PLC0415 - nothing to do needs none of this
 
+    from unionfs.publishing.publish import tell_needs  # noqa: PLC0415 - as above
+
+    tell_needs(places)
     which = resolved.identity_text(wish.project.directory)
     making = kind.making(places, wish)
     # A store that a project brings counts by its user's word, and not where somebody only looks.

@@ -39,7 +39,9 @@ from unionfs.bytecode.compiling import WITHIN
 from unionfs.control import daemons
 from unionfs.publishing.assemble import BUILD
 from unionfs.publishing.default import default_view
+from unionfs.publishing.publish import tell_needs
 from unionfs.store import arrival
+from unionfs.store.claims import Claims
 from unionfs.store.directory import TEMPORARY_PREFIX
 from unionfs.store.local import Store
 from unionfs.store.partial import Partials
@@ -86,7 +88,8 @@ class Limits:
 class Plan:
     """What goes: views; archives and their sizes; records of projects that are gone.
 
-    `kept` and `needed` are the bytes of all archives that stay, and of those that something needs.
+    `kept` and `needed` are the bytes of all archives that stay, and of those that something needs;
+    `own` are those that something of this state does.
     """
 
     views: tuple[ViewId, ...]
@@ -94,7 +97,7 @@ class Plan:
     records: tuple[Path, ...]
     kept: int
     needed: int
-    needed_names: frozenset[str]
+    own: frozenset[str]
 
     @property
     def freed(self) -> int:
@@ -115,7 +118,6 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
     unneeded = {view for view in manifest_ids(places) if view not in kept_views}
     names = {name for view in kept_views & needs.manifests.keys()
              for name in needs.manifests[view].archives}  # fmt: skip
-    needed = frozenset(names | store.claimed(places.state))
     used: dict[str, float] = {}
     uses: dict[str, list[LastUse]] = {}
     for view in unneeded & needs.manifests.keys():
@@ -124,7 +126,8 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
             used[name] = max(used.get(name, 0.0), last.wall)
             uses.setdefault(name, []).append(last)
     sizes = {**Partials(store.root).sizes(), **store.sizes()}
-    needed |= {name for name in sizes if name in watched or _digits(name) in seen.named}
+    names |= {name for name in sizes if name in watched or _digits(name) in seen.named}
+    needed = names | Claims(places.store, places.state).of_others()
     removable: dict[str, float] = {}
     for name in sizes.keys() - needed:
         path = _place(store, name)
@@ -150,7 +153,7 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
         records=records,
         kept=sum(sizes.values()) - sum(archives.values()),
         needed=sum(size for name, size in sizes.items() if name in needed),
-        needed_names=needed,
+        own=frozenset(names),
     )
 
 
@@ -163,7 +166,9 @@ def collect(places: Places, limits: Limits, *, patience: float = 60.0) -> Plan |
             script.unlink()  # and what was made of it goes with the projects that are gone
     store = Store(places.store)
     if not store.archives.is_dir():
-        return Plan(views=(), archives={}, records=(), kept=0, needed=0, needed_names=frozenset())
+        return Plan(views=(), archives={}, records=(), kept=0, needed=0, own=frozenset())
+    with suppress(PkgviewError):  # on a full disk, above all
+        tell_needs(places)
     seen = survey(places)
     with store.alone(patience=patience) as alone:
         if not alone:
@@ -252,14 +257,14 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
     }
     store.forget_sources()
     _forget_numbers(places, store)
-    store.claim(places.state, found.needed_names, whole=True)
+    Claims(places.store, places.state).tell(found.own, whole=True, instead=True)
     return Plan(
         views=found.views,
         archives=removed,
         records=found.records,
         kept=found.kept + found.freed - sum(removed.values()),
         needed=found.needed,
-        needed_names=found.needed_names,
+        own=found.own,
     )
 
 
