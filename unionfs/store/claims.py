@@ -56,8 +56,11 @@ class Claims:
 
     def begin(self) -> None:
         """From now on everybody tells; to be called before anything is added."""
-        if not self._is_shared() and not self._before.exists():
-            self._write(self._before, self._archives())
+        if self._is_shared() or self._before.exists():
+            return
+        with Alone(self._root):  # else another's first archives would be listed, too
+            if not self._before.exists():
+                self._write(self._before, self._archives())
 
     def are_whole(self) -> bool:
         """Whether all is told that the state needs."""

@@ -124,6 +124,29 @@ def test_what_was_there_before_anybody_told_stays_for_a_while(
     assert own.of_others() == set()
 
 
+def test_who_begins_at_once_lists_nothing_of_the_other(store: Store, tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from unionfs.store.claims import Claims\n"
+        "root = Path(sys.argv[1]); print(flush=True); input()\n"
+        "Claims(root, root.parent / 'state').begin(); (root / 'archives').mkdir(exist_ok=True)\n"
+        "(root / 'archives' / sys.argv[2]).touch()"
+    )
+    name = added(store, b"1")
+    for _ in range(5):
+        shutil.rmtree(store.root)
+        running = [
+            subprocess.Popen([sys.executable, "-c", program, str(store.root), f"{letter}{name}"],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            for letter in "abcd"
+        ]  # fmt: skip
+        for one in running:
+            assert one.stdout
+            one.stdout.readline()
+        for one in running:
+            one.communicate(b"\n")
+        assert (store.root / "before").read_text() == ""
+
+
 def test_a_store_that_begins_with_it_has_nothing_from_before(store: Store, tmp_path: Path) -> None:
     own = Claims(store.root, tmp_path / "state")
     own.begin()
