@@ -124,7 +124,7 @@ def test_what_was_there_before_anybody_told_stays_for_a_while(
     assert own.of_others() == set()
 
 
-def test_who_begins_at_once_lists_nothing_of_the_other(store: Store, tmp_path: Path) -> None:
+def test_who_begins_at_once_lists_nothing_of_the_other(store: Store) -> None:
     program = (
         "import os, sys; from pathlib import Path; from unionfs.store.claims import Claims\n"
         "root = Path(sys.argv[1]); print(flush=True); input()\n"
