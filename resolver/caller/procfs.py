@@ -83,12 +83,16 @@ class Image(NamedTuple):
 
 
 class Stat(NamedTuple):
-    """`/proc/<pid>/stat`: `state` is one letter (Z: zombie); ppid 0 is outside of our namespace."""
+    """`/proc/<pid>/stat`: `state` is one letter (Z: zombie).
+
+    A ppid or a session of 0 is outside of our namespace.
+    """
 
     pid: int
     comm: bytes
     state: str
     ppid: Pid
+    session: int
     start_time: StartTime
     image: Image
 
@@ -122,7 +126,8 @@ class Cgroup:
 
 
 # The fields after the command, counted from "state" as 0 (proc(5) counts it as 3).
-_STATE, _PPID, _STARTTIME, _STARTCODE, _STARTSTACK, _START_BRK = 0, 1, 19, 23, 25, 44
+_STATE, _PPID, _SESSION, _STARTTIME = 0, 1, 3, 19
+_STARTCODE, _STARTSTACK, _START_BRK = 23, 25, 44
 
 
 def parse_stat(data: bytes) -> Stat | Absence:
@@ -140,6 +145,7 @@ def parse_stat(data: bytes) -> Stat | Absence:
             comm=data[opening + 2 : closing],
             state=fields[_STATE].decode("ascii"),
             ppid=Pid(_natural(fields[_PPID])),
+            session=max(0, int(fields[_SESSION])),  # -1 at the very end
             start_time=StartTime(_natural(fields[_STARTTIME])),
             image=Image(
                 _natural(fields[_STARTCODE]),

@@ -1,8 +1,9 @@
 """Programs that see by a file's time that it has changed, after a view has moved on.
 
 Each of them works at version A of a distribution, then at B, then at A again, as they do with what
-an installer left; and those that go by what is newer also at C, which has the files of A again. All
-have files of the same sizes: nothing but the time tells.
+an installer left; and those that go by what is newer also at C, which has the files of A again, at
+A once more, where they begin anew, and at D, which has those of B. All have files of the same
+sizes: nothing but the time tells.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import functools
 import http.server
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -59,7 +61,7 @@ class Moving:
     running: subprocess.Popen[str] | None = None
 
     def up(self, letter: str) -> None:
-        number = "ABC".index(letter) + 1
+        number = "ABCD".index(letter) + 1
         (wheel,) = self.index.directory.glob(f"thing-{number}-*.whl")
         (self.project / "requirements.txt").write_text(f"thing @ {wheel.as_uri()}\n")
         self.site.up(self.project)
@@ -267,18 +269,21 @@ ONLY_NEWER = {cp_update, make, ninja, http_client, collectstatic, mako, sphinx}
 """They ask whether a file is newer: back at A, which was there before, they keep B, wherever an
 installer took A from its cache."""
 
+ALL_DONE, LAST_BACK = 3, 4
+"""How many of the steps all programs take, and where those that go on begin anew."""
+
 Delivered = dict[str, list[str]]
 
 
 def delivered_by(
     programs: tuple[Callable[[Moving], str], ...], online: tuple[str, ...] = ()
 ) -> Iterator[Delivered]:
-    """What each program delivers at A, at B, back at A and at C, or why it does not."""
+    """What each program delivers at A, at B, back at A, at C, again at A and at D, or why not."""
     with a_home() as site, contextlib.ExitStack() as ended:
         index = Index(directory=site.home / "wheels")
         index.directory.mkdir()
         environ = dict(site.environ)
-        for number, letter in enumerate("ABA", 1):
+        for number, letter in enumerate("ABAB", 1):
             index.wheel("thing", str(number), version(letter))
         moving = Moving(
             site=site, project=site.project("project"), index=index, environ=environ, ended=ended
@@ -288,9 +293,11 @@ def delivered_by(
             site.uv("venv", "--python", site.python, moving.online, cwd=site.home)
             site.uv("pip", "install", "--python", moving.online, *online, cwd=site.home)
         delivered: Delivered = {}
-        for letter in "ABAC":
+        for place, letter in enumerate("ABACAD"):
             moving.up(letter)
-            for program in programs if letter != "C" else ONLY_NEWER.intersection(programs):
+            if place == LAST_BACK:
+                shutil.rmtree(moving.site.home / "work")
+            for program in programs if place < ALL_DONE else ONLY_NEWER.intersection(programs):
                 try:
                     found = program(moving)
                 except Exception as error:  # noqa: BLE001 - it is the test of that program that fails
@@ -316,7 +323,7 @@ def delivered_online(fuse: None) -> Iterator[Delivered]:  # noqa: ARG001 - its r
 def test_a_program_sees_that_a_file_is_another(
     delivered: Delivered, program: Callable[[Moving], str]
 ) -> None:
-    since = ["B", "A"] if program in ONLY_NEWER else ["A"]
+    since = ["B", "A", "A", "B"] if program in ONLY_NEWER else ["A"]
     assert delivered[program.__name__] == ["A", "B", *since]
 
 
@@ -326,7 +333,7 @@ def test_a_program_sees_that_a_file_is_another(
 def test_a_program_from_the_index_sees_it(
     delivered_online: Delivered, program: Callable[[Moving], str]
 ) -> None:
-    assert delivered_online[program.__name__] == ["A", "B", "B", "A"]
+    assert delivered_online[program.__name__] == ["A", "B", "B", "A", "A", "B"]
 
 
 ARCHIVED = """

@@ -31,6 +31,7 @@ from unionfs.daemon.service import (
 from unionfs.daemon.use_requests import UseRequests
 from unionfs.kernel import devfuse
 from unionfs.publishing.default import ensure_default
+from unionfs.publishing.publish import tell_needs
 from unionfs.store.ordered import Stores
 from unionfs.store.remote.lazy.asking import Fetches
 from unionfs.view.catalog import Catalog
@@ -58,6 +59,8 @@ def build_filesystem(
     places: Places, packing: Packing = PACKING, fetches: Fetches | None = None
 ) -> tuple[Filesystem, Current]:
     """Everything a transport serves at `places.mount`, and who decides what `current` is."""
+    with contextlib.suppress(PkgviewError):  # a mount goes on though nothing can be written
+        tell_needs(places)
     store = Stores(places)
     registry = Registry.of(places)
     catalog = Catalog(places, store, registry, packing)

@@ -66,7 +66,7 @@ def precompile(
             return view, manifest
         registry = Registry.of(places)
         try:
-            new = publish(places, complete, store, registry)
+            new = publish(places, complete, store, registry, manifest.archives)
         finally:
             registry.close()
         _replace(places, view, new)

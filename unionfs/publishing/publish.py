@@ -8,31 +8,42 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
 from unionfs.archive.layer import LayerError
 from unionfs.bytecode.companion import KIND, check
-from unionfs.view.catalog import manifest_path
+from unionfs.store.claims import Claims
+from unionfs.view.catalog import manifest_path, read_manifest
 from unionfs.view.nodeid import PACKING
 from unionfs.view.tree import room
 from unionfs.view.used import used_until_now
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
-    from resolver.manifest import Grafts, LayerSpec, Manifest, ViewId
+    from resolver.manifest import Grafts, LayerSpec, Manifest
     from resolver.places import Places
     from unionfs.archive.reader import Archive
     from unionfs.store.local import Store
     from unionfs.view.registry import Registry
 
 
-def publish(places: Places, manifest: Manifest, store: Store, registry: Registry) -> ViewId:
+def publish(
+    places: Places,
+    manifest: Manifest,
+    store: Store,
+    registry: Registry,
+    had: Collection[str] = (),
+) -> ViewId:
     """Make the view known; doing it again changes nothing, and writes a damaged manifest anew.
 
     To be called with the store held (`Store.held`) since it was known that all archives are there.
+    `had`: the archives that whom it is for has had until now.
     """
     seen = set(registry.registered(manifest.archives))
     unknown: list[Archive] = []
@@ -42,12 +53,13 @@ def publish(places: Places, manifest: Manifest, store: Store, registry: Registry
         if layer.bytecode and layer.bytecode not in seen:
             unknown.append(_companion(store, layer))
         seen.update(layer.archives)  # it may be at several places
-    registry.register_archives(unknown, store.open, _grafts(manifest))
+    moved = {*had} ^ {*manifest.archives}
+    registry.register_archives(unknown, store.open, _grafts(manifest), moved)
     _must_fit(manifest, registry)
     view = manifest.id
     data = manifest.to_bytes()
     path = manifest_path(places, view)
-    store.claim(places.state, manifest.archives)
+    Claims(places.store, places.state).tell(manifest.archives)
     new = not path.exists()
     if not _holds(path, data):
         write_atomically(path, data)
@@ -68,6 +80,22 @@ def _grafts(manifest: Manifest) -> dict[str, Grafts]:
         for layer in manifest.layers
         for name in layer.archives
     }
+
+
+def tell_needs(places: Places) -> None:
+    """Say in the store what the state needs, where that was never said; before anything is added.
+
+    Too much does no harm: the next `pkgview gc` says it anew.
+    """
+    claims = Claims(places.store, places.state)
+    claims.begin()
+    if claims.are_whole():
+        return
+    names: set[str] = set()
+    for path in (places.state / "manifests").glob("*.json"):
+        with suppress(OSError, PkgviewError):
+            names.update(read_manifest(places, ViewId(path.stem)).archives)
+    claims.tell(names, whole=True)
 
 
 def _must_fit(manifest: Manifest, registry: Registry) -> None:

@@ -7,6 +7,7 @@ by fingerprint, so the two never disagree about what "changed" means.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
@@ -130,6 +131,9 @@ def make_view(
     """
     import trio  # noqa: PLC0415 - nothing to do needs none of this
 
+    from unionfs.publishing.publish import tell_needs  # noqa: PLC0415 - as above
+
+    tell_needs(places)
     which = resolved.identity_text(wish.project.directory)
     making = kind.making(places, wish)
     # A store that a project brings counts by its user's word, and not where somebody only looks.
@@ -143,7 +147,7 @@ def make_view(
         with store.held():
             if attempt < ATTEMPTS and not all(map(store.has, manifest.archives)):
                 continue  # collected meanwhile, since nothing said yet that they are needed
-            view = _published(places, manifest, store)
+            view = _published(places, manifest, store, _had(places, str(wish.project.root)))
             record = replace(making.record(manifest), beside=wish.beside)
             before, fresh = None, True
             if wish.kept:
@@ -183,12 +187,21 @@ async def _layers(
     return await assemble(packages, means)
 
 
-def _published(places: Places, manifest: Manifest, store: Stores) -> ViewId:
+def _had(places: Places, root: str) -> set[str]:
+    """The archives of all views that the project has had until now."""
+    found: set[str] = set()
+    for one in resolved.load(places.state / "projects", root).views:
+        with suppress(OSError, PkgviewError):
+            found.update(read_manifest(places, one.view).archives)
+    return found
+
+
+def _published(places: Places, manifest: Manifest, store: Stores, had: set[str]) -> ViewId:
     from unionfs.publishing.publish import publish  # noqa: PLC0415 - as above
 
     registry = Registry.of(places)
     try:
-        return publish(places, manifest, store, registry)
+        return publish(places, manifest, store, registry, had)
     finally:
         registry.close()
 

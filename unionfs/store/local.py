@@ -6,7 +6,7 @@
     <root>/derived/<key>                        link to the archive that a wheel or sdist became
     <root>/imported/<key>                       the same by the word of another store
     <root>/vouched/<key>                        the same by a word that is kept in `statements/`
-    <root>/users/<uid>-<hash>                   what each user of a shared store needs
+    <root>/users/, <root>/before                what each state needs (`unionfs.store.claims`)
 
 Writing is: temporary file beside its destination, fsync, rename, fsync of the directory. Two
 processes that add the same archive write the same name, and either one's file may stay.
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import fcntl
 import filecmp
-import hashlib
 import os
 import shutil
 import stat
@@ -31,7 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from resolver.atomic import Held, claim_file, write_atomically
+from resolver.atomic import Held, claim_file
 from resolver.errors import PkgviewError
 from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import LayerError
@@ -44,7 +43,7 @@ from unionfs.store.sources import DERIVED, Sources
 from unionfs.store.vouched import VouchedSources
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import BinaryIO
 
     from _typeshed import SupportsRead
@@ -253,45 +252,6 @@ class Store:
         finally:
             os.close(descriptor)
 
-    def claim(self, state: Path, names: Collection[str], *, whole: bool = False) -> None:
-        """Tell the others who write to this store what the user of that state needs.
-
-        What was told before still holds, unless these are the `whole`. A store that nobody else
-        can write to needs no telling: who collects there reads the state itself.
-        """
-        if not self.is_shared:
-            return
-        claims = self._claims(state)
-        with explained(claims):
-            make(claims.parent, self.root)
-            told = set() if whole else _lines(claims)
-            if whole or not told.issuperset(names):
-                write_atomically(
-                    claims, "".join(f"{n}\n" for n in sorted({*told, *names})).encode()
-                )
-                claims.chmod(0o644)
-
-    def claimed(self, state: Path) -> set[str]:
-        """What others than the user of that state need, as far as they told."""
-        own = self._claims(state)
-        found: set[str] = set()
-        for path in own.parent.glob("*") if self.is_shared else ():
-            if path != own and not path.name.startswith(TEMPORARY_PREFIX):
-                found |= _lines(path)
-        return found
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether others may write here."""
-        try:
-            return bool(self.root.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH))
-        except OSError:
-            return False
-
-    def _claims(self, state: Path) -> Path:
-        whose = hashlib.sha256(os.fsencode(state)).hexdigest()[:16]
-        return self.root / "users" / f"{os.geteuid()}-{whose}"
-
     # -- sources ---------------------------------------------------------------------------------
 
     def record_source(self, key: str, archive: str, origin: str = DERIVED) -> None:
@@ -377,12 +337,3 @@ class Store:
         except (OSError, LayerError):
             return False
         return True
-
-
-def _lines(path: Path) -> set[str]:
-    try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            return set()
-        return set(path.read_text("utf-8", "replace").splitlines())
-    except OSError:
-        return set()

@@ -4,7 +4,7 @@
 programs use (`unionfs.upkeep.inuse`), and what others who write to the same store say that they
 need. A view that no project has (one replaced a moment ago, or made for `pkgview run --with`) may
 be on its way to a program, so it is kept for `ON_ITS_WAY` seconds; so is an archive that no view
-names yet, since whoever adds it may still be fetching others.
+has had since it came, since whoever adds it may still be fetching others.
 
 **Meanwhile others make views.** Who does holds the store (`Store.held`) from the moment that it
 knows all archives there until the view is written down; collecting happens while nobody
@@ -39,11 +39,14 @@ from unionfs.bytecode.compiling import WITHIN
 from unionfs.control import daemons
 from unionfs.publishing.assemble import BUILD
 from unionfs.publishing.default import default_view
+from unionfs.publishing.publish import tell_needs
 from unionfs.store import arrival
+from unionfs.store.claims import Claims
 from unionfs.store.directory import TEMPORARY_PREFIX
 from unionfs.store.local import Store
 from unionfs.store.partial import Partials
-from unionfs.upkeep.inuse import TICKS, survey
+from unionfs.upkeep.began import TICKS
+from unionfs.upkeep.inuse import survey
 from unionfs.upkeep.pins import pinned
 from unionfs.upkeep.references import manifest_ids, read_references
 from unionfs.upkeep.watches import named_by
@@ -57,9 +60,13 @@ if TYPE_CHECKING:
     from resolver.places import Places
     from unionfs.upkeep.inuse import Survey
     from unionfs.upkeep.references import References
+    from unionfs.view.used import LastUse
 
 ON_ITS_WAY = 600.0
 """Seconds that something which nobody has yet, or nobody has any more, is kept."""
+
+ROUNDED = 0.1
+"""Seconds by which what is written down of two moments may be in the wrong order, and more."""
 
 DAMAGED_KEPT = 7 * 24 * 3600.0
 """Seconds that archives which were set aside stay for whoever wants to know what happened."""
@@ -81,7 +88,8 @@ class Limits:
 class Plan:
     """What goes: views; archives and their sizes; records of projects that are gone.
 
-    `kept` and `needed` are the bytes of all archives that stay, and of those that something needs.
+    `kept` and `needed` are the bytes of all archives that stay, and of those that something needs;
+    `own` are those that something of this state does.
     """
 
     views: tuple[ViewId, ...]
@@ -89,7 +97,7 @@ class Plan:
     records: tuple[Path, ...]
     kept: int
     needed: int
-    needed_names: frozenset[str]
+    own: frozenset[str]
 
     @property
     def freed(self) -> int:
@@ -110,17 +118,22 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
     unneeded = {view for view in manifest_ids(places) if view not in kept_views}
     names = {name for view in kept_views & needs.manifests.keys()
              for name in needs.manifests[view].archives}  # fmt: skip
-    needed = frozenset(names | store.claimed(places.state))
     used: dict[str, float] = {}
+    uses: dict[str, list[LastUse]] = {}
     for view in unneeded & needs.manifests.keys():
+        last = last_use(places, view)
         for name in needs.manifests[view].archives:
-            used[name] = max(used.get(name, 0.0), _modified(manifest_path(places, view)))
+            used[name] = max(used.get(name, 0.0), last.wall)
+            uses.setdefault(name, []).append(last)
     sizes = {**Partials(store.root).sizes(), **store.sizes()}
-    needed |= {name for name in sizes if name in watched or _digits(name) in seen.named}
+    names |= {name for name in sizes if name in watched or _digits(name) in seen.named}
+    needed = names | Claims(places.store, places.state).of_others()
     removable: dict[str, float] = {}
     for name in sizes.keys() - needed:
         path = _place(store, name)
-        if name in used or arrival.age(path) > ON_ITS_WAY:
+        # What a view has had since it came is not on its way to that one any more.
+        age = arrival.age(path)
+        if age > ON_ITS_WAY or any(last.within(age + ROUNDED) for last in uses.get(name, ())):
             removable[name] = max(_modified(path), used.get(name, 0.0))
     archives = _within(sizes, removable, limits, now)
     views = tuple(sorted(
@@ -140,7 +153,7 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
         records=records,
         kept=sum(sizes.values()) - sum(archives.values()),
         needed=sum(size for name, size in sizes.items() if name in needed),
-        needed_names=needed,
+        own=frozenset(names),
     )
 
 
@@ -153,7 +166,9 @@ def collect(places: Places, limits: Limits, *, patience: float = 60.0) -> Plan |
             script.unlink()  # and what was made of it goes with the projects that are gone
     store = Store(places.store)
     if not store.archives.is_dir():
-        return Plan(views=(), archives={}, records=(), kept=0, needed=0, needed_names=frozenset())
+        return Plan(views=(), archives={}, records=(), kept=0, needed=0, own=frozenset())
+    with suppress(PkgviewError):  # on a full disk, above all
+        tell_needs(places)
     seen = survey(places)
     with store.alone(patience=patience) as alone:
         if not alone:
@@ -242,14 +257,14 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
     }
     store.forget_sources()
     _forget_numbers(places, store)
-    store.claim(places.state, found.needed_names, whole=True)
+    Claims(places.store, places.state).tell(found.own, whole=True, instead=True)
     return Plan(
         views=found.views,
         archives=removed,
         records=found.records,
         kept=found.kept + found.freed - sum(removed.values()),
         needed=found.needed,
-        needed_names=found.needed_names,
+        own=found.own,
     )
 
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resolver.boot import shift, since_boot
+from resolver.boot import since_boot
 from resolver.caller.procfs import Absence, Stat, read_stat
 from resolver.errors import PkgviewError
 from unionfs.control import client
@@ -39,6 +39,7 @@ from unionfs.control.endpoint import (
     opened_anywhere,
 )
 from unionfs.mounting import mountpoints, mounts
+from unionfs.upkeep.began import began, itself
 from unionfs.upkeep.proc import has_ended, link, open_files, pinned, read, shown
 from unionfs.upkeep.started import environments
 from unionfs.upkeep.watches import watched
@@ -62,16 +63,13 @@ PATIENCE = 10.0
 ASKED_AT_ONCE = 512
 """Views that a daemon is asked about in one request, which may have 64 KiB."""
 
-TICKS = os.sysconf("SC_CLK_TCK")
-"""In a second, as /proc counts the starts of processes."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """An interpreter.
 
-    `started` is seconds since boot, 0 where it outlived who started it; `itself` is when this very
-    process began, which may be a fork of what started.
+    `started` is seconds since boot, at the earliest (`unionfs.upkeep.began`); `itself` is when this
+    very process began, which may be a fork of what started.
     `places` are its working directory and the environments in which it may have been started; None
     where that cannot be known (`unionfs.upkeep.started`).
     """
@@ -277,7 +275,7 @@ def _silent(  # noqa: PLR0913 - what /proc says of one process
     maps: bytes,
 ) -> Program | None:  # fmt: skip
     """An interpreter that does not say in which view it is; None for all else."""
-    started, places = _started(stat, cmdline), None
+    started, places = began(stat), None
     if exe or maps:
         places = environments(
             base, since=time.time() - since_boot() + started,
@@ -287,20 +285,7 @@ def _silent(  # noqa: PLR0913 - what /proc says of one process
         return None  # the system's own init, which nobody may look at, uses none
     if places == frozenset() or (places is None and has_ended(pid, stat)):
         return None
-    itself = stat.start_time / TICKS - shift()
-    return Program(pid=pid, started=started, itself=itself, places=places)
-
-
-def _started(stat: Stat, cmdline: bytes) -> float:
-    """When what runs there began, forks included; 0 where whoever started it is gone."""
-    while True:
-        above = read_stat(stat.ppid)
-        if stat.ppid <= 1 or isinstance(above, Absence) or above.comm == b"systemd":
-            return 0.0
-        if read(f"{shown(stat.ppid, above)}/cmdline") != cmdline:
-            break
-        stat = above
-    return stat.start_time / TICKS - shift()
+    return Program(pid=pid, started=started, itself=itself(stat), places=places)
 
 
 def _ids(text: bytes) -> set[str]:

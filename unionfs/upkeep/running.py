@@ -20,7 +20,8 @@ from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from resolver.project import resolved
 from resolver.python.target import python_of
-from unionfs.upkeep.inuse import OURS, TICKS
+from unionfs.upkeep.began import TICKS
+from unionfs.upkeep.inuse import OURS
 from unionfs.upkeep.proc import link, open_files, pinned, read
 from unionfs.view.catalog import read_manifest
 

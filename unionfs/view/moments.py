@@ -6,15 +6,19 @@ versions of one distribution, nor two distributions that bring the same path, of
 prefer the one today and the other tomorrow. All others that are first seen within a second share
 it, as an installer's files do.
 
-Later versions have later times, or `make` and `cp -u` would pass over them. Where that leaves a
-choice, it is the latest second that is over or now: a file from the future is one that `make` warns
-of. It leaves none where two versions of a distribution are first seen within one second, and where
-the clock was set back since: then the next free second it is. Nothing follows a time that is more
+Later versions have later times, or `make` and `cp -u` would pass over them, and none from before
+they came: what was made of the earlier ones may be a moment old. Where that leaves a choice, it is
+the latest second that is over or now: a file from the future is one that `make` warns of. What is
+the first of its distribution has that choice, so it is given a time last. There is none where two
+versions of a distribution are first seen within one second, where two distributions bring new
+files of one path at once, both after earlier versions, and where the clock was set back since: then
+the next free second it is. Nothing follows a time that is more
 than a day from now: the clock was wrong then, and would be so for ever.
 
 Which path a file has in a view, the grafts of its layer say: data may lie among the modules, or
 beside the scripts, of others. Of those in a second only the archives are remembered, so they are
-looked at with the grafts of the one that is added: nearly all of a kind have the same.
+looked at with the grafts of the one that is added: nearly all of a kind have the same. What they
+share with earlier ones has the time of these, and is left out.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from unionfs.archive.layer import ROOT, Kind, LayerError
 from unionfs.archive.meta import NEWEST
 from unionfs.view.nodeid import DAY, EARLIEST
 from unionfs.view.schema import SECOND, STEP, now
+from unionfs.view.sharing import NOTHING, Shared
 
 if TYPE_CHECKING:
     import sqlite3
@@ -84,12 +89,14 @@ class Moments:
         self,
         archive: Archive,
         distribution: str,
+        shared: Shared,
         open_archive: OpenArchive,
         grafts: Grafts | None = None,
     ) -> int:
         """The time of an archive: nanoseconds since the Epoch, in whole steps, nobody else's.
 
-        `grafts`: where its top directories go; None: nobody knows, and all are taken for one.
+        It is that of what is not `shared` with earlier ones. `grafts`: where its top directories
+        go; None: nobody knows, and all are taken for one.
         """
         if distribution == _NEWEST:
             return _beyond(self._db, distribution)
@@ -100,12 +107,14 @@ class Moments:
             (distribution, now() + AHEAD),
         ).fetchone()
         moment = max(now(), (latest // SECOND + 1) * SECOND)
-        first = max(latest // SECOND + 1, moment // SECOND - BACK, EARLIEST // SECOND)
+        first = moment // SECOND
+        if not latest:
+            first = max(first - BACK, EARLIEST // SECOND)
         candidates = self._candidates(moment, first)
         while True:
             candidate = next(candidates)
             second = self._second(candidate // SECOND, grafts, open_archive)
-            if not second.takes(archive, open_archive):
+            if not second.takes(archive, shared, open_archive):
                 if second.names or second.unknown:
                     continue
                 second.unknown = True  # it has two things at one path itself, and stays alone
@@ -127,16 +136,17 @@ class Moments:
             self._seconds.clear()
         second = self._seconds.setdefault((number, grafts), _Second(grafts))
         rows = self._db.execute(
-            "SELECT number, name, time FROM archives WHERE time >= ? AND time < ? AND number > ? "
-            "ORDER BY number",
+            "SELECT number, name, time, shared FROM archives "
+            "WHERE time >= ? AND time < ? AND number > ? ORDER BY number",
             (number * SECOND, (number + 1) * SECOND, second.last),
         ).fetchall()
-        for row, name, time in rows:
+        for row, name, time, text in rows:
             second.last = row
             second.times.add(time)
             if name not in second.names:
                 try:
-                    taken = second.takes(open_archive(name), open_archive)
+                    shared = Shared.from_json(text) if text else NOTHING
+                    taken = second.takes(open_archive(name), shared, open_archive)
                 except LayerError:
                     taken = False
                 second.unknown = second.unknown or not taken
@@ -169,7 +179,7 @@ class _Second:
             self._grafts = {os.fsencode(top): os.fsencode(path) for top, path in grafts}
         self.last = 0
         self.times: set[int] = set()
-        self.names: set[str] = set()
+        self.names: dict[str, Shared] = {}
         self.unknown = False  # what one of them has: it was collected, or is damaged
         self._places: dict[bytes, _Place] = {}
         for path in (self._grafts or {}).values():
@@ -178,7 +188,7 @@ class _Second:
                 above = b"/%b" % b"/".join(parts[:number])
                 self._places[above] = _Place(Kind.DIRECTORY, b"", "", None)
 
-    def takes(self, archive: Archive, open_archive: OpenArchive) -> bool:
+    def takes(self, archive: Archive, shared: Shared, open_archive: OpenArchive) -> bool:
         """Whether an archive has nothing else at a path than the others; then it is one of them."""
         if self.unknown:
             return False
@@ -186,7 +196,7 @@ class _Second:
         pending = list(self._tops(archive))
         while pending:
             above, directory = pending.pop()
-            for path, place in _children(archive, above, directory):
+            for path, place in _children(archive, shared, above, directory):
                 found = added.get(path) or self._places.get(path)
                 if found is None:
                     added[path] = place
@@ -199,11 +209,12 @@ class _Second:
                             other = archive if own else open_archive(found.archive)
                         except LayerError:
                             return False
-                        added |= dict(_children(other, path, found.entry))
+                        its = shared if own else self.names[found.archive]
+                        added |= dict(_children(other, its, path, found.entry))
                         added[path] = found._replace(entry=None)
                     pending.append((path, place.entry))
         self._places |= added
-        self.names.add(archive.name)
+        self.names[archive.name] = shared
         return True
 
     def _tops(self, archive: Archive) -> Iterator[tuple[bytes, EntryNo]]:
@@ -217,8 +228,12 @@ class _Second:
                 yield (b"/%b" % path if path else b""), number
 
 
-def _children(archive: Archive, above: bytes, directory: EntryNo) -> Iterator[tuple[bytes, _Place]]:
+def _children(
+    archive: Archive, shared: Shared, above: bytes, directory: EntryNo
+) -> Iterator[tuple[bytes, _Place]]:
     for name, number, entry in archive.children(directory):
         is_directory = entry.kind is Kind.DIRECTORY
+        if not is_directory and shared.get(number) is not None:
+            continue
         digest = b"" if is_directory else archive.digest(number)
         yield b"%b/%b" % (above, name), _Place(entry.kind, digest, archive.name, number)

@@ -31,11 +31,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from resolver.atomic import make_private
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
-from unionfs.archive.layer import EntryNo, LayerError
+from unionfs.archive.layer import ROOT, EntryNo, LayerError
 from unionfs.view import schema
+from unionfs.view.again import Again
 from unionfs.view.moments import Moments, time_of_view
 from unionfs.view.nodeid import BEFORE, ArchiveNo, ProjectNo, ViewNo
-from unionfs.view.sharing import NOTHING, Known, Shared, same_members
+from unionfs.view.sharing import NOTHING, Known, Shared, passed_on
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that is registering; it takes a few tenths at most."""
-
-MOST_FREE = 4
-"""The part of the file, one in so many pages, that may be free before the file is written anew."""
 
 
 class Registered(NamedTuple):
@@ -102,6 +100,7 @@ class Registry:
         # home directory on a network file system does not have.
         self._db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
         self._moments = Moments(self._db)
+        self._again = Again(self._db)
         try:
             if schema.version(self._db, self.path) != schema.VERSION:
                 with self._transaction():
@@ -125,45 +124,56 @@ class Registry:
 
     def register_archive(self, archive: Archive, open_archive: OpenArchive) -> ArchiveNo:
         """The archive's number, a new one if it has none."""
-        (number,) = self.register_archives([archive], open_archive)
-        return number
+        return self.register_archives([archive], open_archive)[0]
 
     def register_archives(
         self,
         archives: Iterable[Archive],
         open_archive: OpenArchive,
         grafts: Mapping[str, Grafts] | None = None,
+        moved: Collection[str] = (),
     ) -> list[ArchiveNo]:
         """The number of each, a new one for those that have none; all of them or, failing, none.
 
         They cost one transaction, and so one wait for the disk. `open_archive` gives registered
         ones by name, or `LayerError`. `grafts`: of each by its name, in the view that it is for
-        (`unionfs.view.moments`).
+        (`unionfs.view.moments`). `moved`: those that somebody has from now on, or had until now
+        (`unionfs.view.again`).
         """
         given = list(archives)
         known = self.registered(archive.name for archive in given)
-        if all(archive.name in known for archive in given):
+        with self._asked():
+            again = self._again.unnoted(moved) if moved else []
+        if not again and all(archive.name in known for archive in given):
             return [known[archive.name].number for archive in given]
         where = grafts or {}
         with self._asked(), self._transaction():
-            return [self._register(one, open_archive, where.get(one.name)) for one in given]
+            if moved:
+                self._again.note(moved)
+            # What follows an earlier version comes first: it has no other choice of a time.
+            for one in sorted(given, key=self._is_first):
+                self._register(one, open_archive, where.get(one.name))
+        found = self.registered(archive.name for archive in given)
+        return [found[archive.name].number for archive in given]
 
-    def _register(
-        self, archive: Archive, open_archive: OpenArchive, grafts: Grafts | None
-    ) -> ArchiveNo:
-        """One archive's number; inside a transaction."""
-        query = "SELECT number FROM archives WHERE name = ?"
-        if (row := self._db.execute(query, (archive.name,)).fetchone()) is not None:
-            return ArchiveNo(row[0])
-        distribution = f"{archive.meta.kind} {archive.meta.name}"
+    def _is_first(self, archive: Archive) -> bool:
+        query = "SELECT 1 FROM archives WHERE distribution = ? LIMIT 1"
+        return self._db.execute(query, (_distribution(archive),)).fetchone() is None
+
+    def _register(self, archive: Archive, open_archive: OpenArchive, grafts: Grafts | None) -> None:
+        """Give one archive its number; inside a transaction."""
+        query = "SELECT 1 FROM archives WHERE name = ?"
+        if self._db.execute(query, (archive.name,)).fetchone() is not None:
+            return
+        distribution = _distribution(archive)
         shared = self._shared(archive, distribution, open_archive)
-        moment = self._moments.of(archive, distribution, open_archive, grafts)
+        moment = self._moments.of(archive, distribution, shared, open_archive, grafts)
         cursor = self._db.execute(
             "INSERT INTO archives(name, time, distribution, entries, shared) "
             "VALUES (?, ?, ?, ?, ?)",
             (archive.name, moment, distribution, len(archive), shared.to_json()),
         )
-        return ArchiveNo(self._within(cursor.lastrowid, "archives"))
+        self._within(cursor.lastrowid, "archives")
 
     def _shared(self, archive: Archive, distribution: str, open_archive: OpenArchive) -> Shared:
         """What a new archive has in common with its distribution's last; inside a transaction."""
@@ -175,10 +185,8 @@ class Registry:
             other = open_archive(last.name)
         except LayerError:
             return NOTHING  # collected, or damaged: nobody knows what it had
-        found: dict[EntryNo, Known] = {}
-        for entry, twin in same_members(archive, other) if archive.whole and other.whole else ():
-            found[entry] = last.shared.get(twin) or Known(last.number, twin, last.time)
-        return Shared.of(found)
+        by = Known(last.number, ROOT, last.time)
+        return passed_on(archive, other, by, last.shared, self._again.between(distribution))
 
     def archive_number(self, name: str) -> ArchiveNo | None:
         """The number of a registered archive."""
@@ -302,7 +310,7 @@ class Registry:
                         f"WHERE {column} NOT IN (SELECT value FROM json_each(?))",
                         (json.dumps(list(kept)),),
                     )
-            self._shrink()
+            schema.shrink(self._db)
 
     def _forget_archives(self, kept: frozenset[str]) -> None:
         rows = self._db.execute(
@@ -324,16 +332,7 @@ class Registry:
                 f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))",  # noqa: S608 - the same
                 (gone,),
             )
-
-    def _shrink(self) -> None:
-        """Give back what is free, if that is much; where somebody is at it, another time."""
-        pages, free = (
-            int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
-            for name in ("page_count", "freelist_count")
-        )
-        if free > pages // MOST_FREE:
-            with suppress(sqlite3.OperationalError):
-                self._db.execute("VACUUM")
+        self._again.forget_gone()
 
     # Below
 
@@ -385,6 +384,10 @@ class Registry:
                 else "Make that file and its directory writable, make room there, and run the "
                 "command again.",
             ) from error
+
+
+def _distribution(archive: Archive) -> str:
+    return f"{archive.meta.kind} {archive.meta.name}"
 
 
 _REGISTERED = "SELECT number, name, time, entries, shared FROM archives"

@@ -8,14 +8,15 @@ that it began goes on, and its kernel knows files by these.
 from __future__ import annotations
 
 import random
+import sqlite3
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from resolver.errors import PkgviewError
 from unionfs.view.nodeid import EARLIEST, LATEST, PACKING
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
 
 VERSION: Final = 3
@@ -31,6 +32,9 @@ LIMITS: Final = {
     "views": PACKING.most_views,
     "projects": PACKING.most_projects,
 }
+
+MOST_FREE: Final = 4
+"""The part of the file, one in so many pages, that may be free before the file is written anew."""
 
 _FIRST = (
     "CREATE TABLE archives(number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE)",
@@ -86,6 +90,16 @@ def bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
     for table in ("archives", "views"):
         _give_times(db, table)
     db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def shrink(db: sqlite3.Connection) -> None:
+    """Give back what is free, if that is much; where somebody is at it, another time."""
+    pages, free = (
+        int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count")
+    )
+    if free > pages // MOST_FREE:
+        with suppress(sqlite3.OperationalError):
+            db.execute("VACUUM")
 
 
 def _give_times(db: sqlite3.Connection, table: str) -> None:

@@ -9,8 +9,9 @@ A new archive is compared with the one of its distribution that was registered l
 have is known as it is known of that one: so an inode, with its time, goes through any number of
 versions, and ends at the first that has something else at that path, or nothing. Who has the old
 bytes again later has them anew, and newer than all that was there in between: `make` and `cp -u`
-need that. Nothing at a path counts as something else, because it may be at another place of the
-archive that leads to the same in a view (`purelib`, `platlib`).
+need that. So do those who went back to an earlier version: what had come since goes no further
+(`unionfs.view.again`). Nothing at a path counts as something else, because it may be at another
+place of the archive that leads to the same in a view (`purelib`, `platlib`).
 
 It is found by comparing tables of contents, once, when an archive is new, and is kept as *runs*: of
 what an archive shares most lies together, in the same order as in the earlier one.
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unionfs.archive.layer import ROOT, EntryNo, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from unionfs.archive.reader import Archive
     from unionfs.view.nodeid import ArchiveNo
@@ -117,6 +118,26 @@ NOTHING = Shared()
 
 def _after(known: Known, steps: int) -> Known:
     return Known(known.archive, EntryNo(known.entry + steps), known.time)
+
+
+def passed_on(
+    archive: Archive,
+    last: Archive,
+    own: Known,
+    shared: Shared,
+    again: Collection[tuple[ArchiveNo, ArchiveNo]],
+) -> Shared:
+    """What a new archive has in common with its distribution's last, of which `shared` is known.
+
+    The other members of that one are known as `own`, by their numbers. `again`: what came after
+    the first of each pair, up to the second, passes nothing on (`unionfs.view.again`).
+    """
+    found: dict[EntryNo, Known] = {}
+    for entry, twin in same_members(archive, last) if archive.whole and last.whole else ():
+        known = shared.get(twin) or own._replace(entry=twin)
+        if not any(first < known.archive <= until for first, until in again):
+            found[entry] = known
+    return Shared.of(found)
 
 
 def same_members(one: Archive, other: Archive) -> Iterator[tuple[EntryNo, EntryNo]]:

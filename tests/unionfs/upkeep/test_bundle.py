@@ -21,6 +21,7 @@ from unionfs.archive.pack import Member
 from unionfs.cli.progress import Display
 from unionfs.store import arrival
 from unionfs.store import ordered as stores_module
+from unionfs.store.claims import Claims
 from unionfs.store.directory import TEMPORARY_PREFIX
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores
@@ -52,6 +53,7 @@ def add(store: Store, key: str, data: bytes, stem: str = "demo-1.0") -> str:
 def stores(isolated_places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stores:
     monkeypatch.setattr(stores_module, "SYSTEM", (tmp_path / "system",))
     own = Store(isolated_places.store)
+    Claims(own.root, isolated_places.state).begin()
     add(own, KEY, NOISE)
     add(own, OTHER, b"second", LONG)
     return Stores(isolated_places)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
@@ -322,6 +322,62 @@ def test_what_is_another_in_a_later_version_is_later(
         registry.close()
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(TREES, min_size=2, max_size=4), st.lists(st.integers(0, 3), max_size=8))
+@example([{"a": b"1"}, {"a": b"2"}, {"a": b"2"}], [0, 1, 0, 2])
+def test_who_went_back_sees_what_comes_next(
+    trees: list[dict[str, bytes]], steps: list[int]
+) -> None:
+    """`make` after each step of one project among versions: anew after going back, else not."""
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        store = Store(Path(directory, "store"))
+        registry = Registry(Path(directory, "registry.sqlite3"))
+        versions = [
+            packed(store, *(file(name, data) for name, data in tree.items()), file("v", b"%d" % n))
+            for n, tree in enumerate(trees)
+        ]
+        had: set[str] = set()
+        made: dict[str, tuple[bytes, int]] = {}
+        for number, step in enumerate(steps):
+            clock = 1_700_000_000 + 2 * number
+            patch.setattr(time, "time_ns", lambda clock=clock: clock * SECOND)
+            archive, tree = versions[step % len(trees)], trees[step % len(trees)]
+            if registry.archive_number(archive.name) is not None:
+                made.clear()
+            registry.register_archives([archive], store.open, moved=had ^ {archive.name})
+            had = {archive.name}
+            found = registry.registered(had)[archive.name]
+            for name, data in tree.items():
+                known = found.shared.get(archive.find(name.encode()) or EntryNo(0))
+                moment = (known.time if known else found.time) // SECOND
+                if name not in made or moment > made[name][1]:
+                    made[name] = data, clock + 1
+                assert made[name][0] == data
+        registry.close()
+
+
+def test_what_came_before_a_version_that_is_back_goes_no_further(
+    registry: Registry, store: Store
+) -> None:
+    """Whoever stays at an earlier version keeps nobody from sharing."""
+    a, b, c, d = (
+        packed(store, file("all", b"0"), file("later", b"%d" % min(n, 1)), file("v", b"%d" % n))
+        for n in range(4)
+    )
+    for archive, moved in ((a, {a}), (b, {a, b}), (c, set()), (a, {c, a}), (d, {a, d})):
+        names = {one.name for one in moved}
+        registry.register_archives([archive], store.open, moved=names)
+    assert len({node_of(registry, one, "all") for one in (a, b, c, d)}) == 1
+    assert node_of(registry, c, "later") == node_of(registry, b, "later")
+    assert node_of(registry, d, "later") not in {node_of(registry, one, "later") for one in (a, b)}
+    e = packed(store, file("all", b"0"), file("later", b"1"), file("v", b"4"))
+    registry.register_archives([e], store.open, moved={d.name, e.name})
+    assert node_of(registry, e, "later") == node_of(registry, d, "later")
+    assert registry._again.between("distribution demo") != []
+    registry.forget(archives=[], views=[], projects=[])
+    assert registry._again.between("distribution demo") == []
+
+
 def test_what_stat_tells_apart_is_not_shared(registry: Registry, store: Store) -> None:
     old = packed(store, file("a", b"x"), file("b", b"x"), link("c", "x"), file("d/e", b"x"))
     new = packed(
@@ -504,6 +560,35 @@ def test_what_stands_at_one_path_never_has_the_same_second(
     fresh.register_archive(another, store.open)
     fresh.close()
     assert times_of(registry)[another.name] // SECOND - began == -1
+
+
+def test_what_follows_an_earlier_version_is_not_from_before_it_came(
+    registry: Registry, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make` may have run a moment ago; who is the first of its distribution gives way."""
+    began = 1_700_000_000
+
+    def version(number: int, name: str, *, changed: bool = False) -> Archive:
+        common = f"{name}{number if changed else 1}".encode()
+        members = file("purelib/tests/a", common), file(f"purelib/{name}", b"%d" % number)
+        return packed(store, *members, name=name)
+
+    def seconds(clock: int, *archives: Archive) -> list[int]:
+        monkeypatch.setattr(time, "time_ns", lambda: (began + clock) * SECOND)
+        registry.register_archives(archives, store.open)
+        times = times_of(registry)
+        return [times[archive.name] // SECOND - began for archive in archives]
+
+    assert seconds(0, version(1, "one"), version(1, "two"), version(1, "three")) == [0, -1, -2]
+    # Files that are the same as before do not meet those of others, in either order.
+    others = [packed(store, file("purelib/tests/a", b"%d" % n), name=f"o{n}") for n in range(3)]
+    upgraded = [version(2, name) for name in ("one", "two")]
+    assert seconds(9, *others, *upgraded) == [9, 8, 7, 9, 9]
+    # Nor are the first ones older than need be.
+    assert seconds(9, packed(store, file("purelib/tests/b", b""), name="last")) == [9]
+    changed = [version(3, name, changed=True) for name in ("one", "two")]
+    others = [packed(store, file("purelib/tests/a", b"%d" % n), name=f"p{n}") for n in range(2)]
+    assert seconds(20, *others, *changed) == [19, 18, 20, 21]
 
 
 @pytest.mark.timeout(20)

@@ -27,6 +27,7 @@ from unionfs.cli.commands.store.push import (
     views_of,
 )
 from unionfs.cli.progress import Display
+from unionfs.publishing.publish import tell_needs
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores
 from unionfs.upkeep import bundle
@@ -144,6 +145,7 @@ def import_(file: Path, *, as_json: bool) -> None:
     Every archive is verified whole. What wheels became is believed: import from whom you trust.
     """
     places = Places.from_environ()
+    tell_needs(places)
     try:
         with Display(quiet=as_json) as display, _read(file) as source:
             moved = bundle.import_(Store(places.store), source, display)
