@@ -95,6 +95,8 @@ class Stores(Store):
         self._believed = believed
         self.of_project: set[str] = set()
         """The archives that were taken by the project's word."""
+        self.damaged: list[str] = []
+        """What of the project's could not be taken, a sentence each."""
         self._config: tuple[int, ...] | None = None
         self._found: tuple[Place, ...] = ()
         self._others: tuple[Store, ...] = ()
@@ -184,9 +186,16 @@ class Stores(Store):
                 continue
             store = Store(place.root, self.frames)
             name = store.archive_of(key)
-            if name is not None:
+            if name is None:
+                continue
+            try:
                 self.take(store.path(name), name)
-                self.of_project.add(name)
+            except LayerError as error:
+                self.damaged.append(
+                    f"{store.path(name)} is not what its name says, and is made anew: {error}."
+                )
+                continue
+            self.of_project.add(name)
             return name
         return None
 
