@@ -99,20 +99,24 @@ class Tree:
 
     # What is left out
 
-    def kept(self, machine: Machine, omitted: Collection[str]) -> dict[str, Entry]:
+    def kept(
+        self, machine: Machine, omitted: Collection[str], forgone: Collection[str] = ()
+    ) -> dict[str, Entry]:
         """What lies in some node_modules on this machine, by place, in the lock's order.
 
+        `forgone`: places that are left out like what is optional and does not fit.
         `PkgviewError` where something does not fit that is not optional.
         """
         left_out = {place for place in self.entries if self._is_omitted(place, omitted)}
         unfit = []
-        inert: set[str] = set()
+        not_had = []
         for place, entry in self.entries.items():
-            if not entry.is_package or entry.link or _fits(entry, machine):
+            if not entry.is_package or entry.link:
+                continue
+            if _fits(entry, machine) and place not in forgone:
                 continue
             if entry.optional:
-                if place not in inert:
-                    inert |= self._optional_set(place, inert)
+                not_had.append(place)
             elif place not in left_out and not _fits_platform(entry, machine):
                 unfit.append(entry.title)
         if unfit:
@@ -121,7 +125,7 @@ class Tree:
                 f"{', '.join(unfit)}",
                 remedy="Make them optionalDependencies, or leave them out.",
             )
-        left_out |= inert
+        left_out |= self._with_what_only_they_need(not_had)
         return dict(self._without(left_out))
 
     def _without(self, left_out: set[str]) -> Iterator[tuple[str, Entry]]:
@@ -144,31 +148,32 @@ class Tree:
             or (entry.dev_optional and {"dev", "optional"} <= set(omitted))
         )
 
-    def _optional_set(self, place: str, inert: set[str]) -> set[str]:
-        """What goes where an optional package cannot be had."""
-        bounded = [place]
+    def _with_what_only_they_need(self, places: list[str]) -> set[str]:
+        """What goes where these optional packages cannot be had, of all of them at once."""
+        bounded, inside = list(places), set(places)
         for one in bounded:  # it grows while it is walked
-            for edge in self.needed_by(one):
-                if not edge.is_optional and edge.by not in bounded:
-                    bounded.append(edge.by)
-        inside = set(bounded)
-
-        def counts(edge: Edge) -> bool:
-            return edge.to not in inside and edge.by not in inert
-
+            by = (edge.by for edge in self.needed_by(one) if not edge.is_optional)
+            more = [one for one in dict.fromkeys(by) if one not in inside]
+            bounded += more
+            inside.update(more)
         reached = list(bounded)
         gathered = set(reached)
         for one in reached:  # the same
             for edge in self.edges(one):
-                if edge.to is not None and counts(edge) and edge.to not in gathered:
+                if edge.to is not None and edge.to not in gathered:
                     reached.append(edge.to)
                     gathered.add(edge.to)
-        while needed := {
+        needed = [
             one
-            for one in gathered
-            if any(edge.by not in gathered and counts(edge) for edge in self.needed_by(one))
-        }:
-            gathered -= needed
+            for one in reached
+            if one not in inside and any(edge.by not in gathered for edge in self.needed_by(one))
+        ]
+        gathered.difference_update(needed)
+        for one in needed:  # the same: what they need is needed, too
+            for edge in self.edges(one):
+                if edge.to in gathered and edge.to not in inside:
+                    gathered.remove(edge.to)
+                    needed.append(edge.to)
         return gathered
 
     # What is wrong
@@ -226,5 +231,9 @@ def fits_engine(entry: Entry, machine: Machine) -> bool:
 
 
 def others_node(entries: Iterable[Entry], machine: Machine) -> list[str]:
-    """Packages that are for another Node, as they call themselves."""
-    return [one.title for one in entries if not one.link and not fits_engine(one, machine)]
+    """Packages that are for another Node: what they call themselves, and their range."""
+    return [
+        f"{one.title} ({one.engine})"
+        for one in entries
+        if not one.link and not fits_engine(one, machine)
+    ]
