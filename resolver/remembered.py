@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from hashlib import _Hash as Digest
 
-FORMAT = "view 7"
+FORMAT = "view 8"
 """Part of every key and fingerprint: raised where the same bytes shall give another view."""
 
 MOST_KEPT = 2000
