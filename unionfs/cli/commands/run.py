@@ -14,7 +14,7 @@ from resolver.caller.commandline import Runs, parse_command
 from resolver.errors import PkgviewError
 from resolver.naming import nothing_at, said_scripts, sha256
 from resolver.places import Places
-from resolver.python.project import PythonProject, project_at, project_of_script
+from resolver.python.project import PythonProject, project_at, project_of_script, settings_at
 from resolver.python.requirements import normalised
 from resolver.python.target import python_of
 from unionfs.cli import console
@@ -174,6 +174,11 @@ def run(  # noqa: PLR0913 - one parameter an option
         project = nothing(places)
     else:
         project = _project(places, directory, words, said, adding=bool(additions), trust=trust)
+    here = None
+    if additions and project.root == Path(nothing_at(os.fspath(places.state))):
+        here = settings_at(Path.cwd())
+        if here is not None:
+            refuse_untrusted(here, trust=trust)
     refuse_undefined(project, lists.groups)
     wish = PythonWish(
         project=project,
@@ -181,6 +186,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         fetch_python=fetch_python,
         asked=python or "",
         requirements=additions,
+        settings_of=here,
         offline=offline,
         frozen=frozen,
         locked=locked,
@@ -322,7 +328,7 @@ def _kept(places: Places, said: bytes) -> Path:
 
 
 def nothing(places: Places) -> PythonProject:
-    """The project that lists nothing, in the state: no settings of any directory count for it."""
+    """The project that lists nothing, in the state: no directory's settings count for itself."""
     directory = Path(nothing_at(os.fspath(places.state)))
     make_private(directory)
     if not (directory / "requirements.txt").exists():
