@@ -166,4 +166,8 @@ def test_settings_of_a_directory_without_a_project(row: str, beside: Beside, oth
         assert added(beside, place, environ=NONE) == "main 2.0"
         elsewhere = beside.site.project("elsewhere")
         assert added(beside, elsewhere, environ={"UV_DEFAULT_INDEX": other.url}) == "other 3.0"
-    assert not (directory / "pylock.toml").exists()
+        (directory / "uv.toml").chmod(0o666)
+        words = ("run", "--no-project", "--with", "demo", *SHOW)
+        refused = beside.site.pkgview(*words, cwd=place, code=1)
+        assert "everybody may write to" in refused.stderr
+        beside.site.pkgview(words[0], "--trust", *words[1:], cwd=place)

@@ -174,11 +174,6 @@ def run(  # noqa: PLR0913 - one parameter an option
         project = nothing(places)
     else:
         project = _project(places, directory, words, said, adding=bool(additions), trust=trust)
-    here = None
-    if additions and project.root == Path(nothing_at(os.fspath(places.state))):
-        here = settings_at(Path.cwd())
-        if here is not None:
-            refuse_untrusted(here, trust=trust)
     refuse_undefined(project, lists.groups)
     wish = PythonWish(
         project=project,
@@ -186,7 +181,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         fetch_python=fetch_python,
         asked=python or "",
         requirements=additions,
-        settings_of=here,
+        settings_of=_settings_here(places, project, trust=trust) if additions else None,
         offline=offline,
         frozen=frozen,
         locked=locked,
@@ -298,6 +293,16 @@ def _project(  # noqa: PLR0913 - what decides it
     if not adding:
         _say_foreign(Path() if said or script is None else script.resolve().parent)
     return nothing(places)
+
+
+def _settings_here(places: Places, project: PythonProject, *, trust: bool) -> PythonProject | None:
+    """The working directory's settings, where no project has any."""
+    if project.root != Path(nothing_at(os.fspath(places.state))):
+        return None
+    here = settings_at(Path.cwd())
+    if here is not None:
+        refuse_untrusted(here, trust=trust)
+    return here
 
 
 def _say_foreign(directory: Path) -> None:
