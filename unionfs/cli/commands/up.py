@@ -154,6 +154,7 @@ def up(  # noqa: PLR0913 - one parameter an option
             offline=offline,
             frozen=frozen,
             locked=locked,
+            decides=True,
         )
         if kind.name == PYTHON:
             refuse_undefined(project, lists.groups)
