@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     from unionfs.kernel.gains import Gain
     from unionfs.view.nodeid import Packing
 
+TELL_SECONDS = 6 * 3600.0
+"""Between two times that a daemon tells what its state needs (`unionfs.store.claims`). The clock
+stands still while the machine sleeps, so it is about daily for one that mostly does."""
+
 NOTE_LOOKS, NOTE_SECONDS = 4, 2.0
 """How many notes are looked after at once, and how long one may take: its files may lie where
 nothing answers."""
@@ -82,6 +86,14 @@ def _notes(places: Places) -> Notes:
             )  # fmt: skip
 
     return Notes(directory=os.fsencode(note_files.notes(places.state)), refresh=refresh)
+
+
+async def _tell(places: Places) -> None:
+    """Go on telling; never returns. The store may lie where nothing answers."""
+    while True:
+        await trio.sleep(TELL_SECONDS)
+        with contextlib.suppress(PkgviewError, OSError):
+            await trio.to_thread.run_sync(tell_needs, places, abandon_on_cancel=True)
 
 
 def _running(places: Places) -> list[dict[str, Any]]:
@@ -182,7 +194,13 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
         places=told(places),
         knows=knows,
         use=lambda view: current.known.use(ViewId(view)),
-        alongside=(operations.tend, operations.enclose, background.tend, current.tend),
+        alongside=(
+            operations.tend,
+            operations.enclose,
+            background.tend,
+            current.tend,
+            partial(_tell, places),
+        ),
         serve=serve,
         answer=partial(devfuse.answer, filesystem, gained=gained) if serve is None else None,
         view_of=view_of,

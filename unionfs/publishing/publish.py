@@ -83,13 +83,13 @@ def _grafts(manifest: Manifest) -> dict[str, Grafts]:
 
 
 def tell_needs(places: Places) -> None:
-    """Say in the store what the state needs, where that was never said; before anything is added.
+    """Say in the store what the state needs, or say it again; before anything is added.
 
     Too much does no harm: the next `pkgview gc` says it anew.
     """
     claims = Claims(places.store, places.state)
     claims.begin()
-    if claims.are_whole():
+    if claims.tell_again():
         return
     names: set[str] = set()
     for path in (places.state / "manifests").glob("*.json"):
