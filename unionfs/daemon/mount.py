@@ -63,8 +63,6 @@ def build_filesystem(
     places: Places, packing: Packing = PACKING, fetches: Fetches | None = None
 ) -> tuple[Filesystem, Current]:
     """Everything a transport serves at `places.mount`, and who decides what `current` is."""
-    with contextlib.suppress(PkgviewError):  # a mount goes on though nothing can be written
-        tell_needs(places)
     store = Stores(places)
     registry = Registry.of(places)
     catalog = Catalog(places, store, registry, packing)
@@ -89,11 +87,12 @@ def _notes(places: Places) -> Notes:
 
 
 async def _tell(places: Places) -> None:
-    """Go on telling; never returns. The store may lie where nothing answers."""
+    """Tell what the state needs, and go on; never returns. The store may not answer."""
+    tell = partial(tell_needs, places, all_of_it=True)
     while True:
-        await trio.sleep(TELL_SECONDS)
         with contextlib.suppress(PkgviewError, OSError):
-            await trio.to_thread.run_sync(tell_needs, places, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(tell, abandon_on_cancel=True)
+        await trio.sleep(TELL_SECONDS)
 
 
 def _running(places: Places) -> list[dict[str, Any]]:

@@ -45,7 +45,8 @@ comes back later has what is gone fetched again."""
 class Claims:
     """What the user of one state tells, and what others do; neither it nor the store need exist.
 
-    `PkgviewError` where nothing can be told.
+    `PkgviewError` where nothing can be told. Where the store cannot be written to, nothing is, and
+    that is no error: who has something to add there is told so anyway.
     """
 
     def __init__(self, root: Path, state: Path) -> None:
@@ -58,7 +59,7 @@ class Claims:
 
     def begin(self) -> None:
         """From now on everybody tells; to be called before anything is added."""
-        if self._is_shared() or self._before.exists():
+        if self._is_fixed() or self._is_shared() or self._before.exists():
             return
         with Alone(self._root):  # else another's first archives would be listed, too
             if not self._before.exists():
@@ -66,6 +67,8 @@ class Claims:
 
     def tell_again(self) -> bool:
         """What was told counts from now; False where not all was that the state needs."""
+        if self._is_fixed():
+            return True
         own = self._own()
         if own is None or not _read(own)[0].get("whole"):
             return False
@@ -79,6 +82,8 @@ class Claims:
 
         `whole`: nothing else is needed that has not been told. What counts no more goes.
         """
+        if self._is_fixed():
+            return
         self.begin()
         with Alone(self._state), explained(self._state):
             own = self._own() or self._drawn()
@@ -108,6 +113,9 @@ class Claims:
         """Whose words count no more: the user, and the time when each was last told."""
         others = self._others(counting=False)
         return tuple(sorted((status.st_uid, status.st_mtime) for _, status in others))
+
+    def _is_fixed(self) -> bool:
+        return self._root.exists() and not os.access(self._root, os.W_OK)
 
     def _is_shared(self) -> bool:
         """Whether others may write here: then earlier versions told, too."""

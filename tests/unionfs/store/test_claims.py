@@ -230,6 +230,12 @@ def test_a_store_that_begins_with_it_has_nothing_from_before(store: Store, tmp_p
     assert own.of_others() == set()
 
 
+def test_in_a_store_that_is_only_read_nothing_is_told(store: Store, tmp_path: Path) -> None:
+    store.archives.mkdir(parents=True)
+    assert mounted(store, tmp_path / "state", "a", "--bind", "-r", store.root, store.root) == ""
+    assert os.listdir(store.root) == ["archives"]
+
+
 def test_what_is_no_file_or_says_nothing_of_a_state_is_harmless(
     store: Store, tmp_path: Path
 ) -> None:
