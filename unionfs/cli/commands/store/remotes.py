@@ -9,12 +9,20 @@ from resolver.errors import PkgviewError
 from unionfs.store.remote.addresses import address
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from resolver.places import Places
 
 
-def add(places: Places, text: str, *, trust: bool, insecure: bool) -> config.RemoteStore:
-    """Name it in `config.toml`. Nobody is asked whether it is there: it may be offline."""
-    from unionfs.store.remote.stores import transport  # noqa: PLC0415 - only who adds one needs it
+def add(
+    places: Places, text: str, keys: Sequence[str] = (), *, trust: bool, insecure: bool
+) -> config.RemoteStore:
+    """Name it in `config.toml`. Nobody is asked whether it is there: it may be offline.
+
+    `keys` are added to those that are listed for it; with `trust` there are none any more.
+    """
+    from unionfs.store.remote.believing import key_line  # noqa: PLC0415 - only who adds one needs it
+    from unionfs.store.remote.stores import transport  # noqa: PLC0415 - the same
 
     at = address(text)
     if at.tag:
@@ -23,11 +31,11 @@ def add(places: Places, text: str, *, trust: bool, insecure: bool) -> config.Rem
             remedy=f"Add the repository: `pkgview store add {at.url}`.",
         )
     known = next((one for one in config.load(places).remotes if one.url == at.url), None)
-    keys = known.keys if known is not None and not trust else ()
+    had = known.keys if known is not None and not trust else ()
     signers = known.signers if known is not None and not trust else ""
     store = config.RemoteStore(
-        url=at.url, keys=keys, signers=signers, known_as=known.known_as if known else "",
-        trust=trust, insecure=insecure,
+        url=at.url, keys=tuple(dict.fromkeys((*had, *map(key_line, keys)))), signers=signers,
+        known_as=known.known_as if known else "", trust=trust, insecure=insecure,
     )  # fmt: skip
     transport(at, insecure=insecure)  # what it could never be had by is refused now
     config.add_store(places, store)
