@@ -32,7 +32,7 @@ from unionfs.cli.progress import Display
 from unionfs.publishing.publish import tell_needs
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores
-from unionfs.store.remote import stores as remotes
+from unionfs.store.remote.addresses import address
 from unionfs.upkeep import bundle
 from unionfs.view.catalog import VIEW_ID
 from unionfs.view.opened import load_manifest
@@ -88,8 +88,8 @@ def copy(  # noqa: PLR0913 - one parameter an option
     if views:
         if tag and key and not url:
             raise click.UsageError("a tag is signed for one store: name its address with --url")
-        address = remotes.address(url).url if url else ""
-        _copy_views(root, projects, (tag, address), pythons, key, as_json=as_json)
+        place = address(url).url if url else ""
+        _copy_views(root, projects, (tag, place), pythons, key, as_json=as_json)
         return
     if tag or url or pythons or key:
         raise click.UsageError("--tag, --url, --also-python and --sign are for --views")
@@ -111,7 +111,7 @@ def _copy_views(  # noqa: PLR0913 - one parameter an option
     from unionfs.store.remote.static.directory import DirectoryTransport  # noqa: PLC0415 - `-h` does without
 
     places = Places.from_environ()
-    tag, address = called
+    tag, place = called
     if not named or (tag and len(named) > 1):
         raise click.UsageError("name the project, or the views, and one only with --tag")
     if tag:
@@ -124,7 +124,7 @@ def _copy_views(  # noqa: PLR0913 - one parameter an option
             found += views_of(places, one, tag, pythons=pythons)
     parcel = parcel_of(places, found, all_archives=False)
     with Display(quiet=as_json) as display:
-        done = send(DirectoryTransport(root), places, parcel, display, key, address)
+        done = send(DirectoryTransport(root), places, parcel, display, key, place)
     say(done, found, str(root), as_json=as_json)
 
 

@@ -169,7 +169,7 @@ Examples:
     help="Believe what that SSH key has signed: a public key, or the file of one; may be repeated.",
 )
 @INSECURE
-@json_of("{path, shared}; with --trust: {path, shared, trust, keys, insecure}")
+@json_of("{path, shared}; with --trust: {path, shared, trust, keys: [key], insecure}")
 def add(  # noqa: PLR0913 - one parameter an option
     directory: str,
     *,

@@ -143,7 +143,8 @@ class Fetches:
         fetcher goes on by itself.
         """
         pause = FIRST_PAUSE
-        while (said := await self._ask({"want": wanted, "order": order}, wait=wait)) is None:
+        question = {"want": wanted, "order": order, "goes": not wait}
+        while (said := await self._ask(question, wait=wait)) is None:
             await trio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         if "refused" in said:

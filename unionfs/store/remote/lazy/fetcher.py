@@ -127,7 +127,8 @@ class Fetcher:
                         pass
                 nursery.cancel_scope.cancel()
 
-            nursery.start_soon(heed)
+            if question.get("goes") is not True:  # who goes wants it all the same
+                nursery.start_soon(heed)
             try:
                 await self._fetching.wait(wanted, order, within=within, again=again)
                 answer = _line(done=True)

@@ -28,6 +28,7 @@ from resolver.fetch.client import Patience
 from unionfs.archive.layer import LayerError
 from unionfs.store.remote import stores as remotes
 from unionfs.store.remote import vouching
+from unionfs.store.remote.addresses import address
 from unionfs.store.remote.believing import trust_in
 from unionfs.store.remote.lazy.filling import begin
 from unionfs.store.remote.transport import RemoteError, Transient
@@ -79,9 +80,7 @@ async def ask_for(
             trust = trust_in(places, one.url)
             if not (trust.whole or trust.signers):
                 continue  # nothing that it says would count
-            remote = remotes.transport(
-                remotes.address(one.url), insecure=one.insecure, patience=PATIENCE
-            )
+            remote = remotes.transport(address(one.url), insecure=one.insecure, patience=PATIENCE)
             async with remote:
                 here = _Store(remote, trust, stores)
                 await here.ask(left)
