@@ -138,8 +138,22 @@ def test_up_of_a_lock_alone(team: Team, tmp_path: Path) -> None:
         assert ended.stdout == "1\n"
         here, size = held(site, "alpha")
         assert 0 < here < size / 2
+        site.pkgview("store", "verify", cwd=project)
         site.pkgview("store", "verify", "--signatures", cwd=project)
         site.pkgview("gc", cwd=project)
+        (of_alpha,) = [
+            one
+            for one in said(site, "store", cwd=project)["archives"]
+            if one["archive"].startswith("alpha-") and one["of"] == size
+        ]
+        assert 0 < of_alpha["size"] < size / 2
+        assert " of " in site.pkgview("store", cwd=project).stdout
+        remote = said(site, "store", "list", cwd=project)[-1]
+        assert (remote["path"], remote["held"]["archives"]) == (team.url, 2)  # and its bytecode
+        assert 0 < remote["held"]["here"] < remote["held"]["size"] / 2
+        status = said(site, "status", cwd=project)["remote"]
+        assert status["answered"] >= 1
+        assert status["failed"] == 0
         assert "Nothing to do" in site.pkgview("up", cwd=project).stderr
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from resolver import config
 from resolver.errors import PkgviewError
+from unionfs.cli import console
 from unionfs.store.remote.addresses import address
 
 if TYPE_CHECKING:
@@ -43,17 +45,44 @@ def add(
 
 
 def listed(places: Places) -> list[dict[str, Any]]:
-    """As `pkgview store list --json` has them, in the order in which they are searched."""
+    """As `pkgview store list --json` has them, in the order in which they are searched.
+
+    Last those that were not added, but of which there is something here.
+    """
+    added = config.load(places).remotes
+    if not added and not (places.store / "partial").is_dir():
+        return []
+    from unionfs.store.remote.use.lacking import Held, held  # noqa: PLC0415 - few have any
+
+    there = held(places)
+    known = {one.url: believed(one) for one in added}
     return [
         {
-            "path": one.url,
+            "path": url,
             "rank": "remote",
             "shared": False,
             "passed_over": None,
-            "believed": believed(one),
+            "believed": known.get(url, "nothing, as it was not added"),
+            "held": asdict(there.get(url, Held())),
         }
-        for one in config.load(places).remotes
+        for url in dict.fromkeys((*known, *there))
     ]
+
+
+def held_in_words(held: dict[str, int]) -> str:
+    """How much is here of a store, and what it took; "" where that is nothing."""
+    said = ""
+    if held["archives"]:
+        said = (
+            f"; {console.count(held['archives'], 'partial archive')}: {console.size(held['here'])} "
+            f"of {console.size(held['size'])} here"
+        )
+    if held["requests"]:
+        said += (
+            f"; fetched {console.size(held['fetched'])} in "
+            f"{console.count(held['requests'], 'request')}"
+        )
+    return said
 
 
 def believed(store: config.RemoteStore) -> str:

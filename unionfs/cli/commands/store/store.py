@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from unionfs.cli.completing import paths
 from unionfs.cli.group import Group
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores, problem, remedy_for
+from unionfs.store.partial import Partials
 from unionfs.store.remote.addresses import address, is_remote
 from unionfs.upkeep.references import read_references
 from unionfs.upkeep.usage import usage
@@ -43,7 +45,7 @@ Examples:
   pkgview store copy .pkgview .          what the project here needs, beside its files
 """,
 )
-@json_of("{path, size, archives: [{archive, size, views}]}")
+@json_of("{path, size, archives: [{archive, size, of, views}]}; of: the whole size in bytes")
 @click.pass_context
 def store(context: click.Context, *, as_json: bool) -> None:
     """Show the archives that are kept, their sizes and how many views use each."""
@@ -54,6 +56,12 @@ def store(context: click.Context, *, as_json: bool) -> None:
 
     places = Places.from_environ()
     sizes = Store(places.store).sizes()
+    whole = dict(sizes)
+    partials = Partials(places.store)
+    for name, here in partials.sizes().items():
+        with suppress(FileNotFoundError):  # it became an ordinary one
+            whole[name] = partials.path(name).stat().st_size
+            sizes[name] = min(here, whole[name])
     views = read_references(places).views_of()
     used = {name: len(views.get(name, ())) for name in sizes}
     if as_json:
@@ -62,7 +70,7 @@ def store(context: click.Context, *, as_json: bool) -> None:
                 "path": str(places.store),
                 "size": sum(sizes.values()),
                 "archives": [
-                    {"archive": name, "size": size, "views": used[name]}
+                    {"archive": name, "size": size, "of": whole[name], "views": used[name]}
                     for name, size in sorted(sizes.items())
                 ],
             }
@@ -70,15 +78,21 @@ def store(context: click.Context, *, as_json: bool) -> None:
         return
     console.table(
         [
-            (short(name), console.size(size), str(used[name]))
+            (short(name), _how_much(size, whole[name]), str(used[name]))
             for name, size in sorted(sizes.items())
         ],
         header=("archive", "size", "views"),
         right=" rr",
         empty="No archives yet: `pkgview up` in a project brings some.",
     )
-    total = console.size(sum(sizes.values()))
+    total = _how_much(sum(sizes.values()), sum(whole.values()))
     console.answer(f"{console.count(len(sizes), 'archive')}, {total} in {places.store}")
+
+
+def _how_much(here: int, whole: int) -> str:
+    """A size; of what a remote store has not all is here."""
+    size = console.size(whole)
+    return size if here == whole else f"{console.size(here)} of {size}"
 
 
 for command in (
@@ -106,8 +120,9 @@ Examples:
 """,
 )
 @json_of(
-    "[{path, rank, shared, passed_over, believed}]; path: or an address; passed_over: why, else "
-    "null; believed: of a remote store, whose word counts"
+    "[{path, rank, shared, passed_over, believed, held: {…}}]; path: or an address; passed_over: "
+    "why, else null; believed: of a remote store, whose word counts; held: {archives, size, here, "
+    "fetched, requests}, of a remote store"
 )
 def list_(*, as_json: bool) -> None:
     """Show the stores in the order in which they are searched."""
@@ -123,6 +138,7 @@ def list_(*, as_json: bool) -> None:
                     "shared": place.shared,
                     "passed_over": place.problem or None,
                     "believed": None,
+                    "held": None,
                 }
                 for place in order
             ]
@@ -131,7 +147,14 @@ def list_(*, as_json: bool) -> None:
         return
     console.table(
         [(place.rank, str(place.root), _remark(place)) for place in order]
-        + [(one["rank"], one["path"], f"believed: {one['believed']}") for one in beyond],
+        + [
+            (
+                one["rank"],
+                one["path"],
+                f"believed: {one['believed']}{remotes.held_in_words(one['held'])}",
+            )
+            for one in beyond
+        ],
         header=("rank", "store", ""),
     )
 

@@ -79,18 +79,24 @@ class Fetches:
         self._timeout = config.TIMEOUT
         self._signals = Signals()
         self._watched: Counter[int] = Counter()
+        self.here = 0
         self.waiting = 0
         self.answered = 0
         self.failed = 0
         self.last = ""
+
+    def was_here(self) -> None:
+        """A read of a partial archive lacked nothing."""
+        self.here += 1
 
     def watches(self, tid: int) -> bool:
         """Whether a thread waits here, and it is seen if it is to end."""
         return self._watched[tid] > 0
 
     def gauges(self) -> dict[str, Any]:
-        """For `pkgview status`: reads that wait now, that got what they lacked, that did not."""
+        """For `pkgview status`: reads that lacked nothing, wait, got what they lacked, failed."""
         return {
+            "here": self.here,
             "waiting": self.waiting,
             "answered": self.answered,
             "failed": self.failed,

@@ -77,6 +77,7 @@ class Fetcher:
             nursery.start_soon(self._tidy)
             while trio.current_time() < self._idle_since + IDLE_SECONDS:
                 await trio.sleep(IDLE_SECONDS / 10)
+                await trio.to_thread.run_sync(self._fetching.counts.write)
                 if self._attended or self._fetching.busy:
                     self._idle_since = trio.current_time()
             nursery.cancel_scope.cancel()
