@@ -34,6 +34,7 @@ from unionfs.publishing.default import ensure_default
 from unionfs.publishing.publish import tell_needs
 from unionfs.store.ordered import Stores
 from unionfs.store.remote.lazy.asking import Fetches
+from unionfs.store.remote.use.traces import Recorder
 from unionfs.view.catalog import Catalog
 from unionfs.view.filesystem import Filesystem
 from unionfs.view.nodeid import PACKING
@@ -135,6 +136,7 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
     operations = Operations(binder, current.by_hand, current.known, partial(_running, places))
     resolving = Resolving(places, binder)
     background = CompileJobs(places, binder.refresh)
+    recorder = Recorder(places, catalog.store.frames)
     catalog.opened = background.consider
     serve: Serve | None = None
     if transport != SUPERVISED:
@@ -182,7 +184,13 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
         places=told(places),
         knows=knows,
         use=lambda view: current.known.use(ViewId(view)),
-        alongside=(operations.tend, operations.enclose, background.tend, current.tend),
+        alongside=(
+            operations.tend,
+            operations.enclose,
+            background.tend,
+            current.tend,
+            recorder.tend,
+        ),
         serve=serve,
         answer=partial(devfuse.answer, filesystem, gained=gained) if serve is None else None,
         view_of=view_of,

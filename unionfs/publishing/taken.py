@@ -148,7 +148,7 @@ async def _made(
     for attempt in count(1):
         try:
             names = [layer.archive for layer in layers]
-            await have_begun(remote, stores, [*names, *sources.values()])
+            await have_begun(places, remote, stores, [*names, *sources.values()])
         except LayerError as error:
             raise PkgviewError(
                 str(error), remedy="Have it pushed anew: what is there is damaged."

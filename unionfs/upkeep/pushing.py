@@ -26,6 +26,7 @@ from unionfs.archive.layer import LayerError
 from unionfs.bytecode.companion import KIND as BYTECODE
 from unionfs.store.remote.statement import Derived, StatementError, View, next_serial, read
 from unionfs.store.remote.transport import RemoteError, Statement
+from unionfs.store.remote.use.traces import load, to_bytes, trace_key
 from unionfs.store.sources import is_made_here, is_of_this_machine
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resolver.manifest import Manifest, ViewId
+    from resolver.places import Places
     from unionfs.store.ordered import Stores
     from unionfs.store.remote.transport import Blob, Transport
 
@@ -69,11 +71,15 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
-    """What is to be there: views with their tags ("" for none), and archives with their sources."""
+    """What is to be there: views with their tags ("" for none), and archives with their sources.
+
+    `traces` has the frames of archives that are touched first, as far as that is known.
+    """
 
     views: tuple[tuple[Manifest, str], ...]
     archives: tuple[str, ...]
     sources: Mapping[str, str]
+    traces: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,7 +94,11 @@ class Pushed:
 
 
 def parcel(
-    stores: Stores, views: Sequence[tuple[Manifest, str]], *, further: Iterable[str] = ()
+    stores: Stores,
+    views: Sequence[tuple[Manifest, str]],
+    *,
+    further: Iterable[str] = (),
+    places: Places | None = None,
 ) -> Parcel:
     """All that these views need, and `further` archives. `PkgviewError` if one of them is gone."""
     names = {name for manifest, _ in views for name in manifest.archives} | set(further)
@@ -101,7 +111,11 @@ def parcel(
     for store in (stores, *stores.others):  # itself: it knows of partial archives
         known = store.known_sources()
         found = {k: n for k, n in known.items() if n in names and travels(k)} | found
-    return Parcel(views=tuple(views), archives=tuple(sorted(names)), sources=found)
+    traces = {} if places is None else {name: load(places, name) for name in names}
+    return Parcel(
+        views=tuple(views), archives=tuple(sorted(names)), sources=found,
+        traces={name: frames for name, frames in traces.items() if frames},
+    )  # fmt: skip
 
 
 def travels(key: str) -> bool:
@@ -163,6 +177,14 @@ async def push(  # noqa: PLR0913 - what, whereto, and by whom
         done.statements += 1
 
     await _each(keys, derived)
+
+    async def trace(name: str) -> None:
+        if await remote.derived(trace_key(name)):
+            return  # the first is as good as any
+        said = to_bytes(name, what.traces[name])
+        await remote.put_derived(trace_key(name), Statement(said=said))
+
+    await _each(sorted(what.traces), trace)
     for (view, known), statement in zip(views, said[len(keys) :], strict=True):
         # The same is there, perhaps signed: who signs nothing leaves it.
         if known is None or statement.signatures or _says(known) != _says(view):

@@ -16,6 +16,10 @@ import pytest
 
 from tests.mounted.conftest import Index, Site, a_shop, an_index
 from tests.unionfs.store.remote import servers
+from unionfs.archive.framecache import FrameCache
+from unionfs.archive.reader import Archive
+from unionfs.store.partial import Partials
+from unionfs.store.remote.use import traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -289,3 +293,21 @@ def test_a_web_server(team: Team, tmp_path: Path, needs: Callable[..., None]) ->
         assert "alpha.py" in site.pkgview("run", *own, cwd=project).stdout
         site.pkgview("store", "add", url, "--key", f"{team.key}.pub", cwd=project)
         assert site.up(project)["fetched"] == 0
+
+
+def test_what_was_touched_first_is_fetched_first(team: Team, tmp_path: Path) -> None:
+    (archive,) = (path for path in (team.site.places.store / "archives").glob("alpha-1.0-*"))
+    end = Archive.open(archive, FrameCache(0)).contents.frame_count - 1
+    frames = [0, 1, end // 2]
+    traces.path(team.site.places, archive.name).unlink(missing_ok=True)
+    traces.keep(team.site.places, archive.name, frames)
+    team.push("traced", "--sign", team.key)
+    with another(team, tmp_path) as (site, project):
+        own = ["run", "--key", f"{team.key}.pub", f"{team.url}:traced", "--"]
+        site.pkgview(*own, "true", cwd=project)
+        assert traces.load(site.places, archive.name) == frames
+        partials = Partials(site.places.store)
+        wait_for(
+            lambda: not partials.open(archive.name, FrameCache(0)).absent_of(frames)
+        )  # nobody has read it
+        assert partials.open(archive.name, FrameCache(0)).absent_of(range(end))

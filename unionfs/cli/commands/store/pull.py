@@ -119,23 +119,30 @@ def taken(  # noqa: PLR0913 - one parameter an option
 def fetched(
     places: Places, manifests: Iterable[Manifest], lazy: str | None, *, quiet: bool = False
 ) -> int:
-    """Fetch of views what is to be fetched before it is read: how many bytes were waited for."""
+    """Fetch of views what is to be fetched before it is read: how many bytes were waited for.
+
+    Always what a trace says; that comes meanwhile.
+    """
     # Before `config` is read: nearly nobody has any.
     if not os.path.isdir(places.store / "partial"):  # noqa: PTH112 - with every `up`
         return 0
     from unionfs.daemon.logfile import log_path, open_log  # noqa: PLC0415 - as above
-    from unionfs.store.remote.use.fetching import follow, have_whole  # noqa: PLC0415 - as above
+    from unionfs.store.remote.use.fetching import (  # noqa: PLC0415 - as above
+        follow,
+        have_whole,
+        touched_first,
+    )
 
     how = lazy or config.load(places).lazy
     names = [name for one in manifests for name in one.archives]
-    if how == config.LAZY[0]:
-        return 0
     log = open_log(log_path(places))
     try:
         if how == "never":
             with Display(quiet=quiet) as display:
                 return have_whole(places, names, display, log=log)
-        follow(places, names, log=log)
+        touched_first(places, names, log=log)
+        if how == "background":
+            follow(places, names, log=log)
     finally:
         os.close(log)
     return 0

@@ -161,7 +161,7 @@ def parcel_of(
     from unionfs.upkeep.pushing import parcel  # noqa: PLC0415 - `-h` does without
 
     stores = Stores(places)
-    return parcel(stores, views, further=stores.own.names() if all_archives else ())
+    return parcel(stores, views, further=stores.own.names() if all_archives else (), places=places)
 
 
 def send(  # noqa: PLR0913, PLR0917 - what, whereto, and by whom

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +33,7 @@ from unionfs.store.remote.addresses import address
 from unionfs.store.remote.believing import trust_in
 from unionfs.store.remote.lazy.filling import begin
 from unionfs.store.remote.transport import RemoteError, Transient
+from unionfs.store.remote.use import traces
 from unionfs.store.sources import is_of_this_machine
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ async def ask_for(
                 continue  # nothing that it says would count
             remote = remotes.transport(address(one.url), insecure=one.insecure, patience=PATIENCE)
             async with remote:
-                here = _Store(remote, trust, stores)
+                here = _Store(places, remote, trust, stores)
                 await here.ask(left)
                 if trust.signers and here.archives:
                     await here.ask(list(further(here.archives)), is_needed=False)
@@ -98,7 +100,8 @@ async def ask_for(
 class _Store:
     """One store that is asked. `known`: the keys for which it has given an archive."""
 
-    def __init__(self, remote: Transport, trust: Trust, stores: Stores) -> None:
+    def __init__(self, places: Places, remote: Transport, trust: Trust, stores: Stores) -> None:
+        self._places = places
         self._remote = remote
         self._trust = trust
         self._stores = stores
@@ -146,7 +149,7 @@ class _Store:
         statements = await self._remote.derived(key)
         vouched = vouching.derived(statements, key, self._trust, time.time())
         if vouched is not None:
-            await have_begun(self._remote, self._stores, vouched.sources.values())
+            await have_begun(self._places, self._remote, self._stores, vouched.sources.values())
         return vouched
 
     def _write_down(self, believed: Sequence[Vouched]) -> None:
@@ -161,8 +164,10 @@ class _Store:
             self._count += 1
 
 
-async def have_begun(remote: Transport, stores: Stores, names: Iterable[str]) -> None:
-    """Have these archives here, those that are lacking as partial ones.
+async def have_begun(
+    places: Places, remote: Transport, stores: Stores, names: Iterable[str]
+) -> None:
+    """Have these archives here, those that are lacking as partial ones, with their traces.
 
     `RemoteError` where that store has one of them not, or gives it to nobody; `LayerError` where
     what it has is none.
@@ -174,6 +179,8 @@ async def have_begun(remote: Transport, stores: Stores, names: Iterable[str]) ->
         blob = await remote.find(name)
         if blob is None:
             raise LayerError(f"{remote.url} speaks of {name}, and does not have it")
+        if blob.size >= traces.SMALLEST and not traces.load(places, name):
+            await _trace(places, remote, name)
         for vain in range(1, ATTEMPTS + 1):
             try:
                 await begin(stores.partials, remote, blob)
@@ -185,6 +192,13 @@ async def have_begun(remote: Transport, stores: Stores, names: Iterable[str]) ->
                 return
 
     await each(list(dict.fromkeys(names)), one)
+
+
+async def _trace(places: Places, remote: Transport, name: str) -> None:
+    """Have what the store knows of which frames are touched first; nothing is as good."""
+    with suppress(PkgviewError, traces.TraceError):
+        for statement in await remote.derived(traces.trace_key(name)):
+            traces.keep(places, name, traces.from_bytes(statement.said, name))
 
 
 async def each(items: Collection[str], do: Callable[[str], Awaitable[None]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
@@ -11,6 +12,7 @@ from resolver.failures import single_failure
 from unionfs.archive.layer import LayerError
 from unionfs.store.partial import Partials
 from unionfs.store.remote.lazy.asking import Fetches
+from unionfs.store.remote.use.traces import load
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -83,6 +85,18 @@ def have_whole(places: Places, archives: Iterable[str], progress: Progress, *, l
     return total
 
 
+def touched_first(places: Places, archives: Iterable[str], *, log: int) -> None:
+    """Have fetched what traces say will be touched; nobody waits for it."""
+    wanted = {name: frames for name in lacking(places, archives) if (frames := load(places, name))}
+    if wanted:
+
+        async def run() -> None:
+            await Fetches(places, log=log).want(wanted, "traced", wait=False)
+
+        with suppress(PkgviewError):  # it is fetched when it is read
+            _run(run)
+
+
 def follow(places: Places, archives: Iterable[str], *, log: int) -> None:
     """Have them fetched beside all else; nobody waits for it."""
     wanted = lacking(places, archives)
@@ -91,7 +105,8 @@ def follow(places: Places, archives: Iterable[str], *, log: int) -> None:
         async def run() -> None:
             await Fetches(places, log=log).want(dict.fromkeys(wanted), "rest", wait=False)
 
-        _run(run)
+        with suppress(PkgviewError):  # the same
+            _run(run)
 
 
 def _run(run: Callable[[], Awaitable[None]]) -> None:
