@@ -135,7 +135,8 @@ class Fetcher:
                 answer = _line(done=True)
             except (LayerError, PkgviewError) as error:
                 answer = _line(refused=str(error))
-            await stream.send_all(answer)
+            if question.get("goes") is not True:
+                await stream.send_all(answer)
             nursery.cancel_scope.cancel()
 
     async def _tidy(self) -> None:
