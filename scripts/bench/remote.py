@@ -70,12 +70,12 @@ def _measure(bench: Bench, sheet: Sheet, what: str, case: _Case) -> None:
         with case.home(f"{name}-{number}") as env:
             took, size, requests = case.by_pkgview(env, name)
             how = "" if name == "traced" else ", without traces"
-            sheet.add(f"{what}{how}", "devfuse", took)
-            sheet.add(f"{what}{how}: received", "devfuse", size, "B")
-            sheet.add(f"{what}{how}: connections", "devfuse", requests, "")
+            sheet.add(f"{what}{how}", "pkgview", took)
+            sheet.add(f"{what}{how}: received", "pkgview", size, "B")
+            sheet.add(f"{what}{how}: connections", "pkgview", requests, "")
             if name == "traced":
-                sheet.add(f"{what}, again, offline", "devfuse", case.again(env, name))
-    sheet.add(f"{what}: {CLIENTS} at once, received", "devfuse", case.crowd(), "B")
+                sheet.add(f"{what}, again, offline", "pkgview", case.again(env, name))
+    sheet.add(f"{what}: {CLIENTS} at once, received", "pkgview", case.crowd(), "B")
 
 
 class _Case:

@@ -227,14 +227,15 @@ def _become_by_address(  # noqa: PLR0913 - what it becomes, and of what
     further: tuple[object, ...],
 ) -> None:
     """Become a command with a remote store's view, if one is named; `further` is for projects."""
-    named, *rest = command
-    if "://" not in named:
+    if "://" not in (named := command[0]):
         if asked["keys"] or asked["allow_older"]:
             raise click.UsageError("--key and --allow-older are for views of remote stores")
         return
     not_for_addresses(*further)
-    if not (rest := rest[rest[:1] == ["--"] :]):
-        raise click.UsageError(f"what shall be run with the view of {named}?")
+    if not (rest := command[1 + (command[1:2] == ("--",)) :]):
+        if named.startswith("oci:"):
+            raise click.UsageError(f"what shall be run with the view of {named}?")
+        raise missing(named)  # somebody means a script
     check_mountable(places)
     made = taken(places, named, **asked)
     fetched(places, [made.manifest], lazy)
