@@ -34,7 +34,7 @@ from resolver.python.target import KIND
 from unionfs.archive.layer import LayerError
 from unionfs.bytecode.companion import companion_key, with_companions
 from unionfs.formats.python.generated import skeleton_layer
-from unionfs.publishing.publish import publish
+from unionfs.publishing.publish import publish, tell_needs
 from unionfs.publishing.up import ATTEMPTS, Made, whole_manifest
 from unionfs.store.ordered import Stores
 from unionfs.store.remote import seen
@@ -135,6 +135,7 @@ async def _said(remote: Transport, wanted: Named, trust: Trust) -> VouchedView:
 async def _made(
     places: Places, wanted: Named, found: VouchedView, remote: Transport, memory: _Memory
 ) -> Made:
+    await trio.to_thread.run_sync(tell_needs, places)
     manifest, stores = found.view.manifest, Stores(places)
     interpreter = await trio.to_thread.run_sync(_interpreter, places, wanted, manifest)
     layers = [layer for layer in manifest.layers if layer.name]
