@@ -34,6 +34,7 @@ from unionfs.publishing.default import ensure_default
 from unionfs.publishing.publish import tell_needs
 from unionfs.store.ordered import Stores
 from unionfs.store.remote.lazy.asking import Fetches
+from unionfs.store.remote.use.traces import Recorder
 from unionfs.view.catalog import Catalog
 from unionfs.view.filesystem import Filesystem
 from unionfs.view.nodeid import PACKING
@@ -146,6 +147,7 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
     operations = Operations(binder, current.by_hand, current.known, partial(_running, places))
     resolving = Resolving(places, binder)
     background = CompileJobs(places, binder.refresh)
+    recorder = Recorder(places, catalog.store.frames)
     catalog.opened = background.consider
     serve: Serve | None = None
     if transport != SUPERVISED:
@@ -199,6 +201,7 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
             background.tend,
             current.tend,
             partial(_tell, places),
+            recorder.tend,
         ),
         serve=serve,
         answer=partial(devfuse.answer, filesystem, gained=gained) if serve is None else None,

@@ -93,3 +93,18 @@ def say_of_lock(renewed: Sequence[Change], shown: Container[str] = ()) -> None:
     """What is otherwise in the lock, and not in the view: for other platforms, other groups."""
     if others := [change for change in renewed if change.name not in shown]:
         console.note(f"In the lock: {some(others)}.")
+
+
+def say_conflicts(places: Places, made: Made) -> None:
+    """Show the distributions of a view, and where two have the same file."""
+    from unionfs.cli.commands.view import conflicts  # noqa: PLC0415 - only where it was asked for
+    from unionfs.view.opened import open_view  # noqa: PLC0415 - only where it was asked for
+
+    opened = open_view(places, made.view)
+    for layer in made.manifest.layers:
+        if layer.name:
+            console.note(f"  {layer.name} {layer.version}")
+    for conflict in conflicts(opened):
+        console.note(
+            f"  conflict: {conflict['path']}: {conflict['winner']} wins over {conflict['loser']}"
+        )

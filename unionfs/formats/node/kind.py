@@ -160,6 +160,11 @@ class NodeMaking:
             self._said.append(f"{package.name} {package.version}: {'; '.join(odd)}.")
         return archive
 
+    def further(self, archives: Sequence[str]) -> Sequence[str]:
+        """Nothing belongs to an archive of Node's."""
+        del archives
+        return ()
+
     def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
         """With the files of npm's own, and the links."""
         from unionfs.formats.node.generated import generated_layers  # noqa: PLC0415 - as above

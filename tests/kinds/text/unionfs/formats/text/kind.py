@@ -47,6 +47,9 @@ class TextMaking:
     def add(self, store: Stores, package: Package, path: Path) -> str:
         return store.add(*read(package, path))
 
+    def further(self, archives: Sequence[str]) -> Sequence[str]:
+        return ()
+
     def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
         index = "".join(f"{layer.name} {layer.version}\n" for layer in layers)
         own = add_generated(
