@@ -52,6 +52,9 @@ logger = logging.getLogger(__name__)
 IDLE_SECONDS: Final = 30.0
 """Seconds without anybody who waits, and without work, after which it ends."""
 
+BEGIN_SECONDS: Final = 10.0
+"""Seconds that archives may take to be opened of which something is wanted by nobody who waits."""
+
 QUESTION_SECONDS: Final = 5.0
 LONGEST_QUESTION: Final = 1 << 20
 
@@ -119,6 +122,10 @@ class Fetcher:
             for name, frames in question["want"].items()
         }
         within, again = float(question.get("within", math.inf)), question.get("again") is True
+        if question.get("goes") is True:  # nobody waits: it is wanted, and given up if it fails
+            with trio.move_on_after(BEGIN_SECONDS), suppress(LayerError, PkgviewError):
+                await self._fetching.wait(wanted, order)
+            return
 
         async with trio.open_nursery() as nursery:
 
@@ -128,15 +135,13 @@ class Fetcher:
                         pass
                 nursery.cancel_scope.cancel()
 
-            if question.get("goes") is not True:  # who goes wants it all the same
-                nursery.start_soon(heed)
+            nursery.start_soon(heed)
             try:
                 await self._fetching.wait(wanted, order, within=within, again=again)
                 answer = _line(done=True)
             except (LayerError, PkgviewError) as error:
                 answer = _line(refused=str(error))
-            if question.get("goes") is not True:
-                await stream.send_all(answer)
+            await stream.send_all(answer)
             nursery.cancel_scope.cancel()
 
     async def _tidy(self) -> None:
