@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from resolver.atomic import make_private, write_atomically
 from resolver.binding.manual import Said
 from resolver.caller.commandline import Runs, parse_command
 from resolver.errors import PkgviewError
-from resolver.naming import nothing_at, said_scripts, sha256
+from resolver.naming import nothing_at
 from resolver.places import Places
-from resolver.python.project import PythonProject, project_at, project_of_script, settings_at
+from resolver.python.project import PythonProject, project_of_script, settings_at
 from resolver.python.requirements import normalised
 from resolver.python.target import python_of
 from unionfs.cli import console
@@ -60,6 +59,7 @@ from unionfs.cli.commands.store.pull import (
 )
 from unionfs.cli.completing import commands
 from unionfs.cli.lists import refuse_undefined, with_lists
+from unionfs.cli.projectless import kept_script, nothing
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND
 from unionfs.formats.python.wish import PythonWish
@@ -332,7 +332,7 @@ def _project(  # noqa: PLR0913 - what decides it
     """
     if directory is not None:
         return trusted_project_at(directory, trust=trust)
-    script = _kept(places, said) if said else _script(words)
+    script = kept_script(places, said) if said else _script(words)
     if script is not None and may_have_block(os.fspath(script)):
         found = project_of_script(script)
         if found is not None and found.root == script.resolve():
@@ -381,29 +381,6 @@ def _script(words: Sequence[str]) -> Path | None:
     told = parse_command([os.fsencode(word) for word in words])
     path = Path(os.fsdecode(told.value))
     return path if told.kind is Runs.SCRIPT and path.exists() else None
-
-
-def _kept(places: Places, said: bytes) -> Path:
-    """A file of that script's, by which its lock and its view are found again."""
-    directory = said_scripts(os.fspath(places.cache))
-    make_private(directory)
-    path = Path(directory, f"{sha256(said).hexdigest()[:32]}.py")
-    write_atomically(path, said)
-    return path
-
-
-def nothing(places: Places) -> PythonProject:
-    """The project that lists nothing, in the state: no directory's settings count for itself."""
-    directory = Path(nothing_at(os.fspath(places.state)))
-    make_private(directory)
-    if not (directory / "requirements.txt").exists():
-        write_atomically(directory / "requirements.txt", b"")
-    found = project_at(os.fspath(directory))
-    if found is None:
-        raise PkgviewError(
-            f"{directory} is no project any more", remedy="Remove that directory, and try again."
-        )
-    return found
 
 
 def _link_at(project: PythonProject) -> Path | None:

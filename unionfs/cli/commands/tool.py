@@ -23,10 +23,11 @@ from unionfs.cli import console
 from unionfs.cli.asked import OFFLINE, PYTHON, PYTHON_FETCH, QUIET, Adding, json_of, with_for
 from unionfs.cli.command import tool_requirement
 from unionfs.cli.commands.making import ensured, mount_now
-from unionfs.cli.commands.run import become, nothing
+from unionfs.cli.commands.run import become
 from unionfs.cli.completing import names_of, paths, tools
 from unionfs.cli.ending import interrupted_by_all
 from unionfs.cli.group import Group
+from unionfs.cli.projectless import nothing
 from unionfs.formats.python.kind import KIND
 from unionfs.formats.python.wish import PythonWish
 from unionfs.publishing.tools import (
