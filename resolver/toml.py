@@ -49,6 +49,10 @@ _BETWEEN = re.compile(r"[^\w\-. \t]+")
 """What ends a key of bare parts; quoted parts are letters by then."""
 
 
+class TooManyError(tomllib.TOMLDecodeError):
+    """Of dependency groups: who writes them out, as uv does, takes all memory for them."""
+
+
 def parse(text: str) -> dict[str, Any]:
     """The document; `tomllib.TOMLDecodeError` for all that is wrong with it, `RecursionError`."""
     if any(line.count(".") > MOST_PARTS for line in text.split("\n")):
@@ -78,9 +82,14 @@ def document(text: str, place: str) -> dict[str, Any]:
     try:
         return _parsed(text) if len(text) <= MOST_KEPT else parse(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PkgviewError(
-            f"{place} is not valid TOML: {error}", remedy="Mend the file at that place."
-        ) from error
+        raise invalid(place, error) from error
+
+
+def invalid(place: str, error: Exception) -> PkgviewError:
+    """The error of a file that `parse` refuses."""
+    return PkgviewError(
+        f"{place} is not valid TOML: {error}", remedy="Mend the file at that place."
+    )
 
 
 @functools.lru_cache(maxsize=256)
@@ -161,7 +170,7 @@ def _refuse_many_included(groups: Mapping[str, Any]) -> None:
     except RecursionError:  # each of a thousand includes the next
         too_many = True
     if too_many:
-        raise tomllib.TOMLDecodeError(
+        raise TooManyError(
             f"[dependency-groups] has more than {MOST_OF_GROUPS} entries, with what each includes"
         )
 

@@ -71,6 +71,8 @@ class ResolvedView:
     `format`: what was known of its archives when it was made. `word_of` says which directory's own
     store is believed in it ("": none), as `identity_text` does: another one in its place has said
     nothing of the kind.
+    `choices` are those that its user had agreed to when it was made (`trust.counts`); None: it is
+    of an earlier version, which did not say.
     """
 
     kind: str
@@ -85,12 +87,13 @@ class ResolvedView:
     word_of: str = ""
     asked: str = ""
     beside: bool = False
+    choices: tuple[str, ...] | None = ()
 
     def __post_init__(self) -> None:
         """`ValueError` for what no `up` has written: the fields come from a file."""
         fields = (
             *(self.kind, self.variant, self.view, self.fingerprint, self.inputs, self.word_of),
-            *(self.asked, *self.extras, *self.groups),
+            *(self.asked, *self.extras, *self.groups, *(self.choices or ())),
         )
         texts = all(isinstance(text, str) for text in fields) and type(self.format) is int
         if not texts or not isinstance(self.beside, bool) or not _VIEW.fullmatch(self.view):
@@ -215,11 +218,18 @@ def _view(
     extras: Sequence[str] = (),
     groups: Sequence[str] = (),
     format: int = 0,  # noqa: A002 - the field's name
+    choices: Sequence[str] | None = None,
     **fields: Any,  # noqa: ANN401 - from a file
 ) -> ResolvedView:
     if "python" in fields:  # as it was written before there were other kinds
         fields = {"kind": PYTHON, "variant": fields.pop("python"), **fields}
-    return ResolvedView(extras=tuple(extras), groups=tuple(groups), format=format, **fields)
+    return ResolvedView(
+        extras=tuple(extras),
+        groups=tuple(groups),
+        format=format,
+        choices=None if choices is None else tuple(choices),
+        **fields,
+    )
 
 
 def save(projects: Path, resolved: Resolved) -> None:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from resolver.ownership import Fault
     from resolver.project.project import Project
-    from resolver.project.resolved import Resolved
+    from resolver.project.resolved import Resolved, ResolvedView
 
 STORE: Final = "have its own store say what its packages became"
 """The one choice that a command for a project says no yes to: only `pkgview trust` does. No digest
@@ -215,6 +215,19 @@ def agreed_choices(project: Project, state: Path) -> frozenset[str]:
     return frozenset() if trusted is None else trusted.choices
 
 
+def counts(view: ResolvedView, root: str, state: Path, project: Project | None = None) -> bool:
+    """Whether a look may have that view of the project at `root`, as far as its choices go.
+
+    Its user still says yes to all that was agreed to when it was made. Without the `project` what
+    was said of a workspace is not seen.
+    """
+    needed = {*(view.choices or ()), *([STORE] if view.word_of else [])}
+    if not needed and view.choices is not None:
+        return True
+    trusted = of(root, state) if project is None else _agreed(project, state)
+    return trusted is not None and trusted.agreed and needed <= trusted.choices
+
+
 def believes_store(project: Project, state: Path) -> bool:
     """Whether its user has said that the word of the project's own store counts."""
     return STORE in agreed_choices(project, state)
@@ -380,5 +393,5 @@ def _save(state: Path, one: Trusted) -> None:
 
 
 def choices_json(choices: Iterable[str]) -> str:
-    """As they stand in the file, on one line."""
+    """As in the file, on one line."""
     return json.dumps(sorted(choices))

@@ -458,6 +458,40 @@ def test_what_a_clone_chooses_waits_for_a_yes(
         assert heard == []
 
 
+def test_what_was_agreed_to_counts_until_it_is_taken_back(shop: Site, index: Index) -> None:
+    """Of a look the view, too, and of a command what it is made of; not of what runs already."""
+    clone = project(shop, "clone", f"alpha @ {index.wheel('alpha').as_uri()}\n")
+    (clone / "test.py").write_text(f"print(input(), flush=True)\ninput()\n{SAY}\n")
+    shop.up(clone)
+    command = [os.fspath(shop.places.mount / "bin/python"), "test.py"]
+    begun = subprocess.Popen(
+        command, cwd=clone, env=shop.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert begun.stdin is not None
+    assert begun.stdout is not None
+    begun.stdin.write(b"on\n")
+    begun.stdin.flush()
+    assert begun.stdout.readline() == b"on\n"
+    (clone / "test.py").write_text(f"{SAY}\n")
+    assert shop.run(*command, cwd=clone).stdout == "1.0\n"
+    shop.pkgview("trust", "--revoke", cwd=clone)
+    assert begun.communicate(b"\n")[0] == b"1.0\n"
+    for _ in range(2):
+        ended = shop.run(*command, cwd=clone, code=1)
+        assert "take a package by the address or path" in ended.stderr
+        assert f"`pkgview trust {clone}`" in ended.stderr
+        assert ended.stderr.rstrip().endswith("No module named 'alpha'")
+    shop.up(clone)
+    assert shop.run(*command, cwd=clone).stdout == "1.0\n"
+    # What was made without a choice is no matter of a yes.
+    (clone / "requirements.txt").write_text("alpha\n")
+    shop.up(clone)
+    shop.pkgview("trust", "--revoke", cwd=clone)
+    asked = len(index.asked)
+    assert shop.run(*command, cwd=clone).stdout == "1.0\n"
+    assert len(index.asked) == asked
+
+
 def test_what_shows_a_project_is_no_yes(shop: Site, index: Index) -> None:
     """Nor does it follow settings that a look would ask about; and what is there needs none."""
     index.wheel("alpha")

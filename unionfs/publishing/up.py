@@ -17,7 +17,7 @@ from resolver.errors import PkgviewError
 from resolver.failures import single_failure
 from resolver.project import resolved
 from resolver.project.resolved import UNCHECKED
-from resolver.project.trust import believes_store
+from resolver.project.trust import believes_store, counts
 from unionfs.formats.kind import described
 from unionfs.store.ordered import Stores
 from unionfs.view.catalog import read_manifest
@@ -77,7 +77,11 @@ def known_view(places: Places, kind: Kind, wish: Wish) -> Made | None:
     found = record.exactly(making.variant, kind.name)
     if found is None or not _is_same(found, making.fingerprint, wish):
         return None
-    if found.word_of and found.word_of != resolved.identity_text(wish.project.directory):
+    which = resolved.identity_text(wish.project.directory)
+    # What was agreed to for it and is no more: it is recorded anew, after another yes.
+    if found.word_of not in {"", which} or not counts(
+        found, record.root, places.state, wish.project
+    ):
         return None
     manifest = whole_manifest(places, found.view)
     if manifest is None:
@@ -89,7 +93,7 @@ def known_view(places: Places, kind: Kind, wish: Wish) -> Made | None:
         before = _manifest_before(places, record.root, found)
     if wish.kept and (own != newest or not record.directory):
         # Earlier versions did not say which directory it was.
-        _record(places, record.root, resolved.identity_text(wish.project.directory), own)
+        _record(places, record.root, which, own)
     making.settled(manifest, own)
     fresh = wish.kept and found.view != newest.view
     return Made(view=found.view, manifest=manifest, fresh=fresh, before=before)

@@ -107,15 +107,23 @@ class ViewIndex:
     def view_of(self, project: str, python: str | None) -> ViewId | None:
         """The project's view for that Python, None where there is none or its inputs have changed.
 
+        Nor is there one that was made with choices which its user agrees to no more.
+
         For what is no CPython (a shell, an editor, PyPy, "") it is the project's own, however old:
         nothing could be made for it meanwhile, and it does not wait.
         """
         record = resolved.load(self._places.state / "projects", project)
         if python is None or not CPYTHON.fullmatch(python):
             own = record.own()
-            return own.view if own else None
+            return own.view if own and self._counts(project, own) else None
         found = record.exactly(python)
-        return found.view if found and not self._is_stale(project, found) else None
+        if found is None or self._is_stale(project, found) or not self._counts(project, found):
+            return None
+        return found.view
+
+    def _counts(self, project: str, view: ResolvedView) -> bool:
+        known = self._projects.get(project)
+        return trust.counts(view, project, self._places.state, known)
 
     def _is_stale(self, project: str, view: ResolvedView) -> bool:
         known = self._projects.get(project)

@@ -88,10 +88,11 @@ class Store:
             self._place(out, temporary, name)
         return name
 
-    def take(self, source: Path, name: str) -> bool:
+    def take(self, source: Path, name: str, most: int | None = None) -> bool:
         """Copy an archive from a file of anybody's, read whole first; False if it was here.
 
-        `LayerError` if that file is not what its name says.
+        `LayerError` if that file is not what its name says, or has more than `most` bytes. Its
+        tables are looked at before anything is copied: of a file of nothing it would be all of it.
         """
         if self.keeps(name):
             arrival.mark_again(self.path(name))
@@ -102,8 +103,12 @@ class Store:
         except OSError as error:
             raise LayerError(f"{name}: {error.strerror}") from error
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 raise LayerError(f"{name} is no regular file")
+            if most is not None and status.st_size > most:
+                raise LayerError(f"{name} has more than {most} bytes")
+            Archive.open(Path(f"/proc/self/fd/{descriptor}"), FrameCache(0), name=name)
             self.receive(file, name)
         return True
 

@@ -59,6 +59,8 @@ SYSTEM: tuple[Path, ...] = (Path("/usr/share/pkgview"), Path("/var/lib/pkgview")
 PROJECT: Final = ".pkgview"
 """The directory of a project that is a store."""
 
+MOST_TAKEN: Final = 8 << 30
+"""Bytes of one archive of it, as in `pkgview store import`."""
 
 UNPROVED: Final = "it came with the project, and proves nothing of what it says"
 """Why a project's store is passed over unless its user has said that it is believed."""
@@ -189,7 +191,7 @@ class Stores(Store):
             if name is None:
                 continue
             try:
-                self.take(store.path(name), name)
+                self.take(store.path(name), name, MOST_TAKEN)
             except LayerError as error:
                 self.damaged.append(
                     f"{store.path(name)} is not what its name says, and is made anew: {error}."

@@ -108,6 +108,8 @@ class Preparing:
         python = interpreter.python.version
         record = resolved.load(self._places.state / "projects", root)
         last = record.exactly(python)
+        if last is not None and not trust.counts(last, root, self._places.state, project):
+            last = None  # nor is it gone on with where that is refused
         if (
             last is not None
             and last.inputs in {"", inputs}

@@ -36,7 +36,7 @@ from resolver.caller.procfs import Tid
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from resolver.naming import shell_word, spelled
-from resolver.project import resolved
+from resolver.project import resolved, trust
 from resolver.python.environment import for_project, refuse_relative
 from unionfs.control import jobs
 from unionfs.control.jobs import Job
@@ -170,6 +170,8 @@ class Resolving:
             )
         except PkgviewError as error:
             last = resolved.load(self._places.state / "projects", root).exactly(asker.python)
+            if last is not None and not trust.counts(last, root, self._places.state):
+                last = None
             told = refusal(error, Path(root))
             return Outcome(view=last.view if last else None, python=asker.python, **told)
         if isinstance(found, Outcome):

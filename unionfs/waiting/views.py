@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from resolver.errors import PkgviewError
-from resolver.project import resolved
+from resolver.project import resolved, trust
 from resolver.python.interpreter import inspect
 from resolver.python.target import python_of
 from unionfs.control.endpoint import endpoint_of
@@ -76,6 +76,8 @@ class Waiting:
         if bound is not None and bound.uid not in {None, 0, os.geteuid()}:
             return None  # another user's on a shared mount, who cannot ask our socket
         last = resolved.load(self._places.state / "projects", root).exactly(python)
+        if last is not None and not trust.counts(last, root, self._places.state):
+            last = None
         question = _Question(
             root=root,
             executable=bound.exe if bound and python else None,

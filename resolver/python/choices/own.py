@@ -101,7 +101,21 @@ def own_choices(
         for path in requirement_files(project.root / Origin.REQUIREMENTS).files:
             _requirement_file(path, requirement_text(path), wanted, project.root)
     settings_around(project.directory, wanted)
+    _refuse_named(project, wanted, Wanted(project, indexes, named))
     return frozenset(wanted.found) | python_choices(project)
+
+
+def _refuse_named(project: PythonProject, wanted: Wanted, aside: Wanted) -> None:
+    """Read the trees that are choices themselves: no more of these, but an error (`tree`) is one.
+
+    And so are those to which they lead, one after the other.
+    """
+    aside.trees |= wanted.trees
+    waiting = [*project.source_trees, *wanted.named]
+    while waiting:
+        tree(waiting.pop(), aside)
+        waiting += (one for one in aside.named if one not in wanted.named)
+        wanted.named.update(aside.named)
 
 
 def python_choices(project: PythonProject) -> frozenset[str]:

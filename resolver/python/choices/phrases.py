@@ -21,6 +21,7 @@ from resolver.fetch.addresses import belongs, canonical, file_places, without_us
 from resolver.inputs import read_input
 from resolver.ownership import faults
 from resolver.project.phrase import phrase
+from resolver.python.requirements import local_directories, with_variables
 from resolver.python.unbuilt import is_inside, own_tree
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Wanted:
         self.found: set[str] = set()
         self.trees: set[Path] = set()
         self.around: set[Path] = set()
-        self._directory = project.directory
+        self.named: dict[Path, None] = {}
+        self._root, self._directory = project.root, project.directory
         self._own = own_tree(project)
         self._indexes = indexes
         self._places = frozenset(chain.from_iterable(map(file_places, self._indexes)))
@@ -104,11 +106,22 @@ class Wanted:
             plain = _PLAIN.fullmatch(" ".join(text.partition(";")[0].split()))
             if plain is not None and not _FILE.search(plain["name"]):
                 continue
+            self._lead(text)
             leads = plain is not None or _LEADING.search(text)
             what = (
                 "take a package by the address or path" if leads else "use what is no requirement,"
             )
             self.add(f"{what} {without_userinfo(text)}")
+
+    def _lead(self, text: str) -> None:
+        """Source trees that a requirement names, by whichever path: uv reads what lies there."""
+        own = {_OWN_VARIABLE: str(self._directory)}
+        names = {name for name, _ in _VARIABLE.findall(text)} - own.keys()
+        if not all(looks.knows(self._root, name) for name in names):
+            return
+        with suppress(PkgviewError):  # no path
+            found = local_directories(with_variables(text.strip(), own), self._directory)
+            self.named.update(dict.fromkeys(found))
 
     def index(self, url: str, name: str = "") -> None:
         """By its name it gets the password of the user's own index that is called so."""

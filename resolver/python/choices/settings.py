@@ -16,7 +16,7 @@ from resolver.python.choices.phrases import written
 from resolver.python.requirements import normalised
 from resolver.python.unbuilt import members
 from resolver.python.uv.workspace import LONGEST, counter, directories
-from resolver.toml import parse, table_of, texts_of
+from resolver.toml import TooManyError, invalid, parse, table_of, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,6 +74,8 @@ def toml(text: str, path: Path, wanted: Wanted) -> dict[str, Any]:
     """Of what is no TOML 1.0 uv, which reads 1.1, may take more than nothing."""
     try:
         return parse(text)
+    except TooManyError as error:  # uv would take it, and all memory for it
+        raise invalid(str(path), error) from error
     except (tomllib.TOMLDecodeError, RecursionError):
         wanted.unread(path)
         return {}
@@ -121,6 +123,7 @@ def tree(directory: Path, wanted: Wanted) -> None:
         return
     if len(wanted.trees) >= MOST_TREES:
         wanted.unread(place)
+        _toml_at(place, wanted)  # but refused like the others
         return
     wanted.trees.add(directory)
     document = _toml_at(place, wanted)
@@ -200,9 +203,11 @@ def _members(directory: Path, pattern: str, wanted: Wanted, names: Iterator[int]
         wanted.add(f"have the members {pattern} in its workspace{wanted.beside(directory)}")
         return
     for number, member in enumerate(directories(directory, [pattern], names)):
-        if number >= MOST_TREES:
+        if number == MOST_TREES:
             wanted.unread(member)
-            return
+        if number >= MOST_TREES:
+            _toml_at(member / "pyproject.toml", wanted)
+            continue
         tree(Path(os.path.normpath(member)), wanted)
     if next(names, None) is None:
         wanted.unread(directory)  # not all of it: there are more files than are looked at

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from resolver.errors import PkgviewError
 from resolver.python.choices.own import own_choices, without_hashes
+from resolver.python.choices.settings import MOST_TREES
 from resolver.python.declared.files import declared
 from resolver.python.outdated.compare import _requirement
-from resolver.python.project import find_project
+from resolver.python.project import PythonProject, find_project, project_of_script
 from resolver.python.requirements import _joined, local_places, requirement_files
 from resolver.python.uv import workspace
 from resolver.toml import inline_block, parse, unclosed_block
@@ -91,6 +92,59 @@ def test_groups_that_include_too_many(tree: Tree, includes: dict[str, list[str]]
     with pytest.raises(PkgviewError, match="more than 100000 entries, with what each includes"):
         find_project(tree.root)
     assert time.process_time() - began < MOST
+
+
+TREE = "[project]\nname = 'm'\nversion = '1'\n"
+MEMBER = "[tool.uv.workspace]\nmembers = ['m']\n"
+PLACE = "[tool.uv.sources]\nm = {path = 'm'}\n"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"pyproject.toml": f"{TREE}{MEMBER}"},
+        {"pyproject.toml": f"{TREE}{PLACE}"},
+        {"pyproject.toml": f"{TREE}dependencies = ['m @ file://${{PROJECT_ROOT}}/m']\n"},
+        {"requirements.txt": "-e ./m\n"},
+        {"requirements.txt": "m @ file://${PROJECT_ROOT}/m\n"},
+        {
+            "requirements.txt": "-e ./n\n",
+            "n/pyproject.toml": PLACE.replace("'m'", "'../m'"),
+        },
+        {
+            "requirements.txt": "-e ../n\n",
+            "../n/pyproject.toml": PLACE.replace("'m'", "'{root}/m'"),
+        },
+        {
+            "pyproject.toml": f"{TREE}[tool.uv.workspace]\nmembers = ['x/*', 'm']\n",
+            **{f"x/{number}/pyproject.toml": TREE for number in range(MOST_TREES)},
+        },
+    ],
+    ids=["member", "source", "address", "editable", "line", "further", "outside", "many"],
+)
+def test_groups_of_what_uv_reads_besides(tree: Tree, files: dict[str, str]) -> None:
+    """A command asks what a project chooses before it starts uv."""
+    tree.write("m/pyproject.toml", groups({f"a{one}": [f"a{one + 1}"] * 3 for one in range(14)}))
+    for path, text in files.items():
+        tree.write(path, text.replace("{root}", str(tree.root)))
+    with pytest.raises(PkgviewError, match=r"m/pyproject\.toml.* more than 100000 entries"):
+        own_choices(found(tree.root), frozenset())
+
+
+def test_groups_of_what_a_script_names(tree: Tree) -> None:
+    tree.write("m/pyproject.toml", groups({f"a{one}": [f"a{one + 1}"] * 3 for one in range(14)}))
+    block = "".join(f"# {line}\n" for line in ("dependencies = ['m']", *PLACE.splitlines()))
+    tree.write("s.py", f"# /// script\n{block}# ///\n")
+    project = project_of_script(tree.root / "s.py")
+    assert project is not None
+    with pytest.raises(PkgviewError, match=r"m/pyproject\.toml.* more than 100000 entries"):
+        own_choices(project, frozenset())
+
+
+def found(root: Path) -> PythonProject:
+    project = find_project(root)
+    assert project is not None
+    return project
 
 
 def test_groups_are_written_out_once(tree: Tree) -> None:

@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -197,6 +198,13 @@ def test_a_project_brings_a_store(isolated_places: Places, tmp_path: Path) -> No
     assert stores.archive_of("built-2") is None
     (said,) = stores.damaged
     assert str(brought.path(name)) in said
+    # What has the size only is not copied first; nor is what is larger than that.
+    for size in (1 << 32, 1 << 42):
+        os.truncate(brought.path(name), size)
+        began = time.process_time()
+        assert stores.archive_of("built-2") is None
+        assert time.process_time() - began < 1
+    assert "more than 8589934592 bytes" in stores.damaged[-1]
     assert os.listdir(isolated_places.store / "archives") == [Stores(isolated_places).names()[0]]
 
 

@@ -197,6 +197,7 @@ class PythonMaking:
     def record(self, manifest: Manifest) -> ResolvedView:
         """With what was asked for besides, which is meant to stay."""
         wish = self._wish
+        agreed = trust.agreed_choices(wish.project, self._places.state)
         return ResolvedView(
             kind=NAME,
             variant=self.variant,
@@ -208,6 +209,7 @@ class PythonMaking:
             unbuilt=self._unbuilt,
             asked=wish.asked,
             word_of=resolved.identity_text(wish.project.directory) if self._of_project else "",
+            choices=tuple(sorted(agreed - {trust.STORE})),  # that one `word_of` says
         )
 
     def _recorded(self) -> str:
