@@ -30,7 +30,7 @@ PARTS = {
     "start": Part(title="To get to a command", measure=start.starts),
     "packing": Part(title="A wheel becomes an archive", measure=packing.packing),
     "disk": Part(title="The disk that projects take", measure=disk.disks),
-    "node": Part(title="From a lock to node_modules", measure=node.node),
+    "node": Part(title="From a lock to node_modules", measure=node.node, python=False),
     "large": Part(title="Views of many distributions", measure=large.growth),
     "large-files": Part(title="A file of a gigabyte", measure=large_files.large_files),
     "memory": Part(title="Memory of the daemon", measure=memory.memory),

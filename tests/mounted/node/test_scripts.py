@@ -82,6 +82,7 @@ def test_what_is_allowed_is_run_once(workshop: Workshop, monkeypatch: pytest.Mon
     allow(project, allowScripts={"script@1.0.0": True}, scripts={"prepare": "touch PREPARED"})
     said = workshop.pkgview("up", cwd=project)
     assert "Ran the install scripts of script 1.0.0." in said
+    assert "The project's own prepare was not run: `npm run prepare`." in said
     assert "What script 1.0.0 wrote to node_modules/stray.txt is not kept." in said
     assert marks.read_text() == "ran\n"
     made = project / "node_modules/script"

@@ -108,7 +108,11 @@ class NodeMaking:
             from unionfs.formats.node.scripted import scripted  # noqa: PLC0415 - mostly none
 
             self._scripted = scripted(found.lock, self._selection, policy, self._machine)
-        self.remark = " ".join(filter(None, (found.said, said_of_scripts(self._selection, policy))))
+        self.remark = " ".join(
+            filter(
+                None, (found.said, said_of_scripts(wish.project.manifest, self._selection, policy))
+            )
+        )
         keys = {place: one.key for place, one in self._scripted.items()}
         return [package_of(one, keys.get(one.entry.location)) for one in self._selection.choices]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from resolver.node.allowed import Allowed
     from resolver.node.selection import Selection
 
@@ -12,7 +14,11 @@ _NAMED = 8
 """Packages that are named."""
 
 
-def said_of_scripts(selection: Selection, policy: Allowed) -> str:
+_OWN = ("preinstall", "install", "postinstall", "preprepare", "prepare", "postprepare")
+"""Scripts of a project's own that npm runs after it has installed (npm-scripts(7))."""
+
+
+def said_of_scripts(manifest: Mapping[str, Any], selection: Selection, policy: Allowed) -> str:
     """Whose were not run, and what to do where that was not wanted; "" where there are none."""
     titles = {
         entry.title: entry.bundled
@@ -35,4 +41,8 @@ def said_of_scripts(selection: Selection, policy: Allowed) -> str:
                 "Where one is needed: `npm approve-scripts NAME` (allowScripts in package.json), "
                 "and `pkgview up`."
             )
+    own = manifest.get("scripts")
+    if found := [name for name in _OWN if isinstance(own, dict) and own.get(name)]:
+        runs = " && ".join(f"npm run {name}" for name in found)
+        said.append(f"The project's own {', '.join(found)} was not run: `{runs}`.")
     return " ".join(said)
