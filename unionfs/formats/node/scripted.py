@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from resolver.places import Places
     from unionfs.store.local import Store
 
-FORMAT: Final = "ran1"
+FORMAT: Final = "npm1"
 """Raised where the same scripts shall be run anew."""
 
 _PAUSE = 0.1
@@ -83,13 +83,21 @@ def scripted(
     found = {}
     for entry in wanted:
         needs = _needs(tree, entry.location, keys)
-        parts = sorted({f"{keys[one]} {one in run}" for one in needs if keys[one]})
-        whole = all(keys[one] for one in (entry.location, *needs))
-        platform = (machine.os, machine.cpu, machine.libc, machine.node)
-        words = "\0".join((*platform, str(keys[entry.location]), *parts))
-        key = f"{FORMAT}-{hashlib.sha256(words.encode()).hexdigest()}" if whole else None
+        places = (entry.location, *needs)
+        said = sorted(f"{one in run}{_wired(tree, one, keys)}" for one in places)
+        words = (FORMAT, machine.os, machine.cpu, machine.libc, machine.node, *said)
+        digest = hashlib.sha256("\0".join((str(keys[entry.location]), *words)).encode())
+        key = f"built-{digest.hexdigest()}" if all(keys[one] for one in places) else None
         found[entry.location] = Scripted(entry=entry, needs=needs, key=key)
     return dict(sorted(found.items(), key=lambda item: (len(item[1].needs), item[0])))
+
+
+def _wired(tree: Tree, place: str, keys: Mapping[str, str | None]) -> str:
+    """What lies at a place, what it finds there by which name, and its commands."""
+    edges = sorted(
+        (edge.name, str(keys.get(edge.to))) for edge in tree.edges(place) if edge.to is not None
+    )
+    return f"{keys[place]}{edges}{sorted(tree.entries[place].bins.items())}"
 
 
 def _needs(tree: Tree, place: str, keys: Mapping[str, str | None]) -> tuple[str, ...]:
