@@ -100,6 +100,9 @@ def test_what_is_allowed_is_run_once(workshop: Workshop, monkeypatch: pytest.Mon
     # The project's own scripts are not an install's.
     assert not (project / "PREPARED").exists()
 
+    listed = workshop.pkgview("trust", "--list", cwd=project)
+    assert f"{project}: trusted\n  may run the install scripts of script@1.0.0\n" in listed
+
     # As npm has it, but for what lies elsewhere.
     copy = workshop.by_npm(project)
     shutil.rmtree(copy / "node_modules")

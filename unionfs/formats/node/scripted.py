@@ -74,7 +74,7 @@ def scripted(
     wanted = [
         choice.entry
         for choice in selection.choices
-        if choice.entry.has_script and allowed.of(choice.entry)
+        if _may_have_some(choice.entry) and allowed.of(choice.entry)
     ]
     if not wanted:
         return {}
@@ -90,6 +90,11 @@ def scripted(
         key = f"built-{digest.hexdigest()}" if all(keys[one] for one in places) else None
         found[entry.location] = Scripted(entry=entry, needs=needs, key=key)
     return dict(sorted(found.items(), key=lambda item: (len(item[1].needs), item[0])))
+
+
+def _may_have_some(entry: Entry) -> bool:
+    """Of what is from no registry the lock does not say that it is for node-gyp."""
+    return entry.has_script or entry.resolved.startswith(("file:", "git"))
 
 
 def _wired(tree: Tree, place: str, keys: Mapping[str, str | None]) -> str:
@@ -159,7 +164,7 @@ class Running:
             ours = await trio.to_thread.run_sync(lay)
             directory = here / in_view(entry.location)
             scripts = _scripts(directory)
-            if not scripts:  # the lock says that there are some
+            if not scripts:
                 return archives[entry.location]
             self.told(entry.package)
             before = _beside(here)
