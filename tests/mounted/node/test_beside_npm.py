@@ -89,6 +89,7 @@ def test_what_writes(words: tuple[str, ...], workshop: Workshop) -> None:
     if modules.is_symlink():
         workshop.pkgview("up", cwd=project)
     elif modules.exists():
+        assert "its node_modules is not pkgview's" in workshop.pkgview("projects", cwd=project)
         said = workshop.pkgview("up", cwd=project, status=1)
         assert f"{modules} was a link to the view, and another program has put its own" in said
         assert "`pkgview up --force` sets it aside" in said
