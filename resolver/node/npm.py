@@ -66,13 +66,7 @@ async def run_npm(
     offline: bool = False,
 ) -> str:
     """What `npm ARGUMENTS` prints; `PkgviewError` in npm's words. May be cancelled."""
-    environ = {
-        name: value
-        for name, value in os.environ.items()
-        # Of an `npm run` that may have started us.
-        if not name.startswith(("npm_package_", "npm_lifecycle_"))
-        and name not in {"INIT_CWD", "npm_command", "npm_execpath", "npm_node_execpath"}
-    }
+    environ = plain_environ()
     lower = {name.lower() for name in _SAID}
     environ = {name: value for name, value in environ.items() if name.lower() not in lower}
     environ |= _SAID | ({"npm_config_offline": "true"} if offline else {})
@@ -80,6 +74,16 @@ async def run_npm(
     if code:
         raise _explained(stderr or stdout, code, doing, cwd)
     return stdout
+
+
+def plain_environ() -> dict[str, str]:
+    """Our variables, without those of an `npm run` that may have started us."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("npm_package_", "npm_lifecycle_"))
+        and name not in {"INIT_CWD", "npm_command", "npm_execpath", "npm_node_execpath"}
+    }
 
 
 def _explained(stderr: str, code: int, doing: str, cwd: Path) -> PkgviewError:

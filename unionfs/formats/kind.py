@@ -62,7 +62,8 @@ class Making(Protocol):
     """One view in the making. For a view that is there already only `settled` is called.
 
     Else first `packages`, then `settings`, `build` and `add` as each package needs them, then
-    `manifest`; all of that again if archives were collected meanwhile. At last `record`, `settled`.
+    `completed` and `manifest`; all of that again if archives were collected meanwhile. At last
+    `record`, `settled`.
 
     `variant`: which of a project's views it is, of those of its kind ("3.11"; "" where there is
     only one). `fingerprint`: equal as long as the same view would come out, newer releases aside;
@@ -105,6 +106,15 @@ class Making(Protocol):
         """Read a package file as hostile input, add it to the store: the archive's name.
 
         Called in a thread. `PkgviewError` for a file that cannot be taken as what it should be.
+        """
+        ...
+
+    async def completed(
+        self, store: Stores, layers: Sequence[LayerSpec], told: Callable[[str], None]
+    ) -> Sequence[LayerSpec]:
+        """The packages' layers, in their order, with what can be made only when all are there.
+
+        `told` is told the name of a package of which something is made.
         """
         ...
 

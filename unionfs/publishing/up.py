@@ -177,14 +177,15 @@ def _manifest_before(places: Places, root: str, made: ResolvedView) -> Manifest 
 
 async def _layers(
     places: Places, making: Making, wish: Wish, store: Stores, progress: Progress
-) -> tuple[LayerSpec, ...]:
+) -> Sequence[LayerSpec]:
     from unionfs.publishing.assemble import Means, assemble  # noqa: PLC0415 - as above
 
     packages = await making.packages(progress.locking)
     means = Means(
         places=places, store=store, making=making, progress=progress, offline=wish.offline
     )
-    return await assemble(packages, means)
+    layers = await assemble(packages, means)
+    return await making.completed(store, layers, progress.building)
 
 
 def _had(places: Places, root: str) -> set[str]:

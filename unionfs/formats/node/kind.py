@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from resolver.manifest import LayerSpec
+    from resolver.node.allowed import Allowed
     from resolver.node.locked import Found
     from resolver.node.selection import Selection
     from resolver.places import Places
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from resolver.project.project import Project
     from unionfs.formats.kind import Wish
     from unionfs.formats.node.packages import NodePackage
+    from unionfs.formats.node.scripted import Scripted
     from unionfs.store.ordered import Stores
 
 _NAMED = 8
@@ -49,13 +51,18 @@ class NodeMaking:
         self._settings = npm_settings(wish.project.root)
         asked = wish.omit
         self._omitted = self._settings.omitted if asked is None else frozenset(asked)
-        self.fingerprint: str | None = wish.fingerprint(self._machine, self._omitted)
+        self._scripts = (
+            self._settings.values.get("allow-scripts", ""),
+            self._settings.says("ignore-scripts"),
+        )
+        self.fingerprint: str | None = wish.fingerprint(self._machine, self._omitted, self._scripts)
         self.remark = ""
         self.renewed: tuple[Change, ...] = ()
         self._said: list[str] = []  # by threads
         self._inputs = ""
         self._found: Found | None = None
         self._selection: Selection | None = None
+        self._scripted: dict[str, Scripted] = {}
 
     def settings(self) -> FetchSettings:
         """Npm's."""
@@ -76,6 +83,7 @@ class NodeMaking:
         from resolver.node.locked import Asked, current_lock  # noqa: PLC0415 - nothing to do needs none
         from resolver.node.selection import select  # noqa: PLC0415 - the same
         from unionfs.formats.node.packages import package_of  # noqa: PLC0415 - the same
+        from unionfs.formats.node.remarks import said_of_scripts  # noqa: PLC0415 - the same
 
         wish = self._wish
         self._inputs = fingerprint(wish.project)  # before they are read
@@ -90,18 +98,23 @@ class NodeMaking:
         found = await current_lock(wish.project, self._settings, asked, self._places)
         if found.project is not wish.project:
             self._wish = wish = replace(wish, project=found.project)
-            self.fingerprint = wish.fingerprint(self._machine, self._omitted)
+            self.fingerprint = wish.fingerprint(self._machine, self._omitted, self._scripts)
             self._inputs = fingerprint(found.project)
         self._found = found
         self.renewed = found.renewed or self.renewed  # of a second attempt the first one's
         self._selection = select(found.lock, self._machine, self._omitted, self._settings)
-        with_scripts = [
-            entry.title
-            for entry in self._selection.kept.values()
-            if entry.has_script and not entry.link
-        ]
-        self.remark = " ".join(filter(None, (found.said, _not_run(with_scripts))))
-        return [package_of(one) for one in self._selection.choices]
+        policy = self._allowed()
+        if policy.asked_for and not policy.never:
+            from unionfs.formats.node.scripted import scripted  # noqa: PLC0415 - mostly none
+
+            self._scripted = scripted(found.lock, self._selection, policy, self._machine)
+        self.remark = " ".join(
+            filter(
+                None, (found.said, said_of_scripts(wish.project.manifest, self._selection, policy))
+            )
+        )
+        keys = {place: one.key for place, one in self._scripted.items()}
+        return [package_of(one, keys.get(one.entry.location)) for one in self._selection.choices]
 
     async def build(self, package: NodePackage, source: Path | None, within: Path) -> Path | str:
         """What npm has to pack first: a git repository at a commit, a directory."""
@@ -123,6 +136,35 @@ class NodeMaking:
         if odd:
             self._said.append(f"{package.name} {package.version}: {'; '.join(odd)}.")
         return archive
+
+    async def completed(
+        self, store: Stores, layers: Sequence[LayerSpec], told: Callable[[str], None]
+    ) -> Sequence[LayerSpec]:
+        """With what the install scripts that the project allows make of their packages."""
+        found, selection = self._found, self._selection
+        if not self._scripted or found is None or selection is None:
+            return layers
+        from unionfs.formats.node.scripted import Running, refuse_running  # noqa: PLC0415 - as above
+
+        if self._wish.no_build:
+            refuse_running(store, self._scripted)
+        running = Running(
+            places=self._places, store=store, lock=found.lock, kept=selection.kept, told=told,
+            offline=self._wish.offline,
+        )  # fmt: skip
+        places = [choice.entry.location for choice in selection.choices]
+        archives = {place: one.archive for place, one in zip(places, layers, strict=True)}
+        archives, said = await running.run(self._scripted, archives)
+        self.remark = " ".join(filter(None, (self.remark, *said)))
+        return [
+            replace(layer, archive=archives[place])
+            for place, layer in zip(places, layers, strict=True)
+        ]
+
+    def _allowed(self) -> Allowed:
+        from resolver.node.allowed import allowed  # noqa: PLC0415 - as above
+
+        return allowed(self._wish.project.manifest, self._settings)
 
     def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
         """With the files of npm's own, and the links."""
@@ -207,12 +249,3 @@ def _node(project: Project) -> NodeProject:
     if not isinstance(project, NodeProject):
         raise TypeError(f"{project} is no project of Node's")
     return project
-
-
-def _not_run(titles: Sequence[str]) -> str:
-    if not titles:
-        return ""
-    titles = sorted(set(titles))
-    named = ", ".join(titles[:_NAMED])
-    more = f" and {len(titles) - _NAMED} more" if len(titles) > _NAMED else ""
-    return f"Install scripts were not run: {named}{more}."

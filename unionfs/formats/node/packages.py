@@ -16,17 +16,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resolver.node.selection import Choice
+    from resolver.project.package import Archives
     from unionfs.store.local import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePackage(Package):
-    """What lies at one place of the tree."""
+    """What lies at one place of the tree. `ran`: the key of what its install scripts made of it."""
 
     choice: Choice
+    ran: str | None = None
+
+    def archive_in(self, store: Archives) -> str | None:
+        """What its scripts made, where they are to be run; else, and before, the tarball's."""
+        made = store.archive_of(self.ran) if self.ran else None
+        return made or Package.archive_in(self, store)
 
 
-def package_of(choice: Choice) -> NodePackage:
+def package_of(choice: Choice, ran: str | None = None) -> NodePackage:
     """A choice as a package of its place."""
     entry = choice.entry
     return NodePackage(
@@ -37,6 +44,7 @@ def package_of(choice: Choice) -> NodePackage:
         download=choice.download,
         built=choice.download is None,
         choice=choice,
+        ran=ran,
     )
 
 

@@ -170,6 +170,13 @@ class PythonMaking:
 
         return add(store, package, path, self._interpreter, self._said.append)
 
+    async def completed(
+        self, store: Stores, layers: Sequence[LayerSpec], told: Callable[[str], None]
+    ) -> Sequence[LayerSpec]:
+        """As they are: a distribution is built by itself."""
+        del store, told
+        return layers
+
     def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
         """The skeleton comes first, so that no distribution can replace a part of it."""
         from unionfs.bytecode.companion import with_companions  # noqa: PLC0415 - as above

@@ -47,6 +47,11 @@ class TextMaking:
     def add(self, store: Stores, package: Package, path: Path) -> str:
         return store.add(*read(package, path))
 
+    async def completed(
+        self, store: Stores, layers: Sequence[LayerSpec], told: Callable[[str], None]
+    ) -> Sequence[LayerSpec]:
+        return layers
+
     def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
         index = "".join(f"{layer.name} {layer.version}\n" for layer in layers)
         own = add_generated(
