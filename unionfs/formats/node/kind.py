@@ -17,6 +17,7 @@ from resolver.node.project import NodeProject, project_at
 from resolver.project.project import fingerprint
 from resolver.project.resolved import UNCHECKED, ResolvedView
 from unionfs.formats.node.layout import MODULES
+from unionfs.formats.node.remembering import remember, situation
 from unionfs.formats.node.wish import NodeWish, again, of_node
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class NodeMaking:
     def __init__(self, places: Places, wish: NodeWish) -> None:
         self._places = places
         self._wish = wish
+        # Taken before the inputs are read: an edit meanwhile makes the next `up` look again.
+        self._before = situation(wish, places.state)
         self._machine = this_machine()
         self._settings = npm_settings(wish.project.root)
         asked = wish.omit
@@ -92,6 +95,7 @@ class NodeMaking:
             self._wish = wish = replace(wish, project=found.project)
             self.fingerprint = wish.fingerprint(self._machine, self._omitted)
             self._inputs = fingerprint(found.project)
+            self._before = situation(wish, self._places.state)
         self._found = found
         self.renewed = found.renewed or self.renewed  # of a second attempt the first one's
         self._selection = select(found.lock, self._machine, self._omitted, self._settings)
@@ -160,11 +164,13 @@ class NodeMaking:
         )
 
     def settled(self, manifest: Manifest, record: ResolvedView) -> None:
-        """See that what tools write into is there."""
-        del record
+        """See that what tools write into is there, and keep what this came to."""
         from unionfs.formats.node.writable import make_writable  # noqa: PLC0415 - as above
 
-        make_writable(self._places, self._wish.project, manifest)
+        wish = self._wish
+        writable = make_writable(self._places, wish.project, manifest)
+        if record.fingerprint == self.fingerprint:
+            remember(wish, self._places.state, self._before, manifest, record, writable)
 
 
 class _Node:
