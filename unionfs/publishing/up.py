@@ -176,11 +176,12 @@ async def _layers(
 ) -> tuple[LayerSpec, ...]:
     from unionfs.publishing.assemble import Means, assemble  # noqa: PLC0415 - as above
 
-    packages = await making.packages(progress.locking)
     means = Means(
         places=places, store=store, making=making, progress=progress, offline=wish.offline
     )
-    return await assemble(packages, means)
+    while (layers := await assemble(await making.packages(progress.locking), means)) is None:
+        pass  # without what is optional and cannot be had
+    return layers
 
 
 def _published(places: Places, manifest: Manifest, store: Stores) -> ViewId:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from resolver.manifest import LayerSpec
+    from resolver.node.lock import Entry
     from resolver.node.locked import Found
     from resolver.node.selection import Selection
     from resolver.places import Places
@@ -56,6 +57,8 @@ class NodeMaking:
         self.remark = ""
         self.renewed: tuple[Change, ...] = ()
         self._said: list[str] = []  # by threads
+        self._of_lock = ""
+        self._forgone: dict[str, str] = {}  # by place
         self._inputs = ""
         self._found: Found | None = None
         self._selection: Selection | None = None
@@ -98,14 +101,43 @@ class NodeMaking:
             self._before = situation(wish, self._places.state)
         self._found = found
         self.renewed = found.renewed or self.renewed  # of a second attempt the first one's
-        self._selection = select(found.lock, self._machine, self._omitted, self._settings)
+        self._of_lock = found.said or self._of_lock  # the same
+        self._selection = select(
+            found.lock, self._machine, self._omitted, self._settings, self._forgone
+        )
         with_scripts = [
             entry.title
             for entry in self._selection.kept.values()
             if entry.has_script and not entry.link
         ]
-        self.remark = " ".join(filter(None, (found.said, _not_run(with_scripts))))
-        return [package_of(one) for one in self._selection.choices]
+        engines = self._engines()
+        less = sorted(set(self._forgone.values()))
+        said = (self._of_lock, *less, engines, _not_run(with_scripts))
+        self.remark = " ".join(filter(None, said))
+        return [package_of(one, self._forgo_of(one.entry)) for one in self._selection.choices]
+
+    def _forgo_of(self, entry: Entry) -> Callable[[str], None] | None:
+        """How an optional package is left out that cannot be fetched, as by npm."""
+        if not entry.optional or self._wish.locked:
+            return None
+
+        def forgo(why: str) -> None:
+            self._forgone[entry.location] = f"Without {entry.title}, which is optional: {why}."
+
+        return forgo
+
+    def _engines(self) -> str:
+        """What is said of packages for another Node; `PkgviewError` where that is not to be."""
+        from resolver.node.tree import others_node  # noqa: PLC0415 - as above
+
+        assert self._selection is not None  # noqa: S101 - called from `packages`
+        others = others_node(self._selection.kept.values(), self._machine)
+        if not others:
+            return ""
+        said = f"For another Node than {self._machine.node}: {_named(others)}"
+        if self._settings.says("engine-strict"):
+            raise PkgviewError(said, remedy="Use that Node, or do without npm's engine-strict.")
+        return f"{said}."
 
     async def build(self, package: NodePackage, source: Path | None, within: Path) -> Path | str:
         """What npm has to pack first: a git repository at a commit, a directory."""
@@ -153,7 +185,8 @@ class NodeMaking:
     def record(self, manifest: Manifest) -> ResolvedView:
         """With what was left out by this command, which is meant to stay."""
         wish = self._wish
-        unchecked = UNCHECKED if wish.frozen else ""
+        # What could not be had is tried again by the next `up`.
+        unchecked = UNCHECKED if wish.frozen or self._forgone else ""
         return ResolvedView(
             kind=NAME,
             variant=self.variant,
@@ -218,7 +251,10 @@ def _node(project: Project) -> NodeProject:
 def _not_run(titles: Sequence[str]) -> str:
     if not titles:
         return ""
+    return f"Install scripts were not run: {_named(titles)}."
+
+
+def _named(titles: Sequence[str]) -> str:
     titles = sorted(set(titles))
-    named = ", ".join(titles[:_NAMED])
     more = f" and {len(titles) - _NAMED} more" if len(titles) > _NAMED else ""
-    return f"Install scripts were not run: {named}{more}."
+    return ", ".join(titles[:_NAMED]) + more

@@ -13,6 +13,7 @@ from unionfs.formats.node.layout import in_view
 from unionfs.formats.npm.reader import TOP, open_tarball
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from resolver.node.selection import Choice
@@ -26,8 +27,8 @@ class NodePackage(Package):
     choice: Choice
 
 
-def package_of(choice: Choice) -> NodePackage:
-    """A choice as a package of its place."""
+def package_of(choice: Choice, forgo: Callable[[str], None] | None = None) -> NodePackage:
+    """A choice as a package of its place; `forgo` as in `Package`."""
     entry = choice.entry
     return NodePackage(
         name=entry.package,
@@ -36,6 +37,7 @@ def package_of(choice: Choice) -> NodePackage:
         key=choice.key,
         download=choice.download,
         built=choice.download is None,
+        forgo=forgo,
         choice=choice,
     )
 
