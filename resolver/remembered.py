@@ -60,9 +60,14 @@ LOCKS = ("pylock.toml", "uv.lock")
 MARKS = (*LOCKS, "pyproject.toml", "requirements.txt")
 """The files that make a directory a project of Python's, or may: `unionfs.kinds` has them, too."""
 
-READ = (*MARKS, ".python-version", "setup.py", "setup.cfg", "uv.toml")
-"""All that is looked at in every project, beside files above that may set uv (`_above`); what more
-counts in one is listed (`note_further`)."""
+_OF_NODE = (
+    *("package.json", "package-lock.json", "npm-shrinkwrap.json", ".npmrc"),
+    *("pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb"),
+)
+READ = (*MARKS, ".python-version", "setup.py", "setup.cfg", "uv.toml", *_OF_NODE)
+"""All that is looked at in every project, of whichever kind: what was agreed to is one word for all
+that it is. Besides, files above that may set uv (`_above`); what more counts in one is listed
+(`note_further`)."""
 
 MOST_LISTED = 1000
 """Further inputs of a project, and names in a directory: more than that are not looked at."""
@@ -112,6 +117,8 @@ class Situation:
 class Entry:
     """What `up` came to: the view, its interpreter's path, "3 distributions, Python 3.11".
 
+    A view of Node's has no interpreter, but directories that have to be there, joined by NULs.
+
     `made` is the view as a project's record has it, `choices` what was agreed to, both in JSON;
     `archives` is what `archives_now` said.
     """
@@ -155,7 +162,7 @@ def situation(  # noqa: PLR0913 - what a start is asked for
     python = first_python(environ)
     if root is None or python is None:
         return None
-    lines = _further(state, root)
+    lines = further(state, root)
     if not _has(root, LOCKS) and any(
         _has(above, ("uv.lock",)) and further_line(root, f"{above}/uv.lock") not in lines
         for above in parents(root)
@@ -173,7 +180,7 @@ def situation(  # noqa: PLR0913 - what a start is asked for
     for counts in _settings(environ):
         add(counts)
     inputs = (*(f"f {name}" for name in READ), *lines)
-    files = [file for line in inputs if (file := _counted(root, line, add))]
+    files = [file for line in inputs if (file := counted(root, line, add))]
     above = []
     for path, data in _above(root):
         add(os.fsencode(os.path.relpath(path, root)))
@@ -202,7 +209,7 @@ def _above(root: str) -> Iterator[tuple[str, bytes]]:
             yield path, read_input(path)
 
 
-def _counted(root: str, line: str, add: Callable[[bytes], None]) -> str:
+def counted(root: str, line: str, add: Callable[[bytes], None]) -> str:
     """Add what an input is; the path of a file that is there, else "".
 
     `OSError` for a directory that is not there, or has too many names.
@@ -225,26 +232,30 @@ def further_line(root: str, path: str, *, directory: bool = False) -> str:
     return f"{'d' if directory else 'f'} {os.path.relpath(path, root)}"
 
 
-def note_further(state: str, root: str, lines: Sequence[str]) -> None:
-    """Have each start of the project look there, too. `PkgviewError` where it cannot be written."""
-    path = _further_file(state, root)
+def note_further(state: str, root: str, lines: Sequence[str], kind: str = "") -> None:
+    """Have each start of the project look there, too. `PkgviewError` where it cannot be written.
+
+    `kind`: as a project of which kind, "" for Python's.
+    """
+    path = _further_file(state, root, kind)
     if not lines and os.path.lexists(path):
         os.unlink(path)
-    if lines and list(lines) != _further(state, root):
+    if lines and list(lines) != further(state, root, kind):
         text = "".join(f"{line}\n" for line in lines)
         write_atomically(path, os.fsencode(text))
 
 
-def _further(state: str, root: str) -> list[str]:
+def further(state: str, root: str, kind: str = "") -> list[str]:
+    """What was noted of it, each as `further_line` has it."""
     try:
-        return os.fsdecode(read_input(_further_file(state, root))).splitlines()
+        return os.fsdecode(read_input(_further_file(state, root, kind))).splitlines()
     except PkgviewError:
         return []
 
 
-def _further_file(state: str, root: str) -> str:
+def _further_file(state: str, root: str, kind: str) -> str:
     """With the locks that are kept for it, and go with it."""
-    return f"{state}/locks/{project_key(root)}/further"
+    return f"{state}/locks/{project_key(root)}/{kind and f'{kind}.'}further"
 
 
 def _parts(text: str) -> list[bytes]:
@@ -266,9 +277,14 @@ def _settings(environ: Mapping[str, str]) -> list[bytes]:
     return said
 
 
+def is_marked(directory: str) -> bool:
+    """Whether it has a file that makes it a project of Python's, or may."""
+    return _has(directory, MARKS)
+
+
 def is_outside(directory: str) -> bool:
-    """Whether neither `directory` (resolved) nor one above has a file that a project may have."""
-    return not any(_has(at, MARKS) for at in (directory, *parents(directory)))
+    """Whether neither `directory` (resolved) nor one above has such a file."""
+    return not any(map(is_marked, (directory, *parents(directory))))
 
 
 def recall(state: str, key: str) -> Entry | None:

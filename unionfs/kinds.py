@@ -51,8 +51,3 @@ def shown_of(link: str) -> str:
 def links() -> set[str]:
     """The names of all of them."""
     return {link for _, link, _ in KINDS.values()}
-
-
-def other_marks() -> list[str]:
-    """The files that make a directory a project of another kind than Python's."""
-    return [mark for name, (_, _, marks) in KINDS.items() if name != PYTHON for mark in marks]

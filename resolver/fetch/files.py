@@ -26,7 +26,7 @@ from resolver.errors import PkgviewError
 from resolver.fetch.client import FetchSettings, Patience
 from resolver.fetch.partial import SESSION, Session, unwritable
 from resolver.fetch.transfer import Fetched, Transfer
-from resolver.fetch.wanted import Download, key_of, local_path
+from resolver.fetch.wanted import Download, NotHadError, key_of, local_path
 from resolver.fetch.web import Web
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Arrivals:
     def __init__(self, channel: trio.MemoryReceiveChannel[Fetched]) -> None:
         self._channel = channel
         self.failure: PkgviewError | None = None
+        self.missing: list[tuple[Download, PkgviewError]] = []
+        """What is optional and could not be had, and why; complete when all else has come."""
         self.held = contextlib.ExitStack()
         """What must not be given up before the last file is packed."""
 
@@ -89,18 +91,22 @@ async def fetch(  # noqa: PLR0913 - all but `wanted` by name
     """
     files = list({(file.filename, key_of(file)): file for file in wanted}.values())
     remote = [file for file in files if local_path(file) is None]
-    if offline and remote:
-        names = [file.filename for file in remote]
+    needed = [file for file in remote if not file.optional]
+    if offline and needed:
+        names = [file.filename for file in needed]
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""  # noqa: PLR2004 - a line
         raise PkgviewError(
             f"these files are needed and not in the store: {', '.join(names[:8])}{more}",
             remedy="Run the command again without --offline.",
         )
+    left_out = remote if offline else []
+    files = [file for file in files if file not in left_out]
     sizes = [file.size for file in files]
     known = [size for size in sizes if size is not None]
     progress.started(len(files), sum(known) if len(known) == len(sizes) else None)
     send, receive = trio.open_memory_channel[Fetched](math.inf)
     arrivals, failed = Arrivals(receive), None
+    arrivals.missing += [(file, NotHadError("it is not in the store")) for file in left_out]
     with arrivals.held:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(
@@ -152,6 +158,9 @@ async def _fetch_all(  # noqa: PLR0913, PLR0917 - called once, above
                 try:
                     fetched = await transfer.attempt()
                 except PkgviewError as error:
+                    if transfer.file.optional and isinstance(error, NotHadError):
+                        arrivals.missing.append((transfer.file, error))
+                        continue
                     arrivals.failure = arrivals.failure or error
                     scope.cancel()
                     return

@@ -20,7 +20,7 @@ import trio
 from resolver.errors import PkgviewError
 from resolver.fetch.client import Transient
 from resolver.fetch.partial import Part, drop, unwritable
-from resolver.fetch.wanted import Digests, host_of, local_path, shown, strong_hashes
+from resolver.fetch.wanted import Digests, NotHadError, host_of, local_path, shown, strong_hashes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,7 +216,7 @@ class Transfer:
         )
 
     def _unreachable(self, why: str) -> PkgviewError:
-        return PkgviewError(
+        return NotHadError(
             f"cannot fetch {self.file.filename} from {host_of(self.file.url)}: {why}",
             remedy="Check the network and the proxy, and run the command again: it goes on from "
             "what has come so far.",

@@ -30,7 +30,7 @@ class Download:
     `url` is http, https, file, or an absolute path; `size` in bytes; `hashes` algorithm to
     hexadecimal digest, empty only for a direct URL that nobody has locked. Of the (algorithm,
     hexadecimal) pairs in `stated`, if there are any, it has to have one: these are its user's
-    words, and as weak as they are (md5).
+    words, and as weak as they are (md5). `optional`: the others come without it, too.
     """
 
     url: str
@@ -38,6 +38,11 @@ class Download:
     size: int | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
     stated: tuple[tuple[str, str], ...] = ()
+    optional: bool = False
+
+
+class NotHadError(PkgviewError):
+    """Who should have a file does not give it, or is not reached."""
 
 
 _REPLACED = (

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import nearest, without_userinfo
 from resolver.fetch.client import Transient, body_of, clause, client, retry_after
-from resolver.fetch.wanted import host_of, origin, shown
+from resolver.fetch.wanted import NotHadError, host_of, origin, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -136,17 +136,17 @@ def _refusal(file: Download, response: httpx2.Response) -> PkgviewError | Transi
         wait = retry_after(response.headers.get("Retry-After", ""))
         return Transient(f"the server answers {status}", wait=wait)
     if status in {401, 403, 407}:
-        return PkgviewError(
+        return NotHadError(
             f"{host} does not let us have {file.filename} ({status}): {url}",
             remedy=f"Put the user and password for {host} into ~/.netrc, or where pip or uv "
             "are told of that index.",
         )
     if status in {404, 410}:
-        return PkgviewError(
+        return NotHadError(
             f"{file.filename} is not at {url} ({status})",
             remedy="It was deleted or moved since it was locked: run `pkgview lock --upgrade`.",
         )
-    return PkgviewError(
+    return NotHadError(
         f"{host} answers {status} for {file.filename}: {url}",
         remedy="Try again later; if it stays so, run `pkgview lock --upgrade`.",
     )

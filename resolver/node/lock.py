@@ -16,13 +16,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from resolver.errors import PkgviewError
+from resolver.node.start import LOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-NAMES: Final = ("npm-shrinkwrap.json", "package-lock.json")
-"""As npm looks for them: the first that is there counts."""
+NAMES: Final = LOCKS
 
 _NAME = re.compile(r"(?:@[^/\\\s%@.][^/\\\s%@]*/)?[^/\\\s%@.][^/\\\s%@]*")
 _LONGEST = 214

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import canonical
 from resolver.inputs import read_text
+from resolver.node.start import PREFIX, SETTINGS, settings_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,10 +29,9 @@ if TYPE_CHECKING:
 REGISTRY: Final = "https://registry.npmjs.org/"
 """What npm asks unless it is told otherwise; in a lock it stands for whatever registry is set."""
 
-NAME: Final = ".npmrc"
+NAME: Final = SETTINGS
 
 _VARIABLE = re.compile(r"(?<!\\)(\\*)\$\{([^${}?]+)(\?)?\}")
-_PREFIX = "npm_config_"
 _SECRET = ("_authtoken", "_auth", "username", "_password", "certfile", "keyfile", "email")
 
 
@@ -105,17 +105,7 @@ def files(directory: Path | None, environ: Mapping[str, str]) -> Iterator[Path]:
     """Where they may be, the most special first."""
     if directory is not None:
         yield directory / NAME
-    own = _of_environment(environ)
-    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - as text
-    yield Path(own.get("userconfig") or f"{home}/{NAME}")
-    if own.get("globalconfig"):
-        yield Path(own["globalconfig"])
-    elif own.get("prefix"):
-        yield Path(own["prefix"], "etc/npmrc")
-    else:
-        yield Path("/usr/etc/npmrc")
-        yield Path("/usr/local/etc/npmrc")
-        yield Path("/etc/npmrc")
+    yield from map(Path, settings_files(environ))
 
 
 def pairs(text: str, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -152,8 +142,8 @@ def is_secret(key: str) -> bool:
 def _of_environment(environ: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for name, value in environ.items():
-        if name[: len(_PREFIX)].lower() == _PREFIX and value:
-            key = name[len(_PREFIX) :]
+        if name[: len(PREFIX)].lower() == PREFIX and value:
+            key = name[len(PREFIX) :]
             # As npm: what is for an address keeps its letters.
             if not key.startswith("//"):
                 key = re.sub(r"(?!^)_", "-", key.lower())

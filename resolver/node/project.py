@@ -18,13 +18,14 @@ from resolver.errors import PkgviewError
 from resolver.inputs import read_input
 from resolver.node.lock import NAMES
 from resolver.node.npmrc import NAME as NPMRC
+from resolver.node.start import MANIFEST as MANIFEST  # noqa: PLC0414 - others have it from here
+from resolver.node.start import OTHERS
 from resolver.ownership import parents
 from resolver.project.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-MANIFEST: Final = "package.json"
 KIND: Final = "node"
 
 SORTS = ("dependencies", "devDependencies", "optionalDependencies", "peerDependencies")
@@ -32,14 +33,6 @@ SORTS = ("dependencies", "devDependencies", "optionalDependencies", "peerDepende
 WRITABLE: Final = (".cache", ".vite", ".vite-temp", ".vitest", ".prisma")
 """Names in node_modules into which tools write. A project adds to them by `writable` of the
 `pkgview` of its package.json."""
-
-_OTHERS = {
-    "pnpm-lock.yaml": "pnpm",
-    "yarn.lock": "Yarn",
-    "bun.lock": "Bun",
-    "bun.lockb": "Bun",
-}
-"""Locks of other package managers."""
 
 _MOST_MEMBERS = 5_000
 
@@ -109,7 +102,7 @@ def project_at(directory: Path) -> NodeProject | None:
 def other_manager(directory: Path) -> tuple[str, str] | None:
     """Whose lock is there instead of npm's: its file's name, and the program's."""
     return next(
-        ((name, whose) for name, whose in _OTHERS.items() if (directory / name).is_file()), None
+        ((name, whose) for name, whose in OTHERS.items() if (directory / name).is_file()), None
     )
 
 

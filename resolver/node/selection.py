@@ -47,9 +47,18 @@ class Selection:
     choices: tuple[Choice, ...]
 
 
-def select(lock: Lock, machine: Machine, omitted: Collection[str], settings: Settings) -> Selection:
-    """For this machine, without what is omitted; `PkgviewError` for what cannot be had."""
-    kept = Tree(lock).kept(machine, omitted)
+def select(
+    lock: Lock,
+    machine: Machine,
+    omitted: Collection[str],
+    settings: Settings,
+    forgone: Collection[str] = (),
+) -> Selection:
+    """For this machine, without what is omitted; `PkgviewError` for what cannot be had.
+
+    `forgone`: places of what is optional and cannot be fetched.
+    """
+    kept = Tree(lock).kept(machine, omitted, forgone)
     chosen = [
         _choice(entry, lock.path.parent, settings)
         for entry in kept.values()

@@ -99,16 +99,21 @@ class Tree:
 
     # What is left out
 
-    def kept(self, machine: Machine, omitted: Collection[str]) -> dict[str, Entry]:
+    def kept(
+        self, machine: Machine, omitted: Collection[str], forgone: Collection[str] = ()
+    ) -> dict[str, Entry]:
         """What lies in some node_modules on this machine, by place, in the lock's order.
 
+        `forgone`: places that are left out like what is optional and does not fit.
         `PkgviewError` where something does not fit that is not optional.
         """
         left_out = {place for place in self.entries if self._is_omitted(place, omitted)}
         unfit = []
         inert: set[str] = set()
         for place, entry in self.entries.items():
-            if not entry.is_package or entry.link or _fits(entry, machine):
+            if not entry.is_package or entry.link:
+                continue
+            if _fits(entry, machine) and place not in forgone:
                 continue
             if entry.optional:
                 if place not in inert:
@@ -146,12 +151,12 @@ class Tree:
 
     def _optional_set(self, place: str, inert: set[str]) -> set[str]:
         """What goes where an optional package cannot be had."""
-        bounded = [place]
+        bounded, inside = [place], {place}
         for one in bounded:  # it grows while it is walked
-            for edge in self.needed_by(one):
-                if not edge.is_optional and edge.by not in bounded:
-                    bounded.append(edge.by)
-        inside = set(bounded)
+            by = (edge.by for edge in self.needed_by(one) if not edge.is_optional)
+            more = [one for one in dict.fromkeys(by) if one not in inside]
+            bounded += more
+            inside.update(more)
 
         def counts(edge: Edge) -> bool:
             return edge.to not in inside and edge.by not in inert
@@ -163,12 +168,17 @@ class Tree:
                 if edge.to is not None and counts(edge) and edge.to not in gathered:
                     reached.append(edge.to)
                     gathered.add(edge.to)
-        while needed := {
+        needed = [
             one
-            for one in gathered
+            for one in reached
             if any(edge.by not in gathered and counts(edge) for edge in self.needed_by(one))
-        }:
-            gathered -= needed
+        ]
+        gathered.difference_update(needed)
+        for one in needed:  # the same: what they need is needed, too
+            for edge in self.edges(one):
+                if edge.to in gathered and counts(edge):
+                    gathered.remove(edge.to)
+                    needed.append(edge.to)
         return gathered
 
     # What is wrong
@@ -226,5 +236,9 @@ def fits_engine(entry: Entry, machine: Machine) -> bool:
 
 
 def others_node(entries: Iterable[Entry], machine: Machine) -> list[str]:
-    """Packages that are for another Node, as they call themselves."""
-    return [one.title for one in entries if not one.link and not fits_engine(one, machine)]
+    """Packages that are for another Node: what they call themselves, and their range."""
+    return [
+        f"{one.title} ({one.engine})"
+        for one in entries
+        if not one.link and not fits_engine(one, machine)
+    ]

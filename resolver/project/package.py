@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from resolver.fetch.wanted import Download
     from resolver.manifest import Grafts
 
@@ -28,7 +30,8 @@ class Package:
 
     `key` is under what a store remembers which archive it became; None: it is made anew each time.
     `download` is the file that it is made from; None where there is nothing to fetch. `built`: its
-    kind has to run something to make it. `grafts`: where its archive's directories go.
+    kind has to run something to make it. `grafts`: where its archive's directories go. `forgo` is
+    told why the file cannot be had, where the view can do without; None: it cannot.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Package:
     key: str | None
     download: Download | None
     built: bool = False
+    forgo: Callable[[str], None] | None = None
 
     def archive_in(self, store: Archives) -> str | None:
         """The archive that it became, by what that store remembers."""

@@ -17,7 +17,9 @@ import atheris
 def main() -> None:
     """Does not return."""
     name, *options = sys.argv[1:]
-    with atheris.instrument_imports(include=["installer", "tests.fuzz.targets", "unionfs"]):
+    with atheris.instrument_imports(
+        include=["installer", "resolver.node", "tests.fuzz.targets", "unionfs"]
+    ):
         from tests.fuzz.targets import TARGETS  # noqa: PLC0415 - what is imported here is followed
     # What hostile input has the file system say.
     logging.getLogger("unionfs").addHandler(logging.NullHandler())

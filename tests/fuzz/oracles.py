@@ -18,15 +18,23 @@ import struct
 import tarfile
 import zipfile
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import zstandard
 
+from resolver.errors import PkgviewError
+from resolver.node import hidden, npmrc
+from resolver.node import lock as npm_locks
+from resolver.node.machine import Machine
+from resolver.node.selection import select
+from resolver.node.tree import Tree
 from tests.fuzz import npmreader
 from tests.unionfs.archive.test_contents import parse, touch_everything
 from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import EntryNo, Kind, LayerError
 from unionfs.archive.reader import Archive
+from unionfs.formats.node import layout
 from unionfs.formats.npm import tar
 from unionfs.formats.npm.fault import UnsoundTarballError
 from unionfs.formats.npm.files import Files
@@ -40,7 +48,6 @@ from unionfs.view.attributes import FileSystemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from unionfs.archive.framecache import Key
     from unionfs.view.filesystem import Filesystem
@@ -116,6 +123,47 @@ def record_text(text: str) -> Verdict:
 
 
 # -- npm packages ------------------------------------------------------------------------------
+
+
+_MACHINE = Machine(os="linux", cpu="x64", libc="glibc", node="20.1.0")
+_REGISTRY = npmrc.Settings(registries={"": "https://registry.invalid/"})
+
+
+def npm_lock(data: bytes) -> Verdict:
+    """A lock of npm's: refused, or all that comes of it lies in a node_modules of the view's."""
+    try:
+        found = npm_locks.read(Path("/project/package-lock.json"), data)
+        kept = Tree(found).kept(_MACHINE, ())
+        list(Tree(found).problems(peers=True))
+        hidden.hidden_lock(found, kept)
+        commands = list(hidden.bins(kept, found))
+    except PkgviewError as error:
+        return Verdict("refused", why=error.what)
+    for place, entry in kept.items():
+        path = layout.in_view(place)
+        names = path.split("/")
+        end = len(entry.name.split("/"))
+        assert posixpath.normpath(path) == path
+        assert not path.startswith("/")
+        assert names[0] == layout.MODULES or path.startswith(f"{layout.OWN}/members/")
+        assert names[-end - 1] == layout.MODULES
+        assert "/".join(names[-end:]) == entry.name
+        assert not {"", ".", "..", ".bin", ".cache"} & set(names)
+        assert "\0" not in path
+        os.fsencode(path).decode()
+    for parent, command, place in commands:
+        assert command not in {"", ".", ".."}
+        assert not {"/", "\0"} & set(command)
+        assert not parent or parent in found.entries
+        source = kept[place]
+        source = found.entries[source.resolved.removeprefix("./")] if source.link else source
+        assert ".." not in source.bins[command].split("/")
+        assert not source.bins[command].startswith("/")
+    try:
+        select(found, _MACHINE, (), _REGISTRY)
+    except PkgviewError as error:
+        return Verdict("not to be had", 1, error.what)
+    return Verdict("accepted", len(kept))
 
 
 def npm_stream(data: bytes) -> Verdict:

@@ -78,6 +78,43 @@ def npm(data: bytes) -> None:
     oracles.npm_stream(bytes(blocks))
 
 
+def lock(data: bytes) -> None:
+    """A package-lock.json: as it is, or of lines of a place and, after NULs, what is said of it."""
+    oracles.npm_lock(data if data[:1] == b"{" else lock_of(data))
+
+
+FLAGS: Final = {"L": "link", "O": "optional", "D": "dev", "I": "inBundle", "S": "hasInstallScript"}
+TEXTS: Final = {"v": "version", "r": "resolved", "i": "integrity", "n": "name", "b": "bin"}
+LISTS: Final = {"o": "os", "c": "cpu", "l": "libc"}
+NEEDS: Final = {"d": "dependencies", "q": "optionalDependencies", "p": "peerDependencies"}
+"""What a letter stands for with which a part of such a line begins."""
+
+
+def lock_of(data: bytes) -> bytes:
+    """JSON of such lines."""
+    packages: dict[str, dict[str, object]] = {}
+    for line in data.decode(errors="surrogateescape").split("\n"):
+        place, *parts = line.split("\0")
+        fields: dict[str, object] = {}
+        for part in parts:
+            letter, rest = part[:1], part[1:]
+            name, _, value = rest.partition("=")
+            if letter in FLAGS:
+                fields[FLAGS[letter]] = True
+            elif letter in TEXTS:
+                fields[TEXTS[letter]] = {name: value} if letter == "b" and value else rest
+            elif letter in LISTS:
+                fields[LISTS[letter]] = rest.split(",")
+            elif letter in NEEDS:
+                needed = fields.setdefault(NEEDS[letter], {})
+                assert isinstance(needed, dict)
+                needed[name] = value
+            elif letter == "e":
+                fields["engines"] = {"node": rest}
+        packages[place] = fields
+    return json.dumps({"lockfileVersion": 3, "packages": packages}).encode()
+
+
 def record(data: bytes) -> None:
     """RECORD."""
     oracles.record_text(data.decode(errors="replace"))
@@ -277,6 +314,7 @@ def signature(data: bytes) -> None:
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     "archive": archive,
     "contents": contents,
+    "lock": lock,
     "npm": npm,
     "protocol": protocol,
     "record": record,

@@ -54,7 +54,7 @@ def temporaries(site: Site, *, orphaned: bool = True) -> list[str]:
     found = []
     for directory, directories, files in os.walk(site.home):
         if Path(directory) == site.home / ".cache":
-            directories.remove("uv")  # uv's own affair
+            directories[:] = [name for name in directories if name != "uv"]  # uv's own affair
         for name in (*directories, *files):
             here = Path(directory, name).relative_to(site.home)
             if str(here) == "tmp" or name.startswith("uv-"):

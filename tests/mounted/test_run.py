@@ -68,7 +68,8 @@ QUICK = {
     *("resolver.ownership", "resolver.private", "resolver.remembered", "resolver.way"),
     *("resolver.where", "unionfs.bindings", "unionfs.bindings.tag", "unionfs.cli"),
     *("unionfs.cli.command", "unionfs.cli.console", "unionfs.cli.quick"),
-    *("unionfs.cli.quick_run", "unionfs.kinds"),
+    *("unionfs.cli.quick_run", "unionfs.cli.quick_node", "unionfs.kinds"),
+    *("resolver.node", "resolver.node.start"),
 }
 
 

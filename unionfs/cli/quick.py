@@ -3,7 +3,8 @@
 The earlier result for the same bytes (`resolver.remembered`) is checked: the manifest has its
 digest, all archives are in the store, the project is its user's alone, the daemon answers and
 serves the view. Then a clone gets its record and its link, and the user reads the same as from
-`unionfs.cli.commands.up`. If any check fails, a file cannot be read, or an option is not known
+`unionfs.cli.commands.up`. A project of several kinds has such a result of each; Node's part is in
+`unionfs.cli.quick_node`. If any check fails, a file cannot be read, or an option is not known
 here, nothing is done or said, and `unionfs.cli.commands.up` does everything; it may repeat what was
 done here without harm.
 
@@ -28,12 +29,12 @@ from resolver.naming import (
     project_record,
     trust_record,
 )
-from resolver.ownership import faults, identity
+from resolver.ownership import faults, identity, parents
 from resolver.private import close_to_others
 from resolver.way import way_faults
 from resolver.where import check_private, endpoint_name, where
-from unionfs.cli import console
-from unionfs.kinds import other_marks
+from unionfs.cli import console, quick_node
+from unionfs.kinds import NODE, PYTHON, link_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,69 +104,113 @@ def _up(asked: Arguments, began: float) -> bool:
     if not os.path.isdir(asked.directory):
         return False  # a script, or nothing at all
     places = where(os.environ)
-    found = remembered.situation(
-        os.path.realpath(asked.directory), places["state"], asked.extras, asked.groups, os.environ
-    )
-    if found is None or any(faults(found.holding, os.geteuid(), found.files)):
+    root, kinds = kinds_at(os.path.realpath(asked.directory))
+    remark = quick_node.left_alone(root, places) if len(kinds) > 1 else ""
+    if remark:
+        kinds.remove(NODE)
+    if not kinds or (PYTHON not in kinds and (asked.extras or asked.groups)):
         return False
-    if has_others(found.directory):
-        return False  # there is more to be done than Python's
+    found, entries = [], {}
+    for kind in kinds:
+        one = situation(kind, root, places["state"], asked)
+        if one is None or any(faults(one.holding, os.geteuid(), one.files)):
+            return False
+        found.append(one)
     for sentence in close_to_others(places):
         console.note(sentence)
-    entry = remembered.recall(places["state"], found.here)
-    entry = entry or remembered.recall(places["state"], found.anywhere)
-    if entry is None or not is_plain(found.directory, places):
+    for kind, one in zip(kinds, found, strict=True):
+        entry = remembered.recall(places["state"], one.here)
+        entry = entry or remembered.recall(places["state"], one.anywhere)
+        if entry is None:
+            return False
+        entries[kind] = entry
+    if not is_plain(root, places):
         return False
     with Held(f"{places['store']}/archives", ANSWER_SECONDS):
-        return _done(found, entry, places, began)
+        return _done(root, entries, places, began, remark)
 
 
-def has_others(directory: str) -> bool:
-    """Whether it may be a project of another kind than Python's, too."""
-    return any(os.path.lexists(f"{directory}/{mark}") for mark in other_marks())
+def kinds_at(directory: str) -> tuple[str, list[str]]:
+    """The nearest directory upwards that may be a project, and of which kinds; [] of none."""
+    for at in (directory, *parents(directory)):
+        kinds = [PYTHON] if remembered.is_marked(at) else []
+        kinds += [NODE] if quick_node.may_be(at) else []
+        if kinds:
+            return at, kinds
+    return directory, []
+
+
+def situation(kind: str, root: str, state: str, asked: Arguments) -> remembered.Situation | None:
+    """What a start finds of a kind there; None: not for here."""
+    if kind == NODE:
+        return quick_node.situation(root, state, os.environ)
+    return remembered.situation(root, state, asked.extras, asked.groups, os.environ)
 
 
 def _done(
-    found: remembered.Situation, entry: remembered.Entry, places: dict[str, str], began: float
+    root: str,
+    entries: dict[str, remembered.Entry],
+    places: dict[str, str],
+    began: float,
+    remark: str,
 ) -> bool:
     """With the store held, so that nothing is collected between looking and writing down."""
-    key = project_key(found.directory)
+    key = project_key(root)
     record = f"{places['state']}/projects/{key}.json"
-    which = identity(found.directory)
-    wanted = project_record(f'"{found.directory}"', identity_text(which), [entry.made])
+    which = identity(root)
+    # Which of two was made last does not matter.
+    made = [entry.made for entry in entries.values()]
+    wanted, other = (
+        project_record(f'"{root}"', identity_text(which), views) for views in (made, made[::-1])
+    )
     before = content(record)
     said = f"{places['state']}/trusted/{key}.json"
-    agreed = trust_record(f'"{found.directory}"', which, "[]", entry.choices)
+    choices = {entry.choices for entry in entries.values()}
+    agreed = trust_record(f'"{root}"', which, "[]", choices.pop())
     known = content(said)
-    link, target = f"{found.directory}/.venv", f"{places['mount']}/views/{entry.view}"
-    linked = os.path.lexists(link)
-    if (
-        before not in {None, wanted}
-        or known not in {None, agreed}
-        or (linked and os.readlink(link) != target)
-        or not is_whole(places, entry)
-        or not serves(places, entry.view)
-    ):
+    if choices or before not in {None, wanted, other} or known not in {None, agreed}:
         return False
-    if before is None:
-        with Alone(os.path.dirname(record), ANSWER_SECONDS):
-            if content(record) is not None:
-                return False
-            write_atomically(record, wanted)
-    if known is None:
-        with Alone(places["state"]):
-            if content(said) is not None:
-                return False
-            write_atomically(said, agreed)
-    if not linked:
-        os.symlink(target, link)
+    if NODE in entries and None in {before, known}:
+        return False  # what is to be said of its view only `up` knows
+    if not all(_is_shown(root, kind, entry, places) for kind, entry in entries.items()):
+        return False
+    if before is None and not _written(record, wanted, os.path.dirname(record)):
+        return False
+    if known is None and not _written(said, agreed, places["state"]):
+        return False
+    if remark:
+        console.note(remark)
+    link = f"{root}/{link_of(PYTHON)}"
+    if PYTHON in entries and not os.path.lexists(link):
+        os.symlink(f"{places['mount']}/views/{entries[PYTHON].view}", link)
         say_linked(link)
     seconds = time.monotonic() - began
-    if before is None:
-        console.note(view_made(entry.view, entry.said, seconds, fresh=True))
-    else:
-        console.note(nothing_to_do(entry.said, seconds))
+    for kind, entry in entries.items():
+        done = nothing_to_do(entry.said, seconds)
+        if before is None:
+            done = view_made(entry.view, entry.said, seconds, fresh=True)
+        console.note(f"{kind}: {done}" if len(entries) > 1 else done)
     return True
+
+
+def _is_shown(root: str, kind: str, entry: remembered.Entry, places: dict[str, str]) -> bool:
+    """Whether the view is whole and served, and no link has to be moved; Node's are all there."""
+    if not is_whole(places, entry) or not serves(places, entry.view):
+        return False
+    if kind == NODE:
+        return quick_node.is_linked(root, entry.view, places)
+    link = f"{root}/{link_of(kind)}"
+    target = f"{places['mount']}/views/{entry.view}"
+    return not os.path.lexists(link) or os.readlink(link) == target
+
+
+def _written(path: str, wanted: bytes, lock: str) -> bool:
+    """Write a file of the state, with the directory `lock` held; False where one has come since."""
+    with Alone(lock, ANSWER_SECONDS):
+        if content(path) is not None:
+            return False
+        write_atomically(path, wanted)
+        return True
 
 
 def is_plain(root: str, places: dict[str, str]) -> bool:
@@ -179,7 +224,7 @@ def is_plain(root: str, places: dict[str, str]) -> bool:
 
 
 def is_whole(places: dict[str, str], entry: remembered.Entry) -> bool:
-    """Whether the interpreter, the manifest and all archives are there.
+    """Whether the interpreter (or whatever it needs), the manifest and all archives are there.
 
     And nobody else may write to the package files on this machine that it was made of.
     """
@@ -190,7 +235,8 @@ def is_whole(places: dict[str, str], entry: remembered.Entry) -> bool:
         return False
     archives = f"{places['store']}/archives/"
     # A name with a "/" would lead elsewhere: then it is no name of an archive.
-    return os.access(entry.executable, os.F_OK) and all(
+    needed = all(os.access(path, os.F_OK) for path in entry.executable.split("\0"))
+    return needed and all(
         "/" not in name and os.path.isfile(archives + name) for name in archives_in(manifest)
     )
 

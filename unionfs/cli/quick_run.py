@@ -23,24 +23,24 @@ from resolver.naming import (
     project_record,
     trust_record,
 )
-from resolver.ownership import faults, identity
+from resolver.ownership import faults, identity, parents
 from resolver.private import close_to_others
 from resolver.where import where
 from unionfs.bindings.tag import put_on
-from unionfs.cli import command, console
+from unionfs.cli import command, console, quick_node
 from unionfs.cli.quick import (
     ANSWER_SECONDS,
     ask,
     content,
-    has_others,
     is_plain,
     is_whole,
     serves,
 )
+from unionfs.kinds import NODE, link_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _FLAGS = ("--offline", "--frozen")
 """Options that change nothing where nothing has to be resolved or fetched."""
@@ -76,12 +76,9 @@ def run(arguments: Sequence[str], *, tool: bool = False) -> bool:
         asked = understood(arguments, tools(places) if tool else "")
         if asked is None or not _is_plain_command(asked.command):
             return False
-        found = _situation(asked, places)
-        if (
-            found is None
-            or _is_of_others(asked, found.directory)
-            or any(faults(found.holding, os.geteuid(), found.files))
-        ):
+        environ = dict(os.environ) if tool else _with_nodes(asked, places)
+        found = None if environ is None else _situation(asked, places)
+        if not environ or not found or any(faults(found.holding, os.geteuid(), found.files)):
             return False
         for sentence in close_to_others(places):
             console.note(sentence)
@@ -99,15 +96,15 @@ def run(arguments: Sequence[str], *, tool: bool = False) -> bool:
     if asked.added and entry.said:
         console.note(entry.said)
     view = f"{places['mount']}/views/{entry.view}"
-    return _become(asked.command, view, tool=tool)
+    return _become(asked.command, view, environ, tool=tool)
 
 
-def _become(words: list[str], view: str, *, tool: bool) -> bool:
+def _become(words: list[str], view: str, environ: Mapping[str, str], *, tool: bool) -> bool:
     """Become the command; False where it is none of a tool's, whose others are not known here."""
     if tool:
-        environ = command.on_path(view, os.environ)
+        environ = command.on_path(view, environ)
     else:
-        environ = command.environment(view, os.path.basename(view), os.environ)
+        environ = command.environment(view, os.path.basename(view), environ)
     try:
         command.replace_by(words, environ)
     except PkgviewError as error:
@@ -215,14 +212,60 @@ def _situation(asked: Arguments, places: dict[str, str]) -> remembered.Situation
     )
 
 
-def _is_of_others(asked: Arguments, directory: str) -> bool:
-    """Whether there is a project of another kind here, whose commands are to be on PATH, too."""
-    here = os.path.realpath(asked.directory or ".")
-    while here != directory and here.startswith(directory) and len(here) > 1:
-        if has_others(here):
-            return True
-        here = os.path.dirname(here)
-    return bool(asked.directory) and has_others(directory)
+def _with_nodes(asked: Arguments, places: dict[str, str]) -> dict[str, str] | None:
+    """The variables, with the commands on PATH of the project of Node's here, if one counts.
+
+    None: it is for `run` to see. Where there is no other kind's, this becomes the command.
+    """
+    here = os.path.realpath(asked.directory)
+    above = (here, *parents(here))
+    root = next(filter(quick_node.may_be, above), "")
+    if not root:
+        return dict(os.environ)
+    alone = not any(map(remembered.is_marked, above))
+    if not is_plain(root, places):
+        return None
+    if not quick_node.has_view(root, places):
+        unasked = remembered.is_marked(root) and not quick_node.is_below(root)
+        return dict(os.environ) if unasked else None
+    if alone and (not asked.is_plain or command.runs_python(asked.command)):
+        return None
+    if not _has_nodes_view(root, places):
+        return None
+    path = os.pathsep.join((f"{root}/{link_of(NODE)}/.bin", os.environ.get("PATH", os.defpath)))
+    environ = {**os.environ, "PATH": path}
+    if alone:
+        command.replace_by(asked.command, environ)
+    return environ
+
+
+def _has_nodes_view(root: str, places: dict[str, str]) -> bool:
+    """Whether all is there of the project's view of Node's, and as it should be."""
+    found = quick_node.situation(root, places["state"], os.environ)
+    if found is None or any(faults(found.holding, os.geteuid(), found.files)):
+        return False
+    for sentence in close_to_others(places):
+        console.note(sentence)
+    entry = remembered.recall(places["state"], found.here)
+    if entry is None:
+        return False
+    with Held(f"{places['store']}/archives", ANSWER_SECONDS):
+        return (
+            os.fsencode(entry.made) in (_record(root, places) or b"")
+            and _is_agreed(root, entry, places)
+            and is_whole(places, entry)
+            and quick_node.is_linked(root, entry.view, places)
+            and serves(places, entry.view)
+        )
+
+
+def _record(root: str, places: dict[str, str]) -> bytes | None:
+    return content(f"{places['state']}/projects/{project_key(root)}.json")
+
+
+def _is_agreed(root: str, entry: remembered.Entry, places: dict[str, str]) -> bool:
+    agreed = trust_record(f'"{root}"', identity(root), "[]", entry.choices)
+    return content(f"{places['state']}/trusted/{project_key(root)}.json") == agreed
 
 
 def _entry(
@@ -235,7 +278,7 @@ def _entry(
     except OSError:
         shown = ""
     manifest = b""
-    record = content(f"{places['state']}/projects/{project_key(found.directory)}.json") or b""
+    record = _record(found.directory, places) or b""
     if shown.startswith(views):
         view = shown.removeprefix(views)
         manifest = content(f"{places['state']}/manifests/{view}.json") or b""
@@ -259,9 +302,7 @@ def _ready(
     directory: str, entry: remembered.Entry, places: dict[str, str], *, own: bool, tool: bool
 ) -> bool:
     """Whether the view can be used, with the store held, as for `up`; but for a `tool`, bound."""
-    key = project_key(directory)
-    agreed = trust_record(f'"{directory}"', identity(directory), "[]", entry.choices)
-    if content(f"{places['state']}/trusted/{key}.json") != agreed or not is_whole(places, entry):
+    if not _is_agreed(directory, entry, places) or not is_whole(places, entry):
         return False
     if tool:
         return serves(places, entry.view, used=True)

@@ -12,7 +12,7 @@ the trio thread touches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -80,9 +80,11 @@ class Means:
     offline: bool
 
 
-async def assemble(packages: Sequence[Package], means: Means) -> tuple[LayerSpec, ...]:
+async def assemble(packages: Sequence[Package], means: Means) -> tuple[LayerSpec, ...] | None:
     """One layer for each package, in their order; `PkgviewError` for what cannot be had.
 
+    None where the view can do without what cannot be had: `Package.forgo` knows, and the packages
+    are others now.
     The version of one that has none yet (a directory, a commit) is what it was built as.
     Failures come in an exception group, as from any nursery.
     """
@@ -92,6 +94,8 @@ async def assemble(packages: Sequence[Package], means: Means) -> tuple[LayerSpec
             if number not in work.found and package.download is None:
                 nursery.start_soon(work.build, number)
         nursery.start_soon(work.fetch_all)
+    if work.forgone:
+        return None
     return tuple(
         LayerSpec(
             archive=work.found[number],
@@ -110,6 +114,7 @@ class _Work:
         self.packages = packages
         self.means = means
         self.found: dict[int, str] = {}
+        self.forgone = False
         self._packers = trio.CapacityLimiter(PACKERS)
         self._builders = trio.CapacityLimiter(BUILDERS)
         for number, package in enumerate(packages):
@@ -125,9 +130,12 @@ class _Work:
             if number not in self.found and package.download is not None:
                 # One file may hold several packages, or be wanted at several places.
                 numbers = wanted.setdefault(_file(package.download), [])
-                if not numbers:
-                    downloads.append(package.download)
                 numbers.append(number)
+        for numbers in wanted.values():
+            optional = all(self.packages[number].forgo is not None for number in numbers)
+            first = self.packages[numbers[0]].download
+            assert first is not None  # noqa: S101 - it is wanted
+            downloads.append(replace(first, optional=optional))
         # Runs that were killed after packing could not tidy up any more.
         sweep(self.means.places.cache / "builds", BUILD)
         known = (self.packages[number].download for number in self.found)
@@ -147,6 +155,12 @@ class _Work:
         ):
             async for fetched in arrivals:
                 packing.start_soon(self._take, wanted[_file(fetched.download)], fetched)
+        for download, error in arrivals.missing:
+            for number in wanted[_file(download)]:
+                forgo = self.packages[number].forgo
+                assert forgo is not None  # noqa: S101 - else it is no optional one
+                forgo(error.what)
+                self.forgone = True
 
     async def _take(self, numbers: Sequence[int], fetched: Fetched) -> None:
         made: dict[str, str] = {}

@@ -180,11 +180,11 @@ async def _layers(
 ) -> Sequence[LayerSpec]:
     from unionfs.publishing.assemble import Means, assemble  # noqa: PLC0415 - as above
 
-    packages = await making.packages(progress.locking)
     means = Means(
         places=places, store=store, making=making, progress=progress, offline=wish.offline
     )
-    layers = await assemble(packages, means)
+    while (layers := await assemble(await making.packages(progress.locking), means)) is None:
+        pass  # without what is optional and cannot be had
     return await making.completed(store, layers, progress.building)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -195,3 +196,52 @@ def test_tools_that_write(workshop: Workshop) -> None:
 
     broken = workshop.project("broken", dependencies={"a": "*"}, pkgview={"writable": ["a"]})
     assert "pkgview.writable lists ['a']" in workshop.pkgview("up", cwd=broken, status=1)
+
+
+def test_what_is_optional_and_cannot_be_fetched(workshop: Workshop) -> None:
+    """It is left out with what only it needs, as by npm, and tried again."""
+    publish = workshop.registry.publish
+    publish("plain", "1.0.0", engines={"node": ">=99"})
+    publish("extra", "1.0.0", dependencies={"below": "1.0.0", "plain": "1.0.0"})
+    publish("below", "1.0.0")
+    project = workshop.project(
+        dependencies={"plain": "1.0.0"}, optionalDependencies={"extra": "1.0.0"}
+    )
+    workshop.run("npm", "install", "--package-lock-only", cwd=project)
+    whole = dict(workshop.registry.tarballs)
+    del workshop.registry.tarballs["/extra/-/extra-1.0.0.tgz"]
+    said = workshop.pkgview("up", "--locked", cwd=project, status=1)
+    assert "extra-1.0.0.tgz is not at" in said
+    said = workshop.pkgview("up", cwd=project)
+    assert "Without extra 1.0.0, which is optional: extra-1.0.0.tgz is not at" in said
+    assert "For another Node than " in said
+    assert "plain 1.0.0 (>=99)." in said
+    copy = workshop.by_npm(project)
+
+    def names(top: Path) -> set[str]:
+        return {path.name for path in (top / "node_modules").iterdir()} - set(WRITABLE)
+
+    assert names(project) == names(copy) == {"plain", ".package-lock.json"}
+    assert "Nothing to do" in workshop.pkgview("up", "--frozen", cwd=project)
+    # Not had is one thing, and other bytes are another.
+    workshop.registry.tarballs["/extra/-/extra-1.0.0.tgz"] = whole["/plain/-/plain-1.0.0.tgz"]
+    assert "extra" in workshop.pkgview("up", cwd=project, status=1)
+    workshop.registry.tarballs |= whole
+    assert " + extra 1.0.0" in workshop.pkgview("up", cwd=project)
+    assert names(project) == {"plain", "extra", "below", ".package-lock.json"}
+    assert "Nothing to do" in workshop.pkgview("up", cwd=project)
+    # In the store are those of before; what is asked of the network is not.
+    publish("extra", "2.0.0")
+    workshop.write(project, {"dependencies": {"plain": "1.0.0"},
+                             "optionalDependencies": {"extra": "2.0.0"}})  # fmt: skip
+    shutil.rmtree(copy)
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("node_modules"))
+    workshop.run("npm", "install", "--package-lock-only", cwd=copy)
+    shutil.copy(copy / "package-lock.json", project)
+    said = workshop.pkgview("up", "--offline", cwd=project)
+    assert "Without extra 2.0.0, which is optional: it is not in the store." in said
+    # A required one is an error, and so is another Node where npm is told to be strict.
+    del workshop.registry.tarballs["/plain/-/plain-1.0.0.tgz"]
+    (project / ".npmrc").write_text("engine-strict=true\n")
+    said = workshop.pkgview("up", cwd=project, status=1)
+    assert "For another Node than" in said

@@ -78,7 +78,9 @@ async def assembled(
 ) -> tuple[LayerSpec, ...]:
     state = means.places.state
     packages = [package_of(choice, interpreter, state) for choice in choices]
-    return await assemble(packages, means)
+    layers = await assemble(packages, means)
+    assert layers is not None
+    return layers
 
 
 def wheel_choice(path: Path, *, name: str = "demo") -> Choice:
@@ -112,6 +114,7 @@ async def test_one_that_goes_to_several_places_is_packed_once(
     package = package_of(choice, interpreter, means.places.state)
     places = [replace(package, grafts=(("purelib", path),)) for path in ("a", "b/c")]
     layers = await assemble(places, means)
+    assert layers is not None
     assert [layer.grafts for layer in layers] == [(("purelib", "a"),), (("purelib", "b/c"),)]
     assert len({layer.archive for layer in layers}) == 1
     assert means.progress.archives == 1  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from resolver.node.project import NodeProject, project_at
 from resolver.project.project import fingerprint
 from resolver.project.resolved import UNCHECKED, ResolvedView
 from unionfs.formats.node.layout import MODULES
+from unionfs.formats.node.remembering import remember, situation
 from unionfs.formats.node.wish import NodeWish, again, of_node
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from resolver.manifest import LayerSpec
     from resolver.node.allowed import Allowed
+    from resolver.node.lock import Entry
     from resolver.node.locked import Found
     from resolver.node.selection import Selection
     from resolver.places import Places
@@ -47,6 +49,8 @@ class NodeMaking:
     def __init__(self, places: Places, wish: NodeWish) -> None:
         self._places = places
         self._wish = wish
+        # Taken before the inputs are read: an edit meanwhile makes the next `up` look again.
+        self._before = situation(wish, places.state)
         self._machine = this_machine()
         self._settings = npm_settings(wish.project.root)
         asked = wish.omit
@@ -59,6 +63,8 @@ class NodeMaking:
         self.remark = ""
         self.renewed: tuple[Change, ...] = ()
         self._said: list[str] = []  # by threads
+        self._of_lock = ""
+        self._forgone: dict[str, str] = {}  # by place
         self._inputs = ""
         self._found: Found | None = None
         self._selection: Selection | None = None
@@ -83,7 +89,10 @@ class NodeMaking:
         from resolver.node.locked import Asked, current_lock  # noqa: PLC0415 - nothing to do needs none
         from resolver.node.selection import select  # noqa: PLC0415 - the same
         from unionfs.formats.node.packages import package_of  # noqa: PLC0415 - the same
-        from unionfs.formats.node.remarks import said_of_scripts  # noqa: PLC0415 - the same
+        from unionfs.formats.node.remarks import (  # noqa: PLC0415 - the same
+            said_of_engines,
+            said_of_scripts,
+        )
 
         wish = self._wish
         self._inputs = fingerprint(wish.project)  # before they are read
@@ -100,21 +109,38 @@ class NodeMaking:
             self._wish = wish = replace(wish, project=found.project)
             self.fingerprint = wish.fingerprint(self._machine, self._omitted, self._scripts)
             self._inputs = fingerprint(found.project)
+            self._before = situation(wish, self._places.state)
         self._found = found
         self.renewed = found.renewed or self.renewed  # of a second attempt the first one's
-        self._selection = select(found.lock, self._machine, self._omitted, self._settings)
+        self._of_lock = found.said or self._of_lock  # the same
+        self._selection = select(
+            found.lock, self._machine, self._omitted, self._settings, self._forgone
+        )
         policy = self._allowed()
+        self._scripted = {}
         if policy.asked_for and not policy.never:
             from unionfs.formats.node.scripted import scripted  # noqa: PLC0415 - mostly none
 
             self._scripted = scripted(found.lock, self._selection, policy, self._machine)
-        self.remark = " ".join(
-            filter(
-                None, (found.said, said_of_scripts(wish.project.manifest, self._selection, policy))
-            )
-        )
+        less = sorted(set(self._forgone.values()))
+        scripts = said_of_scripts(wish.project.manifest, self._selection, policy)
+        engines = said_of_engines(self._selection, self._machine, self._settings)
+        self.remark = " ".join(filter(None, (self._of_lock, *less, engines, scripts)))
         keys = {place: one.key for place, one in self._scripted.items()}
-        return [package_of(one, keys.get(one.entry.location)) for one in self._selection.choices]
+        return [
+            package_of(one, keys.get(one.entry.location), self._forgo_of(one.entry))
+            for one in self._selection.choices
+        ]
+
+    def _forgo_of(self, entry: Entry) -> Callable[[str], None] | None:
+        """How an optional package is left out that cannot be fetched, as by npm."""
+        if not entry.optional or self._wish.locked:
+            return None
+
+        def forgo(why: str) -> None:
+            self._forgone[entry.location] = f"Without {entry.title}, which is optional: {why}."
+
+        return forgo
 
     async def build(self, package: NodePackage, source: Path | None, within: Path) -> Path | str:
         """What npm has to pack first: a git repository at a commit, a directory."""
@@ -191,7 +217,8 @@ class NodeMaking:
     def record(self, manifest: Manifest) -> ResolvedView:
         """With what was left out by this command, which is meant to stay."""
         wish = self._wish
-        unchecked = UNCHECKED if wish.frozen else ""
+        # What could not be had is tried again by the next `up`.
+        unchecked = UNCHECKED if wish.frozen or self._forgone else ""
         return ResolvedView(
             kind=NAME,
             variant=self.variant,
@@ -202,11 +229,13 @@ class NodeMaking:
         )
 
     def settled(self, manifest: Manifest, record: ResolvedView) -> None:
-        """See that what tools write into is there."""
-        del record
+        """See that what tools write into is there, and keep what this came to."""
         from unionfs.formats.node.writable import make_writable  # noqa: PLC0415 - as above
 
-        make_writable(self._places, self._wish.project, manifest)
+        wish = self._wish
+        writable = make_writable(self._places, wish.project, manifest)
+        if record.fingerprint == self.fingerprint:
+            remember(wish, self._places.state, self._before, manifest, record, writable)
 
 
 class _Node:

@@ -13,6 +13,7 @@ from unionfs.formats.node.layout import in_view
 from unionfs.formats.npm.reader import TOP, open_tarball
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from resolver.node.selection import Choice
@@ -33,8 +34,10 @@ class NodePackage(Package):
         return made or Package.archive_in(self, store)
 
 
-def package_of(choice: Choice, ran: str | None = None) -> NodePackage:
-    """A choice as a package of its place."""
+def package_of(
+    choice: Choice, ran: str | None = None, forgo: Callable[[str], None] | None = None
+) -> NodePackage:
+    """A choice as a package of its place; `forgo` as in `Package`."""
     entry = choice.entry
     return NodePackage(
         name=entry.package,
@@ -43,6 +46,7 @@ def package_of(choice: Choice, ran: str | None = None) -> NodePackage:
         key=choice.key,
         download=choice.download,
         built=choice.download is None,
+        forgo=forgo,
         choice=choice,
         ran=ran,
     )

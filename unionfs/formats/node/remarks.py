@@ -1,13 +1,18 @@
-"""What `pkgview up` says of the install scripts of a view's packages."""
+"""What `pkgview up` says of a view's packages: their install scripts, and which Node they want."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from resolver.errors import PkgviewError
+from resolver.node.tree import others_node
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from resolver.node.allowed import Allowed
+    from resolver.node.machine import Machine
+    from resolver.node.npmrc import Settings
     from resolver.node.selection import Selection
 
 _NAMED = 8
@@ -31,9 +36,7 @@ def said_of_scripts(manifest: Mapping[str, Any], selection: Selection, policy: A
             f"No version of a package: {', '.join(odd)} in allowScripts; it allows nothing."
         )
     if titles:
-        named = sorted(titles)
-        more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
-        said.append(f"Install scripts were not run: {', '.join(named[:_NAMED])}{more}.")
+        said.append(f"Install scripts were not run: {_named(titles)}.")
         if policy.never:
             said.append("npm's setting ignore-scripts is on.")
         elif not all(titles.values()):
@@ -46,3 +49,20 @@ def said_of_scripts(manifest: Mapping[str, Any], selection: Selection, policy: A
         runs = " && ".join(f"npm run {name}" for name in found)
         said.append(f"The project's own {', '.join(found)} was not run: `{runs}`.")
     return " ".join(said)
+
+
+def said_of_engines(selection: Selection, machine: Machine, settings: Settings) -> str:
+    """Which packages are for another Node; `PkgviewError` where that is not to be."""
+    others = others_node(selection.kept.values(), machine)
+    if not others:
+        return ""
+    said = f"For another Node than {machine.node}: {_named(set(others))}"
+    if settings.says("engine-strict"):
+        raise PkgviewError(said, remedy="Use that Node, or do without npm's engine-strict.")
+    return f"{said}."
+
+
+def _named(titles: Collection[str]) -> str:
+    named = sorted(titles)
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return ", ".join(named[:_NAMED]) + more

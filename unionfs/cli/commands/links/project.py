@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from resolver.project import resolved
-from unionfs.cli import console, quick
+from unionfs.cli import console, quick, quick_node
 from unionfs.kinds import PYTHON, link_of
 from unionfs.publishing import link
 from unionfs.publishing.members import link_members
@@ -42,10 +42,7 @@ def linkable(
         had = record.view_for(None, kind.name) is not None
         asked = named or had or len(projects) == 1 or kind.name == PYTHON
         if not asked and not force and link.is_foreign(path, places):
-            console.note(
-                f"{path} is not pkgview's and stays as it is: `pkgview up --kind {kind.name} "
-                "--force` sets it aside and links the view in its place."
-            )
+            console.note(quick_node.stays(path, kind.name))
             continue
         link.refuse_foreign(path, places, force=force, replaced=had and not path.is_symlink())
         kept.append((kind, project))

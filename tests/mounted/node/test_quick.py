@@ -1,0 +1,143 @@
+"""`up` and `run` of Node's projects, and of Python's beside them, where nothing has to be made."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.mounted.test_run import MODULES as OF_RUN
+from tests.mounted.test_run import is_quick
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.mounted.node.conftest import Workshop
+
+pytestmark = pytest.mark.fuse
+
+OF_UP = """\
+import json, os, sys
+def shown(status):
+    sys.stdout.flush()
+    print(json.dumps(sorted(sys.modules)), flush=True)
+    os._exit(status or 0)
+sys.exit = shown
+from unionfs.cli import main
+main(sys.argv[1:])
+"""
+"""What is loaded when the command ends; one that is forked is none of these."""
+
+
+def loaded(workshop: Workshop, directory: Path, *words: str) -> set[str]:
+    code = OF_RUN if words[0] == "run" else OF_UP
+    said = workshop.run(sys.executable, "-c", code, *words, cwd=directory)
+    return set(json.loads(said.splitlines()[-1])) if said.endswith("]\n") else {"click"}
+
+
+def stocked(workshop: Workshop) -> Path:
+    workshop.registry.publish("inner", "1.0.0")
+    workshop.registry.publish("inner", "2.0.0")
+    tool = ("#!/usr/bin/env node\nconsole.log('tool')\n", 0o755)
+    workshop.registry.publish("tool", "1.0.0", {"t.js": tool}, bin={"tool": "t.js"})
+    project = workshop.project(
+        dependencies={"inner": "1.0.0", "tool": "*"}, workspaces=["packages/*"]
+    )
+    workshop.write(project / "packages/one", {"dependencies": {"inner": "2.0.0"}})
+    return project
+
+
+def test_nothing_to_do(workshop: Workshop) -> None:
+    project = stocked(workshop)
+    workshop.pkgview("up", cwd=project)
+    assert is_quick(loaded(workshop, project, "up"))
+    member = project / "packages/one/node_modules"
+    shows = os.readlink(member)
+    manifest = project / "packages/one/package.json"
+    (project / ".npmrc").write_text("")
+    more = project / "packages/two/package.json"
+
+    def edited(path: Path) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{path.read_text() if path.exists() else ''}\n")
+
+    changed = (
+        (project / "package.json", edited),
+        (project / "package-lock.json", edited),
+        (project / ".npmrc", edited),
+        (workshop.places.state.parents[2] / ".npmrc", edited),
+        (manifest, edited),
+        (member, os.unlink),
+        (project / "node_modules", os.unlink),
+        (project / "node_modules/.cache", lambda path: shutil.rmtree(path.resolve())),
+        (more, lambda path: workshop.write(path.parent, {})),
+    )
+    for path, change in changed:
+        change(path)  # type: ignore[arg-type, operator, unused-ignore]
+        assert not is_quick(loaded(workshop, project, "up")), path
+        workshop.pkgview("up", cwd=project)
+        assert is_quick(loaded(workshop, project, "up")), path
+        assert os.path.lexists(member)
+    assert os.readlink(member).endswith(shows.partition("/views/")[2].partition("/")[2])
+    assert (project / "node_modules/.cache").is_dir()
+    assert (project / "node_modules/two").is_dir()
+    # Another Node, by its place; what is run is found by its view.
+    assert is_quick(loaded(workshop, project, "run", "--", "tool"))
+    assert workshop.pkgview("run", "--", "tool", cwd=project) == "tool\n"
+    assert not is_quick(loaded(workshop, project, "up", "--omit", "dev"))
+    assert not is_quick(loaded(workshop, project, "up"))
+
+
+def test_beside_python(workshop: Workshop) -> None:
+    """What lies beside a project of Python's takes nothing from it."""
+    project = workshop.home / "python"
+    workshop.write(project, {"scripts": {"lint": "true"}, "type": "module"})
+    (project / "requirements.txt").write_text("")
+    workshop.pkgview("up", cwd=project)
+    assert is_quick(loaded(workshop, project, "up"))
+    assert is_quick(loaded(workshop, project, "run", "--", "true"))
+    # Another manager's.
+    workshop.registry.publish("inner", "1.0.0")
+    workshop.write(project, {"dependencies": {"inner": "*"}})
+    (project / "pnpm-lock.yaml").write_text("lockfileVersion: '9.0'\n")
+    workshop.pkgview("up", cwd=project)
+    assert is_quick(loaded(workshop, project, "up"))
+    assert is_quick(loaded(workshop, project, "run", "--", "true"))
+    (project / "pnpm-lock.yaml").unlink()
+    # npm's, with its own node_modules: said each time.
+    workshop.run("npm", "install", cwd=project)
+    said = workshop.pkgview("up", cwd=project)
+    assert "node_modules is not pkgview's and stays" in said
+    assert is_quick(loaded(workshop, project, "up"))
+    again = workshop.pkgview("up", cwd=project)
+    assert again.splitlines()[0] == said.splitlines()[0]
+    assert is_quick(loaded(workshop, project, "run", "--", "true"))
+    # A view of each.
+    workshop.pkgview("up", "--kind", "node", "--force", cwd=project)
+    workshop.pkgview("up", cwd=project)
+    assert is_quick(loaded(workshop, project, "up"))
+    said = workshop.pkgview("up", cwd=project)
+    assert [line.partition(":")[0] for line in said.splitlines()] == ["python", "node"]
+    assert is_quick(loaded(workshop, project, "run", "--", "true"))
+    path = workshop.pkgview("run", "--", "sh", "-c", "echo $PATH", cwd=project).split(":")
+    assert path[0].startswith(str(workshop.places.mount))
+    assert path[1] == f"{project}/node_modules/.bin"
+    # A project of Node's inside, and one that Python's is inside of.
+    inside = project / "web"
+    workshop.write(inside, {"dependencies": {"inner": "*"}})
+    workshop.pkgview("up", cwd=inside)
+    assert (inside / "node_modules/inner").is_dir()
+    assert is_quick(loaded(workshop, inside, "up"))
+    below = project / "service"
+    below.mkdir()
+    (below / "requirements.txt").write_text("")
+    workshop.pkgview("up", cwd=below)
+    assert is_quick(loaded(workshop, below, "up"))
+    for directory, commands in ((inside, inside), (below, project)):
+        assert is_quick(loaded(workshop, directory, "run", "--", "true"))
+        said = workshop.run("pkgview", "run", "--", "sh", "-c", "echo $PATH", cwd=directory)
+        assert said.split(":")[1] == f"{commands}/node_modules/.bin"

@@ -1,0 +1,72 @@
+"""Node's part of `unionfs.cli.quick` and `unionfs.cli.quick_run`: what is as it should be.
+
+A view of Node's leads to directories of its project's own, so a clone's is another one and has to
+be made. Here all is compared: the record, the link, the links of members.
+"""
+
+from __future__ import annotations
+
+import os
+
+from resolver.inputs import read_input
+from resolver.naming import project_key
+from resolver.node.start import MANIFEST, is_surely
+from resolver.node.start import may_be as may_be  # noqa: PLC0414 - others have it from here
+from resolver.node.start import situation as situation  # noqa: PLC0414 - the same
+from resolver.ownership import parents
+from unionfs.kinds import MEMBERS, NODE, UP, link_of, links, shown_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def left_alone(root: str, places: dict[str, str]) -> str:
+    """What is said of a node_modules of npm's own in a project of several kinds; "" of none."""
+    path = f"{root}/{link_of(NODE)}"
+    if os.path.islink(path) or not os.path.lexists(path) or not is_surely(root):
+        return ""
+    return "" if has_view(root, places) else stays(path, NODE)
+
+
+def stays(path: object, kind: str) -> str:
+    """What `up` says of a link's place that is not pkgview's, and that nobody asked for."""
+    return (
+        f"{path} is not pkgview's and stays as it is: `pkgview up --kind {kind} --force` sets it "
+        "aside and links the view in its place."
+    )
+
+
+def has_view(root: str, places: dict[str, str]) -> bool:
+    """Whether the project's record has a view of Node's."""
+    path = f"{places['state']}/projects/{project_key(root)}.json"
+    return os.path.lexists(path) and f'"kind": "{NODE}"'.encode() in read_input(path)
+
+
+def is_below(root: str) -> bool:
+    """Whether it may be a member of a project above."""
+    return any(os.path.lexists(f"{at}/{MANIFEST}") for at in parents(root))
+
+
+def is_linked(root: str, view: str, places: dict[str, str]) -> bool:
+    """Whether all links of the project lead to that view, as they should."""
+    manifest = read_input(f"{places['state']}/manifests/{view}.json")
+    return all(
+        os.path.islink(path) and os.readlink(path) == f"{places['mount']}/views/{view}/{shown}"
+        for path, shown in _links(root, manifest)
+    )
+
+
+def _links(root: str, manifest: bytes) -> Iterator[tuple[str, str]]:
+    """Where a link has to be, and what of the view it shows (`unionfs.publishing.members`)."""
+    yield f"{root}/{link_of(NODE)}", shown_of(link_of(NODE))
+    called = links()
+    for part in manifest.split(f'"{MEMBERS}/'.encode())[1:]:
+        text = part.partition(b'"')[0].decode()
+        if "\\" in text:
+            raise ValueError(text)  # who reads JSON knows what it is
+        names = text.split("/")
+        end = next((at for at, name in enumerate(names) if name in called), len(names) - 1)
+        inside = names[: end + 1]
+        above = "/".join(".." if name == UP else name for name in inside)
+        yield os.path.normpath(f"{root}/{above}"), f"{MEMBERS}/{'/'.join(inside)}"
