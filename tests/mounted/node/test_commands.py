@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.mounted.node.conftest import Workshop
+    from collections.abc import Callable
+
+    from tests.mounted.node.conftest import Registry, Workshop
 
 pytestmark = pytest.mark.fuse
 
@@ -60,7 +62,11 @@ def test_what_is_npms_own_is_never_lost(workshop: Workshop) -> None:
     assert modules.is_symlink()
 
 
-def test_why_and_lists(workshop: Workshop) -> None:
+def test_why_and_lists(
+    workshop: Workshop,
+    new_registry: Callable[[], Registry],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     project = small(workshop)
     workshop.pkgview("up", cwd=project)
     said = workshop.pkgview("why", "inner", cwd=project)
@@ -82,6 +88,25 @@ def test_why_and_lists(workshop: Workshop) -> None:
     )
     workshop.registry.publish("outer", "2.0.0")
     assert "2.0.0" in workshop.pkgview("outdated", cwd=project)
+    # To look is no yes to the settings that came with a pull, nor are their places used.
+    stranger, marker = new_registry(), workshop.home / "marker"
+    (project / ".npmrc").write_text(
+        f"registry={stranger.url}\n//{stranger.url.partition('//')[2]}:_authToken=${{HOME}}\n"
+        f"cache={marker}\nlogs-dir={marker}\nuserconfig={marker}\nglobalconfig={marker}\n"
+    )
+    monkeypatch.delenv("npm_config_registry")
+    for words in (("outdated",), ("list", "--outdated")):
+        said = workshop.pkgview(*words, cwd=project, status=1)
+        assert f"you have not allowed {project} to" in said
+        assert f"use the registry {stranger.url} (registry)" in said
+    assert "inner@1.0.0" in workshop.pkgview("tree", cwd=project)
+    workshop.pkgview("tree", "--invert", "--package", "inner", cwd=project)
+    assert not stranger.asked
+    assert not marker.exists()
+    workshop.pkgview("trust", ".", cwd=project)
+    workshop.pkgview("outdated", cwd=project)
+    assert {path for path, said in stranger.asked if said} == {"/inner", "/outer"}
+    assert not marker.exists()
     shown = json.loads(workshop.pkgview("view", "--json", cwd=project))
     assert shown["kind"] == "node"
     assert shown["target"]["os"] == "linux"
