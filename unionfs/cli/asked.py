@@ -22,8 +22,9 @@ from resolver.toml import inline_block, unclosed_block
 from unionfs.cli import console
 from unionfs.cli.command import EDITABLE, may_have_block, several
 from unionfs.cli.completing import distributions, names_of, paths
+from unionfs.formats.kind import of_every_kind
 from unionfs.formats.kind import projects_at as found_projects
-from unionfs.kinds import KINDS
+from unionfs.kinds import KINDS, NODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -209,14 +210,18 @@ def absolute(path: Path) -> Path:
         ) from error
 
 
-def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Project]]:
+def projects_at(
+    path: Path, among: Sequence[str] = (), unread: list[PkgviewError] | None = None
+) -> list[tuple[Kind, Project]]:
     """The projects that a directory belongs to, of the kinds `among` or of any; never none.
 
-    Of a script: the one that it is, or those of its directory.
+    Of a script: the one that it is, or those of its directory. `unread` as in
+    `unionfs.formats.kind.projects_at`.
     """
-    found = find_projects(path, among)
+    found = find_projects(path, among, unread)
     if not found:
-        _refuse_other_manager(path)
+        if not among or NODE in among:
+            _refuse_node(path)
         from resolver.python.foreign import foreign  # noqa: PLC0415 - only where there is none
 
         other = foreign(path) if not among or "python" in among else None
@@ -235,9 +240,9 @@ def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Proje
     return found
 
 
-def _refuse_other_manager(path: Path) -> None:
-    """Say of a project of Node's that its lock is another program's than npm's."""
-    from resolver.node.project import other_manager  # noqa: PLC0415 - only where there is no project
+def _refuse_node(path: Path) -> None:
+    """Say of what could be a project of Node's why it is none: another's lock, an empty list."""
+    from resolver.node.project import MANIFEST, is_begun, other_manager  # noqa: PLC0415 - only where there is no project
 
     other = other_manager(absolute(path))
     if other is not None:
@@ -248,15 +253,22 @@ def _refuse_other_manager(path: Path) -> None:
             remedy="With a package-lock.json beside it, it is npm's, too: `npm install "
             "--package-lock-only` makes one.",
         )
+    if is_begun(absolute(path)):
+        raise PkgviewError(
+            f"{absolute(path) / MANIFEST} lists no dependencies yet, and no lock is beside it",
+            remedy="`pkgview add NAME` there adds the first one.",
+        )
 
 
-def find_projects(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Project]]:
+def find_projects(
+    path: Path, among: Sequence[str] = (), unread: list[PkgviewError] | None = None
+) -> list[tuple[Kind, Project]]:
     """The same; [] where there is none."""
     here = absolute(path)
     try:
         if stat.S_ISREG(path.lstat().st_mode):
             say_unclosed(path)
-        return found_projects(path, among)
+        return found_projects(path, among, unread)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PkgviewError(
             f"there is no {path}", remedy="Name the project's directory, or a script."
@@ -291,14 +303,18 @@ def project_at(path: Path) -> PythonProject:
 
 
 def trusted_projects_at(
-    path: Path, among: Sequence[str] = (), *, trust: bool
+    path: Path,
+    among: Sequence[str] = (),
+    unread: list[PkgviewError] | None = None,
+    *,
+    trust: bool,
 ) -> list[tuple[Kind, Project]]:
     """The same, for commands that act on what their files say, which may run their code.
 
     Whoever may write to them could otherwise have us run what they like. `trust` is for a user who
     knows better, e.g. root in a container that a directory of the host's is bound into.
     """
-    found = projects_at(path, among)
+    found = projects_at(path, among, unread)
     for _, project in found:
         refuse_untrusted(project, trust=trust)
     return found
@@ -346,7 +362,7 @@ def agree(project: Project, state: Path) -> None:
 
 def choices_of(project: Project) -> frozenset[str]:
     """All that it chooses itself, as a project of whichever kinds it is."""
-    found = found_projects(project.root)
+    found = of_every_kind(project.root)
     return frozenset().union(*(kind.choices(one, users=frozenset()) for kind, one in found))
 
 

@@ -14,13 +14,15 @@ A new kind is `resolver/<kind>/` (projects, locks, what this machine needs of th
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from resolver.errors import PkgviewError
 from resolver.ownership import parents
-from unionfs.kinds import KINDS
+from unionfs.kinds import KINDS, counts_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -187,23 +189,55 @@ def kinds_at(directory: str) -> list[str]:
     ]
 
 
-def projects_at(start: Path, among: Collection[str] = ()) -> list[tuple[Kind, Project]]:
+def projects_at(
+    start: Path, among: Collection[str] = (), unread: list[PkgviewError] | None = None
+) -> list[tuple[Kind, Project]]:
     """All projects whose root is the nearest directory upwards that is one; or a script.
 
-    Of the kinds `among`, or of any; [] where there is none.
+    Of the kinds `among`, or of any; [] where there is none. Of a kind that nobody named, beside
+    another one's project, what cannot be read concerns only who asks for it: it goes to `unread`.
     """
     path = os.path.realpath(start)
     for candidate in (path, *parents(path)):
         marked = KINDS if Path(candidate).is_file() else kinds_at(candidate)
-        found = list(_projects(candidate, [name for name in marked if name in (among or KINDS)]))
+        found = list(_projects(candidate, among, marked, unread))
         if found:
             return found
     return []
 
 
-def _projects(path: str, names: Collection[str]) -> Iterator[tuple[Kind, Project]]:
-    for name in names:
+def of_every_kind(root: Path) -> Iterator[tuple[Kind, Project]]:
+    """What the directory, or script, could be a project of, asked for or not, if it can be read."""
+    for name in KINDS:
         kind = kind_named(name)
-        project = kind.project_at(Path(path))
+        with suppress(PkgviewError):
+            project = kind.project_at(root)
+            if project is not None:
+                yield kind, project
+
+
+def _projects(
+    path: str,
+    among: Collection[str],
+    marked: Collection[str],
+    unread: list[PkgviewError] | None,
+) -> Iterator[tuple[Kind, Project]]:
+    any_yet = False
+    for name in marked:
+        if among and name not in among:
+            continue
+        beside = any_yet and not among
+        if beside and not counts_beside(path, name):
+            continue
+        kind = kind_named(name)
+        try:
+            project = kind.project_at(Path(path))
+        except PkgviewError as error:
+            if not beside:
+                raise
+            if unread is not None:
+                unread.append(error)
+            continue
         if project is not None:
+            any_yet = True
             yield kind, project

@@ -152,8 +152,8 @@ def test_add_and_remove(workshop: Workshop) -> None:
 def test_both_kinds(workshop: Workshop) -> None:
     project = small(workshop)
     (project / "requirements.txt").write_text("")
-    said = workshop.pkgview("up", cwd=project)
-    assert f"Linked {project}/.venv." in said
+    assert "Linked" in workshop.pkgview("up", cwd=project)
+    said = workshop.pkgview("up", "--kind", "node", cwd=project)
     assert f"Linked {project}/node_modules." in said
     assert "2 distributions, Node" not in said  # two of them are of one name
     assert "3 distributions, Node" in said
@@ -179,6 +179,44 @@ def test_both_kinds(workshop: Workshop) -> None:
     workshop.pkgview("gc", cwd=project)
 
 
+def test_one_kind_does_not_take_the_other(workshop: Workshop) -> None:
+    project = small(workshop)
+    (project / "requirements.txt").write_text("")
+    # Nobody has asked for Node's: no lock of npm's is there.
+    (project / "package.json").rename(project / "kept.json")
+    (project / "package.json").write_text("<<<<<<< ours\n")
+    said = workshop.pkgview("up", cwd=project)
+    assert f"Linked {project}/.venv." in said
+    assert workshop.pkgview("run", "--", "python", "-c", "print(1)", cwd=project) == "1\n"
+    (project / "kept.json").rename(project / "package.json")
+    said = workshop.pkgview("up", cwd=project)
+    assert not os.path.lexists(project / "package-lock.json")
+    workshop.pkgview("up", "--kind", "node", cwd=project)
+    # Which list is meant has to be said then.
+    said = workshop.pkgview("add", "more", cwd=project, status=2)
+    assert "--kind python and --kind node" in said
+    workshop.registry.publish("more", "1.0.0")
+    assert " + more 1.0.0" in workshop.pkgview("add", "--kind", "node", "more", cwd=project)
+    assert (project / "requirements.txt").read_text() == ""
+    assert " - more" in workshop.pkgview("remove", "--kind", "node", "more", cwd=project)
+    # What is wrong with one does not take the other.
+    manifest = (project / "package.json").read_bytes()
+    workshop.write(project, {"dependencies": {"outer": "7", "inner": "2"}})
+    for path in (project / ".venv", project / "node_modules"):
+        path.unlink()
+    said = workshop.pkgview("up", cwd=project, status=1)
+    assert f"Linked {project}/.venv." in said
+    assert "npm: ETARGET" in said
+    (project / "package.json").write_text("<<<<<<< ours\n")
+    said = workshop.pkgview("up", cwd=project, status=1)
+    assert f"{project}/package.json is no JSON" in said
+    for words in (("run", "--", "python", "-c", "pass"), ("list",), ("view",)):
+        workshop.pkgview(*words, cwd=project)
+    (project / "package.json").write_bytes(manifest)
+    workshop.pkgview("up", cwd=project)
+    assert "node: Nothing to do" in workshop.pkgview("up", cwd=project)
+
+
 def test_nobody_asked_for_node(workshop: Workshop) -> None:
     """In a project of Python's whose node_modules is npm's, all goes on as before."""
     project = small(workshop)
@@ -195,7 +233,9 @@ def test_nobody_asked_for_node(workshop: Workshop) -> None:
 
 def test_what_is_no_project_of_npms(workshop: Workshop) -> None:
     plain = workshop.project("plain")
-    assert "belongs to no project" in workshop.pkgview("up", cwd=plain, status=1)
+    assert "lists no dependencies yet" in workshop.pkgview("up", cwd=plain, status=1)
+    workshop.registry.publish("first", "1.0.0")
+    assert " + first 1.0.0" in workshop.pkgview("add", "first", cwd=plain)
     other = workshop.project("other", dependencies={"a": "*"})
     (other / "pnpm-lock.yaml").write_text("lockfileVersion: '9.0'\n")
     said = workshop.pkgview("up", cwd=other, status=1)

@@ -194,6 +194,7 @@ class NodeMaking:
 
     def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
         """With the files of npm's own, and the links."""
+        from unionfs.formats.node.executable import make_executable  # noqa: PLC0415 - as above
         from unionfs.formats.node.generated import generated_layers  # noqa: PLC0415 - as above
 
         found, selection = self._found, self._selection
@@ -202,6 +203,8 @@ class NodeMaking:
         said, self._said = sorted(self._said), []
         more = [f"And {len(said) - _NAMED} packages more."] if len(said) > _NAMED else []
         self.remark = " ".join(filter(None, (self.remark, *said[:_NAMED], *more)))
+        if not self._wish.no_build:
+            make_executable(found.project, found.lock, selection.kept)
         own = generated_layers(
             store, self._places, found.project, found.lock, selection.kept, layers
         )
