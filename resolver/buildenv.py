@@ -26,9 +26,15 @@ RESOLVING = frozenset({
     "UV_EXCLUDE_NEWER", "UV_FORK_STRATEGY", "UV_INDEX_STRATEGY", "UV_NO_SOURCES",
     "UV_NO_SOURCES_PACKAGE", "UV_OVERRIDE", "UV_PRERELEASE", "UV_RESOLUTION", "UV_TORCH_BACKEND",
 })  # fmt: skip
-"""uv's variables that change what a resolution comes to, of builds, too.
+"""uv's variables that change what a resolution comes to, of builds, too; but for `INDEXES`."""
 
-Those of indexes are not among them: they may hold a password that is another one every hour."""
+INDEXES = frozenset({
+    "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_NO_INDEX",
+    "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_INDEX", "UV_INDEX_URL",
+    "UV_NO_INDEX",
+})  # fmt: skip
+"""Variables that say where packages are from. They may hold a password that is another one every
+hour, so they count without (`index_variables`)."""
 
 VARIABLES = frozenset({
     "AR", "ARFLAGS", "ARCHFLAGS", "AS", "BLAS", "CC", "CC_LD", "CFLAGS", "CPATH", "CPP",
@@ -55,6 +61,47 @@ def build_variables(environ: Mapping[str, str]) -> list[str]:
         for name, value in environ.items()
         if value and (name in VARIABLES or name.startswith(PREFIXES))
     )
+
+
+def index_variables(environ: Mapping[str, str], prefix: str = "") -> list[str]:
+    """`NAME=value` of `INDEXES` that are set, sorted, without users and passwords in addresses.
+
+    Of those whose names begin with `prefix`.
+    """
+    return sorted(
+        f"{name}={' '.join(map(_without_user, _words(name, value)))}"
+        for name, value in environ.items()
+        if value and name in INDEXES and name.startswith(prefix)
+    )
+
+
+def relative_indexes(environ: Mapping[str, str]) -> bool:
+    """Whether one of uv's is a path that is relative to where uv runs."""
+    words = (
+        word.partition("=")[2] or word
+        for name, value in environ.items()
+        if name in INDEXES and name.startswith("UV_") and name != "UV_NO_INDEX"
+        for word in _words(name, value)
+    )
+    return any("://" not in word and not word.startswith(("/", "file:")) for word in words)
+
+
+def _words(name: str, value: str) -> list[str]:
+    """Addresses and paths; uv has commas between those of links.
+
+    pip's paths are relative to where we are, and uv's to where it runs, which is the project's.
+    """
+    words = (value.replace(",", " ") if name == "UV_FIND_LINKS" else value).split()
+    if not name.startswith("PIP_") or name == "PIP_NO_INDEX":
+        return words
+    return [word if ":" in word else os.path.abspath(word) for word in words]
+
+
+def _without_user(word: str) -> str:
+    """As `resolver.fetch.addresses.without_userinfo`, which takes longer to load."""
+    before, slashes, rest = word.partition("://")
+    end = min((at for at in map(rest.find, "/?#\\") if at >= 0), default=len(rest))
+    return before + slashes + rest[rest.rfind("@", 0, end) + 1 :] if slashes else word
 
 
 def uv_files(environ: Mapping[str, str]) -> list[str]:

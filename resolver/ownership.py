@@ -225,7 +225,10 @@ def parents(path: str) -> Iterator[str]:
 
 
 def is_private_group(path: str, gid: int, uid: int) -> bool:
-    """Whether the group is `uid`'s or root's own, has nobody else in it, and no list adds more."""
+    """Whether the group is `uid`'s or root's own, has nobody else in it, and no list adds more.
+
+    Members are those that the group names and, as id(1) counts them, whose own group it is.
+    """
     import grp  # noqa: PLC0415 - asked only where a group may write
     import pwd  # noqa: PLC0415 - the same
 
@@ -241,5 +244,5 @@ def is_private_group(path: str, gid: int, uid: int) -> bool:
             continue
         named = (user.pw_gid, user.pw_name) == (gid, group.gr_name)
         if named and set(group.gr_mem) <= {user.pw_name}:
-            return True
+            return all(one.pw_uid == owner for one in pwd.getpwall() if one.pw_gid == gid)
     return False

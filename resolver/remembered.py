@@ -15,7 +15,8 @@ where anything is not as simple as this nothing is written.
 A view for one run of `pkgview run --with` is kept under a key that has what was added, too.
 
 A third key leads to the view of a project that is *shown*, by its link, whichever Python and extras
-it was made with: it has the view instead of these, and is what `pkgview run` asks for.
+it was made with, and whichever indexes variables named: it has the view instead of these, and is
+what `pkgview run` asks for.
 
 What else counts in one project (members of a workspace, say) is listed in its directory of
 `<state>/locks`, by who has understood it (`resolver.python.declared.further`), and is part of every
@@ -37,7 +38,7 @@ from __future__ import annotations
 import os
 
 from resolver.atomic import write_atomically
-from resolver.buildenv import build_variables, pip_files, uv_files
+from resolver.buildenv import build_variables, index_variables, pip_files, uv_files
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input
 from resolver.local import file_state, named_place, place_content
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from hashlib import _Hash as Digest
 
-FORMAT = "view 7"
+FORMAT = "view 8"
 """Part of every key and fingerprint: raised where the same bytes shall give another view."""
 
 MOST_KEPT = 2000
@@ -175,7 +176,9 @@ def situation(  # noqa: PLR0913 - what a start is asked for
         to.update(b"%d:" % len(part))
         to.update(part)
 
-    for part in (python, f"{status.st_size} {status.st_mtime_ns}", *extras, "", *groups):
+    # Indexes count for who decides by them (`resolver.python.locks.indexes`).
+    python_now = (python, f"{status.st_size} {status.st_mtime_ns}")
+    for part in (*python_now, *index_variables(environ), "", *extras, "", *groups):
         add(os.fsencode(part), chosen)
     for counts in _settings(environ):
         add(counts)
@@ -285,6 +288,11 @@ def is_marked(directory: str) -> bool:
 def is_outside(directory: str) -> bool:
     """Whether neither `directory` (resolved) nor one above has such a file."""
     return not any(map(is_marked, (directory, *parents(directory))))
+
+
+def sets_uv(directory: str) -> bool:
+    """Whether `directory` (resolved) or one above may set uv; for one that `is_outside`."""
+    return any(os.path.lexists(f"{at}/uv.toml") for at in (directory, *parents(directory)))
 
 
 def recall(state: str, key: str) -> Entry | None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from resolver.errors import PkgviewError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -47,7 +49,12 @@ def hidden_lock(lock: Lock, kept: Mapping[str, Entry]) -> bytes:
         key: value for key, value in lock.raw.items() if key not in {"packages", "dependencies"}
     }
     whole = {**plain, "lockfileVersion": 3, "requires": True, "packages": packages}
-    text = json.dumps(_sorted(whole), indent=lock.indent, ensure_ascii=False)
+    try:
+        text = json.dumps(_sorted(whole), indent=lock.indent, ensure_ascii=False)
+    except RecursionError as error:
+        raise PkgviewError(
+            f"{lock.path} holds lists within lists without an end", remedy="Mend it."
+        ) from error
     return f"{text}\n".encode("utf-8", "surrogatepass")
 
 

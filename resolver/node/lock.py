@@ -26,6 +26,8 @@ NAMES: Final = LOCKS
 
 _NAME = re.compile(r"(?:@[^/\\\s%@.][^/\\\s%@]*/)?[^/\\\s%@.][^/\\\s%@]*")
 _LONGEST = 214
+_LONGEST_PLACE = 4000
+"""Characters: no path is longer (PATH_MAX, with a file's name)."""
 _SIZES = {"sha512": 64, "sha384": 48, "sha256": 32, "sha1": 20, "md5": 16}
 """Algorithms of an integrity, the strongest first, and the bytes of their digests."""
 
@@ -164,6 +166,8 @@ def _entry(location: str, fields: Any) -> Entry:  # noqa: ANN401 - from a file
         raise _Fault(" is no object")
     parent, name = split(location)
     parts = location.split("/") if location else []
+    if len(location) > _LONGEST_PLACE:
+        raise _Fault(" is no place: it is too long")
     if "\\" in location or "\0" in location or not location.isprintable() or {"", "."} & set(parts):
         raise _Fault(" is no place")
     if name:

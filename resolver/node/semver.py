@@ -22,6 +22,8 @@ _SIMPLE = re.compile(rf"(<=?|>=?|~>?|\^|=)?\s*{_PARTIAL}", re.ASCII)
 _HYPHEN = re.compile(rf"\s*{_PARTIAL}\s+-\s+{_PARTIAL}\s*", re.ASCII)
 _LARGEST = 2**53 - 1
 _LONGEST = 256
+_LONGEST_PART = 1024
+"""Characters of a part of a range: what is longer takes long to read, and nobody writes it."""
 
 
 class Version(NamedTuple):
@@ -81,7 +83,8 @@ def satisfies(version: str, wanted: str, *, prereleases: bool = False) -> bool |
         return False
     try:
         sets = [
-            list(_comparators(one, _FIRST if prereleases else ())) for one in wanted.split("||")
+            list(_comparators(" ".join(one.split()), _FIRST if prereleases else ()))
+            for one in wanted.split("||")
         ]
     except ValueError:
         return None
@@ -104,6 +107,8 @@ def _comparators(text: str, lowest: tuple[str, ...]) -> Iterator[_Comparator]:
 
     `lowest` is the prerelease from which on a version counts of which a part is left open.
     """
+    if len(text) > _LONGEST_PART:
+        raise ValueError(text)
     hyphen = _HYPHEN.fullmatch(text)
     if hyphen is not None:
         groups = hyphen.groups()

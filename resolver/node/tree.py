@@ -109,15 +109,14 @@ class Tree:
         """
         left_out = {place for place in self.entries if self._is_omitted(place, omitted)}
         unfit = []
-        inert: set[str] = set()
+        not_had = []
         for place, entry in self.entries.items():
             if not entry.is_package or entry.link:
                 continue
             if _fits(entry, machine) and place not in forgone:
                 continue
             if entry.optional:
-                if place not in inert:
-                    inert |= self._optional_set(place, inert)
+                not_had.append(place)
             elif place not in left_out and not _fits_platform(entry, machine):
                 unfit.append(entry.title)
         if unfit:
@@ -126,7 +125,7 @@ class Tree:
                 f"{', '.join(unfit)}",
                 remedy="Make them optionalDependencies, or leave them out.",
             )
-        left_out |= inert
+        left_out |= self._with_what_only_they_need(not_had)
         return dict(self._without(left_out))
 
     def _without(self, left_out: set[str]) -> Iterator[tuple[str, Entry]]:
@@ -149,34 +148,30 @@ class Tree:
             or (entry.dev_optional and {"dev", "optional"} <= set(omitted))
         )
 
-    def _optional_set(self, place: str, inert: set[str]) -> set[str]:
-        """What goes where an optional package cannot be had."""
-        bounded, inside = [place], {place}
+    def _with_what_only_they_need(self, places: list[str]) -> set[str]:
+        """What goes where these optional packages cannot be had, of all of them at once."""
+        bounded, inside = list(places), set(places)
         for one in bounded:  # it grows while it is walked
             by = (edge.by for edge in self.needed_by(one) if not edge.is_optional)
             more = [one for one in dict.fromkeys(by) if one not in inside]
             bounded += more
             inside.update(more)
-
-        def counts(edge: Edge) -> bool:
-            return edge.to not in inside and edge.by not in inert
-
         reached = list(bounded)
         gathered = set(reached)
         for one in reached:  # the same
             for edge in self.edges(one):
-                if edge.to is not None and counts(edge) and edge.to not in gathered:
+                if edge.to is not None and edge.to not in gathered:
                     reached.append(edge.to)
                     gathered.add(edge.to)
         needed = [
             one
             for one in reached
-            if any(edge.by not in gathered and counts(edge) for edge in self.needed_by(one))
+            if one not in inside and any(edge.by not in gathered for edge in self.needed_by(one))
         ]
         gathered.difference_update(needed)
         for one in needed:  # the same: what they need is needed, too
             for edge in self.edges(one):
-                if edge.to in gathered and counts(edge):
+                if edge.to in gathered and edge.to not in inside:
                     gathered.remove(edge.to)
                     needed.append(edge.to)
         return gathered

@@ -41,6 +41,23 @@ UNCHECKED = "unchecked "
 known not to hold what they ask for: the next `up` looks again."""
 
 
+DECIDED = "-"
+"""What a fingerprint has before what counts only for `up`, which decides by it."""
+
+
+def decided(fingerprint: str, by: str) -> str:
+    """A fingerprint that says what was decided by; "" for nothing."""
+    plain = fingerprint.partition(DECIDED)[0]
+    return f"{plain}{DECIDED}{by}" if by else plain
+
+
+def is_same(recorded: str, fingerprint: str, *, decides: bool) -> bool:
+    """Whether a view that has the one is made of what the other says."""
+    if decides:
+        return recorded == fingerprint
+    return recorded.partition(DECIDED)[0] == fingerprint.partition(DECIDED)[0]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedView:
     """One view of a project: of which `kind` and which `variant` of those ("3.11", for Python).

@@ -44,6 +44,7 @@ from resolver.python.hashes.held import held, refused
 from resolver.python.hashes.stated import stated
 from resolver.python.index import uv_environment
 from resolver.python.lockfile import Lock, current_lock_in, only_one, readable
+from resolver.python.locks.indexes import indexes_of, made_from
 from resolver.python.locks.kept import kept_versions, other_branches, outdate_others
 from resolver.python.locks.own import own_lock, two_locks
 from resolver.python.passwords.written import taken_out, written
@@ -88,6 +89,7 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
     offline: bool = False,
     frozen: bool = False,
     no_build: bool = False,
+    decides: bool = False,
     preferred: bytes | None = None,
 ) -> Lock:
     """The project's lock, made or made anew where that is needed.
@@ -95,7 +97,8 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
     `extras` and `groups` are added to the project's default ones; a group with "-" before its name
     is left out, unless it is named after that. `frozen` never resolves: a
     missing or outdated lock is an error. `no_build` runs no project's code: where a resolution
-    would have to build an sdist for its metadata, it fails. Where a lock in the state is made anew,
+    would have to build an sdist for its metadata, it fails. `decides`: one that was made from other
+    indexes is outdated. Where a lock in the state is made anew,
     the versions of the lock `preferred` are kept where they will do; None: those of the one that is
     there. A lock of the project's own is not compared with its files
     (`resolver.python.outdated.refresh` does that).
@@ -109,6 +112,7 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
         upgrade_packages=tuple(upgrade_packages),
         offline=offline,
         no_build=no_build,
+        decides=decides,
     )
     if project.is_script and (missing := next(iter(resolution.extras + resolution.groups), None)):
         raise PkgviewError(
@@ -223,15 +227,18 @@ async def _in_state(
     }
     if not resolution.no_build:  # who only looks takes what somebody had with other variables
         note["settings"] = resolving_settings(project.root) + "".join(named.facts)
+    indexes = {"indexes": indexes_of(project, beside=asked is not None)}
+    wanted = note | (indexes if (resolution.decides or asked) and not frozen else {})
+    note |= indexes
     directory = _directory(project, state)
     known = branches(project.directory) or ("",)
     names = [_name(resolution, branch) for branch in known]
     python = f"{resolution.interpreter.implementation} {resolution.interpreter.minor}"
     path = directory / names[0]
-    if not resolution.renews and (current := current_lock_in(path, note)):
+    if not resolution.renews and (current := current_lock_in(path, wanted)):
         # The child of a run that was killed may have outlived the last sweep.
         sweep(directory.parent, _SCRATCH)
-        return Lock(path=current, project=project)
+        return Lock(path=current, project=project, indexes=made_from(current))
     if frozen:
         why = "outdated" if path.exists() else "missing"
         raise PkgviewError(
@@ -242,7 +249,7 @@ async def _in_state(
     said = ""
     async with only_one(directory):
         # Another process may have done it while this one waited.
-        if resolution.renews or not (current := current_lock_in(path, note)):
+        if resolution.renews or not (current := current_lock_in(path, wanted)):
             if preferred is None:
                 preferred = _kept(resolution, directory, known, names, python)
                 said = "" if preferred else _anew(directory, known, project)
@@ -260,7 +267,7 @@ async def _in_state(
             if resolution.renews:
                 outdate_others(path, known[0], python)
             current, said = path, " ".join(filter(None, (said, hashes.remark)))
-    return Lock(path=current, project=project, said=said)
+    return Lock(path=current, project=project, said=said, indexes=made_from(current))
 
 
 def _make(directory: Path) -> None:

@@ -31,7 +31,7 @@ class Lock:
 
     `extras` and `groups` are what to select from it (PEP 751); both are empty where the file was
     made for one choice of them. `said` is a sentence about how it was made, "" where there is
-    nothing to say.
+    nothing to say. `indexes` says from which it was made (`resolver.python.locks.indexes`).
     """
 
     path: Path
@@ -39,6 +39,7 @@ class Lock:
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     said: str = ""
+    indexes: str = ""
 
 
 def readable(path: Path) -> bytes:

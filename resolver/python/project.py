@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resolver import looks, toml
+from resolver.buildenv import relative_indexes
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input, read_text
 from resolver.local import BUILD_FILES
@@ -50,6 +51,8 @@ class Origin(enum.StrEnum):
     PYPROJECT = "pyproject.toml"
     REQUIREMENTS = "requirements.txt"
     SCRIPT = "script"
+    NOTHING = "nothing"
+    """No project counts, and what is added for one run gets the settings of uv of a directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +119,8 @@ class PythonProject(Project):
     @property
     def holding(self) -> set[Path]:
         """Not where uv may find settings: those that are found are looked at each time."""
+        if self.origin is Origin.NOTHING:
+            return set()
         return {path.parent for path in self.inputs if path not in self.around} | {self.directory}
 
     @property
@@ -194,6 +199,18 @@ def project_of_script(path: Path) -> PythonProject | None:
 
 def _build_files(trees: Iterable[Path]) -> Iterator[Path]:
     return (tree / name for tree in trees for name in BUILD_FILES)
+
+
+def settings_at(directory: Path) -> PythonProject | None:
+    """What stands for a directory of which only uv's settings count; None where it has none.
+
+    Those of the user and of the system aside.
+    """
+    place = Path(os.path.realpath(directory))
+    around = settings_files(place)
+    if not around and not relative_indexes(os.environ):
+        return None
+    return PythonProject(root=place, origin=Origin.NOTHING, inputs=around, around=around)
 
 
 def project_without_lock(directory: Path) -> PythonProject | None:

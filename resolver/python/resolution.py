@@ -25,7 +25,8 @@ class Resolution:
     """Everything one resolution follows from.
 
     `requirements`, where not None, are resolved instead of what the project lists; of those
-    that are `left_out` nothing is wanted, whoever asks for them.
+    that are `left_out` nothing is wanted, whoever asks for them. `decides`: a lock that was made
+    from other indexes does not do (`resolver.python.locks.indexes`).
     """
 
     project: PythonProject
@@ -39,6 +40,7 @@ class Resolution:
     offline: bool = False
     no_build: bool = False
     python_version: str | None = None
+    decides: bool = False
 
     @property
     def renews(self) -> bool:
@@ -49,8 +51,9 @@ class Resolution:
     def options(self) -> tuple[str, ...]:
         """What, beside the project's inputs, decides which lock it is."""
         chosen = (self.extras, self.groups, self.requirements or (), self.left_out or None)
+        origin = {Origin.SCRIPT: " script 2", Origin.NOTHING: " nothing"}
         return (
-            FORMAT if not self.project.is_script else f"{FORMAT} script 2",
+            f"{FORMAT}{origin.get(self.project.origin, '')}",
             f"{self.interpreter.implementation} {self.interpreter.minor}",
             *map(json.dumps, chosen),
         )

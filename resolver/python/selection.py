@@ -31,7 +31,7 @@ from packaging.tags import Tag
 from resolver.errors import PkgviewError
 from resolver.python.fit.tags import refuse_others, unfit
 from resolver.python.git.lfs import is_wanted
-from resolver.python.hashes.held import fault, kept, refused, still_open
+from resolver.python.hashes.held import fault, held_for, kept, refused, still_open
 from resolver.python.project import Origin
 from resolver.python.pylock import read_pylock, version_of
 from resolver.python.unbuilt import is_of_workspace
@@ -164,6 +164,8 @@ def choices_of(  # noqa: PLR0913 - whose they are by name
     """What `interpreter` needs of the lock at `path`, which is `of` what, and no more than that."""
     pylock, odd = read_pylock(path, interpreter, extras, groups)
     pylock = _with_sources(pylock, formats)
+    held = [held_for(one, interpreter.environment) for one in pylock.packages]
+    pylock = replace(pylock, packages=held)
     tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
     # A mapping of the same keys; `Environment` is packaging's name for its shape.
     environment = cast("Environment", dict(interpreter.environment))
@@ -199,7 +201,8 @@ def choices_of(  # noqa: PLR0913 - whose they are by name
                 "source of it",
                 remedy="Ask for a version that has one, or take it out of uv's no-binary.",
             )
-    return list(_held(of, choices, [package for package, _ in selected]))
+    packages = [package for package, _ in selected]
+    return list(_held(of, choices, packages, interpreter.environment))
 
 
 def remark_on(choices: Iterable[Choice]) -> str:
@@ -222,12 +225,17 @@ def _with_sources(pylock: Pylock, formats: Formats) -> Pylock:
     return replace(pylock, packages=packages)
 
 
-def _held(of: str, choices: Iterable[Choice], packages: Iterable[Package]) -> Iterator[Choice]:
+def _held(
+    of: str,
+    choices: Iterable[Choice],
+    packages: Iterable[Package],
+    environment: Mapping[str, str],
+) -> Iterator[Choice]:
     """The choices with the hashes that their files have to have besides those of the lock."""
     faults = []
     for choice, package in zip(choices, packages, strict=True):
         try:
-            stated = kept(package.tool)
+            stated = kept(package, environment)
         except ValueError as error:
             raise PkgviewError(
                 f"the lock of {of} is damaged: {error}", remedy="Lock the project again."

@@ -404,6 +404,17 @@ def test_the_line_for_a_shell(
     assert profile.read_text() == "umask 022\necho on\n"
 
 
+def test_what_others_could_replace_is_not_run_by_shells(shop: Site, tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    above.mkdir()
+    above.chmod(0o777)
+    environ = {"PKGVIEW_MOUNT": os.fspath(above / "own/mount")}
+    for what in (["--shell", "bash"], ["--service"]):
+        said = shop.pkgview("enable", *what, cwd=shop.home, environ=environ, code=1).stderr
+        assert f"others could put something else in the place of {above}/own/mount" in said
+    assert not (shop.home / ".bashrc").exists()
+
+
 def test_a_shell_follows_the_project(shop: Site, index: Index, needs: Callable[..., None]) -> None:
     needs("bash", "zsh", "fish", "direnv")
     code = b"def main():\n    print('tool')\n"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
 
 from resolver.errors import PkgviewError
+from resolver.ownership import is_private_group
 from resolver.private import OWN, close_to_others
 
 if TYPE_CHECKING:
@@ -76,6 +79,21 @@ def test_a_private_groups_write_permission_shares_nothing(named: dict[str, Path]
     named["store"].chmod(0o775)
     said(named)
     assert mode(named["store"]) == 0o700
+
+
+def test_who_has_a_group_as_their_own_is_a_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which the group's list of members does not say, passwd(5)."""
+    uid, gid = 61001, 61001
+    ada = pwd.struct_passwd(("ada", "x", uid, gid, "", "/", ""))
+    other = pwd.struct_passwd(("mallory", "x", uid + 1, gid, "", "/", ""))
+    monkeypatch.setattr(pwd, "getpwuid", {uid: ada, 0: pwd.getpwuid(0)}.__getitem__)
+    monkeypatch.setattr(grp, "getgrgid", lambda _: grp.struct_group(("ada", "x", gid, [])))
+    monkeypatch.setattr(pwd, "getpwall", lambda: [pwd.getpwuid(0), ada])
+    assert is_private_group(os.fspath(tmp_path), gid, uid)
+    monkeypatch.setattr(pwd, "getpwall", lambda: [pwd.getpwuid(0), ada, other])
+    assert not is_private_group(os.fspath(tmp_path), gid, uid)
 
 
 @pytest.mark.parametrize("name", OWN)

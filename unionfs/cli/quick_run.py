@@ -13,6 +13,7 @@ import sys
 
 from resolver import remembered
 from resolver.atomic import Held
+from resolver.buildenv import relative_indexes
 from resolver.errors import PkgviewError
 from resolver.local import named_place
 from resolver.naming import (
@@ -206,6 +207,8 @@ def _situation(asked: Arguments, places: dict[str, str]) -> remembered.Situation
         return None  # a script, or nothing at all
     directory = os.path.realpath(named)
     if asked.added and named == "." and remembered.is_outside(directory):
+        if relative_indexes(os.environ) or remembered.sets_uv(directory):
+            return None
         directory = nothing_at(places["state"])
     return remembered.situation(
         directory, places["state"], asked.extras, asked.groups, os.environ, added=asked.added

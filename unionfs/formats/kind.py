@@ -46,7 +46,8 @@ class Wish:
     `upgrade` is for all packages, `upgrade_packages` for these; `offline`: nothing is asked of the
     network. A view `beside` is for programs that run in its target, and the project's own stays
     the one of before. With `no_build` nobody has asked for it by a command: no code of any
-    distribution is run, and a store that the project brings does not count.
+    distribution is run, and a store that the project brings does not count. `decides`: it is by
+    `up`, or as good as that; all others repeat what `up` has decided (`resolved.DECIDED`).
     """
 
     project: Project
@@ -58,6 +59,7 @@ class Wish:
     kept: bool = True
     no_build: bool = False
     beside: bool = False
+    decides: bool = False
 
 
 class Making(Protocol):

@@ -97,8 +97,10 @@ def known_view(places: Places, kind: Kind, wish: Wish) -> Made | None:
 
 def _is_same(found: ResolvedView, fingerprint: str | None, wish: Wish) -> bool:
     """Whether it was made of the same; a lock that is used as it is nobody has to have compared."""
-    same = found.fingerprint.removeprefix(UNCHECKED) if wish.frozen else found.fingerprint
-    return same == fingerprint
+    if fingerprint is None:
+        return False
+    recorded = found.fingerprint.removeprefix(UNCHECKED) if wish.frozen else found.fingerprint
+    return resolved.is_same(recorded, fingerprint, decides=wish.decides and not wish.frozen)
 
 
 def whole_manifest(places: Places, view: ViewId) -> Manifest | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from resolver.python.added.additions import Addition
     from resolver.python.interpreter import Interpreter
     from resolver.python.lockfile import Lock
+    from resolver.python.project import PythonProject
     from resolver.python.selection import Choice
 
 
@@ -45,19 +46,23 @@ class Overlay:
         return f"For this run only: {', '.join(pairs)}." if pairs else ""
 
 
-async def overlay(
+async def overlay(  # noqa: PLR0913 - how, by keyword
     base: Lock,
     interpreter: Interpreter,
     additions: Sequence[Addition],
     *,
     state: Path,
     offline: bool = False,
+    place: PythonProject | None = None,
 ) -> Overlay:
-    """Resolve the additions and lay them over what the project's lock gives the interpreter."""
+    """Resolve the additions and lay them over what the project's lock gives the interpreter.
+
+    With the settings of the project, or of `place`.
+    """
     below = select(base, interpreter)
     kept = frozenset(_kept(below, additions))
     resolution = Resolution(
-        project=base.project,
+        project=place or base.project,
         interpreter=interpreter,
         requirements=tuple(one.line for one in additions),
         left_out=tuple(sorted(kept)),

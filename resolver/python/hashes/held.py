@@ -4,13 +4,19 @@
 lock is narrowed to the stated files, with pip's rule that one `--hash` means that all have to have
 one. Where it knows nothing of the digests that are stated, it keeps them beside its own, and the
 file is held to both when it comes (`resolver.fetch.wanted.Download.stated`).
+
+Where markers decide which hashes count, the lock is narrowed to what counts anywhere, and the
+package keeps the lines: who selects from it holds it to those of one interpreter (`held_for`).
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
+from resolver.python.hashes.lines import Rank, Some, counting, read, written
 from resolver.python.hashes.stated import place_of
 from resolver.python.requirements import normalised
 from resolver.toml import key_text, parse, value_text
@@ -18,6 +24,8 @@ from resolver.toml import key_text, parse, value_text
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
+
+    from packaging.pylock import Package, PackageArchive, PackageSdist, PackageWheel
 
     from resolver.python.hashes.stated import Stated
 
@@ -36,15 +44,28 @@ def held(data: bytes, said: Stated, base: Path) -> tuple[bytes, list[str]]:
         name = normalised(package["name"])
         archive = package.get("archive")
         place = "" if archive is None else str(archive.get("path") or archive.get("url") or "")
-        stated = said.of(name, place and place_of(place, base))
-        if stated is None and not said.required:
+        lines = said.of(name, place and place_of(place, base))
+        lines = tuple(one for one in lines if one.is_of(str(package.get("version", ""))))
+        if not lines and not said.required:
             continue
-        hashes = sorted(stated or ())
-        if not _narrow(package, frozenset(hashes)):
-            package["tool"] = {**package.get("tool", {}), "pkgview": {"hashes": hashes}}
-            if not _may_fit(package, hashes):
-                named = f"{name} {package.get('version', '')}".strip()
-                faults.append(fault(named, hashes, has_file="directory" not in package))
+        named = f"{name} {package.get('version', '')}".strip()
+        has_file = "directory" not in package
+        if not any(one.marker for one in lines):
+            hashes = sorted(counting(lines, named) or ())
+            if not _narrow(package, frozenset(hashes)):
+                _note(package, hashes=hashes)
+                if not _may_fit(package, hashes):
+                    faults.append(fault(named, hashes, has_file=has_file))
+            continue
+        nearest = min(one.rank for one in lines)
+        wrong = [one for one in lines if one.rank == nearest and not _may_fit(package, one.hashes)]
+        faults += (fault(named, sorted(one.hashes), has_file=has_file) for one in wrong)
+        # Who is bound by none here may have any file: then no other is dropped.
+        if said.required or not all(one.marker for one in lines):
+            _narrow(package, frozenset().union(*(one.hashes for one in lines)))
+        if said.required:
+            lines += (Some(hashes=frozenset(), rank=Rank.NONE),)
+        _note(package, lines=written(lines))
     return to_toml(document).encode(), faults
 
 
@@ -66,18 +87,50 @@ def fault(named: str, hashes: Collection[str], *, has_file: bool = True) -> str:
     return f"no file of {named} has a hash of {', '.join(hashes)}"
 
 
-def kept(tool: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...] | None:
+def _note(package: dict[str, Any], **said: object) -> None:
+    package["tool"] = {**package.get("tool", {}), "pkgview": said}
+
+
+def kept(package: Package, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...] | None:
     """Which hashes, (algorithm, hexadecimal), of which a package's file has to have one; None: any.
 
-    `tool` is the package's table of that name. `ValueError` for what `held` has not written.
+    `environment` has the values of markers. `ValueError` for what `held` has not written,
+    `PkgviewError` where no file will do.
     """
-    own = (tool or {}).get("pkgview")
-    hashes = own.get("hashes") if isinstance(own, dict) else None
-    if hashes is None:
+    own = (package.tool or {}).get("pkgview")
+    own = own if isinstance(own, dict) else {}
+    if "lines" in own:
+        lines = (one for one in read(own["lines"]) if one.holds(environment))
+        found = counting(lines, f"{package.name} {package.version or ''}".rstrip())
+        return None if found is None else _pairs(sorted(found))
+    if (hashes := own.get("hashes")) is None:
         return None
     if not isinstance(hashes, list) or not all(isinstance(one, str) for one in hashes):
         raise ValueError(f"{hashes!r} are no hashes")
-    return tuple((algorithm, digest) for algorithm, _, digest in (x.partition(":") for x in hashes))
+    return _pairs(hashes)
+
+
+def _pairs(hashes: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((kind, digest) for kind, _, digest in (one.partition(":") for one in hashes))
+
+
+def held_for(package: Package, environment: Mapping[str, str]) -> Package:
+    """The package with only those files that are stated for one interpreter, if any is one.
+
+    Else as it is: what is wrong is said of what is chosen.
+    """
+    stated: tuple[tuple[str, str], ...] | None = None
+    with suppress(ValueError, PkgviewError):
+        stated = kept(package, environment)
+
+    def is_stated(file: PackageArchive | PackageSdist | PackageWheel) -> bool:
+        return still_open(stated or (), _lower(file.hashes)) == ()
+
+    wheels = [one for one in package.wheels or () if is_stated(one)]
+    sdist = package.sdist if package.sdist and is_stated(package.sdist) else None
+    if not (wheels or sdist):
+        return package
+    return replace(package, wheels=wheels or None, sdist=sdist)
 
 
 def still_open(
@@ -99,12 +152,16 @@ def _files(package: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _known(file: Mapping[str, Any]) -> dict[str, str]:
-    return {kind: str(value).lower() for kind, value in file.get("hashes", {}).items()}
+    return _lower(file.get("hashes", {}))
+
+
+def _lower(hashes: Mapping[str, Any]) -> dict[str, str]:
+    return {kind: str(value).lower() for kind, value in hashes.items()}
 
 
 def _may_fit(package: Mapping[str, Any], hashes: Iterable[str]) -> bool:
-    pairs = [(one.partition(":")[0], one.partition(":")[2]) for one in hashes]
-    return any(still_open(pairs, _known(file)) for file in _files(package))
+    pairs = _pairs(hashes)
+    return any(still_open(pairs, _known(file)) is not None for file in _files(package))
 
 
 def _narrow(package: dict[str, Any], stated: frozenset[str]) -> bool:

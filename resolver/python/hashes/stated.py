@@ -6,7 +6,8 @@ any, and `#ALGORITHM=DIGEST` in an address, which it has to have. `uv pip compil
 into a lock, but for SHA-2 in an address of http; so a lock is held to them by `held`.
 
 A hash is stated of what a line names: of a distribution, or of a place, which is an address or a
-path. Places are compared as `place_of` has them.
+path. Places are compared as `place_of` has them. For which interpreter it counts, and before which
+others, is in `lines`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import re
 import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import masked
 from resolver.python.constraints.named import NOTHING_NAMED
+from resolver.python.hashes.lines import Rank, Some
 from resolver.python.index import requires_hashes
 from resolver.python.project import Origin
 from resolver.python.requirements import normalised, requirement_files, with_variables
@@ -55,16 +57,16 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stated:
-    """Hashes, "algorithm:hexadecimal", of which a file has to have one.
+    """What is stated, in the order of the lines.
 
-    `names` has them by a distribution's name, `places` by where its file is, `direct` by the name
+    `names` has it by a distribution's name, `places` by where its file is, `direct` by the name
     of what has a place. `required`: whatever has none is refused, as pip does where one has.
     `unread` are addresses of further requirements files, which only uv reads.
     """
 
-    names: Mapping[str, frozenset[str]]
-    places: Mapping[str, frozenset[str]]
-    direct: Mapping[str, frozenset[str]]
+    names: Mapping[str, tuple[Some, ...]]
+    places: Mapping[str, tuple[Some, ...]]
+    direct: Mapping[str, tuple[Some, ...]]
     required: bool = False
     unread: tuple[str, ...] = ()
 
@@ -81,22 +83,22 @@ class Stated:
         """What a lock follows from besides its project's files; nothing where none is stated."""
         if not (self.required or self.names or self.places):
             return ()
-        return ("hashes 1", "required" if self.required else "")
+        return ("hashes 2", "required" if self.required else "")
 
-    def of(self, name: str, place: str) -> frozenset[str] | None:
-        """Those of a distribution, whose own place is `place` or "": an index has it; None: none.
+    def of(self, name: str, place: str) -> tuple[Some, ...]:
+        """That of a distribution, whose own place is `place` or "": an index has it.
 
         A place may be written in another way than it is locked; then its file's name decides.
         """
         if not place:
-            return self.names.get(name)
+            return self.names.get(name, ())
         if place in self.places:
             return self.places[place]
         file = place.rpartition("/")[2]
         alike = [some for one, some in self.places.items() if one.rpartition("/")[2] == file]
         if alike:
-            return frozenset().union(*alike)
-        return self.direct.get(name, self.names.get(name))
+            return tuple(one for some in alike for one in some)
+        return self.direct.get(name) or self.names.get(name, ())
 
 
 def stated(
@@ -110,21 +112,18 @@ def stated(
     """
     found = _Found(project.directory)
     listed = project.origin is Origin.REQUIREMENTS and requirements is None
-    # What overrides a requirement stands in its place.
     for line in named.overrides:
-        found.line(line, binds=False)
-    found.settle()
+        found.line(line, Rank.OVERRIDE, binds=False)
     if requirements is not None:
         found.texts(requirements)
     else:
         _in_toml(project, found)
     lines = requirement_files(project.root / Origin.REQUIREMENTS).lines if listed else ()
-    for is_constraint in (False, True):
-        for line in (one.text for one in lines if one.constraint is is_constraint):
-            found.line(line)
-        found.settle()
+    for one in lines:
+        found.line(one.text, Rank.CONSTRAINT if one.constraint else Rank.REQUIREMENT)
+    rank = Rank.NAMED if named.by_pip else Rank.CUT
     for line in named.constraints:
-        found.line(line, binds=named.by_pip and listed)
+        found.line(line, rank, binds=named.by_pip and listed)
     if requirements is not None:
         found.required = False  # what is added to a project for one run has no lines
     elif listed:
@@ -141,12 +140,13 @@ def _in_toml(project: PythonProject, found: _Found) -> None:
 
 
 class _Found:
-    """What is stated so far: `_now`, and `_before` a `settle`, which goes before it."""
+    """What is stated so far."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._now: tuple[dict[str, set[str]], ...] = ({}, {}, {})
-        self._before: tuple[dict[str, set[str]], ...] = ({}, {}, {})
+        self._names: dict[str, list[Some]] = {}
+        self._places: dict[str, list[Some]] = {}
+        self._direct: dict[str, list[Some]] = {}
         self.required = False
         self._unread: list[str] = []
 
@@ -154,9 +154,9 @@ class _Found:
         """Texts of which some may be requirements; they have no options."""
         for text in texts:
             if "#" in text or "${" in text:
-                self._requirement(text, frozenset())
+                self._requirement(text, frozenset(), Rank.REQUIREMENT)
 
-    def line(self, line: str, *, binds: bool = True) -> None:
+    def line(self, line: str, rank: Rank, *, binds: bool = True) -> None:
         """One of a requirements file, without its comment.
 
         `binds`: one hash means that all have to have one, as for pip.
@@ -167,13 +167,13 @@ class _Found:
         if remote := _REMOTE.match(line):
             self._unread.append(_shown(remote[1]))
         if not line.startswith("-"):
-            self._requirement(_OPTIONS.sub("", line), options)
+            self._requirement(_OPTIONS.sub("", line), options, rank)
 
-    def _requirement(self, text: str, options: frozenset[str]) -> None:
+    def _requirement(self, text: str, options: frozenset[str], rank: Rank) -> None:
         # uv's own variable besides; the whole of an address may be in one.
         text = with_variables(text, {"PROJECT_ROOT": str(self._directory)})
-        name, target = _split(text)
-        place, in_address = _placed(target, self._directory) if target else ("", "")
+        parts = _split(text)
+        place, in_address = _placed(parts.place, self._directory) if parts.place else ("", "")
         hashes = options
         if in_address:
             algorithm = in_address.partition(":")[0]
@@ -186,24 +186,17 @@ class _Found:
             hashes = frozenset((in_address,))
         if not hashes:
             return
-        names, places, direct = self._now
+        some = Some(hashes=hashes, rank=rank, marker=parts.marker, specifier=parts.specifier)
         if place:
-            places.setdefault(place, set()).update(hashes)
-        if name:
-            (direct if place else names).setdefault(name, set()).update(hashes)
-
-    def settle(self) -> None:
-        """What comes now counts only of what nothing was stated of before."""
-        self._before = tuple(
-            now | before for now, before in zip(self._now, self._before, strict=True)
-        )
-        self._now = ({}, {}, {})
+            self._places.setdefault(place, []).append(some)
+        if parts.name:
+            (self._direct if place else self._names).setdefault(parts.name, []).append(some)
 
     def result(self) -> Stated:
         """All of it."""
-        self.settle()
         names, places, direct = (
-            {key: frozenset(some) for key, some in one.items()} for one in self._before
+            {key: tuple(dict.fromkeys(some)) for key, some in one.items()}
+            for one in (self._names, self._places, self._direct)
         )
         return Stated(
             names=names,
@@ -242,16 +235,30 @@ def _placed(target: str, directory: Path) -> tuple[str, str]:
     return ("" if "\0" in path else os.path.realpath(directory / path)), in_address
 
 
-def _split(text: str) -> tuple[str, str]:
-    """A requirement's normalised name, and the place that it names; "" for what it has not."""
-    text = re.split(r"\s;", text, maxsplit=1)[0].strip()
+class _Requirement(NamedTuple):
+    """Parts of a requirement; "" for what it has not. `name` is normalised."""
+
+    name: str = ""
+    place: str = ""
+    specifier: str = ""
+    marker: str = ""
+
+
+def _split(text: str) -> _Requirement:
+    text, marker = (one.strip() for one in (*re.split(r"\s;", text, maxsplit=1), "")[:2])
     named = _NAMED.match(text)
     if named is not None and text[named.end() :].startswith("@"):
-        return normalised(named[1]), text[named.end() + 1 :].strip()
+        place = text[named.end() + 1 :].strip()
+        return _Requirement(normalised(named[1]), place, marker=marker)
     plain = text.partition("#")[0]
     if "://" in plain or plain.startswith((".", "/", "~", "file:")) or _FILE.search(plain):
-        return "", _without_extras(plain) + text[len(plain) :]
-    return (normalised(named[1]) if named else ""), ""
+        place = _without_extras(plain) + text[len(plain) :]
+        return _Requirement(place=place, marker=marker)
+    if named is None:
+        return _Requirement()
+    specifier, semicolon, at_once = text[named.end() :].partition(";")  # without a blank before it
+    marker = at_once.strip() if semicolon else marker
+    return _Requirement(normalised(named[1]), "", specifier.strip("() \t"), marker)
 
 
 def _without_extras(place: str) -> str:

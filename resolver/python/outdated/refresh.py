@@ -78,6 +78,7 @@ class Asked:
     frozen: bool = False
     locked: bool = False
     no_build: bool = False
+    decides: bool = False
 
     @property
     def renews(self) -> bool:
@@ -155,6 +156,7 @@ class _One:
             offline=asked.offline,
             frozen=asked.frozen or (asked.locked and not own),
             no_build=asked.no_build,
+            decides=asked.decides,
             preferred=preferred,
         )
         return Found(lock=made, project=project, current=current, said=said or made.said)

@@ -7,6 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from resolver.buildenv import index_variables
 from resolver.fetch.addresses import without_userinfo
 from resolver.inputs import read_input
 from resolver.python.resolution import renewal
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from resolver.python.resolution import Resolution
 
 _SETTINGS = ("index", "index-url", "extra-index-url", "find-links", "no-index")
-_VARIABLES = (
-    *("UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"),
-    "UV_NO_INDEX",
-)
 
 
 async def lock_script(
@@ -64,7 +61,7 @@ async def lock_script(
 def _indexes(script: Path, added: Mapping[str, str]) -> bytes:
     """A comment that tells where packages are from; without passwords, which change."""
     settings, environ = effective(os.environ, script), os.environ | added
-    said = [[key, settings.get(key)] for key in _SETTINGS]
-    said += [[name, environ.get(name)] for name in _VARIABLES]
+    said = [settings.get(key) for key in _SETTINGS]
+    said += index_variables(environ, "UV_")
     plain = without_userinfo(json.dumps(said, sort_keys=True, default=str))
     return f"# indexes {hashlib.sha256(plain.encode()).hexdigest()}\n".encode()

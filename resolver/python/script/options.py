@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 def compile_options(resolution: Resolution, file: Path) -> list[str]:
     """Which formats will do, and settings that are not where uv would look, written to `file`.
 
-    Of a script its own, of a pyproject.toml the requirements that `uv lock` takes of that alone.
+    Of a script its own; for what is added to nothing, as for `uv run --with`, no `[pip]` and no
+    constraints; of a pyproject.toml the requirements that `uv lock` takes of that alone.
     """
     project, options = resolution.project, []
-    if project.is_script:
-        file.write_text(configuration(effective(os.environ, project.root)))
-        options = [f"--config-file={file}"]
-    elif not resolution.no_build:
+    if not (project.is_script or resolution.no_build):
         # uv pip compile reads no variables for that.
-        by_pip = project.origin is Origin.REQUIREMENTS
+        by_pip = project.origin in {Origin.REQUIREMENTS, Origin.NOTHING}
         options = formats_of(project.root, pip=pip_settings() if by_pip else None).options
+    if project.origin in {Origin.SCRIPT, Origin.NOTHING}:
+        file.write_text(configuration(effective(os.environ, project.root)))
+        options = [*options, f"--config-file={file}"]
     if project.origin is Origin.PYPROJECT and (own := other_lists(project.root)):
         settings = effective(os.environ, project.root)
         more = {**own, "pip": settings.get("pip", {})}

@@ -68,6 +68,15 @@ TAKEN = {
     "another one, for another system": (
         "demo==1.0 --hash=sha256:{sha256}\nother==1.0 ; os_name == 'nt' --hash=sha256:{!sha256}",
         "both"),
+    "a wrong one, for another system": (
+        ("demo==1.0 ; sys_platform == 'linux' --hash=sha256:{sha256}\n"
+        "demo==1.0 ; sys_platform == 'win32' --hash=sha256:{!sha256}"), "both"),
+    "a wrong one, for another Python": (
+        ("demo==1.0;python_version>='3.8' --hash=sha256:{sha256}\n"
+        "demo==1.0;python_version<'3.8' --hash=sha256:{!sha256}"), "both"),
+    "a constraint's, for another system": (
+        ("-c c.txt\ndemo==1.0 --hash=sha256:{sha256}\n"
+        "# c.txt: demo==1.0 ; sys_platform == 'win32' --hash=sha256:{!sha256}"), "both"),
     "required, and there": ("--require-hashes\ndemo==1.0 --hash=sha256:{sha256}", "both"),
     "required, and in a fragment": ("--require-hashes\ndemo @ {url}#sha256={sha256}", "both"),
     "required, and in a file's": ("--require-hashes\ndemo @ file://{path}#sha256={sha256}", "both"),
@@ -86,6 +95,25 @@ REFUSED = {
     "in quotes": ('demo==1.0 --hash="sha256:{!sha256}"', "both", "no file of demo 1.0 has"),
     "too short": ("demo==1.0 --hash=sha256:abc", "both", "no file of demo 1.0 has"),
     "continued": ("demo==1.0 \\\n    --hash=sha256:{!sha256}", "both", "no file of demo 1.0 has"),
+    "for another system": (
+        ("demo==1.0 ; sys_platform == 'linux' --hash=sha256:{!sha256}\n"
+        "demo==1.0 ; sys_platform == 'win32' --hash=sha256:{sha256}"), "both",
+        "no file of demo 1.0 has"),
+    "for another Python": (
+        ("demo==1.0;python_version>='3.8' --hash=sha256:{!sha256}\n"
+        "demo==1.0;python_version<'3.8' --hash=sha256:{sha256}"), "both",
+        "no file of demo 1.0 has"),
+    "SHA-512, for another system": (
+        ("demo==1.0 ; sys_platform == 'linux' --hash=sha512:{!sha512}\n"
+        "demo==1.0 ; sys_platform == 'win32' --hash=sha512:{sha512}"), "both", "sha512:0000"),
+    "a path, for another system": (
+        ("./{file} ; sys_platform == 'linux' --hash=sha256:{!sha256}\n"
+        "./{file} ; sys_platform == 'win32' --hash=sha256:{sha256}"), "both",
+        "no file of demo 1.0 has"),
+    "only for another system, and needed": (
+        ("needs==1.0 --hash=sha256:{needs}\n"
+        "other==1.0 ; sys_platform == 'win32' --hash=sha256:{other}"), "pip",
+        "other 1.0 has no --hash"),
     "SHA-384": ("demo==1.0 --hash=sha384:{!sha384}", "both", "sha384:0000"),
     "SHA-512": ("demo==1.0 --hash=sha512:{!sha512}", "both", "sha512:0000"),
     "MD5": ("demo==1.0 --hash=md5:{!md5}", "both", "md5:0000"),
@@ -147,12 +175,13 @@ def filled(beside: Beside) -> Callable[[str], str]:
     """demo, other, and needs, which needs other; fills a row in."""
     index = beside.index
     wheel, other = index.wheel("demo"), index.wheel("other")
-    index.wheel("demo", "2.0")
+    newer = index.wheel("demo", "2.0")
     known = {algorithm: digest(wheel, algorithm) for algorithm in ALGORITHMS}
     known["blake2b"] = hashlib.blake2b(wheel.read_bytes(), digest_size=32).hexdigest()
     known |= {f"!{name}": "0" * len(value) for name, value in known.items()}
     known |= {
         "other": digest(other),
+        "newer": digest(newer),
         "needs": digest(index.wheel("needs", requires=["other==1.0"])),
         "file": wheel.name,
         "path": str(wheel),
@@ -305,12 +334,42 @@ def test_who_is_bound_by_them(beside: Beside, filled: Callable[[str], str]) -> N
     beside.same(files, environ=environ)
     environ = {"PIP_CONSTRAINT": "named.txt"}
     beside.refused(files, says="other 1.0 has no --hash", by="pip", environ=environ)
-    # What overrides a line goes before it, what constrains it does not.
+    # What overrides a line goes before it; what constrains it has to have a hash in common.
     files["requirements.txt"] = filled("demo==1.0 --hash=sha256:{!sha256}\n")
     environ = {"UV_OVERRIDE": "named.txt"}
     assert beside.pkgview(beside.project(files), environ=environ).status == 0
     environ = {"UV_CONSTRAINT": "named.txt"}
-    beside.refused(files, says="no file of demo 1.0 has", environ=environ)
+    beside.refused(files, says="other hashes of demo 1.0", environ=environ)
+
+
+@pytest.mark.parametrize("name", ["UV_CONSTRAINT", "PIP_CONSTRAINT"])
+def test_of_constraints_that_settings_name(
+    name: str, beside: Beside, filled: Callable[[str], str]
+) -> None:
+    """Those for other machines say nothing here. With uv's a file has to have a hash of both."""
+    windows, linux = (f"demo==1.0 ; sys_platform == '{one}'" for one in ("win32", "linux"))
+    wrong, right = (filled(f" --hash=sha256:{{{one}}}") for one in ("!sha256", "sha256"))
+    environ = {name: "named.txt"}
+    by_uv = name == "UV_CONSTRAINT"
+    plain, pinned = "demo==1.0\n", f"demo==1.0{right}\n"
+    for listed, named, says in (
+        (plain if by_uv else pinned, windows + wrong, ""),
+        (plain, f"{linux}{right}\n{windows}{wrong}", ""),
+        (plain, f"{linux}{wrong}\n{windows}{right}", "no file of demo 1.0 has"),
+        (pinned, linux + wrong, "other hashes of demo 1.0" if by_uv else ""),
+        (pinned, f"demo==1.0{wrong}", "other hashes of demo 1.0" if by_uv else ""),
+        (pinned, f"demo==1.0{wrong}{right}", ""),
+    ):
+        files = {"requirements.txt": listed, "named.txt": f"{named}\n"}
+        if says:
+            by = "uv" if by_uv else "pip"
+            beside.refused(files, says=says, by=by, environ=environ)
+        elif by_uv:
+            beside.same(files, environ=environ)
+        else:
+            directory = beside.project(files)
+            ours, pips = (one(directory, environ=environ) for one in (beside.pkgview, beside.pip))
+            assert (ours.status, pips.status) == (0, 0), (named, ours.said, pips.said)
 
 
 def test_of_what_one_run_adds(beside: Beside, filled: Callable[[str], str]) -> None:
@@ -377,6 +436,20 @@ def test_a_lock_for_others_lacks_nothing(beside: Beside, filled: Callable[[str],
     beside.site.pkgview("lock", cwd=directory)
     assert "sha512" in (directory / "pylock.toml").read_text()
     assert beside.pkgview(directory).status == 0
+    # Which lines hold is looked at where the lock is used, and all have to have a file in it.
+    lines = filled(
+        "demo==1.0 ; sys_platform == 'linux' --hash=sha256:{!sha256}\n"
+        "demo==1.0 ; sys_platform == 'win32' --hash=sha256:{sha256}\n"
+    )
+    (directory / "requirements.txt").write_text(lines)
+    ended = beside.site.pkgview("lock", cwd=directory, code=1)
+    assert "no file of demo 1.0 has a hash of sha256:0000" in ended.stderr
+    (directory / "requirements.txt").write_text(filled(
+        "demo==1.0 ; sys_platform == 'linux' --hash=sha256:{sha256}\n"
+        "demo==2.0 ; sys_platform == 'win32' --hash=sha256:{newer}\n"
+    ))  # fmt: skip
+    beside.site.pkgview("lock", cwd=directory)
+    assert beside.pkgview(directory).distributions == {"demo": "1.0"}
     # uv goes on from such a lock, too.
     (directory / "requirements.txt").write_text(f"{sha512}{filled('other --hash=sha256:{other}')}")
     beside.site.pkgview("lock", cwd=directory)

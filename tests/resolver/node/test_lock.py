@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from resolver.errors import PkgviewError
+from resolver.node.hidden import hidden_lock
 from resolver.node.lock import OldLockError, read
 from resolver.node.machine import Machine
 from resolver.node.npmrc import settings
@@ -189,3 +191,30 @@ def test_where_packages_come_from(tmp_path: Path) -> None:
         broken = lock_of({"": {}, "node_modules/a": {"resolved": resolved, "version": "1.0.0"}})
         with pytest.raises(PkgviewError, match=r"does not say where a 1\.0\.0"):
             select(broken, MACHINE, (), own)
+
+
+@pytest.mark.timeout(20)
+def test_a_hostile_lock_takes_no_longer_than_it_is() -> None:
+    """Each of these took minutes, or ended in a traceback."""
+    many = [f"u{number}" for number in range(4000)]
+    chain = [f"p{number}" for number in range(4001)]
+    lock = lock_of({
+        "": {"optionalDependencies": dict.fromkeys(many, "*"), "dependencies": {"p0": "*"}},
+        **{f"node_modules/{name}": entry(optional=True, os=["win32"], dependencies={"p0": "*"})
+           for name in many},
+        **{f"node_modules/{name}": entry(dependencies={after: "*"})
+           for name, after in pairwise(chain)},
+    })  # fmt: skip
+    assert len(Tree(lock).kept(MACHINE, ())) == 4000
+    for engine in (" " * 200_000 + ">", ">" + "v" * 200_000 + " - ", "1" * 200_000, "a-" * 99_999):
+        lock = lock_of({"": {}, "node_modules/a": entry(engines={"node": engine})})
+        assert Tree(lock).kept(MACHINE, ())
+        list(Tree(lock).problems(peers=True))
+    with pytest.raises(PkgviewError, match="too long"):
+        lock_of({"": {}, "node_modules/a" + "/node_modules/a" * 300: entry()})
+    nested: list[Any] = []
+    for _ in range(700):
+        nested = [nested]
+    lock = lock_of({"": {}, "node_modules/a": entry(funding=nested)})
+    with pytest.raises(PkgviewError, match="lists within lists"):
+        hidden_lock(lock, lock.entries)

@@ -114,11 +114,19 @@ def _enable_python(places: Places, python: str | None, *, as_json: bool) -> None
     )
 
 
+def _refuse_way(places: Places) -> None:
+    """What is run from the mount by itself from now on shall not be others' to replace."""
+    from unionfs.mounting import mounts, prerequisites  # noqa: PLC0415 - as above
+
+    prerequisites.refuse_way(places.mount, [one.path for one in mounts.table()])
+
+
 def _enable_shell(places: Places, shell: str, *, as_json: bool) -> None:
     if shell not in shells.HOOKED:
         raise click.BadParameter(
             f"{shell!r} is none of {', '.join(shells.HOOKED)}", param_hint="--shell"
         )
+    _refuse_way(places)
     written = shells.install(places, shell, os.environ, group.main)
     if as_json:
         console.as_json({"shell": shell, "files": [os.fspath(path) for path in written]})
@@ -138,6 +146,7 @@ def _enable_shell(places: Places, shell: str, *, as_json: bool) -> None:
 
 
 def _enable_service(places: Places, *, as_json: bool) -> None:
+    _refuse_way(places)
     systemd = service.RUNNING.is_dir()
     entry = service.install(places, os.environ, systemd=systemd)
     why = ""

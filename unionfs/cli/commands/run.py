@@ -14,7 +14,7 @@ from resolver.caller.commandline import Runs, parse_command
 from resolver.errors import PkgviewError
 from resolver.naming import nothing_at, said_scripts, sha256
 from resolver.places import Places
-from resolver.python.project import PythonProject, project_at, project_of_script
+from resolver.python.project import PythonProject, project_at, project_of_script, settings_at
 from resolver.python.requirements import normalised
 from resolver.python.target import python_of
 from unionfs.cli import console
@@ -181,6 +181,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         fetch_python=fetch_python,
         asked=python or "",
         requirements=additions,
+        settings_of=_settings_here(places, project, trust=trust) if additions else None,
         offline=offline,
         frozen=frozen,
         locked=locked,
@@ -294,6 +295,16 @@ def _project(  # noqa: PLR0913 - what decides it
     return nothing(places)
 
 
+def _settings_here(places: Places, project: PythonProject, *, trust: bool) -> PythonProject | None:
+    """The working directory's settings, where no project has any."""
+    if project.root != Path(nothing_at(os.fspath(places.state))):
+        return None
+    here = settings_at(Path.cwd())
+    if here is not None:
+        refuse_untrusted(here, trust=trust)
+    return here
+
+
 def _say_foreign(directory: Path) -> None:
     """Say that what looks like a project gives no packages: the program may miss them."""
     from resolver.python.foreign import foreign  # noqa: PLC0415 - only where there is no project
@@ -322,7 +333,7 @@ def _kept(places: Places, said: bytes) -> Path:
 
 
 def nothing(places: Places) -> PythonProject:
-    """The project that lists nothing, in the state: no settings of any directory count for it."""
+    """The project that lists nothing, in the state: no directory's settings count for itself."""
     directory = Path(nothing_at(os.fspath(places.state)))
     make_private(directory)
     if not (directory / "requirements.txt").exists():

@@ -333,7 +333,7 @@ def _made(  # noqa: PLR0913 - one an option
 
     check_mountable(places)
     wish = _wish(places, one, python=python, offline=offline, upgrade=upgrade)
-    wish = replace(wish, fetch_python=fetch_python)
+    wish = replace(wish, fetch_python=fetch_python, decides=True)
     made, _ = ensured(places, KIND, wish, quiet=False)
     mount_now(places)
     return made

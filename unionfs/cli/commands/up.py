@@ -155,6 +155,7 @@ def up(  # noqa: PLR0913 - one parameter an option
         offline=offline,
         frozen=frozen,
         locked=locked,
+        decides=True,
     )
     chosen = _Chosen(python, fetch_python, lists, omit, repeats)
     left_out: list[str] = []

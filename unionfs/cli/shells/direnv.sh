@@ -4,6 +4,8 @@
 use_pkgview() {
     local mount=@MOUNT@ environment
     [[ -x $mount/bin/python ]] || @PKGVIEW@ mount "$mount" >/dev/null || return
+    # Nobody else's is run than the user's own, or root's.
+    [[ -O $mount/ || $(stat -c %u "$mount/") = 0 ]] || return
     watch_file pylock.toml pyproject.toml requirements.txt uv.lock .python-version
     # `pkgview up` makes the one, a yes changes the other: then it is asked again at the next prompt.
     watch_file .venv @TRUSTED@

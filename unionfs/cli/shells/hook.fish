@@ -35,6 +35,12 @@ function _pkgview_leave
     set -e PKGVIEW_HOOK
 end
 
+# Whether the mount is there, which is the user's own or root's: nobody else's is run.
+function _pkgview_is_mounted
+    test -x $_pkgview_mount/bin/python; or return
+    test -O $_pkgview_mount/; or test (command stat -c %u $_pkgview_mount/) = 0
+end
+
 function _pkgview_ask
     command sh -c @ASK@ sh $_pkgview_mount $argv[1]
 end
@@ -62,7 +68,7 @@ function _pkgview_look --on-variable PWD
     test "$root" = "$_pkgview_project"; and return
     _pkgview_leave
     test -z "$VIRTUAL_ENV"; or return
-    test -x $_pkgview_mount/bin/python; or return
+    _pkgview_is_mounted; or return
     if test "$_pkgview_asked" = "$root"
         _pkgview_ask $root >/dev/null; or return
     end
@@ -83,7 +89,7 @@ function _pkgview_prompt --on-event fish_prompt
 end
 
 _pkgview_leave
-if not test -x $_pkgview_mount/bin/python
+if not _pkgview_is_mounted
     @PKGVIEW@ mount $_pkgview_mount >/dev/null 2>&1 &
     disown 2>/dev/null
 end

@@ -60,6 +60,12 @@ _pkgview_enter() {
     hash -r
 }
 
+# Whether the mount is there, which is the user's own or root's: nobody else's is run.
+_pkgview_is_mounted() {
+    [ -x "$_pkgview_mount/bin/python" ] || return
+    [ -O "$_pkgview_mount/" ] || [ "$(command stat -c %u "$_pkgview_mount/")" = 0 ]
+}
+
 # The environment here, for the project in $1; a failure where there is none, or no yes to it.
 _pkgview_ask() {
     command sh -c @ASK@ sh "$_pkgview_mount" "$1"
@@ -84,7 +90,7 @@ _pkgview_look() {
     _pkgview_again=1
     # An environment that somebody has activated stays, for as long as it is active.
     [ -z "${VIRTUAL_ENV-}" ] || return
-    [ -x "$_pkgview_mount/bin/python" ] || return
+    _pkgview_is_mounted || return
     # What keeps it from having a view is said once.
     [ "$_pkgview_asked" != "$root" ] || _pkgview_ask "$root" >/dev/null || return
     _pkgview_asked=$root
@@ -121,7 +127,7 @@ _pkgview_complete() {
 
 case $- in
 *i*)
-    [ -x "$_pkgview_mount/bin/python" ] ||
+    _pkgview_is_mounted ||
         ("$_pkgview_command" mount "$_pkgview_mount" >/dev/null 2>&1 &)
     _pkgview_leave # of the shell that started this one
     if [ -n "${ZSH_VERSION-}" ]; then

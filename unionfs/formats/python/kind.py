@@ -72,7 +72,7 @@ class PythonMaking:
         """Those that pip and uv users have."""
         from unionfs.formats.python.fetching import fetch_settings  # noqa: PLC0415 - nothing to do needs none
 
-        return fetch_settings(self._wish.project, self._wish.requirements)
+        return fetch_settings(self._wish.settled_by, self._wish.requirements)
 
     async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
         """The lock, through uv, and what of it this interpreter needs."""
@@ -102,6 +102,7 @@ class PythonMaking:
             frozen=wish.frozen,
             locked=wish.locked,
             no_build=wish.no_build,
+            decides=wish.decides,
         )
         found = await current_lock(wish.project, self._interpreter, asked, self._places.state)
         by_uv = found.project.is_script or found.project.uv_lock is not None
@@ -117,13 +118,14 @@ class PythonMaking:
         else:
             chosen = select(found.lock, self._interpreter)
         self.remark = " ".join(filter(None, (self.remark, remark_on(chosen))))
-        chosen = self._choices = with_passwords(chosen, wish.project, wish.requirements)
+        chosen = self._choices = with_passwords(chosen, wish.settled_by, wish.requirements)
         if wish.no_build:
             packages = packages_unbuilt(chosen, self._interpreter, wish.project, self._places)
             self._unbuilt = any(one.unbuilt or one.earlier for one in packages)
             return packages
         state, accept = self._places.state, wish.project.settings.accept
-        built_for = BuiltFor(place=wish.project.root, choices=tuple(chosen), project=wish.project)
+        by = wish.settled_by
+        built_for = BuiltFor(place=by.root, choices=tuple(chosen), project=by)
         return [package_of(one, self._interpreter, state, accept, built_for) for one in chosen]
 
     def _read_again(self, project: PythonProject) -> PythonWish:
@@ -150,6 +152,7 @@ class PythonMaking:
             [addition(one) for one in wish.requirements],
             state=self._places.state,
             offline=wish.offline,
+            place=wish.settings_of,
         )
         self.remark = " ".join(filter(None, (self.remark, laid.said)))
         return laid.choices
@@ -212,7 +215,11 @@ class PythonMaking:
         if found is None or not found.own:
             return ""
         known = self.fingerprint if self._unbuilt else self._built
-        return ("" if found.current else UNCHECKED) + (known or "")
+        if known is None:
+            return "" if found.current else UNCHECKED
+        # A lock that is there may have been made in another shell.
+        known = resolved.decided(known, found.lock.indexes)
+        return known if found.current else UNCHECKED + known
 
     def settled(self, manifest: Manifest, record: ResolvedView) -> None:
         """Keep what this came to, unless more counts than bytes, or they changed meanwhile."""
@@ -343,7 +350,7 @@ def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
 
 
 def _situation(wish: PythonWish, state: Path) -> remembered.Situation | None:
-    if wish.no_build:
+    if wish.no_build or wish.settings_of is not None:
         return None
     return situation_of(wish.project, *wish.lists, wish.requirements, state)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from resolver.project.project import fingerprint
+from resolver.project.resolved import decided
 from resolver.python.declared.lists import NONE, Names, expanded
 from resolver.python.project import Origin, PythonProject
 from resolver.python.uv.cachekeys import own_state
@@ -26,7 +27,8 @@ class PythonWish(Wish):
     extras and groups as they were asked for, by this command or before; of what was asked for
     before, `passed_over` is what the project does not define (now). `fetch_python`: uv fetches one
     that lacks. With `no_build` the project itself is taken as its files say, and what
-    would have to be built is an error.
+    would have to be built is an error. `settings_of` has the settings of uv for what is added where
+    no project counts (`settings_at`).
     """
 
     project: PythonProject
@@ -36,6 +38,12 @@ class PythonWish(Wish):
     passed_over: Names = NONE
     requirements: tuple[str, ...] = ()
     fetch_python: bool = False
+    settings_of: PythonProject | None = None
+
+    @property
+    def settled_by(self) -> PythonProject:
+        """Whose settings count for what is added, fetched and built."""
+        return self.settings_of or self.project
 
     def named(self) -> Names:
         """The extras and groups that it comes to."""
@@ -45,7 +53,10 @@ class PythonWish(Wish):
         return expanded(Names(extras, groups), self.project)
 
     def fingerprint(self, interpreter: Interpreter) -> str:
-        """Equal as long as the same view would come out, newer releases aside."""
+        """Equal as long as the same view would come out, newer releases aside.
+
+        After `resolved.DECIDED` from which indexes.
+        """
         # Directories are what comes out differently if nothing is built.
         unbuilt = ("unbuilt",) if self.no_build else ()
         settings = "" if self.no_build else build_settings(self.project.root)
@@ -53,9 +64,14 @@ class PythonWish(Wish):
             from resolver.python.constraints.named import facts_of  # noqa: PLC0415 - others need none
 
             settings += facts_of(self.project, unbuilt=self.no_build)
+        indexes = ""
+        if self.project.origin is not Origin.PYLOCK and self.project.uv_lock is None:
+            from resolver.python.locks.indexes import indexes_of  # noqa: PLC0415 - the same
+
+            indexes = indexes_of(self.project)
         if self.project.package and not self.no_build:
             settings += own_state(self.project.directory).hex()
-        return fingerprint(
+        made = fingerprint(
             self.project,
             FORMAT,
             interpreter.executable,
@@ -66,6 +82,7 @@ class PythonWish(Wish):
             *unbuilt,
             *([settings] if settings else []),
         )
+        return decided(made, indexes)
 
 
 def of_python(wish: Wish, **wishes: Any) -> PythonWish:  # noqa: ANN401 - as `PythonWish` has them

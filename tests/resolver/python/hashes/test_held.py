@@ -5,10 +5,16 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.pylock import Package
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
+from resolver.errors import PkgviewError
 from resolver.python.hashes.held import held, kept, still_open, to_toml
+from resolver.python.hashes.lines import Rank, Some
 from resolver.python.hashes.stated import Stated
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -34,7 +40,7 @@ def test_what_is_written_reads_back(
 
 
 def of(*, required: bool = True, **names: set[str]) -> Stated:
-    frozen = {name: frozenset(values) for name, values in names.items()}
+    frozen = {name: (Some(hashes=frozenset(values)),) for name, values in names.items()}
     return Stated(names=frozen, places={}, direct={}, required=required)
 
 
@@ -45,6 +51,11 @@ def file(digest: str) -> dict[str, Any]:
 def after(said: Stated, *packages: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     data, faults = held(to_toml({"packages": list(packages)}).encode(), said, Path("/p"))
     return tomllib.loads(data.decode())["packages"], faults
+
+
+def package_of(table: dict[str, Any]) -> Package:
+    name = canonicalize_name(table["name"])
+    return Package(name=name, version=Version("1"), tool=table.get("tool"))
 
 
 def test_only_stated_files_are_left() -> None:
@@ -72,7 +83,7 @@ def test_what_cannot_be_had_is_named_and_marked() -> None:
         "c 3 is a directory, which has no hash",
         "d 4 has no --hash",
     ]
-    assert [kept(one.get("tool")) for one in left] == [None, (("sha256", "0"),), (), ()]
+    assert [kept(package_of(one), {}) for one in left] == [None, (("sha256", "0"),), (), ()]
     left, faults = after(of(required=False, b={"sha256:y"}), *packages)
     assert (left, faults) == (packages, [])
 
@@ -88,3 +99,73 @@ def test_what_only_the_file_can_tell() -> None:
     assert still_open([("sha256", "b")], known) is None
     assert still_open([], known) is None
     assert still_open([("sha256", "b"), ("md5", "c")], known) == (("md5", "c"),)
+
+
+LINUX, WINDOWS = {"sys_platform": "linux"}, {"sys_platform": "win32"}
+
+
+def line(digest: str, on: str = "", rank: Rank = Rank.REQUIREMENT, specifier: str = "") -> Some:
+    marker = f"sys_platform == '{on}'" if on else ""
+    hashes = frozenset((f"sha256:{digest}",))
+    return Some(hashes=hashes, rank=rank, marker=marker, specifier=specifier)
+
+
+def stating(*lines: Some, required: bool = True) -> Stated:
+    return Stated(names={"a": lines}, places={}, direct={}, required=required)
+
+
+@pytest.mark.parametrize(
+    ("lines", "required", "linux", "windows"),
+    [
+        ((line("x", "linux"), line("w", "win32")), True, "x", "w"),
+        ((line("x", "linux"),), True, "x", ""),
+        ((line("x", "linux"),), False, "x", None),
+        ((line("x"), line("w", "win32")), True, "x", "wx"),
+        # What overrides a line goes before it where it holds; so does a line before a constraint.
+        ((line("x", "linux", Rank.OVERRIDE), line("w")), True, "x", "w"),
+        ((line("x", "linux"), line("w", "", Rank.NAMED)), True, "x", "w"),
+        # Of uv's constraints a file has to have a hash, too.
+        ((line("x", "linux", Rank.CUT), line("w", "win32"), line("x")), True, "x", "wx"),
+        ((line("x", "linux", Rank.CUT),), True, "x", ""),
+        ((line("x", "linux", Rank.CUT),), False, "x", None),
+    ],
+)
+def test_lines_count_where_they_hold(
+    lines: tuple[Some, ...], *, required: bool, linux: str, windows: str | None
+) -> None:
+    package = {"name": "a", "version": "1", "wheels": [file("v"), file("w"), file("x")]}
+    (left,), faults = after(stating(*lines, required=required), package)
+    assert not faults
+    # What is left are files of every machine; of a line that binds nobody else none is dropped.
+    assert (file("v") in left["wheels"]) == (not required)
+    for environment, digests in ((LINUX, linux), (WINDOWS, windows)):
+        hashes = kept(package_of(left), environment)
+        assert hashes == (None if digests is None else tuple(("sha256", one) for one in digests))
+
+
+def test_lines_that_contradict_each_other() -> None:
+    package = {"name": "a", "version": "1", "wheels": [file("w"), file("x")]}
+    both = line("x"), line("w", "", Rank.CUT)
+    with pytest.raises(PkgviewError, match="other hashes of a 1: sha256:x, and sha256:w"):
+        after(stating(*both), package)
+    (left,), _ = after(stating(line("x"), line("w", "win32", Rank.CUT)), package)
+    assert kept(package_of(left), LINUX) == (("sha256", "x"),)
+    with pytest.raises(PkgviewError, match="other hashes of a 1"):
+        kept(package_of(left), WINDOWS)
+
+
+def test_lines_of_other_versions_do_not_count() -> None:
+    package = {"name": "a", "version": "1", "wheels": [file("w"), file("x")]}
+    lines = line("x", "linux", specifier="==1.0"), line("w", "win32", specifier="==2")
+    (left,), _ = after(stating(*lines), package)
+    assert kept(package_of(left), LINUX) == (("sha256", "x"),)
+    assert kept(package_of(left), WINDOWS) == ()
+    assert left["wheels"] == [file("x")]
+
+
+def test_what_no_lock_has() -> None:
+    damaged: tuple[object, ...] = ("x", [{}], [{"rank": 9, "marker": "", "hashes": []}], [["x"]])
+    for lines in damaged:
+        table = {"name": "a", "tool": {"pkgview": {"lines": lines}}}
+        with pytest.raises(ValueError, match=r"are no hashes|not a valid"):
+            kept(package_of(table), LINUX)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from resolver.errors import PkgviewError
+from resolver.python.hashes.lines import Some, counting
 from resolver.python.hashes.stated import Stated, place_of, stated
 from resolver.python.project import project_at, project_of_script
 
@@ -36,6 +37,10 @@ def of(tmp_path: Path, **files: str) -> Stated:
     return stated(project)
 
 
+def hashes_of(said: Stated, name: str, place: str = "") -> frozenset[str] | None:
+    return counting(said.of(name, place), name)
+
+
 @pytest.mark.parametrize(
     ("line", "hashes"),
     [
@@ -49,7 +54,7 @@ def of(tmp_path: Path, **files: str) -> Stated:
 )
 def test_by_name(tmp_path: Path, line: str, hashes: set[str] | None) -> None:
     said = of(tmp_path, requirements=f"{line}\n")
-    assert said.of("demo", "") == hashes
+    assert hashes_of(said, "demo") == hashes
     assert said.required == (" --hash" in line.partition("#")[0])
 
 
@@ -81,7 +86,7 @@ def test_by_place(tmp_path: Path, line: str, place: str) -> None:
     fields = {"file": WHEEL, "here": tmp_path, "name": tmp_path.name}
     text = line.format(hash=f"sha256={X}", option=f"sha256:{X}", **fields)
     said = of(tmp_path, requirements=f"{text}\n")
-    assert said.of("demo", place_of(place.format(**fields), tmp_path)) == frozenset(
+    assert hashes_of(said, "demo", place_of(place.format(**fields), tmp_path)) == frozenset(
         (f"sha256:{X}",)
     )
     assert said.required == ("--hash" in line)
@@ -96,22 +101,22 @@ def test_which_counts_of_several(tmp_path: Path) -> None:
         more=f"https://h/b/x.whl#sha256={Y}\n",
         limits=f"demo --hash=sha256:cc\nother --hash=sha256:{Y}\n",
     )
-    assert said.of("demo", "") == frozenset(
+    assert hashes_of(said, "demo") == frozenset(
         (
             f"sha256:{X}",
             f"sha256:{Y}",
         )
     )  # a constraint does not add
-    assert said.of("other", "") == frozenset((f"sha256:{Y}",))
-    assert said.of("x", "https://h:443/a/x.whl") == frozenset((f"sha256:{X}",))
-    assert said.of("x", "https://h:443/b/x.whl") == frozenset((f"sha256:{Y}",))
-    assert said.of("x", "https://h:443/c/x.whl") == frozenset(
+    assert hashes_of(said, "other") == frozenset((f"sha256:{Y}",))
+    assert hashes_of(said, "x", "https://h:443/a/x.whl") == frozenset((f"sha256:{X}",))
+    assert hashes_of(said, "x", "https://h:443/b/x.whl") == frozenset((f"sha256:{Y}",))
+    assert hashes_of(said, "x", "https://h:443/c/x.whl") == frozenset(
         (
             f"sha256:{X}",
             f"sha256:{Y}",
         )
     )
-    assert said.of("x", "https://h:443/c/y.whl") is None
+    assert hashes_of(said, "x", "https://h:443/c/y.whl") is None
 
 
 @pytest.mark.parametrize(
@@ -178,7 +183,7 @@ def test_addresses_in_pyproject(tmp_path: Path, text: str) -> None:
     head = '[project]\nname = "p"\ndescription = "# demo --hash=sha256:00"\nversion = "1"\n'
     it = f"file:///x/{WHEEL}#sha256={X}"
     said = of(tmp_path, pyproject=head + text.replace("{it}", it))
-    assert said.of("demo", f"/x/{WHEEL}") == frozenset((f"sha256:{X}",))
+    assert hashes_of(said, "demo", f"/x/{WHEEL}") == frozenset((f"sha256:{X}",))
     assert (said.names, said.required) == ({}, False)
 
 
@@ -188,7 +193,30 @@ def test_addresses_in_a_script(tmp_path: Path) -> None:
     script.write_text(f"# /// script\n# dependencies = ['{it}']\n# ///\n'#sha256=0'\n")
     project = project_of_script(script)
     assert project is not None
-    assert stated(project).of("demo", f"/x/{WHEEL}") == frozenset((f"sha256:{X}",))
+    assert hashes_of(stated(project), "demo", f"/x/{WHEEL}") == frozenset((f"sha256:{X}",))
     only = stated(project, [f"./{WHEEL}#sha256={Y}"])
-    assert only.of("demo", f"{tmp_path}/{WHEEL}") == frozenset((f"sha256:{Y}",))
+    assert hashes_of(only, "demo", f"{tmp_path}/{WHEEL}") == frozenset((f"sha256:{Y}",))
     assert not stated(project, ["demo"]).facts
+
+
+@pytest.mark.parametrize(
+    ("line", "marker", "specifier"),
+    [
+        ("demo==1.0 ; os_name == 'nt'", "os_name == 'nt'", "==1.0"),
+        ("demo==1.0;os_name=='nt'", "os_name=='nt'", "==1.0"),
+        ("demo[x] (>=1,<2);os_name=='nt'", "os_name=='nt'", ">=1,<2"),
+        ("demo", "", ""),
+        ("demo @ https://h/demo.whl ; os_name == 'nt'", "os_name == 'nt'", ""),
+        ("demo @ https://h/demo.whl;os_name", "", ""),
+    ],
+)
+def test_where_a_line_holds(tmp_path: Path, line: str, marker: str, specifier: str) -> None:
+    said = of(tmp_path, requirements=f"{line} --hash=sha256:{X}\n")
+    (some,) = said.direct.get("demo") or said.names["demo"]
+    assert (some.marker, some.specifier) == (marker, specifier)
+
+
+def test_what_cannot_be_read_holds() -> None:
+    some = Some(hashes=frozenset(), marker="os_name =", specifier="=1")
+    assert some.holds({})
+    assert some.is_of("2")
