@@ -66,7 +66,7 @@ def node(bench: Bench, sheet: Sheet) -> None:
 
 
 def _weigh(sheet: Sheet, name: str, site: _Site, new: Path, other: Path) -> None:
-    store = [site.stores[name]] if name in site.stores else []
+    store = site.stores.get(name, ())
     first = taken(new, *store)
     further = taken(new, other, *store) - first
     sheet.add(DISK, name, first + (PROJECTS - 1) * further, "B")
@@ -93,7 +93,10 @@ class _Site:
             "npm_config_fund": "false",
             "CI": "1",
         }
-        self.stores = {"pnpm": base / "pnpm-store", "pkgview": base / "data/pkgview/store"}
+        self.stores = {
+            "pnpm": (base / "pnpm-store",),
+            "pkgview": (base / "data/pkgview/store", work.scratch / "node"),
+        }
         self._pnpm = self._installed(work)
         listed = json.loads(LISTED.read_text())
         self._project = self._prepared(
@@ -142,7 +145,7 @@ class _Site:
             command = [str(self._pnpm), "install", "--frozen-lockfile", "--ignore-scripts"]
             command += [
                 "--store-dir",
-                str(self.stores["pnpm"]),
+                str(self.stores["pnpm"][0]),
                 *(["--offline"] if offline else []),
             ]
         else:
