@@ -34,6 +34,12 @@ _SAID = {
 }
 """What no file of a project can say otherwise: variables count more than those."""
 
+_NOISE = re.compile(
+    r"complete log of this run|eresolve-report|Log files were not written|rerun the command with "
+    r"|^\s+at \S|^\s*\}$|^\s{2,}(errno|code|syscall|address|port|type|hostname): "
+)
+"""Of what npm says: where its logs are, and what JavaScript adds to an error."""
+
 _REMEDIES = (
     (r"\bEUSAGE\b|\bEJSONPARSE\b", "Mend the file that npm names."),
     (r"\bERESOLVE\b", "Loosen one of the ranges named above, as npm says."),
@@ -92,11 +98,7 @@ def _explained(stderr: str, code: int, doing: str, cwd: Path) -> PkgviewError:
         for line in stderr.splitlines()
         if not line.startswith(("npm warn", "npm WARN", "npm notice"))
     ]
-    kept = [
-        line
-        for line in lines
-        if line and "complete log of this run" not in line and "eresolve-report" not in line
-    ]
+    kept = [line for line in lines if line and not _NOISE.search(line)]
     text = masked("\n".join(kept[:20])).replace(f"{cwd}/", "") or f"it exited with code {code}"
     remedy = next((said for pattern, said in _REMEDIES if re.search(pattern, stderr)), "")
     return PkgviewError(f"{doing}: npm: {text}", remedy=remedy)

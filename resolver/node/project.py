@@ -74,10 +74,22 @@ def _is_writable(name: object) -> bool:
     return name.startswith(".") and "/" not in name and name.isprintable() and "\\" not in name
 
 
-def is_begun(directory: Path) -> bool:
-    """Whether its package.json would make it a project with the first dependency."""
-    path = directory / MANIFEST
-    return path.is_file() and other_manager(directory) is None and not is_member(directory)
+def refuse_none(directory: Path) -> None:
+    """Say of a directory that has a package.json why it is no project, if that can be mended."""
+    other = other_manager(directory)
+    if other is not None:
+        name, whose = other
+        raise PkgviewError(
+            f"{directory} belongs to no project: {name} is a lock of {whose}'s, which pkgview "
+            "does not read",
+            remedy="With a package-lock.json beside it, it is npm's, too: `npm install "
+            "--package-lock-only` makes one.",
+        )
+    if (directory / MANIFEST).is_file() and not is_member(directory):
+        raise PkgviewError(
+            f"{directory / MANIFEST} lists no dependencies yet, and no lock is beside it",
+            remedy="`pkgview add NAME` there adds the first one.",
+        )
 
 
 def project_at(directory: Path, *, begun: bool = False) -> NodeProject | None:

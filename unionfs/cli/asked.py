@@ -221,7 +221,14 @@ def projects_at(
     found = find_projects(path, among, unread)
     if not found:
         if not among or NODE in among:
-            _refuse_node(path)
+            from resolver.node.project import refuse_none  # noqa: PLC0415 - only where there is none
+
+            refuse_none(absolute(path))
+        elif others := find_projects(path):
+            raise PkgviewError(
+                f"{others[0][1].root} is a project of {others[0][0].name.title()}'s only",
+                remedy="This is for others: npm's lock is its lock, and `pkgview up` makes it.",
+            )
         from resolver.python.foreign import foreign  # noqa: PLC0415 - only where there is none
 
         other = foreign(path) if not among or "python" in among else None
@@ -238,26 +245,6 @@ def projects_at(
             "requirements.txt that lists what it needs.",
         )
     return found
-
-
-def _refuse_node(path: Path) -> None:
-    """Say of what could be a project of Node's why it is none: another's lock, an empty list."""
-    from resolver.node.project import MANIFEST, is_begun, other_manager  # noqa: PLC0415 - only where there is no project
-
-    other = other_manager(absolute(path))
-    if other is not None:
-        name, whose = other
-        raise PkgviewError(
-            f"{absolute(path)} belongs to no project: {name} is a lock of {whose}'s, which pkgview "
-            "does not read",
-            remedy="With a package-lock.json beside it, it is npm's, too: `npm install "
-            "--package-lock-only` makes one.",
-        )
-    if is_begun(absolute(path)):
-        raise PkgviewError(
-            f"{absolute(path) / MANIFEST} lists no dependencies yet, and no lock is beside it",
-            remedy="`pkgview add NAME` there adds the first one.",
-        )
 
 
 def find_projects(
@@ -367,8 +354,8 @@ def choices_of(project: Project) -> frozenset[str]:
 
 
 def say_untrusted(project: Project) -> None:
-    """Say what --trust does not change: who is asked about at the mount decides for itself."""
-    why = _problem(project)
+    """Say what --trust does not change of Python's: a look at the mount decides for itself."""
+    why = _problem(project) if isinstance(project, PythonProject) else None
     if why is not None:
         console.note(
             f"Programs that only start in {project.directory} do not get this view ({why}): "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
+from resolver.node.npmrc import settings
 from resolver.project import resolved
 from resolver.python.declared.lists import Names, expanded, joined, without_undefined
 from resolver.python.discovery import find_interpreter
@@ -108,8 +109,10 @@ def forgotten(places: Places, wish: PythonWish) -> Iterator[str]:
 
 def forgotten_by_node(places: Places, wish: NodeWish) -> Iterator[str]:
     """The same for a project of Node's."""
-    for one in last_omitted(places, wish.project) or ():
-        if one not in (wish.omit or ()):
+    last = last_omitted(places, wish.project) or ()
+    now = wish.omit or (settings(wish.project.root).omitted if last else ())
+    for one in last:
+        if one not in now:
             yield f"--omit {one}"
 
 

@@ -123,6 +123,9 @@ def test_add_and_remove(workshop: Workshop) -> None:
     workshop.pkgview("up", "--omit", "optional", cwd=project)
     workshop.registry.publish("more", "1.2.0")
     before = (project / "package.json").read_bytes()
+    (project / ".npmrc").write_text("omit=optional\n")
+    assert "Without" not in workshop.pkgview("up", cwd=project)
+    (project / ".npmrc").unlink()
     said = workshop.pkgview("add", "more", "--dev", cwd=project)
     assert " + more 1.2.0" in said
     assert "Without" not in said
@@ -130,6 +133,7 @@ def test_add_and_remove(workshop: Workshop) -> None:
     assert manifest["devDependencies"] == {"more": "^1.2.0"}
     assert workshop.run("node", "-p", "require('more')", cwd=project) == "more@1.2.0\n"
     assert " - more" in workshop.pkgview("remove", "more", cwd=project)
+    assert "does not list more" in workshop.pkgview("remove", "more", cwd=project, status=1)
     assert json.loads((project / "package.json").read_text()) == json.loads(before)
     workshop.pkgview("add", "more@1", cwd=project / "packages/m")
     member = json.loads((project / "packages/m/package.json").read_text())
@@ -241,6 +245,8 @@ def test_what_is_no_project_of_npms(workshop: Workshop) -> None:
     said = workshop.pkgview("up", cwd=other, status=1)
     assert "pnpm-lock.yaml is a lock of pnpm's" in said
     said = workshop.pkgview("up", "--omit", "dev", cwd=workshop.home, status=1)
+    said = workshop.pkgview("lock", cwd=plain, status=1)
+    assert "npm's lock is its lock" in said
     python = workshop.home / "python"
     python.mkdir()
     (python / "requirements.txt").write_text("")
