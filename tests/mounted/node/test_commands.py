@@ -244,6 +244,9 @@ def test_what_is_no_project_of_npms(workshop: Workshop) -> None:
     (other / "pnpm-lock.yaml").write_text("lockfileVersion: '9.0'\n")
     said = workshop.pkgview("up", cwd=other, status=1)
     assert "pnpm-lock.yaml is a lock of pnpm's" in said
+    (other / "requirements.txt").write_text("")
+    said = workshop.pkgview("add", "--kind", "node", "first", cwd=other, status=1)
+    assert "pnpm-lock.yaml is a lock of pnpm's" in said
     said = workshop.pkgview("up", "--omit", "dev", cwd=workshop.home, status=1)
     said = workshop.pkgview("lock", cwd=plain, status=1)
     assert "npm's lock is its lock" in said

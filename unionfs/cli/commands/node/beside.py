@@ -17,7 +17,7 @@ from resolver.errors import PkgviewError
 from resolver.node.project import NodeProject, project_at
 from resolver.project import resolved
 from unionfs.cli import console, quick
-from unionfs.cli.asked import find_projects, refuse_untrusted
+from unionfs.cli.asked import find_projects, projects_at, refuse_untrusted
 from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.node.kind import KIND
@@ -63,7 +63,10 @@ def node_to_edit(directory: Path, kind: str | None) -> NodeProject | None:
             f"{found[0][1].root} is a project of several kinds: say which one, {named}"
         )
     if not found and kind != PYTHON:
-        return project_at(Path(os.path.realpath(directory)), begun=True)
+        begun = project_at(Path(os.path.realpath(directory)), begun=True)
+        if begun is None and kind == NODE:
+            projects_at(directory, [NODE])  # says why
+        return begun
     return next((one for _, one in found if isinstance(one, NodeProject)), None)
 
 
