@@ -92,6 +92,10 @@ class World:
                 continue
             if name.startswith("home/.local/state/pkgview/used/"):
                 continue  # a moment
+            if name.startswith((
+                "home/.local/share/pkgview/store/users/", "home/.local/state/pkgview/id",
+            )):  # fmt: skip
+                continue  # of the very file that it is in, and what is there has been told before
             if path.is_symlink():
                 found[name] = os.readlink(path)
             elif path.is_file() and path.parent.name == "trusted":
