@@ -210,7 +210,7 @@ def projects_at(
 
 def of_every_kind(root: Path) -> Iterator[tuple[Kind, Project]]:
     """What the directory, or script, could be a project of, asked for or not, if it can be read."""
-    for name in KINDS:
+    for name in KINDS if root.is_file() else kinds_at(str(root)):
         kind = kind_named(name)
         with suppress(PkgviewError):
             project = kind.project_at(root)

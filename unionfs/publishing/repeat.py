@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
-from resolver.node.npmrc import settings
 from resolver.project import resolved
 from resolver.python.declared.lists import Names, expanded, joined, without_undefined
 from resolver.python.discovery import find_interpreter
@@ -109,6 +108,8 @@ def forgotten(places: Places, wish: PythonWish) -> Iterator[str]:
 
 def forgotten_by_node(places: Places, wish: NodeWish) -> Iterator[str]:
     """The same for a project of Node's."""
+    from resolver.node.npmrc import settings  # noqa: PLC0415 - Python's projects have none
+
     last = last_omitted(places, wish.project) or ()
     now = wish.omit or (settings(wish.project.root).omitted if last else ())
     for one in last:
