@@ -1,4 +1,4 @@
-"""Which boot of the machine this is, and how long ago it was.
+"""Which machine, and which boot of it, this is, and how long ago that was.
 
 What is kept in files outlives a boot, and what a number or a clock says may be true of one only.
 
@@ -10,6 +10,9 @@ from __future__ import annotations
 import os
 import time
 
+_DIGITS = 32
+"""Of a machine's id; an image may have "uninitialized" there."""
+
 
 def boot_id() -> str:
     """Of this boot; the machine's name where /proc does not say (random(4))."""
@@ -18,6 +21,16 @@ def boot_id() -> str:
             return file.read().strip()
     except (OSError, ValueError):
         return os.uname().nodename or "?"
+
+
+def machine_id() -> str:
+    """Of this machine (machine-id(5)); its name where it has none, as most containers."""
+    try:
+        with open("/etc/machine-id", encoding="ascii") as file:
+            found = file.read().strip()
+    except (OSError, ValueError):
+        found = ""
+    return found if len(found) == _DIGITS else os.uname().nodename or "?"
 
 
 def since_boot() -> float:

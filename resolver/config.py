@@ -17,6 +17,7 @@
 
     [remote]
     timeout = 60                    seconds that a read may wait for another machine
+    lazy = "always"                 or "background", "never": when what nobody has read is fetched
 
 The file is the user's: it is read, and changed by `pkgview store add` and `remove` with all else
 in it left as it is.
@@ -43,6 +44,10 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 TIMEOUT = 60.0
 """Seconds of patience with a network: a server is started anew within that time."""
+
+LAZY = ("always", "background", "never")
+"""When what no program has read yet of a remote store's archives is fetched: not at all, beside
+all else, at once. The first is what holds unless something else is said."""
 
 LARGEST = 1 << 20
 """Bytes of a file that can be one of these."""
@@ -76,13 +81,15 @@ class RemoteStore:
 class Config:
     """Everything in the file; `max_size` in bytes, None where there is no limit.
 
-    `timeout`: seconds that a read of a mounted file may wait for what a remote store has.
+    `timeout`: seconds that a read of a mounted file may wait for what a remote store has. `lazy`
+    is one of `LAZY`.
     """
 
     stores: tuple[ConfiguredStore, ...] = ()
     remotes: tuple[RemoteStore, ...] = ()
     max_size: int | None = None
     timeout: float = TIMEOUT
+    lazy: str = LAZY[0]
 
 
 def path(places: Places) -> Path:
@@ -182,6 +189,7 @@ def _config(document: dict[str, Any]) -> Config:
         remotes=tuple(map(_remote, remote)),
         max_size=None if largest is None else size_of(largest),
         timeout=_timeout(document.get("remote", {})),
+        lazy=_lazy(document.get("remote", {})),
     )
 
 
@@ -192,6 +200,13 @@ def _timeout(remote: Any) -> float:  # noqa: ANN401 - from a file
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
         raise TypeError("remote.timeout is no number of seconds")
     return float(seconds)
+
+
+def _lazy(remote: dict[str, Any]) -> str:
+    said = remote.get("lazy", LAZY[0])
+    if said not in LAZY:
+        raise TypeError(f"remote.lazy is one of {', '.join(LAZY)}")
+    return str(said)
 
 
 def _remote(fields: dict[str, Any]) -> RemoteStore:

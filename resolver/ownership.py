@@ -150,12 +150,12 @@ def identity(directory: Name) -> tuple[int, int, int]:
     Where the file system has no generation (tmpfs, overlayfs, NFS), it is when the directory was
     made, in nanoseconds: a new mount begins its inodes anew, and a removed one's number may be the
     next one's at once. Where that is not known either, it is a number of this boot and this
-    mount: after either the directory is another one.
+    mount: after either the directory is another one. It tells files as well.
     """
     found = os.stat(directory)
     generation = bytearray(_LONG)
     try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             fcntl.ioctl(descriptor, _GENERATION, generation)
         finally:

@@ -14,6 +14,7 @@ from scripts.bench import (
     nothing,
     packing,
     programs,
+    remote,
     setup,
     start,
 )
@@ -35,5 +36,6 @@ PARTS = {
     "large-files": Part(title="A file of a gigabyte", measure=large_files.large_files),
     "memory": Part(title="Memory of the daemon", measure=memory.memory),
     "look": Part(title="A process is looked at", measure=look.looks),
+    "remote": Part(title="From nothing, over a slow link", measure=remote.remote),
     "walks": Part(title="The whole tree", measure=files.walks),
 }

@@ -32,6 +32,9 @@ pytestmark = pytest.mark.fuse
 
 T = TypeVar("T")
 
+ONCE = 1_000_000_000
+"""2001-09-09T01:46:40Z"""
+
 LATE = "print('ready', flush=True); input(); import {name}; print({name}.version)"
 """A program that reads from its view when it is told to, long after it started."""
 
@@ -248,9 +251,17 @@ def test_another_state_of_the_same_store_keeps_what_it_needs(stocked: Site) -> N
     shutil.rmtree(one)
     assert taken(lambda: gc(stocked))["views"] == [view]
     assert kept(stocked) == {"beta", "gamma"}
+    # Nobody knows whether there is no such state any more, or it is elsewhere; but it is silent.
     shutil.rmtree(stocked.home / "elsewhere")
-    gc(stocked)
+    assert gc(stocked)["silent"] == []
+    assert kept(stocked) == {"beta", "gamma"}
+    for path in (stocked.places.store / "users").iterdir():
+        os.utime(path, (ONCE, ONCE))
+    said = stocked.pkgview("gc", "--dry-run", cwd=stocked.home).stderr
+    assert said.count(f"of user {os.geteuid()} since 2001-09-09T01:46:40+00:00") == 1
+    assert gc(stocked)["silent"] == [{"user": os.geteuid(), "told": "2001-09-09T01:46:40+00:00"}]
     assert kept(stocked) == set()
+    assert gc(stocked)["silent"] == []
 
 
 def test_a_program_keeps_the_view_that_its_project_had(

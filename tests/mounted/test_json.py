@@ -52,6 +52,7 @@ store verify
 store verify --signatures
 store copy {home}/team
 store copy --views {home}/www .
+pull
 store add --trust oci://registry.example.org/team/env
 store list
 store remove oci://registry.example.org/team/env

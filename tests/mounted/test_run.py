@@ -230,7 +230,7 @@ def test_scripts_and_no_project(shop: Site, project: Path, index: Index) -> None
     examples = re.findall(r"^ +pkgview run (.+?)(?:  .*)?$", command.epilog or "", re.MULTILINE)
     assert len(examples) >= 5
     for example in examples:
-        if "pytest" not in example:  # it is no small one
+        if "pytest" not in example and "://" not in example:  # these are no small ones
             run(shop, project, *example.split())
 
 

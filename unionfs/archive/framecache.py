@@ -27,6 +27,9 @@ ALMOST_DONE: Final = 0.001
 """Seconds that a thread with others to serve waits for a frame that another one is loading: it
 takes a third of that, unless the disk has to be waited for."""
 
+MOST_LOADED: Final = 1 << 16
+"""Frames that are written down between two calls of `taken`; more are not."""
+
 Loaded = TypeVar("Loaded", bytes, bytes | None)
 
 
@@ -67,6 +70,8 @@ class FrameCache:
         self._loading: dict[Key, _Loading] = {}
         self._ahead: deque[tuple[Key, Callable[[], bytes]]] = deque()
         self._loader: threading.Thread | None = None
+        self.loaded: list[Key] | None = None
+        """The frames that were loaded since `taken` was called; None: nobody wants to know."""
         self.size = 0
         self.hits = 0
         self.misses = 0
@@ -140,6 +145,14 @@ class FrameCache:
                 return loading.content
         return self._load(key, mine, load)
 
+    def taken(self) -> list[Key]:
+        """The frames that were loaded since this was called last, if they are written down."""
+        with self._lock:
+            if not self.loaded:
+                return []
+            loaded, self.loaded = self.loaded, []
+            return loaded
+
     def forget_unused(self) -> int:
         """Drop what nobody has asked for since this was called last: how many bytes."""
         with self._lock:
@@ -159,6 +172,8 @@ class FrameCache:
                 del self._loading[key]
                 if mine.content is not None:
                     self.misses += 1
+                    if self.loaded is not None and len(self.loaded) < MOST_LOADED:
+                        self.loaded.append(key)
                     self._keep(key, mine.content)
             mine.done.set()
         return content

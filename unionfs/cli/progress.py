@@ -63,6 +63,11 @@ class Display:
         if self._bars is not None and self._fetching is not None:
             self._bars.advance(self._fetching, count)
 
+    def receiving(self, total: int) -> None:
+        """What is lacking of archives is fetched."""
+        self._total = total
+        self._count("fetching", total)
+
     def sending(self, total: int) -> None:
         """Archives are sent to a remote store."""
         self._total = total

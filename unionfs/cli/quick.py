@@ -234,11 +234,17 @@ def is_whole(places: dict[str, str], entry: remembered.Entry) -> bool:
     manifest = content(f"{places['state']}/manifests/{entry.view}.json")
     if manifest is None or manifest_digest(manifest) != entry.view:
         return False
-    archives = f"{places['store']}/archives/"
     # A name with a "/" would lead elsewhere: then it is no name of an archive.
     needed = all(os.access(path, os.F_OK) for path in entry.executable.split("\0"))
     return needed and all(
-        "/" not in name and os.path.isfile(archives + name) for name in archives_in(manifest)
+        "/" not in name and _is_there(places["store"], name) for name in archives_in(manifest)
+    )
+
+
+def _is_there(store: str, name: str) -> bool:
+    """Whether the archive is in the store, whole or partial; that may become whole meanwhile."""
+    return any(
+        os.path.isfile(f"{store}/{folder}/{name}") for folder in ("archives", "partial", "archives")
     )
 
 

@@ -193,7 +193,9 @@ def _take(asked: Arguments, name: str, value: str, rest: list[str]) -> bool:
 
 
 def _is_plain_command(words: Sequence[str]) -> bool:
-    """Whether it is no Python script that might be a project of its own."""
+    """Whether it is no Python script that might be a project of its own, and no remote view."""
+    if "://" in words[0]:
+        return False
     if not command.runs_python(words) or words[1:2] in ([], ["-c"], ["-m"]):
         return True
     if words[1] == "-":

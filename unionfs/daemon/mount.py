@@ -34,6 +34,7 @@ from unionfs.publishing.default import ensure_default
 from unionfs.publishing.publish import tell_needs
 from unionfs.store.ordered import Stores
 from unionfs.store.remote.lazy.asking import Fetches
+from unionfs.store.remote.use.traces import Recorder
 from unionfs.view.catalog import Catalog
 from unionfs.view.filesystem import Filesystem
 from unionfs.view.nodeid import PACKING
@@ -50,6 +51,10 @@ if TYPE_CHECKING:
     from unionfs.kernel.gains import Gain
     from unionfs.view.nodeid import Packing
 
+TELL_SECONDS = 6 * 3600.0
+"""Between two times that a daemon tells what its state needs (`unionfs.store.claims`). The clock
+stands still while the machine sleeps, so it is about daily for one that mostly does."""
+
 NOTE_LOOKS, NOTE_SECONDS = 4, 2.0
 """How many notes are looked after at once, and how long one may take: its files may lie where
 nothing answers."""
@@ -59,8 +64,6 @@ def build_filesystem(
     places: Places, packing: Packing = PACKING, fetches: Fetches | None = None
 ) -> tuple[Filesystem, Current]:
     """Everything a transport serves at `places.mount`, and who decides what `current` is."""
-    with contextlib.suppress(PkgviewError):  # a mount goes on though nothing can be written
-        tell_needs(places)
     store = Stores(places)
     registry = Registry.of(places)
     catalog = Catalog(places, store, registry, packing)
@@ -82,6 +85,15 @@ def _notes(places: Places) -> Notes:
             )  # fmt: skip
 
     return Notes(directory=os.fsencode(note_files.notes(places.state)), refresh=refresh)
+
+
+async def _tell(places: Places) -> None:
+    """Tell what the state needs, and go on; never returns. The store may not answer."""
+    tell = partial(tell_needs, places, all_of_it=True)
+    while True:
+        with contextlib.suppress(PkgviewError, OSError):
+            await trio.to_thread.run_sync(tell, abandon_on_cancel=True)
+        await trio.sleep(TELL_SECONDS)
 
 
 def _running(places: Places) -> list[dict[str, Any]]:
@@ -135,6 +147,7 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
     operations = Operations(binder, current.by_hand, current.known, partial(_running, places))
     resolving = Resolving(places, binder)
     background = CompileJobs(places, binder.refresh)
+    recorder = Recorder(places, catalog.store.frames)
     catalog.opened = background.consider
     serve: Serve | None = None
     if transport != SUPERVISED:
@@ -182,7 +195,14 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
         places=told(places),
         knows=knows,
         use=lambda view: current.known.use(ViewId(view)),
-        alongside=(operations.tend, operations.enclose, background.tend, current.tend),
+        alongside=(
+            operations.tend,
+            operations.enclose,
+            background.tend,
+            current.tend,
+            partial(_tell, places),
+            recorder.tend,
+        ),
         serve=serve,
         answer=partial(devfuse.answer, filesystem, gained=gained) if serve is None else None,
         view_of=view_of,

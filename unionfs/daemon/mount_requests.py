@@ -135,9 +135,12 @@ class MountRequests:
         self._stop()
 
 
+_READS = ("here", "waiting", "answered", "failed")
+
+
 def _together(said: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What several processes say of reads that waited for the network."""
-    numbers = {name: sum(one[name] for one in said) for name in ("waiting", "answered", "failed")}
+    numbers = {name: sum(one[name] for one in said) for name in _READS}
     return {**numbers, "last": next((one["last"] for one in said if one["last"]), "")}
 
 

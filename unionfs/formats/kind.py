@@ -122,6 +122,10 @@ class Making(Protocol):
         """
         ...
 
+    def further(self, archives: Sequence[str]) -> Sequence[str]:
+        """Keys of what belongs to these archives and can be had without making it: bytecode."""
+        ...
+
     def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
         """The view of these layers, with the files that it has of its own."""
         ...

@@ -82,14 +82,15 @@ def _grafts(manifest: Manifest) -> dict[str, Grafts]:
     }
 
 
-def tell_needs(places: Places) -> None:
-    """Say in the store what the state needs, where that was never said; before anything is added.
+def tell_needs(places: Places, *, all_of_it: bool = False) -> None:
+    """Say in the store what the state needs, or say it again; before anything is added.
 
-    Too much does no harm: the next `pkgview gc` says it anew.
+    `all_of_it`: also where it was said, since the state may be one from before that, restored. Too
+    much does no harm: the next `pkgview gc` says it anew.
     """
     claims = Claims(places.store, places.state)
     claims.begin()
-    if claims.are_whole():
+    if not all_of_it and claims.tell_again():
         return
     names: set[str] = set()
     for path in (places.state / "manifests").glob("*.json"):

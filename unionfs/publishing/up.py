@@ -141,9 +141,10 @@ def make_view(
     # A store that a project brings counts by its user's word, and not where somebody only looks.
     brought = None if wish.no_build else wish.project.directory
     store = Stores(places, brought, believed=believes_store(wish.project, places.state))
+    said: list[str] = []
     for attempt in count(1):
         with single_failure():
-            layers = trio.run(_layers, places, making, wish, store, progress)
+            layers = trio.run(_layers, places, making, wish, store, progress, said)
         manifest = making.manifest(store, preferred(layers, wish.project.prefer))
         check()
         with store.held():
@@ -163,7 +164,7 @@ def make_view(
         manifest=manifest,
         fresh=fresh,
         before=before,
-        remark=making.remark,
+        remark=" ".join(filter(None, (making.remark, *dict.fromkeys(said)))),
         renewed=making.renewed,
     )
 
@@ -177,16 +178,29 @@ def _manifest_before(places: Places, root: str, made: ResolvedView) -> Manifest 
         return None
 
 
-async def _layers(
-    places: Places, making: Making, wish: Wish, store: Stores, progress: Progress
+async def _layers(  # noqa: PLR0913, PLR0917 - what it is made with, and of
+    places: Places,
+    making: Making,
+    wish: Wish,
+    store: Stores,
+    progress: Progress,
+    said: list[str],
 ) -> Sequence[LayerSpec]:
     from unionfs.publishing.assemble import Means, assemble  # noqa: PLC0415 - as above
 
+    packages = await making.packages(progress.locking)
+    lacking = [one.key for one in packages if one.key and one.archive_in(store) is None]
+    if lacking and not wish.offline:
+        from unionfs.store.remote.use.asking import ask_for  # noqa: PLC0415 - hardly ever
+
+        asked = await ask_for(places, store, lacking, making.further)
+        said += asked.said
     means = Means(
         places=places, store=store, making=making, progress=progress, offline=wish.offline
     )
-    while (layers := await assemble(await making.packages(progress.locking), means)) is None:
-        pass  # without what is optional and cannot be had
+    while (layers := await assemble(packages, means)) is None:
+        # Without what is optional and cannot be had.
+        packages = await making.packages(progress.locking)
     return await making.completed(store, layers, progress.building)
 
 

@@ -35,6 +35,7 @@ from unionfs.archive.layer import LayerError
 from unionfs.archive.meta import digest_of_name
 from unionfs.archive.reader import Archive
 from unionfs.store.directory import TEMPORARY_PREFIX
+from unionfs.store.sources import PARTIAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
     from unionfs.archive.framecache import FrameCache
 
-DIRECTORY: Final = "partial"
 MARKS, ORIGIN = ".frames", ".from"
 """What the names of the two small files end with."""
 
@@ -102,7 +102,7 @@ class Partials:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.directory = root / DIRECTORY
+        self.directory = root / PARTIAL
 
     def path(self, name: str) -> Path:
         """Where the file is, or would be; `PkgviewError` for what is no archive's name."""

@@ -36,6 +36,9 @@ VOUCHED: Final = "vouched"
 ORIGINS: Final = (DERIVED, IMPORTED, VOUCHED)
 """The folders of records, the one that counts first first."""
 
+PARTIAL: Final = "partial"
+"""Where archives lie that are not whole (`unionfs.store.partial`)."""
+
 FORMER: Final = "sources"
 """Where versions before these kept all records alike."""
 
@@ -43,6 +46,10 @@ MADE_HERE: Final = ("made-", "bytecode-")
 """What keys begin with of things that no package file is the source of: skeletons, notices,
 bytecode. Nobody could prove them, and anybody's would run in every program, so a store believes
 its own only."""
+
+OF_THIS_MACHINE: Final = ("noted-", "editable-", "directory-")
+"""The same of archives that lead to files of this machine, or were made of them: no other machine
+has such a one."""
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,199}")
 
@@ -122,8 +129,16 @@ class Sources:
             self._sweep(self._root / origin)
             with suppress(OSError):
                 for key in os.listdir(self._root / origin):
-                    if is_source_key(key) and not self._link(key, origin).exists():
+                    if is_source_key(key) and not self._is_here(self._link(key, origin)):
                         self._link(key, origin).unlink()
+
+    def _is_here(self, link: Path) -> bool:
+        """Whether it leads to an archive, whole or partial."""
+        if link.exists():
+            return True
+        with suppress(OSError):
+            return is_there(self._root, os.readlink(link).removeprefix(LINK_PREFIX))
+        return False
 
     def former(self) -> int:
         """How many records of earlier versions there are, which do not say where they are from."""
@@ -161,6 +176,13 @@ class Sources:
         return self._root / origin / key
 
 
+def is_there(root: Path, archive: str) -> bool:
+    """Whether the store at `root` has that archive, whole or partial."""
+    # It may become whole between the two: so the first is asked again.
+    folders = ("archives", PARTIAL, "archives")
+    return any((root / folder / archive).exists() for folder in folders)
+
+
 def is_source_key(key: str) -> bool:
     """Whether that can name the source of an archive."""
     return _KEY.fullmatch(key) is not None
@@ -169,3 +191,8 @@ def is_source_key(key: str) -> bool:
 def is_made_here(key: str) -> bool:
     """Whether it is the key of something that only its own store's word counts for."""
     return key.startswith(MADE_HERE)
+
+
+def is_of_this_machine(key: str) -> bool:
+    """Whether what it leads to means nothing elsewhere."""
+    return key.startswith(OF_THIS_MACHINE)

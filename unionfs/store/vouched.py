@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from resolver.atomic import ABANDONED_AFTER, write_atomically
 from unionfs.store.directory import TEMPORARY_PREFIX, explained, make
-from unionfs.store.sources import LINK_PREFIX, VOUCHED, Sources
+from unionfs.store.sources import LINK_PREFIX, VOUCHED, Sources, is_there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -127,7 +127,7 @@ class VouchedSources:
     def forget_lost(self) -> None:
         """Remove words for what is not known by them any more, while the store is held alone."""
         for key, archive in self.doubted():
-            if not (self._root / "archives" / archive).exists():
+            if not is_there(self._root, archive):
                 self.settle(key)
         known = {key for key, _ in self._links.targets(VOUCHED)}
         needed = set()

@@ -21,7 +21,7 @@ import os
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +89,8 @@ class Plan:
     """What goes: views; archives and their sizes; records of projects that are gone.
 
     `kept` and `needed` are the bytes of all archives that stay, and of those that something needs;
-    `own` are those that something of this state does.
+    `own` are those that something of this state does. `silent` are the states whose words counted
+    no more: the user, and the time when each last told.
     """
 
     views: tuple[ViewId, ...]
@@ -98,6 +99,7 @@ class Plan:
     kept: int
     needed: int
     own: frozenset[str]
+    silent: tuple[tuple[int, float], ...] = ()
 
     @property
     def freed(self) -> int:
@@ -127,7 +129,8 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
             uses.setdefault(name, []).append(last)
     sizes = {**Partials(store.root).sizes(), **store.sizes()}
     names |= {name for name in sizes if name in watched or _digits(name) in seen.named}
-    needed = names | Claims(places.store, places.state).of_others()
+    claims = Claims(places.store, places.state)
+    needed = names | claims.of_others()
     removable: dict[str, float] = {}
     for name in sizes.keys() - needed:
         path = _place(store, name)
@@ -154,6 +157,7 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
         kept=sum(sizes.values()) - sum(archives.values()),
         needed=sum(size for name, size in sizes.items() if name in needed),
         own=frozenset(names),
+        silent=claims.silent(),
     )
 
 
@@ -258,14 +262,8 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
     store.forget_sources()
     _forget_numbers(places, store)
     Claims(places.store, places.state).tell(found.own, whole=True, instead=True)
-    return Plan(
-        views=found.views,
-        archives=removed,
-        records=found.records,
-        kept=found.kept + found.freed - sum(removed.values()),
-        needed=found.needed,
-        own=found.own,
-    )
+    kept = found.kept + found.freed - sum(removed.values())
+    return replace(found, archives=removed, kept=kept)
 
 
 def forget_lock(places: Places, key: str) -> None:

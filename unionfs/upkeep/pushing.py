@@ -26,13 +26,15 @@ from unionfs.archive.layer import LayerError
 from unionfs.bytecode.companion import KIND as BYTECODE
 from unionfs.store.remote.statement import Derived, StatementError, View, next_serial, read
 from unionfs.store.remote.transport import RemoteError, Statement
-from unionfs.store.sources import is_made_here
+from unionfs.store.remote.use.traces import load, to_bytes, trace_key
+from unionfs.store.sources import is_made_here, is_of_this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from resolver.manifest import Manifest, ViewId
+    from resolver.places import Places
     from unionfs.store.ordered import Stores
     from unionfs.store.remote.transport import Blob, Transport
 
@@ -69,11 +71,15 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
-    """What is to be there: views with their tags ("" for none), and archives with their sources."""
+    """What is to be there: views with their tags ("" for none), and archives with their sources.
+
+    `traces` has the frames of archives that are touched first, as far as that is known.
+    """
 
     views: tuple[tuple[Manifest, str], ...]
     archives: tuple[str, ...]
     sources: Mapping[str, str]
+    traces: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,7 +94,11 @@ class Pushed:
 
 
 def parcel(
-    stores: Stores, views: Sequence[tuple[Manifest, str]], *, further: Iterable[str] = ()
+    stores: Stores,
+    views: Sequence[tuple[Manifest, str]],
+    *,
+    further: Iterable[str] = (),
+    places: Places | None = None,
 ) -> Parcel:
     """All that these views need, and `further` archives. `PkgviewError` if one of them is gone."""
     names = {name for manifest, _ in views for name in manifest.archives} | set(further)
@@ -98,29 +108,48 @@ def parcel(
             remedy="Run `pkgview up` in the project: it fetches what is missing.",
         )
     found: dict[str, str] = {}
-    for store in (stores.own, *stores.others):
+    for store in (stores, *stores.others):  # itself: it knows of partial archives
         known = store.known_sources()
         found = {k: n for k, n in known.items() if n in names and travels(k)} | found
-    return Parcel(views=tuple(views), archives=tuple(sorted(names)), sources=found)
+    traces = {} if places is None else {name: load(places, name) for name in names}
+    return Parcel(
+        views=tuple(views), archives=tuple(sorted(names)), sources=found,
+        traces={name: frames for name, frames in traces.items() if frames},
+    )  # fmt: skip
 
 
 def travels(key: str) -> bool:
     """Whether what a key became means something elsewhere."""
-    return not is_made_here(key) or key.startswith(f"{BYTECODE}-")
+    made = is_made_here(key) and not key.startswith(f"{BYTECODE}-")
+    return not made and not is_of_this_machine(key)
 
 
-async def push(
-    remote: Transport, stores: Stores, what: Parcel, progress: Progress, sign: Signing = unsigned
+async def push(  # noqa: PLR0913 - what, whereto, and by whom
+    remote: Transport,
+    stores: Stores,
+    what: Parcel,
+    progress: Progress,
+    sign: Signing = unsigned,
+    *,
+    seen: Callable[[str], int] = lambda _: 0,
+    address: str | None = None,
 ) -> Pushed:
     """Have all of it there. `PkgviewError` names what could not be; what was sent before stays.
 
     `progress` is told of what was there; of what is sent by the transport (`sent`). `sign` is asked
-    once, before anything is sent or drawn: it may have a question to its user.
+    once, before anything is sent or drawn: it may have a question to its user. `seen` is the serial
+    of the latest view that was believed under a tag; `address` what others call the store, "" if
+    any store may have the same. Default: as it is called here.
     """
     done = Pushed()
     keys = sorted(what.sources)
     texts = [Derived(source=key, archive=what.sources[key]).to_bytes() for key in keys]
-    views = [await _view(remote, manifest, tag, what.sources) for manifest, tag in what.views]
+    address = remote.url if address is None else address
+    views = []
+    for manifest, tag in what.views:
+        known = await _known(remote, tag or manifest.id)
+        serial = next_serial(time.time(), known.serial if known and tag else 0, seen=seen(tag))
+        views.append((_view(manifest, tag, what.sources, address, serial), known))
     texts += [view.to_bytes() for view, _ in views]
     said = [
         Statement(said=text, signatures=signatures)
@@ -148,6 +177,14 @@ async def push(
         done.statements += 1
 
     await _each(keys, derived)
+
+    async def trace(name: str) -> None:
+        if await remote.derived(trace_key(name)):
+            return  # the first is as good as any
+        said = to_bytes(name, what.traces[name])
+        await remote.put_derived(trace_key(name), Statement(said=said))
+
+    await _each(sorted(what.traces), trace)
     for (view, known), statement in zip(views, said[len(keys) :], strict=True):
         # The same is there, perhaps signed: who signs nothing leaves it.
         if known is None or statement.signatures or _says(known) != _says(view):
@@ -156,21 +193,19 @@ async def push(
     return done
 
 
-async def _view(
-    remote: Transport, manifest: Manifest, tag: str, sources: Mapping[str, str]
-) -> tuple[View, View | None]:
-    """What is to be said of a view, and what is said there now."""
-    known = await _known(remote, tag or manifest.id)
-    needed, now = set(manifest.archives), int(time.time())
-    view = View(
+def _view(
+    manifest: Manifest, tag: str, sources: Mapping[str, str], address: str, serial: int
+) -> View:
+    """What is to be said of a view."""
+    needed = set(manifest.archives)
+    return View(
         manifest=manifest,
         sources={key: name for key, name in sources.items() if name in needed},
-        made=now,
-        serial=next_serial(now, known.serial if known and tag else 0),
+        made=int(time.time()),
+        serial=serial,
         name=tag,
-        store=remote.url if tag else "",
+        store=address if tag else "",
     )
-    return view, known
 
 
 async def _put_view(remote: Transport, view: View, statement: Statement) -> None:

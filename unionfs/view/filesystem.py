@@ -279,6 +279,8 @@ class Filesystem:
                 if again and not archive.whole:
                     lacking = archive.needed(entry, offset, size)
             if not lacking:
+                if not archive.whole:
+                    self._fetch.was_here()
                 return not again
             try:
                 await self._fetch(archive, lacking, tid, again=again)

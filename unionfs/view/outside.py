@@ -32,6 +32,10 @@ class Fetch(Protocol):
         """Return when they are here."""
         ...
 
+    def was_here(self) -> None:
+        """A read of a partial archive lacked nothing; it is counted."""
+        ...
+
     def watches(self, tid: int) -> bool:
         """Whether a thread waits, and it is seen here if it shall not wait any longer."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import click
 
@@ -49,7 +50,10 @@ Examples:
     "--max-size", metavar="SIZE", callback=_bytes, help="Stop where the store is that small."
 )
 @click.option("--dry-run", is_flag=True, help="Remove nothing, show what would go.")
-@json_of("{dry_run, views: [id], archives: [{archive, size}], freed, kept, needed}")
+@json_of(
+    "{dry_run, views: [id], archives: [{archive, size}], freed, kept, needed, "
+    "silent: [{user, told}]}"
+)
 def gc(*, max_age: float, max_size: int | None, dry_run: bool, as_json: bool) -> None:
     """Remove archives and views that nothing needs.
 
@@ -63,6 +67,10 @@ def gc(*, max_age: float, max_size: int | None, dry_run: bool, as_json: bool) ->
         raise PkgviewError(
             "nothing was removed: others make views all the time", remedy="Run it again later."
         )
+    silent = [
+        (user, datetime.fromtimestamp(told, UTC).isoformat(timespec="seconds"))
+        for user, told in found.silent
+    ]
     if as_json:
         console.as_json(
             {
@@ -74,9 +82,13 @@ def gc(*, max_age: float, max_size: int | None, dry_run: bool, as_json: bool) ->
                 "freed": found.freed,
                 "kept": found.kept,
                 "needed": found.needed,
+                "silent": [{"user": user, "told": told} for user, told in silent],
             }
         )
         return
+    if silent:
+        last = ", ".join(f"of user {user} since {told}" for user, told in silent)
+        console.note(f"What states need that have been silent for 30 days does not count: {last}.")
     console.table(
         [(short(name), console.size(size)) for name, size in sorted(found.archives.items())],
         right=" r",

@@ -106,3 +106,18 @@ def hold_size(places: Places) -> None:
         problem = keep_below(places, max_size)
         if problem is not None:
             console.report(problem)
+
+
+def say_conflicts(places: Places, made: Made) -> None:
+    """Show the distributions of a view, and where two have the same file."""
+    from unionfs.cli.commands.view import conflicts  # noqa: PLC0415 - only where it was asked for
+    from unionfs.view.opened import open_view  # noqa: PLC0415 - only where it was asked for
+
+    opened = open_view(places, made.view)
+    for layer in made.manifest.layers:
+        if layer.name:
+            console.note(f"  {layer.name} {layer.version}")
+    for conflict in conflicts(opened):
+        console.note(
+            f"  conflict: {conflict['path']}: {conflict['winner']} wins over {conflict['loser']}"
+        )

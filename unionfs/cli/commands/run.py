@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -50,6 +50,14 @@ from unionfs.cli.commands.bind import bind_self
 from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.cli.commands.node.beside import commands_of as commands_of_node
 from unionfs.cli.commands.node.beside import first_on_path, node_project
+from unionfs.cli.commands.store.pull import (
+    ALLOW_OLDER,
+    KEYS,
+    LAZY,
+    fetched,
+    not_for_addresses,
+    taken,
+)
 from unionfs.cli.completing import commands
 from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.daemon.launch import check_mountable
@@ -88,6 +96,7 @@ Examples:
   pkgview run --project ~/project -- pytest -q
   pkgview run --with rich -- python -m rich
   pkgview run --with ../lib -m pytest        with what is in ../lib, instead of the locked one
+  pkgview run oci://registry.example.org/team/env:main -- python -m mypackage
 """,
 )
 @click.option(
@@ -119,6 +128,9 @@ Examples:
 @FROZEN
 @LOCKED
 @TRUST
+@KEYS
+@ALLOW_OLDER
+@LAZY
 @QUIET
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, shell_complete=commands)
 def run(  # noqa: PLR0913 - one parameter an option
@@ -137,9 +149,15 @@ def run(  # noqa: PLR0913 - one parameter an option
     frozen: bool,
     locked: bool,
     trust: bool,
+    keys: tuple[str, ...],
+    allow_older: bool,
+    lazy: str | None,
     command: tuple[str, ...],
 ) -> None:
     """Run a command, or a Python script, with a project's view: on PATH, and for all it starts.
+
+    ADDRESS:TAG before the command, and `--`, names a view that was pushed to a remote store, and no
+    project. It needs nothing but a Python that fits; --trust believes all that is said there.
 
     Whatever it executes, forks or leaves running, all of it sees this view, also when the project
     gets another. `pkgview ps` shows how it is bound.
@@ -156,6 +174,11 @@ def run(  # noqa: PLR0913 - one parameter an option
     if no_sync and (additions or any(lists) or python or isolated):
         raise click.UsageError("--no-sync takes the view as it is: nothing can be added to it")
     places = Places.from_environ()
+    by_name = {"trust": trust, "keys": keys, "allow_older": allow_older, "offline": offline}
+    _become_by_address(
+        places, command, {**by_name, "python": python}, lazy, module=module, script=script,
+        further=(directory, additions, *lists, no_project, isolated, no_sync),
+    )  # fmt: skip
     words = command_line(command, module=module, script=script)
     said = b"" if module or command[0] != "-" else block_on_stdin()
     node = None if no_project or isolated else node_project(directory)
@@ -190,16 +213,45 @@ def run(  # noqa: PLR0913 - one parameter an option
     )
     if no_sync:
         _run_with(places, wish, _as_it_is(places, project), words)
-    become(places, wish if isolated else repeated(places, wish), words, follows=python is None)
+    wish = wish if isolated else repeated(places, wish)
+    become(places, wish, words, follows=python is None, lazy=lazy)
 
 
-def become(
+def _become_by_address(  # noqa: PLR0913 - what it becomes, and of what
+    places: Places,
+    command: tuple[str, ...],
+    asked: dict[str, Any],
+    lazy: str | None,
+    *,
+    module: bool,
+    script: bool,
+    further: tuple[object, ...],
+) -> None:
+    """Become a command with a remote store's view, if one is named; `further` is for projects."""
+    if "://" not in (named := command[0]):
+        if asked["keys"] or asked["allow_older"]:
+            raise click.UsageError("--key and --allow-older are for views of remote stores")
+        return
+    not_for_addresses(*further)
+    if not (rest := command[1 + (command[1:2] == ("--",)) :]):
+        if named.startswith("oci:"):
+            raise click.UsageError(f"what shall be run with the view of {named}?")
+        raise missing(named)  # somebody means a script
+    check_mountable(places)
+    made = taken(places, named, **asked)
+    fetched(places, [made.manifest], lazy)
+    mount_now(places)
+    _bound_to(places, made, command_line(rest, module=module, script=script))
+
+
+def become(  # noqa: PLR0913 - what it becomes, and of what
     places: Places,
     wish: PythonWish,
     words: Sequence[str],
     *,
     follows: bool = False,
     source: str = "",
+    lazy: str | None = None,
 ) -> NoReturn:
     """Become a command with the view of the wish, which is made and mounted if need be.
 
@@ -208,6 +260,7 @@ def become(
     """
     check_mountable(places)
     made, _ = ensured(places, KIND, wish, quiet=False)
+    fetched(places, [made.manifest], lazy)
     mount_now(places)
     path = _link_at(wish.project)
     if follows and wish.kept and path is not None and link.is_ours(path, places):
@@ -245,10 +298,17 @@ def _as_it_is(places: Places, project: PythonProject) -> Made:
 
 def _run_with(places: Places, wish: PythonWish, made: Made, words: Sequence[str]) -> NoReturn:
     """Become a command that is bound to a view of the wish."""
+    _bound_to(places, made, words, str(wish.project.root) if wish.kept else None)
+
+
+def _bound_to(
+    places: Places, made: Made, words: Sequence[str], project: str | None = None
+) -> NoReturn:
+    """The same for a view, of a project or of none."""
     bind_self(
         places,
         Said.RUN,
-        project=str(wish.project.root) if wish.kept else None,
+        project=project,
         view=made.view,
         python=python_of(made.manifest).version,
     )

@@ -133,9 +133,11 @@ def _server(found: Mapping[str, Any]) -> str:
 
 def _network(remote: Mapping[str, Any]) -> str:
     """What became of reads that needed something from another machine."""
+    done = remote["here"] + remote["answered"] + remote["failed"]
     said = (
-        f"{console.count(remote['waiting'], 'read')} waiting, "
-        f"{remote['answered']:,} got what they lacked, {remote['failed']:,} failed"
+        f"{remote['here']:,} of {console.count(done, 'read')} lacked nothing "
+        f"({100 * remote['here'] // max(1, done)} %), {remote['answered']:,} got what they lacked, "
+        f"{remote['failed']:,} failed, {remote['waiting']:,} waiting"
     )
     return f"{said}; the last: {remote['last']}" if remote["last"] else said
 

@@ -39,9 +39,11 @@ from unionfs.cli.commands.making import (
     hold_size,
     is_mounted,
     mount_now,
+    say_conflicts,
     say_not_mounted,
     say_of_lock,
 )
+from unionfs.cli.commands.store.pull import LAZY, fetched
 from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.formats.kind import Wish
 from unionfs.formats.node.wish import of_node
@@ -99,6 +101,7 @@ Examples:
 @click.option("--compile", "compiled", is_flag=True, help="Wait until all is compiled.")
 @click.option("--upgrade", "-U", is_flag=True, help="Take the newest versions that fit.")
 @UPGRADE_PACKAGE
+@LAZY
 @click.option(
     "--force", is_flag=True, help="Set a .venv, or node_modules, that is not pkgview's aside."
 )
@@ -127,6 +130,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     locked: bool,
     upgrade: bool,
     upgrade_packages: tuple[str, ...],
+    lazy: str | None = None,
     force: bool,
     trust: bool,
     verbose: bool,
@@ -165,6 +169,7 @@ def up(  # noqa: PLR0913 - one parameter an option
         made, shown = ensured(places, kind, wish, quiet=as_json, listed=True)
         if compiled and kind.name == PYTHON:
             made, shown = compiled_view(places, made, shown, quiet=as_json)
+        fetched(places, [made.manifest], lazy, quiet=as_json)
         if not no_mount:
             mount_now(places)
         one = Done(kind, project, made, shown, listed)
@@ -265,7 +270,7 @@ def _say_done(
         say_of_lock(one.made.renewed, {change.name for change in shown})
         console.note(_summary(one, seconds, several=len(done) > 1))
         if verbose:
-            _say_conflicts(places, one.made)
+            say_conflicts(places, one.made)
 
 
 class Done(NamedTuple):
@@ -382,17 +387,3 @@ def _summary(one: Done, seconds: float, *, several: bool) -> str:
     if shown is not None and shown.compiled_archives:
         done += f", compiled {shown.compiled_archives}"
     return named + quick.view_made(made.view, f"{made.described}{done}", seconds, fresh=made.fresh)
-
-
-def _say_conflicts(places: Places, made: Made) -> None:
-    from unionfs.cli.commands.view import conflicts  # noqa: PLC0415 - only where it was asked for
-    from unionfs.view.opened import open_view  # noqa: PLC0415 - only where it was asked for
-
-    opened = open_view(places, made.view)
-    for layer in made.manifest.layers:
-        if layer.name:
-            console.note(f"  {layer.name} {layer.version}")
-    for conflict in conflicts(opened):
-        console.note(
-            f"  conflict: {conflict['path']}: {conflict['winner']} wins over {conflict['loser']}"
-        )

@@ -192,6 +192,11 @@ class NodeMaking:
 
         return allowed(self._wish.project.manifest, self._settings)
 
+    def further(self, archives: Sequence[str]) -> Sequence[str]:
+        """Nothing belongs to an archive of Node's."""
+        del archives
+        return ()
+
     def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
         """With the files of npm's own, and the links."""
         from unionfs.formats.node.executable import make_executable  # noqa: PLC0415 - as above

@@ -180,6 +180,14 @@ class PythonMaking:
         del store, told
         return layers
 
+    def further(self, archives: Sequence[str]) -> Sequence[str]:
+        """What their sources were compiled to, for this interpreter."""
+        from unionfs.bytecode.companion import companion_key  # noqa: PLC0415 - as above
+
+        if not self._interpreter.cache_tag:
+            return ()
+        return [companion_key(name, self._interpreter) for name in archives]
+
     def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
         """The skeleton comes first, so that no distribution can replace a part of it."""
         from unionfs.bytecode.companion import with_companions  # noqa: PLC0415 - as above

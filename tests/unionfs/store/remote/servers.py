@@ -93,6 +93,7 @@ class Relay:
         self.cuts: list[int] = []
         """After how many bytes of all that is sent; each once, in their order."""
         self.passed = 0
+        self.connections = 0
         self._lock = threading.Lock()
 
     def _pass(self, one: socket.socket, other: socket.socket, *, counted: bool) -> None:
@@ -114,6 +115,7 @@ class Relay:
             return cut
 
     def talk(self, connection: socket.socket) -> None:
+        self.connections += 1
         with connection, socket.create_connection(self._there) as there:
             ends = (there, connection)
             back = threading.Thread(target=self._pass, args=ends, kwargs={"counted": False})

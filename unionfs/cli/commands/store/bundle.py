@@ -21,7 +21,9 @@ from unionfs.cli.asked import absolute, json_of, project_at
 from unionfs.cli.commands.store.push import (
     ALSO_PYTHON,
     PUSHED,
+    SIGN,
     parcel_of,
+    refuse_no_tag,
     say,
     send,
     views_of,
@@ -30,6 +32,7 @@ from unionfs.cli.progress import Display
 from unionfs.publishing.publish import tell_needs
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores
+from unionfs.store.remote.addresses import address
 from unionfs.upkeep import bundle
 from unionfs.view.catalog import VIEW_ID
 from unionfs.view.opened import load_manifest
@@ -58,7 +61,11 @@ Examples:
 @_PROJECTS
 @click.option("--views", is_flag=True, help="With the views, for a web server (docs/remote.md).")
 @click.option("--tag", metavar="TAG", default="", help="A name for the view, with --views.")
+@click.option(
+    "--url", metavar="ADDRESS", default="", help="The https:// address of it, with --tag."
+)
 @ALSO_PYTHON
+@SIGN
 @json_of(f"{_MOVED}; with --views: {PUSHED}")
 def copy(  # noqa: PLR0913 - one parameter an option
     directory: Path,
@@ -66,34 +73,49 @@ def copy(  # noqa: PLR0913 - one parameter an option
     *,
     views: bool,
     tag: str,
+    url: str,
     pythons: tuple[str, ...],
+    key: str | None,
     as_json: bool,
 ) -> None:
     """Copy the store, or what the views of PROJECTS need, into the store at DIRECTORY.
 
     Every archive is verified whole. What is there already stays; what is missing is made. With
     --views it is a store for `pkgview store add https://…`; a view's id may stand for a project.
+    Whoever signs what a tag means says of which store: --url.
     """
     root = absolute(directory)
     if views:
-        _copy_views(root, projects, tag, pythons, as_json=as_json)
+        if tag and key and not url:
+            raise click.UsageError("a tag is signed for one store: name its address with --url")
+        place = address(url).url if url else ""
+        _copy_views(root, projects, (tag, place), pythons, key, as_json=as_json)
         return
-    if tag or pythons:
-        raise click.UsageError("--tag and --also-python are for --views")
+    if tag or url or pythons or key:
+        raise click.UsageError("--tag, --url, --also-python and --sign are for --views")
     stores, names = _wanted(projects)
     with Display(quiet=as_json) as display:
         moved = bundle.copy(stores, names, root, display)
     _say(moved, f"in {root}", as_json=as_json)
 
 
-def _copy_views(
-    root: Path, named: tuple[Path, ...], tag: str, pythons: tuple[str, ...], *, as_json: bool
+def _copy_views(  # noqa: PLR0913 - one parameter an option
+    root: Path,
+    named: tuple[Path, ...],
+    called: tuple[str, str],
+    pythons: tuple[str, ...],
+    key: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     from unionfs.store.remote.static.directory import DirectoryTransport  # noqa: PLC0415 - `-h` does without
 
     places = Places.from_environ()
+    tag, place = called
     if not named or (tag and len(named) > 1):
         raise click.UsageError("name the project, or the views, and one only with --tag")
+    if tag:
+        refuse_no_tag(tag)
     found = []
     for one in named:
         if VIEW_ID.fullmatch(str(one)) and not one.exists():
@@ -102,7 +124,7 @@ def _copy_views(
             found += views_of(places, one, tag, pythons=pythons)
     parcel = parcel_of(places, found, all_archives=False)
     with Display(quiet=as_json) as display:
-        done = send(DirectoryTransport(root), places, parcel, display)
+        done = send(DirectoryTransport(root), places, parcel, display, key, place)
     say(done, found, str(root), as_json=as_json)
 
 

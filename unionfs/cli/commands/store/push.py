@@ -31,6 +31,13 @@ PUSHED = "{store, archives, size, kept, statements, views: [{view, tag}]}"
 INSECURE = click.option(
     "--insecure", is_flag=True, help="Speak HTTP without TLS where the store has none."
 )
+SIGN = click.option(
+    "--sign",
+    "key",
+    metavar="KEY",
+    help="Sign all that is said with that SSH key: the file of a private one, or of a public one "
+    "that ssh-agent has.",
+)
 ALSO_PYTHON = click.option(
     "--also-python",
     "pythons",
@@ -56,6 +63,7 @@ Examples:
     metavar="oci://HOST/REPOSITORY:TAG",
     help="That image and the view upon it, as an image that podman runs; tagged TAG-image.",
 )
+@SIGN
 @INSECURE
 @QUIET
 @json_of(PUSHED)
@@ -66,6 +74,7 @@ def push(  # noqa: PLR0913 - one parameter an option
     kinds: tuple[str, ...],
     all_archives: bool,
     image: str | None,
+    key: str | None,
     insecure: bool,
     as_json: bool,
 ) -> None:
@@ -84,6 +93,8 @@ def push(  # noqa: PLR0913 - one parameter an option
     if len(directories) > 1:
         raise click.UsageError("name one directory, and the repository last")
     at = address(named)
+    if at.tag:
+        refuse_no_tag(at.tag)
     if at.scheme != "oci":
         raise PkgviewError(
             f"{named} is only read",
@@ -100,11 +111,21 @@ def push(  # noqa: PLR0913 - one parameter an option
     insecure = insecure or _is_insecure(places, at.url)
     remote = remotes.repository(at, insecure=insecure, beside=beside)
     with Display(quiet=as_json) as display:
-        done = send(remote, places, parcel, display)
+        done = send(remote, places, parcel, display, key)
         if base is not None:
             below = remotes.repository(base, insecure=insecure)
             _send_image(remote, below, base.tag, places, views[0])
     say(done, views, at.url, as_json=as_json)
+
+
+def refuse_no_tag(name: str) -> None:
+    """A view cannot be called like another's id."""
+    from unionfs.store.remote.statement import is_tag  # noqa: PLC0415 - `-h` does without
+
+    if not is_tag(name):
+        raise PkgviewError(
+            f"{name!a} cannot be a tag", remedy="Take a name; every view has its id as one anyway."
+        )
 
 
 def views_of(
@@ -140,20 +161,40 @@ def parcel_of(
     from unionfs.upkeep.pushing import parcel  # noqa: PLC0415 - `-h` does without
 
     stores = Stores(places)
-    return parcel(stores, views, further=stores.own.names() if all_archives else ())
+    return parcel(stores, views, further=stores.own.names() if all_archives else (), places=places)
 
 
-def send(
-    remote: OciTransport | DirectoryTransport, places: Places, parcel: Parcel, display: Display
+def send(  # noqa: PLR0913, PLR0917 - what, whereto, and by whom
+    remote: OciTransport | DirectoryTransport,
+    places: Places,
+    parcel: Parcel,
+    display: Display,
+    key: str | None = None,
+    address: str | None = None,
 ) -> Pushed:
-    """Have it there."""
+    """Have it there, signed with that key; `address` as in `unionfs.upkeep.pushing.push`."""
     import trio  # noqa: PLC0415 - `-h` does without
 
+    from unionfs.store.remote.believing import trust_in  # noqa: PLC0415 - the same
+    from unionfs.store.remote.seen import latest  # noqa: PLC0415 - the same
+    from unionfs.store.remote.sshsig import sign_all  # noqa: PLC0415 - the same
     from unionfs.upkeep.pushing import push as send_all  # noqa: PLC0415 - the same
+    from unionfs.upkeep.pushing import unsigned  # noqa: PLC0415 - the same
+
+    trust = trust_in(places, address or remote.url)
+
+    def sign(texts: Sequence[bytes]) -> Sequence[tuple[str, ...]]:
+        return unsigned(texts) if key is None else [(one,) for one in sign_all(texts, key)]
+
+    def seen(tag: str) -> int:
+        known = latest(places, trust, tag) if tag else None
+        return 0 if known is None else known.serial
 
     async def run() -> Pushed:
         async with remote:
-            return await send_all(remote, Stores(places), parcel, display)
+            return await send_all(
+                remote, Stores(places), parcel, display, sign, seen=seen, address=address
+            )
 
     remote.sent = display.sent
     return trio.run(run)

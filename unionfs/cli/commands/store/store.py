@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,31 +12,24 @@ import click
 
 from resolver import config
 from resolver.errors import PkgviewError
-from resolver.manifest import ViewId
 from resolver.places import Places
 from resolver.project.trust import believes_store
 from unionfs.cli import console
-from unionfs.cli.asked import absolute, json_of, project_at
-from unionfs.cli.commands.store import bundle, remotes, verify
+from unionfs.cli.asked import absolute, json_of
+from unionfs.cli.commands.store import bundle, pinning, remotes, verify
 from unionfs.cli.commands.store.push import INSECURE
 from unionfs.cli.completing import paths
 from unionfs.cli.group import Group
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores, problem, remedy_for
+from unionfs.store.partial import Partials
 from unionfs.store.remote.addresses import address, is_remote
-from unionfs.upkeep import pins
 from unionfs.upkeep.references import read_references
 from unionfs.upkeep.usage import usage
-from unionfs.view.catalog import VIEW_ID
-from unionfs.view.opened import load_manifest, project_view
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from resolver.project.project import Project
     from unionfs.store.ordered import Place
-
-_WHAT = click.argument("what", required=False, metavar="[DIRECTORY|VIEW]", shell_complete=paths)
 
 
 @click.group(
@@ -51,7 +45,7 @@ Examples:
   pkgview store copy .pkgview .          what the project here needs, beside its files
 """,
 )
-@json_of("{path, size, archives: [{archive, size, views}]}")
+@json_of("{path, size, archives: [{archive, size, of, views}]}; of: the whole size in bytes")
 @click.pass_context
 def store(context: click.Context, *, as_json: bool) -> None:
     """Show the archives that are kept, their sizes and how many views use each."""
@@ -62,6 +56,12 @@ def store(context: click.Context, *, as_json: bool) -> None:
 
     places = Places.from_environ()
     sizes = Store(places.store).sizes()
+    whole = dict(sizes)
+    partials = Partials(places.store)
+    for name, here in partials.sizes().items():
+        with suppress(FileNotFoundError):  # it became an ordinary one
+            whole[name] = partials.path(name).stat().st_size
+            sizes[name] = min(here, whole[name])
     views = read_references(places).views_of()
     used = {name: len(views.get(name, ())) for name in sizes}
     if as_json:
@@ -70,7 +70,7 @@ def store(context: click.Context, *, as_json: bool) -> None:
                 "path": str(places.store),
                 "size": sum(sizes.values()),
                 "archives": [
-                    {"archive": name, "size": size, "views": used[name]}
+                    {"archive": name, "size": size, "of": whole[name], "views": used[name]}
                     for name, size in sorted(sizes.items())
                 ],
             }
@@ -78,18 +78,31 @@ def store(context: click.Context, *, as_json: bool) -> None:
         return
     console.table(
         [
-            (short(name), console.size(size), str(used[name]))
+            (short(name), _how_much(size, whole[name]), str(used[name]))
             for name, size in sorted(sizes.items())
         ],
         header=("archive", "size", "views"),
         right=" rr",
         empty="No archives yet: `pkgview up` in a project brings some.",
     )
-    total = console.size(sum(sizes.values()))
+    total = _how_much(sum(sizes.values()), sum(whole.values()))
     console.answer(f"{console.count(len(sizes), 'archive')}, {total} in {places.store}")
 
 
-for command in (verify.verify, bundle.copy, bundle.export, bundle.import_):
+def _how_much(here: int, whole: int) -> str:
+    """A size; of what a remote store has not all is here."""
+    size = console.size(whole)
+    return size if here == whole else f"{console.size(here)} of {size}"
+
+
+for command in (
+    verify.verify,
+    bundle.copy,
+    bundle.export,
+    bundle.import_,
+    pinning.pin,
+    pinning.unpin,
+):
     store.add_command(command)
 
 
@@ -107,8 +120,9 @@ Examples:
 """,
 )
 @json_of(
-    "[{path, rank, shared, passed_over, believed}]; path: or an address; passed_over: why, else "
-    "null; believed: of a remote store, whose word counts"
+    "[{path, rank, shared, passed_over, believed, held: {…}}]; path: or an address; passed_over: "
+    "why, else null; believed: of a remote store, whose word counts; held: {archives, size, here, "
+    "fetched, requests}, of a remote store"
 )
 def list_(*, as_json: bool) -> None:
     """Show the stores in the order in which they are searched."""
@@ -124,6 +138,7 @@ def list_(*, as_json: bool) -> None:
                     "shared": place.shared,
                     "passed_over": place.problem or None,
                     "believed": None,
+                    "held": None,
                 }
                 for place in order
             ]
@@ -132,7 +147,14 @@ def list_(*, as_json: bool) -> None:
         return
     console.table(
         [(place.rank, str(place.root), _remark(place)) for place in order]
-        + [(one["rank"], one["path"], f"believed: {one['believed']}") for one in beyond],
+        + [
+            (
+                one["rank"],
+                one["path"],
+                f"believed: {one['believed']}{remotes.held_in_words(one['held'])}",
+            )
+            for one in beyond
+        ],
         header=("rank", "store", ""),
     )
 
@@ -155,38 +177,62 @@ def _remark(place: Place) -> str:
 Examples:
   pkgview store add /mnt/team/pkgview
   pkgview store add --shared /srv/pkgview    others may write there, and are trusted
-  pkgview store add oci://registry.example.org/team/env --trust
+  pkgview store add oci://registry.example.org/team/env --key alice.pub
   pkgview store add https://example.org/env
 """
 )
 @click.argument("directory", metavar="DIRECTORY|ADDRESS", shell_complete=paths)
 @click.option("--shared", is_flag=True, help="Believe whoever may write there.")
 @click.option("--trust", is_flag=True, help="Believe all that a remote store says, signed or not.")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    metavar="KEY",
+    help="Believe what that SSH key has signed: a public key, or the file of one; may be repeated.",
+)
 @INSECURE
-@json_of("{path, shared}; with --trust: {path, shared, trust, insecure}")
-def add(directory: str, *, shared: bool, trust: bool, insecure: bool, as_json: bool) -> None:
+@json_of("{path, shared}; with --trust: {path, shared, trust, keys: [key], insecure}")
+def add(  # noqa: PLR0913 - one parameter an option
+    directory: str,
+    *,
+    shared: bool,
+    trust: bool,
+    keys: tuple[str, ...],
+    insecure: bool,
+    as_json: bool,
+) -> None:
     """Search another store, after the user's own and those that were added before.
 
     It is only read. Every archive is verified whole before it is used first. That a wheel became a
     certain archive is what the store says: a directory has to be yours or root's alone, unless
-    --shared; of a store beyond this machine (oci://, https://) it counts only with --trust.
+    --shared; of a store beyond this machine (oci://, https://) it counts only with --key, if that
+    key has signed it, or with --trust.
     """
     places = Places.from_environ()
-    if is_remote(directory):
-        if shared:
-            raise click.UsageError("--shared is for directories; for an address: --trust")
-        added = remotes.add(places, directory, trust=trust, insecure=insecure)
-        if as_json:
-            said = {"path": added.url, "shared": False}
-            console.as_json(said | {"trust": added.trust, "insecure": added.insecure})
-        else:
-            console.note(
-                f"{added.url} is searched from now on. Believed of what it says of packages: "
-                f"{remotes.believed(added)}."
+    if not is_remote(directory):
+        if trust or insecure or keys:
+            raise click.UsageError(
+                "--trust, --key and --insecure are for addresses; for a directory: --shared"
             )
+        _add_directory(places, directory, shared=shared, as_json=as_json)
         return
-    if trust or insecure:
-        raise click.UsageError("--trust and --insecure are for addresses; directories: --shared")
+    if shared:
+        raise click.UsageError("--shared is for directories; for an address: --trust")
+    if trust and keys:
+        raise click.UsageError("name one of --trust, which believes all, and --key")
+    added = remotes.add(places, directory, keys, trust=trust, insecure=insecure)
+    if as_json:
+        said = {"path": added.url, "shared": False, "trust": added.trust}
+        console.as_json(said | {"keys": list(added.keys), "insecure": added.insecure})
+    else:
+        console.note(
+            f"{added.url} is searched from now on. Believed of what it says of packages: "
+            f"{remotes.believed(added)}."
+        )
+
+
+def _add_directory(places: Places, directory: str, *, shared: bool, as_json: bool) -> None:
     root = Path(os.path.normpath(absolute(Path(directory))))
     if not root.is_dir():
         raise PkgviewError(
@@ -282,101 +328,6 @@ def du(*, as_json: bool) -> None:
     console.answer(
         f"{console.size(found.size)} in all, {console.size(found.shared)} shared by projects, "
         f"{console.size(found.nobody)} of no project (`pkgview gc --dry-run`)"
-    )
-
-
-@store.command(
-    epilog="""\b
-Examples:
-  pkgview store pin                      keep the view of the project here
-  pkgview store pin ~/project
-  pkgview store pin --list
-"""
-)
-@_WHAT
-@click.option("--list", "listed", is_flag=True, help="Show the views that are pinned.")
-@json_of("{view, pinned}; with --list: [{view, projects: [project]}]")
-def pin(what: str | None, *, listed: bool, as_json: bool) -> None:
-    """Keep a view, and all that it needs, whatever becomes of its project."""
-    places = Places.from_environ()
-    if listed:
-        if what is not None:
-            raise click.UsageError("--list goes with nothing else")
-        _show_pinned(places, sorted(pins.pinned(places)), as_json=as_json)
-        return
-    view = _view(places, what or ".")
-    if VIEW_ID.fullmatch(what or ""):
-        load_manifest(places, view)
-    pins.pin(places, view)
-    _say_pinned(view, pinned=True, as_json=as_json)
-
-
-@store.command(
-    epilog="""\b
-Examples:
-  pkgview store unpin
-  pkgview store unpin 0123456789abcdef0123456789abcdef
-"""
-)
-@_WHAT
-@json_of("{view, pinned}")
-def unpin(what: str | None, *, as_json: bool) -> None:
-    """Keep a view no longer than anything else."""
-    places = Places.from_environ()
-    view = _view(places, what or ".")
-    # A project's view may have been pinned before its bytecode was ready: by its id it is that one.
-    found = {view} if view == what else pins.alike(places, pins.pinned(places), view)
-    kept = [one for one in sorted(found) if pins.unpin(places, one)]
-    if not kept:
-        named = "" if view == what else f" of {what or 'the project here'}"
-        raise PkgviewError(
-            f"view {view}{named} is not pinned",
-            remedy="`pkgview store pin --list` shows which are; name one by its id.",
-        )
-    _say_pinned(view if view in kept else kept[0], pinned=False, as_json=as_json)
-
-
-def _view(places: Places, what: str) -> ViewId:
-    """A view by its id, or that of a project."""
-    if VIEW_ID.fullmatch(what):
-        return ViewId(what)
-    if not os.path.lexists(what):
-        raise PkgviewError(
-            f"{what} is no project's directory, and no view's id, which has 32 digits",
-            remedy="`pkgview view` shows the view of a project, `pkgview store pin --list` those "
-            "that are pinned.",
-        )
-    return project_view(places, project_at(Path(what)))
-
-
-def _say_pinned(view: ViewId, *, pinned: bool, as_json: bool) -> None:
-    if as_json:
-        console.as_json({"view": view, "pinned": pinned})
-    elif pinned:
-        console.note(f"View {view} is kept from now on.")
-    else:
-        console.note(f"View {view} is kept as long as something needs it.")
-
-
-def _projects_of(places: Places, views: Iterable[ViewId]) -> dict[ViewId, list[str]]:
-    """Those that have a view, or had it before its bytecode was ready."""
-    found: dict[ViewId, list[str]] = {view: [] for view in views}
-    for root, known in read_references(places).projects.items():
-        for one in known.views:
-            for view in pins.alike(places, found, one.view):
-                found[view].append(root)
-    return found
-
-
-def _show_pinned(places: Places, views: list[ViewId], *, as_json: bool) -> None:
-    projects = _projects_of(places, views)
-    if as_json:
-        console.as_json([{"view": one, "projects": projects[one]} for one in views])
-        return
-    console.table(
-        [(one, ", ".join(projects[one]) or "-") for one in views],
-        header=("view", "project"),
-        empty="No view is pinned.",
     )
 
 

@@ -79,18 +79,24 @@ class Fetches:
         self._timeout = config.TIMEOUT
         self._signals = Signals()
         self._watched: Counter[int] = Counter()
+        self.here = 0
         self.waiting = 0
         self.answered = 0
         self.failed = 0
         self.last = ""
+
+    def was_here(self) -> None:
+        """A read of a partial archive lacked nothing."""
+        self.here += 1
 
     def watches(self, tid: int) -> bool:
         """Whether a thread waits here, and it is seen if it is to end."""
         return self._watched[tid] > 0
 
     def gauges(self) -> dict[str, Any]:
-        """For `pkgview status`: reads that wait now, that got what they lacked, that did not."""
+        """For `pkgview status`: reads that lacked nothing, wait, got what they lacked, failed."""
         return {
+            "here": self.here,
             "waiting": self.waiting,
             "answered": self.answered,
             "failed": self.failed,
@@ -143,7 +149,8 @@ class Fetches:
         fetcher goes on by itself.
         """
         pause = FIRST_PAUSE
-        while (said := await self._ask({"want": wanted, "order": order}, wait=wait)) is None:
+        question = {"want": wanted, "order": order, "goes": not wait}
+        while (said := await self._ask(question, wait=wait)) is None:
             await trio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         if "refused" in said:

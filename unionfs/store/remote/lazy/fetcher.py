@@ -77,6 +77,7 @@ class Fetcher:
             nursery.start_soon(self._tidy)
             while trio.current_time() < self._idle_since + IDLE_SECONDS:
                 await trio.sleep(IDLE_SECONDS / 10)
+                await trio.to_thread.run_sync(self._fetching.counts.write)
                 if self._attended or self._fetching.busy:
                     self._idle_since = trio.current_time()
             nursery.cancel_scope.cancel()
@@ -127,13 +128,15 @@ class Fetcher:
                         pass
                 nursery.cancel_scope.cancel()
 
-            nursery.start_soon(heed)
+            if question.get("goes") is not True:  # who goes wants it all the same
+                nursery.start_soon(heed)
             try:
                 await self._fetching.wait(wanted, order, within=within, again=again)
                 answer = _line(done=True)
             except (LayerError, PkgviewError) as error:
                 answer = _line(refused=str(error))
-            await stream.send_all(answer)
+            if question.get("goes") is not True:
+                await stream.send_all(answer)
             nursery.cancel_scope.cancel()
 
     async def _tidy(self) -> None:

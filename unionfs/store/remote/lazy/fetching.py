@@ -34,6 +34,7 @@ import trio
 
 from resolver.errors import PkgviewError
 from unionfs.archive.layer import LayerError
+from unionfs.store.remote.lazy.counts import Counts
 from unionfs.store.remote.lazy.filling import Filling
 from unionfs.store.remote.lazy.pieces import Pieces
 from unionfs.store.remote.lazy.plan import Order, Plan
@@ -78,13 +79,14 @@ class Fetching:
     ) -> None:
         self._partials = partials
         self._transport_for = transport_for
+        self.counts = Counts(partials)
         self._plan = Plan()
         self._works: dict[str, Work] = {}
         self._remotes: dict[str, Remote] = {}
         self._opening = trio.Lock()
         self._transports = AsyncExitStack()
         self._more = trio.Event()
-        self._pieces = Pieces(self._plan, self._drop, self._look_again)
+        self._pieces = Pieces(self._plan, self._drop, self._look_again, self.counts)
 
     @property
     def busy(self) -> bool:

@@ -19,6 +19,7 @@ from unionfs.store.remote.transport import Transient
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from unionfs.store.remote.lazy.counts import Counts
     from unionfs.store.remote.lazy.plan import Piece, Plan
     from unionfs.store.remote.lazy.works import Source, Work
 
@@ -47,11 +48,12 @@ class Pieces:
     """
 
     def __init__(
-        self, plan: Plan, drop: Callable[[Work], None], changed: Callable[[], None]
+        self, plan: Plan, drop: Callable[[Work], None], changed: Callable[[], None], counts: Counts
     ) -> None:
         self._plan = plan
         self._drop = drop
         self._changed = changed
+        self._counts = counts
         self.flying: set[Piece] = set()
 
     def begin(self, piece: Piece, work: Work, source: Source, nursery: trio.Nursery) -> None:
@@ -94,6 +96,7 @@ class Pieces:
             self._refuse(work, f"{work.name}: {error!r}")
         finally:
             remote.end(tried=tried)
+            self._counts.add(remote.transport.url, cut.come)
             self.flying.discard(piece)
             if not work.gone:
                 self._plan.failed(piece)

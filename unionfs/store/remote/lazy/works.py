@@ -137,6 +137,8 @@ class Cut:
         """The next one."""
         self.size = 0
         """Bytes of those that are not taken yet."""
+        self.come = 0
+        """Bytes that have come at all."""
 
     @property
     def is_complete(self) -> bool:
@@ -146,6 +148,7 @@ class Cut:
     def take(self, part: bytes) -> bool:
         """More has come; whether it completes a frame."""
         self._received += part
+        self.come += len(part)
         begin, before = 0, self.frame
         while self.frame < self._last:
             end = begin + self._offsets[self.frame + 1] - self._offsets[self.frame]

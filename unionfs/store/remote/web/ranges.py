@@ -54,15 +54,18 @@ async def read_range(  # noqa: PLR0913 - all but the place by name
         if passed is None:
             raise Transient("the server answers with another part than was asked for")
         drop, left = passed, end - start
+        # Read to its end, where that is here, the connection is kept for the next request.
+        is_all = not passed and response.headers.get("Content-Length") == str(left)
         async for piece in pieces:
             part = piece[drop : drop + left]
             drop = max(0, drop - len(piece))
             if part:
                 left -= len(part)
                 yield part
-            if not left:
+            if not left and not is_all:
                 return
-        raise Transient("the connection was closed early")
+        if left:
+            raise Transient("the connection was closed early")
 
 
 def _begins(response: httpx2.Response, start: int) -> tuple[int | None, int | None]:

@@ -52,6 +52,9 @@ class TextMaking:
     ) -> Sequence[LayerSpec]:
         return layers
 
+    def further(self, archives: Sequence[str]) -> Sequence[str]:
+        return ()
+
     def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
         index = "".join(f"{layer.name} {layer.version}\n" for layer in layers)
         own = add_generated(
