@@ -1,9 +1,11 @@
 """The kinds of namespaces that there are, a line each: adding one begins here.
 
-It holds names only and imports nothing: `pkgview up` with nothing to do reads it, too.
+It holds names, and imports nothing that takes time: `pkgview up` with nothing to do reads it, too.
 """
 
 from __future__ import annotations
+
+import os
 
 KINDS = {
     "python": (
@@ -23,6 +25,10 @@ view is called; and the files of which any makes a directory a project of that k
 PYTHON = "python"
 NODE = "node"
 
+BESIDE = {NODE: ("package-lock.json", "npm-shrinkwrap.json")}
+"""Of these kinds a directory that is another one's, too, is only with one of these files: many a
+project of Python's has a package.json for a tool or two. Of others any mark does."""
+
 _SHOWN = {NODE: "node_modules"}
 """What of a view of a kind its link shows, where that is not all of it. Node looks names up from
 real paths, so what the link leads to has to be called as the link is."""
@@ -41,6 +47,11 @@ WRITABLE = "writable"
 def link_of(kind: str) -> str:
     """The name of a project's link to its view of that kind."""
     return KINDS[kind][1]
+
+
+def counts_beside(directory: str, kind: str) -> bool:
+    """Whether a directory that is another kind's project is one of this kind, unasked."""
+    return any(os.path.isfile(f"{directory}/{name}") for name in BESIDE.get(kind, KINDS[kind][2]))  # noqa: PTH113 - imports nothing
 
 
 def shown_of(link: str) -> str:

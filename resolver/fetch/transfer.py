@@ -20,7 +20,15 @@ import trio
 from resolver.errors import PkgviewError
 from resolver.fetch.client import Transient
 from resolver.fetch.partial import Part, drop, unwritable
-from resolver.fetch.wanted import Digests, NotHadError, host_of, local_path, shown, strong_hashes
+from resolver.fetch.wanted import (
+    RENEW,
+    Digests,
+    NotHadError,
+    host_of,
+    local_path,
+    shown,
+    strong_hashes,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,7 +220,7 @@ class Transfer:
         return PkgviewError(
             f"{self.file.filename} from {shown(self.file.url)} has the wrong size: "
             f"{found}{expected}",
-            remedy="If the file was replaced on purpose, run `pkgview lock --upgrade`.",
+            remedy=f"If the file was replaced on purpose, run {RENEW}.",
         )
 
     def _unreachable(self, why: str) -> PkgviewError:
@@ -242,5 +250,5 @@ def _check_local(path: Path, file: Download) -> None:
     if file.size is not None and size != file.size:
         raise PkgviewError(
             f"{path} has {size} bytes, the lock says {file.size}",
-            remedy="If the file was replaced on purpose, run `pkgview lock --upgrade`.",
+            remedy=f"If the file was replaced on purpose, run {RENEW}.",
         )

@@ -45,10 +45,10 @@ class NotHadError(PkgviewError):
     """Who should have a file does not give it, or is not reached."""
 
 
-_REPLACED = (
-    "If the file was replaced on purpose, run `pkgview lock --upgrade`; "
-    "if not, do not trust who has it."
-)
+RENEW = "`pkgview lock --upgrade` (of Node's `pkgview up --upgrade`)"
+"""What makes a lock anew, for a remedy."""
+
+_REPLACED = f"If the file was replaced on purpose, run {RENEW}; if not, do not trust who has it."
 _STATED = "If it is the right file, correct the hash where it is stated; if not, do not trust it."
 
 

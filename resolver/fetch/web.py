@@ -16,7 +16,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import nearest, without_userinfo
 from resolver.fetch.client import Transient, body_of, clause, client, retry_after
-from resolver.fetch.wanted import NotHadError, host_of, origin, shown
+from resolver.fetch.wanted import RENEW, NotHadError, host_of, origin, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -144,9 +144,9 @@ def _refusal(file: Download, response: httpx2.Response) -> PkgviewError | Transi
     if status in {404, 410}:
         return NotHadError(
             f"{file.filename} is not at {url} ({status})",
-            remedy="It was deleted or moved since it was locked: run `pkgview lock --upgrade`.",
+            remedy=f"It was deleted or moved since it was locked: run {RENEW}.",
         )
     return NotHadError(
         f"{host} answers {status} for {file.filename}: {url}",
-        remedy="Try again later; if it stays so, run `pkgview lock --upgrade`.",
+        remedy=f"Try again later; if it stays so, run {RENEW}.",
     )

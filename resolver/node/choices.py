@@ -16,6 +16,7 @@ from resolver.errors import PkgviewError
 from resolver.fetch.addresses import belongs, canonical, without_userinfo
 from resolver.inputs import read_input, read_text
 from resolver.node import npmrc
+from resolver.node.allowed import allowed
 from resolver.node.lock import read
 from resolver.node.scratch import counts
 from resolver.project.phrase import phrase
@@ -31,6 +32,10 @@ def own_choices(project: NodeProject) -> frozenset[str]:
     """Each as an infinitive; empty for most projects. `PkgviewError` where it cannot be read."""
     settings = project.root / npmrc.NAME
     found = set(_of_settings(settings)) if settings.is_file() else set()
+    plain = npmrc.settings(project.root)
+    found |= {
+        f"run the install scripts of {one}" for one in allowed(project.manifest, plain).asked_for
+    }
     if project.lock is not None:
         found |= set(_of_lock(project.lock))
     return frozenset(map(phrase, found))

@@ -13,7 +13,7 @@ from resolver.inputs import read_input
 from resolver.node import scratch as copies
 from resolver.node.locked import COPIES, LOCK
 from resolver.node.npm import run_npm
-from resolver.node.project import MANIFEST
+from resolver.node.project import MANIFEST, SORTS, read_manifest
 from resolver.scratch import scratch
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ async def edit(  # noqa: PLR0913 - what is asked for, by name
 
     A name may also be a directory's or a tarball's absolute path.
     """
+    if removed:
+        _refuse_unlisted(project, inside, names)
     with scratch(places.cache / "builds", COPIES) as within:
         root = copies.copy(project, within, [project.root / one for one in names if one[:1] == "/"])
         words = ["uninstall" if removed else "install", "--package-lock-only", "--ignore-scripts"]
@@ -56,6 +58,17 @@ async def edit(  # noqa: PLR0913 - what is asked for, by name
         if any(bytes(within) in text for text in found.values()):
             raise PkgviewError("what npm made names places of its copy")
     return found
+
+
+def _refuse_unlisted(project: NodeProject, inside: str, names: Sequence[str]) -> None:
+    path = project.root / inside / MANIFEST
+    manifest = read_manifest(path)
+    listed = {name for sort in SORTS for name in manifest.get(sort) or ()}
+    if missing := [name for name in names if name not in listed]:
+        raise PkgviewError(
+            f"{path} does not list {', '.join(missing)}",
+            remedy="`pkgview why NAME` says who needs it.",
+        )
 
 
 def _relative(path: str, root: Path) -> str:

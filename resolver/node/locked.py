@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.atomic import make_private, write_atomically
@@ -19,7 +20,7 @@ from resolver.naming import project_key
 from resolver.node import scratch as copies
 from resolver.node.lock import OldLockError, dependencies, read
 from resolver.node.npm import run_npm
-from resolver.node.project import MANIFEST, project_at, read_manifest
+from resolver.node.project import MANIFEST, is_workspace, project_at, read_manifest
 from resolver.node.tree import Tree, meets
 from resolver.project.changes import changes
 from resolver.scratch import scratch
@@ -173,12 +174,29 @@ def _doubts(project: NodeProject, lock: Lock, settings: Settings) -> Iterator[st
             yield from _of_one(project, tree, inside, peers=peers)
         else:
             yield f"{inside} is not in it"
+    yield from _of_members(project, lock, tree)
     if project.manifest.get("overrides"):
         yield f"{MANIFEST} has overrides"
         return
     for edge in tree.problems(peers=False):
         there = "nothing" if edge.to is None else lock.entries[edge.to].title
         yield f"{edge.by or 'the project'} needs {edge.name} {edge.wanted}, and it has {there}"
+
+
+def _of_members(project: NodeProject, lock: Lock, tree: Tree) -> Iterator[str]:
+    """The same of links to members: one that is gone, one that is called otherwise now."""
+    links = {
+        (target, entry.name)
+        for place, entry in lock.entries.items()
+        if entry.link and (target := tree.target(place)) is not None
+    }
+    for target, name in sorted(links):
+        if target not in project.members:
+            yield f"it has {name}, and {target} is no member"
+    for inside in project.members:
+        name = read_manifest(project.root / inside / MANIFEST).get("name") or Path(inside).name
+        if is_workspace(project, inside) and (inside, name) not in links:
+            yield f"{inside} is not in it as {name}"
 
 
 def _of_one(project: NodeProject, tree: Tree, inside: str, *, peers: bool) -> Iterator[str]:

@@ -34,6 +34,12 @@ _SAID = {
 }
 """What no file of a project can say otherwise: variables count more than those."""
 
+_NOISE = re.compile(
+    r"complete log of this run|eresolve-report|Log files were not written|rerun the command with "
+    r"|^\s+at \S|^\s*\}$|^\s{2,}(errno|code|syscall|address|port|type|hostname): "
+)
+"""Of what npm says: where its logs are, and what JavaScript adds to an error."""
+
 _REMEDIES = (
     (r"\bEUSAGE\b|\bEJSONPARSE\b", "Mend the file that npm names."),
     (r"\bERESOLVE\b", "Loosen one of the ranges named above, as npm says."),
@@ -66,13 +72,7 @@ async def run_npm(
     offline: bool = False,
 ) -> str:
     """What `npm ARGUMENTS` prints; `PkgviewError` in npm's words. May be cancelled."""
-    environ = {
-        name: value
-        for name, value in os.environ.items()
-        # Of an `npm run` that may have started us.
-        if not name.startswith(("npm_package_", "npm_lifecycle_"))
-        and name not in {"INIT_CWD", "npm_command", "npm_execpath", "npm_node_execpath"}
-    }
+    environ = plain_environ()
     lower = {name.lower() for name in _SAID}
     environ = {name: value for name, value in environ.items() if name.lower() not in lower}
     environ |= _SAID | ({"npm_config_offline": "true"} if offline else {})
@@ -82,17 +82,23 @@ async def run_npm(
     return stdout
 
 
+def plain_environ() -> dict[str, str]:
+    """Our variables, without those of an `npm run` that may have started us."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("npm_package_", "npm_lifecycle_"))
+        and name not in {"INIT_CWD", "npm_command", "npm_execpath", "npm_node_execpath"}
+    }
+
+
 def _explained(stderr: str, code: int, doing: str, cwd: Path) -> PkgviewError:
     lines = [
         re.sub(r"^npm (error|ERR!) ?(code )?", "", line).rstrip()
         for line in stderr.splitlines()
         if not line.startswith(("npm warn", "npm WARN", "npm notice"))
     ]
-    kept = [
-        line
-        for line in lines
-        if line and "complete log of this run" not in line and "eresolve-report" not in line
-    ]
+    kept = [line for line in lines if line and not _NOISE.search(line)]
     text = masked("\n".join(kept[:20])).replace(f"{cwd}/", "") or f"it exited with code {code}"
     remedy = next((said for pattern, said in _REMEDIES if re.search(pattern, stderr)), "")
     return PkgviewError(f"{doing}: npm: {text}", remedy=remedy)

@@ -74,14 +74,36 @@ def _is_writable(name: object) -> bool:
     return name.startswith(".") and "/" not in name and name.isprintable() and "\\" not in name
 
 
-def project_at(directory: Path) -> NodeProject | None:
-    """The project whose root is that directory; `PkgviewError` where its files are broken."""
+def refuse_none(directory: Path) -> None:
+    """Say of a directory that has a package.json why it is no project, if that can be mended."""
+    other = other_manager(directory)
+    if other is not None:
+        name, whose = other
+        raise PkgviewError(
+            f"{directory} belongs to no project: {name} is a lock of {whose}'s, which pkgview "
+            "does not read",
+            remedy="With a package-lock.json beside it, it is npm's, too: `npm install "
+            "--package-lock-only` makes one.",
+        )
+    if (directory / MANIFEST).is_file() and not is_member(directory):
+        raise PkgviewError(
+            f"{directory / MANIFEST} lists no dependencies yet, and no lock is beside it",
+            remedy="`pkgview add NAME` there adds the first one.",
+        )
+
+
+def project_at(directory: Path, *, begun: bool = False) -> NodeProject | None:
+    """The project whose root is that directory; `PkgviewError` where its files are broken.
+
+    `begun`: also one that lists nothing yet.
+    """
     path = directory / MANIFEST
     if not path.is_file() or "node_modules" in directory.parts:
         return None
     lock = next((directory / name for name in NAMES if (directory / name).is_file()), None)
     manifest = read_manifest(path)
-    if lock is None and (not _lists_any(manifest) or other_manager(directory) is not None):
+    listed = begun or _lists_any(manifest)
+    if lock is None and (not listed or other_manager(directory) is not None):
         return None
     if is_member(directory):
         return None
@@ -131,6 +153,11 @@ def is_member(directory: Path) -> bool:
                 if _matches(inside, patterns(read_manifest(path))):
                     return True
     return False
+
+
+def is_workspace(project: NodeProject, inside: str) -> bool:
+    """Whether a member is one by `workspaces`, and not by a dependency that names it."""
+    return _matches(inside, patterns(project.manifest))
 
 
 def patterns(manifest: Mapping[str, Any]) -> list[str]:

@@ -85,9 +85,10 @@ def measured(given: argparse.Namespace, progress: Console) -> Results:
     work = Work(given.work.absolute(), quick=given.quick)
     with work.alone(), ExitStack() as stack:
         progress.print(f"Preparing {work.root}")
+        parts = [PARTS[name] for name in given.parts or PARTS]
         bench = Bench(
             work=work,
-            key=work.prepare(),
+            key=work.prepare() if any(part.python for part in parts) else "",
             asked_rounds=given.rounds,
             wanted=given.rivals.split(","),
             stack=stack,

@@ -70,7 +70,8 @@ class Bench:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Something to measure."""
+    """Something to measure. `python`: it needs the environment that `Work.prepare` makes."""
 
     title: str
     measure: Callable[[Bench, Sheet], None]
+    python: bool = True

@@ -56,8 +56,8 @@ LABELS = {
 """What a rival is called where people read it, if not by its name."""
 
 
-ORDER = ("ext4", "squashfs", "squashfuse_ll", "overlayfs", "uv", "uv, compiling", "libfuse",
-         "devfuse", "pkgview")  # fmt: skip
+ORDER = ("ext4", "npm", "pnpm", "squashfs", "squashfuse_ll", "overlayfs", "uv", "uv, compiling",
+         "libfuse", "devfuse", "pkgview")  # fmt: skip
 """In which tables show them; what all are compared with comes first."""
 
 

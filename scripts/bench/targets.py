@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bench.first import ALONE, FEW, MANY, PROGRAM
 from scripts.bench.memory import IN_USE, NO_VIEW, QUIET
+from scripts.bench.node import CLONE, DISK, MISSING
 from scripts.bench.start import ADDED, PLAIN
 
 if TYPE_CHECKING:
@@ -195,6 +196,21 @@ TARGETS = (
     Target(
         name="`pkgview run --with` again, beside uv's",
         value=Of("start", ADDED, "pkgview"), over=Of("start", ADDED, "uv"), limit=1,
+    ),
+    *(
+        _times(f"`pkgview up`, {what}, faster than {whose}", "node", what, limit, theirs=theirs)
+        for what, limits in ((MISSING, (20, 5)), (CLONE, (50, 15)))
+        for (theirs, whose), limit in zip(
+            (("npm", "`npm ci`"), ("pnpm", "`pnpm install --offline`")), limits, strict=True
+        )
+    ),
+    *(
+        Target(
+            name=f"disk of ten projects of Node's, beside {theirs}'s",
+            value=Of("node", DISK, "pkgview"), over=Of("node", DISK, theirs),
+            limit=limit, unit="%", scale=0.01,
+        )
+        for theirs, limit in (("npm", 25), ("pnpm", 60))
     ),
 )  # fmt: skip
 

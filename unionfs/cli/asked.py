@@ -22,8 +22,9 @@ from resolver.toml import inline_block, unclosed_block
 from unionfs.cli import console
 from unionfs.cli.command import EDITABLE, may_have_block, several
 from unionfs.cli.completing import distributions, names_of, paths
+from unionfs.formats.kind import of_every_kind
 from unionfs.formats.kind import projects_at as found_projects
-from unionfs.kinds import KINDS
+from unionfs.kinds import KINDS, NODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -209,14 +210,25 @@ def absolute(path: Path) -> Path:
         ) from error
 
 
-def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Project]]:
+def projects_at(
+    path: Path, among: Sequence[str] = (), unread: list[PkgviewError] | None = None
+) -> list[tuple[Kind, Project]]:
     """The projects that a directory belongs to, of the kinds `among` or of any; never none.
 
-    Of a script: the one that it is, or those of its directory.
+    Of a script: the one that it is, or those of its directory. `unread` as in
+    `unionfs.formats.kind.projects_at`.
     """
-    found = find_projects(path, among)
+    found = find_projects(path, among, unread)
     if not found:
-        _refuse_other_manager(path)
+        if not among or NODE in among:
+            from resolver.node.project import refuse_none  # noqa: PLC0415 - only where there is none
+
+            refuse_none(absolute(path))
+        elif others := find_projects(path):
+            raise PkgviewError(
+                f"{others[0][1].root} is a project of {others[0][0].name.title()}'s only",
+                remedy="This is for others: npm's lock is its lock, and `pkgview up` makes it.",
+            )
         from resolver.python.foreign import foreign  # noqa: PLC0415 - only where there is none
 
         other = foreign(path) if not among or "python" in among else None
@@ -235,28 +247,15 @@ def projects_at(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Proje
     return found
 
 
-def _refuse_other_manager(path: Path) -> None:
-    """Say of a project of Node's that its lock is another program's than npm's."""
-    from resolver.node.project import other_manager  # noqa: PLC0415 - only where there is no project
-
-    other = other_manager(absolute(path))
-    if other is not None:
-        name, whose = other
-        raise PkgviewError(
-            f"{absolute(path)} belongs to no project: {name} is a lock of {whose}'s, which pkgview "
-            "does not read",
-            remedy="With a package-lock.json beside it, it is npm's, too: `npm install "
-            "--package-lock-only` makes one.",
-        )
-
-
-def find_projects(path: Path, among: Sequence[str] = ()) -> list[tuple[Kind, Project]]:
+def find_projects(
+    path: Path, among: Sequence[str] = (), unread: list[PkgviewError] | None = None
+) -> list[tuple[Kind, Project]]:
     """The same; [] where there is none."""
     here = absolute(path)
     try:
         if stat.S_ISREG(path.lstat().st_mode):
             say_unclosed(path)
-        return found_projects(path, among)
+        return found_projects(path, among, unread)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PkgviewError(
             f"there is no {path}", remedy="Name the project's directory, or a script."
@@ -291,14 +290,18 @@ def project_at(path: Path) -> PythonProject:
 
 
 def trusted_projects_at(
-    path: Path, among: Sequence[str] = (), *, trust: bool
+    path: Path,
+    among: Sequence[str] = (),
+    unread: list[PkgviewError] | None = None,
+    *,
+    trust: bool,
 ) -> list[tuple[Kind, Project]]:
     """The same, for commands that act on what their files say, which may run their code.
 
     Whoever may write to them could otherwise have us run what they like. `trust` is for a user who
     knows better, e.g. root in a container that a directory of the host's is bound into.
     """
-    found = projects_at(path, among)
+    found = projects_at(path, among, unread)
     for _, project in found:
         refuse_untrusted(project, trust=trust)
     return found
@@ -346,13 +349,13 @@ def agree(project: Project, state: Path) -> None:
 
 def choices_of(project: Project) -> frozenset[str]:
     """All that it chooses itself, as a project of whichever kinds it is."""
-    found = found_projects(project.root)
+    found = of_every_kind(project.root)
     return frozenset().union(*(kind.choices(one, users=frozenset()) for kind, one in found))
 
 
 def say_untrusted(project: Project) -> None:
-    """Say what --trust does not change: who is asked about at the mount decides for itself."""
-    why = _problem(project)
+    """Say what --trust does not change of Python's: a look at the mount decides for itself."""
+    why = _problem(project) if isinstance(project, PythonProject) else None
     if why is not None:
         console.note(
             f"Programs that only start in {project.directory} do not get this view ({why}): "

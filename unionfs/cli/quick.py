@@ -34,7 +34,7 @@ from resolver.private import close_to_others
 from resolver.way import way_faults
 from resolver.where import check_private, endpoint_name, where
 from unionfs.cli import console, quick_node
-from unionfs.kinds import NODE, PYTHON, link_of
+from unionfs.kinds import NODE, PYTHON, counts_beside, link_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def kinds_at(directory: str) -> tuple[str, list[str]]:
     """The nearest directory upwards that may be a project, and of which kinds; [] of none."""
     for at in (directory, *parents(directory)):
         kinds = [PYTHON] if remembered.is_marked(at) else []
-        kinds += [NODE] if quick_node.may_be(at) else []
+        beside = counts_beside(at, NODE) if kinds else True
+        kinds += [NODE] if beside and quick_node.may_be(at) else []
         if kinds:
             return at, kinds
     return directory, []

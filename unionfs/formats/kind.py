@@ -14,13 +14,15 @@ A new kind is `resolver/<kind>/` (projects, locks, what this machine needs of th
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from resolver.errors import PkgviewError
 from resolver.ownership import parents
-from unionfs.kinds import KINDS
+from unionfs.kinds import KINDS, counts_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -64,7 +66,8 @@ class Making(Protocol):
     """One view in the making. For a view that is there already only `settled` is called.
 
     Else first `packages`, then `settings`, `build` and `add` as each package needs them, then
-    `manifest`; all of that again if archives were collected meanwhile. At last `record`, `settled`.
+    `completed` and `manifest`; all of that again if archives were collected meanwhile. At last
+    `record`, `settled`.
 
     `variant`: which of a project's views it is, of those of its kind ("3.11"; "" where there is
     only one). `fingerprint`: equal as long as the same view would come out, newer releases aside;
@@ -107,6 +110,15 @@ class Making(Protocol):
         """Read a package file as hostile input, add it to the store: the archive's name.
 
         Called in a thread. `PkgviewError` for a file that cannot be taken as what it should be.
+        """
+        ...
+
+    async def completed(
+        self, store: Stores, layers: Sequence[LayerSpec], told: Callable[[str], None]
+    ) -> Sequence[LayerSpec]:
+        """The packages' layers, in their order, with what can be made only when all are there.
+
+        `told` is told the name of a package of which something is made.
         """
         ...
 
@@ -183,23 +195,55 @@ def kinds_at(directory: str) -> list[str]:
     ]
 
 
-def projects_at(start: Path, among: Collection[str] = ()) -> list[tuple[Kind, Project]]:
+def projects_at(
+    start: Path, among: Collection[str] = (), unread: list[PkgviewError] | None = None
+) -> list[tuple[Kind, Project]]:
     """All projects whose root is the nearest directory upwards that is one; or a script.
 
-    Of the kinds `among`, or of any; [] where there is none.
+    Of the kinds `among`, or of any; [] where there is none. Of a kind that nobody named, beside
+    another one's project, what cannot be read concerns only who asks for it: it goes to `unread`.
     """
     path = os.path.realpath(start)
     for candidate in (path, *parents(path)):
         marked = KINDS if Path(candidate).is_file() else kinds_at(candidate)
-        found = list(_projects(candidate, [name for name in marked if name in (among or KINDS)]))
+        found = list(_projects(candidate, among, marked, unread))
         if found:
             return found
     return []
 
 
-def _projects(path: str, names: Collection[str]) -> Iterator[tuple[Kind, Project]]:
-    for name in names:
+def of_every_kind(root: Path) -> Iterator[tuple[Kind, Project]]:
+    """What the directory, or script, could be a project of, asked for or not, if it can be read."""
+    for name in KINDS if root.is_file() else kinds_at(str(root)):
         kind = kind_named(name)
-        project = kind.project_at(Path(path))
+        with suppress(PkgviewError):
+            project = kind.project_at(root)
+            if project is not None:
+                yield kind, project
+
+
+def _projects(
+    path: str,
+    among: Collection[str],
+    marked: Collection[str],
+    unread: list[PkgviewError] | None,
+) -> Iterator[tuple[Kind, Project]]:
+    any_yet = False
+    for name in marked:
+        if among and name not in among:
+            continue
+        beside = any_yet and not among
+        if beside and not counts_beside(path, name):
+            continue
+        kind = kind_named(name)
+        try:
+            project = kind.project_at(Path(path))
+        except PkgviewError as error:
+            if not beside:
+                raise
+            if unread is not None:
+                unread.append(error)
+            continue
         if project is not None:
+            any_yet = True
             yield kind, project

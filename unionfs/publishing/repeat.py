@@ -108,8 +108,12 @@ def forgotten(places: Places, wish: PythonWish) -> Iterator[str]:
 
 def forgotten_by_node(places: Places, wish: NodeWish) -> Iterator[str]:
     """The same for a project of Node's."""
-    for one in last_omitted(places, wish.project) or ():
-        if one not in (wish.omit or ()):
+    from resolver.node.npmrc import settings  # noqa: PLC0415 - Python's projects have none
+
+    last = last_omitted(places, wish.project) or ()
+    now = wish.omit or (settings(wish.project.root).omitted if last else ())
+    for one in last:
+        if one not in now:
             yield f"--omit {one}"
 
 

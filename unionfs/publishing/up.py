@@ -189,7 +189,7 @@ async def _layers(  # noqa: PLR0913, PLR0917 - what it is made with, and of
     store: Stores,
     progress: Progress,
     said: list[str],
-) -> tuple[LayerSpec, ...]:
+) -> Sequence[LayerSpec]:
     from unionfs.publishing.assemble import Means, assemble  # noqa: PLC0415 - as above
 
     packages = await making.packages(progress.locking)
@@ -205,7 +205,7 @@ async def _layers(  # noqa: PLR0913, PLR0917 - what it is made with, and of
     while (layers := await assemble(packages, means)) is None:
         # Without what is optional and cannot be had.
         packages = await making.packages(progress.locking)
-    return layers
+    return await making.completed(store, layers, progress.building)
 
 
 def _had(places: Places, root: str) -> set[str]:

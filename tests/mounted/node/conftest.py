@@ -114,9 +114,13 @@ class _Requests(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_POST(self) -> None:
-        self.send_response(404)
-        self.send_header("Content-Length", "0")
+        """What is known of weaknesses: nothing."""
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b"{}"
+        self.send_response(200 if self.path.endswith("/advisories/bulk") else 404)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass

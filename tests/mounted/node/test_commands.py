@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.mounted.node.conftest import Workshop
+    from collections.abc import Callable
+
+    from tests.mounted.node.conftest import Registry, Workshop
 
 pytestmark = pytest.mark.fuse
 
@@ -60,7 +62,11 @@ def test_what_is_npms_own_is_never_lost(workshop: Workshop) -> None:
     assert modules.is_symlink()
 
 
-def test_why_and_lists(workshop: Workshop) -> None:
+def test_why_and_lists(
+    workshop: Workshop,
+    new_registry: Callable[[], Registry],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     project = small(workshop)
     workshop.pkgview("up", cwd=project)
     said = workshop.pkgview("why", "inner", cwd=project)
@@ -82,6 +88,25 @@ def test_why_and_lists(workshop: Workshop) -> None:
     )
     workshop.registry.publish("outer", "2.0.0")
     assert "2.0.0" in workshop.pkgview("outdated", cwd=project)
+    # To look is no yes to the settings that came with a pull, nor are their places used.
+    stranger, marker = new_registry(), workshop.home / "marker"
+    (project / ".npmrc").write_text(
+        f"registry={stranger.url}\n//{stranger.url.partition('//')[2]}:_authToken=${{HOME}}\n"
+        f"cache={marker}\nlogs-dir={marker}\nuserconfig={marker}\nglobalconfig={marker}\n"
+    )
+    monkeypatch.delenv("npm_config_registry")
+    for words in (("outdated",), ("list", "--outdated")):
+        said = workshop.pkgview(*words, cwd=project, status=1)
+        assert f"you have not allowed {project} to" in said
+        assert f"use the registry {stranger.url} (registry)" in said
+    assert "inner@1.0.0" in workshop.pkgview("tree", cwd=project)
+    workshop.pkgview("tree", "--invert", "--package", "inner", cwd=project)
+    assert not stranger.asked
+    assert not marker.exists()
+    workshop.pkgview("trust", ".", cwd=project)
+    workshop.pkgview("outdated", cwd=project)
+    assert {path for path, said in stranger.asked if said} == {"/inner", "/outer"}
+    assert not marker.exists()
     shown = json.loads(workshop.pkgview("view", "--json", cwd=project))
     assert shown["kind"] == "node"
     assert shown["target"]["os"] == "linux"
@@ -98,6 +123,9 @@ def test_add_and_remove(workshop: Workshop) -> None:
     workshop.pkgview("up", "--omit", "optional", cwd=project)
     workshop.registry.publish("more", "1.2.0")
     before = (project / "package.json").read_bytes()
+    (project / ".npmrc").write_text("omit=optional\n")
+    assert "Without" not in workshop.pkgview("up", cwd=project)
+    (project / ".npmrc").unlink()
     said = workshop.pkgview("add", "more", "--dev", cwd=project)
     assert " + more 1.2.0" in said
     assert "Without" not in said
@@ -105,6 +133,7 @@ def test_add_and_remove(workshop: Workshop) -> None:
     assert manifest["devDependencies"] == {"more": "^1.2.0"}
     assert workshop.run("node", "-p", "require('more')", cwd=project) == "more@1.2.0\n"
     assert " - more" in workshop.pkgview("remove", "more", cwd=project)
+    assert "does not list more" in workshop.pkgview("remove", "more", cwd=project, status=1)
     assert json.loads((project / "package.json").read_text()) == json.loads(before)
     workshop.pkgview("add", "more@1", cwd=project / "packages/m")
     member = json.loads((project / "packages/m/package.json").read_text())
@@ -127,8 +156,8 @@ def test_add_and_remove(workshop: Workshop) -> None:
 def test_both_kinds(workshop: Workshop) -> None:
     project = small(workshop)
     (project / "requirements.txt").write_text("")
-    said = workshop.pkgview("up", cwd=project)
-    assert f"Linked {project}/.venv." in said
+    assert "Linked" in workshop.pkgview("up", cwd=project)
+    said = workshop.pkgview("up", "--kind", "node", cwd=project)
     assert f"Linked {project}/node_modules." in said
     assert "2 distributions, Node" not in said  # two of them are of one name
     assert "3 distributions, Node" in said
@@ -154,6 +183,44 @@ def test_both_kinds(workshop: Workshop) -> None:
     workshop.pkgview("gc", cwd=project)
 
 
+def test_one_kind_does_not_take_the_other(workshop: Workshop) -> None:
+    project = small(workshop)
+    (project / "requirements.txt").write_text("")
+    # Nobody has asked for Node's: no lock of npm's is there.
+    (project / "package.json").rename(project / "kept.json")
+    (project / "package.json").write_text("<<<<<<< ours\n")
+    said = workshop.pkgview("up", cwd=project)
+    assert f"Linked {project}/.venv." in said
+    assert workshop.pkgview("run", "--", "python", "-c", "print(1)", cwd=project) == "1\n"
+    (project / "kept.json").rename(project / "package.json")
+    said = workshop.pkgview("up", cwd=project)
+    assert not os.path.lexists(project / "package-lock.json")
+    workshop.pkgview("up", "--kind", "node", cwd=project)
+    # Which list is meant has to be said then.
+    said = workshop.pkgview("add", "more", cwd=project, status=2)
+    assert "--kind python and --kind node" in said
+    workshop.registry.publish("more", "1.0.0")
+    assert " + more 1.0.0" in workshop.pkgview("add", "--kind", "node", "more", cwd=project)
+    assert (project / "requirements.txt").read_text() == ""
+    assert " - more" in workshop.pkgview("remove", "--kind", "node", "more", cwd=project)
+    # What is wrong with one does not take the other.
+    manifest = (project / "package.json").read_bytes()
+    workshop.write(project, {"dependencies": {"outer": "7", "inner": "2"}})
+    for path in (project / ".venv", project / "node_modules"):
+        path.unlink()
+    said = workshop.pkgview("up", cwd=project, status=1)
+    assert f"Linked {project}/.venv." in said
+    assert "npm: ETARGET" in said
+    (project / "package.json").write_text("<<<<<<< ours\n")
+    said = workshop.pkgview("up", cwd=project, status=1)
+    assert f"{project}/package.json is no JSON" in said
+    for words in (("run", "--", "python", "-c", "pass"), ("list",), ("view",)):
+        workshop.pkgview(*words, cwd=project)
+    (project / "package.json").write_bytes(manifest)
+    workshop.pkgview("up", cwd=project)
+    assert "node: Nothing to do" in workshop.pkgview("up", cwd=project)
+
+
 def test_nobody_asked_for_node(workshop: Workshop) -> None:
     """In a project of Python's whose node_modules is npm's, all goes on as before."""
     project = small(workshop)
@@ -170,12 +237,19 @@ def test_nobody_asked_for_node(workshop: Workshop) -> None:
 
 def test_what_is_no_project_of_npms(workshop: Workshop) -> None:
     plain = workshop.project("plain")
-    assert "belongs to no project" in workshop.pkgview("up", cwd=plain, status=1)
+    assert "lists no dependencies yet" in workshop.pkgview("up", cwd=plain, status=1)
+    workshop.registry.publish("first", "1.0.0")
+    assert " + first 1.0.0" in workshop.pkgview("add", "first", cwd=plain)
     other = workshop.project("other", dependencies={"a": "*"})
     (other / "pnpm-lock.yaml").write_text("lockfileVersion: '9.0'\n")
     said = workshop.pkgview("up", cwd=other, status=1)
     assert "pnpm-lock.yaml is a lock of pnpm's" in said
+    (other / "requirements.txt").write_text("")
+    said = workshop.pkgview("add", "--kind", "node", "first", cwd=other, status=1)
+    assert "pnpm-lock.yaml is a lock of pnpm's" in said
     said = workshop.pkgview("up", "--omit", "dev", cwd=workshop.home, status=1)
+    said = workshop.pkgview("lock", cwd=plain, status=1)
+    assert "npm's lock is its lock" in said
     python = workshop.home / "python"
     python.mkdir()
     (python / "requirements.txt").write_text("")

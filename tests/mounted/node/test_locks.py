@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,37 @@ def test_overrides_are_asked_of_npm(workshop: Workshop) -> None:
     lock = (project / "package-lock.json").read_bytes()
     workshop.pkgview("up", "--locked", cwd=project)
     assert (project / "package-lock.json").read_bytes() == lock
+
+
+def test_members_that_are_gone_or_renamed(workshop: Workshop) -> None:
+    for name in ("a", "b"):
+        workshop.registry.publish(f"of-{name}", "1.0.0")
+    project = workshop.project(workspaces=["packages/*"])
+    command = project / "packages/a/cli.js"
+    fields = {"bin": {"cli": "cli.js"}, "dependencies": {"of-a": "*"}}
+    workshop.write(command.parent, {"name": "@m/a", **fields})
+    command.write_text("#!/usr/bin/env node\nconsole.log('cli')\n")
+    outside = workshop.home / "outside.js"
+    outside.write_text("")
+    (command.parent / "out.js").symlink_to(outside)
+    workshop.write(project / "packages/b", {"name": "@m/b", "dependencies": {"of-b": "*"},
+                                            "bin": {"out": "../a/out.js"}})  # fmt: skip
+    workshop.pkgview("up", cwd=project)
+    # As npm does it: a member's command can be run.
+    assert workshop.run("npx", "cli", cwd=project) == "cli\n"
+    assert outside.stat().st_mode & 0o777 == 0o644
+    workshop.write(command.parent, {"name": "@m/renamed", **fields})
+    said = workshop.pkgview("up", "--locked", cwd=project, status=1)
+    assert "package-lock.json is outdated: packages/a is not in it as @m/renamed" in said
+    workshop.pkgview("up", cwd=project)
+    assert os.listdir(project / "node_modules/@m") == ["b", "renamed"]
+    shutil.rmtree(project / "packages/b")
+    said = workshop.pkgview("up", "--locked", cwd=project, status=1)
+    assert "it has @m/b, and packages/b is no member" in said
+    workshop.pkgview("up", cwd=project)
+    assert os.listdir(project / "node_modules/@m") == ["renamed"]
+    assert not (project / "node_modules/of-b").exists()
+    workshop.pkgview("up", "--locked", cwd=project)
 
 
 def test_other_forms(workshop: Workshop) -> None:

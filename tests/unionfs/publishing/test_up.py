@@ -27,6 +27,7 @@ from unionfs.publishing.up import known_view, make_view, preferred
 from unionfs.view.catalog import manifest_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from resolver.places import Places
@@ -120,7 +121,7 @@ def test_a_view_remembers_its_inputs_as_they_were_when_it_began(
     wish = wish_for(locked)
     layers = up._layers
 
-    async def edited(*arguments: Any) -> tuple[LayerSpec, ...]:  # noqa: ANN401 - passed on
+    async def edited(*arguments: Any) -> Sequence[LayerSpec]:  # noqa: ANN401 - passed on
         with (locked / "pylock.toml").open("a") as file:
             file.write("# edited while it was being read\n")
         return await layers(*arguments)

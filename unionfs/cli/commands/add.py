@@ -29,14 +29,14 @@ from unionfs.cli.asked import (
     refuse_untrusted,
     trusted_project_at,
 )
-from unionfs.cli.commands.node.beside import node_alone
+from unionfs.cli.commands.node.beside import node_to_edit
 from unionfs.cli.commands.node.edited import edited
 from unionfs.cli.commands.up import ANSWER, up
 from unionfs.cli.completing import extras, groups, listed, names_of, paths
 from unionfs.cli.ending import interrupted_by_all
 from unionfs.cli.progress import Display
 from unionfs.formats.python.wish import PythonWish
-from unionfs.kinds import NODE, link_of
+from unionfs.kinds import KINDS, NODE, link_of
 from unionfs.kinds import PYTHON as PYTHON_KIND
 from unionfs.publishing import link
 from unionfs.publishing.repeat import repeated
@@ -74,6 +74,11 @@ _SHARED = (
         type=click.Path(path_type=Path),
         help="Of the project there.",
     ),
+    click.option(
+        "--kind",
+        type=click.Choice(sorted(KINDS)),
+        help="Whose list, where the project is of several kinds.",
+    ),
     PYTHON,
     PYTHON_FETCH,
     OFFLINE,
@@ -97,6 +102,7 @@ Examples:
   pkgview add --editable ../library
   pkgview add --script script.py rich    in its inline block, which it gets if it has none
   pkgview add --dev vitest               in a project of Node's: npm edits package.json
+  pkgview add --kind node vitest         in one that is Python's, too
 """
 )
 @click.argument("requirements", nargs=-1, metavar="[REQ]...", shell_complete=paths)
@@ -165,6 +171,7 @@ def _carry_out(  # noqa: PLR0913 - one an option
     context: click.Context,
     asked: Edit,
     *,
+    kind: str | None,
     dev: bool,
     group: str | None,
     extra: str | None,
@@ -183,7 +190,9 @@ def _carry_out(  # noqa: PLR0913 - one an option
             "--script is for the block of one file, which has no groups and no extras", context
         )
     places = Places.from_environ()
-    node = node_alone(directory) if script is None else None
+    if script is not None and kind == NODE:
+        raise click.UsageError("--script is for Python's inline blocks", context)
+    node = node_to_edit(directory, kind) if script is None else None
     if node is not None:
         if group or extra or python or fetch_python:
             raise click.UsageError("of Node's lists there is --dev only", context)

@@ -95,6 +95,19 @@ def say_of_lock(renewed: Sequence[Change], shown: Container[str] = ()) -> None:
         console.note(f"In the lock: {some(others)}.")
 
 
+def hold_size(places: Places) -> None:
+    """Keep the store below the size that `config.toml` gives it."""
+    from resolver import config  # noqa: PLC0415 - nothing to do: it did not grow
+
+    max_size = config.load(places).max_size
+    if max_size is not None:
+        from unionfs.upkeep.collect import keep_below  # noqa: PLC0415 - hardly anybody has one
+
+        problem = keep_below(places, max_size)
+        if problem is not None:
+            console.report(problem)
+
+
 def say_conflicts(places: Places, made: Made) -> None:
     """Show the distributions of a view, and where two have the same file."""
     from unionfs.cli.commands.view import conflicts  # noqa: PLC0415 - only where it was asked for

@@ -58,7 +58,7 @@ def list_(directory: Path, *, form: str, outdated: bool, offline: bool) -> None:
     """List a project's distributions: names, versions, where editable ones are."""
     if (node := node_alone(directory)) is not None:
         if outdated:
-            listing.outdated(node, as_json=form == "json")
+            listing.outdated(node, as_json=form == "json", offline=offline)
         else:
             listing.listed(node, form)
         return
@@ -85,7 +85,7 @@ Examples:
 def outdated(directory: Path, *, form: str, offline: bool) -> None:
     """List distributions that the index has a newer version of, whether it would fit or not."""
     if (node := node_alone(directory)) is not None:
-        listing.outdated(node, as_json=form == "json")
+        listing.outdated(node, as_json=form == "json", offline=offline)
         return
     _answer(directory, "list", f"--format={form}", outdated=True, offline=offline)
 

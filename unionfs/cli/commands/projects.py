@@ -12,6 +12,8 @@ from resolver.naming import is_nobodys
 from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import absolute, find_projects, have_all_looked_at, json_of
+from unionfs.kinds import KINDS, link_of
+from unionfs.publishing.link import is_foreign
 from unionfs.upkeep import projects as upkeep
 
 
@@ -22,11 +24,12 @@ Examples:
   pkgview projects --json | jq -r '.[] | select(.exists | not) | .project'
 """
 )
-@json_of("[{project, exists, views: [{kind, variant, view}], size, alone}]")
+@json_of("[{project, exists, views: [{kind, variant, view}], size, alone, others: [path]}]")
 def projects(*, as_json: bool) -> None:
     """Show the projects that have a view, and what each takes.
 
-    "alone" is what no other project needs: `pkgview forget` and `pkgview gc` free that much.
+    "alone" is what no other project needs: `pkgview forget` and `pkgview gc` free that much;
+    "others" is where something else has taken the place of a link to a view.
     """
     places = Places.from_environ()
     own = os.fspath(places.state), os.fspath(places.cache)
@@ -43,6 +46,7 @@ def projects(*, as_json: bool) -> None:
                     ],
                     "size": one.size,
                     "alone": one.alone,
+                    "others": _others(one, places),
                 }
                 for one in found
             ]
@@ -57,13 +61,26 @@ def projects(*, as_json: bool) -> None:
                 one.root,
                 ", ".join(f"{view.kind} {view.variant}".strip() for view in one.views),
                 *map(console.size, (one.size, one.alone)),
-                "" if one.is_there else "it is gone",
+                _said(one.is_there, _others(one, places)),
             )
             for one in found
         ],
         header=("project", "views", "size", "alone", ""),
         right="  rr",
     )
+
+
+def _others(one: upkeep.Known, places: Places) -> list[str]:
+    """Where a link to a view was made, and something else is now (npm's own node_modules)."""
+    paths = {Path(one.root, link_of(view.kind)) for view in one.views if view.kind in KINDS}
+    return sorted(str(path) for path in paths if one.is_there and is_foreign(path, places))
+
+
+def _said(is_there: bool, others: list[str]) -> str:  # noqa: FBT001 - a property's
+    if not is_there:
+        return "it is gone"
+    names = " and ".join(Path(path).name for path in others)
+    return f"its {names} is not pkgview's" if names else ""
 
 
 @click.command(

@@ -20,7 +20,7 @@ from unionfs.cli.asked import (
     choices_of,
     have_all_looked_at,
     json_of,
-    project_at,
+    projects_at,
 )
 from unionfs.store.ordered import PROJECT
 from unionfs.upkeep.projects import forget_built
@@ -28,8 +28,8 @@ from unionfs.upkeep.projects import forget_built
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from resolver.project.project import Project
     from resolver.project.trust import Trusted
-    from resolver.python.project import PythonProject
 
 
 @click.command(
@@ -77,7 +77,7 @@ def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None
         have_all_looked_at(places)
         _answer(as_json, root, trusted=False, said=[f"{root} is not trusted any more."])
         return
-    project = project_at(directory)
+    project = _project_at(directory)
     uid = os.geteuid()
     choices = choices_of(project) | _of_store(project)
     given = trusting.allow(project, uid, places.state, choices)
@@ -92,15 +92,20 @@ def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None
     _answer(as_json, root, trusted=True, said=said, more=more)
 
 
+def _project_at(directory: Path) -> Project:
+    """Of any kind; where there are several, the first: a yes is one to all of them."""
+    return projects_at(directory)[0][1]
+
+
 def _is_covered(directory: Path, places: Places) -> bool:
     """Whether it is a member of a workspace that was said yes to."""
     try:
-        return trusting.is_agreed(project_at(directory), places.state)
+        return trusting.is_agreed(_project_at(directory), places.state)
     except PkgviewError:
         return False
 
 
-def _of_store(project: PythonProject) -> frozenset[str]:
+def _of_store(project: Project) -> frozenset[str]:
     """What a store of its own adds to what it chooses."""
     brings = (project.directory / PROJECT / "archives").is_dir()
     return frozenset({trusting.STORE} if brings else ())
@@ -111,7 +116,7 @@ def _root(directory: Path, places: Places) -> str:
     named = os.path.realpath(absolute(directory))
     if named in trusting.load(places.state):
         return named
-    return str(project_at(directory).root)
+    return str(_project_at(directory).root)
 
 
 def _answer(
@@ -151,7 +156,7 @@ def _show(known: Iterable[Trusted], *, as_json: bool) -> None:
 def _objection(one: Trusted) -> str:
     """Why what was said of it does not count any more, "" if it does."""
     try:
-        project = project_at(Path(one.root))
+        project = _project_at(Path(one.root))
     except PkgviewError as error:
         return error.what
     if str(project.root) != one.root:

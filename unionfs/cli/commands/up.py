@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from resolver.errors import PkgviewError
 from resolver.places import Places
 from unionfs.cli import console, quick
 from unionfs.cli.asked import (
@@ -34,6 +36,7 @@ from unionfs.cli.commands.links.project import link_at, link_project, linkable
 from unionfs.cli.commands.making import (
     compiled_view,
     ensured,
+    hold_size,
     is_mounted,
     mount_now,
     say_conflicts,
@@ -54,7 +57,7 @@ from unionfs.publishing.repeat import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from resolver.manifest import Manifest
@@ -143,44 +146,95 @@ def up(  # noqa: PLR0913 - one parameter an option
     began = time.monotonic()
     refuse_contrary(frozen=frozen, locked=locked, renews=upgrade or bool(upgrade_packages))
     places = Places.from_environ()
-    projects = trusted_projects_at(directory, kinds, trust=trust)
+    failed: list[PkgviewError] = []
+    projects = trusted_projects_at(directory, kinds, failed, trust=trust)
     _refuse_others(projects, pythons=bool(python or any(lists)), nodes=bool(omit))
     if not no_link:
         projects = linkable(places, projects, named=bool(kinds), force=force)
     _check_mount(places, no_mount=no_mount)
-    done: list[Done] = []
-    left_out: tuple[str, ...] = ()
-    for kind, project in projects:
-        wish = Wish(
-            project=project,
-            upgrade=upgrade,
-            upgrade_packages=upgrade_packages,
-            offline=offline,
-            frozen=frozen,
-            locked=locked,
-            decides=True,
-        )
-        if kind.name == PYTHON:
-            refuse_undefined(project, lists.groups)
-            chosen = {"python": python, "asked": python or "", "fetch_python": fetch_python}
-            asked = of_python(wish, **chosen, lists=lists)
-            wish = repeated_by_edit(places, asked) if repeats else asked
-            left_out += () if repeats else tuple(forgotten(places, asked))
-        elif kind.name == NODE:
-            wish = of_node(wish, omit=omit or (last_omitted(places, project) if repeats else None))
-            left_out += () if repeats else tuple(forgotten_by_node(places, wish))
+    asked = Wish(
+        project=projects[0][1],
+        upgrade=upgrade,
+        upgrade_packages=upgrade_packages,
+        offline=offline,
+        frozen=frozen,
+        locked=locked,
+        decides=True,
+    )
+    chosen = _Chosen(python, fetch_python, lists, omit, repeats)
+    left_out: list[str] = []
+
+    def one_of(kind: Kind, project: Project) -> Done:
+        wish = _wish(places, kind, replace(asked, project=project), chosen, left_out)
         made, shown = ensured(places, kind, wish, quiet=as_json, listed=True)
         if compiled and kind.name == PYTHON:
             made, shown = compiled_view(places, made, shown, quiet=as_json)
-        done.append(Done(kind, project, made, shown, listed))
-    fetched(places, [one.made.manifest for one in done], lazy, quiet=as_json)
-    if not no_mount:
-        mount_now(places)
-    for one in done:
+        fetched(places, [made.manifest], lazy, quiet=as_json)
+        if not no_mount:
+            mount_now(places)
+        one = Done(kind, project, made, shown, listed)
         _show(places, one, linked=not no_link, mounted=not no_mount, force=force, quiet=as_json)
+        return one
+
+    done = _each(projects, one_of, failed)
     _say_concerns(places, projects[0][1], trust=trust, made=any(one.shown for one in done))
     _say_left_out(left_out)
     _say_done(places, done, time.monotonic() - began, verbose=verbose, as_json=as_json)
+    _fail(failed)
+
+
+class _Chosen(NamedTuple):
+    """Options that only some kinds have."""
+
+    python: str | None
+    fetch_python: bool
+    lists: Names
+    omit: tuple[str, ...]
+    repeats: bool
+
+
+def _wish(places: Places, kind: Kind, wish: Wish, chosen: _Chosen, left_out: list[str]) -> Wish:
+    """The wish with the options of its kind; `left_out`: of the last `up`, not given now."""
+    if kind.name == PYTHON:
+        refuse_undefined(wish.project, chosen.lists.groups)
+        python = {"python": chosen.python, "asked": chosen.python or ""}
+        asked = of_python(wish, **python, fetch_python=chosen.fetch_python, lists=chosen.lists)
+        if chosen.repeats:
+            return repeated_by_edit(places, asked)
+        left_out += forgotten(places, asked)
+        return asked
+    if kind.name == NODE:
+        again = last_omitted(places, wish.project) if chosen.repeats else None
+        of_npm = of_node(wish, omit=chosen.omit or again)
+        left_out += () if chosen.repeats else forgotten_by_node(places, of_npm)
+        return of_npm
+    return wish
+
+
+def _each(
+    projects: Sequence[tuple[Kind, Project]],
+    one_of: Callable[[Kind, Project], Done],
+    failed: list[PkgviewError],
+) -> list[Done]:
+    """Each kind's view, linked as it is made: what is wrong with one does not take the other's."""
+    done = []
+    for kind, project in projects:
+        try:
+            done.append(one_of(kind, project))
+        except PkgviewError as error:
+            if len(projects) == 1:
+                raise
+            failed.append(error)
+    if not done:
+        raise failed[0]
+    return done
+
+
+def _fail(failed: Sequence[PkgviewError]) -> None:
+    for error in failed:
+        console.report(error)
+    if failed:
+        raise click.exceptions.Exit(failed[0].status)
 
 
 def _check_mount(places: Places, *, no_mount: bool) -> None:
@@ -297,20 +351,7 @@ def _say_concerns(places: Places, project: Project, *, trust: bool, made: bool) 
         from unionfs.cli.commands.store.store import say_passed_over  # noqa: PLC0415 - nothing to do: no word
 
         say_passed_over(places, project)
-        _hold_size(places)
-
-
-def _hold_size(places: Places) -> None:
-    """Keep the store below the size that `config.toml` gives it."""
-    from resolver import config  # noqa: PLC0415 - nothing to do: it did not grow
-
-    max_size = config.load(places).max_size
-    if max_size is not None:
-        from unionfs.upkeep.collect import keep_below  # noqa: PLC0415 - hardly anybody has one
-
-        problem = keep_below(places, max_size)
-        if problem is not None:
-            console.report(problem)
+        hold_size(places)
 
 
 def _show(  # noqa: PLR0913 - all but the first two by name

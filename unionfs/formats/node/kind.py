@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from resolver.manifest import LayerSpec
+    from resolver.node.allowed import Allowed
     from resolver.node.lock import Entry
     from resolver.node.locked import Found
     from resolver.node.selection import Selection
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from resolver.project.project import Project
     from unionfs.formats.kind import Wish
     from unionfs.formats.node.packages import NodePackage
+    from unionfs.formats.node.scripted import Scripted
     from unionfs.store.ordered import Stores
 
 _NAMED = 8
@@ -53,7 +55,11 @@ class NodeMaking:
         self._settings = npm_settings(wish.project.root)
         asked = wish.omit
         self._omitted = self._settings.omitted if asked is None else frozenset(asked)
-        self.fingerprint: str | None = wish.fingerprint(self._machine, self._omitted)
+        self._scripts = (
+            self._settings.values.get("allow-scripts", ""),
+            self._settings.says("ignore-scripts"),
+        )
+        self.fingerprint: str | None = wish.fingerprint(self._machine, self._omitted, self._scripts)
         self.remark = ""
         self.renewed: tuple[Change, ...] = ()
         self._said: list[str] = []  # by threads
@@ -62,6 +68,7 @@ class NodeMaking:
         self._inputs = ""
         self._found: Found | None = None
         self._selection: Selection | None = None
+        self._scripted: dict[str, Scripted] = {}
 
     def settings(self) -> FetchSettings:
         """Npm's."""
@@ -82,6 +89,10 @@ class NodeMaking:
         from resolver.node.locked import Asked, current_lock  # noqa: PLC0415 - nothing to do needs none
         from resolver.node.selection import select  # noqa: PLC0415 - the same
         from unionfs.formats.node.packages import package_of  # noqa: PLC0415 - the same
+        from unionfs.formats.node.remarks import (  # noqa: PLC0415 - the same
+            said_of_engines,
+            said_of_scripts,
+        )
 
         wish = self._wish
         self._inputs = fingerprint(wish.project)  # before they are read
@@ -96,7 +107,7 @@ class NodeMaking:
         found = await current_lock(wish.project, self._settings, asked, self._places)
         if found.project is not wish.project:
             self._wish = wish = replace(wish, project=found.project)
-            self.fingerprint = wish.fingerprint(self._machine, self._omitted)
+            self.fingerprint = wish.fingerprint(self._machine, self._omitted, self._scripts)
             self._inputs = fingerprint(found.project)
             self._before = situation(wish, self._places.state)
         self._found = found
@@ -105,16 +116,21 @@ class NodeMaking:
         self._selection = select(
             found.lock, self._machine, self._omitted, self._settings, self._forgone
         )
-        with_scripts = [
-            entry.title
-            for entry in self._selection.kept.values()
-            if entry.has_script and not entry.link
-        ]
-        engines = self._engines()
+        policy = self._allowed()
+        self._scripted = {}
+        if policy.asked_for and not policy.never:
+            from unionfs.formats.node.scripted import scripted  # noqa: PLC0415 - mostly none
+
+            self._scripted = scripted(found.lock, self._selection, policy, self._machine)
         less = sorted(set(self._forgone.values()))
-        said = (self._of_lock, *less, engines, _not_run(with_scripts))
-        self.remark = " ".join(filter(None, said))
-        return [package_of(one, self._forgo_of(one.entry)) for one in self._selection.choices]
+        scripts = said_of_scripts(wish.project.manifest, self._selection, policy)
+        engines = said_of_engines(self._selection, self._machine, self._settings)
+        self.remark = " ".join(filter(None, (self._of_lock, *less, engines, scripts)))
+        keys = {place: one.key for place, one in self._scripted.items()}
+        return [
+            package_of(one, keys.get(one.entry.location), self._forgo_of(one.entry))
+            for one in self._selection.choices
+        ]
 
     def _forgo_of(self, entry: Entry) -> Callable[[str], None] | None:
         """How an optional package is left out that cannot be fetched, as by npm."""
@@ -125,19 +141,6 @@ class NodeMaking:
             self._forgone[entry.location] = f"Without {entry.title}, which is optional: {why}."
 
         return forgo
-
-    def _engines(self) -> str:
-        """What is said of packages for another Node; `PkgviewError` where that is not to be."""
-        from resolver.node.tree import others_node  # noqa: PLC0415 - as above
-
-        assert self._selection is not None  # noqa: S101 - called from `packages`
-        others = others_node(self._selection.kept.values(), self._machine)
-        if not others:
-            return ""
-        said = f"For another Node than {self._machine.node}: {_named(others)}"
-        if self._settings.says("engine-strict"):
-            raise PkgviewError(said, remedy="Use that Node, or do without npm's engine-strict.")
-        return f"{said}."
 
     async def build(self, package: NodePackage, source: Path | None, within: Path) -> Path | str:
         """What npm has to pack first: a git repository at a commit, a directory."""
@@ -160,6 +163,35 @@ class NodeMaking:
             self._said.append(f"{package.name} {package.version}: {'; '.join(odd)}.")
         return archive
 
+    async def completed(
+        self, store: Stores, layers: Sequence[LayerSpec], told: Callable[[str], None]
+    ) -> Sequence[LayerSpec]:
+        """With what the install scripts that the project allows make of their packages."""
+        found, selection = self._found, self._selection
+        if not self._scripted or found is None or selection is None:
+            return layers
+        from unionfs.formats.node.scripted import Running, refuse_running  # noqa: PLC0415 - as above
+
+        if self._wish.no_build:
+            refuse_running(store, self._scripted)
+        running = Running(
+            places=self._places, store=store, lock=found.lock, kept=selection.kept, told=told,
+            offline=self._wish.offline,
+        )  # fmt: skip
+        places = [choice.entry.location for choice in selection.choices]
+        archives = {place: one.archive for place, one in zip(places, layers, strict=True)}
+        archives, said = await running.run(self._scripted, archives)
+        self.remark = " ".join(filter(None, (self.remark, *said)))
+        return [
+            replace(layer, archive=archives[place])
+            for place, layer in zip(places, layers, strict=True)
+        ]
+
+    def _allowed(self) -> Allowed:
+        from resolver.node.allowed import allowed  # noqa: PLC0415 - as above
+
+        return allowed(self._wish.project.manifest, self._settings)
+
     def further(self, archives: Sequence[str]) -> Sequence[str]:
         """Nothing belongs to an archive of Node's."""
         del archives
@@ -167,6 +199,7 @@ class NodeMaking:
 
     def manifest(self, store: Stores, layers: Sequence[LayerSpec]) -> Manifest:
         """With the files of npm's own, and the links."""
+        from unionfs.formats.node.executable import make_executable  # noqa: PLC0415 - as above
         from unionfs.formats.node.generated import generated_layers  # noqa: PLC0415 - as above
 
         found, selection = self._found, self._selection
@@ -175,6 +208,8 @@ class NodeMaking:
         said, self._said = sorted(self._said), []
         more = [f"And {len(said) - _NAMED} packages more."] if len(said) > _NAMED else []
         self.remark = " ".join(filter(None, (self.remark, *said[:_NAMED], *more)))
+        if not self._wish.no_build:
+            make_executable(found.project, found.lock, selection.kept)
         own = generated_layers(
             store, self._places, found.project, found.lock, selection.kept, layers
         )
@@ -251,15 +286,3 @@ def _node(project: Project) -> NodeProject:
     if not isinstance(project, NodeProject):
         raise TypeError(f"{project} is no project of Node's")
     return project
-
-
-def _not_run(titles: Sequence[str]) -> str:
-    if not titles:
-        return ""
-    return f"Install scripts were not run: {_named(titles)}."
-
-
-def _named(titles: Sequence[str]) -> str:
-    titles = sorted(set(titles))
-    more = f" and {len(titles) - _NAMED} more" if len(titles) > _NAMED else ""
-    return ", ".join(titles[:_NAMED]) + more

@@ -17,17 +17,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resolver.node.selection import Choice
+    from resolver.project.package import Archives
     from unionfs.store.local import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePackage(Package):
-    """What lies at one place of the tree."""
+    """What lies at one place of the tree. `ran`: the key of what its install scripts made of it."""
 
     choice: Choice
+    ran: str | None = None
+
+    def archive_in(self, store: Archives) -> str | None:
+        """What its scripts made, where they are to be run; else, and before, the tarball's."""
+        made = store.archive_of(self.ran) if self.ran else None
+        return made or Package.archive_in(self, store)
 
 
-def package_of(choice: Choice, forgo: Callable[[str], None] | None = None) -> NodePackage:
+def package_of(
+    choice: Choice, ran: str | None = None, forgo: Callable[[str], None] | None = None
+) -> NodePackage:
     """A choice as a package of its place; `forgo` as in `Package`."""
     entry = choice.entry
     return NodePackage(
@@ -39,6 +48,7 @@ def package_of(choice: Choice, forgo: Callable[[str], None] | None = None) -> No
         built=choice.download is None,
         forgo=forgo,
         choice=choice,
+        ran=ran,
     )
 
 

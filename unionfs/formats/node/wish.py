@@ -27,8 +27,13 @@ class NodeWish(Wish):
     project: NodeProject
     omit: tuple[str, ...] | None = None
 
-    def fingerprint(self, machine: Machine, omitted: frozenset[str]) -> str:
-        """Equal as long as the same view would come out, newer releases aside."""
+    def fingerprint(
+        self, machine: Machine, omitted: frozenset[str], scripts: tuple[str, bool] = ("", False)
+    ) -> str:
+        """Equal as long as the same view would come out, newer releases aside.
+
+        `scripts`: what npm's settings say of install scripts.
+        """
         return fingerprint(
             self.project,
             FORMAT,
@@ -37,6 +42,7 @@ class NodeWish(Wish):
             machine.libc,
             machine.node,
             *sorted(omitted),
+            *map(str, scripts),
         )
 
 

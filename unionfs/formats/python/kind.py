@@ -173,6 +173,13 @@ class PythonMaking:
 
         return add(store, package, path, self._interpreter, self._said.append)
 
+    async def completed(
+        self, store: Stores, layers: Sequence[LayerSpec], told: Callable[[str], None]
+    ) -> Sequence[LayerSpec]:
+        """As they are: a distribution is built by itself."""
+        del store, told
+        return layers
+
     def further(self, archives: Sequence[str]) -> Sequence[str]:
         """What their sources were compiled to, for this interpreter."""
         from unionfs.bytecode.companion import companion_key  # noqa: PLC0415 - as above

@@ -11,15 +11,18 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resolver.node.project import NodeProject
+import click
+
+from resolver.errors import PkgviewError
+from resolver.node.project import NodeProject, project_at
 from resolver.project import resolved
 from unionfs.cli import console, quick
-from unionfs.cli.asked import find_projects, refuse_untrusted
+from unionfs.cli.asked import find_projects, projects_at, refuse_untrusted
 from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.node.kind import KIND
 from unionfs.formats.node.wish import NodeWish, again
-from unionfs.kinds import NODE, link_of
+from unionfs.kinds import NODE, PYTHON, link_of
 from unionfs.publishing import link
 from unionfs.publishing.members import link_members
 
@@ -31,10 +34,14 @@ def node_project(directory: Path | None) -> NodeProject | None:
     """The project of Node's that a directory, or the one here, belongs to."""
     if directory is not None and not directory.is_dir():
         return None
-    for _, project in find_projects(directory or Path(), [NODE]):
-        if isinstance(project, NodeProject):
-            return project
-    return None
+    here = directory or Path()
+    try:
+        found = find_projects(here, [NODE])
+    except PkgviewError:
+        if find_projects(here, [PYTHON]):
+            return None  # what cannot be read of it concerns nobody who has not asked for it
+        raise
+    return next((one for _, one in found if isinstance(one, NodeProject)), None)
 
 
 def node_alone(directory: Path) -> NodeProject | None:
@@ -42,6 +49,25 @@ def node_alone(directory: Path) -> NodeProject | None:
     found = [project for _, project in find_projects(directory)]
     alone = found[0] if len(found) == 1 else None
     return alone if isinstance(alone, NodeProject) else None
+
+
+def node_to_edit(directory: Path, kind: str | None) -> NodeProject | None:
+    """The project of Node's whose package.json is meant; None: it is a list of Python's.
+
+    `UsageError` where it could be either.
+    """
+    found = find_projects(directory, [kind] if kind else [])
+    if len(found) > 1:
+        named = " and ".join(f"--kind {one.name}" for one, _ in found)
+        raise click.UsageError(
+            f"{found[0][1].root} is a project of several kinds: say which one, {named}"
+        )
+    if not found and kind != PYTHON:
+        begun = project_at(Path(os.path.realpath(directory)), begun=True)
+        if begun is None and kind == NODE:
+            projects_at(directory, [NODE])  # says why
+        return begun
+    return next((one for _, one in found if isinstance(one, NodeProject)), None)
 
 
 def commands_of(  # noqa: PLR0913 - what is asked of it

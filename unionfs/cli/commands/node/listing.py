@@ -1,6 +1,8 @@
 """`list`, `tree` and `outdated` of a project of Node's: npm answers, as uv does for Python's.
 
-npm reads the lock of what is in node_modules, which the view has, and looks at nothing else.
+npm reads the lock of what is in node_modules, which the view has, and looks at nothing else. To
+look is no yes to what a project sets: `list` and `tree` ask nobody and use no settings of anybody's
+that name an address or a place, and `outdated` asks only with those that its user agreed to.
 """
 
 from __future__ import annotations
@@ -14,10 +16,14 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.naming import shell_word
-from resolver.node.npm import npm
+from resolver.node.choices import own_choices
+from resolver.node.npm import npm, plain_environ
+from resolver.node.start import PREFIX, settings_files
 from resolver.places import Places
+from resolver.project import trust
 from resolver.running.session import run_session
 from unionfs.cli import console
+from unionfs.cli.asked import refuse_untrusted
 from unionfs.cli.commands.making import mount_now
 from unionfs.kinds import NODE, link_of
 from unionfs.publishing import link
@@ -49,21 +55,33 @@ def tree(
     """As `npm ls` has it."""
     words = ["ls", *packages]
     words += ["--all"] if depth is None else [f"--depth={depth}"]
-    _answer(project, words, as_json=as_json, accepted=(0, 1))
+    _answer(project, words, as_json=as_json, accepted=(0, 1), offline=True)
 
 
 def invert(project: NodeProject, packages: Sequence[str], *, as_json: bool) -> None:
     """What needs a package, as `npm explain` has it."""
-    _answer(project, ["explain", *packages], as_json=as_json, accepted=(0,))
+    _answer(project, ["explain", *packages], as_json=as_json, accepted=(0,), offline=True)
 
 
-def outdated(project: NodeProject, *, as_json: bool) -> None:
-    """As `npm outdated` has it, which asks the registry."""
-    _answer(project, ["outdated"], as_json=as_json, accepted=(0, 1))
+def outdated(project: NodeProject, *, as_json: bool, offline: bool) -> None:
+    """As `npm outdated` has it, which asks the registry; `PkgviewError` for one not agreed to."""
+    refuse_untrusted(project, trust=False)
+    if new := sorted(trust.not_agreed(project, Places.from_environ().state, own_choices(project))):
+        named = "".join(f"\n  {one}" for one in new)
+        raise PkgviewError(
+            f"you have not allowed {project.root} to{named}",
+            remedy=f"To allow it: `pkgview trust {shell_word(project.root)}`.",
+        )
+    _answer(project, ["outdated"], as_json=as_json, accepted=(0, 1), offline=offline)
 
 
 def _answer(
-    project: NodeProject, words: Sequence[str], *, as_json: bool, accepted: Sequence[int]
+    project: NodeProject,
+    words: Sequence[str],
+    *,
+    as_json: bool,
+    accepted: Sequence[int],
+    offline: bool,
 ) -> None:
     places = Places.from_environ()
     path = project.root / link_of(NODE)
@@ -74,7 +92,7 @@ def _answer(
         )
     mount_now(places)
     command = [npm(), *words, *(["--json"] if as_json else [])]
-    environ = {**os.environ, "npm_config_update_notifier": "false", "npm_config_color": "false"}
+    environ = _environ(places, settings="outdated" in words[:1], offline=offline)
     run = partial(run_session, command, cwd=project.root, environ=environ)
     code, stdout, stderr = trio.run(run)
     if code not in accepted or not stdout.strip():
@@ -87,3 +105,33 @@ def _answer(
         return
     for line in stdout.rstrip("\n").splitlines():
         console.answer(line)
+
+
+def _environ(places: Places, *, settings: bool, offline: bool) -> dict[str, str]:
+    """Variables, which count more than a project's files: where npm reads and writes is not theirs.
+
+    Without `settings` not even the user's own are read.
+    """
+    user, *installed = settings_files(os.environ)
+    cache = str(places.cache / "npm")
+    said = {
+        "update_notifier": "false",
+        "color": "false",
+        "ignore_scripts": "true",
+        "global": "false",
+        "location": "project",
+        "git": "git",
+        "cache": cache,
+        "logs_dir": f"{cache}/_logs",
+        "logs_max": "0",
+        "userconfig": user if settings else f"{cache}/none",
+        "globalconfig": next(filter(os.path.isfile, installed if settings else ()), os.devnull),
+        "offline": "true" if offline else "false",
+    }
+    names = {f"{PREFIX}{name}" for name in said}
+    environ = {
+        name: value
+        for name, value in plain_environ().items()
+        if name.lower() not in names and (settings or not name.lower().startswith(PREFIX))
+    }
+    return environ | {f"{PREFIX}{name}": value for name, value in said.items()}

@@ -47,6 +47,11 @@ class TextMaking:
     def add(self, store: Stores, package: Package, path: Path) -> str:
         return store.add(*read(package, path))
 
+    async def completed(
+        self, store: Stores, layers: Sequence[LayerSpec], told: Callable[[str], None]
+    ) -> Sequence[LayerSpec]:
+        return layers
+
     def further(self, archives: Sequence[str]) -> Sequence[str]:
         return ()
 
