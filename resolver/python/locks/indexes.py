@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from resolver.buildenv import index_variables
 from resolver.python.index import uv_environment
-from resolver.python.lockfile import note_at
 from resolver.python.project import Origin
 
 if TYPE_CHECKING:
@@ -39,5 +38,7 @@ def indexes_of(
 
 def made_from(lock: Path) -> str:
     """The same of a lock in the state, as the note beside it has it."""
+    from resolver.python.lockfile import note_at  # noqa: PLC0415 - trio; a fingerprint needs none
+
     found = note_at(lock.with_suffix(".json")).get("indexes", "")
     return found if isinstance(found, str) else ""
