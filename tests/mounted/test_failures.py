@@ -42,6 +42,9 @@ WHOLE = (
     ".local/state/pkgview/trusted/",
     ".local/share/pkgview/store/archives/",
     ".local/share/pkgview/store/derived/",
+    ".local/share/pkgview/store/users/",
+    ".local/share/pkgview/store/before",
+    ".local/state/pkgview/id-",
 )
 
 
@@ -49,7 +52,8 @@ def written(site: Site) -> dict[str, bytes]:
     """All that a failed command may not have changed, by path.
 
     What is left out is true whatever failed: what interpreters said of themselves, locks that were
-    made whole, that the project was said yes to, uv's cache, and bytes that are resumed.
+    made whole, that the project was said yes to, what is needed here, uv's cache, and bytes that
+    are resumed.
     """
     kept = {}
     for directory, _, names in os.walk(site.home):

@@ -45,11 +45,14 @@ def part_of_lock(lock: str, names: Iterable[str]) -> str:
 
 
 def files_of(root: Path) -> dict[str, tuple[int, int, int]]:
-    """Inode, size and time of modification of all below a directory, links aside."""
+    """Inode, size and time of modification of all below a directory, links aside.
+
+    Of a store without what is said of it, which is said again with each view.
+    """
     return {
         os.fspath(path.relative_to(root)): (found.st_ino, found.st_size, found.st_mtime_ns)
         for path in root.rglob("*")
-        if stat.S_ISREG((found := path.lstat()).st_mode)
+        if stat.S_ISREG((found := path.lstat()).st_mode) and path.parent != root / "users"
     }
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
 END_SECONDS = 2.0
 """Seconds that a job has to tidy up when it is ended."""
@@ -45,14 +45,19 @@ async def start(command: Sequence[str], environ: Mapping[str, str]) -> trio.Proc
 
 async def end(process: trio.Process) -> None:
     """End it and all that it started; it is given time to do that itself."""
+    # What it has started may have sessions of their own, and is nobody's child any more after it.
+    started = list(_descriptors(_tree(process.pid)[1:]))
     if process.stdin is not None:
         await process.stdin.aclose()  # which it hears
     with trio.move_on_after(END_SECONDS):
         await process.wait()
     if process.returncode is None:
-        for pid in _tree(process.pid):  # what it has started may have sessions of their own
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        started += _descriptors(_tree(process.pid))
+    for descriptor in started:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        os.close(descriptor)
+    if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # a session of its own
         await process.wait()
@@ -71,6 +76,13 @@ def _tree(pid: int) -> list[int]:
             for task in Path(f"/proc/{one}/task").iterdir():
                 found += map(int, (task / "children").read_text().split())
     return found
+
+
+def _descriptors(pids: Iterable[int]) -> Iterator[int]:
+    """Of those that live: a pid may be another's by the time that it is used."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            yield os.pidfd_open(pid)
 
 
 def _memory_of(pid: int) -> int:

@@ -161,7 +161,7 @@ def test_both_kinds(workshop: Workshop) -> None:
     assert f"Linked {project}/node_modules." in said
     assert "2 distributions, Node" not in said  # two of them are of one name
     assert "3 distributions, Node" in said
-    both = "import subprocess, sys; print(sys.prefix); subprocess.run(['outer'], check=True)"
+    both = "import subprocess, sys; print(sys.prefix, flush=True); subprocess.run(['outer'])"
     said = workshop.pkgview("run", "--", "python", "-c", both, cwd=project)
     assert said == f"{os.readlink(project / '.venv')}\nrun\n"
     assert "given by  outer 1.0.0" in workshop.pkgview("why", "outer", cwd=project)
