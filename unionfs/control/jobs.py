@@ -53,14 +53,13 @@ async def end(process: trio.Process) -> None:
         await process.wait()
     if process.returncode is None:
         started += _descriptors(_tree(process.pid))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # a session of its own
     for descriptor in started:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         os.close(descriptor)
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # a session of its own
-        await process.wait()
+    await process.wait()
     if process.stdout is not None:
         await process.stdout.aclose()
 

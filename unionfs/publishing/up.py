@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
+from resolver import config
 from resolver.atomic import Alone
 from resolver.errors import PkgviewError
 from resolver.failures import single_failure
@@ -194,11 +195,10 @@ async def _layers(  # noqa: PLR0913, PLR0917 - what it is made with, and of
 
     packages = await making.packages(progress.locking)
     lacking = [one.key for one in packages if one.key and one.archive_in(store) is None]
-    if lacking and not wish.offline:
+    if lacking and not wish.offline and config.load(places).remotes:
         from unionfs.store.remote.use.asking import ask_for  # noqa: PLC0415 - hardly ever
 
-        asked = await ask_for(places, store, lacking, making.further)
-        said += asked.said
+        said += (await ask_for(places, store, lacking, making.further)).said
     means = Means(
         places=places, store=store, making=making, progress=progress, offline=wish.offline
     )

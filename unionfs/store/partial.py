@@ -22,7 +22,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import stat
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -264,11 +263,3 @@ def mark(descriptor: int, frames: Iterable[int], *, here: bool) -> None:
         changed[place] = changed[place] | bit if here else changed[place] & ~bit
     for place, byte in changed.items():
         os.pwrite(descriptor, bytes([byte]), place)
-
-
-def is_regular(path: Path) -> bool:
-    """Whether that is a file of its own, and no link."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return False
