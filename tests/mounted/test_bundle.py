@@ -78,6 +78,25 @@ def test_another_home_goes_offline(shop: Site, elsewhere: Site, index: Index, wa
     assert not said.stderr
 
 
+def test_a_damaged_archive_that_a_project_brings_is_named(
+    shop: Site, elsewhere: Site, index: Index
+) -> None:
+    index.wheel("alpha")
+    directory = project(shop, "project", "alpha")
+    shop.pkgview("lock", cwd=directory)
+    shop.up(directory)
+    counted(shop, "copy", directory / ".pkgview", ".", cwd=directory)
+    (archive,) = (directory / ".pkgview/archives").glob("alpha-*")
+    archive.chmod(0o644)
+    archive.write_bytes(archive.read_bytes()[:-9])
+    taken = elsewhere.home / "taken"
+    shutil.copytree(directory, taken, symlinks=True, ignore=shutil.ignore_patterns(".venv"))
+    elsewhere.pkgview("trust", cwd=taken)
+    said = elsewhere.pkgview("up", cwd=taken).stderr
+    assert f"{taken}/.pkgview/archives/{archive.name} is not what its name says" in said
+    elsewhere.run(taken / ".venv/bin/python", "-c", "import alpha", cwd=taken)
+
+
 def test_what_the_commands_refuse(shop: Site, index: Index) -> None:
     index.wheel("alpha")
     directory = project(shop, "project", "alpha")

@@ -205,6 +205,7 @@ async def _layers(  # noqa: PLR0913, PLR0917 - what it is made with, and of
     while (layers := await assemble(packages, means)) is None:
         # Without what is optional and cannot be had.
         packages = await making.packages(progress.locking)
+    said += store.damaged
     return await making.completed(store, layers, progress.building)
 
 
