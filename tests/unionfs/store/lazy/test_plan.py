@@ -74,7 +74,7 @@ def test_blocks_grow_for_who_reads_in_order_and_for_nobody_else() -> None:
 
 def test_what_is_waited_for_comes_before_traces_and_these_before_the_rest() -> None:
     plan = planned()
-    plan.want_rest("a")
+    plan.want("a", range(COUNT), Order.REST)
     plan.want("a", [300, 301, 303, 400], Order.TRACED)
     plan.want("a", [10], Order.ASKED)
     assert [following(plan).order for _ in range(4)] == [

@@ -114,10 +114,6 @@ class Plan:
                 if not any(frame in sooner for sooner in known.wanted[:order]):
                     known.wanted[order][frame] = self._questions
 
-    def want_rest(self, archive: str) -> None:
-        """All that is lacking is wanted, when there is nothing else to do."""
-        self.want(archive, sorted(self._archives[archive].lacking), Order.REST)
-
     def asked_only(self, archive: str, frames: Collection[int]) -> None:
         """Nobody waits for others than these frames; what is on its way comes all the same."""
         asked = self._archives[archive].wanted[Order.ASKED]
