@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command, by default the one that this process was started with; ends the process."""
+    """Run the command that this process was started with, and end it; or one with `arguments`.
+
+    The second leaves ending to its caller: `SystemExit`, always.
+    """
+    if arguments is not None:
+        _interruptible(arguments)
+    from unionfs.forkserver.ending import end_with  # noqa: PLC0415 - for a process of ours
+
+    end_with(lambda: _interruptible(sys.argv[1:]))
+
+
+def _interruptible(arguments: Sequence[str]) -> NoReturn:
     try:
         _main(arguments)
     except KeyboardInterrupt:  # while something is imported, say
@@ -27,8 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(INTERRUPTED)
 
 
-def _main(arguments: Sequence[str] | None) -> NoReturn:
-    given = sys.argv[1:] if arguments is None else arguments
+def _main(given: Sequence[str]) -> NoReturn:
     if given[:1] == ["up"]:
         from unionfs.cli import quick  # noqa: PLC0415 - other commands do without
 

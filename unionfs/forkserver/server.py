@@ -15,7 +15,6 @@ ends it.
 
 from __future__ import annotations
 
-import atexit
 import errno
 import gc
 import importlib
@@ -27,10 +26,12 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from unionfs.forkserver import IDLE_SECONDS, context
 from unionfs.forkserver.client import GO
+from unionfs.forkserver.ending import end_with
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -179,42 +180,30 @@ class Server:
         self, said: bytes, given: list[int], group: int, connection: socket.socket
     ) -> NoReturn:
         """Be what was asked for, once the caller says so."""
-        status = 1
-        try:
-            os.setpgid(0, group)
-            if connection.recv(1) != GO:
-                sys.exit(status)
-            for number in (self._lock, self._leader, *self._callers):
-                os.close(number)
-            self._listener.close()
-            connection.close()
-            os.fchdir(given[3])
-            for wanted, number in enumerate(given[:3]):
-                os.dup2(number, wanted)
-            for number in given:
-                os.close(number)
-            name, count, *rest = os.fsdecode(said).split("\0")
-            arguments, environ = rest[: int(count)], rest[int(count) :]
-            os.environ.clear()
-            os.environ.update(one.partition("=")[::2] for one in environ)
-            time.tzset()
-            sys.argv = [name, *arguments]
-            if isinstance(sys.stdout, io.TextIOWrapper):
-                sys.stdout.reconfigure(line_buffering=os.isatty(1))
-            self._module.serve(arguments)
-            status = 0
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else int(end.code is not None)
-            if not isinstance(end.code, int | None):
-                print(end.code, file=sys.stderr)  # noqa: T201 - as an interpreter does
-        except BaseException:  # noqa: BLE001 - as an interpreter ends with it
-            sys.excepthook(*sys.exc_info())
-        finally:
-            atexit._run_exitfuncs()  # noqa: SLF001 - as multiprocessing ends what it forked
-            for stream in (sys.stdout, sys.stderr):
-                with suppress(OSError):
-                    stream.flush()
-            os._exit(status)
+        end_with(partial(self._do, said, given, group, connection))
+
+    def _do(self, said: bytes, given: list[int], group: int, connection: socket.socket) -> None:
+        os.setpgid(0, group)
+        if connection.recv(1) != GO:
+            sys.exit(1)
+        for number in (self._lock, self._leader, *self._callers):
+            os.close(number)
+        self._listener.close()
+        connection.close()
+        os.fchdir(given[3])
+        for wanted, number in enumerate(given[:3]):
+            os.dup2(number, wanted)
+        for number in given:
+            os.close(number)
+        name, count, *rest = os.fsdecode(said).split("\0")
+        arguments, environ = rest[: int(count)], rest[int(count) :]
+        os.environ.clear()
+        os.environ.update(one.partition("=")[::2] for one in environ)
+        time.tzset()
+        sys.argv = [name, *arguments]
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=os.isatty(1))
+        self._module.serve(arguments)
 
 
 def main() -> None:
