@@ -18,7 +18,7 @@ import pytest
 from tests.mounted.conftest import an_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.mounted.conftest import Index, Site
@@ -46,20 +46,24 @@ SYSTEM = '[build-system]\nrequires = ["be"]\nbuild-backend = "be"\n'
 SAY = "import sd; print(sd.who)"
 
 
-def back_end(index: Index, who: str) -> Path:
+def back_end(index: Index, who: str, name: str = "os.path.basename(os.getcwd())") -> Path:
     """The build back end `be` 1.0: what it builds says whose it was."""
-    return index.wheel("be", files={"be.py": f"WHO, PTH = {who!r}, None\n{BACKEND}".encode()})
+    code = BACKEND.replace("os.path.basename(os.getcwd())", name)
+    return index.wheel("be", files={"be.py": f"WHO, PTH = {who!r}, None\n{code}".encode()})
 
 
 def source(directory: Path, name: str = "sd") -> Path:
     """An sdist that wants that back end."""
+    return packed_source(directory, name, SYSTEM, {})
+
+
+def packed_source(directory: Path, name: str, system: str, files: Mapping[str, str]) -> Path:
+    """An sdist with that build system and more files."""
     path = directory / f"{name}-1.0.tar.gz"
-    text = f'{SYSTEM}[project]\nname = "{name}"\nversion = "1.0"\n'
+    text = f'{system}[project]\nname = "{name}"\nversion = "1.0"\n'
+    told = f"Metadata-Version: 2.2\nName: {name}\nVersion: 1.0\n"
     with tarfile.open(path, "w:gz") as packed:
-        for inside, content in (
-            ("pyproject.toml", text),
-            ("PKG-INFO", f"Metadata-Version: 2.2\nName: {name}\nVersion: 1.0\n"),
-        ):
+        for inside, content in {"pyproject.toml": text, "PKG-INFO": told, **files}.items():
             member = tarfile.TarInfo(f"{name}-1.0/{inside}")
             member.size = len(content)
             packed.addfile(member, io.BytesIO(content.encode()))
@@ -309,3 +313,18 @@ def test_what_a_projects_own_python_compiles_and_builds_is_for_that_project(
     honest = project(shop, "honest", '"alpha"')
     shop.pkgview(*arguments, shop.python, cwd=honest)
     assert shop.run(honest / ".venv/bin/python", "-c", say, cwd=honest).stdout == "1\n"
+
+
+def test_what_uv_has_built_for_a_projects_builds_is_for_that_project(
+    shop: Site, index: Index, other: Index
+) -> None:
+    """A build requirement that uv itself builds from source, and keeps."""
+    back_end(index, "own", "'br-1.0'")
+    back_end(other, "foreign", "'br-1.0'")
+    source(index.directory, "br")
+    within = f"import br\nWHO, PTH = br.who, None\n{BACKEND}"
+    system = '[build-system]\nrequires = ["br"]\nbuild-backend = "w"\nbackend-path = ["."]\n'
+    packed_source(index.directory, "sd", system, {"w.py": within})
+    named = f'[[tool.uv.index]]\nname = "other"\nurl = "{other.url}"\n'
+    assert who(shop, project(shop, "first", more=named)) == "foreign"
+    assert who(shop, project(shop, "second")) == "own"

@@ -264,6 +264,35 @@ def test_another_state_of_the_same_store_keeps_what_it_needs(stocked: Site) -> N
     assert gc(stocked)["silent"] == []
 
 
+def test_who_only_added_a_store_keeps_what_it_takes_from_there(stocked: Site) -> None:
+    one, two = project(stocked, "one", "alpha"), project(stocked, "two", "alpha")
+    names = ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "PKGVIEW_MOUNT")
+    elsewhere = {name: os.fspath(stocked.home / "elsewhere" / name) for name in names}
+
+    def there(*command: str | Path) -> str:
+        return stocked.pkgview(*command, cwd=two, environ=elsewhere).stdout
+
+    stocked.up(one)
+    store = stocked.places.store
+    there("store", "add", store)
+    assert json.loads(there("up", "--no-mount", "--json"))["fetched"] == 0
+    there("gc")
+    shutil.rmtree(one)
+    age(stocked)
+    taken(lambda: gc(stocked))
+    assert kept(stocked) == {"alpha"}
+    there("store", "remove", store)
+    gc(stocked)
+    assert kept(stocked) == set()
+    assert json.loads(there("up", "--no-mount", "--json"))["fetched"] == 1
+    # By another path it is the own one, where all is needed.
+    (stocked.home / "link").symlink_to(stocked.home / "elsewhere/XDG_DATA_HOME/pkgview/store")
+    there("store", "add", "--shared", stocked.home / "link")
+    there("gc")
+    (told,) = (stocked.home / "link/users").iterdir()
+    assert "alpha" in told.read_text()
+
+
 def test_a_program_keeps_the_view_that_its_project_had(
     stocked: Site, running: list[Late], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,8 @@
 """A live mount as a value: the descriptors and facts that one process hands to another.
 
 Whoever has the descriptors below can serve the mount, for ever: the file system is a pure function
-of node ids, so nothing else is remembered. They are inherited across execve(2) by number.
+of node ids. What their numbers were told to mean is remembered besides, in case somebody replaces
+the registry. They are inherited across execve(2) by number.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from resolver.places import Places
 from unionfs.daemon.launch import COMMAND
 from unionfs.view.nodeid import BEFORE, PACKINGS
+from unionfs.view.told import begin
 
 _NAMES = {"supervisor_lock": "seat", "worker_slots": "crew", "worker_channel": "questions"}
 """Of fields, as JSON has them: the versions before this one write and read it."""
@@ -25,8 +27,10 @@ class Handover:
 
     `mount`: of /dev/fuse. `terms`: what INIT agreed on. `device`: how the kernel's table of mounts
     names it. `supervisor_lock`: a memfd that the supervisor has locked, fcntl(2), as long as it
-    lives, so that there is one. `supervisors`, `servers`: the ends of the channel on which servers
-    speak to it. `running`: the servers there are, each with the memfd of its requests in flight.
+    lives, so that there is one. `told`: what numbers mean to its kernel (`unionfs.view.told`),
+    empty where a version before this one began. `supervisors`, `servers`: the ends of the channel
+    on which servers speak to it. `running`: the servers there are, each with the memfd of its
+    requests in flight.
     `worker_slots`: for each worker its pid, 0 if it is not known, and the memfd of its requests,
     the same for the mount's life. `worker_channel`: the two ends of the channel through which
     workers and servers find each other; nothing where there are no workers.
@@ -43,6 +47,7 @@ class Handover:
     supervisor_lock: int
     supervisors: int
     servers: int
+    told: int
     running: tuple[tuple[int, int], ...] = ()
     worker_slots: tuple[tuple[int, int], ...] = ()
     worker_channel: tuple[int, ...] = ()
@@ -67,7 +72,7 @@ class Handover:
         """All of them."""
         return (
             self.mount, self.listener, self.lock, self.supervisor_lock,
-            self.supervisors, self.servers,
+            self.supervisors, self.servers, self.told,
             *self.worker_channel, *(slots for _, slots in (*self.running, *self.worker_slots)),
         )  # fmt: skip
 
@@ -83,7 +88,7 @@ class Handover:
             name: it for name, it in content.items() if it or name not in {"crew", "questions"}
         }
         if self.packing == BEFORE.number:
-            del known["packing"]
+            del known["packing"], known["told"]
         return json.dumps(known)
 
     @classmethod
@@ -99,6 +104,8 @@ class Handover:
             content[pairs] = tuple((pid, slots) for pid, slots in content.get(pairs, ()))
         content["questions"] = tuple(content.get("questions", ()))
         content |= {name: content.pop(known) for name, known in _NAMES.items()}
+        if "told" not in content:
+            content["told"] = begin()
         held = cls(places=Places(**places), device=(major, minor), **content)
         if held.packing not in PACKINGS:
             raise ValueError(f"node ids of packing {held.packing} are not known here")

@@ -72,13 +72,15 @@ START_SECONDS = 60.0
 class Mounted:
     """A mount that is there: `how` is "already", "new", or "mended" after a daemon that died.
 
-    `outdated`: its daemon is of a version that cannot read the manifests of this one.
+    `outdated`: its daemon is of a version that cannot read the manifests of this one. `refused`:
+    how many numbers it has met that were given twice (`unionfs.view.told`).
     """
 
     mountpoint: Path
     pid: int
     how: str
     outdated: bool = False
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +233,10 @@ def _greet(places: Places, live: Endpoint, mountpoint: Path, seconds: float) -> 
         )
     refuse_other(places, mountpoint, said)
     outdated = said.get("manifests", 1) < FORMAT  # the first that said nothing of it read 1
-    return Mounted(mountpoint=mountpoint, pid=said["pid"], how="already", outdated=outdated)
+    refused = said.get("refused", 0)
+    return Mounted(
+        mountpoint=mountpoint, pid=said["pid"], how="already", outdated=outdated, refused=refused
+    )
 
 
 def foreign(mount: mounts.Mount) -> PkgviewError:

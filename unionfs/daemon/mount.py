@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from unionfs.daemon.worker_protocol import ServerLink
     from unionfs.kernel.gains import Gain
     from unionfs.view.nodeid import Packing
+    from unionfs.view.told import Told
 
 TELL_SECONDS = 6 * 3600.0
 """Between two times that a daemon tells what its state needs (`unionfs.store.claims`). The clock
@@ -61,12 +62,16 @@ nothing answers."""
 
 
 def build_filesystem(
-    places: Places, packing: Packing = PACKING, fetches: Fetches | None = None
+    places: Places,
+    packing: Packing = PACKING,
+    fetches: Fetches | None = None,
+    told_before: Told | None = None,
 ) -> tuple[Filesystem, Current]:
     """Everything a transport serves at `places.mount`, and who decides what `current` is."""
     store = Stores(places)
     registry = Registry.of(places)
-    catalog = Catalog(places, store, registry, packing)
+    catalog = Catalog(places, store, registry, packing, told_before)
+    catalog.go_on()  # before the default view gets a number
     current = Current(catalog, ensure_default(places, store, registry))
     owner = {"uid": os.getuid(), "gid": os.getgid()}
     filesystem = Filesystem(catalog, current, **owner, notes=_notes(places), fetch=fetches)
@@ -126,10 +131,12 @@ def chosen_workers(transport: str, before: int = 1) -> int:
     return number
 
 
-def assemble_worker(places: Places, server: ServerLink, packing: Packing) -> Answer:
+def assemble_worker(
+    places: Places, server: ServerLink, packing: Packing, told_before: Told
+) -> Answer:
     """What a worker serves: the same file system, but for `current`, which it asks the server."""
     registry = Registry.of(places)
-    catalog = Catalog(places, Stores(places), registry, packing)
+    catalog = Catalog(places, Stores(places), registry, packing, told_before)
     catalog.opened = server.opened
     owner = {"uid": os.getuid(), "gid": os.getgid()}
     fetches = Fetches(places)
@@ -138,10 +145,15 @@ def assemble_worker(places: Places, server: ServerLink, packing: Packing) -> Ans
     return partial(devfuse.answer, filesystem)
 
 
-def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PACKING) -> Service:
-    """What pkgview really serves; `packing` is that of a mount which was begun before."""
+def assemble(
+    places: Places,
+    transport: str = SUPERVISED,
+    packing: Packing = PACKING,
+    told_before: Told | None = None,
+) -> Service:
+    """What pkgview really serves; `packing`, `told_before` are those of a mount that is there."""
     fetches = Fetches(places)
-    filesystem, current = build_filesystem(places, packing, fetches)
+    filesystem, current = build_filesystem(places, packing, fetches, told_before)
     gained: dict[str, Gain] = {}
     catalog, binder = filesystem.catalog, current.binder
     operations = Operations(binder, current.by_hand, current.known, partial(_running, places))
@@ -167,10 +179,17 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
             "gains": {name: gain._asdict() for name, gain in gained.items()},
             "frames": {"bytes": frames.size, "hits": frames.hits, "misses": frames.misses},
             "remote": fetches.gauges(),
+            "refused": catalog.told.refused,
         }
 
+    def greet() -> dict[str, Any]:
+        catalog.go_on()
+        return {"refused": catalog.told.refused}
+
     def knows(view: str) -> bool:
-        return catalog.view_number(ViewId(view)) is not None
+        with contextlib.suppress(LayerError):
+            return catalog.view_number(ViewId(view)) is not None
+        return False
 
     async def view_of(tid: int) -> ViewId:
         return ViewId((await filesystem.current(tid)).decode().removeprefix("views/"))
@@ -193,6 +212,7 @@ def assemble(places: Places, transport: str = SUPERVISED, packing: Packing = PAC
             **UseRequests(filesystem).table,
         },
         places=told(places),
+        greet=greet,
         knows=knows,
         use=lambda view: current.known.use(ViewId(view)),
         alongside=(

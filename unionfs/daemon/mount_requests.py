@@ -94,6 +94,7 @@ class MountRequests:
             "manifests": FORMAT,
             "places": self._service.places,
             "mounted": mounted,
+            **self._service.greet(),
         }
 
     async def _serves(self, request: Request) -> bool:

@@ -45,6 +45,7 @@ from unionfs.kernel.session import Terms
 from unionfs.kernel.siblings import Siblings
 from unionfs.kernel.slots import Slots
 from unionfs.view.nodeid import PACKING, PACKINGS
+from unionfs.view.told import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +90,7 @@ def run(held: Handover, life: Life) -> int:
     if life.refusing:
         _refuse_whatever_waits(held.mount, slots)
     try:
-        service = assemble(held.places, SUPERVISED, PACKINGS[held.packing])
+        service = assemble(held.places, SUPERVISED, PACKINGS[held.packing], Told(held.told))
     except PkgviewError as error:
         tell(held.servers, failed={"what": error.what, "remedy": error.remedy})
         raise

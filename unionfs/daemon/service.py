@@ -92,6 +92,7 @@ class Service:
 
     `places`: which directories it is served from (`served_from`).
 
+    `greet` is called for each command that begins, before it gives numbers, and adds to its answer.
     `knows` says whether there is a view of that name; `use` does so, too, and that it is somebody's
     now. `alongside` runs while it is mounted,
     in tasks that never return and let no exception out. For workers that ask: `view_of` says which
@@ -102,6 +103,7 @@ class Service:
     gauges: Callable[[], Mapping[str, Any]]
     operations: Mapping[str, Operation]
     places: Mapping[str, str] = field(default_factory=dict)
+    greet: Callable[[], Mapping[str, Any]] = dict
     knows: Callable[[str], bool] = lambda _: False
     use: Callable[[str], bool] = lambda _: False
     alongside: Sequence[Callable[[], Awaitable[None]]] = ()

@@ -15,6 +15,7 @@ from unionfs.daemon.service import SUPERVISED
 from unionfs.daemon.supervisor import Supervisor
 from unionfs.kernel import session, slots
 from unionfs.mounting import mounts
+from unionfs.view import told
 from unionfs.view.nodeid import PACKING
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def mount(
         supervisor_lock=os.memfd_create("pkgview-seat", os.MFD_CLOEXEC),
         supervisors=ours.detach(),
         servers=theirs.detach(),
+        told=told.begin(),
         worker_slots=worker_slots,
         worker_channel=tuple(end.detach() for end in server.channel()) if workers > 1 else (),
         background=background,

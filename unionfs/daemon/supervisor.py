@@ -244,7 +244,7 @@ class Supervisor:
             refusing=start.suspect and not start.leaving and unserved > UNSERVED_SECONDS,
         )
         held = self._held
-        kept = (held.mount, held.lock, held.servers, start.slots, *held.worker_channel)
+        kept = (held.mount, held.lock, held.servers, held.told, start.slots, *held.worker_channel)
         if self._written is not None:
             kept += (self._written,)
         if start.worker:

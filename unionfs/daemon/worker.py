@@ -27,6 +27,7 @@ from unionfs.daemon.worker_protocol import ServerLink
 from unionfs.kernel.session import Terms
 from unionfs.kernel.siblings import Siblings
 from unionfs.view.nodeid import PACKINGS
+from unionfs.view.told import Told
 
 if TYPE_CHECKING:
     from unionfs.daemon.handover import Handover
@@ -56,7 +57,8 @@ class _Worker:
 
     async def run(self) -> int:
         """Until the mount is gone, or all is answered after SIGUSR2."""
-        answer = assemble_worker(self._held.places, self._server, PACKINGS[self._held.packing])
+        packing, told = PACKINGS[self._held.packing], Told(self._held.told)
+        answer = assemble_worker(self._held.places, self._server, packing, told)
         async with trio.open_nursery() as nursery:
             await nursery.start(heed_signals, self._server.turn, self._draining.set)
             nursery.start_soon(self._heed_supervisor)

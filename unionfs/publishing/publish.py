@@ -16,7 +16,9 @@ from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from unionfs.archive.layer import LayerError
 from unionfs.bytecode.companion import KIND, check
-from unionfs.store.claims import Claims
+from unionfs.store.claims import Claims, is_told
+from unionfs.store.local import Store
+from unionfs.store.ordered import Stores
 from unionfs.view.catalog import manifest_path, read_manifest
 from unionfs.view.nodeid import PACKING
 from unionfs.view.tree import room
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from resolver.manifest import Grafts, LayerSpec, Manifest
     from resolver.places import Places
     from unionfs.archive.reader import Archive
-    from unionfs.store.local import Store
     from unionfs.view.registry import Registry
 
 
@@ -59,7 +60,7 @@ def publish(
     view = manifest.id
     data = manifest.to_bytes()
     path = manifest_path(places, view)
-    Claims(places.store, places.state).tell(manifest.archives)
+    tell(places, manifest.archives)
     new = not path.exists()
     if not _holds(path, data):
         write_atomically(path, data)
@@ -83,20 +84,47 @@ def _grafts(manifest: Manifest) -> dict[str, Grafts]:
 
 
 def tell_needs(places: Places, *, all_of_it: bool = False) -> None:
-    """Say in the store what the state needs, or say it again; before anything is added.
+    """Say in the stores what the state needs, or say it again; before anything is added.
 
     `all_of_it`: also where it was said, since the state may be one from before that, restored. Too
     much does no harm: the next `pkgview gc` says it anew.
     """
-    claims = Claims(places.store, places.state)
-    claims.begin()
-    if not all_of_it and claims.tell_again():
+    own = Claims(places.store, places.state)
+    own.begin()
+    told = own.tell_again()
+    for root in _others_own(places):
+        with suppress(PkgviewError):
+            told = Claims(root, places.state).tell_again() and told
+    if told and not all_of_it:
         return
     names: set[str] = set()
     for path in (places.state / "manifests").glob("*.json"):
         with suppress(OSError, PkgviewError):
             names.update(read_manifest(places, ViewId(path.stem)).archives)
-    claims.tell(names, whole=True)
+    tell(places, names, whole=True)
+
+
+def tell(
+    places: Places, names: Collection[str], *, whole: bool = False, instead: bool = False
+) -> None:
+    """Say in the user's own store that these are needed, and in added ones what only they have.
+
+    As `Claims.tell`; but what cannot be said in another's store is not.
+    """
+    own = Store(places.store)
+    Claims(own.root, places.state).tell(names, whole=whole, instead=instead)
+    for root in _others_own(places):
+        other = Store(root)
+        there = {name for name in names if other.has(name) and not own.has(name)}
+        with suppress(PkgviewError, OSError):
+            Claims(root, places.state).tell(there, whole=whole, instead=instead)
+
+
+def _others_own(places: Places) -> list[Path]:
+    """The stores that were added, and that somebody has as the own one and so collects."""
+    added = (one.root for one in Stores(places).order if one.rank == "added" and not one.problem)
+    own = os.path.realpath(places.store)
+    return [root for root in added if is_told(root) and os.path.realpath(root) != own]
 
 
 def _must_fit(manifest: Manifest, registry: Registry) -> None:

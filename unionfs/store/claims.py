@@ -14,6 +14,9 @@ gets a new one, and what was told under the other stays as another's.
 Earlier versions told nothing in a store of one user, who may have several states all the same. So
 what such a store has when somebody tells for the first time counts as long, for whoever may need
 it.
+
+Who only added a store (`unionfs.store.ordered`) tells there what the own one has not, if it is
+somebody's own store and can be written to.
 """
 
 from __future__ import annotations
@@ -99,6 +102,13 @@ class Claims:
                 with suppress(OSError):  # another user's
                     path.unlink()
 
+    def withdraw(self) -> None:
+        """Nothing that was told is needed any more."""
+        own = self._own()
+        if own is not None:
+            with suppress(OSError):
+                own.unlink()
+
     def of_others(self) -> set[str]:
         """What others than the user of that state need, or may need, as far as anybody knows."""
         found = set().union(*(_read(path)[1] for path, _ in self._others(counting=True)))
@@ -167,6 +177,16 @@ class Claims:
                 path, "".join(f"{line}\n" for line in (*head, *sorted(names))).encode()
             )
             path.chmod(0o644)
+
+
+def is_told(root: Path) -> bool:
+    """Whether a store is somebody's own, and so collected: whose it is tells there."""
+    return (root / "users").is_dir()
+
+
+def can_be_told(root: Path) -> bool:
+    """Whether this user can tell in such a store."""
+    return all(os.access(place, os.W_OK) for place in (root, root / "users"))
 
 
 def _counts(status: os.stat_result) -> bool:

@@ -39,11 +39,12 @@ from unionfs.bytecode.compiling import WITHIN
 from unionfs.control import daemons
 from unionfs.publishing.assemble import BUILD
 from unionfs.publishing.default import default_view
-from unionfs.publishing.publish import tell_needs
+from unionfs.publishing.publish import tell, tell_needs
 from unionfs.store import arrival
 from unionfs.store.claims import Claims
 from unionfs.store.directory import TEMPORARY_PREFIX
 from unionfs.store.local import Store
+from unionfs.store.ordered import Stores
 from unionfs.store.partial import Partials
 from unionfs.upkeep.began import TICKS
 from unionfs.upkeep.inuse import survey
@@ -110,7 +111,7 @@ class Plan:
 def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
     """What would be collected now; nothing is changed."""
     now = time.time()
-    store = Store(places.store)
+    store, everywhere = Store(places.store), Stores(places)
     needs = read_references(places)
     gone = {view.view: record.root for record in needs.gone.values() for view in record.views}
     watched_views, watched = named_by(places, seen.watched)
@@ -143,7 +144,7 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
         view for view in unneeded
         if view not in needs.manifests
         or not archives.keys().isdisjoint(needs.manifests[view].archives)
-        or not all(name in sizes for name in needs.manifests[view].archives)
+        or not all(map(everywhere.has, needs.manifests[view].archives))
         or now - _modified(manifest_path(places, view)) >= max(limits.max_age, ON_ITS_WAY)
     ))  # fmt: skip
     records = tuple(
@@ -261,7 +262,7 @@ def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
     }
     store.forget_sources()
     _forget_numbers(places, store)
-    Claims(places.store, places.state).tell(found.own, whole=True, instead=True)
+    tell(places, found.own, whole=True, instead=True)
     kept = found.kept + found.freed - sum(removed.values())
     return replace(found, archives=removed, kept=kept)
 

@@ -2,12 +2,13 @@
 
 Everything lies on disk (registry, manifests, store) where other processes add to it; nothing has
 to be announced to a running daemon. Opened views and archives are kept as long as there is room,
-and opened again when they are asked for; both never change. Their *numbers and times* are kept for
-ever: they must go on meaning what they meant when the kernel was told about them, even if somebody
-replaces the registry under a live mount. What is not found, or damaged, is looked for again each
-time: it may have been mended. Only an archive that was collected is not, as long as other archives
-have what is asked for. A view is there as long as its manifest is, which goes first when it is
-collected; whoever still has a number of it is told that there is no such thing.
+and opened again when they are asked for; both never change. Their *numbers and times* are kept as
+long as the mount lives (`unionfs.view.told`): they must go on meaning what they meant when the
+kernel was told about them, even if somebody replaces the registry under a live mount. What is not
+found, or damaged, is looked for again each time: it may have been mended. Only an archive that was
+collected is not, as long as other archives have what is asked for. A view is there as long as its
+manifest is, which goes first when it is collected; whoever still has a number of it is told that
+there is no such thing.
 """
 
 from __future__ import annotations
@@ -17,28 +18,30 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from resolver.errors import PkgviewError
 from resolver.manifest import Manifest, ViewId
-from resolver.project import resolved, trust
 from unionfs.archive.layer import LayerError
 from unionfs.view.kept import Kept
 from unionfs.view.nodeid import PACKING, NodeKind
+from unionfs.view.projects import Projects
+from unionfs.view.told import Meaning, Sort, Telling, Told, what_is
 from unionfs.view.tree import Member, View
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from resolver.places import Places
     from unionfs.archive.layer import EntryNo
     from unionfs.archive.reader import Archive
     from unionfs.store.local import Store
-    from unionfs.view.nodeid import ArchiveNo, NodeId, Packing, ProjectNo, ViewNo
-    from unionfs.view.registry import Registered, Registry
+    from unionfs.view.nodeid import ArchiveNo, NodeId, Packing, ViewNo
+    from unionfs.view.registry import Registry
+    from unionfs.view.sharing import Registered
 
 logger = logging.getLogger(__name__)
 
 VIEW_ID = re.compile(r"[0-9a-f]{32}")
-_PROJECT_KEY = re.compile(r"[A-Za-z0-9._-]+-[0-9a-f]{10}")
 _ARCHIVE = re.compile(
     r"(?P<name>[^-]+)-(?P<version>[^-]+)(?:-.*)?\.(?P<digest>[0-9a-f]{64})\.tar\.zst"
 )
@@ -72,14 +75,20 @@ _Copies = dict["EntryNo", list[tuple["ArchiveNo", "EntryNo"]]]
 class Catalog:
     """Reads registry, manifests and store. One thread only; small reads of local files.
 
-    `packing` is the mount's. `opened` is told of each view that is looked into for the first time.
+    `packing` and `told` are the mount's. `opened` is told of each view that is looked into for the
+    first time.
 
     `LayerError` where something is damaged or missing, `PkgviewError` where the registry or the
     store cannot be used at all.
     """
 
     def __init__(
-        self, places: Places, store: Store, registry: Registry, packing: Packing = PACKING
+        self,
+        places: Places,
+        store: Store,
+        registry: Registry,
+        packing: Packing = PACKING,
+        told: Told | None = None,
     ) -> None:
         self.places = places
         self.store = store
@@ -90,12 +99,9 @@ class Catalog:
         self._gone: Kept[ArchiveNo, _Copies] = Kept(ROOM_FOR_ARCHIVES)
         self._views: Kept[ViewNo, View] = Kept(ROOM_FOR_VIEWS)
         self._looked_into: set[ViewNo] = set()
-        # What the kernel may have been told: never forgotten, never changed.
-        self._names: dict[ArchiveNo, str] = {}
         self._numbers: dict[ViewId, ViewNo] = {}
-        self._ids: dict[ViewNo, ViewId] = {}
-        self._archive_times: dict[ArchiveNo, int] = {}
-        self._view_times: dict[ViewNo, int] = {}
+        self.told = told or Told()
+        self.projects = Projects(places, registry, self.told)
         self.opened: Callable[[ViewId, Manifest], None] = lambda *_: None
 
     @property
@@ -108,41 +114,69 @@ class Catalog:
         """Bytes of what is open, roughly."""
         return self._views.size + self._members.size
 
+    def go_on(self) -> None:
+        """Have the registry give no number that the kernel was told of already, if it can."""
+        try:
+            behind = self.registry.go_on_above(self.told.highest)
+        except PkgviewError as error:
+            logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
+            return
+        if behind:
+            logger.warning(
+                "the registry %s was replaced by an earlier one under a live mount: it goes on "
+                "above the numbers that this mount knows",
+                self.registry.path,
+            )
+
     # Archives
 
     def member(self, number: ArchiveNo) -> Member | None:
         """A registered archive; None for a number that was never given."""
         found = self._members.get(number)
         if found is None:
-            known = self.registry.archive(number)
+            known = self._archive(number)
             return None if known is None else self._member(known)
         return found
 
+    def _archive(self, number: ArchiveNo) -> Registered | None:
+        known = self.registry.archive(number)
+        if known is not None:
+            self._tell_archives([known])
+        return known
+
+    def _tell_archives(self, archives: Collection[Registered]) -> None:
+        """That the kernel is told of these, and of those by which their members are known."""
+        others = {number for one in archives for number in one.shared.archives()}
+        named = [(one.number, one.name, one.time) for one in archives]
+        named += self.registry.archives(others) if others else []
+        self.told.tell(
+            Sort.ARCHIVES,
+            [
+                Telling(number, what_is(name), time, f"archive {name}")
+                for number, name, time in named
+            ],
+        )
+
     def _member(self, known: Registered) -> Member:
-        before = self._names.setdefault(known.number, known.name)
-        if before != known.name:
-            raise LayerError(
-                f"archive {known.name} has number {known.number}, which this mount knows as "
-                f"{before}: the registry was replaced under a live mount; "
-                "unmount (`pkgview umount`) and mount again"
-            )
+        """One that the kernel may be told of."""
         found = self._members.get(known.number)
         if found is None:
             archive = self.store.open(known.name)
-            time = self._archive_times.setdefault(known.number, known.time)
+            told = self.told.get(Sort.ARCHIVES, known.number)
+            time = known.time if told is None else told.time
             found = Member(known.number, archive, time, known.shared, self.packing)
             self._members.put(known.number, found, _size_of(found))
         return found
 
     def archive_time(self, number: ArchiveNo) -> int:
         """The time of all that an archive has; `IndexError` for a number that was never given."""
-        time = self._archive_times.get(number)
-        if time is None:
-            known = self.registry.archive(number)
-            if known is None:
-                raise IndexError(number)
-            time = self._archive_times[number] = known.time
-        return self.packing.time(time)
+        told = self.told.get(Sort.ARCHIVES, number)
+        if told is not None:
+            return self.packing.time(told.time)
+        known = self._archive(number)
+        if known is None:
+            raise IndexError(number)
+        return self.packing.time(known.time)
 
     def holder_at_hand(self, node: NodeId) -> tuple[Archive, EntryNo] | None:
         """The archive that an ARCHIVE node is named by, or one in its stead, if it is open."""
@@ -203,16 +237,21 @@ class Catalog:
         for number, name, time in self.registry.archives():
             short = _short(name) if name in there else None
             if short is not None:
-                self._archive_times.setdefault(number, time)
-                found.append((short, number))
-        return found
+                found.append((short, number, name, time))
+        given = {int(number): Meaning(what_is(name), time) for _, number, name, time in found}
+        self.told.note(Sort.ARCHIVES, given)  # all at once: there may be many
+        return [(short, number) for short, number, name, _ in found if self._means(number, name)]
+
+    def _means(self, number: ArchiveNo, name: str) -> bool:
+        told = self.told.get(Sort.ARCHIVES, number)
+        return told is None or told.what == what_is(name)
 
     def package(self, short: bytes) -> ArchiveNo | None:
         """The archive of that short name; None where there is none."""
         digest = short.rpartition(b"-")[2].decode("ascii", "replace")
         for number, name, _ in self.registry.archives():
             if digest in name and _short(name) == short and self.store.has(name):
-                return number
+                return None if self._archive(number) is None else number
         return None
 
     # Views
@@ -227,10 +266,10 @@ class Catalog:
             if not VIEW_ID.fullmatch(view):
                 return None
             number = self.registry.view_number(view)
-            if number is None:
+            known = None if number is None else self.registry.view(number)
+            if number is None or known is None:
                 return None
-            self._remember(number, view)
-            self.view_time(number)
+            self._remember(number, *known)
         if not os.access(f"{self._manifests}/{view}.json", os.F_OK):
             # Collected. Should it be made again it gets another number.
             del self._numbers[view]
@@ -239,28 +278,33 @@ class Catalog:
 
     def view_time(self, number: ViewNo) -> int:
         """The time of a view's directories; `IndexError` for a number that was never given."""
-        time = self._view_times.get(number)
-        if time is None:
-            known = self.registry.view(number)
-            if known is None:
-                raise IndexError(number)
-            time = self._view_times[number] = known[1]
-        return self.packing.time(time)
+        known = self._view_told(number)
+        if known is None:
+            raise IndexError(number)
+        return self.packing.time(known[1])
+
+    def _view_told(self, number: ViewNo) -> tuple[ViewId, int] | None:
+        """Id and time of a view that the kernel knows by that number from now on, or did before."""
+        told = self.told.get(Sort.VIEWS, number)
+        if told is not None:
+            return ViewId(told.what.hex()), told.time
+        known = self.registry.view(number)
+        if known is not None:
+            self._remember(number, *known)
+        return known
 
     def view_numbered(self, number: ViewNo) -> View | None:
         """The view of that number, opened; None for a number that was never given."""
         found = self._views.get(number)
         if found is None:
-            view = self._ids.get(number)
-            if view is None:
-                known = self.registry.view(number)
-                if known is None:
-                    return None
-                view = known[0]
-            found = self._load(number, view)
+            known = self._view_told(number)
+            if known is None:
+                return None
+            view, time = known
+            found = self._load(number, view, time)
             if found is None:
                 return None
-            self._remember(number, view)
+            self._numbers[view] = number
             self._views.put(number, found, _size_of_view(found))
             if number not in self._looked_into:
                 self._looked_into.add(number)
@@ -279,29 +323,24 @@ class Catalog:
             if f"{view}.json" not in there:
                 continue
             try:
-                self._remember(number, view)
+                self._remember(number, view, time)
             except LayerError as error:
                 logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
             else:
-                self._view_times.setdefault(number, time)
                 found.append((number, view))
         return found
 
-    def _remember(self, number: ViewNo, view: ViewId) -> None:
+    def _remember(self, number: ViewNo, view: ViewId, time: int) -> None:
         if number > self.packing.most_views:
             raise LayerError(
                 f"view {view} has number {number}, and this mount, which an earlier version began, "
                 f"can name {self.packing.most_views}: unmount (`pkgview umount`) and mount again"
             )
-        if self._ids.setdefault(number, view) != view:
-            raise LayerError(
-                f"view {view} has number {number}, which does not fit what this mount knows: "
-                "the registry was replaced under a live mount; unmount (`pkgview umount`) and "
-                "mount again"
-            )
+        what = bytes.fromhex(view)
+        self.told.tell(Sort.VIEWS, [Telling(number, what, time, f"view {view}")])
         self._numbers[view] = number
 
-    def _load(self, number: ViewNo, view: ViewId) -> View | None:
+    def _load(self, number: ViewNo, view: ViewId, time: int) -> View | None:
         try:
             manifest = read_manifest(self.places, view)
         except FileNotFoundError:
@@ -309,15 +348,20 @@ class Catalog:
         except OSError as error:
             raise LayerError(f"view {view}: cannot read its manifest: {error}") from error
         names = [layer.archive for layer in manifest.layers]
-        registered = self.registry.registered(names)
+        registered = self._registered(names)
         return View(
             number,
             manifest,
             [self._member_named(view, name, registered) for name in names],
-            lambda name: self._member_named(view, name, self.registry.registered([name])),
-            time=self.view_time(number),
+            lambda name: self._member_named(view, name, self._registered([name])),
+            time=self.packing.time(time),
             packing=self.packing,
         )
+
+    def _registered(self, names: Collection[str]) -> Mapping[str, Registered]:
+        found = self.registry.registered(names)
+        self._tell_archives(found.values())
+        return found
 
     def _member_named(
         self, view: ViewId, name: str, registered: Mapping[str, Registered]
@@ -326,34 +370,6 @@ class Catalog:
         if name not in registered:
             raise LayerError(f"view {view}: its archive {name} is not registered")
         return self._member(registered[name])
-
-    # Projects
-
-    def projects(self) -> list[tuple[ProjectNo, str]]:
-        """The links of all projects that have a view, in the order of their numbers."""
-        names = [path.stem for path in (self.places.state / "projects").glob("*.json")]
-        found = ((self.project_number(key), key) for key in names)
-        return sorted((number, key) for number, key in found if number is not None)
-
-    def project_number(self, key: str) -> ProjectNo | None:
-        """The number of a project's link; None if there is no such, or none with a yes."""
-        if self._newest_view(key) is None:
-            return None
-        return self.registry.register_project(key)
-
-    def project_view(self, number: ProjectNo) -> ViewId | None:
-        """The newest view of a project."""
-        key = self.registry.project_key(number)
-        return None if key is None else self._newest_view(key)
-
-    def _newest_view(self, key: str) -> ViewId | None:
-        if not _PROJECT_KEY.fullmatch(key):
-            return None
-        project = resolved.load_key(self.places.state / "projects", key)
-        if project is None or not trust.shows(project, self.places.state):
-            return None
-        newest = project.newest
-        return None if newest is None else newest.view
 
 
 def _listed(directory: str) -> list[str]:

@@ -4,7 +4,8 @@ Node ids are made of these numbers, so they must mean the same in every process 
 for as long as a kernel may remember them. One SQLite file in the state directory holds them;
 numbers are never reused, not even after a removal. Each registry begins to count at random: where
 somebody removes the file and the next command makes a new one, a mount that remembers numbers of
-the old one meets, all but certainly, none of them again with another meaning.
+the old one meets, all but certainly, none of them again with another meaning. Where an earlier one
+is put in its place, it goes on above what the mounts know (`go_on_above`).
 
 With a number goes the time at which it was given: that of all files of an archive, and of all
 directories of a view (`unionfs.view.moments`).
@@ -26,7 +27,7 @@ import json
 import os
 import sqlite3
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from resolver.atomic import make_private
 from resolver.errors import PkgviewError
@@ -34,9 +35,10 @@ from resolver.manifest import ViewId
 from unionfs.archive.layer import ROOT, EntryNo, LayerError
 from unionfs.view import schema
 from unionfs.view.again import Again
+from unionfs.view.forgetting import forget_archives
 from unionfs.view.moments import Moments, time_of_view
 from unionfs.view.nodeid import BEFORE, ArchiveNo, ProjectNo, ViewNo
-from unionfs.view.sharing import NOTHING, Known, Shared, passed_on
+from unionfs.view.sharing import NOTHING, Known, Registered, Shared, passed_on
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -51,19 +53,6 @@ BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that is registering; it takes a few tenths at most."""
 
 
-class Registered(NamedTuple):
-    """An archive that has a number, since `time` (nanoseconds, Epoch).
-
-    `entries` is 0 for one that an earlier version registered.
-    """
-
-    number: ArchiveNo
-    name: str
-    time: int
-    entries: int
-    shared: Shared
-
-
 def registry_path(places: Places) -> Path:
     """Where the registry of a state directory is."""
     return places.state / "registry.sqlite3"
@@ -74,7 +63,7 @@ class Registry:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: tuple[int, int] | None = None
+        self._file: tuple[int, ...] | None = None
         with self._errors():
             self._open()
 
@@ -96,6 +85,7 @@ class Registry:
             status = os.fstat(descriptor)
         finally:
             os.close(descriptor)
+        self._file = _which(status)
         # The rollback journal, not the write-ahead log: that needs shared memory, which a
         # home directory on a network file system does not have.
         self._db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
@@ -106,15 +96,19 @@ class Registry:
                 with self._transaction():
                     schema.bring_up_to_date(self._db, self.path)
         except BaseException:
+            self._file = None
             self._db.close()
             raise
-        self._file = (status.st_dev, status.st_ino)
 
     def _follow(self) -> None:
-        """Go on with the file that is there, should it be another than the one that was opened."""
+        """Go on with the file that is there, should it be another than the one that was opened.
+
+        Or have been written to: by others, mostly. But where a copy was written over it SQLite may
+        go on with pages of before, since it only compares how often each was changed.
+        """
         with suppress(FileNotFoundError):
-            status = os.stat(self.path)  # noqa: PTH116 - with every question: a third of the time
-            if (status.st_dev, status.st_ino) == self._file:
+            # With every question: a third of the time.
+            if _which(os.stat(self.path)) == self._file:  # noqa: PTH116
                 return
         self._db.close()
         self._file = None
@@ -199,12 +193,16 @@ class Registry:
             row = self._db.execute(f"{_REGISTERED} WHERE number = ?", (number,)).fetchone()
         return None if row is None else _registered(row)
 
-    def archives(self) -> list[tuple[ArchiveNo, str, int]]:
-        """Number, name and time of all archives, in the order of their numbers."""
+    def archives(
+        self, numbers: Collection[ArchiveNo] | None = None
+    ) -> list[tuple[ArchiveNo, str, int]]:
+        """Number, name and time of all archives, or of these, in the order of their numbers."""
+        query, given = "SELECT number, name, time FROM archives", []
+        if numbers is not None:
+            query += " WHERE number IN (SELECT value FROM json_each(?))"
+            given = [json.dumps(list(numbers))]
         with self._asked():
-            return self._db.execute(
-                "SELECT number, name, time FROM archives ORDER BY number"
-            ).fetchall()
+            return self._db.execute(f"{query} ORDER BY number", given).fetchall()
 
     def registered(self, names: Iterable[str]) -> dict[str, Registered]:
         """Those of the archives that are registered.
@@ -289,6 +287,22 @@ class Registry:
             row = self._db.execute(query, (number,)).fetchone()
         return None if row is None else str(row[0])
 
+    # Going on
+
+    def go_on_above(self, numbers: Mapping[str, int]) -> bool:
+        """Give no number up to these, by table; whether any could have been given again.
+
+        Each was given by this registry, or by one in whose place it came (`unionfs.view.told`).
+        """
+        if not any(numbers.values()):
+            return False
+        with self._asked():
+            if not schema.behind(self._db, numbers):
+                return False
+            with self._transaction():
+                schema.count_from(self._db, schema.behind(self._db, numbers))
+        return True
+
     # Forgetting
 
     def forget(
@@ -303,7 +317,8 @@ class Registry:
         """
         with self._asked():
             with self._transaction():
-                self._forget_archives(frozenset(archives))
+                forget_archives(self._db, frozenset(archives))
+                self._again.forget_gone()
                 for table, column, kept in (("views", "id", views), ("projects", "key", projects)):
                     self._db.execute(
                         f"DELETE FROM {table} "  # noqa: S608 - our own words
@@ -311,28 +326,6 @@ class Registry:
                         (json.dumps(list(kept)),),
                     )
             schema.shrink(self._db)
-
-    def _forget_archives(self, kept: frozenset[str]) -> None:
-        rows = self._db.execute(
-            "SELECT number, name, shared, distribution FROM archives ORDER BY number"
-        ).fetchall()
-        staying = {number for number, name, *_ in rows if name in kept}
-        needed = set(staying)
-        for number, _, shared, _ in rows:
-            if number in staying and shared:
-                needed |= Shared.from_json(shared).archives()
-        for number, node in self._db.execute("SELECT archive, node FROM aliases"):
-            if number in staying:
-                needed.add(BEFORE.archive_parts(node)[0])
-        last = {distribution: number for number, *_, distribution in rows}
-        needed |= {last[distribution] for number, *_, distribution in rows if number in needed}
-        gone = json.dumps([number for number, *_ in rows if number not in needed])
-        for table, column in (("aliases", "archive"), ("archives", "number")):
-            self._db.execute(
-                f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))",  # noqa: S608 - the same
-                (gone,),
-            )
-        self._again.forget_gone()
 
     # Below
 
@@ -357,6 +350,7 @@ class Registry:
             yield
             # A COMMIT that fails, on a full disk for one, may leave the transaction open.
             self._db.execute("COMMIT")
+            self._file = _which(os.stat(self.path))  # noqa: PTH116 - as above
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
@@ -384,6 +378,10 @@ class Registry:
                 else "Make that file and its directory writable, make room there, and run the "
                 "command again.",
             ) from error
+
+
+def _which(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 def _distribution(archive: Archive) -> str:

@@ -17,6 +17,7 @@ from resolver.errors import PkgviewError
 from unionfs.view.nodeid import EARLIEST, LATEST, PACKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 VERSION: Final = 3
@@ -90,6 +91,19 @@ def bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
     for table in ("archives", "views"):
         _give_times(db, table)
     db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def behind(db: sqlite3.Connection, numbers: Mapping[str, int]) -> dict[str, int]:
+    """Those of the tables, with their numbers, that may still give such a number or a lower one."""
+    counted = dict(db.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+    return {table: number for table, number in numbers.items() if counted.get(table, 0) < number}
+
+
+def count_from(db: sqlite3.Connection, numbers: Mapping[str, int]) -> None:
+    """Let each table give the number after its own next; inside a transaction."""
+    for table, number in numbers.items():
+        db.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+        db.execute("INSERT INTO sqlite_sequence(name, seq) VALUES (?, ?)", (table, number))
 
 
 def shrink(db: sqlite3.Connection) -> None:

@@ -116,6 +116,19 @@ class Shared:
 NOTHING = Shared()
 
 
+class Registered(NamedTuple):
+    """An archive that has a number, since `time` (nanoseconds, Epoch).
+
+    `entries` is 0 for one that an earlier version registered.
+    """
+
+    number: ArchiveNo
+    name: str
+    time: int
+    entries: int
+    shared: Shared
+
+
 def _after(known: Known, steps: int) -> Known:
     return Known(known.archive, EntryNo(known.entry + steps), known.time)
 

@@ -90,7 +90,7 @@ class Top:
                 view = self._catalog.view_number(ViewId(text))
                 return Absent(0) if view is None else self._view(view)
             case Fixed.PROJECTS:
-                project = self._catalog.project_number(text)
+                project = self._catalog.projects.number(text)
                 return Absent(0) if project is None else self.project(project)
             case _:
                 archive = self._catalog.package(name)
@@ -106,7 +106,7 @@ class Top:
                 for view, view_id in self._catalog.views():
                     yield view_id.encode(), self._view(view)
             case Fixed.PROJECTS:
-                for project, key in self._catalog.projects():
+                for project, key in self._catalog.projects.all():
                     yield key.encode(), self.project(project)
             case _:
                 for short, archive in self._catalog.packages():
@@ -120,7 +120,7 @@ class Top:
 
     def project_target(self, node: NodeId) -> bytes:
         """Where a PROJECT node leads now."""
-        view = self._catalog.project_view(self._packing.project_part(node))
+        view = self._catalog.projects.view(self._packing.project_part(node))
         if view is None:
             raise FileSystemError(errno.ENOENT)
         return b"../views/" + view.encode()

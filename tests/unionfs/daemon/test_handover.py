@@ -29,14 +29,19 @@ def held(isolated_places: Places) -> Iterator[Handover]:
         supervisor_lock=descriptor,
         supervisors=descriptor,
         servers=descriptor,
+        told=descriptor,
         packing=PACKING.number,
     )
     os.close(descriptor)
 
 
 def test_what_is_handed_over_is_what_was_held(held: Handover) -> None:
-    for one in (held, replace(held, packing=BEFORE.number)):
-        assert Handover.from_json(one.to_json()) == one
+    assert Handover.from_json(held.to_json()) == held
+    before = replace(held, packing=BEFORE.number)
+    found = Handover.from_json(before.to_json())
+    assert replace(found, told=held.told) == before
+    assert os.fstat(found.told).st_size == 0
+    os.close(found.told)
 
 
 def test_a_version_that_knows_of_no_packing_began_and_goes_on_with_the_one_before(
@@ -44,7 +49,9 @@ def test_a_version_that_knows_of_no_packing_began_and_goes_on_with_the_one_befor
 ) -> None:
     told = replace(held, packing=BEFORE.number).to_json()
     assert "packing" not in json.loads(told)
-    assert Handover.from_json(told).packing == BEFORE.number
+    found = Handover.from_json(told)
+    assert found.packing == BEFORE.number
+    os.close(found.told)
 
 
 def test_what_a_later_version_began_is_left_to_it(held: Handover) -> None:

@@ -144,12 +144,12 @@ def test_what_is_not_used_makes_room_and_means_the_same_when_it_comes_back(
     registry.close()
 
 
-def test_opening_a_view_asks_as_often_for_many_layers_as_for_one(
+def test_opening_a_view_asks_as_often_for_many_layers_as_for_two(
     catalog: Catalog, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each question looks for the registry's file first: 500 layers took a tenth of a second."""
     names = [archive(store, "demo", same="1", own=str(number)) for number in range(20)]
-    views = [published(catalog, store, *some) for some in (names[:1], names)]
+    views = [published(catalog, store, *some) for some in (names[:2], names)]
     follow = Mock(side_effect=catalog.registry._follow)
     monkeypatch.setattr(catalog.registry, "_follow", follow)
     asked = []
@@ -169,8 +169,8 @@ def test_what_nobody_made_is_not_there(catalog: Catalog) -> None:
     assert catalog.view_numbered(ViewNo(1)) is None
     assert catalog.member(ArchiveNo(1)) is None
     assert catalog.package(b"demo-1-0123456789ab") is None
-    assert catalog.project_view(ProjectNo(1)) is None
-    assert (catalog.views(), catalog.packages(), catalog.projects()) == ([], [], [])
+    assert catalog.projects.view(ProjectNo(1)) is None
+    assert (catalog.views(), catalog.packages(), catalog.projects.all()) == ([], [], [])
 
 
 @pytest.mark.parametrize("name", ["", "..", "current", "0" * 31, "0" * 33, "A" * 32, "\u0660" * 32])
@@ -371,28 +371,28 @@ def record(places: Places, root: str, *views: ViewId) -> str:
 def test_a_project_leads_to_its_newest_view(catalog: Catalog) -> None:
     old, new = ViewId("1" * 32), ViewId("2" * 32)
     key = record(catalog.places, "/srv/shop", old)
-    number = catalog.project_number(key)
+    number = catalog.projects.number(key)
     assert number is not None
-    assert catalog.project_view(number) == old
+    assert catalog.projects.view(number) == old
     record(catalog.places, "/srv/shop", old, new)
-    assert catalog.project_view(number) == new
-    assert catalog.projects() == [(number, key)]
+    assert catalog.projects.view(number) == new
+    assert catalog.projects.all() == [(number, key)]
 
 
 def test_projects_are_listed_as_they_came(catalog: Catalog) -> None:
     view = ViewId("1" * 32)
     first = record(catalog.places, "/z", view)
-    catalog.projects()
+    catalog.projects.all()
     others = [record(catalog.places, f"/{name}", view) for name in "ab"]
     hidden = record(catalog.places, "/srv/.config", view)
-    keys = [key for _, key in catalog.projects()]
+    keys = [key for _, key in catalog.projects.all()]
     assert keys[0] == first
     assert set(keys) == {first, *others, hidden}
 
 
 def test_a_project_without_views_is_not_there(catalog: Catalog) -> None:
-    assert catalog.project_number(record(catalog.places, "/empty")) is None
-    assert catalog.projects() == []
+    assert catalog.projects.number(record(catalog.places, "/empty")) is None
+    assert catalog.projects.all() == []
 
 
 def test_foreign_and_damaged_records_are_passed_over(catalog: Catalog) -> None:
@@ -407,9 +407,9 @@ def test_foreign_and_damaged_records_are_passed_over(catalog: Catalog) -> None:
     (directory / "name-0123456789.txt").write_text("")
     with open(bytes(directory) + b"/\xff-0123456789.json", "wb"):  # noqa: PTH123 - no text
         pass
-    assert [found for _, found in catalog.projects()] == [key]
+    assert [found for _, found in catalog.projects.all()] == [key]
     for name in ("..", ".", "", "a/b-0123456789", "../projects/x-0123456789", "x\0-0123456789"):
-        assert catalog.project_number(name) is None
+        assert catalog.projects.number(name) is None
 
 
 def test_nothing_is_logged_where_nothing_is_wrong(

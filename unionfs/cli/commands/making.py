@@ -71,6 +71,12 @@ def mount_now(places: Places) -> None:
         console.note(f"{mounted.mountpoint} is served by this version from now on.")
     elif mounted.how != "already":
         console.note(f"Mounted {mounted.mountpoint}.")
+    if mounted.refused:
+        console.explain(
+            f"{mounted.mountpoint} refuses {console.count(mounted.refused, 'number')} that the "
+            "registry gave a second time: it was replaced by an earlier one under the live mount",
+            "Run `pkgview umount` and `pkgview mount`.",
+        )
 
 
 def is_mounted(places: Places) -> bool:

@@ -110,6 +110,9 @@ def _show(found: Mapping[str, Any]) -> None:
         (f"no {name}" if gain["on"] else f"every {name}", str(gain["why"]))
         for name, gain in found.get("gains", {}).items()
     ]
+    if refused := found.get("refused"):
+        told = f"{console.count(refused, 'number')} that the registry gave a second time"
+        rows.append(("refused", f"{told}: `pkgview umount` and `pkgview mount`"))
     rows.append(("log", str(found["log"])))
     requests = ", ".join(f"{name} {count:,}" for name, count in found["requests"].items())
     console.table([*rows, ("requests", requests or "none")])

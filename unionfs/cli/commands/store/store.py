@@ -20,6 +20,7 @@ from unionfs.cli.commands.store import bundle, pinning, remotes, verify
 from unionfs.cli.commands.store.push import INSECURE
 from unionfs.cli.completing import paths
 from unionfs.cli.group import Group
+from unionfs.store.claims import Claims, can_be_told, is_told
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores, problem, remedy_for
 from unionfs.store.partial import Partials
@@ -265,6 +266,11 @@ def _add_directory(places: Places, directory: str, *, shared: bool, as_json: boo
         console.as_json({"path": str(root), "shared": shared})
     else:
         console.note(f"{root} is searched from now on.")
+        if is_told(root) and not can_be_told(root):
+            console.note(
+                "It is somebody's own store, and you cannot write there that you need something "
+                "of it. What is collected there the next `pkgview up` in a project gets again."
+            )
 
 
 @store.command(
@@ -293,6 +299,8 @@ def remove(directory: str, *, as_json: bool) -> None:
             f"{directory} was not added", remedy="`pkgview store list` shows which were."
         )
     config.remove_store(places, found)
+    if not is_remote(found) and os.path.realpath(found) != os.path.realpath(places.store):
+        Claims(Path(found), places.state).withdraw()
     if as_json:
         console.as_json({"path": found})
     else:
