@@ -18,7 +18,7 @@ import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -27,17 +27,15 @@ from resolver.errors import PkgviewError
 from resolver.fetch.addresses import masked, without_userinfo
 from resolver.local import place_content
 from resolver.project.resolved import identity_text
-from resolver.python.declared.indexes import named_indexes
 from resolver.python.git.checkout import check_out
 from resolver.python.index import uv_environment
-from resolver.python.project import Origin
+from resolver.python.locks.chosen import Chosen
 from resolver.python.requirements import local_places, normalised
 from resolver.python.selection import Choice, Source
 from resolver.python.uv.building import (
     BuildSettings,
     build_settings_of,
     extra_requirements,
-    own_settings,
 )
 from resolver.python.uv.run import (
     ELSEWHERE,
@@ -47,7 +45,6 @@ from resolver.python.uv.run import (
     told,
     uv_binary,
 )
-from resolver.python.uv.settings import build_settings, effective
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,10 +54,6 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 30
 """Of a failed build's output: the last ones, where the reason is."""
-
-
-_BY_PIP = frozenset({Origin.PYLOCK, Origin.PYPROJECT, Origin.REQUIREMENTS})
-"""Projects to which the settings of `uv pip` say something, as they are locked or installed."""
 
 
 @dataclass(frozen=True, kw_only=True)  # without slots: what is read of files is kept
@@ -77,15 +70,17 @@ class BuiltFor:
 
     def settings(self, name: str) -> BuildSettings:
         """The settings for the build of the distribution `name`."""
-        return build_settings_of(normalised(name), self._effective, self._versions, os.environ)
+        return build_settings_of(
+            normalised(name), self.chosen.effective, self._versions, os.environ
+        )
 
     def key(self, name: str) -> str:
         """A digest of the settings that change what is built of it; "" where nothing is set."""
-        general = self._general
-        extra = extra_requirements(normalised(name), self._effective, self._versions)
-        own = [*extra, *self._own]
+        general = self.chosen.general
+        extra = extra_requirements(normalised(name), self.chosen.effective, self._versions)
+        own = [*extra, *self.chosen.own]
         if local := [place for one in extra for place in local_places(one, Path("/"))]:
-            own += [*map(_now, local), *self._whose]
+            own += [*map(_now, local), *self.chosen.whose]
         if not self.settings(name).isolated:
             own += map(_known, self.choices)
         if not own:
@@ -93,41 +88,9 @@ class BuiltFor:
         return hashlib.sha256(os.fsencode("\0".join((general, *own)))).hexdigest()
 
     @cached_property
-    def _general(self) -> str:
-        return build_settings(self.place)
-
-    @cached_property
-    def _effective(self) -> Mapping[str, Any]:
-        """The settings of the project with its user's, those of its requirement files the last."""
-        whole = effective(os.environ, self.place, by_pip=self._by_pip)
-        named = {} if self.project is None else named_indexes(self.project)
-        for key, value in named.items():
-            if isinstance(value, list):
-                whole[key] = [*whole.get(key, ()), *value]
-            elif key == "no-index":
-                whole[key] = value
-            else:
-                whole.setdefault(key, value)
-        return whole
-
-    @cached_property
-    def _own(self) -> tuple[str, ...]:
-        """What the project alone has said of what is built for it, and no other gets.
-
-        A path says little of what is there: it goes with the directory that said it.
-        """
-        users = effective(os.environ, None, by_pip=self._by_pip)
-        said, is_local = own_settings(self._effective, users)
-        return (said, *(self._whose if is_local else ())) if said else ()
-
-    @property
-    def _whose(self) -> tuple[str, ...]:
-        place = self.place if self.place is None or self.place.is_dir() else self.place.parent
-        return () if place is None else (f"{place} {identity_text(place)}",)
-
-    @property
-    def _by_pip(self) -> bool:
-        return self.project is not None and self.project.origin in _BY_PIP
+    def chosen(self) -> Chosen:
+        """What the project has said."""
+        return Chosen(place=self.place, project=self.project)
 
     @property
     def _versions(self) -> dict[str, str]:
@@ -214,12 +177,13 @@ async def build_with_uv(  # noqa: PLR0913 - one build, its circumstances by name
     """
     python = interpreter.executable
     if not settings.isolated:
-        python = await _shared(built_for, python, scratch, what=what, offline=offline)
+        python = await _shared(built_for, interpreter, scratch, what=what, offline=offline)
         arguments = [*arguments, "--no-build-isolation"]
     await _run(
         [*arguments, f"--python={python}"],
         settings,
         built_for,
+        built_for.chosen.cache(interpreter.executable),
         scratch=scratch,
         what=what,
         offline=offline,
@@ -227,7 +191,7 @@ async def build_with_uv(  # noqa: PLR0913 - one build, its circumstances by name
 
 
 async def _shared(
-    built_for: BuiltFor, python: str, scratch: Path, *, what: str, offline: bool
+    built_for: BuiltFor, interpreter: Interpreter, scratch: Path, *, what: str, offline: bool
 ) -> str:
     """The Python of an environment with all that is not built in it (`no-build-isolation`).
 
@@ -242,12 +206,12 @@ async def _shared(
     ]
     listed.write_text("".join(f"{_line(one)}\n" for one in others))
     place = str(environment / "bin/python")
-    plain = built_for.settings("")
+    plain, cache = built_for.settings(""), built_for.chosen.cache(interpreter.executable)
     for arguments in (
-        ["venv", "--quiet", f"--python={python}", str(environment)],
+        ["venv", "--quiet", f"--python={interpreter.executable}", str(environment)],
         ["pip", "install", "--no-deps", f"--python={place}", f"--requirements={listed}"],
     ):
-        await _run(arguments, plain, built_for, scratch=scratch, what=what, offline=offline)
+        await _run(arguments, plain, built_for, cache, scratch=scratch, what=what, offline=offline)
     return place
 
 
@@ -277,6 +241,7 @@ async def _run(  # noqa: PLR0913 - one run, its circumstances by name
     arguments: Sequence[str],
     settings: BuildSettings,
     built_for: BuiltFor,
+    cache: Mapping[str, str],
     *,
     scratch: Path,
     what: str,
@@ -285,7 +250,7 @@ async def _run(  # noqa: PLR0913 - one run, its circumstances by name
     place = built_for.place
     cwd = scratch if place is None else place.parent if place.is_file() else place
     added = uv_environment(place)
-    environ = {**os.environ, **added, **settings.variables}
+    environ = {**os.environ, **added, **settings.variables, **cache}
     # UV_REQUIRE_HASHES is for what is installed; `uv build` takes it for what builds need, too.
     for name in (
         *("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH", "UV_PYTHON"),

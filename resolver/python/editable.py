@@ -80,7 +80,8 @@ async def build_editable(  # noqa: PLR0913 - all but what and whither by name
             what=f"cannot build {directory} for editing",
             offline=offline,
         )
-        await forget_editable(began, cwd=directory, added=uv_environment(directory))
+        added = uv_environment(directory) | built_for.chosen.cache(interpreter.executable)
+        await forget_editable(began, cwd=directory, added=added)
         await trio.to_thread.run_sync(_shape, prefix, into, schemes, directory)
     return into
 

@@ -42,8 +42,8 @@ from resolver.python.foreign import unread_lock
 from resolver.python.git.lfs import noted
 from resolver.python.hashes.held import held, refused
 from resolver.python.hashes.stated import stated
-from resolver.python.index import uv_environment
 from resolver.python.lockfile import Lock, current_lock_in, only_one, readable
+from resolver.python.locks.chosen import Chosen
 from resolver.python.locks.indexes import indexes_of, made_from
 from resolver.python.locks.kept import kept_versions, other_branches, outdate_others
 from resolver.python.locks.own import own_lock, two_locks
@@ -349,7 +349,8 @@ async def _made(
     overrides, configuration = output.with_suffix(".overrides"), output.with_suffix(".uv")
     with _disk_errors(output.parent):
         try:
-            added, began = uv_environment(project.root), time.time()
+            chosen, began = Chosen(place=project.root, project=project), time.time()
+            added = chosen.environment(resolution.interpreter.executable)
             if project.is_script and project.uv_lock is None and resolution.requirements is None:
                 own = await lock_script(resolution, output, preferred, added)
             else:

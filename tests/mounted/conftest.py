@@ -179,6 +179,8 @@ class Index:
     url: str = ""
     slow: set[str] = field(default_factory=set)
     """Names of files that come at 64 KiB/s until they are taken out."""
+    lasting: bool = False
+    """Its files never change, and caches are told so, as PyPI does."""
     instead: dict[str, bytes] = field(default_factory=dict)
     """Bytes that are served in place of a file's own."""
     asked: list[str] = field(default_factory=list)
@@ -288,6 +290,8 @@ class _Requests(http.server.BaseHTTPRequestHandler):
         is_page = kind in {"simple", "links.html"}
         self.send_header("Content-Type", "text/html" if is_page else "application/octet-stream")
         self.send_header("Content-Length", str(len(body)))
+        if index.lasting and kind == "packages":
+            self.send_header("Cache-Control", "max-age=31536000, immutable")
         if start:
             self.send_header(
                 "Content-Range", f"bytes {start}-{len(content or b'') - 1}/{len(content or b'')}"

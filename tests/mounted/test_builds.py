@@ -319,6 +319,7 @@ def test_what_uv_has_built_for_a_projects_builds_is_for_that_project(
     shop: Site, index: Index, other: Index
 ) -> None:
     """A build requirement that uv itself builds from source, and keeps."""
+    index.lasting = other.lasting = True
     back_end(index, "own", "'br-1.0'")
     back_end(other, "foreign", "'br-1.0'")
     source(index.directory, "br")

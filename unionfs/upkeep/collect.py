@@ -33,6 +33,7 @@ from resolver.manifest import ViewId
 from resolver.naming import said_scripts
 from resolver.project import trust
 from resolver.project.resolved import FORGOTTEN
+from resolver.python.locks.chosen import CACHES
 from resolver.python.uv.note import forget_gone
 from unionfs.archive.meta import digest_of_name
 from unionfs.bytecode.compiling import WITHIN
@@ -68,6 +69,9 @@ ON_ITS_WAY = 600.0
 
 ROUNDED = 0.1
 """Seconds by which what is written down of two moments may be in the wrong order, and more."""
+
+CACHE_KEPT = 30 * 24 * 3600.0
+"""Seconds that a cache of uv's stays which is for some projects, unless one uses it."""
 
 DAMAGED_KEPT = 7 * 24 * 3600.0
 """Seconds that archives which were set aside stay for whoever wants to know what happened."""
@@ -288,6 +292,14 @@ def _forget_numbers(places: Places, store: Store) -> None:
         registry.close()
 
 
+def _sweep_caches(directory: Path) -> None:
+    """Of uv's, for what projects choose: those that none has used for long."""
+    for path in _files(directory):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > CACHE_KEPT:
+                shutil.rmtree(path, ignore_errors=True)
+
+
 def _sweep(places: Places, store: Store) -> None:
     """What processes that died have left, and what was damaged long ago."""
     of_state = (path for path in _files(places.state) if path.is_dir())
@@ -297,6 +309,7 @@ def _sweep(places: Places, store: Store) -> None:
     sweep(places.state / daemons.DIRECTORY, daemons.PREFIX)
     for name, prefix in (("downloads", SESSION), ("builds", BUILD), ("bytecode", WITHIN)):
         sweep(places.cache / name, prefix)
+    _sweep_caches(places.cache / CACHES)
     forget_gone(places.state)
     for path in _files(places.state / "used"):
         if not manifest_path(places, ViewId(path.name)).exists():

@@ -22,9 +22,9 @@ from resolver.inputs import read_text
 from resolver.python.declared.lists import Names, joined
 from resolver.python.editing.listing import name_of, with_line, without
 from resolver.python.hashes.stated import has_hash
-from resolver.python.index import uv_environment
 from resolver.python.lock import lock, write_lock
 from resolver.python.lockfile import readable
+from resolver.python.locks.chosen import Chosen
 from resolver.python.locks.own import asked_again, own_mark
 from resolver.python.project import (
     Origin,
@@ -126,6 +126,7 @@ async def _by_uv(
     # uv takes such an option for all that is named with it.
     editables = tuple(_relative(path, project.directory) for path in asked.editables)
     # What uv makes a source of an address for has no hash.
+    chosen = Chosen(place=project.directory, project=project)
     pinned = tuple(one for one in asked.requirements if has_hash(one) and not asked.removed)
     others = tuple(one for one in asked.requirements if one not in pinned)
     for named, more in ((others, ()), (pinned, ("--raw",)), (editables, ("--editable",))):
@@ -134,7 +135,7 @@ async def _by_uv(
                 [verb, *options, *more, "--", *named],
                 cwd=project.directory,
                 # pip's indexes would be written into the project, as all that uv is told of.
-                added=uv_environment(project.directory, indexes=False),
+                added=chosen.environment(interpreter.executable, indexes=False),
                 offline=offline,
                 doing=f"cannot {verb} {', '.join(named)}",
             )

@@ -30,9 +30,10 @@ from resolver.python.declared.files import declared, digest, of_script
 from resolver.python.declared.lists import Names, expanded
 from resolver.python.declared.mark import mark_of
 from resolver.python.declared.written import located
-from resolver.python.index import user_indexes, user_named_indexes, uv_environment
+from resolver.python.index import user_indexes, user_named_indexes
 from resolver.python.lock import lock, write_lock
 from resolver.python.lockfile import only_one
+from resolver.python.locks.chosen import Chosen
 from resolver.python.locks.own import asked_again, document_of, two_locks, which_to_delete
 from resolver.python.outdated.compare import (
     differing,
@@ -199,11 +200,12 @@ class _One:
             options += (f"--refresh-package={self.project.name}",)
         if self.project.origin is Origin.SCRIPT:
             options += (f"--script={self.project.root.name}",)
+        chosen = Chosen(place=self.project.root, project=self.project)
         await run_uv(
             ["lock", f"--python={self.interpreter.executable}", *options],
             cwd=self.project.directory,
             # Other indexes than uv's own would have all of it written anew.
-            added=uv_environment(self.project.root, indexes=False),
+            added=chosen.environment(self.interpreter.executable, indexes=False),
             offline=asked.offline,
             doing=f"cannot lock {self.project.root}",
         )
