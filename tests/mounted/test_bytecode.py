@@ -69,6 +69,30 @@ def store(shop: Site) -> dict[str, int]:
     return {one["archive"]: one["views"] for one in said["archives"]}
 
 
+def test_a_copy_with_bytecode_is_replaced_with_all_that_it_has(
+    shop: Site, index: Index, needs: Callable[..., None]
+) -> None:
+    """As docs/differences.md says: what is left of it Python runs beside newer sources."""
+    needs("rsync")
+    directory, copy = shop.project("p"), shop.home / "copy"
+    said = []
+    for number, compiling, options in (
+        ("1", ["--compile"], []),
+        ("2", [], []),
+        ("2", [], ["--delete"]),
+        ("3", ["--compile"], ["--delete"]),
+        ("4", [], ["--delete"]),
+    ):
+        index.wheel("thing", number)
+        (directory / "requirements.txt").write_text(f"thing=={number}\n")
+        shop.up(directory, *compiling)
+        site = f"{directory}/.venv/site-packages/"
+        shop.run("rsync", "-aL", *options, site, copy, cwd=directory)
+        show = f"import sys; sys.path.insert(0, {str(copy)!r}); import thing; print(thing.version)"
+        said += shop.run(shop.python, "-Ic", show, cwd=shop.home).stdout.split()
+    assert said == ["1", "1", "2", "3", "4"]
+
+
 @pytest.mark.usefixtures("demo")
 def test_nothing_is_compiled_by_a_program(shop: Site) -> None:
     first = project(shop, "first")
