@@ -202,8 +202,13 @@ def test_what_killed_processes_left_goes(stocked: Site) -> None:
             path.mkdir()
         else:
             path.touch()
+    old, new = (cache / "uv" / name for name in ("old", "new"))
+    for path in (old, new):
+        path.mkdir(parents=True)
+    os.utime(old, (ONCE, ONCE))
     gc(stocked)
-    assert [path for path in left if os.path.lexists(path)] == []
+    assert [path for path in (*left, old) if os.path.lexists(path)] == []
+    assert new.exists()
 
 
 def test_a_view_that_was_replaced_goes_when_nothing_can_be_on_its_way_to_it(stocked: Site) -> None:
