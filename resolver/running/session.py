@@ -28,10 +28,12 @@ async def run_session(  # noqa: PLR0913 - one by name each
     stdin: bytes = b"",
     umask: int = -1,
     at_once: Callable[[], bool] = lambda: False,
+    passed: Sequence[int] = (),
 ) -> tuple[int, str, str]:
     """Exit code, stdout and stderr; nothing of it outlives us.
 
     May be cancelled: then it is asked to end before it is killed, unless it shall end `at_once`.
+    `passed` are descriptors that it gets.
     """
 
     async def end(process: trio.Process) -> None:
@@ -55,6 +57,7 @@ async def run_session(  # noqa: PLR0913 - one by name each
                 check=False,
                 start_new_session=True,
                 umask=umask,
+                pass_fds=passed,
                 deliver_cancel=end,
             )
     except OSError as error:

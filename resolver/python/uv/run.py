@@ -248,15 +248,16 @@ async def run_child(
     os.umask(mask := os.umask(0o077))
     ended = (1, "", "")
     with Watch(_places(command, cwd, environ)) as watch, trio.CancelScope() as running:
-        watch.begin(running)
+        gate = watch.begin(running)
         try:
             ended = await run_session(
-                command,
+                command if gate is None else gate.command(command),
                 cwd=cwd,
                 environ=environ,
                 stdin=stdin,
                 umask=mask | 0o022,
                 at_once=lambda: bool(watch.came),
+                passed=() if gate is None else (gate.theirs.fileno(),),
             )
         finally:
             watch.end()

@@ -4,7 +4,8 @@ Who may make files in a directory above a project, /tmp say, can have a `uv.toml
 `pyproject.toml` there for a moment. uv reads what it finds at a moment of its own, and has no
 option that ends its search for a workspace below some directory. So these directories are watched,
 inotify(7). The kernel notes a new name before anybody can open it: if one has come when uv is done,
-nothing of that run counts. Mostly it is seen at once, and uv is killed with all that it started.
+nothing of that run counts. Mostly it is seen at once, and uv is killed with all that it started;
+before that it reaches nobody (`gate`).
 
 What the user's own processes do there, and in directories that are the user's alone, is not
 watched: who is the same user can do what the user can.
@@ -23,6 +24,7 @@ import trio
 from resolver.errors import PkgviewError
 from resolver.ownership import is_shared, parents
 from resolver.python.uv.above import KEEP, NAMES, lies, refuse_anothers
+from resolver.python.uv.gate import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,6 +50,8 @@ class Watch:
         self._shared = [one for one in above if is_shared(one)]
         self._number = -1
         self._places: dict[int, str] = {}
+        self._running: trio.CancelScope | None = None
+        self._gate: Gate | None = None
         self.came = ""
         """The first that came, or what is to be said of one."""
 
@@ -72,26 +76,33 @@ class Watch:
             os.close(self._number)
             self._number = -1
 
-    async def guard(self, running: trio.CancelScope) -> None:
-        """Cancel what runs as soon as one comes; a system task, until `end`."""
+    async def guard(self) -> None:
+        """Notice as soon as one comes; a system task, until `end`."""
         try:
             while self._number >= 0 and not self._has_come():
                 await trio.lowlevel.wait_readable(self._number)
         except trio.ClosedResourceError:
             return
-        if self.came:
-            running.cancel()
 
-    def begin(self, running: trio.CancelScope) -> None:
-        """Have a task `guard` what runs."""
-        if self._number >= 0:
-            trio.lowlevel.spawn_system_task(self.guard, running)
+    def begin(self, running: trio.CancelScope) -> Gate | None:
+        """Have what runs cancelled as soon as one comes, and reach nobody from then on.
+
+        None where none can come.
+        """
+        if self._number < 0:
+            return None
+        self._running, self._gate = running, Gate()
+        trio.lowlevel.spawn_system_task(self.guard)
+        trio.lowlevel.spawn_system_task(self._gate.keep, self._has_come)
+        return self._gate
 
     def end(self) -> None:
         """`PkgviewError` if one has come; `guard` ends."""
         if self._number < 0:
             return
         trio.lowlevel.notify_closing(self._number)
+        if self._gate is not None:
+            self._gate.end()
         if self._has_come():
             raise PkgviewError(
                 f"{self.came} came to be while uv ran, where other users may make files: nothing "
@@ -105,6 +116,8 @@ class Watch:
                 self.came = self.came or f"something in {', '.join(self._shared)}"
             elif name in NAMES:
                 self.came = self.came or f"{place}/{name}"
+        if self.came and self._running is not None:
+            self._running.cancel()
         return bool(self.came)
 
     def _events(self) -> Iterator[tuple[str, str, int]]:

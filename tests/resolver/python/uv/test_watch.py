@@ -10,15 +10,18 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from resolver import ownership
 from resolver.errors import PkgviewError
 from resolver.python.uv.above import NAMES
+from resolver.python.uv.gate import Gate
 from resolver.python.uv.run import run_uv
 from resolver.python.uv.settings import effective
+from resolver.python.uv.watch import Watch
+from resolver.running.session import run_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,6 +125,33 @@ async def test_what_was_not_there_when_it_was_judged(project: Path, name: str) -
         assert effective(os.environ, project)["index"]
         with pytest.raises(PkgviewError, match=r"127\.0\.0\.1:1/evil"):
             await resolve(project, url)
+
+
+@pytest.mark.parametrize("gated", [True, False])
+async def test_nobody_is_asked_before_it_is_known_that_nothing_came(
+    project: Path, monkeypatch: pytest.MonkeyPatch, *, gated: bool
+) -> None:
+    """However late we are to notice: uv has read the other user's file already."""
+    with index(lambda: None) as (url, asked):
+
+        async def late(_: Watch) -> None:
+            """Notice nothing."""
+
+        async def run(*given: Any, **named: Any) -> tuple[int, str, str]:  # noqa: ANN401 - as it is
+            evil = f'[[index]]\nurl = "{url}"\ndefault = true\n'
+            (project.parent.parent / "uv.toml").write_text(evil)
+            return await run_session(*given, **named)
+
+        monkeypatch.setattr(Watch, "guard", late)
+        monkeypatch.setattr("resolver.python.uv.run.run_session", run)
+        if not gated:  # as where the kernel has no such questions
+            monkeypatch.setattr(Gate, "command", lambda _, command: command)
+        monkeypatch.delenv("UV_DEFAULT_INDEX", raising=False)
+        with pytest.raises(PkgviewError, match=r"uv\.toml came to be while uv ran"):
+            await run_uv(
+                ("pip", "compile", "requirements.txt", "--no-cache"), cwd=project, added={}
+            )
+        assert bool(asked) is not gated
 
 
 async def test_what_cannot_be_watched_is_refused(
