@@ -248,7 +248,9 @@ async def run_child(
     os.umask(mask := os.umask(0o077))
     ended = (1, "", "")
     with Watch(_places(command, cwd, environ)) as watch, trio.CancelScope() as running:
-        gate = watch.begin(running)
+        # uv is named by its path, and reads settings; git is not, and reads none.
+        gated = command[0].startswith("/") and os.access(command[0], os.X_OK)
+        gate = watch.begin(running, gated=gated)
         try:
             ended = await run_session(
                 command if gate is None else gate.command(command),

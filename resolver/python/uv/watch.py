@@ -84,15 +84,18 @@ class Watch:
         except trio.ClosedResourceError:
             return
 
-    def begin(self, running: trio.CancelScope) -> Gate | None:
-        """Have what runs cancelled as soon as one comes, and reach nobody from then on.
+    def begin(self, running: trio.CancelScope, *, gated: bool) -> Gate | None:
+        """Have what runs cancelled as soon as one comes, and, `gated`, reach nobody from then on.
 
-        None where none can come.
+        None where none can come, or unless `gated`.
         """
         if self._number < 0:
             return None
-        self._running, self._gate = running, Gate()
+        self._running = running
         trio.lowlevel.spawn_system_task(self.guard)
+        if not gated:
+            return None
+        self._gate = Gate()
         trio.lowlevel.spawn_system_task(self._gate.keep, self._has_come)
         return self._gate
 
