@@ -198,7 +198,7 @@ def _entry(location: str, fields: Any) -> Entry:  # noqa: ANN401 - from a file
         cpu=_texts(fields, "cpu"),
         libc=_texts(fields, "libc"),
         engine=_engine(fields.get("engines")),
-        bins=_bins(fields.get("bin"), package),
+        bins=commands(fields.get("bin"), package),
         dependencies={} if link else dependencies(fields, root=not name),
         raw=fields,
     )
@@ -286,7 +286,7 @@ def _engine(value: Any) -> str:  # noqa: ANN401 - from a file
     return found if isinstance(found, str) else ""
 
 
-def _bins(value: Any, package: str) -> dict[str, str]:  # noqa: ANN401 - from a file
+def commands(value: Any, package: str) -> dict[str, str]:  # noqa: ANN401 - from a file
     """Commands to paths in the package, made safe as npm makes them (npm-normalize-package-bin)."""
     if isinstance(value, str):
         value = {package.rpartition("/")[2]: value}
