@@ -55,7 +55,7 @@ def _lines(project: NodeProject) -> list[str]:
     for inside in ("", *project.members):
         manifest = project.manifest if not inside else read_manifest(root / inside / MANIFEST)
         if inside:
-            found = commands(manifest.get("bin"), str(manifest.get("name") or inside))
+            found = commands(manifest.get("bin"), inside)
             bins += (root / inside / path for path in found.values())
         files += (
             root / inside / wanted.removeprefix("file:") / MANIFEST

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,6 @@ from tests.mounted.test_run import is_quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.mounted.node.conftest import Workshop
 
@@ -84,7 +84,7 @@ def test_nothing_to_do(workshop: Workshop) -> None:
         assert os.path.lexists(member)
     for link in (member, project / "node_modules"):
         link.unlink()
-        assert is_quick(loaded(workshop, project, "up"))
+        assert "click" not in loaded(workshop, project, "up")
         assert link.is_symlink()
     assert os.readlink(member).endswith(shows.partition("/views/")[2].partition("/")[2])
     assert (project / "node_modules/.cache").is_dir()
@@ -94,6 +94,12 @@ def test_nothing_to_do(workshop: Workshop) -> None:
     assert workshop.pkgview("run", "--", "tool", cwd=project) == "tool\n"
     assert not is_quick(loaded(workshop, project, "up", "--omit", "dev"))
     assert not is_quick(loaded(workshop, project, "up"))
+
+
+def cloned(project: Path, name: str) -> Path:
+    """A copy beside it, without what git would leave out."""
+    ignored = shutil.ignore_patterns("node_modules*", ".venv")
+    return Path(shutil.copytree(project, project.with_name(name), ignore=ignored))
 
 
 def view(workshop: Workshop, directory: Path) -> str:
@@ -117,13 +123,7 @@ def test_a_second_clone(workshop: Workshop) -> None:
     # All that there is otherwise of one that nobody understands.
     quick = {"click", "trio", "resolver.node.lock", "resolver.node.project"}
 
-    def cloned(name: str, *left_out: str) -> Path:
-        clone = workshop.home / name
-        ignored = shutil.ignore_patterns("node_modules", *left_out)
-        shutil.copytree(project, clone, ignore=ignored)
-        return clone
-
-    clone = cloned("clone")
+    clone = cloned(project, "clone")
     assert not quick & loaded(workshop, clone, "up", "--offline", "--trust")
     own = view(workshop, clone)
     assert is_quick(loaded(workshop, clone, "up"))
@@ -136,7 +136,7 @@ def test_a_second_clone(workshop: Workshop) -> None:
     (clone / "packages/one/node_modules/.vite/own").write_text("")
     assert list((project / "node_modules/.cache").iterdir()) == []
     # The same is said, and the same comes out where it is understood.
-    other = cloned("other")
+    other = cloned(project, "other")
     said = workshop.pkgview("up", cwd=other)
     assert "Install scripts were not run: script 1.0.0." in said
     assert [one.partition(" (")[0].partition(": ")[2] for one in said.splitlines()[-1:]] == [
@@ -153,16 +153,18 @@ def test_a_second_clone(workshop: Workshop) -> None:
         ("packages/one/package.json", lambda path: path.write_text(f"{path.read_text()}\n")),
         ("packages/three", lambda path: workshop.write(path, {})),
         (".npmrc", lambda path: path.write_text("omit=optional\n")),
-        ("node_modules", lambda path: path.mkdir()),
         ("packages/one/node_modules", lambda path: path.mkdir()),
     ]
     for number, (where, change) in enumerate(changes):
-        another = cloned(f"another-{number}")
+        another = cloned(project, f"another-{number}")
         change(another / where)
         assert "click" in loaded(workshop, another, "up"), where
+    foreign = cloned(project, "foreign")
+    (foreign / "node_modules").mkdir()
+    assert "is not pkgview's" in workshop.pkgview("up", cwd=foreign, status=1)
     # What another one's was is collected with it, and then known no more; nothing is half there.
     workshop.pkgview("gc", cwd=project)
-    last = cloned("last")
+    last = cloned(project, "last")
     assert not quick & loaded(workshop, last, "up")
     assert (last / "node_modules/tool/package.json").is_file()
     workshop.pkgview("store", "verify", cwd=project)
@@ -176,8 +178,7 @@ def test_a_clone_of_what_no_bytes_tell(workshop: Workshop) -> None:
     (project / "near/index.js").write_text("module.exports = 1\n")
     (project / ".npmrc").write_text("install-links=true\n")
     workshop.pkgview("up", cwd=project)
-    clone = workshop.home / "clone"
-    shutil.copytree(project, clone, ignore=shutil.ignore_patterns("node_modules"))
+    clone = cloned(project, "clone")
     (clone / "near/index.js").write_text("module.exports = 2\n")
     workshop.pkgview("up", cwd=clone)
     assert workshop.run("node", "-p", "require('near')", cwd=clone) == "2\n"
@@ -217,9 +218,9 @@ def test_beside_python(workshop: Workshop) -> None:
     path = workshop.pkgview("run", "--", "sh", "-c", "echo $PATH", cwd=project).split(":")
     assert path[0].startswith(str(workshop.places.mount))
     assert path[1] == f"{project}/node_modules/.bin"
-    clone = workshop.home / "clone"
-    ignored = shutil.ignore_patterns("node_modules*", ".venv")
-    shutil.copytree(project, clone, ignore=ignored)
+    workshop.pkgview("lock", cwd=project)
+    workshop.pkgview("up", cwd=project)
+    clone = cloned(project, "clone")
     assert "click" not in loaded(workshop, clone, "up")
     assert (clone / ".venv/bin/python").exists()
     assert (clone / "node_modules/inner/package.json").is_file()

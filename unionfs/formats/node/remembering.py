@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from resolver import remembered
 from resolver.errors import PkgviewError
+from resolver.naming import sha256
 from resolver.node import start
 from resolver.node.clone import Pattern, further_text
 from resolver.node.further import situation_of
@@ -53,7 +54,7 @@ def is_alike(project: NodeProject, lock: Lock, selection: Selection) -> bool:
             if member not in project.members:
                 return False
             own = read_manifest(project.root / member / MANIFEST)
-            if commands(own.get("bin"), lock.entries[member].package) != found:
+            if {*commands(own.get("bin"), entry.name).values()} != {*found.values()}:
                 return False
     return True
 
@@ -80,16 +81,22 @@ def remember(
         return
     choices = trust.choices_json(agreed.choices - {trust.STORE})
     said = (described(what.manifest), resolved.to_json(what.record), choices)
-    entry = remembered.Entry(what.record.view, "\0".join(what.writable), *said)
+    view, kept_in = what.record.view, str(state)
+    entry = remembered.Entry(view, "\0".join(what.writable), *said)
     with suppress(PkgviewError):  # it only saves time
-        remembered.remember(str(state), [now.here], entry)
-        if what.pattern is None:
+        remembered.remember(kept_in, [now.here], entry)
+        # What was found out when the view was made is kept by the view, for other bytes of it.
+        by_view = sha256(f"pattern {view}".encode()).hexdigest()[: len(now.here)]
+        known = remembered.recall(kept_in, by_view)
+        pattern = what.pattern.to_text() if what.pattern else known.more if known else ""
+        if not pattern:
             return
-        entry = remembered.Entry(what.record.view, "", *said, more=what.pattern.to_text())
-        remembered.remember(str(state), [now.anywhere], entry)
+        remembered.remember(
+            kept_in, [by_view, now.anywhere], remembered.Entry(view, "", *said, more=pattern)
+        )
         root = str(wish.project.root)
-        if lines := remembered.further(str(state), root, start.KIND):
-            first = start.situation(root, str(state), os.environ, wish.omit or (), ())
+        if lines := remembered.further(kept_in, root, start.KIND):
+            first = start.situation(root, kept_in, os.environ, wish.omit or (), ())
             if first is not None:
-                entry = remembered.Entry(what.record.view, "", "", "", "", more=further_text(lines))
-                remembered.remember(str(state), [first.anywhere], entry)
+                entry = remembered.Entry(view, "", "", "", "", more=further_text(lines))
+                remembered.remember(kept_in, [first.anywhere], entry)
