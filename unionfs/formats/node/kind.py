@@ -17,6 +17,7 @@ from resolver.node.project import KIND as NAME
 from resolver.node.project import NodeProject, project_at
 from resolver.project.project import fingerprint
 from resolver.project.resolved import UNCHECKED, ResolvedView
+from unionfs.formats.kind import of_every_kind
 from unionfs.formats.node.layout import MODULES
 from unionfs.formats.node.remembering import Outcome, remember, situation
 from unionfs.formats.node.wish import NodeWish, again, of_node
@@ -90,7 +91,7 @@ class NodeMaking:
     async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
         """The lock, through npm where it has to be made, and what of it this machine needs."""
         from resolver.node.locked import Asked, current_lock  # noqa: PLC0415 - nothing to do needs none
-        from resolver.node.selection import select  # noqa: PLC0415 - the same
+        from resolver.node.selection import asked_by, select  # noqa: PLC0415 - the same
         from unionfs.formats.node.packages import package_of  # noqa: PLC0415 - the same
         from unionfs.formats.node.remarks import (  # noqa: PLC0415 - the same
             said_of_engines,
@@ -101,6 +102,7 @@ class NodeMaking:
         self._inputs = fingerprint(wish.project)  # before they are read
         locking(str(wish.project.root))
         asked = Asked(
+            beside=len(list(of_every_kind(wish.project.root))) > 1,
             upgrade=wish.upgrade,
             upgrade_packages=wish.upgrade_packages,
             offline=wish.offline,
@@ -117,7 +119,8 @@ class NodeMaking:
         self.renewed = found.renewed or self.renewed  # of a second attempt the first one's
         self._of_lock = found.said or self._of_lock  # the same
         self._selection = select(
-            found.lock, self._machine, self._omitted, self._settings, self._forgone
+            *(found.lock, self._machine, self._omitted, self._settings, self._forgone),
+            asked_by(wish.project),
         )
         policy = self._allowed()
         self._scripted = {}
@@ -126,7 +129,7 @@ class NodeMaking:
 
             self._scripted = scripted(found.lock, self._selection, policy, self._machine)
         less = sorted(set(self._forgone.values()))
-        scripts = said_of_scripts(wish.project.manifest, self._selection, policy)
+        scripts = said_of_scripts(wish.project, self._selection, policy)
         engines = said_of_engines(self._selection, self._machine, self._settings)
         self._said_always = " ".join(filter(None, (engines, scripts)))
         self.remark = " ".join(filter(None, (self._of_lock, *less, self._said_always)))
