@@ -18,9 +18,8 @@ from resolver.naming import archives_in, manifest_digest
 from unionfs.archive.layer import LayerError
 from unionfs.bytecode.companion import KIND, check
 from unionfs.store.claims import Claims
-from unionfs.view.catalog import manifest_path, read_manifest
+from unionfs.view.manifests import manifest_path, read_manifest
 from unionfs.view.nodeid import PACKING
-from unionfs.view.tree import room
 from unionfs.view.used import used_until_now
 
 if TYPE_CHECKING:
@@ -129,6 +128,8 @@ def tell_needs(places: Places, *, all_of_it: bool = False) -> None:
 
 
 def _must_fit(manifest: Manifest, registry: Registry) -> None:
+    from unionfs.view.tree import room  # noqa: PLC0415 - a clone of Node's needs it not
+
     known = registry.registered(layer.archive for layer in manifest.layers)
     places = sum(
         room(known[layer.archive].entries, compiled=bool(layer.bytecode))

@@ -65,7 +65,7 @@ def test_what_nothing_asks_for_is_left_out(workshop: Workshop) -> None:
     ]
     assert listed[0] == listed[1]
     # Who does not say so has the lock made anew.
-    assert " - gone" not in workshop.pkgview("up", cwd=project)
+    assert "In the lock: - gone, - only" in workshop.pkgview("up", cwd=project)
     assert lock.read_bytes() != before
 
 
