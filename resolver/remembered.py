@@ -7,10 +7,11 @@ user has used before, or with nothing to do, reads, hashes and compares, and imp
 It is never a second opinion: only `up` itself writes here (`unionfs.formats.python.kind`), and
 where anything is not as simple as this nothing is written.
 
-    <state>/remembered/<key>       six lines: view, interpreter, what a person is told, the view's
+    <state>/remembered/<key>       seven lines: view, interpreter, what a person is told, the view's
                                    part of a project's record (`resolver.project.resolved`), what
-                                   was agreed to when it was made (`resolver.project.trust`), and
-                                   the local package files of the project as they were
+                                   was agreed to when it was made (`resolver.project.trust`), the
+                                   local package files of the project as they were, and what only
+                                   its kind understands (`resolver.node.clone`)
 
 A view for one run of `pkgview run --with` is kept under a key that has what was added, too.
 
@@ -75,7 +76,7 @@ MOST_LISTED = 1000
 
 _HEX = frozenset("0123456789abcdef")
 _KEY_SIZE = 32
-_LINES = 6
+_LINES = 7
 _FIELDS = 3
 """Of a file's state, before its path."""
 
@@ -121,13 +122,20 @@ class Entry:
     A view of Node's has no interpreter, but directories that have to be there, joined by NULs.
 
     `made` is the view as a project's record has it, `choices` what was agreed to, both in JSON;
-    `archives` is what `archives_now` said.
+    `archives` is what `archives_now` said, `more` its kind's own.
     """
 
-    __slots__ = ("archives", "choices", "executable", "made", "said", "view")
+    __slots__ = ("archives", "choices", "executable", "made", "more", "said", "view")
 
     def __init__(  # noqa: PLR0913, PLR0917 - a line each
-        self, view: str, executable: str, said: str, made: str, choices: str, archives: str = ""
+        self,
+        view: str,
+        executable: str,
+        said: str,
+        made: str,
+        choices: str,
+        archives: str = "",
+        more: str = "",
     ) -> None:
         self.view = view
         self.executable = executable
@@ -135,6 +143,7 @@ class Entry:
         self.made = made
         self.choices = choices
         self.archives = archives
+        self.more = more
 
     def package_files(self) -> list[str]:
         """The paths of `archives`."""
@@ -224,15 +233,21 @@ def counted(root: str, line: str, add: Callable[[bytes], None]) -> str:
         if len(names) > MOST_LISTED:
             raise OSError(f"{path} has too many names")
         add(os.fsencode("\0".join(names)))
+    elif line[0] == "x":
+        add(b"%d%d" % (os.path.lexists(path), os.access(path, os.X_OK)))
     elif os.path.isfile(path):
         add(b"there " + read_input(path))
         return path
     return ""
 
 
-def further_line(root: str, path: str, *, directory: bool = False) -> str:
-    """How a further input is listed: a file, there or not, or the names in a directory."""
-    return f"{'d' if directory else 'f'} {os.path.relpath(path, root)}"
+def further_line(root: str, path: str, *, what: str = "f") -> str:
+    """How a further input is listed: what counts of it, and where it is.
+
+    "f": a file, there or not. "d": the names in a directory. "x": whether a command is there, and
+    may be run.
+    """
+    return f"{what} {os.path.relpath(path, root)}"
 
 
 def note_further(state: str, root: str, lines: Sequence[str], kind: str = "") -> None:
@@ -314,7 +329,7 @@ def remember(state: str, keys: Iterable[str], entry: Entry) -> None:
     """Keep an entry under each of these keys; `PkgviewError` where that cannot be written."""
     lines = (
         *(entry.view, entry.executable, entry.said, entry.made, entry.choices, entry.archives),
-        "",
+        *(entry.more, ""),
     )
     if any("\n" in line for line in lines):
         return  # a path with a line's end in it
@@ -326,8 +341,8 @@ def remember(state: str, keys: Iterable[str], entry: Entry) -> None:
             os.unlink(os.path.join(directory, name))
     for key in keys:
         found = recall(state, key)
-        made = (entry.view, entry.made, entry.choices)
-        if found is None or (found.view, found.made, found.choices) != made:
+        made = (entry.view, entry.made, entry.choices, entry.more)
+        if found is None or (found.view, found.made, found.choices, found.more) != made:
             write_atomically(os.path.join(directory, key), data)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
 from resolver.node import start
+from resolver.node.lock import commands
 from resolver.node.project import MANIFEST, SORTS, patterns, read_manifest
 from resolver.remembered import MOST_LISTED, further_line, note_further
 
@@ -47,11 +48,15 @@ def _lines(project: NodeProject) -> list[str]:
     root = project.root
     directories: list[Path] = []
     files = [root / one / MANIFEST for one in project.members]
+    bins: list[Path] = []
     for pattern in patterns(project.manifest):
         if not pattern.startswith(("!", "/")) and ".." not in pattern.split("/"):
             files += (place / MANIFEST for place in _places(root, pattern, directories))
     for inside in ("", *project.members):
         manifest = project.manifest if not inside else read_manifest(root / inside / MANIFEST)
+        if inside:
+            found = commands(manifest.get("bin"), inside)
+            bins += (root / inside / path for path in found.values())
         files += (
             root / inside / wanted.removeprefix("file:") / MANIFEST
             for sort in SORTS
@@ -59,7 +64,8 @@ def _lines(project: NodeProject) -> list[str]:
             if wanted.startswith("file:")
         )
     lines = {further_line(str(root), str(path)) for path in files}
-    lines |= {further_line(str(root), str(path), directory=True) for path in directories}
+    lines |= {further_line(str(root), str(path), what="d") for path in directories}
+    lines |= {further_line(str(root), str(path), what="x") for path in bins}
     if len(lines) > MOST_LISTED or any("\n" in line for line in lines):
         raise _UnknownError
     return sorted(lines)

@@ -40,10 +40,11 @@ _RANKS = {ord(letter): rank for rank, letter in enumerate(_ORDER)}
 
 def hidden_lock(lock: Lock, kept: Mapping[str, Entry]) -> bytes:
     """The content of `.package-lock.json`."""
+    linked = {one.resolved.removeprefix("./") for one in kept.values() if one.link}
     packages = {
         place: {key: value for key, value in entry.raw.items() if key in _KEYS and _says(value)}
         for place, entry in lock.entries.items()
-        if place in kept or (place and not entry.is_package)
+        if place in kept or (place in linked and not entry.is_package)
     }
     plain = {
         key: value for key, value in lock.raw.items() if key not in {"packages", "dependencies"}

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 NAMES: Final = LOCKS
 
 _NAME = re.compile(r"(?:@[^/\\\s%@.][^/\\\s%@]*/)?[^/\\\s%@.][^/\\\s%@]*")
+_HUGE = re.compile(r"[v=\s]*(?:\d+\.){0,2}\d{17}")
+"""A version with a number that npm does not read: above 2**53."""
 _LONGEST = 214
 _LONGEST_PLACE = 4000
 """Characters: no path is longer (PATH_MAX, with a file's name)."""
@@ -106,7 +108,7 @@ def read(path: Path, data: bytes) -> Lock:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
         conflict = b"<<<<<<< " in data
-        why = "it has conflicts of a merge" if conflict else f"{error}"
+        why = "it has conflicts of a merge" if conflict else no_json(error)
         raise PkgviewError(f"{path} is no JSON: {why}", remedy=remedy) from error
     if not isinstance(raw, dict):
         raise PkgviewError(f"{path} is no lock of npm's", remedy=remedy)
@@ -128,7 +130,7 @@ def read(path: Path, data: bytes) -> Lock:
         try:
             entries[location] = _entry(location, fields)
         except _Fault as fault:
-            faults.append(f"packages[{location!a}]{fault}")
+            faults.append(f"{_named(location)}{fault}")
     entries.setdefault("", Entry(location="", name="", package="", parent=""))
     faults += _of_tree(entries)
     if faults:
@@ -137,6 +139,18 @@ def read(path: Path, data: bytes) -> Lock:
         raise PkgviewError(f"{path} is refused: {shown}{more}", remedy=remedy)
     found = re.match(r"\s*\{\r?\n([ \t]+)", text)
     return Lock(path=path, entries=entries, raw=raw, indent=found[1] if found else "  ")
+
+
+def no_json(error: Exception) -> str:
+    """What `json` says of a text, in words that concern whoever wrote it."""
+    return "a number has too many digits" if "int_max_str_digits" in str(error) else str(error)
+
+
+def _named(location: str) -> str:
+    """A place in a message, on a line."""
+    most = _LONGEST
+    short = location if len(location) <= most else f"{location[:most]}…"
+    return f"packages[{short!a}]"
 
 
 class _Fault(Exception):  # noqa: N818 - a part of one
@@ -179,12 +193,15 @@ def _entry(location: str, fields: Any) -> Entry:  # noqa: ANN401 - from a file
     package = _text(fields, "name") or name
     if package and not is_name(package) and name:
         raise _Fault(f".name {package!a} is no package's name")
+    version = _text(fields, "version")
+    if _HUGE.match(version):
+        raise _Fault(f".version {version[:_LONGEST]!a} is no version")
     return Entry(
         location=location,
         name=name,
         package=package,
         parent=parent,
-        version=_text(fields, "version"),
+        version=version,
         resolved=_text(fields, "resolved"),
         integrity=_integrity(_text(fields, "integrity")),
         link=link,
@@ -198,7 +215,7 @@ def _entry(location: str, fields: Any) -> Entry:  # noqa: ANN401 - from a file
         cpu=_texts(fields, "cpu"),
         libc=_texts(fields, "libc"),
         engine=_engine(fields.get("engines")),
-        bins=_bins(fields.get("bin"), package),
+        bins=commands(fields.get("bin"), package),
         dependencies={} if link else dependencies(fields, root=not name),
         raw=fields,
     )
@@ -216,13 +233,13 @@ def _of_tree(entries: Mapping[str, Entry]) -> list[str]:
             continue
         above = entries.get(entry.parent)
         if above is None and entry.parent:
-            faults.append(f"packages[{entry.location!a}] lies below what is not there")
+            faults.append(f"{_named(entry.location)} lies below what is not there")
         elif above is not None and above.link:
-            faults.append(f"packages[{entry.location!a}] lies below a link")
+            faults.append(f"{_named(entry.location)} lies below a link")
         if entry.link and entry.resolved and entry.resolved not in entries:
             target = entry.resolved.removeprefix("./")
             if target not in entries:
-                faults.append(f"packages[{entry.location!a}] leads to what is not there")
+                faults.append(f"{_named(entry.location)} leads to what is not there")
     return faults
 
 
@@ -286,7 +303,7 @@ def _engine(value: Any) -> str:  # noqa: ANN401 - from a file
     return found if isinstance(found, str) else ""
 
 
-def _bins(value: Any, package: str) -> dict[str, str]:  # noqa: ANN401 - from a file
+def commands(value: Any, package: str) -> dict[str, str]:  # noqa: ANN401 - from a file
     """Commands to paths in the package, made safe as npm makes them (npm-normalize-package-bin)."""
     if isinstance(value, str):
         value = {package.rpartition("/")[2]: value}

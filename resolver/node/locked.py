@@ -42,8 +42,12 @@ LOCK = "package-lock.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What was asked for; as in `unionfs.formats.kind.Wish`."""
+    """What was asked for; as in `unionfs.formats.kind.Wish`.
 
+    `beside`: the directory is another kind's project, too, which may have what is to be upgraded.
+    """
+
+    beside: bool = False
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
     offline: bool = False
@@ -98,6 +102,13 @@ async def current_lock(
 
 async def _made(project: NodeProject, before: Lock | None, asked: Asked, places: Places) -> Found:
     text, lock = await _by_npm(project, asked, places)
+    known = {*_versions(before), *_versions(lock)}
+    missing = [] if asked.beside else [one for one in asked.upgrade_packages if one not in known]
+    if missing:
+        raise PkgviewError(
+            f"{project.root} has no {', '.join(missing)}, which is to be upgraded",
+            remedy="Name a package as the lock does, without a version; `pkgview list` shows them.",
+        )
     if before is not None and _places(lock) == _places(before):
         return Found(lock=before, project=project)
     return _written(project, before, text, lock)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_input
-from resolver.node.lock import NAMES
+from resolver.node.lock import NAMES, no_json
 from resolver.node.npmrc import NAME as NPMRC
 from resolver.node.start import MANIFEST as MANIFEST  # noqa: PLC0414 - others have it from here
 from resolver.node.start import OTHERS
@@ -133,9 +133,16 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(read_input(path).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise PkgviewError(f"{path} is no JSON: {error}", remedy="Mend it.") from error
+        raise PkgviewError(f"{path} is no JSON: {no_json(error)}", remedy="Mend it.") from error
     if not isinstance(found, dict):
         raise PkgviewError(f"{path} is no package.json: it holds no object", remedy="Mend it.")
+    for sort in SORTS:
+        listed = found.get(sort) or {}
+        if not isinstance(listed, dict) or not all(isinstance(one, str) for one in listed.values()):
+            raise PkgviewError(
+                f"{path}: {sort} is no object of names with their ranges",
+                remedy=f'Write {{"{sort}": {{"name": "^1.0.0"}}}}.',
+            )
     return found
 
 

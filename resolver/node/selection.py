@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from resolver.errors import PkgviewError
 from resolver.fetch.wanted import LONGEST_NAME, Download
+from resolver.node.lock import dependencies
+from resolver.node.project import MANIFEST, read_manifest
 from resolver.node.tree import Tree
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from resolver.node.lock import Entry, Lock
     from resolver.node.machine import Machine
     from resolver.node.npmrc import Settings
+    from resolver.node.project import NodeProject
+    from resolver.node.tree import Asked
 
 READ: Final = "npm1"
 """Raised where the same tarball shall become another archive."""
@@ -47,18 +51,28 @@ class Selection:
     choices: tuple[Choice, ...]
 
 
-def select(
+def asked_by(project: NodeProject) -> Asked:
+    """What a project and its members ask for, by place."""
+    asked = {"": dependencies(project.manifest, root=True)}
+    for inside in project.members:
+        asked[inside] = dependencies(read_manifest(project.root / inside / MANIFEST), root=True)
+    return asked
+
+
+def select(  # noqa: PLR0913, PLR0917 - what decides
     lock: Lock,
     machine: Machine,
     omitted: Collection[str],
     settings: Settings,
     forgone: Collection[str] = (),
+    asked: Asked | None = None,
 ) -> Selection:
     """For this machine, without what is omitted; `PkgviewError` for what cannot be had.
 
-    `forgone`: places of what is optional and cannot be fetched.
+    `forgone`: places of what is optional and cannot be fetched. `asked`: what somebody asks for;
+    None: all that there is.
     """
-    kept = Tree(lock).kept(machine, omitted, forgone)
+    kept = Tree(lock, asked).kept(machine, omitted, forgone)
     chosen = [
         _choice(entry, lock.path.parent, settings)
         for entry in kept.values()

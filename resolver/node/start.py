@@ -15,13 +15,17 @@ from resolver.inputs import read_input
 from resolver.naming import sha256
 from resolver.onpath import is_shims, may_run
 from resolver.ownership import parents
-from resolver.remembered import FORMAT, READ, Situation, counted, further
+from resolver.remembered import FORMAT as OF_ALL
+from resolver.remembered import READ, Situation, counted, further
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 KIND = "node"
+FORMAT = "2"
+"""Raised where the same bytes shall become another view."""
+
 MANIFEST = "package.json"
 LOCKS = ("npm-shrinkwrap.json", "package-lock.json")
 """npm's locks, the one that counts first."""
@@ -65,28 +69,34 @@ def is_surely(directory: str) -> bool:
 
 
 def situation(
-    root: str, state: str, environ: Mapping[str, str], omit: Sequence[str] = ()
+    root: str,
+    state: str,
+    environ: Mapping[str, str],
+    omit: Sequence[str] = (),
+    lines: Sequence[str] | None = None,
 ) -> Situation | None:
     """What there is at `root` (resolved); None: not for here.
 
-    `omit` is what a command leaves out. `OSError` and `PkgviewError` where something cannot be
+    `omit` is what a command leaves out. `lines`: what counts further; None: what was noted of the
+    project. `OSError` and `PkgviewError` where something cannot be
     read.
     """
     node = first_node(environ)
     if node is None or "node_modules" in root.split("/"):
         return None
-    chosen, content = sha256(FORMAT.encode()), sha256(FORMAT.encode())
+    chosen, content = sha256(OF_ALL.encode()), sha256(OF_ALL.encode())
 
     def add(part: bytes) -> None:
         content.update(b"%d:" % len(part))
         content.update(part)
 
-    machine = (KIND, node, _state(node), os.uname().machine, _state(_C_LIBRARY), *omit)
+    machine = (KIND, FORMAT, node, _state(node), os.uname().machine, _state(_C_LIBRARY), *omit)
     chosen.update(os.fsencode("\0".join(machine)))
     for counts in _settings(root, environ):
         add(counts)
-    lines = (*(f"f {name}" for name in READ), *further(state, root, KIND))
-    files = [file for line in lines if (file := counted(root, line, add))]
+    noted = further(state, root, KIND) if lines is None else lines
+    inputs = (*(f"f {name}" for name in READ), *noted)
+    files = [file for line in inputs if (file := counted(root, line, add))]
     above = []
     for at in parents(root):  # whose member this may be
         path = f"{at.rstrip('/')}/{MANIFEST}"

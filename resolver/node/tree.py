@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from resolver.node.lock import Entry, Lock
     from resolver.node.machine import Machine
 
+    Asked = Mapping[str, Mapping[str, tuple[str, str]]]
+    """By place, the project's ("") and members', what it asks for: as `Entry.dependencies`."""
+
 OMITTED = ("dev", "optional", "peer")
 """What can be left out by its sort."""
 
@@ -40,17 +43,24 @@ class Edge(NamedTuple):
 
 
 class Tree:
-    """A lock's places with their edges; what it answers never changes."""
+    """A lock's places with their edges; what it answers never changes.
 
-    def __init__(self, lock: Lock) -> None:
+    `asked` counts instead of what the lock has of the project and its members.
+    """
+
+    def __init__(self, lock: Lock, asked: Asked | None = None) -> None:
         self.entries = lock.entries
+        self._asked = asked
         self._out: dict[str, list[Edge]] = {}
         self._into: dict[str, list[Edge]] = {}
         for place, entry in self.entries.items():
-            for name, (wanted, sort) in entry.dependencies.items():
+            needed = (asked or {}).get(place, entry.dependencies)
+            for name, (wanted, sort) in needed.items():
                 self._add(Edge(place, name, wanted, sort, self.found(place, name)))
         for place, entry in self.entries.items():
             if entry.link and entry.resolved and (target := self.target(place)) is not None:
+                if asked is not None and target not in asked:
+                    continue
                 root = Edge("", entry.name, f"file:{target}", "workspace", place)
                 if self.found("", entry.name) == place and not self._into.get(place):
                     self._add(root)
@@ -104,10 +114,13 @@ class Tree:
     ) -> dict[str, Entry]:
         """What lies in some node_modules on this machine, by place, in the lock's order.
 
-        `forgone`: places that are left out like what is optional and does not fit.
-        `PkgviewError` where something does not fit that is not optional.
+        Without what nothing reaches of what was asked for, as `npm ci` leaves it out. `forgone`:
+        places that are left out like what is optional and does not fit. `PkgviewError` where
+        something does not fit that is not optional.
         """
         left_out = {place for place in self.entries if self._is_omitted(place, omitted)}
+        if self._asked is not None:
+            left_out |= self.entries.keys() - self._reached()
         unfit = []
         not_had = []
         for place, entry in self.entries.items():
@@ -127,6 +140,23 @@ class Tree:
             )
         left_out |= self._with_what_only_they_need(not_had)
         return dict(self._without(left_out))
+
+    def _reached(self) -> set[str]:
+        """All that the project needs, with what that needs; what is bundled is there anyway."""
+        bundled: dict[str, list[str]] = {}
+        for place, entry in self.entries.items():
+            if entry.bundled:
+                bundled.setdefault(entry.parent, []).append(place)
+        pending = [""]
+        reached = {""}
+        for place in pending:  # it grows while it is walked
+            found = [edge.to for edge in self.edges(place)] + bundled.get(place, [])
+            if self.entries[place].link:
+                found.append(self.target(place))
+            more = [one for one in dict.fromkeys(found) if one is not None and one not in reached]
+            pending += more
+            reached.update(more)
+        return reached
 
     def _without(self, left_out: set[str]) -> Iterator[tuple[str, Entry]]:
         gone = set(left_out)

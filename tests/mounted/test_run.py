@@ -69,7 +69,7 @@ QUICK = {
     *("resolver.where", "unionfs.bindings", "unionfs.bindings.tag", "unionfs.cli"),
     *("unionfs.cli.command", "unionfs.cli.console", "unionfs.cli.quick"),
     *("unionfs.cli.quick_run", "unionfs.cli.quick_node", "unionfs.kinds"),
-    *("resolver.node", "resolver.node.start"),
+    *("resolver.node", "resolver.node.clone", "resolver.node.start"),
 }
 
 

@@ -4,9 +4,9 @@ The earlier result for the same bytes (`resolver.remembered`) is checked: the ma
 digest, all archives are in the store, the project is its user's alone, the daemon answers and
 serves the view. Then a clone gets its record and its link, and the user reads the same as from
 `unionfs.cli.commands.up`. A project of several kinds has such a result of each; Node's part is in
-`unionfs.cli.quick_node`. If any check fails, a file cannot be read, or an option is not known
-here, nothing is done or said, and `unionfs.cli.commands.up` does everything; it may repeat what was
-done here without harm.
+`unionfs.cli.quick_node`, whose clones have views of their own (`unionfs.publishing.clone`). If any
+check fails, a file cannot be read, or an option is not known here, nothing is done or said, and
+`unionfs.cli.commands.up` does everything; it may repeat what was done here without harm.
 
 Modules that take longer to import than this takes to run are not imported (`resolver.remembered`
 says which). So sockets come from `_socket`: `socket` itself takes 10 ms.
@@ -44,8 +44,9 @@ ANSWER_SECONDS = 2.0
 """How long the daemon, or a lock, may take; who waits longer is better told by `up` itself."""
 
 _LONGEST_ANSWER = 1 << 16
-_FLAGS = ("--offline", "--frozen")
-"""Options that change nothing where nothing has to be resolved or fetched."""
+_FLAGS = ("--offline", "--frozen", "--trust")
+"""Options that change nothing where nothing has to be resolved or fetched, and nothing speaks
+against the project."""
 
 
 class Arguments:
@@ -110,24 +111,19 @@ def _up(asked: Arguments, began: float) -> bool:
         kinds.remove(NODE)
     if not kinds or (PYTHON not in kinds and (asked.extras or asked.groups)):
         return False
-    found, entries = [], {}
+    found = {}
     for kind in kinds:
         one = situation(kind, root, places["state"], asked)
         if one is None or any(faults(one.holding, os.geteuid(), one.files)):
             return False
-        found.append(one)
+        found[kind] = one
     for sentence in close_to_others(places):
         console.note(sentence)
-    for kind, one in zip(kinds, found, strict=True):
-        entry = remembered.recall(places["state"], one.here)
-        entry = entry or remembered.recall(places["state"], one.anywhere)
-        if entry is None:
-            return False
-        entries[kind] = entry
-    if not is_plain(root, places):
+    known = _Known(root, places, found)
+    if known.is_lacking or not is_plain(root, places):
         return False
     with Held(f"{places['store']}/archives", ANSWER_SECONDS):
-        return _done(root, entries, places, began, remark)
+        return known.done(began, remark)
 
 
 def kinds_at(directory: str) -> tuple[str, list[str]]:
@@ -148,61 +144,98 @@ def situation(kind: str, root: str, state: str, asked: Arguments) -> remembered.
     return remembered.situation(root, state, asked.extras, asked.groups, os.environ)
 
 
-def _done(
-    root: str,
-    entries: dict[str, remembered.Entry],
-    places: dict[str, str],
-    began: float,
-    remark: str,
-) -> bool:
-    """With the store held, so that nothing is collected between looking and writing down."""
-    key = project_key(root)
-    record = f"{places['state']}/projects/{key}.json"
-    which = identity(root)
-    # Which of two was made last does not matter.
-    made = [entry.made for entry in entries.values()]
-    wanted, other = (
-        project_record(f'"{root}"', identity_text(which), views) for views in (made, made[::-1])
-    )
-    before = content(record)
-    said = f"{places['state']}/trusted/{key}.json"
-    choices = {entry.choices for entry in entries.values()}
-    agreed = trust_record(f'"{root}"', which, "[]", choices.pop())
-    known = content(said)
-    if choices or before not in {None, wanted, other} or known not in {None, agreed}:
-        return False
-    if NODE in entries and None in {before, known}:
-        return False  # what is to be said of its view only `up` knows
-    if not all(_is_shown(root, kind, entry, places) for kind, entry in entries.items()):
-        return False
-    if before is None and not _written(record, wanted, os.path.dirname(record)):
-        return False
-    if known is None and not _written(said, agreed, places["state"]):
-        return False
-    if remark:
-        console.note(remark)
-    link = f"{root}/{link_of(PYTHON)}"
-    if PYTHON in entries and not os.path.lexists(link):
-        os.symlink(f"{places['mount']}/views/{entries[PYTHON].view}", link)
-        say_linked(link)
-    seconds = time.monotonic() - began
-    for kind, entry in entries.items():
-        done = nothing_to_do(entry.said, seconds)
-        if before is None:
-            done = view_made(entry.view, entry.said, seconds, fresh=True)
-        console.note(f"{kind}: {done}" if len(entries) > 1 else done)
-    return True
+class _Known:
+    """What is known of the bytes of a project; `is_lacking`: not all that is needed."""
 
+    def __init__(
+        self, root: str, places: dict[str, str], found: dict[str, remembered.Situation]
+    ) -> None:
+        self._root = root
+        self._places = places
+        self._record = f"{places['state']}/projects/{project_key(root)}.json"
+        self._said = f"{places['state']}/trusted/{project_key(root)}.json"
+        self._clone: quick_node.Clone | None = None
+        entries = {kind: self._entry(kind, one) for kind, one in found.items()}
+        self.entries = {kind: entry for kind, entry in entries.items() if entry is not None}
+        self.is_lacking = len(self.entries) < len(found)
 
-def _is_shown(root: str, kind: str, entry: remembered.Entry, places: dict[str, str]) -> bool:
-    """Whether the view is whole and served, and no link has to be moved; Node's are all there."""
-    if not is_whole(places, entry) or not serves(places, entry.view):
-        return False
-    if kind == NODE:
-        return quick_node.is_linked(root, entry.view, places)
-    link = f"{root}/{link_of(kind)}"
-    target = f"{places['mount']}/views/{entry.view}"
-    return not os.path.lexists(link) or os.readlink(link) == target
+    def _entry(self, kind: str, found: remembered.Situation) -> remembered.Entry | None:
+        state = self._places["state"]
+        entry = remembered.recall(state, found.here)
+        if entry is not None:
+            return entry
+        if kind != NODE:
+            return remembered.recall(state, found.anywhere)
+        self._clone = quick_node.clone(found, state, os.environ)
+        return None if self._clone is None else self._clone.entry
+
+    def done(self, began: float, remark: str) -> bool:
+        """With the store held, so that nothing is collected between looking and writing down."""
+        before, known = content(self._record), content(self._said)
+        which = identity(self._root)
+        choices = {entry.choices for entry in self.entries.values()}
+        agreed = trust_record(f'"{self._root}"', which, "[]", choices.pop())
+        if choices or known not in {None, agreed} or not self._has_nodes(before, known):
+            return False
+        # Which of two was made last does not matter.
+        made = [entry.made for entry in self.entries.values()]
+        wanted, other = (
+            project_record(f'"{self._root}"', identity_text(which), views)
+            for views in (made, made[::-1])
+        )
+        links = self._links() if before in {None, wanted, other} else None
+        if links is None:
+            return False
+        if before is None and not _written(self._record, wanted, os.path.dirname(self._record)):
+            return False
+        if known is None and not _written(self._said, agreed, self._places["state"]):
+            return False
+        for sentence in (remark, self._clone.remark if self._clone is not None else ""):
+            if sentence:
+                console.note(sentence)
+        for path, target in links.items():
+            os.symlink(target, path)
+            say_linked(path, quiet=os.path.dirname(path) != self._root)  # not each member's
+        self._say(time.monotonic() - began, fresh=before is None)
+        return True
+
+    def _has_nodes(self, before: bytes | None, known: bytes | None) -> bool:
+        """Whether Node's view is there, if there is to be one; a new clone's is made."""
+        if self._clone is None:
+            # What is to be said of it only `up` knows.
+            return NODE not in self.entries or None not in {before, known}
+        view = self._clone.entry.view
+        if before is not None or not has_all(self._places, view):
+            return False
+        if any(map(os.path.lexists, quick_node.links_of(self._root, view, self._places))):
+            return False
+        self.entries[NODE] = self._clone.made(self._places)
+        return True
+
+    def _links(self) -> dict[str, str] | None:
+        """The links that are missing, with their targets.
+
+        None unless all views are whole and served, and no other link has to be moved.
+        """
+        links: dict[str, str] = {}
+        for kind, entry in self.entries.items():
+            if not is_whole(self._places, entry) or not serves(self._places, entry.view):
+                return None
+            shown = {f"{self._root}/{link_of(kind)}": entry.view}
+            if kind == NODE:
+                shown = quick_node.links_of(self._root, entry.view, self._places)
+            links |= shown
+        links = {path: f"{self._places['mount']}/views/{shown}" for path, shown in links.items()}
+        missing = {path: target for path, target in links.items() if not os.path.lexists(path)}
+        right = all(path in missing or os.readlink(path) == links[path] for path in links)
+        return missing if right else None
+
+    def _say(self, seconds: float, *, fresh: bool) -> None:
+        for kind, entry in self.entries.items():
+            done = nothing_to_do(entry.said, seconds)
+            if fresh:
+                done = view_made(entry.view, entry.said, seconds, fresh=True)
+            console.note(f"{kind}: {done}" if len(self.entries) > 1 else done)
 
 
 def _written(path: str, wanted: bytes, lock: str) -> bool:
@@ -231,12 +264,17 @@ def is_whole(places: dict[str, str], entry: remembered.Entry) -> bool:
     """
     if any(faults((), os.geteuid(), entry.package_files())):
         return False
-    manifest = content(f"{places['state']}/manifests/{entry.view}.json")
-    if manifest is None or manifest_digest(manifest) != entry.view:
+    needed = all(os.access(path, os.F_OK) for path in entry.executable.split("\0"))
+    return needed and has_all(places, entry.view)
+
+
+def has_all(places: dict[str, str], view: str) -> bool:
+    """Whether a view's manifest and all archives are there."""
+    manifest = content(f"{places['state']}/manifests/{view}.json")
+    if manifest is None or manifest_digest(manifest) != view:
         return False
     # A name with a "/" would lead elsewhere: then it is no name of an archive.
-    needed = all(os.access(path, os.F_OK) for path in entry.executable.split("\0"))
-    return needed and all(
+    return all(
         "/" not in name and _is_there(places["store"], name) for name in archives_in(manifest)
     )
 

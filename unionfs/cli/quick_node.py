@@ -1,24 +1,28 @@
 """Node's part of `unionfs.cli.quick` and `unionfs.cli.quick_run`: what is as it should be.
 
-A view of Node's leads to directories of its project's own, so a clone's is another one and has to
-be made. Here all is compared: the record, the link, the links of members.
+A view of Node's leads to its project's own place, so a clone's is another one and has to be made:
+what of it is known is found here (`resolver.node.clone`).
 """
 
 from __future__ import annotations
 
 import os
 
+from resolver import remembered
 from resolver.inputs import read_input
 from resolver.naming import project_key
+from resolver.node.clone import further_in, pattern_in
 from resolver.node.start import MANIFEST, is_surely
 from resolver.node.start import may_be as may_be  # noqa: PLC0414 - others have it from here
 from resolver.node.start import situation as situation  # noqa: PLC0414 - the same
-from resolver.ownership import parents
+from resolver.ownership import faults, parents
 from unionfs.kinds import MEMBERS, NODE, UP, link_of, links, shown_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from resolver.node.clone import Pattern
 
 
 def left_alone(root: str, places: dict[str, str]) -> str:
@@ -48,13 +52,65 @@ def is_below(root: str) -> bool:
     return any(os.path.lexists(f"{at}/{MANIFEST}") for at in parents(root))
 
 
+class Clone:
+    """What is known of a clone that nobody has seen: what another one came to.
+
+    `remark` is what `up` says of every one.
+    """
+
+    __slots__ = ("_found", "_further", "_pattern", "entry", "remark")
+
+    def __init__(
+        self,
+        found: remembered.Situation,
+        entry: remembered.Entry,
+        pattern: Pattern,
+        further: Sequence[str],
+    ) -> None:
+        self.entry = entry
+        self.remark = pattern.remark
+        self._found = found
+        self._further = further
+        self._pattern = pattern
+
+    def made(self, places: dict[str, str]) -> remembered.Entry:
+        """Its own view, and what is remembered of it; to be called as `publishing.clone.made`."""
+        from unionfs.publishing.clone import made  # noqa: PLC0415 - nothing to do needs none of it
+
+        return made(places, self._found, self.entry, self._pattern, self._further)
+
+
+def clone(found: remembered.Situation, state: str, environ: Mapping[str, str]) -> Clone | None:
+    """What is known of the bytes that were `found`; None where that is nothing."""
+    root = found.directory
+    entry = remembered.recall(state, found.anywhere)
+    lines = further_in(entry.more) if entry is not None else []
+    if lines:
+        again = situation(root, state, environ, (), lines)
+        if again is None or any(faults(again.holding, os.geteuid(), again.files)):
+            return None
+        found, entry = again, remembered.recall(state, again.anywhere)
+    pattern = pattern_in(entry.more) if entry is not None else None
+    if entry is None or pattern is None:
+        return None
+    return Clone(found, entry, pattern, lines or remembered.further(state, root, NODE))
+
+
 def is_linked(root: str, view: str, places: dict[str, str]) -> bool:
     """Whether all links of the project lead to that view, as they should."""
-    manifest = read_input(f"{places['state']}/manifests/{view}.json")
     return all(
-        os.path.islink(path) and os.readlink(path) == f"{places['mount']}/views/{view}/{shown}"
-        for path, shown in _links(root, manifest)
+        os.path.islink(path) and os.readlink(path) == f"{places['mount']}/views/{shown}"
+        for path, shown in links_of(root, view, places).items()
     )
+
+
+def links_of(root: str, view: str, places: dict[str, str]) -> dict[str, str]:
+    """Where a link has to be, and what of `views` it shows (`unionfs.publishing.members`)."""
+    manifest = read_input(f"{places['state']}/manifests/{view}.json")
+    links = _links(root, manifest)
+    return {
+        path: f"{view}/{shown}" for path, shown in links if os.path.isdir(os.path.dirname(path))
+    }
 
 
 def _links(root: str, manifest: bytes) -> Iterator[tuple[str, str]]:

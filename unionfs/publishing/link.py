@@ -47,7 +47,7 @@ def refuse_foreign(
     if force or not is_foreign(path, places):
         return
     raise PkgviewError(
-        f"{path} was a link to the view, and another program has put its own in its place"
+        f"{path} was a link to the view, and what is there now is not pkgview's"
         if replaced
         else f"{path} is there already and is not pkgview's",
         remedy="`pkgview up --force` sets it aside and links the view in its place; with "

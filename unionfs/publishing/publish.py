@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
+from resolver.naming import archives_in, manifest_digest
 from unionfs.archive.layer import LayerError
 from unionfs.bytecode.companion import KIND, check
 from unionfs.store.claims import Claims, is_told
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores
-from unionfs.view.catalog import manifest_path, read_manifest
+from unionfs.view.manifests import manifest_path, read_manifest
 from unionfs.view.nodeid import PACKING
-from unionfs.view.tree import room
 from unionfs.view.used import used_until_now
 
 if TYPE_CHECKING:
@@ -57,16 +57,44 @@ def publish(
     moved = {*had} ^ {*manifest.archives}
     registry.register_archives(unknown, store.open, _grafts(manifest), moved)
     _must_fit(manifest, registry)
-    view = manifest.id
-    data = manifest.to_bytes()
-    path = manifest_path(places, view)
     tell(places, manifest.archives)
+    _know(places, manifest.id, manifest.to_bytes(), registry)
+    return manifest.id
+
+
+def publish_alike(
+    places: Places, known: str, swapped: tuple[str, LayerSpec], store: Store, registry: Registry
+) -> ViewId:
+    """Make a view known that is a `known` one with one layer of generated links swapped.
+
+    The layers must have the same names, or the new one may not fit where the other did: so nothing
+    else is looked at again. `PkgviewError` where the known one is not known any more. To be called
+    as `publish`.
+    """
+    was, layer = swapped
+    if registry.view_number(ViewId(known)) is None:
+        raise PkgviewError(f"there is no view {known} any more")
+    data = manifest_path(places, ViewId(known)).read_bytes()
+    before, after = (f'"archive":"{name}"'.encode() for name in (was, layer.archive))
+    if manifest_digest(data) != known or data.count(before) != 1:
+        raise PkgviewError(f"the view {known} has no {was}")
+    data = data.replace(before, after)
+    archive = _source(store, layer.archive)
+    grafts = {layer.archive: layer.grafts}
+    registry.register_archives([archive], store.open, grafts, archives_in(data))
+    tell(places, [layer.archive])
+    view = ViewId(manifest_digest(data))
+    _know(places, view, data, registry)
+    return view
+
+
+def _know(places: Places, view: ViewId, data: bytes, registry: Registry) -> None:
+    path = manifest_path(places, view)
     new = not path.exists()
     if not _holds(path, data):
         write_atomically(path, data)
     used_until_now(places, view, new=new)
     registry.register_view(view)
-    return view
 
 
 def _grafts(manifest: Manifest) -> dict[str, Grafts]:
@@ -128,6 +156,8 @@ def _others_own(places: Places) -> list[Path]:
 
 
 def _must_fit(manifest: Manifest, registry: Registry) -> None:
+    from unionfs.view.tree import room  # noqa: PLC0415 - a clone of Node's needs it not
+
     known = registry.registered(layer.archive for layer in manifest.layers)
     places = sum(
         room(known[layer.archive].entries, compiled=bool(layer.bytecode))

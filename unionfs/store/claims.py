@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import stat
 import time
 from contextlib import suppress
@@ -147,7 +146,7 @@ class Claims:
         for path in self._state.glob("id-*"):
             if path == self._id or not _counts(path.lstat()):  # of a machine that there was
                 path.unlink()
-        name = secrets.token_hex(8)
+        name = os.urandom(8).hex()
         self._id.touch(0o600)  # who reads it now, or if this is killed, has no id
         self._id.write_text(f"{name} {_which(self._id)}", "ascii")
         return self._users / f"{os.geteuid()}-{name}"

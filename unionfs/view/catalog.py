@@ -19,9 +19,11 @@ import re
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
-from resolver.manifest import Manifest, ViewId
+from resolver.manifest import ViewId
 from unionfs.archive.layer import LayerError
 from unionfs.view.kept import Kept
+from unionfs.view.manifests import manifest_path as manifest_path  # noqa: PLC0414 - others have it from here
+from unionfs.view.manifests import read_manifest as read_manifest  # noqa: PLC0414 - the same
 from unionfs.view.nodeid import PACKING, NodeKind
 from unionfs.view.projects import Projects
 from unionfs.view.told import Meaning, Sort, Telling, Told, what_is
@@ -29,8 +31,8 @@ from unionfs.view.tree import Member, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
-    from pathlib import Path
 
+    from resolver.manifest import Manifest
     from resolver.places import Places
     from unionfs.archive.layer import EntryNo
     from unionfs.archive.reader import Archive
@@ -57,16 +59,6 @@ ROOM_FOR_ARCHIVES = 16 << 20
 ARCHIVE_BYTES, RUN_BYTES, LAYER_BYTES, NAME_BYTES = 2700, 250, 2048, 200
 """What opening takes beside tables of contents, measured with tracemalloc: an archive, a run of
 members that it shares; a layer of a view, a name in a directory that several share."""
-
-
-def manifest_path(places: Places, view: ViewId) -> Path:
-    """Where a view's manifest lies."""
-    return places.state / "manifests" / f"{view}.json"
-
-
-def read_manifest(places: Places, view: ViewId) -> Manifest:
-    """A view's manifest, checked against its id; `OSError` where it cannot be read."""
-    return Manifest.from_bytes(manifest_path(places, view).read_bytes(), expected=view)
 
 
 _Copies = dict["EntryNo", list[tuple["ArchiveNo", "EntryNo"]]]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from resolver.boot import boot_id, since_boot
-from unionfs.view.catalog import manifest_path
+from unionfs.view.manifests import manifest_path
 
 if TYPE_CHECKING:
     from pathlib import Path

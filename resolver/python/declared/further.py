@@ -89,7 +89,7 @@ def _lines(project: PythonProject) -> list[str]:
     files += named_lines(project).files
     own = {root / name for name in READ}
     lines = {further_line(str(root), str(path)) for path in files if path not in own}
-    lines |= {further_line(str(root), str(path), directory=True) for path in listed}
+    lines |= {further_line(str(root), str(path), what="d") for path in listed}
     if len(lines) > MOST_LISTED or any("\n" in line for line in lines):
         raise _UnknownError
     return sorted(lines)

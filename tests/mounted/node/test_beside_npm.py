@@ -91,7 +91,7 @@ def test_what_writes(words: tuple[str, ...], workshop: Workshop) -> None:
     elif modules.exists():
         assert "its node_modules is not pkgview's" in workshop.pkgview("projects", cwd=project)
         said = workshop.pkgview("up", cwd=project, status=1)
-        assert f"{modules} was a link to the view, and another program has put its own" in said
+        assert f"{modules} was a link to the view, and what is there now is not pkgview's" in said
         assert "`pkgview up --force` sets it aside" in said
         assert modules.is_dir()
         workshop.pkgview("up", "--force", cwd=project)

@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.mounted.node.conftest import Registry, Workshop
+    from tests.mounted.node.conftest import File, Registry, Workshop
 
 pytestmark = pytest.mark.fuse
 
@@ -52,7 +52,7 @@ def test_what_is_npms_own_is_never_lost(workshop: Workshop) -> None:
     assert not modules.is_symlink()
     assert Path(target, "inner/index.js").is_file()
     said = workshop.pkgview("up", cwd=project, status=1)
-    assert f"{modules} was a link to the view, and another program has put its own" in said
+    assert f"{modules} was a link to the view, and what is there now is not pkgview's" in said
     said = workshop.pkgview("run", "--", "outer", cwd=project)
     assert said.endswith("run\n")
     assert "is not pkgview's any more: its own commands are used" in said
@@ -112,6 +112,30 @@ def test_why_and_lists(
     assert shown["target"]["os"] == "linux"
     assert {layer["name"] for layer in shown["layers"]} == {"", "inner", "outer"}
     assert shown["conflicts"] == []
+
+
+def test_why_as_it_is_found_from_there(workshop: Workshop) -> None:
+    """A member's own, what is bundled, a member, a command."""
+    workshop.registry.publish("inner", "1.0.0")
+    workshop.registry.publish("inner", "2.0.0")
+    held: dict[str, File] = {
+            "node_modules/held/package.json": '{"name": "held", "version": "0.1.0", "bin": "h.js"}',
+            "node_modules/held/h.js": COMMAND}  # fmt: skip
+    bundled = {"dependencies": {"held": "0.1.0"}, "bundleDependencies": ["held"]}
+    workshop.registry.publish("bundler", "1.0.0", held, bin="node_modules/held/h.js", **bundled)
+    root = workshop.project("root", dependencies={"inner": "2", "bundler": "1"}, workspaces=["m"])
+    workshop.write(root / "m", {"dependencies": {"inner": "1"}})
+    workshop.pkgview("up", cwd=root)
+    assert "given by  inner 2.0.0" in workshop.pkgview("why", "inner", cwd=root)
+    said = workshop.pkgview("why", "inner", cwd=root / "m")
+    assert "given by  inner 1.0.0" in said
+    assert "instead of inner 2.0.0 (node_modules/inner)" in said
+    for name in ("held", "bundler", ".bin/bundler"):
+        said = workshop.pkgview("why", name, cwd=root)
+        assert "given by  bundler 1.0.0" in said
+        assert "pkgview itself" not in said
+    assert "leads to   m 1.0.0 (m)" in workshop.pkgview("why", "m", cwd=root)
+    assert "nothing in the view" in workshop.pkgview("why", "nowhere", cwd=root, status=1)
 
 
 def test_add_and_remove(workshop: Workshop) -> None:

@@ -14,6 +14,7 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,7 +33,6 @@ from tests.mounted.test_crash import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from tests.mounted.conftest import Site
     from tests.mounted.node.conftest import Registry
@@ -138,6 +138,44 @@ def at_once(site: Site, directories: Sequence[Path]) -> set[str]:
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
         return set(threads.map(up, range(AT_ONCE)))
+
+
+def test_a_clone_killed_at_any_moment(node_shop: Site) -> None:
+    """What is known of it is used by one process, which is killed, or by several at once."""
+    site, dice = node_shop, random.Random(5)  # noqa: S311 - the same each time
+    first = project_in(site, "project")
+    succeeds(site, first)
+
+    def cloned(name: str) -> Path:
+        ignored = shutil.ignore_patterns("node_modules")
+        return Path(shutil.copytree(first, site.home / name, ignore=ignored))
+
+    began = time.monotonic()
+    clone = cloned("whole")
+    site.run(PKGVIEW, "up", cwd=clone)
+    whole = time.monotonic() - began
+    killed = 0
+    for number in range(KILLS):
+        clone = cloned(f"clone{number}")
+        moment = whole * (number + dice.random()) / KILLS
+        process = begun(site, clone, "up")
+        try:
+            process.wait(moment)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+        shown = [os.readlink(path) for path in links(clone) if os.path.lexists(path)]
+        view = succeeds(site, clone)
+        assert all(view in one for one in shown), f"killed after {moment:.3f} s"
+    assert killed > KILLS / 4
+    clones = [cloned(f"other{number}") for number in range(3)]
+    with ThreadPoolExecutor(9) as threads:
+        done = list(threads.map(lambda one: site.run(PKGVIEW, "up", cwd=one), clones * 3))
+    assert not any("Traceback" in one.stderr for one in done)
+    assert len({succeeds(site, clone) for clone in clones}) == 3
+    for clone in clones:
+        assert site.run("node", "-p", "require('part11')", cwd=clone / "m").stdout == "two\n"
 
 
 def test_a_hundred_at_once(node_shop: Site) -> None:

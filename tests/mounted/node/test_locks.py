@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from resolver.node.project import WRITABLE
+from tests.mounted.node.conftest import tree
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,6 +23,50 @@ pytestmark = pytest.mark.fuse
 
 def version(project: Path, name: str) -> str:
     return str(json.loads((project / f"node_modules/{name}/package.json").read_text())["version"])
+
+
+def test_what_nothing_asks_for_is_left_out(workshop: Workshop) -> None:
+    """With a lock that has more than the files ask for, as `npm ci` leaves it out."""
+    publish = workshop.registry.publish
+    publish("below", "1.0.0")
+    publish("peer", "1.0.0")
+    publish("held", "1.0.0")
+    publish("kept", "1.0.0", dependencies={"below": "1"}, peerDependencies={"peer": "1"})
+    publish("gone", "1.0.0", dependencies={"only": "1", "below": "1"}, bin={"gone": "index.js"})
+    publish("only", "1.0.0")
+    held = {"held": "1"}
+    project = workshop.project(
+        dependencies={"kept": "1", "gone": "1"}, optionalDependencies=held,
+        workspaces=["packages/*"],
+    )  # fmt: skip
+    for name in ("one", "two"):
+        workshop.write(project / "packages" / name, {"dependencies": {"only": "1"}})
+    workshop.pkgview("up", cwd=project)
+    lists = {"dependencies": {"kept": "1"}, "optionalDependencies": held}
+    workshop.write(project, {**lists, "workspaces": ["packages/one"]})
+    workshop.write(project / "packages/one", {})
+    lock = project / "package-lock.json"
+    before = lock.read_bytes()
+    said = workshop.pkgview("up", "--frozen", cwd=project)
+    assert " - gone\n" in said
+    assert lock.read_bytes() == before
+    copy = workshop.by_npm(project)
+    own = {k: v for k, v in tree(project / "node_modules").items() if k not in WRITABLE}
+    others = tree(copy / "node_modules")
+    hidden = (
+        ".package-lock.json"  # of a member it says what the lock does, and not its package.json
+    )
+    assert own.pop(hidden) != others.pop(hidden)
+    assert own == others
+    assert {path.partition("/")[0] for path in own} == {"kept", "below", "peer", "held", "one"}
+    listed = [
+        [*json.loads((top / "node_modules" / hidden).read_text())["packages"]]
+        for top in (project, copy)
+    ]
+    assert listed[0] == listed[1]
+    # Who does not say so has the lock made anew.
+    assert "In the lock: - gone, - only" in workshop.pkgview("up", cwd=project)
+    assert lock.read_bytes() != before
 
 
 def without_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -54,6 +101,8 @@ def test_it_is_made_and_renewed(
     assert lock.read_bytes() == before
     said = workshop.pkgview("up", "--upgrade-package", "a", cwd=project)
     assert " ~ a 1.0.0 \N{RIGHTWARDS ARROW} 1.1.0" in said
+    said = workshop.pkgview("up", "-P", "nothere", "-P", "a", cwd=project, status=1)
+    assert f"{project} has no nothere, which is to be upgraded" in said
     assert version(project, "a") == "1.1.0"
     workshop.write(project, {"dependencies": {"a": "^1.0.0", "b": "1.0.0"}})
     before = lock.read_bytes()
@@ -75,6 +124,14 @@ def test_it_is_made_and_renewed(
     assert "npm: ETARGET" in said
     assert lock.read_bytes() == before
     assert list((workshop.places.cache / "builds").iterdir()) == []
+
+    # Lists that are none are said by name, whatever npm makes of them.
+    before_it = (project / "package.json").read_bytes()
+    for listed in ("a", ["a"], {"a": 5}):
+        workshop.write(project, {"dependencies": listed})
+        said = workshop.pkgview("up", cwd=project, status=1)
+        assert f"{project}/package.json: dependencies is no object of names" in said
+    (project / "package.json").write_bytes(before_it)
 
     # npm is for making locks only.
     without_npm(monkeypatch, tmp_path)

@@ -6,15 +6,17 @@ import json
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.mounted.node.conftest import tree
 from tests.mounted.test_run import MODULES as OF_RUN
 from tests.mounted.test_run import is_quick
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from tests.mounted.node.conftest import Workshop
 
@@ -71,8 +73,6 @@ def test_nothing_to_do(workshop: Workshop) -> None:
         (project / ".npmrc", edited),
         (workshop.places.state.parents[2] / ".npmrc", edited),
         (manifest, edited),
-        (member, os.unlink),
-        (project / "node_modules", os.unlink),
         (project / "node_modules/.cache", lambda path: shutil.rmtree(path.resolve())),
         (more, lambda path: workshop.write(path.parent, {})),
     )
@@ -82,6 +82,10 @@ def test_nothing_to_do(workshop: Workshop) -> None:
         workshop.pkgview("up", cwd=project)
         assert is_quick(loaded(workshop, project, "up")), path
         assert os.path.lexists(member)
+    for link in (member, project / "node_modules"):
+        link.unlink()
+        assert "click" not in loaded(workshop, project, "up")
+        assert link.is_symlink()
     assert os.readlink(member).endswith(shows.partition("/views/")[2].partition("/")[2])
     assert (project / "node_modules/.cache").is_dir()
     assert (project / "node_modules/two").is_dir()
@@ -90,6 +94,94 @@ def test_nothing_to_do(workshop: Workshop) -> None:
     assert workshop.pkgview("run", "--", "tool", cwd=project) == "tool\n"
     assert not is_quick(loaded(workshop, project, "up", "--omit", "dev"))
     assert not is_quick(loaded(workshop, project, "up"))
+
+
+def cloned(project: Path, name: str) -> Path:
+    """A copy beside it, without what git would leave out."""
+    ignored = shutil.ignore_patterns("node_modules*", ".venv")
+    return Path(shutil.copytree(project, project.with_name(name), ignore=ignored))
+
+
+def view(workshop: Workshop, directory: Path) -> str:
+    return str(json.loads(workshop.pkgview("view", "--json", cwd=directory))["view"])
+
+
+def test_a_second_clone(workshop: Workshop) -> None:
+    """Its view is the one that `up` makes of it, and is made of what is known."""
+    project = stocked(workshop)
+    workshop.registry.publish("script", "1.0.0", scripts={"postinstall": "false"})
+    workshop.write(
+        project,
+        {"dependencies": {"inner": "1.0.0", "tool": "*", "script": "*"},
+         "workspaces": ["packages/*"]},
+    )  # fmt: skip
+    run = ("#!/usr/bin/env node\nconsole.log('two')\n", "two.js")
+    workshop.write(project / "packages/two", {"bin": run[1]})
+    (project / "packages/two" / run[1]).write_text(run[0])
+    (project / "packages/two" / run[1]).chmod(0o755)
+    first = workshop.pkgview("up", cwd=project)
+    # All that there is otherwise of one that nobody understands.
+    quick = {"click", "trio", "resolver.node.lock", "resolver.node.project"}
+
+    clone = cloned(project, "clone")
+    assert not quick & loaded(workshop, clone, "up", "--offline", "--trust")
+    own = view(workshop, clone)
+    assert is_quick(loaded(workshop, clone, "up"))
+    assert workshop.pkgview("run", "--", "tool", cwd=clone) == "tool\n"
+    assert workshop.run("npx", "--no", "two", cwd=clone) == "two\n"
+    assert tree(clone / "node_modules") == tree(project / "node_modules")
+    assert os.path.realpath(clone / "node_modules/two") == str(clone / "packages/two")
+    assert (clone / "packages/one/node_modules/inner/package.json").is_file()
+    (clone / "node_modules/.cache/own").write_text("")
+    (clone / "packages/one/node_modules/.vite/own").write_text("")
+    assert list((project / "node_modules/.cache").iterdir()) == []
+    # The same is said, and the same comes out where it is understood.
+    other = cloned(project, "other")
+    said = workshop.pkgview("up", cwd=other)
+    assert "Install scripts were not run: script 1.0.0." in said
+    assert [one.partition(" (")[0].partition(": ")[2] for one in said.splitlines()[-1:]] == [
+        one.partition(", fetched")[0].partition(": ")[2] for one in first.splitlines()[-1:]
+    ]
+    workshop.pkgview("forget", cwd=clone)
+    shutil.rmtree(workshop.places.state / "remembered")
+    workshop.pkgview("up", cwd=clone)
+    assert view(workshop, clone) == own
+    # What is otherwise in one is looked at.
+    changes: list[tuple[str, Callable[[Path], object]]] = [
+        ("packages/two/two.js", lambda path: path.chmod(0o644)),
+        ("packages/two/two.js", lambda path: path.unlink()),
+        ("packages/one/package.json", lambda path: path.write_text(f"{path.read_text()}\n")),
+        ("packages/three", lambda path: workshop.write(path, {})),
+        (".npmrc", lambda path: path.write_text("omit=optional\n")),
+        ("packages/one/node_modules", lambda path: path.mkdir()),
+    ]
+    for number, (where, change) in enumerate(changes):
+        another = cloned(project, f"another-{number}")
+        change(another / where)
+        assert "click" in loaded(workshop, another, "up"), where
+    foreign = cloned(project, "foreign")
+    (foreign / "node_modules").mkdir()
+    assert "is not pkgview's" in workshop.pkgview("up", cwd=foreign, status=1)
+    # What another one's was is collected with it, and then known no more; nothing is half there.
+    workshop.pkgview("gc", cwd=project)
+    last = cloned(project, "last")
+    assert not quick & loaded(workshop, last, "up")
+    assert (last / "node_modules/tool/package.json").is_file()
+    workshop.pkgview("store", "verify", cwd=project)
+
+
+def test_a_clone_of_what_no_bytes_tell(workshop: Workshop) -> None:
+    """A directory that is packed is looked at each time, and settings that a clone brings count."""
+    workshop.registry.publish("inner", "1.0.0")
+    project = workshop.project(dependencies={"inner": "1.0.0", "near": "file:near"})
+    workshop.write(project / "near", {})
+    (project / "near/index.js").write_text("module.exports = 1\n")
+    (project / ".npmrc").write_text("install-links=true\n")
+    workshop.pkgview("up", cwd=project)
+    clone = cloned(project, "clone")
+    (clone / "near/index.js").write_text("module.exports = 2\n")
+    workshop.pkgview("up", cwd=clone)
+    assert workshop.run("node", "-p", "require('near')", cwd=clone) == "2\n"
 
 
 def test_beside_python(workshop: Workshop) -> None:
@@ -126,6 +218,13 @@ def test_beside_python(workshop: Workshop) -> None:
     path = workshop.pkgview("run", "--", "sh", "-c", "echo $PATH", cwd=project).split(":")
     assert path[0].startswith(str(workshop.places.mount))
     assert path[1] == f"{project}/node_modules/.bin"
+    workshop.pkgview("lock", cwd=project)
+    workshop.pkgview("up", cwd=project)
+    clone = cloned(project, "clone")
+    assert "click" not in loaded(workshop, clone, "up")
+    assert (clone / ".venv/bin/python").exists()
+    assert (clone / "node_modules/inner/package.json").is_file()
+    assert is_quick(loaded(workshop, clone, "up"))
     # A project of Node's inside, and one that Python's is inside of.
     inside = project / "web"
     workshop.write(inside, {"dependencies": {"inner": "*"}})

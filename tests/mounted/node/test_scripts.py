@@ -77,6 +77,18 @@ def test_none_is_run_by_accident(workshop: Workshop, monkeypatch: pytest.MonkeyP
     assert not (project / "node_modules/script/made.txt").exists()
 
 
+def test_scripts_of_members_are_named(workshop: Workshop) -> None:
+    project = workshop.project(workspaces=["member", "other"])
+    workshop.write(project / "other", {"scripts": {"test": "touch RAN"}})
+    workshop.write(project / "member", {"scripts": {"postinstall": "touch RAN"}})
+    run = "npm run postinstall --prefix member"
+    said = workshop.pkgview("up", cwd=project)
+    assert f"Own scripts of member were not run, such as `{run}`." in said
+    assert not (project / "member/RAN").exists()
+    workshop.run(*run.split(), cwd=project)
+    assert (project / "member/RAN").exists()
+
+
 def test_what_is_allowed_is_run_once(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     project, marks = stocked(workshop, monkeypatch)
     allow(project, allowScripts={"script@1.0.0": True}, scripts={"prepare": "touch PREPARED"})

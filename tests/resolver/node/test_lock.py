@@ -69,6 +69,7 @@ def test_what_is_no_place_is_refused(place: str) -> None:
         ({"os": {"x": 1}}, ".os is no list of texts"),
         ({"name": "../x"}, ".name '../x' is no package's name"),
         ({"link": True, "resolved": "nowhere"}, "leads to what is not there"),
+        ({"version": f"{'9' * 32}.0.0"}, f".version '{'9' * 32}.0.0' is no version"),
     ],
 )
 def test_what_is_no_entry_is_refused(fields: dict[str, Any], said: str) -> None:
@@ -88,12 +89,19 @@ def test_what_is_no_entry_is_refused(fields: dict[str, Any], said: str) -> None:
         (b'{"lockfileVersion": 4, "packages": {}}', "lockfileVersion 4; 2 and 3 are read"),
         (b'{"lockfileVersion": 3, "packages": []}', "packages is no object"),
         (b'{"lockfileVersion": 3, "packages": {"node_modules/a": 3}}', "is no object"),
+        (b'{"lockfileVersion": %s}' % (b"9" * 5000), "is no JSON: a number has too many digits"),
     ],
 )
 def test_what_is_no_lock_is_refused(text: bytes, said: str) -> None:
     with pytest.raises(PkgviewError) as caught:
         read(PATH, text)
     assert said in str(caught.value)
+
+
+def test_a_long_place_is_named_on_a_line() -> None:
+    with pytest.raises(PkgviewError) as caught:
+        lock_of({"": {}, "/".join(["node_modules/a"] * 400 + [".."]): entry()})
+    assert len(str(caught.value)) < 500
 
 
 def test_an_old_one_is_known_as_such() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +15,17 @@ from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import KIND, json_of, projects_at
 from unionfs.cli.completing import paths
-from unionfs.view.explain import find
+from unionfs.view.explain import find, origin
 from unionfs.view.opened import open_view, project_view
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from resolver.project.project import Project
     from unionfs.formats.kind import Kind
     from unionfs.formats.node.reasons import Reason
     from unionfs.view.explain import Origin, Provider
+    from unionfs.view.opened import OpenedView
 
 
 _PROVIDER = "{name, version, archive, kind, size}"
@@ -81,27 +84,45 @@ def _found(
             missing = missing or error
             continue
         opened = open_view(places, view)
-        found = find(
+        look = partial(
+            find,
             opened.union,
             opened.manifest,
-            query,
             roots=kind.roots(opened.manifest),
             mount=places.mount,
             cwd=Path.cwd(),
             project=project.root,
         )
-        if found is not None:
-            if not isinstance(project, NodeProject):
-                return found, ()
-            from unionfs.formats.node.reasons import reasons  # noqa: PLC0415 - `-h` does without
-
-            return found, reasons(project, opened.union, found.path)
+        if isinstance(project, NodeProject):
+            answer = _of_node(project, opened, query, look)
+            if answer is not None:
+                return answer
+        elif (found := look(query)) is not None:
+            return found, ()
         missing = PkgviewError(
             f"nothing in the view of {project.root} gives {query}",
             remedy="If the project needs it, list its distribution and run `pkgview up`.",
         )
     assert missing is not None  # noqa: S101 - there is at least one project
     raise missing
+
+
+def _of_node(
+    project: NodeProject, opened: OpenedView, query: str, look: Callable[[str], Origin | None]
+) -> tuple[Origin, Sequence[Reason]] | None:
+    """As a program of Node's in the working directory finds what is asked for."""
+    from unionfs.formats.node.reasons import behind, meant, reasons  # noqa: PLC0415 - `-h` does without
+
+    union, manifest = opened.union, opened.manifest
+    path = meant(project, union, query, Path.cwd())
+    found = look(query) if path is None else origin(union, manifest, path)
+    if found is not None:
+        found = origin(union, manifest, behind(union, found.path))
+    if found is None:
+        return None
+    # What is ours in a package's directory says nothing of who brought it.
+    named = tuple(one for one in found.given_by if one.layer.name)
+    return replace(found, given_by=named or found.given_by), reasons(project, union, found.path)
 
 
 def _said(provider: Provider) -> str:

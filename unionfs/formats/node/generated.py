@@ -1,34 +1,42 @@
 """What a view of Node's has besides its packages: the hidden lock, and commands and links.
 
 The hidden lock is an archive by itself, newer than all directories: npm takes it for outdated where
-one is newer, also a member's own, and then for links what it finds in a view.
+one is newer, also a member's own, and then for links what it finds in a view. So are the links into
+the project's own place (`unionfs.formats.node.placed`).
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from resolver.manifest import LayerSpec
-from resolver.naming import project_key
 from resolver.node.hidden import bins, hidden_lock
 from unionfs.archive.layer import ROOT
 from unionfs.formats.node.layout import MODULES, OWN, WRITABLE, in_view, modules_of
+from unionfs.formats.node.placed import GRAFTS, placed_layer
+from unionfs.formats.node.placed import OWN as TOP_OF_OWN
 from unionfs.formats.npm.reader import TOP
-from unionfs.kinds import WRITABLE as DIRECTORY
 from unionfs.store.generated import GeneratedFile, add_generated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from resolver.node.lock import Entry, Lock
     from resolver.node.project import NodeProject
     from resolver.places import Places
     from unionfs.store.local import Store
 
-_OWN = "view"
-_GRAFTS = ((_OWN, ""),)
+
+class Generated(NamedTuple):
+    """The layers; `placed` is the archive of links into the project, which are `links`.
+
+    These as `placed_layer` takes them.
+    """
+
+    layers: tuple[LayerSpec, ...]
+    placed: str
+    links: Mapping[str, str]
 
 
 def generated_layers(  # noqa: PLR0913, PLR0917 - what it follows from
@@ -38,44 +46,42 @@ def generated_layers(  # noqa: PLR0913, PLR0917 - what it follows from
     lock: Lock,
     kept: Mapping[str, Entry],
     layers: Sequence[LayerSpec],
-) -> tuple[LayerSpec, ...]:
-    """The layers, for the view of these packages' layers."""
+) -> Generated:
+    """For the view of these packages' layers."""
     content = hidden_lock(lock, kept)
-    hidden = [GeneratedFile(path=f"{_OWN}/{MODULES}/.package-lock.json", content=content)]
-    files = list(_Making(store, places, project, lock, kept, layers).files())
+    hidden = [GeneratedFile(path=f"{TOP_OF_OWN}/{MODULES}/.package-lock.json", content=content)]
+    making = _Making(store, project, lock, kept, layers)
+    files = list(making.files())
+    placed = placed_layer(store, places, str(project.root), making.placed)
     made = (
         add_generated(store, "package-lock", hidden, newest=True),
         add_generated(store, MODULES, files),
+        placed,
     )
-    return tuple(LayerSpec(archive=archive, grafts=_GRAFTS) for archive in made)
-
-
-def writable_of(places: Places, project: NodeProject) -> Path:
-    """The directory of a project's own that tools may write into."""
-    return places.cache / DIRECTORY / project_key(str(project.root))
+    specs = tuple(LayerSpec(archive=archive, grafts=GRAFTS) for archive in made)
+    return Generated(specs, placed, making.placed)
 
 
 class _Making:
-    """One call of `generated_layers`."""
+    """One call of `generated_layers`. `placed`: the links that lead into the project."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - as there
+    def __init__(
         self,
         store: Store,
-        places: Places,
         project: NodeProject,
         lock: Lock,
         kept: Mapping[str, Entry],
         layers: Sequence[LayerSpec],
     ) -> None:
         self._store = store
-        self._places = places
+        self.placed: dict[str, str] = {}
         self._project = project
         self._lock = lock
         self._kept = kept
         self._archives = {layer.grafts[0][1]: layer.archive for layer in layers}
 
     def files(self) -> Iterator[GeneratedFile]:
-        """All of them."""
+        """All that are the same in every clone; `placed` has the others then."""
         for parent, command, place in bins(self._kept, self._lock):
             source = self._source(place)
             path = source.bins[command]
@@ -89,28 +95,23 @@ class _Making:
                 at = f"{modules_of(member)}/{name}"
                 leads = f"{WRITABLE}/{modules_of(member).removeprefix(OWN).strip('/')}/{name}"
                 yield self._file(at, target=os.path.relpath(leads, os.path.dirname(at)))  # noqa: PTH120 - text
-        yield self._file(WRITABLE, target=str(writable_of(self._places, self._project)))
 
     def _links(self) -> Iterator[GeneratedFile]:
         """To the project's own directories: as npm writes them where that can lead there."""
-        tops: set[str] = set()
         for place, entry in self._kept.items():
             if not entry.link:
                 continue
             target = entry.resolved.removeprefix("./")
             at = in_view(place)
             top = target.partition("/")[0]
-            real = os.path.normpath(self._project.root / target)
             if at == place and top not in {"", ".", "..", MODULES, OWN}:
-                tops.add(top)
+                self.placed[top] = top
                 yield self._file(at, target=os.path.relpath(target, os.path.dirname(at)))  # noqa: PTH120 - text
             else:
-                yield self._file(at, target=real)
-        for top in sorted(tops):
-            yield self._file(top, target=str(self._project.root / top))
+                self.placed[at] = target
 
     def _file(self, path: str, *, target: str) -> GeneratedFile:
-        return GeneratedFile(path=f"{_OWN}/{path}", target=target)
+        return GeneratedFile(path=f"{TOP_OF_OWN}/{path}", target=target)
 
     def _source(self, place: str) -> Entry:
         entry = self._kept[place]

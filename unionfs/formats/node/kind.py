@@ -10,14 +10,16 @@ from resolver.errors import PkgviewError
 from resolver.fetch.client import FetchSettings
 from resolver.manifest import Manifest
 from resolver.node.choices import own_choices
+from resolver.node.clone import Pattern
 from resolver.node.machine import this_machine
 from resolver.node.npmrc import settings as npm_settings
 from resolver.node.project import KIND as NAME
 from resolver.node.project import NodeProject, project_at
 from resolver.project.project import fingerprint
 from resolver.project.resolved import UNCHECKED, ResolvedView
+from unionfs.formats.kind import of_every_kind
 from unionfs.formats.node.layout import MODULES
-from unionfs.formats.node.remembering import remember, situation
+from unionfs.formats.node.remembering import Outcome, remember, situation
 from unionfs.formats.node.wish import NodeWish, again, of_node
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ class NodeMaking:
         self._found: Found | None = None
         self._selection: Selection | None = None
         self._scripted: dict[str, Scripted] = {}
+        self._said_always = ""
+        self._pattern: Pattern | None = None
 
     def settings(self) -> FetchSettings:
         """Npm's."""
@@ -87,7 +91,7 @@ class NodeMaking:
     async def packages(self, locking: Callable[[str], None]) -> Sequence[Package]:
         """The lock, through npm where it has to be made, and what of it this machine needs."""
         from resolver.node.locked import Asked, current_lock  # noqa: PLC0415 - nothing to do needs none
-        from resolver.node.selection import select  # noqa: PLC0415 - the same
+        from resolver.node.selection import asked_by, select  # noqa: PLC0415 - the same
         from unionfs.formats.node.packages import package_of  # noqa: PLC0415 - the same
         from unionfs.formats.node.remarks import (  # noqa: PLC0415 - the same
             said_of_engines,
@@ -98,6 +102,7 @@ class NodeMaking:
         self._inputs = fingerprint(wish.project)  # before they are read
         locking(str(wish.project.root))
         asked = Asked(
+            beside=len(list(of_every_kind(wish.project.root))) > 1,
             upgrade=wish.upgrade,
             upgrade_packages=wish.upgrade_packages,
             offline=wish.offline,
@@ -114,7 +119,8 @@ class NodeMaking:
         self.renewed = found.renewed or self.renewed  # of a second attempt the first one's
         self._of_lock = found.said or self._of_lock  # the same
         self._selection = select(
-            found.lock, self._machine, self._omitted, self._settings, self._forgone
+            *(found.lock, self._machine, self._omitted, self._settings, self._forgone),
+            asked_by(wish.project),
         )
         policy = self._allowed()
         self._scripted = {}
@@ -123,9 +129,10 @@ class NodeMaking:
 
             self._scripted = scripted(found.lock, self._selection, policy, self._machine)
         less = sorted(set(self._forgone.values()))
-        scripts = said_of_scripts(wish.project.manifest, self._selection, policy)
+        scripts = said_of_scripts(wish.project, self._selection, policy)
         engines = said_of_engines(self._selection, self._machine, self._settings)
-        self.remark = " ".join(filter(None, (self._of_lock, *less, engines, scripts)))
+        self._said_always = " ".join(filter(None, (engines, scripts)))
+        self.remark = " ".join(filter(None, (self._of_lock, *less, self._said_always)))
         keys = {place: one.key for place, one in self._scripted.items()}
         return [
             package_of(one, keys.get(one.entry.location), self._forgo_of(one.entry))
@@ -201,6 +208,8 @@ class NodeMaking:
         """With the files of npm's own, and the links."""
         from unionfs.formats.node.executable import make_executable  # noqa: PLC0415 - as above
         from unionfs.formats.node.generated import generated_layers  # noqa: PLC0415 - as above
+        from unionfs.formats.node.remembering import is_alike  # noqa: PLC0415 - as above
+        from unionfs.formats.node.writable import writable_in  # noqa: PLC0415 - as above
 
         found, selection = self._found, self._selection
         assert found is not None  # noqa: S101 - `packages` comes first
@@ -213,6 +222,9 @@ class NodeMaking:
         own = generated_layers(
             store, self._places, found.project, found.lock, selection.kept, layers
         )
+        if is_alike(found.project, found.lock, selection):
+            inside = writable_in(found.project, layers)
+            self._pattern = Pattern(own.placed, self._said_always, inside, own.links)
         machine = self._machine
         target = {
             "cpu": machine.cpu,
@@ -220,7 +232,7 @@ class NodeMaking:
             "node": machine.major,
             "os": machine.os,
         }
-        return Manifest(kind=NAME, target=target, layers=(*own, *layers))
+        return Manifest(kind=NAME, target=target, layers=(*own.layers, *layers))
 
     def record(self, manifest: Manifest) -> ResolvedView:
         """With what was left out by this command, which is meant to stay."""
@@ -238,12 +250,14 @@ class NodeMaking:
 
     def settled(self, manifest: Manifest, record: ResolvedView) -> None:
         """See that what tools write into is there, and keep what this came to."""
-        from unionfs.formats.node.writable import make_writable  # noqa: PLC0415 - as above
+        from unionfs.formats.node.writable import make_writable, writable_in  # noqa: PLC0415 - as above
 
         wish = self._wish
-        writable = make_writable(self._places, wish.project, manifest)
+        inside = writable_in(wish.project, manifest.layers)
+        writable = make_writable(self._places, str(wish.project.root), inside)
         if record.fingerprint == self.fingerprint:
-            remember(wish, self._places.state, self._before, manifest, record, writable)
+            what = Outcome(manifest, record, writable, self._pattern)
+            remember(wish, self._places.state, self._before, what)
 
 
 class _Node:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from resolver.errors import PkgviewError
+from resolver.naming import shell_word
+from resolver.node.project import MANIFEST, read_manifest
 from resolver.node.tree import others_node
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from resolver.node.allowed import Allowed
     from resolver.node.machine import Machine
     from resolver.node.npmrc import Settings
+    from resolver.node.project import NodeProject
     from resolver.node.selection import Selection
 
 _NAMED = 8
@@ -23,7 +26,7 @@ _OWN = ("preinstall", "install", "postinstall", "preprepare", "prepare", "postpr
 """Scripts of a project's own that npm runs after it has installed (npm-scripts(7))."""
 
 
-def said_of_scripts(manifest: Mapping[str, Any], selection: Selection, policy: Allowed) -> str:
+def said_of_scripts(project: NodeProject, selection: Selection, policy: Allowed) -> str:
     """Whose were not run, and what to do where that was not wanted; "" where there are none."""
     titles = {
         entry.title: entry.bundled
@@ -44,11 +47,29 @@ def said_of_scripts(manifest: Mapping[str, Any], selection: Selection, policy: A
                 "Where one is needed: `npm approve-scripts NAME` (allowScripts in package.json), "
                 "and `pkgview up`."
             )
-    own = manifest.get("scripts")
-    if found := [name for name in _OWN if isinstance(own, dict) and own.get(name)]:
-        runs = " && ".join(f"npm run {name}" for name in found)
-        said.append(f"The project's own {', '.join(found)} was not run: `{runs}`.")
+    said += _said_of_own(project, selection)
     return " ".join(said)
+
+
+def _said_of_own(project: NodeProject, selection: Selection) -> Iterator[str]:
+    """The same of the project's scripts, and those of directories that it has links to."""
+    if found := _own_scripts(project.manifest):
+        runs = " && ".join(f"npm run {name}" for name in found)
+        yield f"The project's own {', '.join(found)} was not run: `{runs}`."
+    linked = {one.resolved.removeprefix("./") for one in selection.kept.values() if one.link}
+    members = {
+        one: found
+        for one in sorted(linked.intersection(project.members))
+        if (found := _own_scripts(read_manifest(project.root / one / MANIFEST)))
+    }
+    for member, names in list(members.items())[:1]:
+        runs = f"npm run {names[0]} --prefix {shell_word(member)}"
+        yield f"Own scripts of {_named(members)} were not run, such as `{runs}`."
+
+
+def _own_scripts(manifest: Mapping[str, Any]) -> list[str]:
+    own = manifest.get("scripts")
+    return [name for name in _OWN if isinstance(own, dict) and own.get(name)]
 
 
 def said_of_engines(selection: Selection, machine: Machine, settings: Settings) -> str:

@@ -1,16 +1,23 @@
 """What came of a project of Node's, kept for the next start that finds the same bytes.
 
-A view leads to directories of its project's own, so it is kept for its place only.
+A view leads to its project's own place, so it is kept for that place; for every other one what a
+clone has alike (`resolver.node.clone`), where all that it follows from is among the bytes.
 """
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from resolver import remembered
 from resolver.errors import PkgviewError
+from resolver.naming import sha256
+from resolver.node import start
+from resolver.node.clone import Pattern, further_text
 from resolver.node.further import situation_of
+from resolver.node.lock import commands
+from resolver.node.project import MANIFEST, read_manifest
 from resolver.project import resolved, trust
 from unionfs.formats.kind import described
 
@@ -19,6 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from resolver.manifest import Manifest
+    from resolver.node.lock import Lock
+    from resolver.node.project import NodeProject
+    from resolver.node.selection import Selection
     from resolver.project.resolved import ResolvedView
     from unionfs.formats.node.wish import NodeWish
 
@@ -30,26 +40,63 @@ def situation(wish: NodeWish, state: Path) -> remembered.Situation | None:
     return situation_of(wish.project, state, wish.omit or ())
 
 
-def remember(  # noqa: PLR0913, PLR0917 - what there is
-    wish: NodeWish,
-    state: Path,
-    before: remembered.Situation | None,
-    manifest: Manifest,
-    record: ResolvedView,
-    writable: Sequence[str],
-) -> None:
-    """Keep it, unless more counts than bytes, or they changed since `before`.
+def is_alike(project: NodeProject, lock: Lock, selection: Selection) -> bool:
+    """Whether the view follows from what a start looks at, but for the place.
 
-    `writable`: the directories that have to be there.
+    Not so where a directory was packed, of which only the name counts, or where the lock names
+    other commands of a member than its package.json, which says what is looked for there.
     """
+    if any(one.key is None for one in selection.choices):
+        return False
+    for entry in selection.kept.values():
+        member = entry.resolved.removeprefix("./")
+        if entry.link and (found := lock.entries[member].bins):
+            if member not in project.members:
+                return False
+            own = read_manifest(project.root / member / MANIFEST)
+            if {*commands(own.get("bin"), entry.name).values()} != {*found.values()}:
+                return False
+    return True
+
+
+class Outcome(NamedTuple):
+    """What came of it. `writable`: the directories that have to be there.
+
+    `pattern`: for clones; None where there is none, or it was known before.
+    """
+
+    manifest: Manifest
+    record: ResolvedView
+    writable: Sequence[str]
+    pattern: Pattern | None
+
+
+def remember(
+    wish: NodeWish, state: Path, before: remembered.Situation | None, what: Outcome
+) -> None:
+    """Keep it, unless more counts than bytes, or they changed since `before`."""
     now = before and situation(wish, state)
     agreed = trust.of(str(wish.project.root), state)
     if before is None or now is None or now.here != before.here or agreed is None:
         return
     choices = trust.choices_json(agreed.choices - {trust.STORE})
-    entry = remembered.Entry(
-        *(record.view, "\0".join(writable), described(manifest)),
-        *(resolved.to_json(record), choices),
-    )
+    said = (described(what.manifest), resolved.to_json(what.record), choices)
+    view, kept_in = what.record.view, str(state)
+    entry = remembered.Entry(view, "\0".join(what.writable), *said)
     with suppress(PkgviewError):  # it only saves time
-        remembered.remember(str(state), [now.here], entry)
+        remembered.remember(kept_in, [now.here], entry)
+        # What was found out when the view was made is kept by the view, for other bytes of it.
+        by_view = sha256(f"pattern {view}".encode()).hexdigest()[: len(now.here)]
+        known = remembered.recall(kept_in, by_view)
+        pattern = what.pattern.to_text() if what.pattern else known.more if known else ""
+        if not pattern:
+            return
+        remembered.remember(
+            kept_in, [by_view, now.anywhere], remembered.Entry(view, "", *said, more=pattern)
+        )
+        root = str(wish.project.root)
+        if lines := remembered.further(kept_in, root, start.KIND):
+            first = start.situation(root, kept_in, os.environ, wish.omit or (), ())
+            if first is not None:
+                entry = remembered.Entry(view, "", "", "", "", more=further_text(lines))
+                remembered.remember(kept_in, [first.anywhere], entry)

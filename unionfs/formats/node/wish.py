@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from resolver.node.start import FORMAT
 from resolver.project.project import fingerprint
 from unionfs.formats.kind import Wish
 
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
     from resolver.node.machine import Machine
     from resolver.node.project import NodeProject
     from resolver.project.resolved import ResolvedView
-
-FORMAT = "1"
-"""Raised where the same inputs shall become another view."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
