@@ -207,7 +207,8 @@ async def _send_traces(
             data = await trio.to_thread.run_sync(
                 _beginning, stores, name, traces[name], limiter=packing
             )
-            await remote.put_beginning(name, ZSTD, data)
+            if data:
+                await remote.put_beginning(name, ZSTD, data)
 
     await _each(sorted(traces), send)
 

@@ -19,6 +19,7 @@ from tests.unionfs.store.remote import servers
 from unionfs.archive.framecache import FrameCache
 from unionfs.archive.reader import Archive
 from unionfs.store.partial import Partials
+from unionfs.store.remote.lazy.counts import fetched
 from unionfs.store.remote.lazy.meeting import endpoint_of, trace_path
 from unionfs.store.remote.use import traces
 
@@ -317,6 +318,7 @@ def test_what_was_touched_first_is_fetched_first(team: Team, tmp_path: Path) -> 
         assert not here.absent_of(frames)
         assert here.absent_of(range(end))
         assert endpoint_of(site.places).pids() == []
+        assert fetched(partials)[team.url]["requests"] == 1
         # What is here in parts is fetched before it goes on.
         site.pkgview("store", "add", team.url, "--key", f"{team.key}.pub", cwd=project)
         site.up(project)

@@ -102,6 +102,9 @@ async def test_by_another_zstd_its_tables_are_here(
     await both.begin(data)
     assert both.come() == []
     assert not both.here.open(both.name, FrameCache(0)).whole
+    # What another one has packed is no beginning by this one.
+    monkeypatch.setattr(beginning, "compressed", other.compress)
+    assert not beginning.written(both.archive, NUMBERS)
 
 
 def unpacked(data: bytes) -> bytearray:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
 
 import zstandard
 
+from unionfs.archive.frames import compressed
 from unionfs.archive.layer import LayerError
 from unionfs.store.partial import LARGEST_TABLES
 
@@ -53,8 +54,17 @@ LARGEST: Final = 1 << 27
 
 
 def written(archive: Archive, frames: Sequence[int]) -> bytes:
-    """The beginning of an archive, with these frames; `LayerError` for one that is damaged."""
-    numbers = sorted(set(frames))[:MOST_FRAMES]
+    """The beginning of an archive, with these frames; `LayerError` for one that is damaged.
+
+    Without those that our zstd did not pack, which nobody could write. b"" where none is left.
+    """
+    numbers = [
+        frame
+        for frame in sorted(set(frames))[:MOST_FRAMES]
+        if len(compressed(archive.load(frame))) == archive.seek.place(frame)[1]
+    ]
+    if not numbers:
+        return b""
     tables_at = archive.seek.offsets[-1]
     with open(archive.path, "rb") as file:  # noqa: PTH123 - as the archive has it
         file.seek(tables_at)

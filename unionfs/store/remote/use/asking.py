@@ -35,6 +35,7 @@ from unionfs.store.remote import vouching
 from unionfs.store.remote.addresses import address
 from unionfs.store.remote.believing import trust_in
 from unionfs.store.remote.lazy.beginning import MOST_FRAMES
+from unionfs.store.remote.lazy.counts import Counts
 from unionfs.store.remote.lazy.filling import begin, begin_with
 from unionfs.store.remote.transport import RemoteError, Transient
 from unionfs.store.remote.use import traces
@@ -228,6 +229,9 @@ async def _begun_with(
         return False
     if not frames:
         return True  # by another process
+    counts = Counts(stores.partials)
+    counts.add(remote.url, start.size)
+    await trio.to_thread.run_sync(counts.write)
     if len(frames) >= MOST_FRAMES and not traces.load(places, name):
         await _trace(places, remote, name)  # which has more
     traces.keep(places, name, frames)
