@@ -3,11 +3,11 @@
     <state>/traces/<digest of the archive>     JSON, as `Trace`: recorded here, or had from a store
 
 A server records, for each archive that has no trace yet, which frames are loaded from when the
-first one is until none of any archive was for `QUIET` seconds, or none of this one for
-`LONG_QUIET`, for `LONGEST` at most (`Recorder`): where a machine is busy, a program that has come
-to another archive may be back much later. A push sends
-the traces of a view's archives as statements under keys of their own; who begins an archive asks
-for its trace, and its frames are fetched first, in few requests.
+first one is until none of any archive was for `QUIET` seconds, for `LONGEST` at most (`Recorder`):
+where a machine is busy, a program that has come to another archive may be back much later. A push
+sends the traces of a view's archives as statements under keys of their own, and what they name
+(`unionfs.store.remote.lazy.beginning`). Who begins an archive has that, or asks for its trace, and
+the frames are fetched first, in few requests.
 
 A trace is a hint and proves nothing: nobody signs it, and the worst that a wrong one does is to
 have fetched what nobody reads.
@@ -38,10 +38,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 QUIET: Final = 5.0
-LONG_QUIET: Final = 20.0
 LONGEST: Final = 60.0
-"""Seconds without a frame of any archive, without one of an archive, and since its first, after
-which its trace is whole."""
+"""Seconds without a frame of any archive, and since an archive's first, after which its trace is
+whole."""
 
 LOOKS, IDLE_LOOKS = 1.0, 5.0
 """Seconds between looks at what was loaded, and where nothing is."""
@@ -124,7 +123,7 @@ class _Begun:
     """A trace that is being recorded."""
 
     def __init__(self, now: float) -> None:
-        self.since = self.last = now
+        self.since = now
         self.frames: set[int] = set()
 
 
@@ -159,16 +158,13 @@ class Recorder:
             if begun is None:
                 begun = self._begun[digest] = _Begun(now)
             begun.frames.add(frame)
-            begun.last = now
 
     def quiet(self, now: float) -> list[bytes]:
         """The archives whose traces are whole."""
         return [
             digest
             for digest, one in self._begun.items()
-            if now - self._last >= QUIET
-            or now - one.last >= LONG_QUIET
-            or now - one.since >= LONGEST
+            if now - self._last >= QUIET or now - one.since >= LONGEST
         ]
 
     def _keep(self, digest: bytes, frames: set[int]) -> None:

@@ -54,10 +54,10 @@ def test_it_is_recorded_until_it_is_quiet(isolated_places: Places) -> None:
     recorder.take([(other, 2)], 108.0)
     assert recorder.quiet(109.0) == []  # the program may come back to that one
     assert recorder.quiet(113.0) == [one, other]
-    recorder.take([(other, 3)], 124.0)
-    assert recorder.quiet(125.0) == [one]
-    recorder.take([(other, 4)], 143.0)
-    recorder.take([(other, 5)], 162.0)
+    recorder.take([(other, 3)], 159.0)
+    assert recorder.quiet(159.5) == []
+    assert recorder.quiet(160.0) == [one]
+    recorder.take([(other, 4)], 163.0)
     assert recorder.quiet(164.5) == [one, other]
 
 
