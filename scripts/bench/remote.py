@@ -21,6 +21,7 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from resolver.errors import PkgviewError
 from scripts.bench.measure import Sheet, turns
 from scripts.bench.relay import relay
 from scripts.bench.work import PKGVIEW, PYTHON, UV, unmount
@@ -41,7 +42,11 @@ CASES: Final = {
         ("scikit-learn", "matplotlib"),
         "import sklearn.linear_model, matplotlib.pyplot",
     ),
+    "torch": (("torch==2.13.0+cpu",), "import torch"),
 }
+"""What is listed, and the program. A local version (PEP 440) is on no public index: torch's is on
+its makers'."""
+
 CLIENTS: Final = 4
 QUIET: Final = 12.0
 """Seconds after the first run until its traces are written down."""
@@ -55,7 +60,15 @@ def remote(bench: Bench, sheet: Sheet) -> None:
     for number, (what, (listed, program)) in enumerate(CASES.items()):
         if bench.quick and number:
             break
-        with _Case(bench.work, f"{number}", listed, program).served() as case:
+        made = _Case(bench.work, f"{number}", listed, program)
+        try:
+            made.download()
+        except PkgviewError:
+            if "+" not in "".join(listed):
+                raise
+            sheet.note(f"pip finds no {' '.join(listed)}: {what} was not measured.")
+            continue
+        with made.served() as case:
             _measure(bench, sheet, what, case)
 
 
@@ -194,12 +207,16 @@ class _Case:
         url = f"oci://127.0.0.1:{self._registry.port}/env-{tag}:main"
         self._work.run([PKGVIEW, "push", url, "--sign", self._key], cwd=self._project, env=env)
 
+    def download(self) -> None:
+        """Have all files here that it needs; `PkgviewError` where pip does not find them."""
+        if not self._wheels.is_dir():
+            coming = self._wheels.with_name(f"{self._wheels.name}.coming")
+            pip = [sys.executable, "-m", "pip", "-q", "download", "--only-binary", ":all:"]
+            self._work.run([*pip, "-d", coming, *self._listed])
+            coming.rename(self._wheels)
+
     def _of_index(self) -> int:
         """The port of an index of all files that the case needs."""
-        if not self._wheels.is_dir():
-            self._wheels.mkdir(parents=True)
-            pip = [sys.executable, "-m", "pip", "-q", "download", "--only-binary", ":all:"]
-            self._work.run([*pip, "-d", self._wheels, *self._listed])
         site = self._root / "index"
         for path in self._wheels.iterdir():
             name = path.name.partition("-")[0].lower().replace("_", "-").replace(".", "-")

@@ -71,7 +71,11 @@ class FrameCache:
         self._ahead: deque[tuple[Key, Callable[[], bytes]]] = deque()
         self._loader: threading.Thread | None = None
         self.loaded: list[Key] | None = None
-        """The frames that were loaded since `taken` was called; None: nobody wants to know."""
+        """The frames that were loaded since `taken` was called; None: nobody wants to know.
+
+        One that was loaded ahead is written down when somebody wants it.
+        """
+        self._unasked: set[Key] = set()
         self.size = 0
         self.hits = 0
         self.misses = 0
@@ -83,6 +87,7 @@ class FrameCache:
             if content is not None:
                 self.hits += 1
                 self._frames.move_to_end(key)
+                self._want(key)
             return content
 
     def get_at_once(self, key: Key, load: Callable[[], bytes | None]) -> bytes | None:
@@ -90,10 +95,13 @@ class FrameCache:
         with self._lock:
             content = self._frames.get(key)
             if content is not None:
+                self._want(key)
                 return content
             loading = self._loading.get(key)
             if loading is None:
                 mine = self._loading[key] = _Loading()
+            else:
+                self._want(key)
         if loading is None:
             return self._load(key, mine, load)
         loading.done.wait(ALMOST_DONE)
@@ -122,6 +130,8 @@ class FrameCache:
                 if key in self._frames or key in self._loading:
                     continue
                 mine = self._loading[key] = _Loading()
+                if self.loaded is not None:
+                    self._unasked.add(key)
             with suppress(LayerError, PkgviewError, OSError):  # whoever wants it finds out
                 self._load(key, mine, load)
 
@@ -130,6 +140,7 @@ class FrameCache:
         while True:
             with self._lock:
                 content = self._frames.get(key)
+                self._want(key)
                 if content is not None:
                     self.hits += 1
                     self._frames.move_to_end(key)
@@ -158,7 +169,8 @@ class FrameCache:
         with self._lock:
             before = self.size
             while _MARK in self._frames:
-                _, dropped = self._frames.popitem(last=False)
+                gone, dropped = self._frames.popitem(last=False)
+                self._unasked.discard(gone)
                 self.size -= len(dropped)
             if self._frames:
                 self._frames[_MARK] = b""
@@ -172,17 +184,32 @@ class FrameCache:
                 del self._loading[key]
                 if mine.content is not None:
                     self.misses += 1
-                    if self.loaded is not None and len(self.loaded) < MOST_LOADED:
-                        self.loaded.append(key)
+                    if key not in self._unasked:
+                        self._note(key)
                     self._keep(key, mine.content)
+                else:
+                    self._unasked.discard(key)
             mine.done.set()
         return content
 
+    def _want(self, key: Key) -> None:
+        """Somebody wants a frame that may have been loaded ahead."""
+        if self._unasked and key in self._unasked:
+            self._unasked.discard(key)
+            if key in self._frames:  # else it is noted once it is loaded
+                self._note(key)
+
+    def _note(self, key: Key) -> None:
+        if self.loaded is not None and len(self.loaded) < MOST_LOADED:
+            self.loaded.append(key)
+
     def _keep(self, key: Key, content: bytes) -> None:
         if len(content) > self._capacity:
+            self._unasked.discard(key)
             return
         self._frames[key] = content
         self.size += len(content)
         while self.size > self._capacity:
-            _, dropped = self._frames.popitem(last=False)
+            gone, dropped = self._frames.popitem(last=False)
+            self._unasked.discard(gone)
             self.size -= len(dropped)

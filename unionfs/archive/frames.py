@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 LEVEL: Final = 3
 """Of zstd: level 9 saves another tenth of the bytes and takes five times as long."""
 
+ZSTD: Final = ".".join(map(str, zstandard.ZSTD_VERSION))
+"""Its version: what it makes of a content may be other bytes with another one."""
+
 CONTENTS_MAGIC: Final = 0x184D2A50
 """RFC 8878 section 3.1.2: the first of the sixteen magic numbers of skippable frames."""
 
@@ -62,6 +65,11 @@ def _compressor() -> zstandard.ZstdCompressor:
         )
     found: zstandard.ZstdCompressor = _local.compressor
     return found
+
+
+def compressed(content: bytes) -> bytes:
+    """One frame of that content: with one zstd always the same bytes."""
+    return _compressor().compress(content)
 
 
 def _decompressor() -> zstandard.ZstdDecompressor:
@@ -228,4 +236,4 @@ class FrameWriter:
 
 
 def _compress(content: bytes) -> tuple[bytes, int, bytes]:
-    return _compressor().compress(content), len(content), hashlib.sha256(content).digest()
+    return compressed(content), len(content), hashlib.sha256(content).digest()

@@ -49,7 +49,7 @@ from unionfs.store.sources import is_made_here
 from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from resolver.manifest import LayerSpec, Manifest
@@ -96,8 +96,11 @@ def named(text: str) -> tuple[Address, str]:
     return at, reference
 
 
-def take(places: Places, wanted: Named) -> Made:
-    """That view as one of this machine, made here if need be. `PkgviewError`."""
+def take(places: Places, wanted: Named, believed: Callable[[], None] = lambda: None) -> Made:
+    """That view as one of this machine, made here if need be. `PkgviewError`.
+
+    `believed` is called as soon as it is known what shall be made, which then takes a while.
+    """
     memory = _Memory.of(places, wanted)
     if wanted.offline:
         return memory.there()
@@ -116,7 +119,10 @@ def take(places: Places, wanted: Named) -> Made:
                 return memory.instead(error)
             seen.admit(places, found, trust, allow_older=wanted.allow_older)
             known = memory.made_of(found.view.id)
-            return known or await _made(places, wanted, found, remote, memory)
+            if known is not None:
+                return known
+            believed()
+            return await _made(places, wanted, found, remote, memory)
 
     with single_failure():
         return trio.run(run)

@@ -196,6 +196,26 @@ class Partials:
                 return None
             time.sleep(PAUSE)
 
+    @contextmanager
+    def begun_alone(self, name: str) -> Iterator[bool]:
+        """Be the one who fetches its beginning; False while another does. The directory is there.
+
+        Not by the lock above: whoever writes a partial archive holds that one for a moment each.
+        """
+        path = self.path(name).with_name(f"{TEMPORARY_PREFIX}{name.rpartition('.tar')[0][-64:]}")
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(path, flags, 0o600)
+        alone = False
+        try:
+            with suppress(BlockingIOError, FileNotFoundError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                alone = os.path.samestat(os.fstat(descriptor), path.stat())
+            yield alone
+        finally:
+            if alone:
+                path.unlink(missing_ok=True)
+            os.close(descriptor)
+
     def remove(self, name: str) -> bool:
         """Remove it; False while somebody writes to it, or where that is not allowed."""
         try:

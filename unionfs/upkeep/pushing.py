@@ -22,8 +22,10 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.failures import single_failure
+from unionfs.archive.frames import ZSTD
 from unionfs.archive.layer import LayerError
 from unionfs.bytecode.companion import KIND as BYTECODE
+from unionfs.store.remote.lazy import beginning
 from unionfs.store.remote.statement import Derived, StatementError, View, next_serial, read
 from unionfs.store.remote.transport import RemoteError, Statement
 from unionfs.store.remote.use.traces import load, to_bytes, trace_key
@@ -42,6 +44,10 @@ T = TypeVar("T")
 
 SIDE_BY_SIDE: Final = 6
 """Archives under way at once; each is read and compressed bytes go out, so more gain nothing."""
+
+
+PACKED_AT_ONCE: Final = 2
+"""Beginnings: each takes some hundred megabytes while it is made."""
 
 
 class Signing(Protocol):
@@ -178,19 +184,33 @@ async def push(  # noqa: PLR0913 - what, whereto, and by whom
 
     await _each(keys, derived)
 
-    async def trace(name: str) -> None:
-        if await remote.derived(trace_key(name)):
-            return  # the first is as good as any
-        said = to_bytes(name, what.traces[name])
-        await remote.put_derived(trace_key(name), Statement(said=said))
-
-    await _each(sorted(what.traces), trace)
+    await _send_traces(remote, stores, what.traces)
     for (view, known), statement in zip(views, said[len(keys) :], strict=True):
         # The same is there, perhaps signed: who signs nothing leaves it.
         if known is None or statement.signatures or _says(known) != _says(view):
             await _put_view(remote, view, statement)
         done.views.append(view.id)
     return done
+
+
+async def _send_traces(
+    remote: Transport, stores: Stores, traces: Mapping[str, Sequence[int]]
+) -> None:
+    """Have there which frames are touched first, and these themselves, each archive's in one."""
+    packing = trio.CapacityLimiter(PACKED_AT_ONCE)
+
+    async def send(name: str) -> None:
+        if not await remote.derived(trace_key(name)):  # the first is as good as any
+            said = to_bytes(name, traces[name])
+            await remote.put_derived(trace_key(name), Statement(said=said))
+        if await remote.beginning(name, ZSTD) is None:
+            data = await trio.to_thread.run_sync(
+                _beginning, stores, name, traces[name], limiter=packing
+            )
+            if data:
+                await remote.put_beginning(name, ZSTD, data)
+
+    await _each(sorted(traces), send)
 
 
 def _view(
@@ -268,6 +288,15 @@ async def _first(stores: Stores, name: str, use: Callable[[Path], Awaitable[T]])
         f"{name} cannot be sent: {fault or 'it is in no store'}",
         remedy="Run `pkgview store verify --repair`.",
     )
+
+
+def _beginning(stores: Stores, name: str, frames: Sequence[int]) -> bytes:
+    try:
+        return beginning.written(stores.open(name), frames)
+    except LayerError as error:
+        raise PkgviewError(
+            f"{name} cannot be sent: {error}", remedy="Run `pkgview store verify --repair`."
+        ) from error
 
 
 def _path(stores: Stores, name: str) -> Path:

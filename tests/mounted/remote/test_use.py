@@ -19,6 +19,8 @@ from tests.unionfs.store.remote import servers
 from unionfs.archive.framecache import FrameCache
 from unionfs.archive.reader import Archive
 from unionfs.store.partial import Partials
+from unionfs.store.remote.lazy.counts import fetched
+from unionfs.store.remote.lazy.meeting import endpoint_of, trace_path
 from unionfs.store.remote.use import traces
 
 if TYPE_CHECKING:
@@ -287,10 +289,14 @@ def test_a_web_server(team: Team, tmp_path: Path, needs: Callable[..., None]) ->
             "--tag",
             "main",
         ]
+        (archive,) = (team.site.places.store / "archives").glob("alpha-1.0-*")
+        trace_path(team.site.places, archive.name).unlink(missing_ok=True)
+        traces.keep(team.site.places, archive.name, [0, 1])
         team.site.pkgview(*copy, "--sign", team.key, cwd=tmp_path, code=2)
         team.site.pkgview(*copy, "--sign", team.key, "--url", url, cwd=tmp_path)
         own = ["--key", f"{team.key}.pub", f"{url}:main", "--", "python", "-c", SAY]
         assert "alpha.py" in site.pkgview("run", *own, cwd=project).stdout
+        assert traces.load(site.places, archive.name) == [0, 1]
         site.pkgview("store", "add", url, "--key", f"{team.key}.pub", cwd=project)
         assert site.up(project)["fetched"] == 0
 
@@ -299,15 +305,24 @@ def test_what_was_touched_first_is_fetched_first(team: Team, tmp_path: Path) -> 
     (archive,) = (path for path in (team.site.places.store / "archives").glob("alpha-1.0-*"))
     end = Archive.open(archive, FrameCache(0)).contents.frame_count - 1
     frames = [0, 1, end // 2]
-    traces.path(team.site.places, archive.name).unlink(missing_ok=True)
+    trace_path(team.site.places, archive.name).unlink(missing_ok=True)
     traces.keep(team.site.places, archive.name, frames)
     team.push("traced", "--sign", team.key)
     with another(team, tmp_path) as (site, project):
         own = ["run", "--key", f"{team.key}.pub", f"{team.url}:traced", "--"]
         site.pkgview(*own, "true", cwd=project)
         assert traces.load(site.places, archive.name) == frames
+        # They came with the tables: nobody has read them, and nobody was asked for them.
         partials = Partials(site.places.store)
-        wait_for(
-            lambda: not partials.open(archive.name, FrameCache(0)).absent_of(frames)
-        )  # nobody has read it
-        assert partials.open(archive.name, FrameCache(0)).absent_of(range(end))
+        here = partials.open(archive.name, FrameCache(0))
+        assert not here.absent_of(frames)
+        assert here.absent_of(range(end))
+        assert endpoint_of(site.places).pids() == []
+        assert fetched(partials)[team.url]["requests"] == 1
+        # What is here in parts is fetched before it goes on.
+        site.pkgview("store", "add", team.url, "--key", f"{team.key}.pub", cwd=project)
+        site.up(project)
+        assert held(site, "alpha") > (0, 0)
+        pushed = said(site, "push", f"{team.url}-more:main", cwd=project)
+        assert (pushed["archives"], pushed["kept"]) == (5, 0)
+        assert held(site, "alpha") == (0, 0)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from threading import Thread
 from typing import TYPE_CHECKING
 
+from resolver.errors import PkgviewError
 from resolver.project.changes import some
 from resolver.project.trust import is_agreed
 from unionfs.cli import console
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from resolver.places import Places
     from resolver.project.changes import Change
     from unionfs.cli.progress import Display
+    from unionfs.daemon.launch import Mounted
     from unionfs.formats.kind import Kind, Wish
     from unionfs.publishing.up import Made
 
@@ -63,7 +67,38 @@ def mount_now(places: Places) -> None:
     """See that it is mounted, by a daemon that can show what this version makes."""
     from unionfs.daemon.launch import ensure_mounted  # noqa: PLC0415 - not for --no-mount
 
-    mounted = ensure_mounted(places)
+    _say_mounted(places, ensure_mounted(places))
+
+
+class Mounting:
+    """`mount_now` beside something else: `begin`, and then `wait`, which is as it is."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._mounted: Mounted | None = None
+        self._thread = Thread(target=self._mount)
+
+    def begin(self) -> None:
+        """Have it mounted, in a thread."""
+        self._thread.start()
+
+    def _mount(self) -> None:
+        from unionfs.daemon.launch import ensure_mounted  # noqa: PLC0415 - not for --no-mount
+
+        with suppress(PkgviewError):  # `wait` tries again, and says so
+            self._mounted = ensure_mounted(self._places)
+
+    def wait(self) -> None:
+        """See that it is mounted."""
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._mounted is None:
+            mount_now(self._places)
+        else:
+            _say_mounted(self._places, self._mounted)
+
+
+def _say_mounted(places: Places, mounted: Mounted) -> None:
     if mounted.outdated:
         from unionfs.cli.commands.upgrade import upgraded  # noqa: PLC0415 - once a version
 

@@ -46,7 +46,7 @@ from unionfs.cli.command import (
     runs_python,
 )
 from unionfs.cli.commands.bind import bind_self
-from unionfs.cli.commands.making import ensured, mount_now
+from unionfs.cli.commands.making import Mounting, ensured, mount_now
 from unionfs.cli.commands.node.beside import commands_of as commands_of_node
 from unionfs.cli.commands.node.beside import first_on_path, node_project
 from unionfs.cli.commands.store.pull import (
@@ -238,9 +238,10 @@ def _become_by_address(  # noqa: PLR0913 - what it becomes, and of what
             raise click.UsageError(f"what shall be run with the view of {named}?")
         raise missing(named)  # somebody means a script
     check_mountable(places)
-    made = taken(places, named, **asked)
+    mounting = Mounting(places)
+    made = taken(places, named, believed=mounting.begin, **asked)
     fetched(places, [made.manifest], lazy)
-    mount_now(places)
+    mounting.wait()
     _bound_to(places, made, command_line(rest, module=module, script=script))
 
 

@@ -54,6 +54,11 @@ class Blob:
     address: str
 
 
+def name_of_beginning(name: str, by: str) -> str:
+    """What an archive's beginning is called, for who has that version of zstd."""
+    return f"{name}.{by}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """What somebody says: canonical JSON (bytes), and signatures over exactly these bytes.
@@ -81,6 +86,13 @@ class Transport(Protocol):
         """The bytes [start, end) of its file, as they come; one request."""
         ...
 
+    async def beginning(self, name: str, by: str) -> Blob | None:
+        """An archive's beginning (`unionfs.store.remote.lazy.beginning`) for who has that zstd.
+
+        What `read` reads of it has no archive's name, but `name_of_beginning`.
+        """
+        ...
+
     async def derived(self, key: str) -> tuple[Statement, ...]:
         """Who says which archive `key` became; a key is one of `unionfs.store.sources`."""
         ...
@@ -91,6 +103,10 @@ class Transport(Protocol):
 
     async def put_archive(self, name: str, path: Path) -> bool:
         """Send an archive's file; False: it was there. `LayerError` if that file is damaged."""
+        ...
+
+    async def put_beginning(self, name: str, by: str, data: bytes) -> None:
+        """Have an archive's beginning there, in the place of the one by the same zstd."""
         ...
 
     async def put_derived(self, key: str, statement: Statement) -> None:

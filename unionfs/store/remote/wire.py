@@ -29,7 +29,7 @@ LARGEST_FILE: Final = 1 << 40
 TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 """As registries have it; so it is everywhere, that a store may be copied."""
 
-_RESERVED: Final = ("archive-", "derived-")
+_RESERVED: Final = ("archive-", "beginning-", "derived-")
 """What tags in registries begin with that are no view's."""
 
 
@@ -39,7 +39,7 @@ def check_tag(tag: str) -> None:
         raise RemoteError(
             f"{tag!a} cannot be a view's tag",
             remedy="It has 1 to 128 letters, digits and . _ -, and begins with none of the last "
-            "two signs, nor with archive- or derived-.",
+            "two signs, nor with archive-, beginning- or derived-.",
         )
 
 

@@ -18,7 +18,7 @@ from unionfs.archive.pack import Member
 from unionfs.store.local import Store
 from unionfs.store.partial import LARGEST, Origin, Partials, Source
 from unionfs.store.remote.lazy.filling import Filling, begin
-from unionfs.store.remote.transport import Blob
+from unionfs.store.remote.transport import Blob, name_of_beginning
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -45,6 +45,9 @@ class FileTransport:
         self.asked.append((start, end))
         yield (self.directory / blob.address).read_bytes()[start:end]
 
+    async def beginning(self, name: str, by: str) -> Blob | None:
+        return await self.find(name_of_beginning(name, by))
+
     async def derived(self, key: str) -> tuple[Statement, ...]:
         raise NotImplementedError
 
@@ -53,6 +56,9 @@ class FileTransport:
 
     async def put_archive(self, name: str, path: Path) -> bool:
         raise NotImplementedError
+
+    async def put_beginning(self, name: str, by: str, data: bytes) -> None:
+        (self.directory / name_of_beginning(name, by)).write_bytes(data)
 
     async def put_derived(self, key: str, statement: Statement) -> None:
         raise NotImplementedError

@@ -6,7 +6,15 @@ import random
 
 import pytest
 
-from unionfs.store.remote.lazy.plan import BLOCK, GAP, LARGEST_BLOCK, Order, Piece, Plan
+from unionfs.store.remote.lazy.plan import (
+    BLOCK,
+    GAP,
+    LARGEST_BLOCK,
+    SMALLEST_BLOCK,
+    Order,
+    Piece,
+    Plan,
+)
 
 SIZE = 40_000
 COUNT = 600
@@ -43,6 +51,19 @@ def test_a_frame_that_is_waited_for_comes_with_its_block() -> None:
     plan.want("a", [100], Order.ASKED)
     assert plan.next(anything) is None
     assert plan.is_idle("a")
+
+
+def test_of_what_has_a_trace_little_else_is_expected() -> None:
+    plan = Plan()
+    plan.add("a", [number * SIZE for number in range(COUNT + 1)], range(COUNT), traced=True)
+    sizes = []
+    for frame in (500, 10, 300, 100, 200):
+        plan.want("a", [frame], Order.ASKED)
+        piece = following(plan)
+        assert piece.first <= frame < piece.last
+        sizes.append(piece.end - piece.start)
+    blocks = [SMALLEST_BLOCK << step for step in range(3)] + [BLOCK] * 2
+    assert all(abs(size - block) < 2 * SIZE for size, block in zip(sizes, blocks, strict=True))
 
 
 def test_blocks_grow_for_who_reads_in_order_and_for_nobody_else() -> None:

@@ -182,6 +182,34 @@ async def test_a_view_by_its_names(host: str, tmp_path: Path) -> None:
                 await remote._artifact("main", artifacts.DERIVED)
 
 
+async def test_beginnings_for_each_zstd(host: str, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    name = archive(store, "begun", 3000)
+    async with opened(host) as remote:
+        await remote.put_archive(name, store.path(name))
+        assert await remote.beginning(name, "1.5.6") is None
+        await remote.put_beginning(name, "1.5.6", b"an earlier one's")
+    async with opened(host) as remote:
+        await remote.put_beginning(name, "1.5.7", b"a later one's")
+        blob = await remote.find(name)
+        assert blob is not None
+        await remote.put_view(["begun"], Statement(said=b"{}"), [blob])
+        with pytest.raises(RemoteError, match="cannot be a view's tag"):
+            await remote.view(artifacts.beginnings_tag(name))
+    for by_view in (False, True):
+        async with opened(host) as remote:
+            registry = remote.registry
+            if by_view:  # which says it all
+                await remote.view("begun")
+                del remote.registry
+            begun = [await remote.beginning(name, by) for by in ("1.5.6", "1.5.7", "1.6")]
+            remote.registry = registry
+            assert begun[2] is None
+            for one, data in zip(begun, (b"an earlier one's", b"a later one's"), strict=False):
+                assert one is not None
+                assert b"".join([part async for part in remote.read(one, 0, one.size)]) == data
+
+
 async def test_a_manifest_of_more_than_4_mib_is_refused(host: str) -> None:
     blob = Blob(name=f"{'x' * 150}.{'0' * 64}.tar.zst", size=1, address=artifacts.digest_of(b"x"))
     async with opened(host) as remote:

@@ -122,7 +122,7 @@ def _copy_views(  # noqa: PLR0913 - one parameter an option
             found.append((load_manifest(places, ViewId(str(one))), tag))
         else:
             found += views_of(places, one, tag, pythons=pythons)
-    parcel = parcel_of(places, found, all_archives=False)
+    parcel = parcel_of(places, found, all_archives=False, quiet=as_json)
     with Display(quiet=as_json) as display:
         done = send(DirectoryTransport(root), places, parcel, display, key, place)
     say(done, found, str(root), as_json=as_json)

@@ -17,7 +17,7 @@ from unionfs.cli.progress import Display
 from unionfs.view.opened import load_manifest, project_view
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from resolver.manifest import Manifest
     from unionfs.publishing.up import Made
@@ -97,8 +97,12 @@ def taken(  # noqa: PLR0913 - one parameter an option
     allow_older: bool = False,
     offline: bool = False,
     python: str | None = None,
+    believed: Callable[[], None] = lambda: None,
 ) -> Made:
-    """The view that has that address, as one of this machine; who says so is said."""
+    """The view that has that address, as one of this machine; who says so is said.
+
+    `believed` as in `unionfs.publishing.taken.take`.
+    """
     from unionfs.publishing import taken as views  # noqa: PLC0415 - `-h` does without
 
     if trust and keys:
@@ -110,6 +114,7 @@ def taken(  # noqa: PLR0913 - one parameter an option
             at=at, reference=reference, keys=keys, whole=trust, allow_older=allow_older,
             offline=offline, python=python,
         ),
+        believed,
     )  # fmt: skip
     if made.remark:
         console.note(made.remark)

@@ -14,6 +14,7 @@ from resolver.places import Places
 from resolver.project import resolved
 from unionfs.cli import console
 from unionfs.cli.asked import KIND, QUIET, json_of, projects_at
+from unionfs.cli.commands.store.pull import fetched
 from unionfs.cli.progress import Display
 from unionfs.store.ordered import Stores
 from unionfs.store.remote.addresses import address
@@ -104,7 +105,7 @@ def push(  # noqa: PLR0913 - one parameter an option
     places = Places.from_environ()
     directory = Path(directories[0] if directories else ".")
     views = views_of(places, directory, at.tag, kinds=kinds, pythons=pythons)
-    parcel = parcel_of(places, views, all_archives=all_archives)
+    parcel = parcel_of(places, views, all_archives=all_archives, quiet=as_json)
     beside = remotes.beside(places, at)
     if base is not None and base.host == at.host and base.path != at.path:
         beside = [base.path, *beside]
@@ -155,11 +156,16 @@ def views_of(
 
 
 def parcel_of(
-    places: Places, views: Sequence[tuple[Manifest, str]], *, all_archives: bool
+    places: Places,
+    views: Sequence[tuple[Manifest, str]],
+    *,
+    all_archives: bool,
+    quiet: bool,
 ) -> Parcel:
-    """All that these views need."""
+    """All that these views need, here as a whole: what is lacking of it is fetched."""
     from unionfs.upkeep.pushing import parcel  # noqa: PLC0415 - `-h` does without
 
+    fetched(places, [manifest for manifest, _ in views], "never", quiet=quiet)
     stores = Stores(places)
     return parcel(stores, views, further=stores.own.names() if all_archives else (), places=places)
 

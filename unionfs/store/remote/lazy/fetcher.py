@@ -39,7 +39,7 @@ from unionfs.control.server import listen
 from unionfs.store.partial import Partials
 from unionfs.store.remote.lazy.fetching import Fetching
 from unionfs.store.remote.lazy.filling import promote
-from unionfs.store.remote.lazy.meeting import endpoint_of
+from unionfs.store.remote.lazy.meeting import endpoint_of, trace_path
 from unionfs.store.remote.lazy.opening import transport_for
 from unionfs.store.remote.lazy.plan import Order
 
@@ -66,7 +66,11 @@ class Fetcher:
 
     def __init__(self, places: Places, listener: socket.socket) -> None:
         self._partials = Partials(places.store)
-        self._fetching = Fetching(self._partials, partial(transport_for, places))
+        self._fetching = Fetching(
+            self._partials,
+            partial(transport_for, places),
+            lambda name: trace_path(places, name).exists(),
+        )
         self._listener = trio.socket.from_stdlib_socket(listener)
         self._attended = 0
         self._idle_since = 0.0

@@ -70,13 +70,18 @@ LET_GO_SECONDS: Final = 2.0
 
 
 class Fetching:
-    """Fetches for one store. `transport_for` opens a remote store by its URL."""
+    """Fetches for one store. `transport_for` opens a remote store by its URL.
+
+    `is_traced`: whether it is known what of an archive is touched first.
+    """
 
     def __init__(
         self,
         partials: Partials,
         transport_for: Callable[[str], AbstractAsyncContextManager[Transport]],
+        is_traced: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        self._is_traced = is_traced
         self._partials = partials
         self._transport_for = transport_for
         self.counts = Counts(partials)
@@ -263,7 +268,8 @@ class Fetching:
             work = Work(filling, sources)
             known = set(filling.archive.here())
             lacking = (one for one in range(contents.frame_count) if one not in known)
-            self._plan.add(name, filling.archive.seek.offsets, lacking)
+            traced = self._is_traced(name)
+            self._plan.add(name, filling.archive.seek.offsets, lacking, traced=traced)
             self._works[name] = work
             return work
 

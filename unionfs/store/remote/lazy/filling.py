@@ -9,7 +9,8 @@ a store: verified, synced, renamed.
 from __future__ import annotations
 
 import os
-from contextlib import aclosing, suppress
+from contextlib import aclosing, closing, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -17,9 +18,10 @@ import trio
 
 from resolver.atomic import claim_file, write_atomically
 from resolver.errors import PkgviewError
+from resolver.failures import single_failure
 from unionfs.archive import marks
 from unionfs.archive.framecache import FrameCache
-from unionfs.archive.frames import decompress
+from unionfs.archive.frames import compressed, decompress
 from unionfs.archive.layer import LayerError
 from unionfs.archive.reader import Archive
 from unionfs.archive.tail import TAIL, tables_begin
@@ -27,15 +29,19 @@ from unionfs.store import arrival
 from unionfs.store.directory import TEMPORARY_PREFIX, explained, make, sync
 from unionfs.store.local import Store
 from unionfs.store.partial import LARGEST, LARGEST_TABLES, Origin, Source, mark
+from unionfs.store.remote.lazy import beginning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from unionfs.store.partial import Partials
     from unionfs.store.remote.transport import Blob, Transport
 
 LOCK_SECONDS = 60.0
 """How long one who begins an archive waits for another who does so, or fills it."""
+
+BEGUN_PAUSE = 0.05
+"""Seconds between looks whether it has begun it."""
 
 
 async def begin(partials: Partials, transport: Transport, blob: Blob) -> bool:
@@ -54,8 +60,85 @@ async def begin(partials: Partials, transport: Transport, blob: Blob) -> bool:
     while (earlier := _tables_begin(transport, blob, tail)) < begin_at:
         tail = await _read(transport, blob, earlier, begin_at) + tail
         begin_at = earlier
-    origin = Origin(size=blob.size, sources=(Source(store=transport.url, address=blob.address),))
+    origin = _origin(transport, blob)
     return await trio.to_thread.run_sync(_place, partials, blob.name, origin, begin_at, tail)
+
+
+async def begin_with(
+    partials: Partials,
+    transport: Transport,
+    blob: Blob,
+    start: Blob,
+    heard: Callable[[], None] = lambda: None,
+) -> Sequence[int]:
+    """The same by the archive's beginning, which lies at `start`: the frames that it names.
+
+    They are here then, but those that another zstd would make of other bytes. None is named where
+    another process had it begun, which is waited for. `heard` is called whenever something
+    happens. Errors as above.
+    """
+    if not 0 < start.size <= beginning.LARGEST:
+        raise LayerError(f"{blob.name}: {transport.url} has a beginning of {start.size} bytes")
+    with explained(partials.directory):
+        await trio.to_thread.run_sync(make, partials.directory, partials.root)
+        until = trio.current_time() + LOCK_SECONDS
+        while trio.current_time() < until:
+            with partials.begun_alone(blob.name) as alone:
+                if alone:
+                    if Store(partials.root).has(blob.name) or _is_begun(partials, blob.name):
+                        return ()
+                    return await _received(partials, transport, blob, start, heard)
+            heard()
+            await trio.sleep(BEGUN_PAUSE)
+    raise LayerError(f"{blob.name} has been begun by another process for too long")
+
+
+async def _received(
+    partials: Partials,
+    transport: Transport,
+    blob: Blob,
+    start: Blob,
+    heard: Callable[[], None],
+) -> Sequence[int]:
+    """Written down while it comes."""
+    incoming, origin = beginning.Incoming(), _origin(transport, blob)
+    frames: list[Sequence[int]] = []
+
+    async def fill() -> None:
+        frames.append(await trio.to_thread.run_sync(_begin_with, partials, blob, origin, incoming))
+
+    with single_failure():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fill)
+            try:
+                async with aclosing(transport.read(start, 0, start.size)) as parts:
+                    async for part in parts:
+                        heard()
+                        incoming.put(part)
+            finally:
+                incoming.put(b"")
+    return frames[0]
+
+
+def _begin_with(
+    partials: Partials, blob: Blob, origin: Origin, data: beginning.Incoming
+) -> Sequence[int]:
+    found = beginning.read(data, blob.name)
+    begin_at = blob.size - len(found.tables)
+    if found.size != blob.size or begin_at < 0:
+        raise LayerError(f"the beginning of {blob.name} is of another file")
+    _place(partials, blob.name, origin, begin_at, found.tables)
+    filling = Filling.of(partials, blob.name) if found.numbers else None
+    if filling is not None:  # else another process fills it
+        with closing(filling), explained(partials.directory):
+            here = filling.fill(found.frames(filling.archive))
+            if here == filling.archive.contents.frame_count:
+                filling.promote()
+    return found.numbers
+
+
+def _origin(transport: Transport, blob: Blob) -> Origin:
+    return Origin(size=blob.size, sources=(Source(store=transport.url, address=blob.address),))
 
 
 def _tables_begin(transport: Transport, blob: Blob, tail: bytes) -> int:
@@ -222,6 +305,28 @@ class Filling:
             else:
                 _write(self._file, data, seek.offsets[frame])
         return wrong
+
+    def fill(self, frames: Iterable[tuple[int, bytes]]) -> int:
+        """Write frames, whose content is given, and mark them: how many are here then.
+
+        Each is compressed as it was for the archive. Where that takes another number of bytes (it
+        was another zstd), the frame is left out. `LayerError` at the first that is wrong.
+        """
+        contents, seek = self.archive.contents, self.archive.seek
+        here = set(self.archive.here())
+        written = []
+        try:
+            for frame, content in frames:
+                if sha256(content).digest() != contents.frame_digest(frame):
+                    raise LayerError(f"{self.name}: frame {frame} of its beginning is another's")
+                offset, size = seek.place(frame)
+                data = compressed(content)
+                if frame not in here and len(data) == size:
+                    _write(self._file, data, offset)
+                    written.append(frame)
+        finally:
+            self.commit(written)  # also where the rest does not come
+        return len(here) + len(written)
 
     def commit(self, frames: Iterable[int]) -> None:
         """Have what was written on the disk, and then marked."""

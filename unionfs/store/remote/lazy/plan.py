@@ -7,7 +7,8 @@ neighbouring bytes of one archive, of whole frames:
 * for a frame that is waited for, all that is lacking around it in its *block*, so many aligned
   bytes of the file: a request costs far more than a frame does (64 seconds by frames and 6 by
   blocks of 4 MiB, for one import at 20 ms and 100 MB/s). A block has 1 MiB; who goes on where the
-  last one ended gets 2 and then 4 MiB, and the one after that ahead;
+  last one ended gets 2 and then 4 MiB, and the one after that ahead. Of what has a trace little
+  else is expected to be asked for: the first block has 128 KiB, the next ones 256 and 512;
 * for a trace, its frames with small gaps between them;
 * for the rest, what is lacking next.
 
@@ -29,6 +30,9 @@ LARGEST_BLOCK: Final = 4 << 20
 GAP: Final = 64 << 10
 """Bytes of frames that no trace has and that are fetched because those around them are."""
 
+
+SMALLEST_BLOCK: Final = 128 << 10
+"""The same for the first frame that somebody waits for although there was a trace."""
 
 NEAR: Final = 4
 """Frames by which requests of who reads in order overtake each other."""
@@ -57,8 +61,9 @@ class Piece(NamedTuple):
 class _Frames:
     """What is known of one archive's frames. `offsets` are their beginnings, and the last's end."""
 
-    def __init__(self, offsets: Sequence[int], lacking: Iterable[int]) -> None:
+    def __init__(self, offsets: Sequence[int], lacking: Iterable[int], block: int) -> None:
         self.offsets = offsets
+        self.block = block
         self.lacking = set(lacking)
         self.flying: dict[int, Order] = {}
         self.barred: set[int] = set()
@@ -81,9 +86,20 @@ class Plan:
         self._archives: dict[str, _Frames] = {}
         self._questions = 0
 
-    def add(self, archive: str, offsets: Sequence[int], lacking: Iterable[int]) -> None:
-        """Know an archive: where its frames lie, and which of them are lacking."""
-        self._archives[archive] = _Frames(offsets, lacking)
+    def add(
+        self,
+        archive: str,
+        offsets: Sequence[int],
+        lacking: Iterable[int],
+        *,
+        traced: bool = False,
+    ) -> None:
+        """Know an archive: where its frames lie, and which of them are lacking.
+
+        `traced`: there is a trace of it, so few others are expected to be asked for.
+        """
+        block = SMALLEST_BLOCK if traced else BLOCK
+        self._archives[archive] = _Frames(offsets, lacking, block)
 
     def remove(self, archive: str) -> None:
         """Know it no longer."""
@@ -219,7 +235,8 @@ class Plan:
             end += 1  # had before
         later = question != before  # not the other part of one read
         in_order = later and begin >= 0 and begin - NEAR <= frame <= end + NEAR
-        size = min(2 * size, LARGEST_BLOCK) if in_order else BLOCK
+        size = min(2 * size, LARGEST_BLOCK) if in_order else known.block
+        known.block = min(2 * known.block, BLOCK)
         begin = offsets[frame] // size * size
         first, last = frame, frame + 1
         while first and known.free(first - 1) and offsets[first - 1] >= begin:

@@ -8,8 +8,10 @@ has it) is refused by older registries, and by `skopeo inspect`.
   by the annotation `pkgview.archive`.
 * `DERIVED`, tagged `derived-<SHA-256 of the key>`: what is said of a key, in the annotation
   `pkgview.statements`; its layers are the files of the archives that this names, if they are there.
+* `BEGINNINGS`, tagged `beginning-<digest in the archive's name>`: its layers are the archive's
+  beginnings (`unionfs.store.remote.lazy.beginning`), and say by `pkgview.begins` which.
 * `VIEW`, tagged with the view's id, and names: its first layer is its statement, which the manifest
-  holds, too, unless it is long; the others are the files of its archives.
+  holds, too, unless it is long; the others are the files of its archives, and their beginnings.
 
 A layer that is an archive has the media type of an image's, since it is one (`tar --zstd`). Pure.
 """
@@ -39,10 +41,13 @@ MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 ARCHIVE: Final = "application/vnd.pkgview.archive.v1"
 DERIVED: Final = "application/vnd.pkgview.derived.v1"
 VIEW: Final = "application/vnd.pkgview.view.v1"
+BEGINNINGS: Final = "application/vnd.pkgview.beginnings.v1"
 STATEMENTS: Final = "application/vnd.pkgview.statements.v1+json"
+BEGINNING: Final = "application/vnd.pkgview.beginning.v1+zstd"
 LAYER: Final = "application/vnd.oci.image.layer.v1.tar+zstd"
 
 NAME: Final = "pkgview.archive"
+BEGINS: Final = "pkgview.begins"
 KEY: Final = "pkgview.key"
 SAID: Final = "pkgview.statements"
 
@@ -67,13 +72,17 @@ _CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """What a manifest refers to. `name`: the archive that it is the file of, or ""."""
+    """What a manifest refers to. `name`: the archive that it is the file of, or "".
+
+    `begins`: whose beginning it is, as `begins` has it, or "".
+    """
 
     media: str
     digest: str
     size: int
     name: str = ""
     data: bytes = b""
+    begins: str = ""
 
     @property
     def blob(self) -> Blob | None:
@@ -122,6 +131,11 @@ def of_archive(blob: Blob, more: Mapping[str, str]) -> Artifact:
     return Artifact(kind=ARCHIVE, layers=(_of_blob(blob),), annotations=more)
 
 
+def of_beginnings(beginnings: Iterable[Blob]) -> Artifact:
+    """The beginnings of an archive, by whichever zstd."""
+    return Artifact(kind=BEGINNINGS, layers=tuple(map(_of_beginning, beginnings)))
+
+
 def of_derived(key: str, statements: Iterable[Statement], archives: Iterable[Blob]) -> Artifact:
     """What is said of a key; the archives' files stay as long as it is there."""
     said = wire.to_bytes(statements).decode()
@@ -130,21 +144,34 @@ def of_derived(key: str, statements: Iterable[Statement], archives: Iterable[Blo
     return Artifact(kind=DERIVED, layers=layers, annotations={KEY: key, SAID: said})
 
 
-def of_view(statements: bytes, archives: Sequence[Blob]) -> Artifact:
+def of_view(
+    statements: bytes, archives: Sequence[Blob], beginnings: Iterable[Blob] = ()
+) -> Artifact:
     """A view's; `statements` as `wire` has them."""
     first = Layer(
         media=STATEMENTS, digest=digest_of(statements), size=len(statements),
         data=statements if len(statements) <= EMBEDDED else b"",
     )  # fmt: skip
-    return Artifact(kind=VIEW, layers=(first, *map(_of_blob, archives)))
+    return Artifact(
+        kind=VIEW, layers=(first, *map(_of_blob, archives), *map(_of_beginning, beginnings))
+    )
 
 
 def archive_tag(name: str) -> str:
     """The tag of an archive; `PkgviewError` for what is no archive's name."""
+    return f"archive-{_hex(name)}"
+
+
+def beginnings_tag(name: str) -> str:
+    """The tag of its beginnings."""
+    return f"beginning-{_hex(name)}"
+
+
+def _hex(name: str) -> str:
     digest = digest_of_name(name)
     if digest is None:
         raise PkgviewError(f"{name!a} is no archive's name")
-    return f"archive-{digest.hex()}"
+    return digest.hex()
 
 
 def derived_tag(key: str) -> str:
@@ -160,6 +187,10 @@ def _of_blob(blob: Blob) -> Layer:
     return Layer(media=LAYER, digest=blob.address, size=blob.size, name=blob.name)
 
 
+def _of_beginning(blob: Blob) -> Layer:
+    return Layer(media=BEGINNING, digest=blob.address, size=blob.size, begins=blob.name)
+
+
 def _descriptor(layer: Layer) -> dict[str, Any]:
     titled = {NAME: layer.name, "org.opencontainers.image.title": layer.name}
     return {
@@ -167,6 +198,7 @@ def _descriptor(layer: Layer) -> dict[str, Any]:
         "digest": layer.digest,
         "size": layer.size,
         **({"annotations": titled} if layer.name else {}),
+        **({"annotations": {BEGINS: layer.begins}} if layer.begins else {}),
         **({"data": base64.b64encode(layer.data).decode()} if layer.data else {}),
     }
 
@@ -177,7 +209,8 @@ def _layer(fields: Any) -> Layer:  # noqa: ANN401 - from a registry
         raise TypeError("a layer has no digest")
     if type(size) is not int or not 0 <= size <= LARGEST_FILE:
         raise TypeError("a layer has no size")
-    name = _annotations(fields).get(NAME, "")
+    told = _annotations(fields)
+    name = told.get(NAME, "")
     if name and (digest_of_name(name) is None or not size):
         raise TypeError(f"{name!a} is no archive's name")
     try:
@@ -187,7 +220,8 @@ def _layer(fields: Any) -> Layer:  # noqa: ANN401 - from a registry
     # What a manifest embeds counts if it is what the descriptor says.
     if data and (len(data) != size or digest_of(data) != digest):
         data = b""
-    return Layer(media=media, digest=digest, size=size, name=name, data=data)
+    begins = told.get(BEGINS, "")
+    return Layer(media=media, digest=digest, size=size, name=name, data=data, begins=begins)
 
 
 def _annotations(fields: Any) -> dict[str, str]:  # noqa: ANN401 - from a registry

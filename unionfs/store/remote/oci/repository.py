@@ -22,8 +22,14 @@ from unionfs.archive.reader import Archive
 from unionfs.store.remote import wire
 from unionfs.store.remote.oci import artifacts
 from unionfs.store.remote.oci.artifacts import Artifact
-from unionfs.store.remote.oci.registry import Source, source_of
-from unionfs.store.remote.transport import LARGEST_STATEMENT, Blob, RemoteError, Statement
+from unionfs.store.remote.oci.registry import LARGEST_MANIFEST, Source, source_of
+from unionfs.store.remote.transport import (
+    LARGEST_STATEMENT,
+    Blob,
+    RemoteError,
+    Statement,
+    name_of_beginning,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -43,6 +49,9 @@ class OciTransport:
         """Told of bytes as they have gone out; fewer than none where it begins anew."""
         self.registry = registry
         self._found: dict[str, Blob] = {}
+        self._beginnings: dict[str, Blob] = {}
+        self._has_told: set[str] = set()
+        """The archives of which all beginnings are known."""
         self._has_config = False
         self._lock = trio.Lock()
 
@@ -67,6 +76,13 @@ class OciTransport:
             raise RemoteError(f"{self.url} has nothing at {blob.address!a}")
         return self.registry.read(blob.address, blob.size, start, end)
 
+    async def beginning(self, name: str, by: str) -> Blob | None:
+        """An archive's beginning for who has that zstd: one request, or none after `view`."""
+        if name not in self._has_told:
+            await self._artifact(artifacts.beginnings_tag(name), artifacts.BEGINNINGS)
+            self._has_told.add(name)
+        return self._beginnings.get(name_of_beginning(name, by))
+
     async def derived(self, key: str) -> tuple[Statement, ...]:
         """Who says which archive `key` became: one request."""
         found = await self._artifact(artifacts.derived_tag(key), artifacts.DERIVED)
@@ -80,6 +96,7 @@ class OciTransport:
         found = await self._artifact(reference, artifacts.VIEW)
         if found is None:
             return None
+        self._has_told.update(layer.name for layer in found.layers if layer.name)
         first = found.layers[0]
         if first.media != artifacts.STATEMENTS:
             raise self._odd(reference)
@@ -100,6 +117,9 @@ class OciTransport:
         for layer in found.layers:
             if layer.blob is not None:
                 self._found.setdefault(layer.name, layer.blob)
+            elif layer.begins:
+                blob = Blob(name=layer.begins, size=layer.size, address=layer.digest)
+                self._beginnings.setdefault(layer.begins, blob)
         return found
 
     def _statements(self, text: bytes, what: str) -> tuple[Statement, ...]:
@@ -130,6 +150,22 @@ class OciTransport:
         self._found[name] = blob
         return True
 
+    async def put_beginning(self, name: str, by: str, data: bytes) -> None:
+        """Have an archive's beginning there; that of others' zstd stays."""
+        await self._artifact(artifacts.beginnings_tag(name), artifacts.BEGINNINGS)
+        await self._put_small(data)
+        called = name_of_beginning(name, by)
+        blob = Blob(name=called, size=len(data), address=artifacts.digest_of(data))
+        self._beginnings[called] = blob
+        artifact = artifacts.of_beginnings(self._beginnings_of([name]))
+        await self._put_artifact(artifacts.beginnings_tag(name), artifact)
+
+    def _beginnings_of(self, names: Iterable[str]) -> list[Blob]:
+        begun = tuple(name_of_beginning(name, "") for name in names)
+        return [
+            blob for called, blob in sorted(self._beginnings.items()) if called.startswith(begun)
+        ]
+
     async def put_derived(self, key: str, statement: Statement) -> None:
         """Add a statement to what is said of `key`."""
         for _ in range(_TRIES):
@@ -153,7 +189,10 @@ class OciTransport:
         text = wire.to_bytes([statement])
         if len(text) > LARGEST_STATEMENT:
             raise RemoteError(f"{self.url}: the view is too large for a statement")
-        artifact = artifacts.of_view(text, archives)
+        begun = self._beginnings_of(blob.name for blob in archives)
+        artifact = artifacts.of_view(text, archives, begun)
+        if len(artifact.to_bytes()) > LARGEST_MANIFEST:
+            artifact = artifacts.of_view(text, archives)
         await self._put_small(text)
         for reference in references:
             await self._put_artifact(reference, artifact)

@@ -9,6 +9,7 @@ holds the directory's lock.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import trio
@@ -18,7 +19,13 @@ from resolver.errors import PkgviewError
 from unionfs.store.local import Store
 from unionfs.store.remote import wire
 from unionfs.store.remote.static import layout
-from unionfs.store.remote.transport import Blob, RemoteError, Statement, Transient
+from unionfs.store.remote.transport import (
+    Blob,
+    RemoteError,
+    Statement,
+    Transient,
+    name_of_beginning,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -45,19 +52,13 @@ class DirectoryTransport:
 
     async def find(self, name: str) -> Blob | None:
         """An archive by its name."""
-        path = self._root / layout.archive(name)
-        try:
-            return Blob(name=name, size=path.stat().st_size, address=layout.archive(name))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._unusable(error) from error
+        return self._blob(name, layout.archive(name))
 
     async def read(self, blob: Blob, start: int, end: int) -> AsyncGenerator[bytes]:
         """The bytes [start, end) of its file."""
         left = min(end, blob.size) - start
         try:
-            async with await trio.open_file(self._root / layout.archive(blob.name), "rb") as file:
+            async with await trio.open_file(self._root / blob.address, "rb") as file:
                 await file.seek(start)
                 while left > 0:
                     piece = await file.read(min(left, _PIECE))
@@ -67,6 +68,10 @@ class DirectoryTransport:
                     yield piece
         except OSError as error:
             raise self._unusable(error) from error
+
+    async def beginning(self, name: str, by: str) -> Blob | None:
+        """An archive's beginning for who has that zstd."""
+        return self._blob(name_of_beginning(name, by), layout.beginning(name, by))
 
     async def derived(self, key: str) -> tuple[Statement, ...]:
         """Who says which archive `key` became."""
@@ -86,6 +91,10 @@ class DirectoryTransport:
         self.sent(size)
         return size > 0
 
+    async def put_beginning(self, name: str, by: str, data: bytes) -> None:
+        """Have an archive's beginning there, in the place of the one by the same zstd."""
+        await trio.to_thread.run_sync(self._write, layout.beginning(name, by), data)
+
     async def put_derived(self, key: str, statement: Statement) -> None:
         """Add a statement to what is said of `key`."""
         await trio.to_thread.run_sync(self._add_derived, key, statement)
@@ -94,9 +103,29 @@ class DirectoryTransport:
         self, references: Sequence[str], statement: Statement, archives: Sequence[Blob]
     ) -> None:
         """Publish a view under its id and tags."""
-        text = layout.view_to_bytes(statement, {blob.name: blob.size for blob in archives})
+        sizes = {blob.name: blob.size for blob in archives}
+        text = layout.view_to_bytes(statement, sizes, self._beginnings_of(tuple(sizes)))
         for reference in references:
             await trio.to_thread.run_sync(self._write, layout.view(reference), text)
+
+    def _blob(self, name: str, address: str) -> Blob | None:
+        try:
+            size = (self._root / address).stat().st_size
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unusable(error) from error
+        return Blob(name=name, size=size, address=address)
+
+    def _beginnings_of(self, names: tuple[str, ...]) -> dict[str, int]:
+        begun = tuple(name_of_beginning(name, "") for name in names)
+        with suppress(FileNotFoundError):
+            return {
+                path.name: path.stat().st_size
+                for path in (self._root / layout.BEGINNINGS).iterdir()
+                if path.name.startswith(begun)
+            }
+        return {}
 
     def _take(self, name: str, path: Path) -> int:
         """The bytes that came; 0: it was there."""

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Self
 
 from unionfs.store.remote import wire
 from unionfs.store.remote.static import layout
-from unionfs.store.remote.transport import LARGEST_STATEMENT, Blob, RemoteError, Statement
+from unionfs.store.remote.transport import (
+    LARGEST_STATEMENT,
+    Blob,
+    RemoteError,
+    Statement,
+    name_of_beginning,
+)
 from unionfs.store.remote.web.exchange import NOTHING
 from unionfs.store.remote.web.messages import Sent
 from unionfs.store.remote.web.ranges import read_range
@@ -31,6 +37,9 @@ class HttpTransport:
         self._exchange = exchange
         self._path = path
         self._found: dict[str, Blob] = {}
+        self._beginnings: dict[str, int] = {}
+        self._has_told: set[str] = set()
+        """The archives of which all beginnings are known."""
 
     async def __aenter__(self) -> Self:
         await self._exchange.__aenter__()
@@ -55,6 +64,14 @@ class HttpTransport:
             start=start, end=end, what=f"{blob.name} cannot be read",
         )  # fmt: skip
 
+    async def beginning(self, name: str, by: str) -> Blob | None:
+        """An archive's beginning for who has that zstd: one request, or none after `view`."""
+        called, address = name_of_beginning(name, by), layout.beginning(name, by)
+        size = self._beginnings.get(called)
+        if size is None and name not in self._has_told:
+            size = await self._size(address)
+        return None if size is None else Blob(name=called, size=size, address=address)
+
     async def derived(self, key: str) -> tuple[Statement, ...]:
         """Who says which archive `key` became: one request."""
         text = await self._text(layout.derived(key))
@@ -69,16 +86,22 @@ class HttpTransport:
         if text is None:
             return None
         try:
-            statement, sizes = layout.view_from_bytes(text)
+            statement, sizes, self._beginnings = layout.view_from_bytes(text)
         except ValueError as error:
             raise self._odd(reference) from error
         for name, size in sizes.items():
             self._found.setdefault(name, self._blob(name, size))
+        self._has_told = set(sizes)
         return statement
 
     async def put_archive(self, name: str, path: Path) -> bool:
         """It cannot."""
         del path
+        raise self._unwritable(name)
+
+    async def put_beginning(self, name: str, by: str, data: bytes) -> None:
+        """It cannot."""
+        del by, data
         raise self._unwritable(name)
 
     async def put_derived(self, key: str, statement: Statement) -> None:

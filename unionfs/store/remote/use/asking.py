@@ -14,6 +14,7 @@ What waits for the disk does so in threads.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from contextlib import suppress
@@ -26,12 +27,16 @@ from resolver import config
 from resolver.errors import PkgviewError
 from resolver.failures import single_failure
 from resolver.fetch.client import Patience
+from unionfs.archive.frames import ZSTD
 from unionfs.archive.layer import LayerError
+from unionfs.archive.tail import TAIL
 from unionfs.store.remote import stores as remotes
 from unionfs.store.remote import vouching
 from unionfs.store.remote.addresses import address
 from unionfs.store.remote.believing import trust_in
-from unionfs.store.remote.lazy.filling import begin
+from unionfs.store.remote.lazy.beginning import MOST_FRAMES
+from unionfs.store.remote.lazy.counts import Counts
+from unionfs.store.remote.lazy.filling import begin, begin_with
 from unionfs.store.remote.transport import RemoteError, Transient
 from unionfs.store.remote.use import traces
 from unionfs.store.sources import is_of_this_machine
@@ -41,8 +46,10 @@ if TYPE_CHECKING:
 
     from resolver.places import Places
     from unionfs.store.ordered import Stores
-    from unionfs.store.remote.transport import Transport
+    from unionfs.store.remote.transport import Blob, Transport
     from unionfs.store.remote.vouching import Trust, Vouched
+
+logger = logging.getLogger(__name__)
 
 SILENCE: Final = 10.0
 """Seconds without any answer after which a store is passed over."""
@@ -126,9 +133,12 @@ class _Store:
         believed: list[Vouched] = []
         with trio.CancelScope(deadline=trio.current_time() + SILENCE) as silence:
 
+            def heard() -> None:
+                silence.deadline = trio.current_time() + SILENCE
+
             async def one(key: str) -> None:
                 try:
-                    vouched = await self._known(key)
+                    vouched = await self._known(key, heard)
                 except LayerError as error:
                     self._refuse(RemoteError(str(error)), is_needed=is_needed)
                 except vouching.NotBelievedError as error:
@@ -136,7 +146,7 @@ class _Store:
                 else:
                     if vouched is not None:
                         believed.append(vouched)
-                silence.deadline = trio.current_time() + SILENCE
+                heard()
 
             try:
                 await each(keys, one)
@@ -145,11 +155,13 @@ class _Store:
         self._silent = self._silent or (silence.cancelled_caught and is_needed)
         await trio.to_thread.run_sync(self._write_down, believed)
 
-    async def _known(self, key: str) -> Vouched | None:
+    async def _known(self, key: str, heard: Callable[[], None]) -> Vouched | None:
         statements = await self._remote.derived(key)
         vouched = vouching.derived(statements, key, self._trust, time.time())
         if vouched is not None:
-            await have_begun(self._places, self._remote, self._stores, vouched.sources.values())
+            await have_begun(
+                self._places, self._remote, self._stores, vouched.sources.values(), heard
+            )
         return vouched
 
     def _write_down(self, believed: Sequence[Vouched]) -> None:
@@ -165,9 +177,15 @@ class _Store:
 
 
 async def have_begun(
-    places: Places, remote: Transport, stores: Stores, names: Iterable[str]
+    places: Places,
+    remote: Transport,
+    stores: Stores,
+    names: Iterable[str],
+    heard: Callable[[], None] = lambda: None,
 ) -> None:
     """Have these archives here, those that are lacking as partial ones, with their traces.
+
+    `heard` is called whenever something has come.
 
     `RemoteError` where that store has one of them not, or gives it to nobody; `LayerError` where
     what it has is none.
@@ -179,6 +197,8 @@ async def have_begun(
         blob = await remote.find(name)
         if blob is None:
             raise LayerError(f"{remote.url} speaks of {name}, and does not have it")
+        if blob.size > TAIL and await _begun_with(places, remote, stores, blob, heard):
+            return
         if blob.size >= traces.SMALLEST and not traces.load(places, name):
             await _trace(places, remote, name)
         for vain in range(1, ATTEMPTS + 1):
@@ -192,6 +212,30 @@ async def have_begun(
                 return
 
     await each(list(dict.fromkeys(names)), one)
+
+
+async def _begun_with(
+    places: Places, remote: Transport, stores: Stores, blob: Blob, heard: Callable[[], None]
+) -> bool:
+    """Have it begun with all that its first programs will touch, if the store has that."""
+    name = blob.name
+    try:
+        start = await remote.beginning(name, ZSTD)
+        if start is None:
+            return False
+        frames = await begin_with(stores.partials, remote, blob, start, heard)
+    except (LayerError, Transient, RemoteError) as error:  # it is as good without
+        logger.info("%s: %s", remote.url, error)
+        return False
+    if not frames:
+        return True  # by another process
+    counts = Counts(stores.partials)
+    counts.add(remote.url, start.size)
+    await trio.to_thread.run_sync(counts.write)
+    if len(frames) >= MOST_FRAMES and not traces.load(places, name):
+        await _trace(places, remote, name)  # which has more
+    traces.keep(places, name, frames)
+    return True
 
 
 async def _trace(places: Places, remote: Transport, name: str) -> None:

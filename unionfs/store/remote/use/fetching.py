@@ -9,6 +9,7 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.failures import single_failure
+from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import LayerError
 from unionfs.store.partial import Partials
 from unionfs.store.remote.lazy.asking import Fetches
@@ -87,7 +88,9 @@ def have_whole(places: Places, archives: Iterable[str], progress: Progress, *, l
 
 def touched_first(places: Places, archives: Iterable[str], *, log: int) -> None:
     """Have fetched what traces say will be touched; nobody waits for it."""
-    wanted = {name: frames for name in lacking(places, archives) if (frames := load(places, name))}
+    wanted = {
+        name: frames for name in lacking(places, archives) if (frames := _traced(places, name))
+    }
     if wanted:
 
         async def run() -> None:
@@ -95,6 +98,18 @@ def touched_first(places: Places, archives: Iterable[str], *, log: int) -> None:
 
         with suppress(PkgviewError):  # it is fetched when it is read
             _run(run)
+
+
+def _traced(places: Places, name: str) -> list[int]:
+    """What of its trace is not here."""
+    frames = load(places, name)
+    if not frames:
+        return []
+    try:
+        archive = Partials(places.store).open(name, FrameCache(0))
+    except LayerError:
+        return []  # it became an ordinary one, or whoever reads it finds out
+    return archive.absent_of(one for one in frames if one < archive.contents.frame_count)
 
 
 def follow(places: Places, archives: Iterable[str], *, log: int) -> None:

@@ -3,9 +3,11 @@
     <state>/traces/<digest of the archive>     JSON, as `Trace`: recorded here, or had from a store
 
 A server records, for each archive that has no trace yet, which frames are loaded from when the
-first one is until none was for `QUIET` seconds, for `LONGEST` at most (`Recorder`). A push sends
-the traces of a view's archives as statements under keys of their own; who begins an archive asks
-for its trace, and its frames are fetched first, in few requests.
+first one is until none of any archive was for `QUIET` seconds, for `LONGEST` at most (`Recorder`):
+where a machine is busy, a program that has come to another archive may be back much later. A push
+sends the traces of a view's archives as statements under keys of their own, and what they name
+(`unionfs.store.remote.lazy.beginning`). Who begins an archive has that, or asks for its trace, and
+the frames are fetched first, in few requests.
 
 A trace is a hint and proves nothing: nobody signs it, and the worst that a wrong one does is to
 have fetched what nobody reads.
@@ -25,10 +27,10 @@ import trio
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
 from unionfs.archive.meta import digest_of_name
+from unionfs.store.remote.lazy.meeting import trace_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from resolver.places import Places
     from unionfs.archive.framecache import FrameCache, Key
@@ -37,13 +39,14 @@ logger = logging.getLogger(__name__)
 
 QUIET: Final = 5.0
 LONGEST: Final = 60.0
-"""Seconds without a frame of an archive, and since its first, after which its trace is whole."""
+"""Seconds without a frame of any archive, and since an archive's first, after which its trace is
+whole."""
 
 LOOKS, IDLE_LOOKS = 1.0, 5.0
 """Seconds between looks at what was loaded, and where nothing is."""
 
-SMALLEST: Final = 1 << 20
-"""Bytes of an archive that is worth one: of a smaller one all comes with the first read."""
+SMALLEST: Final = 1 << 16
+"""Bytes of an archive that is worth one: a smaller one comes as a whole with its tables."""
 
 LARGEST: Final = 1 << 18
 """Bytes of a trace."""
@@ -60,7 +63,10 @@ class TraceError(Exception):
 
 def trace_key(archive: str) -> str:
     """Under which key a remote store has an archive's trace."""
-    return f"trace-{_digest(archive)}"
+    digest = digest_of_name(archive)
+    if digest is None:
+        raise PkgviewError(f"{archive!r} is no archive's name")
+    return f"trace-{digest.hex()}"
 
 
 def to_bytes(archive: str, frames: Iterable[int]) -> bytes:
@@ -88,7 +94,7 @@ def from_bytes(data: bytes, archive: str) -> list[int]:
 def load(places: Places, archive: str) -> list[int]:
     """The trace of an archive, if one is known; else []."""
     try:
-        with path(places, archive).open("rb") as file:
+        with trace_path(places, archive).open("rb") as file:
             return from_bytes(file.read(LARGEST + 1), archive)
     except (OSError, TraceError):
         return []
@@ -97,22 +103,10 @@ def load(places: Places, archive: str) -> list[int]:
 def keep(places: Places, archive: str, frames: Iterable[int]) -> None:
     """Write one down; what is known stays. Never an error: it only saves time."""
     with suppress(OSError, PkgviewError):
-        file = path(places, archive)
+        file = trace_path(places, archive)
         if not file.exists():
             file.parent.mkdir(exist_ok=True)
             write_atomically(file, to_bytes(archive, frames))
-
-
-def path(places: Places, archive: str) -> Path:
-    """Where an archive's trace is."""
-    return places.state / "traces" / _digest(archive)
-
-
-def _digest(archive: str) -> str:
-    digest = digest_of_name(archive)
-    if digest is None:
-        raise PkgviewError(f"{archive!r} is no archive's name")
-    return digest.hex()
 
 
 def _ranges(frames: Iterable[int]) -> str:
@@ -129,7 +123,7 @@ class _Begun:
     """A trace that is being recorded."""
 
     def __init__(self, now: float) -> None:
-        self.since = self.last = now
+        self.since = now
         self.frames: set[int] = set()
 
 
@@ -140,6 +134,7 @@ class Recorder:
         self._places = places
         self._cache = cache
         self._begun: dict[bytes, _Begun] = {}
+        self._last = 0.0
         self._done: set[bytes] = set()
         cache.loaded = []
 
@@ -155,6 +150,7 @@ class Recorder:
 
     def take(self, loaded: Sequence[Key], now: float) -> None:
         """These frames were loaded since it was asked last."""
+        self._last = now if loaded else self._last
         for digest, frame in loaded:
             if digest in self._done:
                 continue
@@ -162,14 +158,13 @@ class Recorder:
             if begun is None:
                 begun = self._begun[digest] = _Begun(now)
             begun.frames.add(frame)
-            begun.last = now
 
     def quiet(self, now: float) -> list[bytes]:
         """The archives whose traces are whole."""
         return [
             digest
             for digest, one in self._begun.items()
-            if now - one.last >= QUIET or now - one.since >= LONGEST
+            if now - self._last >= QUIET or now - one.since >= LONGEST
         ]
 
     def _keep(self, digest: bytes, frames: set[int]) -> None:
