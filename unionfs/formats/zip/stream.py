@@ -5,7 +5,13 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+fast: Any = zlib
+with suppress(ImportError):
+    # Twice as fast, where it is installed (docs/dependencies.md); the answers are the same.
+    from isal import isal_zlib as fast
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -42,7 +48,7 @@ class MemberStream(io.RawIOBase):
         self._left = size
         self._announced = crc
         self._crc = 0
-        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS) if deflated else None
+        self._inflate = fast.decompressobj(-zlib.MAX_WBITS) if deflated else None
         self._pending = b""
         self._ended = False
 
@@ -53,11 +59,21 @@ class MemberStream(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill the buffer with at least one byte, except at the end."""
         view = memoryview(buffer).cast("B")
-        wanted = min(len(view), self._left)
+        block = self.take(len(view))
+        view[: len(block)] = block
+        return len(block)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As of any raw stream, but without a copy of what was asked for."""
+        return self.readall() if size < 0 else self.take(size)
+
+    def take(self, size: int) -> bytes:
+        """The next `size` bytes, fewer only at the end; all that is read comes by here."""
+        wanted = min(size, self._left)
         block = self._produce(wanted) if wanted else b""
         if len(block) > wanted or (wanted and not block):
             raise ContentError("is shorter than announced")
-        self._crc = zlib.crc32(block, self._crc)
+        self._crc = fast.crc32(block, self._crc)
         self._block(block)
         if len(block) == self._left and not self._ended:
             self._left = 0
@@ -65,24 +81,25 @@ class MemberStream(io.RawIOBase):
             self._ended = True
         else:
             self._left -= len(block)
-        view[: len(block)] = block
-        return len(block)
+        return block
 
     def _produce(self, wanted: int) -> bytes:
-        """From 1 to `wanted` bytes; b"" where the data ends early."""
+        """`wanted` bytes, fewer where the data ends early."""
         if self._inflate is None:
             return self._fetch(wanted)
-        while True:
+        blocks: list[bytes] = []
+        exhausted = False
+        while wanted and not (exhausted or self._inflate.eof):
             if not self._pending:
                 self._pending = self._fetch(CHUNK)
-            try:
-                block = self._inflate.decompress(self._pending, wanted)
-            except zlib.error as error:
-                raise ContentError("has a damaged deflate stream") from error
             exhausted = not self._pending
+            try:
+                blocks.append(self._inflate.decompress(self._pending, wanted))
+            except (zlib.error, fast.error) as error:
+                raise ContentError("has a damaged deflate stream") from error
             self._pending = self._inflate.unconsumed_tail
-            if block or exhausted or self._inflate.eof:
-                return block
+            wanted -= len(blocks[-1])
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
     def _fetch(self, size: int) -> bytes:
         """The next packed bytes; b"" behind the last."""
