@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.mounted.conftest import Index, Site
 
@@ -126,3 +126,55 @@ def test_a_distribution_that_stays_keeps_its_path(shop: Site, index: Index) -> N
         command = (directory / ".venv/bin/python", "-c", SAY)
         said = shop.run(*command, cwd=directory, environ=environ).stdout
         assert said.startswith(f"{third['path']}/")
+
+
+KERNEL = b"""
+from numba import njit
+
+@njit(cache=True)
+def plus(number):
+    return number + 1
+"""
+
+BUILD = """
+import sys, kernel, numpy
+kernel.plus(1)
+with open("build.ninja", "w") as file:
+    file.write(
+        "rule cc\\n depfile = $out.d\\n deps = gcc\\n"
+        f" command = gcc -MMD -MF $out.d -isystem {numpy.get_include()}"
+        f" -isystem {sys.argv[1]} -fPIC -c $in -o $out\\n"
+        "build here.o: cc here.c\\n"
+    )
+stats = kernel.plus.stats
+print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+"""
+
+
+@pytest.mark.network
+def test_what_is_made_by_path_is_made_once(
+    site: Site, index: Index, needs: Callable[..., None]
+) -> None:
+    """Numba's cache of a function that a distribution brings, and what ninja knows of headers."""
+    needs("ninja", "gcc")
+    wheel = index.wheel("kernel", files={"kernel.py": KERNEL})
+    directory = site.project("model")
+    (directory / "here.c").write_text("#include <Python.h>\n#include <numpy/arrayobject.h>\n")
+    include = site.run(
+        site.python, "-c", "import sysconfig; print(sysconfig.get_path('include'))", cwd=directory
+    ).stdout.strip()
+
+    def made(fqdn: str) -> tuple[str, str]:
+        wanted = f"kernel @ {wheel.as_uri()}\nnumba\nnumpy\nfqdn=={fqdn}\n"
+        (directory / "requirements.txt").write_text(wanted)
+        site.up(directory)
+        python = directory / ".venv/bin/python"
+        counted = site.run(python, "-c", BUILD, include, cwd=directory).stdout.strip()
+        return counted, site.run("ninja", cwd=directory).stdout
+
+    counted, said = made("1.5.1")
+    assert counted == "0 1"
+    assert "no work to do" not in said
+    counted, said = made("1.5.0")
+    assert counted == "1 0"
+    assert "no work to do" in said
