@@ -264,7 +264,7 @@ def test_in_the_middle_of_a_large_file(shop: Site, index: Index) -> None:
 
     path.write_bytes(whole)
     index.asked.clear()
-    command = [PKGVIEW, "up", "--upgrade", "--no-mount"]
+    command = [os.fspath(PKGVIEW), "up", "--upgrade", "--no-mount"]
     process = subprocess.Popen(command, cwd=directory, env=dict(shop.environ))
     deadline = time.monotonic() + 60
     while not any(one.stat().st_size > 4 << 20 for one in archives.glob(".tmp-*")):
