@@ -5,13 +5,7 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
-
-fast: Any = zlib
-with suppress(ImportError):
-    # Twice as fast, where it is installed (docs/dependencies.md); the answers are the same.
-    from isal import isal_zlib as fast
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -48,7 +42,7 @@ class MemberStream(io.RawIOBase):
         self._left = size
         self._announced = crc
         self._crc = 0
-        self._inflate = fast.decompressobj(-zlib.MAX_WBITS) if deflated else None
+        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS) if deflated else None
         self._pending = b""
         self._ended = False
 
@@ -73,7 +67,7 @@ class MemberStream(io.RawIOBase):
         block = self._produce(wanted) if wanted else b""
         if len(block) > wanted or (wanted and not block):
             raise ContentError("is shorter than announced")
-        self._crc = fast.crc32(block, self._crc)
+        self._crc = zlib.crc32(block, self._crc)
         self._block(block)
         if len(block) == self._left and not self._ended:
             self._left = 0
@@ -95,7 +89,7 @@ class MemberStream(io.RawIOBase):
             exhausted = not self._pending
             try:
                 blocks.append(self._inflate.decompress(self._pending, wanted))
-            except (zlib.error, fast.error) as error:
+            except zlib.error as error:
                 raise ContentError("has a damaged deflate stream") from error
             self._pending = self._inflate.unconsumed_tail
             wanted -= len(blocks[-1])
