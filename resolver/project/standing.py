@@ -30,7 +30,8 @@ def tell(state: Path, key: str, views: Iterable[str]) -> None:
     """Say that these views are the project's of that key. Where that fails they do without."""
     of = state / "at/of"
     with suppress(OSError):
-        of.mkdir(mode=0o700, parents=True, exist_ok=True)
+        of.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        of.mkdir(mode=0o700, exist_ok=True)
     for view in views:
         with suppress(OSError):
             (of / view).symlink_to(key[-_DIGITS:])

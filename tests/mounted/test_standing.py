@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +92,12 @@ def test_a_distribution_that_stays_keeps_its_path(shop: Site, index: Index) -> N
     assert path(shop.places.mount / "bin/python") == here
     assert path(Path(first["path"], "bin/python"), cwd=shop.home) == here
     assert shop.pkgview("run", "--", "python", "-c", SAY, cwd=directory).stdout.strip() == here
+    # Nor is it there twice, by two names.
+    own = f"{first['path']}/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    twice = "import sys; print(*[one for one in sys.path if one.endswith('site-packages')])"
+    command = (directory / ".venv/bin/python", "-c", twice)
+    seen = shop.run(*command, cwd=directory, environ={"PYTHONPATH": own}).stdout.split()
+    assert seen == [str(Path(here).parent)]
 
     # Another distribution has changed while a program runs: that keeps all that it had, by its
     # paths, too, and so do those that it starts; nobody else gets its path before it has ended.

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 STANDING = 8
 """Most views of one project that have a standing path at a time."""
 
-HIGH = 200
-"""Where a descriptor is in nobody's way."""
+HIGH = 64
+"""Where a descriptor is in nobody's way: the first numbers are what others expect to get."""
 
 HELD = 255
 """The descriptor's number, which shells use for the like: 3 is what others expect to get first.
@@ -58,7 +58,9 @@ def pin() -> None:
         root = os.path.dirname(os.path.realpath(prefix + "/pyvenv.cfg"))
         _hold(root)
         shown = _standing(root)
-        if shown != prefix and os.path.isfile(root + "/pyvenv.cfg"):
+        if shown != root:
+            _pin_paths(root, shown)
+        if root != prefix and os.path.isfile(root + "/pyvenv.cfg"):
             _pin_paths(prefix, shown)
             if os.path.islink(prefix + "/current") or (
                 prefix.endswith("/current") and os.path.isdir(prefix[:-8] + "/views")
