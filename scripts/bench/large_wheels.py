@@ -15,7 +15,7 @@ import sys
 import zipfile
 from typing import TYPE_CHECKING
 
-from scripts.bench.disk import taken
+from scripts.bench.disk import pylock, taken
 from scripts.bench.large import make_wheel
 from scripts.bench.measure import Sheet, turns
 from scripts.bench.packing import PACK
@@ -99,7 +99,7 @@ def _row(name: str, digest: bytes, size: int) -> str:
 
 
 def project(work: Work, *, quick: bool) -> Path:
-    """A project of the large wheel and many small ones, in `wheels/` beside its requirements."""
+    """A project of the large wheel and many small ones, in `wheels/` beside its lock."""
     half, beside = (SMALL, 3) if quick else (HALF, BESIDE)
 
     def make(path: Path) -> None:
@@ -109,12 +109,9 @@ def project(work: Work, *, quick: bool) -> Path:
         names = [f"bench_beside_{number:04}" for number in range(beside)]
         for name in names:
             make_wheel(wheels, name, FILES)
-        pins = "".join(f"{name.replace('_', '-')}==1.0\n" for name in (_NAME, *names))
-        (path / "requirements.txt").write_text(
-            f"--no-index\n--find-links {wheels}\n{pins}", "utf-8"
-        )
+        (path / "pylock.toml").write_text(pylock(wheels.iterdir()), "utf-8")
 
-    return work.once(f"large-wheels-{half}", "1", make)
+    return work.once(f"large-wheels-{half}", "2", make)
 
 
 def large_wheels(bench: Bench, sheet: Sheet) -> None:
@@ -125,20 +122,21 @@ def large_wheels(bench: Bench, sheet: Sheet) -> None:
     into = work.scratch / "large-wheels"
     home = work.home(into / "home", mount=work.root / "mnt/large-wheels")
     env = home | {"UV_CACHE_DIR": str(into / "uv-cache")}
-    root, venv, wanted = into / "project", into / "uv", into / "project/requirements.txt"
+    root, venv, wanted = into / "project", into / "uv", into / "project/pylock.toml"
     commands: dict[tuple[str, str], Sequence[Sequence[str | Path]]] = {
         (ONE, "uv"): [[UV, "pip", "install", "-q", "-p", PYTHON, "--no-deps", "--no-index",
                        "--target", into / "target", fat]],
         (ONE, "pkgview"): [[sys.executable, "-P", "-c", PACK, into / "store", fat]],
         (ALL, "uv"): [[UV, "venv", "-q", "-p", PYTHON, venv],
-                      [UV, "pip", "sync", "-q", "-p", venv / "bin/python", wanted]],
-        (ALL, "pkgview"): [[PKGVIEW, "up", root, "--no-mount"]],
+                      [UV, "pip", "sync", "-q", "-p", venv / "bin/python", "--offline",
+                       "--preview", wanted]],
+        (ALL, "pkgview"): [[PKGVIEW, "up", root, "--no-mount", "--offline"]],
     }  # fmt: skip
     for _, (what, name) in turns(list(commands), bench.rounds(3), seconds=300):
         shutil.rmtree(into, ignore_errors=True)
         root.mkdir(parents=True)
         work.home(into / "home", mount=work.root / "mnt/large-wheels")
-        shutil.copy(made / "requirements.txt", root)
+        shutil.copy(made / "pylock.toml", root)
         fat.read_bytes()  # in memory, for everybody
         runs = [measured(work, command, env) for command in commands[what, name]]
         sheet.add(what, name, sum(seconds for seconds, _ in runs))
@@ -150,7 +148,7 @@ def large_wheels(bench: Bench, sheet: Sheet) -> None:
         f"The wheel has two files of {(SMALL if bench.quick else HALF) / 1e6:,.0f} MB, one "
         "of which cannot be compressed; in the second line there are "
         f"{len(list(made.glob('wheels/*'))) - 1} small ones besides. Nothing is kept from before. "
-        "Disk: all that either leaves, with its cache."
+        "The lock has their hashes. Disk: all that either leaves, with its cache."
     )
 
 
