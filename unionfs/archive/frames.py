@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 import zstandard
 
-from unionfs.archive import heap
 from unionfs.archive.layer import LayerError
 from unionfs.archive.table import FRAME_SIZE, FrameTable
 
@@ -172,7 +171,6 @@ class FrameWriter:
     def __init__(self, out: BinaryIO) -> None:
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - 5 ms; reading needs none
 
-        heap.keep()
         self._out = out
         self._buffer = bytearray()
         self._starts: list[int] = []

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from resolver.errors import PkgviewError
+from unionfs.archive import heap
 from unionfs.archive.frames import (
     CONTENTS_MAGIC,
     LARGE,
@@ -247,6 +248,8 @@ def _write_member(writer: FrameWriter, member: Member) -> tuple[int, bytes]:
         return place, hashlib.sha256(member.target).digest()
     # For a large one a frame was begun: nothing before it is compressed like that.
     writer.level = LARGE_LEVEL if size >= LARGE else LEVEL
+    if size >= LARGE:
+        heap.keep()
     content = _content(member, member.open, writer)
     while True:
         try:
