@@ -16,6 +16,7 @@ from resolver import naming
 from resolver.atomic import Alone, write_atomically
 from resolver.naming import project_key, project_record
 from resolver.ownership import identity
+from resolver.project import standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -237,6 +238,8 @@ def save(projects: Path, resolved: Resolved) -> None:
     views = map(to_json, resolved.views)
     data = project_record(json.dumps(resolved.root), resolved.directory, views)
     write_atomically(projects / f"{resolved.key}.json", data)
+    of_python = (view.view for view in resolved.views if view.kind == PYTHON)
+    standing.tell(projects.parent, resolved.key, of_python)
 
 
 def to_json(view: ResolvedView) -> str:

@@ -8,6 +8,7 @@ from scripts.bench import (
     first,
     large,
     large_files,
+    large_wheels,
     look,
     memory,
     node,
@@ -30,6 +31,9 @@ PARTS = {
     "nothing": Part(title="Nothing to do", measure=nothing.nothing),
     "start": Part(title="To get to a command", measure=start.starts),
     "packing": Part(title="A wheel becomes an archive", measure=packing.packing),
+    "large-wheels": Part(
+        title="Wheels of a gigabyte", measure=large_wheels.large_wheels, python=False
+    ),
     "disk": Part(title="The disk that projects take", measure=disk.disks),
     "node": Part(title="From a lock to node_modules", measure=node.node, python=False),
     "large": Part(title="Views of many distributions", measure=large.growth),

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bench.first import ALONE, FEW, MANY, PROGRAM
+from scripts.bench.large_files import TOUCHES
+from scripts.bench.large_wheels import ALL, MEMORY, ONE
+from scripts.bench.large_wheels import DISK as WHEELS_DISK
 from scripts.bench.memory import IN_USE, NO_VIEW, QUIET
 from scripts.bench.node import CLONE, DISK, MISSING
 from scripts.bench.start import ADDED, PLAIN
@@ -157,6 +160,28 @@ TARGETS = (
         value=Of("packing", "ten wheels", "pkgview"),
         over=Of("packing", "ten wheels", "uv"),
         limit=1.5,
+    ),
+    *(
+        Target(
+            name=name, limit=limit,
+            value=Of("large-wheels", what, "pkgview"), over=Of("large-wheels", what, "uv"),
+        )
+        for name, what, limit in (
+            ("a wheel of a gigabyte becomes an archive, beside `uv pip install`", ONE, 1.5),
+            ("from local wheels to a view, a gigabyte among them, beside uv", ALL, 1.5),
+            ("disk then, beside uv's cache and environment", WHEELS_DISK, 0.7),
+        )
+    ),
+    _absolute("most memory of a process of `pkgview up` then", "large-wheels", MEMORY, 115, "MB",
+              1e6),
+    *(
+        _beside(f"a file of a gigabyte, cold: {name}, beside ext4", "large-files", what, limit)
+        for name, what, limit in (
+            ("in order", "in order", 1.2),
+            ("page faults", f"{TOUCHES:,} page faults", 1.3),
+            ("page faults under MADV_RANDOM", f"{TOUCHES:,} page faults, MADV_RANDOM", 3),
+            ("memory after it was read in order", "in order: in memory then", 1.1),
+        )
     ),
     _absolute("a view of 150,000 files is made", "large", f"{_LARGE}: made", 100, "ms", 1e-3),
     _absolute("its first listing", "large", f"{_LARGE}: listed", 50, "ms", 1e-3),

@@ -895,10 +895,12 @@ def test_a_shell_is_bound_and_says_so_with_the_users_own_files(
         shell.type(f'cd {street.blue}; echo "[$MINE-$ENV]"; readlink {street.mount}/current')
         shell.wait_for(rf"\[yes-{path if name == 'dash' else ''}\]")
         shell.wait_for(f"views/{red}")
-        shell.type("python -c 'import rose, sys; print(rose.__file__, sys.prefix)'")
+        shell.type(
+            "python -c 'import os, rose, sys; print(os.path.realpath(rose.__file__), sys.prefix)'"
+        )
         shell.wait_for(f"{street.mount}/views/{red}/lib/.*rose.py {street.mount}/projects/red-")
         newer = street.upgrade(street.red)
-        shell.type("python -c 'import rose; print(rose.__file__)'")
+        shell.type("python -c 'import os, rose; print(os.path.realpath(rose.__file__))'")
         shell.wait_for(f"{street.mount}/views/{newer}/lib")
         found = [one for one in street.by_hand() if one["by"] == "shell"]
         assert [(one["pid"], one["project"], one["view"]) for one in found] == [

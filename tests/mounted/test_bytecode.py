@@ -59,7 +59,7 @@ def loaded(shop: Site, directory: Path) -> list[str]:
         path
         for path in FROM.findall(said)
         # The pin is found through the link, all else after it.
-        if Path(path).is_relative_to(link) or Path(path).is_relative_to(link.resolve())
+        if Path(path).is_relative_to(link) or Path(path).resolve().is_relative_to(link.resolve())
     ]
 
 
@@ -300,11 +300,11 @@ def by_itself(shop: Site, *, compiles: bool) -> Site:
 
 
 RUNNING = """
-import sys, demo.m0
+import os, sys, demo.m0
 print("begun", flush=True)
 sys.stdin.readline()
 import demo.m1, single
-print(demo.m1.__file__, flush=True)
+print(os.path.realpath(demo.m1.__file__), flush=True)
 """
 
 
@@ -349,7 +349,10 @@ def test_up_begins_it_and_does_not_wait(shop: Site) -> None:
     until(lambda: os.readlink(directory / ".venv") != made["path"], "nothing is compiled")
     assert all(path.endswith(".pyc") for path in loaded(shop, directory))
     through = busy.run(
-        shop.places.mount / "bin/python", "-c", "import demo; print(demo.__file__)", cwd=directory
+        shop.places.mount / "bin/python",
+        "-c",
+        "import demo, os; print(os.path.realpath(demo.__file__))",
+        cwd=directory,
     )
     assert through.stdout.startswith(os.readlink(directory / ".venv"))
     # It is the same view, to who has it kept.

@@ -244,6 +244,46 @@ def test_out_of_room_at_any_moment(shop: Site, index: Index) -> None:
     assert len(refusals) > 2, refusals
 
 
+def test_in_the_middle_of_a_large_file(shop: Site, index: Index) -> None:
+    """The store stays whole, and the next one begins with what there was."""
+    index.wheel("alpha")
+    path = index.wheel("big", files={"big.py": b"", "big.bin": os.urandom(24 << 20)})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: 12 << 20] + bytes([whole[12 << 20] ^ 1]) + whole[(12 << 20) + 1 :])
+    directory, archives = shop.project("project"), shop.places.store / "archives"
+    (directory / "requirements.txt").write_text("alpha\nbig\n")
+
+    def is_whole() -> bool:
+        said = shop.pkgview("store", "verify", cwd=directory).stdout
+        return "every archive is what its name says" in said and not list(archives.glob("big-*"))
+
+    refused = shop.pkgview("up", "--no-mount", cwd=directory, code=1)
+    assert "'big.bin' has another" in refused.stderr, refused.stderr
+    assert is_whole()
+    assert not list(archives.glob(".tmp-*"))
+
+    path.write_bytes(whole)
+    index.asked.clear()
+    command = [os.fspath(PKGVIEW), "up", "--upgrade", "--no-mount"]
+    process = subprocess.Popen(command, cwd=directory, env=dict(shop.environ))
+    deadline = time.monotonic() + 60
+    while not any(one.stat().st_size > 4 << 20 for one in archives.glob(".tmp-*")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    assert is_whole()
+
+    def fetched() -> int:
+        return sum(one.endswith(path.name) for one in index.asked)
+
+    assert fetched() == 1
+    shop.pkgview("up", "--no-mount", cwd=directory)
+    assert fetched() == 1
+    assert not list(archives.glob(".tmp-*"))
+    shop.pkgview("store", "verify", cwd=directory)
+
+
 # Many at once
 
 

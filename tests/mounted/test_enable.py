@@ -30,13 +30,14 @@ pytestmark = pytest.mark.fuse
 
 SAY = "import alpha; print(alpha.version)"
 TELL = """
-import json, site, sys
+import json, os, site, sys
 seen = {name: getattr(sys, name) for name in ("path", "prefix", "exec_prefix", "executable")}
 try:
     import alpha
-    seen["alpha"] = alpha.__file__
+    seen["alpha"] = os.path.realpath(alpha.__file__)
 except ModuleNotFoundError:
     seen["alpha"] = None
+seen["path"] = [path and os.path.realpath(path) for path in sys.path]
 seen["site"] = [site.PREFIXES, site.ENABLE_USER_SITE]
 seen["modules"] = sorted(name for name in sys.modules if "pkgview" in name)
 print(json.dumps(seen))

@@ -35,7 +35,7 @@ def check(name, where, pinned=STYLE != "path"):
     module = importlib.import_module(name)
     if module.version != EXPECTED:
         wrong.append(f"{where}: {name} is {module.version}")
-    if pinned and not module.__file__.startswith(f"{MOUNT}/views/{view}/"):
+    if pinned and not os.path.realpath(module.__file__).startswith(f"{MOUNT}/views/{view}/"):
         wrong.append(f"{where}: {name} is from {module.__file__}")
 
 

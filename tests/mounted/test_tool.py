@@ -46,7 +46,11 @@ def known(site: Site) -> set[str]:
 
 def works_on_its_callers_environment(shop: Site, here: Path) -> None:
     """As with uvx; and what it starts sees the project."""
-    sees = (shop.places.mount / "bin/python", "-c", "import beside; print(beside.__file__)")
+    sees = (
+        shop.places.mount / "bin/python",
+        "-c",
+        "import os, beside; print(os.path.realpath(beside.__file__))",
+    )
     for words in (("--from", "hello<2"), ("--from", "hello<2"), ("--from", "hello==2.0")):
         printed = tool(shop, "run", *words, "printenv", cwd=here).stdout
         assert "VIRTUAL_ENV=" not in printed

@@ -126,8 +126,9 @@ def gone(pid: int, seconds: float = 10) -> bool:
 def test_a_clone_just_runs(ground: Ground) -> None:
     directory = ground.project()
     (directory / "test.py").write_text(
-        "import alpha, json, sys\n"
-        "print(json.dumps([alpha.__file__, sys.prefix, sys.executable, sys.path, sys.argv]))\n"
+        "import alpha, json, os, sys\n"
+        "file, *path = map(os.path.realpath, (alpha.__file__, *sys.path))\n"
+        "print(json.dumps([file, sys.prefix, sys.executable, path, sys.argv]))\n"
     )
     ended = ground.run("test.py", "an argument", "", cwd=directory)
     file, prefix, executable, path, argv = json.loads(ended.stdout)
@@ -599,8 +600,8 @@ def test_commands_and_running_programs_meanwhile(ground: Ground) -> None:
 import alpha, sys
 print(sys.prefix, flush=True)
 sys.stdin.read()
-import tool
-print(tool.__file__)
+import os, tool
+print(os.path.realpath(tool.__file__))
 """
     running = subprocess.Popen(
         [ground.python, "-c", code], cwd=directory, env=ground.site.environ,

@@ -238,7 +238,7 @@ def test_what_is_installed_works(stranger: Stranger, wheelhouse: Path, tool: str
     project = stranger.home / "project"
     project.mkdir()
     (project / "requirements.txt").write_text("iniconfig==2.1.0\n")
-    show = "import iniconfig; print(iniconfig.__file__)"
+    show = "import iniconfig, os; print(os.path.realpath(iniconfig.__file__))"
     try:
         run(made, "up", environ=environ, cwd=project)
         mount = stranger.home / ".pkgview"

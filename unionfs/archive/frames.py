@@ -37,6 +37,13 @@ LEVEL: Final = 3
 ZSTD: Final = ".".join(map(str, zstandard.ZSTD_VERSION))
 """Its version: what it makes of a content may be other bytes with another one."""
 
+LARGE_LEVEL: Final = 2
+"""Of the content of large files: 1.3 times as fast for 1.5 % more bytes. (Level 1 is 1.5 times as
+fast, for 7 %.)"""
+
+LARGE: Final = 1 << 24
+"""Bytes of a file that takes long enough for that to be felt."""
+
 CONTENTS_MAGIC: Final = 0x184D2A50
 """RFC 8878 section 3.1.2: the first of the sixteen magic numbers of skippable frames."""
 
@@ -57,19 +64,23 @@ table that claims more is not believed, so it cannot make a reader allocate."""
 _local = threading.local()
 
 
-def _compressor() -> zstandard.ZstdCompressor:
+def _compressor(level: int) -> zstandard.ZstdCompressor:
     """The calling thread's own: costly to make, and not to be shared between threads."""
-    if not hasattr(_local, "compressor"):
-        _local.compressor = zstandard.ZstdCompressor(
-            level=LEVEL, write_checksum=False, write_content_size=True, write_dict_id=False
+    known: dict[int, zstandard.ZstdCompressor] = vars(_local).setdefault("compressors", {})
+    if level not in known:
+        known[level] = zstandard.ZstdCompressor(
+            level=level, write_checksum=False, write_content_size=True, write_dict_id=False
         )
-    found: zstandard.ZstdCompressor = _local.compressor
-    return found
+    return known[level]
 
 
-def compressed(content: bytes) -> bytes:
-    """One frame of that content: with one zstd always the same bytes."""
-    return _compressor().compress(content)
+def compressed(content: bytes, size: int) -> bytes | None:
+    """The frame of that content which takes `size` bytes; None where none of ours does.
+
+    With one zstd it is always the same bytes.
+    """
+    frames = (_compressor(level).compress(content) for level in (LEVEL, LARGE_LEVEL))
+    return next((frame for frame in frames if len(frame) == size), None)
 
 
 def _decompressor() -> zstandard.ZstdDecompressor:
@@ -165,8 +176,8 @@ class FrameWriter:
 
     Digests and compression run in other threads (both let go of the interpreter's lock), a few
     frames ahead of what is written, so memory stays bounded whatever the stream's length. Which
-    thread takes which frame changes nothing in the bytes: frames are independent. Use as a
-    context manager; one thread calls it.
+    thread takes which frame changes nothing in the bytes: frames are independent. `level` is that
+    of the frames which are cut next. Use as a context manager; one thread calls it.
     """
 
     def __init__(self, out: BinaryIO) -> None:
@@ -178,6 +189,7 @@ class FrameWriter:
         self._digests: list[bytes] = []
         self.sizes: list[tuple[int, int]] = []
         self.position = 0
+        self.level = LEVEL
         threads = min(4, len(os.sched_getaffinity(0)))
         self._ahead = 2 * threads
         self._pending: deque[Future[tuple[bytes, int, bytes]]] = deque()
@@ -224,7 +236,7 @@ class FrameWriter:
     def _submit(self, content: bytes) -> None:
         if len(self._pending) >= self._ahead:
             self._take()
-        self._pending.append(self._pool.submit(_compress, content))
+        self._pending.append(self._pool.submit(_compress, content, self.level))
 
     def _take(self) -> None:
         compressed, size, digest = self._pending.popleft().result()
@@ -235,5 +247,5 @@ class FrameWriter:
         self._out.write(compressed)
 
 
-def _compress(content: bytes) -> tuple[bytes, int, bytes]:
-    return compressed(content), len(content), hashlib.sha256(content).digest()
+def _compress(content: bytes, level: int) -> tuple[bytes, int, bytes]:
+    return _compressor(level).compress(content), len(content), hashlib.sha256(content).digest()

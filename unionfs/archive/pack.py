@@ -14,8 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from resolver.errors import PkgviewError
+from unionfs.archive import heap
 from unionfs.archive.frames import (
     CONTENTS_MAGIC,
+    LARGE,
+    LARGE_LEVEL,
+    LEVEL,
     SKIPPABLE_LIMIT,
     FrameWriter,
     SeekTable,
@@ -36,7 +40,7 @@ from unionfs.archive.table import (
 from unionfs.archive.tar import END_OF_STREAM, padding, tar_header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 _FAULTS_SHOWN = 10
 
@@ -47,7 +51,8 @@ class Member:
 
     `path` is relative, with "/" between its names. A file has its `size` in bytes and `open`,
     which gives a fresh stream of exactly that many; a link has its `target`. Directories need
-    not be given: those above a member are added.
+    not be given: those above a member are added. A stream may have a method `sha256`, and say by
+    it what it has made of all that it handed out.
     """
 
     path: bytes
@@ -241,35 +246,55 @@ def _write_member(writer: FrameWriter, member: Member) -> tuple[int, bytes]:
         return place, NO_DIGEST
     if member.kind is Kind.SYMLINK or member.open is None:
         return place, hashlib.sha256(member.target).digest()
-    digest = hashlib.sha256()
-    for chunk in _content(member, member.open, writer):
-        digest.update(chunk)
+    # For a large one a frame was begun: nothing before it is compressed like that.
+    writer.level = LARGE_LEVEL if size >= LARGE else LEVEL
+    if size >= LARGE:
+        heap.keep()
+    content = _content(member, member.open, writer)
+    while True:
+        try:
+            chunk = next(content)
+        except StopIteration as end:
+            digest: bytes = end.value
+            break
         writer.write(chunk)
     writer.write(padding(size))
-    return place, digest.digest()
+    return place, digest
 
 
 def _content(
     member: Member, opener: Callable[[], BinaryIO], writer: FrameWriter
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, bytes]:
     """Exactly as many bytes as the member announced, cut where the frames will be cut.
 
-    What reading raises is the member's fault and says so; what writing raises is not in here.
+    Their SHA-256 comes last. What reading raises is the member's fault and says so; what writing
+    raises is not in here.
     """
     name = repr(os.fsdecode(member.path))
     left = member.size
     try:
         with opener() as stream:
+            told = getattr(stream, "sha256", _untold)
+            known = told() is not None
+            digest = hashlib.sha256()
             while left:
                 chunk = stream.read(min(left, writer.room))
                 if not chunk:
                     raise PkgviewError(f"{name} ends {left} bytes before the size it announced")
                 left -= len(chunk)
+                if not known:
+                    digest.update(chunk)
                 yield chunk
             if stream.read(1):
                 raise PkgviewError(f"{name} goes on after the {member.size} bytes it announced")
+            return told() or digest.digest()
     except OSError as error:
         raise PkgviewError(
             f"cannot read {name}: {error.strerror or error}",
             remedy="Look at the disk that it is to be read from, then run the command again.",
         ) from error
+
+
+def _untold() -> bytes | None:
+    """What a stream says that has not hashed what it hands out."""
+    return None

@@ -35,11 +35,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+STANDING = 8
+"""Most views of one project that have a standing path at a time."""
+
+HIGH = 64
+"""Where a descriptor is in nobody's way: the first numbers are what others expect to get."""
+
 HELD = 255
 """The descriptor's number, which shells use for the like: 3 is what others expect to get first.
 Where it is taken, another will do."""
 
 _held = -1
+_stand: "tuple[str, object]" = ("", None)
 
 
 def pin() -> None:
@@ -50,14 +57,17 @@ def pin() -> None:
         # name of an environment is a link of its own.
         root = os.path.dirname(os.path.realpath(prefix + "/pyvenv.cfg"))
         _hold(root)
+        shown = _standing(root)
+        if shown != root:
+            _pin_paths(root, shown)
         if root != prefix and os.path.isfile(root + "/pyvenv.cfg"):
-            _pin_paths(prefix, root)
+            _pin_paths(prefix, shown)
             if os.path.islink(prefix + "/current") or (
                 prefix.endswith("/current") and os.path.isdir(prefix[:-8] + "/views")
             ):
                 _pin_prefix(prefix, root)
-        _drop_repeated(root)
-        _read_plainly(root)
+        _drop_repeated(shown)
+        _read_plainly(shown)
         # Whatever looks like pip; the guard itself waits for pip's own module.
         if any("pip" in argument for argument in sys.orig_argv[1:6]):
             import _pkgview_pip
@@ -83,6 +93,90 @@ def _hold(root: str) -> None:
             return
         os.close(_held)
         _held = HELD
+
+
+def _standing(root: str) -> str:
+    """The standing path of the view at `root`, or itself where it has none."""
+    global _stand  # noqa: PLW0603 - once a process
+    if _stand[1] is None:
+        try:
+            _stand = _stood(root)
+        except (OSError, ValueError, ImportError):
+            _stand = (root, root)
+    return _stand[0]
+
+
+def _stood(root: str) -> "tuple[str, object]":
+    """A standing path that leads to `root`, and what locks it as long as it is there."""
+    mount, _, view = root.rpartition("/views/")
+    state = os.environ.get("XDG_STATE_HOME", "")
+    if not state.startswith("/"):
+        state = os.environ["HOME"] + "/.local/state" if "HOME" in os.environ else ""
+    at = state + "/pkgview/at"
+    project = os.readlink(f"{at}/of/{view}")
+    user = os.geteuid()
+    if os.stat(at).st_uid != user or (user == 0 and _is_others(mount)):
+        return root, root
+    for number in range(1, STANDING + 1):
+        path = f"{at}/{project}.{number}"
+        lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if _leads(path, root, lock):
+                return path, _locked(lock)
+        finally:
+            os.close(lock)
+    return root, root
+
+
+def _leads(path: str, root: str, lock: int) -> bool:
+    """Whether the link at `path` leads to `root`; from now on it does as long as it is locked."""
+    import fcntl
+
+    for what in (fcntl.LOCK_SH, fcntl.LOCK_EX):
+        try:
+            fcntl.flock(lock, what | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        if os.path.islink(path) and os.readlink(path) == root:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            # Another one may have had it between the two locks.
+            return os.readlink(path) == root
+        if what == fcntl.LOCK_EX:
+            new = path + ".new"
+            if os.path.lexists(new):
+                os.unlink(new)
+            os.symlink(root, new)
+            os.replace(new, path)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            return os.readlink(path) == root
+    return False
+
+
+def _locked(lock: int) -> object:
+    """What keeps an open file locked, whatever the program does to its descriptors: a map of it."""
+    import mmap
+
+    if not os.fstat(lock).st_size:
+        os.write(lock, b"\n")  # nothing of a file of nothing can be mapped
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(lock, 1, access=mmap.ACCESS_READ, trackfd=False)
+    # It keeps a descriptor, which gets the first number that is free.
+    low = [os.dup(lock)]
+    try:
+        while low[-1] < HIGH:
+            low.append(os.dup(lock))
+        os.close(low.pop())
+        return mmap.mmap(lock, 1, access=mmap.ACCESS_READ)
+    finally:
+        for descriptor in low:
+            os.close(descriptor)
+
+
+def _is_others(mount: str) -> bool:
+    """Whether other users get into a mount: they do not get to what root has for itself."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        lines = [line.split() for line in file if b"allow_other" in line]
+    return any(line[4] == os.fsencode(mount) for line in lines)
 
 
 def _pin_paths(prefix: str, root: str) -> None:

@@ -31,7 +31,7 @@ from resolver.errors import PkgviewError
 from resolver.fetch.partial import SESSION, sweep_parts
 from resolver.manifest import ViewId
 from resolver.naming import said_scripts
-from resolver.project import trust
+from resolver.project import standing, trust
 from resolver.project.resolved import FORGOTTEN
 from resolver.python.locks.chosen import CACHES
 from resolver.python.uv.note import forget_gone
@@ -311,6 +311,7 @@ def _sweep(places: Places, store: Store) -> None:
         sweep(places.cache / name, prefix)
     _sweep_caches(places.cache / CACHES)
     forget_gone(places.state)
+    standing.forget_gone(places.state, manifest_ids(places))
     for path in _files(places.state / "used"):
         if not manifest_path(places, ViewId(path.name)).exists():
             path.unlink(missing_ok=True)

@@ -176,7 +176,7 @@ def test_without_a_word_it_goes_on_as_always(team: Team, tmp_path: Path) -> None
         assert "fetched 2" in ended.stderr
 
 
-SAY = "import alpha, beta, sys; print(alpha.__file__)"
+SAY = "import alpha, beta, os; print(os.path.realpath(alpha.__file__))"
 
 
 def test_a_view_by_its_name(team: Team, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_the_name_depends_on_every_part_of_the_content() -> None:
 def test_the_name_does_not_depend_on_the_compressor(monkeypatch: pytest.MonkeyPatch) -> None:
     name, data = packed(everything())
     compressor = zstandard.ZstdCompressor(level=1, write_checksum=True)
-    monkeypatch.setattr("unionfs.archive.frames._compressor", lambda: compressor)
+    monkeypatch.setattr("unionfs.archive.frames._compressor", lambda _: compressor)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
     other_name, other_data = packed(everything())
     assert other_name == name

@@ -481,7 +481,7 @@ def test_modules_are_read_as_python_314_reads_them(one: Laid) -> None:
         assert ask(HOOK) is False  # all code goes through the hook of who has one
     pin = site / "_pkgview_pin.py"
     pin.chmod(0o644)
-    pin.write_text(pin.read_text().replace("        _read_plainly(root)\n", ""))
+    pin.write_text(pin.read_text().replace("        _read_plainly(shown)\n", ""))
     assert ask() == [False, said, data, events]
 
 

@@ -10,8 +10,6 @@ from unionfs.formats.wheel import record
 from unionfs.formats.zip.stream import DEFLATED, ContentError, MemberStream
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
     from unionfs.formats.zip.check import ZipFile, ZipMember
 
 _FAULTS_SHOWN = 5
@@ -68,15 +66,21 @@ class CheckedStream(MemberStream):
             deflated=member.method == DEFLATED,
         )
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
+    def take(self, size: int) -> bytes:
         """As `MemberStream`, but what is wrong is why the wheel is refused."""
         try:
-            return super().readinto(buffer)
+            return super().take(size)
         except ContentError as error:
             release = self._release if isinstance(error, _OtherHashError) else ""
             raise WheelRefused(
                 self._filename, f"{self._path!r} {error}", release=release
             ) from error
+
+    def sha256(self) -> bytes | None:
+        """Of all that was handed out, if that is what RECORD has: nobody need hash it again."""
+        if self._hash is None or self._hash.name != "sha256":
+            return None
+        return self._hash.digest()
 
     def _block(self, block: bytes) -> None:
         if self._hash is not None:

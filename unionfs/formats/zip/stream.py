@@ -53,7 +53,17 @@ class MemberStream(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill the buffer with at least one byte, except at the end."""
         view = memoryview(buffer).cast("B")
-        wanted = min(len(view), self._left)
+        block = self.take(len(view))
+        view[: len(block)] = block
+        return len(block)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As of any raw stream, but without a copy of what was asked for."""
+        return self.readall() if size < 0 else self.take(size)
+
+    def take(self, size: int) -> bytes:
+        """The next `size` bytes, fewer only at the end; all that is read comes by here."""
+        wanted = min(size, self._left)
         block = self._produce(wanted) if wanted else b""
         if len(block) > wanted or (wanted and not block):
             raise ContentError("is shorter than announced")
@@ -65,24 +75,25 @@ class MemberStream(io.RawIOBase):
             self._ended = True
         else:
             self._left -= len(block)
-        view[: len(block)] = block
-        return len(block)
+        return block
 
     def _produce(self, wanted: int) -> bytes:
-        """From 1 to `wanted` bytes; b"" where the data ends early."""
+        """`wanted` bytes, fewer where the data ends early."""
         if self._inflate is None:
             return self._fetch(wanted)
-        while True:
+        blocks: list[bytes] = []
+        exhausted = False
+        while wanted and not (exhausted or self._inflate.eof):
             if not self._pending:
                 self._pending = self._fetch(CHUNK)
+            exhausted = not self._pending
             try:
-                block = self._inflate.decompress(self._pending, wanted)
+                blocks.append(self._inflate.decompress(self._pending, wanted))
             except zlib.error as error:
                 raise ContentError("has a damaged deflate stream") from error
-            exhausted = not self._pending
             self._pending = self._inflate.unconsumed_tail
-            if block or exhausted or self._inflate.eof:
-                return block
+            wanted -= len(blocks[-1])
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
     def _fetch(self, size: int) -> bytes:
         """The next packed bytes; b"" behind the last."""

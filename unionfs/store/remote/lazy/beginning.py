@@ -61,7 +61,7 @@ def written(archive: Archive, frames: Sequence[int]) -> bytes:
     numbers = [
         frame
         for frame in sorted(set(frames))[:MOST_FRAMES]
-        if len(compressed(archive.load(frame))) == archive.seek.place(frame)[1]
+        if compressed(archive.load(frame), archive.seek.place(frame)[1]) is not None
     ]
     if not numbers:
         return b""

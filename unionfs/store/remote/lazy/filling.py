@@ -320,8 +320,10 @@ class Filling:
                 if sha256(content).digest() != contents.frame_digest(frame):
                     raise LayerError(f"{self.name}: frame {frame} of its beginning is another's")
                 offset, size = seek.place(frame)
-                data = compressed(content)
-                if frame not in here and len(data) == size:
+                if frame in here:
+                    continue
+                data = compressed(content, size)
+                if data is not None:
                     _write(self._file, data, offset)
                     written.append(frame)
         finally:
