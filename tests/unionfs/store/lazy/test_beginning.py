@@ -97,13 +97,16 @@ async def test_by_another_zstd_its_tables_are_here(
     both: Both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = beginning.written(both.archive, NUMBERS)
-    other = zstandard.ZstdCompressor(level=1, write_checksum=True)
-    monkeypatch.setattr("unionfs.store.remote.lazy.filling.compressed", other.compress)
+
+    def other(_content: bytes, _size: int) -> None:
+        return
+
+    monkeypatch.setattr("unionfs.store.remote.lazy.filling.compressed", other)
     await both.begin(data)
     assert both.come() == []
     assert not both.here.open(both.name, FrameCache(0)).whole
     # What another one has packed is no beginning by this one.
-    monkeypatch.setattr(beginning, "compressed", other.compress)
+    monkeypatch.setattr(beginning, "compressed", other)
     assert not beginning.written(both.archive, NUMBERS)
 
 
@@ -162,6 +165,9 @@ async def test_cut_or_changed_anywhere(both: Both) -> None:
             both.here.remove(both.name)
 
 
-def test_one_version_makes_one_frame() -> None:
-    content = random.Random(2).randbytes(1000) * 100  # noqa: S311 - content, no secret
-    assert frames.compressed(content) == frames.compressed(content)
+def test_a_frame_is_made_again_by_its_size() -> None:
+    content = " ".join(map(str, range(20_000))).encode()
+    for level in (frames.LEVEL, frames.LARGE_LEVEL):
+        frame = zstandard.ZstdCompressor(level=level, write_dict_id=False).compress(content)
+        assert frames.compressed(content, len(frame)) == frame
+    assert frames.compressed(content, len(content)) is None
