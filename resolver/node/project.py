@@ -56,6 +56,22 @@ class NodeProject(Project):
         return {self.root, *(self.root / one for one in self.members)}
 
     @property
+    def mounted(self) -> bool:
+        """Whether its view is to be mounted at node_modules, for commands that are run by us.
+
+        Then there is a directory in the place of the link (`unionfs.publishing.mountable`).
+        """
+        modules = self.root / "node_modules"
+        own = self.manifest.get("pkgview")
+        said = own.get("mount-modules", False) if isinstance(own, dict) else False
+        if not isinstance(said, bool):
+            raise PkgviewError(
+                f"{self.root / MANIFEST}: pkgview.mount-modules is {said!a}",
+                remedy="Write true or false.",
+            )
+        return said or (not modules.is_symlink() and (modules / ".pkgview").is_symlink())
+
+    @property
     def writable(self) -> tuple[str, ...]:
         """The names in node_modules that lead to a directory for tools to write into."""
         own = self.manifest.get("pkgview")
