@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,40 @@ def test_mounted(workshop: Workshop) -> None:
     shown = workshop.pkgview("tree", cwd=project)
     assert "UNMET" not in shown
     assert shown == workshop.pkgview("run", "-q", "--", "pkgview", "tree", cwd=project)
+
+
+def test_an_ordinary_user(workshop: Workshop, ordinary: dict[str, Any]) -> None:
+    """In a user namespace, where the user is who it was and may no more than before."""
+    project = Path(ordinary["env"]["HOME"]) / "shop"
+    made = workspace(workshop)
+    workshop.run("npm", "install", "--package-lock-only", "--ignore-scripts", cwd=made)
+    shutil.copytree(made, project)
+    for path in (project, *project.rglob("*")):
+        os.chown(path, 65534, 65534)
+    options = {**ordinary, "cwd": project}
+    options["env"] |= {"npm_config_registry": workshop.registry.url}
+
+    def run(*words: str) -> str:
+        main = "import sys, unionfs.cli; sys.exit(unionfs.cli.main())"
+        done = subprocess.run(
+            ["/usr/bin/python3", "-c", main, *words],
+            capture_output=True, text=True, check=False, timeout=120, **options,
+        )  # fmt: skip
+        if "No module named" in done.stderr:
+            pytest.skip("/usr/bin/python3 cannot run pkgview")
+        assert done.returncode == 0, done
+        return str(done.stdout)
+
+    run("up", "--mount-modules")
+    line = (
+        "id -u; node_modules/.bin/outer; touch node_modules/.cache/x packages/member/new; "
+        "grep CapEff /proc/self/status; ls -n packages/member/new | cut -d' ' -f 3"
+    )
+    assert run("run", "--", "sh", "-c", line).split() == [
+        "65534", f"{project}/node_modules/inner/index.js", "CapEff:", "0000000000000000", "65534",
+    ]  # fmt: skip
+    # Who may look is decided by the uid; who asks is known there as elsewhere.
+    assert "outer@1.0.0" in run("run", "--", "npm", "ls")
 
 
 def test_within(workshop: Workshop) -> None:
