@@ -30,6 +30,9 @@ MANIFEST = "package.json"
 LOCKS = ("npm-shrinkwrap.json", "package-lock.json")
 """npm's locks, the one that counts first."""
 
+NEW = ".pkgview-directory"
+"""What the name of a directory ends with that is to be node_modules."""
+
 OTHERS = {
     "pnpm-lock.yaml": "pnpm",
     "yarn.lock": "Yarn",

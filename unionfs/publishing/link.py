@@ -118,6 +118,7 @@ def make_mountable(
         if is_foreign(path, places):
             aside = _free_name(path)
             path.rename(aside)
+        mountpoints.remember(places)
         show = shown_of(path.name) if shown is None else shown
         leads = os.readlink(path) if path.is_symlink() else target(places, ViewId("none"), show)
         mountable.make(path, leads)

@@ -12,9 +12,10 @@ too; here these are links.
 from __future__ import annotations
 
 import os
-import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from resolver.node.start import NEW
 from unionfs.mounting import mounts
 from unionfs.namespaces.private import Bind
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 OWN: Final = ".pkgview"
 """The link in the directory, and what a view has of its own."""
 
-_NEW: Final = ".pkgview-new"
 _COMMANDS: Final = ".bin"
 
 
@@ -53,20 +53,33 @@ def is_pure(path: Path) -> bool:
 
 
 def make(path: Path, target: str) -> None:
-    """Have such a directory, which leads to `target`, in place of a link, or where nothing is."""
-    new = path.with_name(f"{path.name}{_NEW}")
-    shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
-    new.mkdir()
-    (new / OWN).symlink_to(target)
-    path.unlink(missing_ok=True)
-    new.rename(path)
+    """Have such a directory, which leads to `target`, in place of a link, or where nothing is.
+
+    No system call puts a directory in a link's place. A process that is killed in between leaves
+    the new one beside it, which is as good as said (`NodeProject.mounted`), and is used then. Of
+    several that do it at once one makes it, and the others find it.
+    """
+    new = path.with_name(f"{path.name}{NEW}")
+    try:
+        new.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            (new / OWN).symlink_to(target)
+        path.unlink(missing_ok=True)
+        new.rename(path)
+    except OSError:
+        if not is_mountable(path):
+            raise
+        with suppress(OSError):
+            (new / OWN).unlink()
+            new.rmdir()
 
 
 def add_names(path: Path, target: str) -> None:
     """Have those that what is at `target` has; nothing where that is not mounted."""
     for name, leads in _names(target).items():
         if not os.path.lexists(path / name):
-            (path / name).symlink_to(leads)
+            with suppress(FileExistsError):
+                (path / name).symlink_to(leads)
 
 
 def drop_names(path: Path, target: str) -> None:
@@ -75,15 +88,15 @@ def drop_names(path: Path, target: str) -> None:
         return
     for name in os.listdir(path):
         if name not in kept and name != OWN and _is_ours(path / name):
-            (path / name).unlink()
+            (path / name).unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:
     """Take it away; what others have put into it stays, and so does the directory then."""
     for name in os.listdir(path):
         if name != OWN and _is_ours(path / name):
-            (path / name).unlink()
-    (path / OWN).unlink()
+            (path / name).unlink(missing_ok=True)
+    (path / OWN).unlink(missing_ok=True)
     if not os.listdir(path):
         path.rmdir()
 
