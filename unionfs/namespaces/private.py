@@ -16,22 +16,22 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
 
 from resolver.errors import PkgviewError
 
+TYPE_CHECKING = False  # `typing` takes as long to import as all else here
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import NoReturn
 
 # sched.h, sys/mount.h
-_CLONE_NEWNS: Final = 0x00020000
-_CLONE_NEWUSER: Final = 0x10000000
-_MS_BIND: Final = 1 << 12
-_MS_REC: Final = 1 << 14
-_MS_SLAVE: Final = 1 << 19
+_CLONE_NEWNS = 0x00020000
+_CLONE_NEWUSER = 0x10000000
+_MS_BIND = 1 << 12
+_MS_REC = 1 << 14
+_MS_SLAVE = 1 << 19
 
-_FORBIDDING: Final = (
+_FORBIDDING = (
     ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
     ("user/max_user_namespaces", "0", "user.max_user_namespaces=10000"),
     ("user/max_mnt_namespaces", "0", "user.max_mnt_namespaces=10000"),
@@ -40,14 +40,17 @@ _FORBIDDING: Final = (
 )  # fmt: skip
 """Settings of the kernel's (below /proc/sys), what forbids namespaces, and what allows them."""
 
-_REFUSED: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EINVAL, errno.ENOSYS})
+_REFUSED = frozenset({errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EINVAL, errno.ENOSYS})
 
 
-class Bind(NamedTuple):
+class Bind:
     """A directory that is to be seen at another one, which is there."""
 
-    source: str
-    target: str
+    __slots__ = ("source", "target")
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source = source
+        self.target = target
 
     def mount(self) -> None:
         """With what is mounted below it."""
