@@ -94,7 +94,7 @@ class _Making:
             for name in self._project.writable:
                 at = f"{modules_of(member)}/{name}"
                 if self._project.mounted:
-                    yield GeneratedFile(path=f"{_OWN}/{at}/")
+                    yield self._file(f"{at}/", target="")  # an empty directory
                     continue
                 leads = f"{WRITABLE}/{modules_of(member).removeprefix(OWN).strip('/')}/{name}"
                 yield self._file(at, target=os.path.relpath(leads, os.path.dirname(at)))  # noqa: PTH120 - text
