@@ -19,7 +19,7 @@ from resolver.inputs import read_input
 from resolver.node.lock import NAMES, no_json
 from resolver.node.npmrc import NAME as NPMRC
 from resolver.node.start import MANIFEST as MANIFEST  # noqa: PLC0414 - others have it from here
-from resolver.node.start import OTHERS
+from resolver.node.start import NEW, OTHERS
 from resolver.ownership import parents
 from resolver.project.project import Project
 
@@ -54,6 +54,25 @@ class NodeProject(Project):
     def holding(self) -> set[Path]:
         """Where a file could be put that counts."""
         return {self.root, *(self.root / one for one in self.members)}
+
+    @property
+    def mounted(self) -> bool:
+        """Whether its view is to be mounted at node_modules, for commands that are run by us.
+
+        Then there is a directory in the place of the link (`unionfs.publishing.mountable`).
+        """
+        modules = self.root / "node_modules"
+        begun = modules.with_name(f"{modules.name}{NEW}")
+        own = self.manifest.get("pkgview")
+        said = own.get("mount-modules", False) if isinstance(own, dict) else False
+        if not isinstance(said, bool):
+            raise PkgviewError(
+                f"{self.root / MANIFEST}: pkgview.mount-modules is {said!a}",
+                remedy="Write true or false.",
+            )
+        return said or any(
+            not one.is_symlink() and (one / ".pkgview").is_symlink() for one in (modules, begun)
+        )
 
     @property
     def writable(self) -> tuple[str, ...]:

@@ -56,9 +56,7 @@ def node(bench: Bench, sheet: Sheet) -> None:
             shutil.rmtree(new)
             shutil.rmtree(other)
     finally:
-        work = bench.work
-        work.run([PKGVIEW, "umount", "--lazy"], env=site.env)
-        unmount(site.mountpoint)
+        site.close()
     sheet.note(
         f"The disk of {PROJECTS} is told from one and its clone: each further one is taken to need "
         "what the clone did. npm's cache is not counted, the stores of pnpm and pkgview are."
@@ -72,11 +70,10 @@ def _weigh(sheet: Sheet, name: str, site: _Site, new: Path, other: Path) -> None
     sheet.add(DISK, name, first + (PROJECTS - 1) * further, "B")
 
 
-class _Site:
-    """The project's files, and how each contestant makes its tree."""
+class Apart:
+    """Where pkgview and npm have everything of theirs apart from other parts."""
 
-    def __init__(self, bench: Bench) -> None:
-        work = bench.work
+    def __init__(self, work: Work) -> None:
         self.work = work
         self.mountpoint = work.root / "mnt/node"
         base = work.root / "node"
@@ -93,6 +90,21 @@ class _Site:
             "npm_config_fund": "false",
             "CI": "1",
         }
+        self.base = base
+
+    def close(self) -> None:
+        """Nothing stays mounted."""
+        self.work.run([PKGVIEW, "umount", "--lazy"], env=self.env)
+        unmount(self.mountpoint)
+
+
+class _Site(Apart):
+    """The project's files, and how each contestant makes its tree."""
+
+    def __init__(self, bench: Bench) -> None:
+        work = bench.work
+        super().__init__(work)
+        base = self.base
         self.stores = {
             "pnpm": (base / "pnpm-store",),
             "pkgview": (base / "data/pkgview/store", work.scratch / "node"),

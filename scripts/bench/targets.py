@@ -11,6 +11,7 @@ from scripts.bench.large_wheels import ALL, MEMORY, ONE
 from scripts.bench.large_wheels import DISK as WHEELS_DISK
 from scripts.bench.memory import IN_USE, NO_VIEW, QUIET
 from scripts.bench.node import CLONE, DISK, MISSING
+from scripts.bench.node_tools import TOOLS
 from scripts.bench.start import ADDED, PLAIN
 
 if TYPE_CHECKING:
@@ -236,6 +237,14 @@ TARGETS = (
             limit=limit, unit="%", scale=0.01,
         )
         for theirs, limit in (("npm", 25), ("pnpm", 60))
+    ),
+    *(
+        Target(
+            name=f"`{tool}` on a view, {state}, beside npm's tree",
+            value=Of("node-tools", f"{tool}, {state}", "pkgview"),
+            over=Of("node-tools", f"{tool}, {state}", "npm"), limit=limit,
+        )
+        for tool in TOOLS for state, limit in (("warm", 1.05), ("cold", 1.2))
     ),
 )  # fmt: skip
 

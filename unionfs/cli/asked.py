@@ -70,6 +70,12 @@ OMIT = click.option(
     help="Node: leave dependencies of that sort out; may be repeated. Default: as npm's settings "
     "say.",
 )
+MOUNT_MODULES = click.option(
+    "--mount-modules",
+    is_flag=True,
+    help="Node: have a directory node_modules instead of a link, on which `run` and `shell` mount "
+    "the view, for tools that take no link.",
+)
 FROZEN = click.option(
     "--frozen",
     is_flag=True,

@@ -12,14 +12,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
+from resolver.manifest import ViewId
 from unionfs.kinds import shown_of
 from unionfs.mounting import mountpoints
+from unionfs.publishing import mountable
 from unionfs.publishing.ignored import show
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from resolver.manifest import ViewId
     from resolver.places import Places
 
 
@@ -44,7 +45,14 @@ def refuse_foreign(
 
     `replaced`: there was a link of ours before.
     """
-    if force or not is_foreign(path, places):
+    if not is_foreign(path, places):
+        return
+    if mountable.is_mounted(path):
+        raise PkgviewError(
+            f"{path} is mounted for the command that this is a part of, and stays what it is there",
+            remedy="Run it outside, in another terminal.",
+        )
+    if force:
         return
     raise PkgviewError(
         f"{path} was a link to the view, and what is there now is not pkgview's"
@@ -74,8 +82,14 @@ def link(
             aside = _free_name(path)
             path.rename(aside)
         mountpoints.remember(places)
+        leads = target(places, view, shown_of(path.name) if shown is None else shown)
         try:
-            _point(path, target(places, view, shown_of(path.name) if shown is None else shown))
+            if mountable.is_mountable(path):
+                mountable.add_names(path, leads)
+                _point(mountable.link_in(path), leads)
+                mountable.drop_names(path, leads)
+            else:
+                _point(path, leads)
         except BaseException:
             if aside is not None and not os.path.lexists(path):
                 aside.rename(path)
@@ -85,6 +99,34 @@ def link(
             f"cannot link {path} to the view: {error.strerror}",
             remedy="Make the project's directory writable, or use --no-link and run programs "
             "with `pkgview run`.",
+        ) from error
+    return aside
+
+
+def make_mountable(
+    path: Path, places: Places, *, force: bool, shown: str | None = None
+) -> Path | None:
+    """Have a directory instead of the link, which a view can be mounted on; as `link` else.
+
+    It leads where the link did; where there was none, nowhere yet.
+    """
+    refuse_foreign(path, places, force=force)
+    if mountable.is_mountable(path) and not is_foreign(path, places):
+        return None
+    try:
+        aside = None
+        if is_foreign(path, places):
+            aside = _free_name(path)
+            path.rename(aside)
+        mountpoints.remember(places)
+        show = shown_of(path.name) if shown is None else shown
+        leads = os.readlink(path) if path.is_symlink() else target(places, ViewId("none"), show)
+        mountable.make(path, leads)
+        mountable.add_names(path, leads)
+    except OSError as error:
+        raise LinkError(
+            f"cannot make the directory {path}: {error.strerror}",
+            remedy="Make the project's directory writable, and run the command again.",
         ) from error
     return aside
 
@@ -118,15 +160,18 @@ def _point(path: Path, wanted: str) -> None:
 def is_linked(path: Path, places: Places, view: ViewId) -> bool:
     """Whether the link already points to that view."""
     try:
-        return os.readlink(path) == target(places, view, shown_of(path.name))
+        leads = os.readlink(mountable.link_in(path))
     except OSError:
         return False
+    return leads == target(places, view, shown_of(path.name))
 
 
 def is_of(path: Path, places: Places) -> bool:
-    """Whether it is a link into the mount that is used now."""
+    """Whether it is a link into the mount that is used now, or a view of it is mounted there."""
+    if mountable.is_mounted(path):
+        return True
     try:
-        return _leads_into(os.readlink(path), os.fspath(places.mount))
+        return _leads_into(os.readlink(mountable.link_in(path)), os.fspath(places.mount))
     except OSError:
         return False
 
@@ -141,7 +186,10 @@ def unlink(path: Path, places: Places) -> bool:
             remedy="Remove it yourself if it is not needed any more.",
         )
     try:
-        path.unlink()
+        if mountable.is_mountable(path):
+            mountable.remove(path)
+        else:
+            path.unlink()
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -154,9 +202,14 @@ def unlink(path: Path, places: Places) -> bool:
 
 
 def is_ours(path: Path, places: Places) -> bool:
-    """Whether it is a link to some view, of this mount or of one that was elsewhere before."""
+    """Whether it is a link to some view, of this mount or of one that was elsewhere before.
+
+    Or a directory in the place of one, with nobody else's packages in it.
+    """
     try:
-        leads = os.readlink(path)
+        leads = os.readlink(mountable.link_in(path))
+        if mountable.is_mountable(path) and not mountable.is_pure(path):
+            return False
     except OSError:
         return False
     return any(_leads_into(leads, mount) for mount in mountpoints.mountpoints(places))

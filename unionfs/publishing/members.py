@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from resolver.errors import PkgviewError
 from resolver.project import resolved
-from unionfs.kinds import MEMBERS, UP, links
-from unionfs.publishing import link
+from unionfs.kinds import MEMBERS, UP, link_of, links
+from unionfs.publishing import link, mountable
 from unionfs.publishing.ignored import hide
 from unionfs.view.catalog import read_manifest
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from resolver.manifest import Manifest
     from resolver.places import Places
+    from unionfs.namespaces.private import Bind
 
 
 class Linked(NamedTuple):
@@ -54,10 +55,14 @@ def _shown(path: str) -> str:
 def link_members(
     root: Path, places: Places, manifest: Manifest, before: Manifest | None, *, force: bool
 ) -> Linked:
-    """Make those that the view wants, and take away those that only the one before wanted."""
+    """Make those that the view wants, and take away those that only the one before wanted.
+
+    Where the project has a directory instead of a link, so have they.
+    """
     wanted = member_links(root, manifest)
     if before is not None:
         _unlink({path for path in member_links(root, before) if path not in wanted}, places)
+    as_directories = mountable.is_mountable(root / link_of(manifest.kind))
     left, aside = [], []
     for path, shown in wanted.items():
         if not path.parent.is_dir():
@@ -66,12 +71,22 @@ def link_members(
             left.append(path)
             continue
         new = not os.path.lexists(path)
+        if as_directories:
+            put = link.make_mountable(path, places, force=force, shown=shown)
+            aside += [put] if put is not None else []
         put = link.link(path, places, manifest.id, force=force, shown=shown)
         if new:
             hide(os.fspath(path))
         if put is not None:
             aside.append(put)
     return Linked(tuple(left), tuple(aside))
+
+
+def mounts_of(root: Path, manifest: Manifest) -> tuple[Bind, ...]:
+    """What is to be mounted for a project's commands, where there are directories for it."""
+    paths = (root / link_of(manifest.kind), *member_links(root, manifest))
+    return tuple(one for path in paths if mountable.is_mountable(path)
+                 for one in mountable.binds(path))  # fmt: skip
 
 
 def unlink_members(root: Path, places: Places) -> list[Path]:

@@ -27,7 +27,7 @@ class GeneratedFile:
     """A file (`target` is None) or a symbolic link (`content` is empty, `executable` False).
 
     `path` is relative and uses "/"; its first name is a top-level directory, which the layer's
-    grafts place. `target` is written as it is.
+    grafts place. One that ends with "/" is an empty directory. `target` is written as it is.
     """
 
     path: str
@@ -64,6 +64,8 @@ def _is_whole(store: Store, archive: str) -> bool:
 
 def _member(file: GeneratedFile) -> Member:
     path = file.path.encode("utf-8", "surrogateescape")
+    if path.endswith(b"/"):
+        return Member(path=path.rstrip(b"/"), kind=Kind.DIRECTORY)
     if file.target is not None:
         target = file.target.encode("utf-8", "surrogateescape")
         return Member(path=path, kind=Kind.SYMLINK, target=target)

@@ -278,7 +278,7 @@ def test_what_is_no_project_of_npms(workshop: Workshop) -> None:
     python.mkdir()
     (python / "requirements.txt").write_text("")
     said = workshop.pkgview("up", "--omit", "dev", cwd=python, status=2)
-    assert "--omit is for projects of Node's" in said
+    assert "--omit and --mount-modules are for projects of Node's" in said
     # A member is a part of what is above it.
     root = workshop.project("root", workspaces=["packages/*"])
     workshop.registry.publish("a", "1.0.0")

@@ -194,9 +194,12 @@ def test_an_addon(
         "addon", "1.0.0",
         {"addon.c": source, "binding.gyp": gyp,
          "index.js": "module.exports = require('./build/Release/addon.node')\n"},
-        scripts={"install": "node-gyp rebuild"},
     )  # fmt: skip
+    publish("plain", "1.0.0")
     monkeypatch.setenv("npm_config_nodedir", str(node.parent.parent))
-    project = workshop.project(dependencies={"addon": "*"}, trustedDependencies=["addon"])
+    # Neither registry nor lock say that it has a script; npm builds what has a binding.gyp.
+    project = workshop.project(
+        dependencies={"addon": "*", "plain": "*"}, trustedDependencies=["addon", "plain"]
+    )
     assert "Ran the install scripts of addon 1.0.0." in workshop.pkgview("up", cwd=project)
     assert workshop.run("node", "-p", "require('addon').seven", cwd=project) == "7\n"

@@ -13,7 +13,7 @@ from resolver.places import Places
 from unionfs.cli import console
 from unionfs.cli.asked import absolute, find_projects, have_all_looked_at, json_of
 from unionfs.kinds import KINDS, link_of
-from unionfs.publishing.link import is_foreign
+from unionfs.publishing.link import is_foreign, is_of
 from unionfs.upkeep import projects as upkeep
 
 
@@ -73,7 +73,11 @@ def projects(*, as_json: bool) -> None:
 def _others(one: upkeep.Known, places: Places) -> list[str]:
     """Where a link to a view was made, and something else is now (npm's own node_modules)."""
     paths = {Path(one.root, link_of(view.kind)) for view in one.views if view.kind in KINDS}
-    return sorted(str(path) for path in paths if one.is_there and is_foreign(path, places))
+    return sorted(
+        str(path)
+        for path in paths
+        if one.is_there and is_foreign(path, places) and not is_of(path, places)
+    )
 
 
 def _said(is_there: bool, others: list[str]) -> str:  # noqa: FBT001 - a property's

@@ -20,6 +20,7 @@ from unionfs.cli import console
 from unionfs.cli.asked import (
     FROZEN,
     LOCKED,
+    MOUNT_MODULES,
     OFFLINE,
     PYTHON,
     PYTHON_FETCH,
@@ -58,6 +59,7 @@ from unionfs.cli.commands.store.pull import (
     taken,
 )
 from unionfs.cli.completing import commands
+from unionfs.cli.inside import inside
 from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.cli.projectless import kept_script, nothing
 from unionfs.daemon.launch import check_mountable
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from resolver.python.declared.lists import Names
+    from unionfs.namespaces.private import Bind
 
 
 def _change_directory(_: click.Context, __: click.Parameter, named: str | None) -> None:
@@ -128,6 +131,7 @@ Examples:
 @FROZEN
 @LOCKED
 @TRUST
+@MOUNT_MODULES
 @KEYS
 @ALLOW_OLDER
 @LAZY
@@ -149,6 +153,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     frozen: bool,
     locked: bool,
     trust: bool,
+    mount_modules: bool,
     keys: tuple[str, ...],
     allow_older: bool,
     lazy: str | None,
@@ -181,18 +186,21 @@ def run(  # noqa: PLR0913 - one parameter an option
     )  # fmt: skip
     words = command_line(command, module=module, script=script)
     said = b"" if module or command[0] != "-" else block_on_stdin()
-    node = None if no_project or isolated else node_project(directory)
+    mounts: tuple[Bind, ...] = ()
+    node = None if no_project or isolated else node_project(directory, needed=mount_modules)
     if node is not None:
         alone = not find_projects(directory or Path(), [PYTHON_KIND])
         there = commands_of_node(
-            places, node, offline=offline, frozen=frozen, locked=locked, trust=trust
-        )
-        if there:
-            first_on_path(there)
+            places, node, offline=offline, frozen=frozen, locked=locked, trust=trust,
+            mounted=mount_modules,
+        )  # fmt: skip
+        mounts = there.mounts
+        if there.commands:
+            first_on_path(there.commands)
         if alone and not runs_python(words):
             if additions or any(lists) or python:
                 raise click.UsageError("--with, --python and their like are for Python's projects")
-            replace_by(words, os.environ)
+            replace_by(inside(mounts, words), os.environ)
     if no_project:
         project = nothing(places)
     else:
@@ -212,9 +220,9 @@ def run(  # noqa: PLR0913 - one parameter an option
         lists=lists,
     )
     if no_sync:
-        _run_with(places, wish, _as_it_is(places, project), words)
+        _run_with(places, wish, _as_it_is(places, project), inside(mounts, words))
     wish = wish if isolated else repeated(places, wish)
-    become(places, wish, words, follows=python is None, lazy=lazy)
+    become(places, wish, inside(mounts, words), follows=python is None, lazy=lazy)
 
 
 def _become_by_address(  # noqa: PLR0913 - what it becomes, and of what

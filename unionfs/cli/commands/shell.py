@@ -23,6 +23,7 @@ from unionfs.cli.asked import (
     DIRECTORY,
     FROZEN,
     LOCKED,
+    MOUNT_MODULES,
     OFFLINE,
     PYTHON,
     PYTHON_FETCH,
@@ -39,6 +40,7 @@ from unionfs.cli.commands.bind import bind_self, home_as_tilde
 from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.cli.commands.node.beside import commands_of as commands_of_node
 from unionfs.cli.commands.node.beside import node_project
+from unionfs.cli.inside import inside
 from unionfs.cli.lists import refuse_undefined, with_lists
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from resolver.python.declared.lists import Names
+    from unionfs.cli.commands.node.beside import There
+    from unionfs.namespaces.private import Bind
     from unionfs.publishing.up import Made
 
 SHELLS = Path(__file__).parents[1] / "shells"
@@ -84,6 +88,7 @@ Examples:
 @FROZEN
 @LOCKED
 @TRUST
+@MOUNT_MODULES
 @QUIET
 def shell(  # noqa: PLR0913 - one parameter an option
     directory: Path,
@@ -96,6 +101,7 @@ def shell(  # noqa: PLR0913 - one parameter an option
     frozen: bool,
     locked: bool,
     trust: bool,
+    mount_modules: bool,
 ) -> None:
     """Start your shell here, bound to a project with all that it starts, wherever it goes.
 
@@ -104,10 +110,11 @@ def shell(  # noqa: PLR0913 - one parameter an option
     """
     refuse_contrary(frozen=frozen, locked=locked)
     places = Places.from_environ()
-    node = node_project(directory)
+    node = node_project(directory, needed=mount_modules)
     there = partial(
-        commands_of_node, places, offline=offline, frozen=frozen, locked=locked, trust=trust
-    )
+        commands_of_node, places, offline=offline, frozen=frozen, locked=locked, trust=trust,
+        mounted=mount_modules,
+    )  # fmt: skip
     if node is not None and not find_projects(directory, [PYTHON_KIND]):
         _refuse_pipe()
         _start_for_node(str(node.root), there(node))
@@ -126,8 +133,10 @@ def shell(  # noqa: PLR0913 - one parameter an option
         lists=lists,
     )
     _refuse_pipe()
-    if node is not None and (more := there(node)):
-        os.environ[MORE] = more
+    mounts: tuple[Bind, ...] = ()
+    if node is not None:
+        more, mounts = there(node)
+        os.environ |= {MORE: more} if more else {}
     root = str(wish.project.root)
     around = os.environ.get(BOUND)
     if around == root and wish.kept and python is None:
@@ -153,7 +162,7 @@ def shell(  # noqa: PLR0913 - one parameter an option
         view=made.view if pinned else None,
         python=python_of(made.manifest).version if pinned else None,
     )
-    replace_by(command, environ)
+    replace_by(inside(mounts, command), environ)
 
 
 def _refuse_pipe() -> None:
@@ -164,12 +173,12 @@ def _refuse_pipe() -> None:
         )
 
 
-def _start_for_node(root: str, there: str) -> NoReturn:
+def _start_for_node(root: str, there: There) -> NoReturn:
     """A shell with the commands of Node's packages; where it goes decides what is looked up."""
-    environ = {**os.environ, BOUND: root, MORE: there}
+    environ = {**os.environ, BOUND: root, MORE: there.commands}
     command = start(user_shell(os.environ), environ)
     console.note(f"With the commands of {home_as_tilde(root)}: `exit` or Ctrl-D leaves.")
-    replace_by(command, environ)
+    replace_by(inside(there.mounts, command), environ)
 
 
 def _prefix(places: Places, wish: PythonWish, made: Made) -> tuple[Path, bool]:

@@ -18,6 +18,7 @@ from unionfs.cli.asked import (
     FROZEN,
     KIND,
     LOCKED,
+    MOUNT_MODULES,
     OFFLINE,
     OMIT,
     PYTHON_FETCH,
@@ -32,7 +33,7 @@ from unionfs.cli.asked import (
 from unionfs.cli.asked import (
     PYTHON as PYTHON_OPTION,
 )
-from unionfs.cli.commands.links.project import link_at, link_project, linkable
+from unionfs.cli.commands.links.project import link_at, link_project, linkable, make_mountable
 from unionfs.cli.commands.making import (
     compiled_view,
     ensured,
@@ -93,6 +94,7 @@ Examples:
 @PYTHON_FETCH
 @with_lists
 @OMIT
+@MOUNT_MODULES
 @click.option("--no-link", is_flag=True, help="Leave .venv and node_modules alone.")
 @click.option("--no-mount", is_flag=True, help="Make the view without mounting.")
 @OFFLINE
@@ -122,6 +124,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     fetch_python: bool,
     lists: Names,
     omit: tuple[str, ...],
+    mount_modules: bool = False,
     no_link: bool,
     no_mount: bool,
     offline: bool,
@@ -148,7 +151,7 @@ def up(  # noqa: PLR0913 - one parameter an option
     places = Places.from_environ()
     failed: list[PkgviewError] = []
     projects = trusted_projects_at(directory, kinds, failed, trust=trust)
-    _refuse_others(projects, pythons=bool(python or any(lists)), nodes=bool(omit))
+    _refuse_others(projects, pythons=bool(python or any(lists)), nodes=bool(omit) or mount_modules)
     if not no_link:
         projects = linkable(places, projects, named=bool(kinds), force=force)
     _check_mount(places, no_mount=no_mount)
@@ -165,6 +168,8 @@ def up(  # noqa: PLR0913 - one parameter an option
     left_out: list[str] = []
 
     def one_of(kind: Kind, project: Project) -> Done:
+        if not no_link:
+            make_mountable(places, project, asked=mount_modules, force=force)
         wish = _wish(places, kind, replace(asked, project=project), chosen, left_out)
         made, shown = ensured(places, kind, wish, quiet=as_json, listed=True)
         if compiled and kind.name == PYTHON:
@@ -340,7 +345,7 @@ def _refuse_others(projects: Sequence[tuple[Kind, Project]], *, pythons: bool, n
             "--python, --extra, --group and --no-group are for projects of Python's"
         )
     if nodes and NODE not in kinds:
-        raise click.UsageError("--omit is for projects of Node's")
+        raise click.UsageError("--omit and --mount-modules are for projects of Node's")
 
 
 def _say_concerns(places: Places, project: Project, *, trust: bool, made: bool) -> None:

@@ -93,6 +93,9 @@ class _Making:
         for member in sorted(members):
             for name in self._project.writable:
                 at = f"{modules_of(member)}/{name}"
+                if self._project.mounted:
+                    yield self._file(f"{at}/", target="")  # an empty directory
+                    continue
                 leads = f"{WRITABLE}/{modules_of(member).removeprefix(OWN).strip('/')}/{name}"
                 yield self._file(at, target=os.path.relpath(leads, os.path.dirname(at)))  # noqa: PTH120 - text
 

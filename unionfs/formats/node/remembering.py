@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def situation(wish: NodeWish, state: Path) -> remembered.Situation | None:
     """What a start finds that looks at bytes alone; None where that is not for it."""
-    if wish.no_build or wish.beside or not wish.kept:
+    if wish.no_build or wish.beside or not wish.kept or wish.project.mounted:
         return None
     return situation_of(wish.project, state, wish.omit or ())
 

@@ -69,13 +69,13 @@ class Scripted:
 def scripted(
     lock: Lock, selection: Selection, allowed: Allowed, machine: Machine
 ) -> dict[str, Scripted]:
-    """By place, those that the project allows; what one needs comes before it, if it can."""
+    """By place, those that the project allows; what one needs comes before it, if it can.
+
+    Whether they have scripts their files say: a lock does not know of what is for node-gyp, which
+    is built where there is a binding.gyp.
+    """
     keys = {choice.entry.location: choice.key for choice in selection.choices}
-    wanted = [
-        choice.entry
-        for choice in selection.choices
-        if _may_have_some(choice.entry) and allowed.of(choice.entry)
-    ]
+    wanted = [choice.entry for choice in selection.choices if allowed.of(choice.entry)]
     if not wanted:
         return {}
     tree = Tree(lock)
@@ -90,11 +90,6 @@ def scripted(
         key = f"built-{digest.hexdigest()}" if all(keys[one] for one in places) else None
         found[entry.location] = Scripted(entry=entry, needs=needs, key=key)
     return dict(sorted(found.items(), key=lambda item: (len(item[1].needs), item[0])))
-
-
-def _may_have_some(entry: Entry) -> bool:
-    """Of what is from no registry the lock does not say that it is for node-gyp."""
-    return entry.has_script or entry.resolved.startswith(("file:", "git"))
 
 
 def _wired(tree: Tree, place: str, keys: Mapping[str, str | None]) -> str:
@@ -165,6 +160,8 @@ class Running:
             directory = here / in_view(entry.location)
             scripts = _scripts(directory)
             if not scripts:
+                if one.key is not None:
+                    self.store.record_source(one.key, archives[entry.location])
                 return archives[entry.location]
             self.told(entry.package)
             before = _beside(here)

@@ -41,6 +41,7 @@ class NodeWish(Wish):
             machine.node,
             *sorted(omitted),
             *map(str, scripts),
+            *(["mounted"] if self.project.mounted else []),
         )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from resolver.node.project import NodeProject
 from resolver.project import resolved
 from unionfs.cli import console, quick, quick_node
-from unionfs.kinds import PYTHON, link_of
-from unionfs.publishing import link
+from unionfs.kinds import NODE, PYTHON, link_of
+from unionfs.publishing import link, mountable
+from unionfs.publishing.ignored import hide
 from unionfs.publishing.members import link_members
 
 if TYPE_CHECKING:
@@ -47,6 +49,25 @@ def linkable(
         link.refuse_foreign(path, places, force=force, replaced=had and not path.is_symlink())
         kept.append((kind, project))
     return kept
+
+
+def make_mountable(
+    places: Places, project: Project, *, asked: bool = False, force: bool = False
+) -> None:
+    """Have a directory in the link's place where a project of Node's wants one, or it is `asked`.
+
+    Says so where it is new.
+    """
+    if not isinstance(project, NodeProject) or not (asked or project.mounted):
+        return
+    path = project.root / link_of(NODE)
+    new = not mountable.is_mountable(path)
+    aside = link.make_mountable(path, places, force=force)
+    if aside is not None:
+        console.note(f"What was at {path.name} is now at {aside}.")
+    if new:
+        hidden = hide(str(path))
+        console.note(f"Made {path}{hidden}: `pkgview run` and `shell` mount the view there.")
 
 
 def link_project(  # noqa: PLR0913 - all but the first four by name

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -18,20 +18,32 @@ from resolver.node.project import NodeProject, project_at
 from resolver.project import resolved
 from unionfs.cli import console, quick
 from unionfs.cli.asked import find_projects, projects_at, refuse_untrusted
+from unionfs.cli.commands.links.project import make_mountable
 from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.node.kind import KIND
 from unionfs.formats.node.wish import NodeWish, again
 from unionfs.kinds import NODE, PYTHON, link_of
-from unionfs.publishing import link
-from unionfs.publishing.members import link_members
+from unionfs.publishing import link, mountable
+from unionfs.publishing.members import link_members, mounts_of
 
 if TYPE_CHECKING:
     from resolver.places import Places
+    from unionfs.namespaces.private import Bind
 
 
-def node_project(directory: Path | None) -> NodeProject | None:
-    """The project of Node's that a directory, or the one here, belongs to."""
+def node_project(directory: Path | None, *, needed: bool = False) -> NodeProject | None:
+    """The project of Node's that a directory, or the one here, belongs to.
+
+    `needed`: by an option that is for such projects.
+    """
+    found = _node_project(directory)
+    if needed and found is None:
+        raise click.UsageError("--mount-modules is for projects of Node's")
+    return found
+
+
+def _node_project(directory: Path | None) -> NodeProject | None:
     if directory is not None and not directory.is_dir():
         return None
     here = directory or Path()
@@ -70,6 +82,13 @@ def node_to_edit(directory: Path, kind: str | None) -> NodeProject | None:
     return next((one for _, one in found if isinstance(one, NodeProject)), None)
 
 
+class There(NamedTuple):
+    """The directory of a project's commands, and what is to be mounted for those who use it."""
+
+    commands: str = ""
+    mounts: tuple[Bind, ...] = ()
+
+
 def commands_of(  # noqa: PLR0913 - what is asked of it
     places: Places,
     project: NodeProject,
@@ -78,23 +97,30 @@ def commands_of(  # noqa: PLR0913 - what is asked of it
     frozen: bool = False,
     locked: bool = False,
     trust: bool = False,
-) -> str:
-    """The directory of its commands, made and linked if need be; "" where it is none of ours."""
+    mounted: bool = False,
+) -> There:
+    """The directory of its commands, made and linked if need be; "" where it is none of ours.
+
+    `mounted`: as `up --mount-modules`.
+    """
+    path = project.root / link_of(NODE)
+    if mountable.is_mounted(path):
+        return There(f"{path}/.bin")
     alone = all(kind.name == NODE for kind, _ in find_projects(project.root))
     record = resolved.load(places.state / "projects", str(project.root))
     last = record.view_for(None, NODE)
-    path = project.root / link_of(NODE)
     foreign = link.is_foreign(path, places)
     if last is None and (foreign or not alone):
-        return f"{path}/.bin" if alone else ""
+        return There(f"{path}/.bin" if alone else "")
     refuse_untrusted(project, trust=trust)
     if foreign:
         console.note(
             f"{path} is not pkgview's any more: its own commands are used. `pkgview up --force` "
             "sets it aside and links the view again."
         )
-        return f"{path}/.bin"
+        return There(f"{path}/.bin")
     check_mountable(places)
+    make_mountable(places, project, asked=mounted)
     wish = NodeWish(project=project) if last is None else again(project, last)
     made, _ = ensured(
         places, KIND, _with(wish, offline=offline, frozen=frozen, locked=locked), quiet=False
@@ -106,10 +132,10 @@ def commands_of(  # noqa: PLR0913 - what is asked of it
         link_members(project.root, places, made.manifest, made.before, force=False)
     except link.LinkError as error:  # the commands do without, what they look up does not
         console.note(f"{path} does not lead to the view: {error.what}")
-        return str(places.mount / "views" / made.view / path.name / ".bin")
+        return There(str(places.mount / "views" / made.view / path.name / ".bin"))
     if new:
         quick.say_linked(str(path))
-    return f"{path}/.bin"
+    return There(f"{path}/.bin", mounts_of(project.root, made.manifest))
 
 
 def _with(wish: NodeWish, *, offline: bool, frozen: bool, locked: bool) -> NodeWish:

@@ -25,14 +25,17 @@ from resolver.running.session import run_session
 from unionfs.cli import console
 from unionfs.cli.asked import refuse_untrusted
 from unionfs.cli.commands.making import mount_now
+from unionfs.cli.inside import inside
 from unionfs.kinds import NODE, link_of
-from unionfs.publishing import link
+from unionfs.publishing import link, mountable
+from unionfs.publishing.members import mounts_of
 from unionfs.view.opened import load_manifest, project_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from resolver.node.project import NodeProject
+    from unionfs.namespaces.private import Bind
 
 
 def listed(project: NodeProject, form: str) -> None:
@@ -91,7 +94,12 @@ def _answer(
             remedy=f"Run `pkgview up {shell_word(project.root)}`.",
         )
     mount_now(places)
-    command = [npm(), *words, *(["--json"] if as_json else [])]
+    # npm takes packages that are reached through links for projects of their own.
+    mounts: tuple[Bind, ...] = ()
+    if mountable.is_mountable(path):
+        manifest = load_manifest(places, project_view(places, project, kind=NODE))
+        mounts = mounts_of(project.root, manifest)
+    command = inside(mounts, [npm(), *words, *(["--json"] if as_json else [])])
     environ = _environ(places, settings="outdated" in words[:1], offline=offline)
     run = partial(run_session, command, cwd=project.root, environ=environ)
     code, stdout, stderr = trio.run(run)
