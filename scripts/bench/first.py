@@ -7,6 +7,7 @@ index said and all distributions. Each round is a new project with requirements 
 from __future__ import annotations
 
 import itertools
+import platform
 from typing import TYPE_CHECKING
 
 from scripts.bench.measure import Sheet, turns
@@ -93,7 +94,7 @@ class _New:
         lines = "".join(f'    "{pin}",\n' for pin in listed)
         (project / "pyproject.toml").write_text(
             f'[project]\nname = "new-{number}"\nversion = "1"\n'
-            f'requires-python = ">=3.11"\ndependencies = [\n{lines}]\n',
+            f'requires-python = ">={platform.python_version()}"\ndependencies = [\n{lines}]\n',
             "utf-8",
         )
         (project / "t.py").write_text("import idna\n", "utf-8")

@@ -35,6 +35,7 @@ from resolver.python.declared.lists import Names
 from resolver.python.discovery import find_interpreter
 from resolver.python.project import find_project, project_of_script
 from resolver.python.target import python_of
+from resolver.python.uv.once import settings_read_once
 from unionfs.control.job import begin, write
 from unionfs.formats.python.kind import KIND
 from unionfs.formats.python.wish import PythonWish
@@ -270,7 +271,8 @@ def _made_of(
         beside=request["beside"],
     )
     had = Names(tuple(request["extras"]), tuple(request["groups"]))
-    return make_view(places, KIND, with_lists(wish, had), progress, check)
+    with settings_read_once():  # but for what is judged, in a look
+        return make_view(places, KIND, with_lists(wish, had), progress, check)
 
 
 def main() -> int:
