@@ -36,7 +36,7 @@ from resolver.python.discovery import find_interpreter
 from resolver.python.project import find_project, project_of_script
 from resolver.python.target import python_of
 from resolver.python.uv.once import settings_read_once
-from unionfs.control.job import begin, write
+from unionfs.control.job import begin, forked_for_each, write
 from unionfs.formats.python.kind import KIND
 from unionfs.formats.python.wish import PythonWish
 from unionfs.publishing.ahead import import_all
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-AHEAD = "--ahead"
-"""Its request comes later: meanwhile all is imported that it may need."""
+FORKED = "--forked"
+"""It imports all that it may need, and is forked for each request."""
 
 PACE = 0.1
 """Seconds between two lines about the same thing: what a terminal can show and an eye can read."""
@@ -277,8 +277,9 @@ def _made_of(
 
 def main() -> int:
     """Read the request, answer it; the exit status is 0 whenever an answer was written."""
-    if AHEAD in sys.argv:
+    if FORKED in sys.argv:
         import_all()
+        forked_for_each()
     request, output = begin()
     try:
         answer = resolve(request, output)
