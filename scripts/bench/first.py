@@ -79,7 +79,9 @@ class _New:
             return work.timed([PKGVIEW, "up"], cwd=project, env=env)
         file = project / "pyproject.toml"
         took = work.timed([UV, "venv", "-q"], cwd=project, env=env)
-        return took + work.timed([UV, "pip", "install", "-q", "-r", file], cwd=project, env=env)
+        # `uv pip` would take UV_PYTHON for the environment that is meant, and fill that.
+        there = {name: value for name, value in env.items() if name != "UV_PYTHON"}
+        return took + work.timed([UV, "pip", "install", "-q", "-r", file], cwd=project, env=there)
 
     def program(self, name: str, listed: Sequence[str], mountpoint: Path) -> float:
         """Seconds until a program in the project has imported what it lists, and has ended."""

@@ -9,7 +9,7 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from resolver.errors import PkgviewError
-from resolver.python.requirements import plain_wheel_name
+from resolver.python.requirements import locked_name, plain_wheel_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,7 @@ def tags_among(interpreter: Interpreter, pylock: Pylock) -> list[Tag]:
     mentioned: tuple[set[str], ...] = (set(), set(), set())
     for package in pylock.packages:
         for wheel in package.wheels or ():
-            parts = wheel.filename.lower().removesuffix(".whl").split("-")[-3:]
+            parts = locked_name(wheel).lower().removesuffix(".whl").split("-")[-3:]
             for known, part in zip(mentioned, parts, strict=False):
                 known.update(part.split("."))
     split = (tag.split("-", 2) for tag in interpreter.tags)

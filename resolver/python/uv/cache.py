@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 """A SHA-256."""
 
+_LOCAL = re.compile(rb"file:|\bpath\b[\"']?\s*=")
+"""What a lock that names a local file has in it."""
+
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """A distribution's, normalised: what uv calls its directory."""
 
@@ -117,7 +120,7 @@ def _in(directory: str, ending: str) -> list[Path]:
 
 def _local_files(lock: bytes) -> Iterator[tuple[str, str]]:
     """SHA-256 and distribution of each file that a lock names by a path or a file: URL."""
-    if b"file:" not in lock and b"path" not in lock:
+    if not _LOCAL.search(lock):
         return
     document: dict[str, Any] = {}
     with suppress(ValueError, RecursionError):  # whoever uses it will have to complain of it
