@@ -44,10 +44,11 @@ def make_private(directory: Name) -> None:
             raise
 
 
-def write_atomically(path: Name, data: bytes) -> None:
+def write_atomically(path: Name, data: bytes, *, lasting: bool = True) -> None:
     """Temporary file in the same directory, fsync, rename, fsync of the directory.
 
-    Temporaries that killed processes left there are removed.
+    Temporaries that killed processes left there are removed. Not `lasting`: nothing is waited for,
+    and after a crash of the machine the file may be missing, empty or cut off.
     """
     parent = os.path.dirname(path)
     try:
@@ -57,12 +58,15 @@ def write_atomically(path: Name, data: bytes) -> None:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if lasting:
+                    os.fsync(file.fileno())
                 os.replace(temporary, path)  # still locked: nobody takes it for abandoned
         except BaseException:
             if os.path.lexists(temporary):
                 os.unlink(temporary)
             raise
+        if not lasting:
+            return
         directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(directory)

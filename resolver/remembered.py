@@ -317,6 +317,8 @@ def recall(state: str, key: str) -> Entry | None:
             lines = file.read().split("\n")
         if len(lines) != _LINES + 1 or lines[-1]:
             return None  # not written to its end, or not by us
+        if "\0" in lines[3] or "\0" in lines[4]:
+            return None  # a block is missing
         if len(lines[0]) != _KEY_SIZE or not _HEX.issuperset(lines[0]):
             return None
         entry = Entry(*lines[:_LINES])
@@ -343,7 +345,8 @@ def remember(state: str, keys: Iterable[str], entry: Entry) -> None:
         found = recall(state, key)
         made = (entry.view, entry.made, entry.choices, entry.more)
         if found is None or (found.view, found.made, found.choices, found.more) != made:
-            write_atomically(os.path.join(directory, key), data)
+            # It only saves time, and whoever reads it sees what a crash has left out (`recall`).
+            write_atomically(os.path.join(directory, key), data, lasting=False)
 
 
 def replace(state: str, old: str, new: str) -> None:

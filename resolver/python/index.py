@@ -26,6 +26,7 @@ from resolver.fetch.addresses import (
     nearest,
     without_userinfo,
 )
+from resolver.python.uv.once import once
 from resolver.python.uv.pips import pip_settings
 from resolver.python.uv.settings import effective, member_tables, truth, uv_tables
 from resolver.toml import table_of
@@ -105,7 +106,12 @@ def uv_environment(
     `place`: a project's directory, or a script (`resolver.python.uv.settings`).
     Unless `indexes`, those are left out that change what is resolved: a `uv.lock` is for uv's own.
     """
-    env = os.environ if environ is None else environ
+    if environ is None:
+        return dict(once(("added", place, indexes), lambda: _added(place, os.environ, indexes)))
+    return _added(place, environ, indexes)
+
+
+def _added(place: Path | None, env: Mapping[str, str], indexes: bool) -> dict[str, str]:  # noqa: FBT001 - as above
     pip = pip_settings(env)
     added: dict[str, str] = {}
     if indexes:
@@ -137,8 +143,7 @@ def user_indexes(environ: Mapping[str, str] | None = None) -> frozenset[str]:
     By what the user and root have set, not what a project says. PyPI is one of them unless they
     have put another in its place, or none: who did so does not want packages of the same names.
     """
-    env = dict(os.environ if environ is None else environ)
-    env |= uv_environment(None, env)
+    env = {**(os.environ if environ is None else environ), **uv_environment(None, environ)}
     urls = (index.get("url") for index in _named_indexes(env, None))
     own = frozenset(_place(url) for url in urls if isinstance(url, str)) - {""}
     return own if _has_another_default(env) else own | {EVERYBODYS}
@@ -164,8 +169,7 @@ def download_settings(
     place: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> DownloadSettings:
     """What our own downloads need, from the same sources that uv gets."""
-    env = dict(os.environ if environ is None else environ)
-    env |= uv_environment(place, env)
+    env = {**(os.environ if environ is None else environ), **uv_environment(place, environ)}
     whole = effective(env, place)
     for key in ("http-proxy", "https-proxy"):
         name = key.upper().replace("-", "_")
@@ -314,7 +318,7 @@ def _proxies(env: Mapping[str, str]) -> dict[str, str]:
 def _uv_has_indexes(env: Mapping[str, str], place: Path | None) -> bool:
     if any(env.get(name) for name in _UV_INDEX_VARIABLES):
         return True
-    tables = list(uv_tables(env, place))
+    tables = uv_tables(env, place)
     return any(
         key in table or key in table_of(table, "pip") for table in tables for key in _UV_INDEX_KEYS
     )

@@ -113,6 +113,7 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
         offline=offline,
         no_build=no_build,
         decides=decides,
+        python_version=_lowest_patch(project, interpreter),
     )
     if project.is_script and (missing := next(iter(resolution.extras + resolution.groups), None)):
         raise PkgviewError(
@@ -127,6 +128,15 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
         return own_lock(project, extras, groups)
     # An export resolves nothing, so it is no breach of `frozen`.
     return replace(await _in_state(resolution, state, frozen=False), said="")
+
+
+def _lowest_patch(project: PythonProject, interpreter: Interpreter) -> str | None:
+    """The first release of the interpreter's version that the project allows; None: of any.
+
+    uv takes the version's first release for meant, and some distributions need a later one.
+    """
+    lowest = lowest_python(project.requires_python)
+    return lowest if lowest is not None and lowest.startswith(f"{interpreter.minor}.") else None
 
 
 async def resolved_beside(

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.pylock import (
+    Package,
     PackageWheel,
     Pylock,
     PylockUnsupportedVersionError,
@@ -24,7 +25,7 @@ from packaging.utils import (
 
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
-from resolver.python.requirements import plain_wheel_name
+from resolver.python.requirements import locked_name, plain_wheel_name
 from resolver.toml import parse
 
 if TYPE_CHECKING:
@@ -202,6 +203,10 @@ def version_of(filename: str) -> str | None:
         return None
 
 
+_WITH_BUILD = 5
+"""Hyphens in the name of a wheel that has a build number."""
+
+
 def _highest_builds_first(pylock: Pylock) -> Pylock:
     """With each package's wheels by their build number, as pip and uv choose them at an index.
 
@@ -212,11 +217,15 @@ def _highest_builds_first(pylock: Pylock) -> Pylock:
     def build(wheel: PackageWheel) -> tuple[()] | tuple[int, str]:
         return parse_wheel_filename(wheel.filename)[2]
 
+    def has_builds(package: Package) -> bool:
+        return any(locked_name(one).count("-") == _WITH_BUILD for one in package.wheels or ())
+
     return replace(
         pylock,
         packages=[
             replace(package, wheels=sorted(package.wheels, key=build, reverse=True))
-            if package.wheels and len(package.wheels) > 1
+            if package.wheels
+            and any(locked_name(one).count("-") >= _WITH_BUILD for one in package.wheels)
             else package
             for package in pylock.packages
         ],

@@ -24,6 +24,8 @@ from resolver.toml import table_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from packaging.pylock import PackageWheel
+
 MOST_FILES = 500
 """Requirement files that one project may name, directly or not."""
 
@@ -348,3 +350,16 @@ def _without_end(target: str) -> str:
     opened = target.find("[", target.rfind("]", 0, len(target) - 1) + 1)
     found = [at for at in (fragment, opened if target.endswith("]") else -1) if at >= 0]
     return target[: min(found, default=len(target))]
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.+!-]+\.whl")
+"""A file's name that is written the same way in an address."""
+
+
+def locked_name(wheel: PackageWheel) -> str:
+    """Its `filename`, for which packaging takes an address apart: of thousands in a lock."""
+    text = wheel.url or ""
+    name = text.rpartition("/")[2]
+    if wheel.name or wheel.path or "?" in text or "#" in text or not _PLAIN.fullmatch(name):
+        return wheel.filename
+    return name

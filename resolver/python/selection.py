@@ -26,10 +26,9 @@ from packaging.pylock import (
     Pylock,
     PylockSelectError,
 )
-from packaging.tags import Tag
 
 from resolver.errors import PkgviewError
-from resolver.python.fit.tags import refuse_others, unfit
+from resolver.python.fit.tags import refuse_others, tags_among, unfit
 from resolver.python.git.lfs import is_wanted
 from resolver.python.hashes.held import fault, held_for, kept, refused, still_open
 from resolver.python.project import Origin
@@ -166,7 +165,7 @@ def choices_of(  # noqa: PLR0913 - whose they are by name
     pylock = _with_sources(pylock, formats)
     held = [held_for(one, interpreter.environment) for one in pylock.packages]
     pylock = replace(pylock, packages=held)
-    tags = [Tag(*tag.split("-", 2)) for tag in interpreter.tags]
+    tags = tags_among(interpreter, pylock)
     # A mapping of the same keys; `Environment` is packaging's name for its shape.
     environment = cast("Environment", dict(interpreter.environment))
     if pylock.requires_python and not pylock.requires_python.contains(

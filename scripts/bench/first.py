@@ -7,6 +7,7 @@ index said and all distributions. Each round is a new project with requirements 
 from __future__ import annotations
 
 import itertools
+import platform
 from typing import TYPE_CHECKING
 
 from scripts.bench.measure import Sheet, turns
@@ -78,7 +79,9 @@ class _New:
             return work.timed([PKGVIEW, "up"], cwd=project, env=env)
         file = project / "pyproject.toml"
         took = work.timed([UV, "venv", "-q"], cwd=project, env=env)
-        return took + work.timed([UV, "pip", "install", "-q", "-r", file], cwd=project, env=env)
+        # `uv pip` would take UV_PYTHON for the environment that is meant, and fill that.
+        there = {name: value for name, value in env.items() if name != "UV_PYTHON"}
+        return took + work.timed([UV, "pip", "install", "-q", "-r", file], cwd=project, env=there)
 
     def program(self, name: str, listed: Sequence[str], mountpoint: Path) -> float:
         """Seconds until a program in the project has imported what it lists, and has ended."""
@@ -93,7 +96,7 @@ class _New:
         lines = "".join(f'    "{pin}",\n' for pin in listed)
         (project / "pyproject.toml").write_text(
             f'[project]\nname = "new-{number}"\nversion = "1"\n'
-            f'requires-python = ">=3.11"\ndependencies = [\n{lines}]\n',
+            f'requires-python = ">={platform.python_version()}"\ndependencies = [\n{lines}]\n',
             "utf-8",
         )
         (project / "t.py").write_text("import idna\n", "utf-8")

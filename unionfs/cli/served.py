@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from unionfs.cli import group
@@ -20,6 +21,15 @@ for _name in (
 ):  # fmt: skip
     importlib.import_module(_name)
 import_all()
+
+
+def warm() -> None:
+    """Touch what commands will: objects, whose users are counted in themselves, and their code."""
+    for module in list(sys.modules.values()):
+        for value in list(vars(module).values()):
+            members = list(vars(value).values()) if isinstance(value, type) else [value]
+            codes = [getattr(one, "__code__", None) for one in members]
+            del members, codes
 
 
 def serve(arguments: Sequence[str]) -> NoReturn:

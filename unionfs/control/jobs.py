@@ -12,12 +12,43 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import trio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+
+    from trio.abc import ReceiveStream, SendStream
+
+
+class Process(Protocol):
+    """What a job needs of a `trio.Process`."""
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        ...
+
+    @property
+    def returncode(self) -> int | None:
+        """As `subprocess` has it; None while it runs."""
+        ...
+
+    @property
+    def stdin(self) -> SendStream | None:
+        """Where its request goes."""
+        ...
+
+    @property
+    def stdout(self) -> ReceiveStream | None:
+        """What it says."""
+        ...
+
+    async def wait(self) -> int:
+        """Until it has ended."""
+        ...
+
 
 END_SECONDS = 2.0
 """Seconds that a job has to tidy up when it is ended."""
@@ -30,11 +61,13 @@ def command(module: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", module)
 
 
-async def start(command: Sequence[str], environ: Mapping[str, str]) -> trio.Process:
+async def start(
+    command: Sequence[str], environ: Mapping[str, str], stdin: int = subprocess.PIPE
+) -> trio.Process:
     """Such a process, which waits for its request."""
     return await trio.lowlevel.open_process(
         list(command),
-        stdin=subprocess.PIPE,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         cwd="/",
         # Found as we are, however we were: the daemon has forgotten its own PYTHONPATH.
@@ -43,7 +76,7 @@ async def start(command: Sequence[str], environ: Mapping[str, str]) -> trio.Proc
     )
 
 
-async def end(process: trio.Process) -> None:
+async def end(process: Process) -> None:
     """End it and all that it started; it is given time to do that itself."""
     # What it has started may have sessions of their own, and is nobody's child any more after it.
     started = list(_descriptors(_tree(process.pid)[1:]))
@@ -94,38 +127,11 @@ def _memory_of(pid: int) -> int:
     return sum(int(size) for _, size, _ in sizes) * 1024
 
 
-class Ahead:
-    """A process that was started before its request comes, and has imported what it needs."""
-
-    def __init__(self, command: Sequence[str], seconds: float) -> None:
-        self._command = command
-        self._seconds = seconds
-        self._process: trio.Process | None = None
-
-    def take(self) -> trio.Process | None:
-        """It, if it is there and lives; it is the caller's now."""
-        process, self._process = self._process, None
-        return process if process is not None and process.poll() is None else None
-
-    async def keep(self, environ: Mapping[str, str]) -> None:
-        """Start one unless there is one, and end it if nobody has taken it after `seconds`."""
-        if self._process is not None:
-            return
-        try:
-            process = self._process = await start(self._command, environ)
-        except OSError:
-            return  # there is no room: the next request says so, if it still is so
-        await trio.sleep(self._seconds)
-        if self._process is process:
-            self._process = None
-            await end(process)
-
-
 class Job:
     """One process: `messages` until there are none, then `returncode`; a context that ends it.
 
-    `environ` is all that it, and what it starts, gets to know of ours. A `process` that was started
-    for it ahead is used instead of a new one.
+    `environ` is all that it, and what it starts, gets to know of ours. One that was `forked` for it
+    is used instead of a new one.
     """
 
     def __init__(
@@ -133,15 +139,15 @@ class Job:
         command: Sequence[str],
         request: dict[str, Any],
         environ: Mapping[str, str],
-        process: trio.Process | None = None,
+        forked: Process | None = None,
     ) -> None:
         self._command = command
         self._request = {**request, "environ": dict(environ)}
         self._environ = environ
-        self._ahead = process
+        self._forked = forked
 
     async def __aenter__(self) -> Self:
-        self._process = self._ahead or await start(self._command, self._environ)
+        self._process: Process = self._forked or await start(self._command, self._environ)
         return self
 
     async def __aexit__(self, *_: object) -> None:

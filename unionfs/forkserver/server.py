@@ -11,6 +11,10 @@ working directory; then so many bytes, with NUL between them: `argv[0]`, the num
 these, and the environment. The answer is the pid of the process that will do it; none: nothing was
 begun. It waits for `GO`. Then comes its exit status, negative for a signal. A caller that is gone
 ends it.
+
+Between two requests there is one that is forked already and waits to be given the next (`_Spare`):
+a fork shares its memory page by page until one is written to, and to count who uses an object is to
+write to it, so the first steps of a forked process take as long as its work.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ from unionfs.forkserver.client import GO
 from unionfs.forkserver.ending import end_with
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Callable, Container, Iterator
 
 REQUEST_SECONDS = 2.0
 LONGEST_REQUEST = 8 * 1024 * 1024
@@ -62,6 +66,31 @@ class _Stamp:
             yield found.st_ino, found.st_size, found.st_mtime_ns
 
 
+class _Spare:
+    """A forked process that waits for a request: a length (8 bytes), a process group (8), `said`.
+
+    With them come five descriptors, the caller's connection first. It ends when this is closed.
+    """
+
+    def __init__(self, work: Callable[[socket.socket], NoReturn]) -> None:
+        self._ours, its = socket.socketpair()
+        self.pid = os.fork()
+        if not self.pid:
+            self._ours.close()
+            work(its)
+        its.close()
+
+    def give(self, connection: socket.socket, said: bytes, given: list[int], group: int) -> None:
+        """Have it do that; `OSError` where it has ended."""
+        head = b"".join(number.to_bytes(8, "big") for number in (len(said), group))
+        socket.send_fds(self._ours, [head], [connection.fileno(), *given])
+        self._ours.sendall(said)
+
+    def close(self) -> None:
+        """It has nothing more to wait for."""
+        self._ours.close()
+
+
 class Server:
     """The socket in the working directory, what was forked and who waits for it."""
 
@@ -74,12 +103,14 @@ class Server:
         self._listener = socket.socket(socket.AF_UNIX)
         self._callers: dict[int, tuple[socket.socket, int]] = {}
         """Descriptor of a forked process -> its caller's connection, its pid."""
+        self._spare: _Spare | None = None
         self._poll = select.poll()
         self._leader = os.pidfd_open(os.getsid(0))
         self._until = time.monotonic() + IDLE_SECONDS
 
     def serve(self) -> None:
         """Until it is idle, or out of date."""
+        self._module.warm()
         gc.collect()
         gc.freeze()  # what is here now stays shared with all that are forked
         temporary = f"{self._name}.{os.getpid()}"
@@ -90,10 +121,12 @@ class Server:
         self._poll.register(self._leader, select.POLLIN)
         listening = True
         while listening or self._callers:
+            if listening and not self._callers and self._spare is None:
+                self._spare = _Spare(self._wait)
             left = None if self._callers else max(self._until - time.monotonic(), 0.0) * 1000
             events = {number for number, _ in self._poll.poll(left)}
             if not events and not self._callers:
-                return
+                break
             for number in events - {self._listener.fileno(), self._leader}:
                 self._ended_or_left(number)
             # Last: who comes now may get a number that was just given back.
@@ -102,6 +135,23 @@ class Server:
                 self._poll.unregister(self._listener)
                 self._poll.unregister(self._leader)
                 os.unlink(f"{self._name}.sock")
+        if self._spare is not None:
+            self._spare.close()
+            os.waitpid(self._spare.pid, 0)
+
+    def _wait(self, its: socket.socket) -> NoReturn:
+        """In a spare process: touch what commands do, and wait for one."""
+        try:
+            self._module.warm()
+            head, (number, *given), _, _ = socket.recv_fds(its, 16, _RIGHTS + 1)
+            size, group = (int.from_bytes(head[at : at + 8], "big") for at in (0, 8))
+            said = _received(its, size)
+        except (OSError, ValueError):
+            os._exit(0)  # nobody needs it
+        its.close()
+        connection = socket.socket(fileno=number)
+        connection.settimeout(REQUEST_SECONDS)
+        self._become(said, given, group, connection)
 
     def _is_to_end(self, events: Container[int]) -> bool:
         """Answer who has come; whether nobody shall be answered any more."""
@@ -137,25 +187,34 @@ class Server:
         return True
 
     def _fork(self, connection: socket.socket, caller: int, head: bytes, given: list[int]) -> None:
-        said = b""
         size = int.from_bytes(head, "big")
         if len(given) != _RIGHTS or size > LONGEST_REQUEST:
             raise OSError(errno.EINVAL, "no request")
-        while len(said) < size:
-            part = connection.recv(size - len(said))
-            if not part:
-                raise OSError(errno.EINVAL, "no request")
-            said += part
-        group = os.getpgid(caller)
-        pid = os.fork()
-        if not pid:
-            self._become(said, given, group, connection)
+        said = _received(connection, size)
+        pid = self._given(connection, said, given, os.getpgid(caller))
         number = os.pidfd_open(pid)
         self._callers[number] = self._callers[connection.fileno()] = connection, pid
         self._poll.register(number, select.POLLIN)
         self._poll.register(connection, select.POLLRDHUP)
         connection.sendall(str(pid).encode())
         self._until = time.monotonic() + IDLE_SECONDS
+
+    def _given(self, connection: socket.socket, said: bytes, given: list[int], group: int) -> int:
+        """Have it done by the process that waits, or by another one: its pid."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            try:
+                spare.give(connection, said, given, group)
+            except OSError:
+                os.waitpid(spare.pid, 0)  # it was killed
+            else:
+                return spare.pid
+            finally:
+                spare.close()
+        pid = os.fork()
+        if not pid:
+            self._become(said, given, group, connection)
+        return pid
 
     def _ended_or_left(self, number: int) -> None:
         """A forked process has ended, or its caller has."""
@@ -204,6 +263,17 @@ class Server:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(line_buffering=os.isatty(1))
         self._module.serve(arguments)
+
+
+def _received(connection: socket.socket, size: int) -> bytes:
+    """So many bytes; `OSError` where there are not."""
+    said = b""
+    while len(said) < size:
+        part = connection.recv(size - len(said))
+        if not part:
+            raise OSError(errno.EINVAL, "no request")
+        said += part
+    return said
 
 
 def main() -> None:

@@ -35,7 +35,8 @@ from resolver.python.declared.lists import Names
 from resolver.python.discovery import find_interpreter
 from resolver.python.project import find_project, project_of_script
 from resolver.python.target import python_of
-from unionfs.control.job import begin, write
+from resolver.python.uv.once import settings_read_once
+from unionfs.control.job import begin, forked_for_each, write
 from unionfs.formats.python.kind import KIND
 from unionfs.formats.python.wish import PythonWish
 from unionfs.publishing.ahead import import_all
@@ -53,8 +54,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-AHEAD = "--ahead"
-"""Its request comes later: meanwhile all is imported that it may need."""
+FORKED = "--forked"
+"""It imports all that it may need, and is forked for each request."""
 
 PACE = 0.1
 """Seconds between two lines about the same thing: what a terminal can show and an eye can read."""
@@ -270,13 +271,15 @@ def _made_of(
         beside=request["beside"],
     )
     had = Names(tuple(request["extras"]), tuple(request["groups"]))
-    return make_view(places, KIND, with_lists(wish, had), progress, check)
+    with settings_read_once():  # but for what is judged, in a look
+        return make_view(places, KIND, with_lists(wish, had), progress, check)
 
 
 def main() -> int:
     """Read the request, answer it; the exit status is 0 whenever an answer was written."""
-    if AHEAD in sys.argv:
+    if FORKED in sys.argv:
         import_all()
+        forked_for_each()
     request, output = begin()
     try:
         answer = resolve(request, output)

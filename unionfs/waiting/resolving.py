@@ -39,10 +39,11 @@ from resolver.naming import shell_word, spelled
 from resolver.project import resolved, trust
 from resolver.python.environment import for_project, refuse_relative
 from unionfs.control import jobs
+from unionfs.control.forking import Template
 from unionfs.control.jobs import Job
 from unionfs.forkserver import IDLE_SECONDS, OFF
 from unionfs.publishing.resolve_job import (
-    AHEAD,
+    FORKED,
     Snapshot,
     refusal,
     shown,
@@ -114,7 +115,7 @@ class Resolving:
         self._places = places
         self._binder = binder
         self._command = command or jobs.command("unionfs.publishing.resolve_job")
-        self._ahead = jobs.Ahead((*self._command, AHEAD), IDLE_SECONDS)
+        self._template = Template((*self._command, FORKED), IDLE_SECONDS)
         self._preparing = Preparing(places)
         self._running: dict[tuple[str, str], _Resolution] = {}
         self._failures: dict[tuple[str, str], _Failure] = {}
@@ -236,7 +237,7 @@ class Resolving:
         del self._running[prepared.key]
         if os.environ.get(OFF) != "0":
             nobodys = for_project(os.environ, frozenset())
-            trio.lowlevel.spawn_system_task(self._ahead.keep, nobodys)
+            trio.lowlevel.spawn_system_task(self._template.keep, nobodys)
         self._binder.refresh()
         resolution.outcome = outcome
         resolution.say()
@@ -264,7 +265,8 @@ class Resolving:
         try:
             refuse_relative(os.environ)
             environ = for_project(os.environ, prepared.agreed)
-            async with Job(self._command, request, environ, self._ahead.take()) as job:
+            forked = await self._template.forked()
+            async with Job(self._command, request, environ, forked) as job:
                 logger.info("resolving %s for Python %s, pid %d", *prepared.key, job.pid)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(bound, job, nursery.cancel_scope)

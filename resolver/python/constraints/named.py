@@ -17,6 +17,7 @@ from resolver.errors import PkgviewError
 from resolver.python.index import requires_hashes, uv_environment
 from resolver.python.project import Origin
 from resolver.python.requirements import requirement_files
+from resolver.python.uv.once import once
 from resolver.python.uv.settings import effective
 from resolver.toml import texts_of
 
@@ -60,12 +61,22 @@ def named_lines(
 
     A file that cannot be read has no lines: uv will have to complain of it.
     """
-    env = dict(os.environ if environ is None else environ)
+    if environ is None:
+        key = ("named", project.root, project.origin, project.uv_lock, beside)
+        return once(key, lambda: _named(project, os.environ, uv_environment(project.root), beside))
+    return _named(project, environ, uv_environment(project.root, environ), beside)
+
+
+def _named(
+    project: PythonProject,
+    env: Mapping[str, str],
+    added: Mapping[str, str],
+    beside: bool,  # noqa: FBT001 - as above
+) -> NamedLines:
     by_compile = project.origin in {Origin.PYPROJECT, Origin.REQUIREMENTS}
     if not beside and not (by_compile and project.uv_lock is None):
         return NOTHING_NAMED
     by_pip = not env.get("UV_CONSTRAINT")
-    env |= uv_environment(project.root, env)
     files: list[Path] = []
     read: list[Line] = []
 
@@ -82,8 +93,9 @@ def named_lines(
                 read.extend(one.lines)
         return found
 
+    said = {**env, **added}
     overrides, constraints = (
-        lines(env.get(name, "").split()) for name in ("UV_OVERRIDE", "UV_CONSTRAINT")
+        lines(said.get(name, "").split()) for name in ("UV_OVERRIDE", "UV_CONSTRAINT")
     )
     by_settings = beside or project.origin is Origin.REQUIREMENTS  # else by pyproject.toml alone
     settings = effective(env, project.root) if by_settings else {}

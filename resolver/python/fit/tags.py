@@ -5,22 +5,41 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from resolver.errors import PkgviewError
-from resolver.python.requirements import plain_wheel_name
+from resolver.python.requirements import locked_name, plain_wheel_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from packaging.pylock import Package, Pylock, PylockSelectError
-    from packaging.tags import Tag
 
     from resolver.python.interpreter import Interpreter
 
 _SHOWN_TAGS = 6
 """Platforms named in an error before "…"."""
+
+
+def tags_among(interpreter: Interpreter, pylock: Pylock) -> list[Tag]:
+    """Those of the interpreter's tags, best first, that any wheel of the lock may have.
+
+    It has a thousand, of which a lock mentions a few.
+    """
+    mentioned: tuple[set[str], ...] = (set(), set(), set())
+    for package in pylock.packages:
+        for wheel in package.wheels or ():
+            parts = locked_name(wheel).lower().removesuffix(".whl").split("-")[-3:]
+            for known, part in zip(mentioned, parts, strict=False):
+                known.update(part.split("."))
+    split = (tag.split("-", 2) for tag in interpreter.tags)
+    return [
+        Tag(*parts)
+        for parts in split
+        if all(part in known for part, known in zip(parts, mentioned, strict=True))
+    ]
 
 
 def unfit(

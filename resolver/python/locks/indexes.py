@@ -32,7 +32,7 @@ def indexes_of(
     if not beside and (project.origin is Origin.PYLOCK or project.uv_lock is not None):
         return ""
     env = os.environ if environ is None else environ
-    said = index_variables({**env, **uv_environment(project.root, env)}, "UV_")
+    said = index_variables({**env, **uv_environment(project.root, environ)}, "UV_")
     return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16] if said else ""
 
 

@@ -45,14 +45,21 @@ if TYPE_CHECKING:
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 """A SHA-256."""
 
+_LOCAL = re.compile(rb"file:|\bpath\b[\"']?\s*=")
+"""What a lock that names a local file has in it."""
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+"""A distribution's, normalised: what uv calls its directory."""
+
 _OURS = ".pkgview"
 
 
 async def forget_locked(lock: bytes, since: float, *, cwd: Path, added: Mapping[str, str]) -> None:
     """Forget the local files that a pylock.toml names. `since`: when uv began (seconds, 1970)."""
-    digests = {digest.encode() for digest in _local_digests(lock)}
-    if not digests:
+    local = dict(_local_files(lock))
+    if not local:
         return
+    digests = {digest.encode() for digest in local}
     cache = await _cache(cwd, added)
     _remove_renamed(cache)
 
@@ -62,13 +69,15 @@ async def forget_locked(lock: bytes, since: float, *, cwd: Path, added: Mapping[
     def is_left(note: Path) -> bool:  # uv writes it after the link
         return not os.path.lexists(note.with_suffix(""))
 
-    for note in cache.glob(f"wheels-v*/*/*/*/*{_OURS}"):
-        _forget_wheel(note)
-    for note in cache.glob("wheels-v*/*/*/*/*.rev"):
-        if is_named(note) or is_left(note):
+    names = {*local.values()}
+    for place in (f"{one}/{name}" for one in _of_hashes(cache, "wheels-v*") for name in names):
+        for note in _in(place, _OURS):
             _forget_wheel(note)
-    for note in cache.glob("sdists-v*/*/*/revision.rev"):
-        if is_named(note):
+        for note in _in(place, ".rev"):
+            if is_named(note) or is_left(note):
+                _forget_wheel(note)
+    for entries in _of_hashes(cache, "sdists-v*"):
+        if is_named(note := Path(entries, "revision.rev")):
             with suppress(OSError), _locked(note.with_name(".lock")):
                 _remove(note.parent)
 
@@ -93,19 +102,39 @@ async def _cache(cwd: Path, added: Mapping[str, str]) -> Path:
     return Path(said.stdout.strip())
 
 
-def _local_digests(lock: bytes) -> Iterator[str]:
-    """SHA-256 of each file that a lock names by a path or a file: URL."""
-    if b"file:" not in lock and b"path" not in lock:
+def _of_hashes(cache: Path, bucket: str) -> Iterator[str]:
+    """All `bucket/KIND/<hash>`; what is of PyPI has names there, thousands, and no local file."""
+    for kind in cache.glob(f"{bucket}/*"):
+        if kind.name != "pypi":
+            with suppress(OSError):
+                yield from (f"{kind}/{name}" for name in os.listdir(kind))
+
+
+def _in(directory: str, ending: str) -> list[Path]:
+    """What ends so there; most have no such directory."""
+    try:
+        return [Path(directory, name) for name in os.listdir(directory) if name.endswith(ending)]
+    except OSError:
+        return []
+
+
+def _local_files(lock: bytes) -> Iterator[tuple[str, str]]:
+    """SHA-256 and distribution of each file that a lock names by a path or a file: URL."""
+    if not _LOCAL.search(lock):
         return
     document: dict[str, Any] = {}
     with suppress(ValueError, RecursionError):  # whoever uses it will have to complain of it
         document = parse(lock.decode())
     for package in document.get("packages", []):
+        name = package.get("name", "")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            continue
         for file in (*package.get("wheels", []), package.get("sdist"), package.get("archive")):
-            if isinstance(file, dict) and (
-                "path" in file or str(file.get("url", "")).startswith("file:")
-            ):
-                yield from filter(None, [file.get("hashes", {}).get("sha256")])
+            if not isinstance(file, dict):
+                continue
+            is_local = "path" in file or str(file.get("url", "")).startswith("file:")
+            if is_local and (digest := file.get("hashes", {}).get("sha256")):
+                yield digest, name
 
 
 def _is_new(path: Path, since: float) -> bool:
@@ -156,5 +185,8 @@ def _remove(directory: Path) -> None:
 def _remove_renamed(cache: Path) -> None:
     """Remove what killed runs have renamed; one that is still at it does not mind."""
     for pattern in ("archive-v*", "sdists-v*/*"):
-        for aside in cache.glob(f"{pattern}/{_OURS}-*"):
-            shutil.rmtree(aside, ignore_errors=True)
+        for place in cache.glob(pattern):
+            with suppress(OSError):
+                for name in os.listdir(place):
+                    if name.startswith(f"{_OURS}-"):
+                        shutil.rmtree(place / name, ignore_errors=True)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from resolver.buildenv import pip_files
 from resolver.errors import PkgviewError
 from resolver.inputs import read_text
+from resolver.python.uv.once import once
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _NOT_FOLLOWED = (
     "UV_MALWARE_CHECK", "UV_PYTHON_SEARCH_PATH",
@@ -38,8 +39,17 @@ def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     an error, as it is for pip.
     """
     env = os.environ if environ is None else environ
+    paths = tuple(pip_files(env))
+    merged = dict(once(("pip", *paths), lambda: _in_files(paths)))
+    for name, value in env.items():
+        if name.startswith("PIP_") and name != "PIP_CONFIG_FILE" and value:
+            merged[_pip_key(name.removeprefix("PIP_"))] = value
+    return merged
+
+
+def _in_files(paths: Sequence[str]) -> dict[str, str]:
     merged: dict[str, str] = {}
-    for path in map(Path, pip_files(env)):
+    for path in map(Path, paths):
         if not path.is_file():
             continue
         parser = configparser.RawConfigParser()
@@ -53,9 +63,6 @@ def pip_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
         for section in ("global", "download", "install"):
             if parser.has_section(section):
                 merged |= {_pip_key(key): value or "" for key, value in parser.items(section)}
-    for name, value in env.items():
-        if name.startswith("PIP_") and name != "PIP_CONFIG_FILE" and value:
-            merged[_pip_key(name.removeprefix("PIP_"))] = value
     return merged
 
 

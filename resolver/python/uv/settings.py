@@ -20,11 +20,12 @@ from resolver.errors import PkgviewError
 from resolver.inputs import read_text
 from resolver.python.uv.above import refuse_anothers
 from resolver.python.uv.inline import script_text
+from resolver.python.uv.once import once
 from resolver.python.uv.workspace import counts, member_patterns, members
 from resolver.toml import inline_block, parse, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 _FILES = ("UV_CONSTRAINT", "UV_EXCLUDE", "UV_OVERRIDE")
 """Variables that name files with requirements."""
@@ -102,11 +103,21 @@ def build_settings(place: Path | None, environ: Mapping[str, str] | None = None)
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def uv_tables(env: Mapping[str, str], place: Path | None) -> Iterator[dict[str, Any]]:
+_WHERE = ("HOME", "UV_CONFIG_FILE", "UV_NO_CONFIG", "UV_NO_SYSTEM_CONFIG", "XDG_CONFIG_HOME")
+"""Variables that say which files have settings."""
+
+
+def uv_tables(env: Mapping[str, str], place: Path | None) -> Sequence[dict[str, Any]]:
     """Settings of uv: system, user, then the nearest of the project's, last a script's own."""
+    key = ("uv", place, *map(env.get, _WHERE))
+    return once(key, lambda: tuple(_uv_tables(env, place)))
+
+
+def _uv_tables(env: Mapping[str, str], place: Path | None) -> Iterator[dict[str, Any]]:
     home = Path(env.get("HOME") or Path.home())
     script = place if place is not None and place.is_file() else None
-    directory = _settings_root(script.parent if script else place)
+    beside = script.parent if script else place
+    directory = once(("root", beside), lambda: _settings_root(beside))
     if named := env.get("UV_CONFIG_FILE"):
         yield _absolute_in(Path(named))
     elif not truth(env.get("UV_NO_CONFIG")):
@@ -175,7 +186,7 @@ def effective(
     `uv pip`, to which `[pip]` says the same and is nearer than all others.
     """
     whole: dict[str, Any] = {}
-    tables = list(uv_tables(env, place))
+    tables = uv_tables(env, place)
     for table in (*tables, *map(_of_pip, tables if by_pip else ())):
         for key, value in table.items():
             below = whole.get(key)
@@ -203,7 +214,8 @@ def other_lists(place: Path, environ: Mapping[str, str] | None = None) -> dict[s
     {} where `uv pip compile`, which takes it from where all settings are, comes to the same.
     """
     whole = effective(os.environ if environ is None else environ, place)
-    document = read_toml((_settings_root(place) or place) / "pyproject.toml")
+    root = once(("root", place), lambda: _settings_root(place))
+    document = read_toml((root or place) / "pyproject.toml")
     uv = table_of(document, "tool", "uv")
     own = {key: uv.get(key, []) for key in _OF_PYPROJECT}
     return {} if all(whole.get(key, []) == own[key] for key in own) else own

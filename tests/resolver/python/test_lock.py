@@ -66,6 +66,20 @@ async def test_pyproject_with_extras_and_groups(
         assert "pyproject.toml defines" in caught.value.remedy
 
 
+async def test_a_later_release_of_python_is_what_the_project_asks_for(
+    tree: Tree, index: Simple, interpreter: Interpreter, state: Path
+) -> None:
+    """Not the first of its version, for which there may be nothing."""
+    late = f">={interpreter.version[0]}.{interpreter.version[1]}.1"
+    index.wheel("base", "1", f"none ; python_version < '0'\nRequires-Python: {late}")
+    tree.write(
+        "pyproject.toml",
+        f'[project]\nname = "app"\nversion = "1"\nrequires-python = "{late}"\n'
+        'dependencies = ["base"]\n',
+    )
+    assert await locked(tree, interpreter, state) == {"base": "1"}
+
+
 @pytest.mark.parametrize("named", ["wheel", "find-links", "sdist"])
 async def test_uv_keeps_no_copy_of_a_local_file(  # noqa: PLR0913, PLR0917 - fixtures
     tree: Tree,

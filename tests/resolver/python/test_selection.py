@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.pylock import PackageWheel
 
 from resolver.errors import PkgviewError
 from resolver.python.lockfile import Lock
 from resolver.python.project import Origin, PythonProject
+from resolver.python.requirements import locked_name
 from resolver.python.selection import Source, remark_on, select
 
 if TYPE_CHECKING:
@@ -246,3 +248,21 @@ def test_project_itself_comes_last_unless_it_is_listed(
     listed = package("shop", 'directory = { path = "." }')
     once = select(written(tmp_path, listed, package=True, name="shop"), interpreter)
     assert [choice.editable for choice in once] == [None]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://x/y/demo-1.0+a-py3-none-any.whl",
+        "https://x/demo-1-2-py3-none-any.whl?a=/other-1-py3-none-any.whl",
+        "https://x/demo-1-py3-none-any.whl#/other-1-py3-none-any.whl",
+        "https://x/demo-1-%70y3-none-any.whl",
+        "https://x/demo-1-py3-none-any.whl;a",
+        "file:///x/demo-1-py3-none-any.whl",
+    ],
+)
+def test_a_locked_name_is_what_packaging_takes_for_it(url: str) -> None:
+    found = PackageWheel(url=url, hashes={"sha256": "AB"})
+    named = dataclasses.replace(found, name="demo-1-py2-none-any.whl")
+    for wheel in (found, named, dataclasses.replace(found, path="a/demo-3-py3-none-any.whl")):
+        assert locked_name(wheel) == wheel.filename

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SERVED = """
 import json, os, signal, sys, time
 MARK = os.getpid()
+def warm():
+    pass
 def serve(words):
     what = words[0]
     if what == "say":
@@ -117,6 +119,24 @@ class Callers:
                     found.append(int(name))
         return found
 
+    def servers(self) -> list[int]:
+        """Those of them that were left behind."""
+        found = self.processes()
+        return [pid for pid in found if _parent(pid) not in found]
+
+    def spare(self) -> int:
+        """The one that was forked before it is asked for."""
+        until(lambda: len(self.processes()) > 1)
+        (server,) = self.servers()
+        (spare,) = {*self.processes()} - {server}
+        return spare
+
+
+def _parent(pid: int) -> int:
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
 
 @pytest.fixture
 def callers(tmp_path: Path) -> Iterator[Callers]:
@@ -169,7 +189,23 @@ def test_a_forked_process_has_all_that_is_its_callers(callers: Callers, tmp_path
     assert ended.stdout == "status 1\n"
     assert ended.stderr.endswith("ValueError: fail\n")
     assert callers.run("die").stdout == "status -9\n"
-    assert len(callers.processes()) == 1
+    assert len(callers.servers()) == 1
+
+
+def test_the_next_one_is_forked_before_it_is_asked_for(callers: Callers) -> None:
+    callers.start()
+    for _ in range(2):
+        spare = callers.spare()
+        assert said(callers.run("say", "0"))["pid"] == spare
+    # One that is gone is nobody's loss, and none outlives what forked it.
+    spare = callers.spare()
+    os.kill(spare, signal.SIGKILL)
+    until(lambda: "Z" in Path(f"/proc/{spare}/stat").read_text())
+    assert said(callers.run("say", "3"))["status"] == "status 3"
+    callers.spare()
+    (server,) = callers.servers()
+    os.kill(server, signal.SIGKILL)
+    until(lambda: not callers.processes())
 
 
 def test_only_who_is_as_it_is_asks_it(callers: Callers) -> None:
@@ -198,7 +234,7 @@ def test_only_who_is_as_it_is_asks_it(callers: Callers) -> None:
 
 def test_code_that_changed_is_not_run(callers: Callers) -> None:
     callers.start()
-    (first,) = callers.processes()
+    (first,) = callers.servers()
     callers.module.write_text(SERVED + "\n")
     assert callers.run("say", "0").stdout.startswith(("nothing", "status None"))
     until(lambda: not callers.processes())
@@ -217,7 +253,7 @@ def test_many_leave_one_behind_which_is_ended_at_once(
     for one in started:
         one.communicate(timeout=60)
     callers.start()
-    until(lambda: len(callers.processes()) == 1)
+    until(lambda: len(callers.servers()) == 1)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(callers.runtime))
     client.end_all(os.environ)
     until(lambda: not callers.processes())
@@ -260,7 +296,7 @@ def test_none_is_left_where_nobody_can_ask(
         subprocess.run(command, env=callers.environ, check=command is alone, timeout=60)
         assert not callers.sockets.exists()
     with session(callers) as leader:
-        assert len(callers.processes()) == 1
+        assert len(callers.servers()) == 1
         leader.kill()
         until(lambda: not callers.sockets.exists())
     with session(callers):
@@ -271,7 +307,7 @@ def test_none_is_left_where_nobody_can_ask(
     for number in range(client.MOST + 1):
         callers.run("leave", before=[f"ulimit -n {100 + number}"])
     until(lambda: len(list(callers.sockets.glob("*.sock"))) == client.MOST)
-    assert len(callers.processes()) == client.MOST
+    assert len(callers.servers()) == client.MOST
 
 
 def test_who_was_killed_leaves_no_trace_that_matters(callers: Callers) -> None:

@@ -36,6 +36,9 @@ PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 WORKER = """
 import json, os, signal, sys, time
+from unionfs.control.job import forked_for_each
+if "--forked" in sys.argv:
+    forked_for_each()
 request = json.loads(sys.stdin.buffer.readline())
 name = os.path.basename(request["root"])
 with open(request["places"]["state"] + "/started", "a") as file:

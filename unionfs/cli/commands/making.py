@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from resolver.errors import PkgviewError
 from resolver.project.changes import some
 from resolver.project.trust import is_agreed
+from resolver.python.uv.once import settings_read_once
 from unionfs.cli import console
 from unionfs.cli.asked import agree
 from unionfs.publishing.up import known_view, make_view
@@ -33,6 +34,13 @@ def ensured(
 
     `listed`: the caller lists what is otherwise than before.
     """
+    with settings_read_once():
+        return _ensured(places, kind, wish, quiet=quiet, listed=listed)
+
+
+def _ensured(
+    places: Places, kind: Kind, wish: Wish, *, quiet: bool, listed: bool
+) -> tuple[Made, Display | None]:
     known = known_view(places, kind, wish)
     if known is None or not is_agreed(wish.project, places.state, itself=True):
         agree(wish.project, places.state)

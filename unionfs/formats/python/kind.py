@@ -23,6 +23,7 @@ from resolver.python.discovery import find_interpreter, find_or_fetch, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
 from resolver.python.target import KIND as NAME
 from resolver.python.target import python_of
+from resolver.python.uv.once import read_anew
 from unionfs.formats.kind import described
 from unionfs.formats.python.wish import PythonWish
 
@@ -130,6 +131,7 @@ class PythonMaking:
 
     def _read_again(self, project: PythonProject) -> PythonWish:
         """Its lock has been made anew, which was the user's own doing, and so is what it says."""
+        read_anew()
         self._wish = wish = replace(self._wish, project=project)
         self._before = _situation(wish, self._places.state)
         self.fingerprint = None if wish.requirements else wish.fingerprint(self._interpreter)
@@ -234,6 +236,7 @@ class PythonMaking:
     def settled(self, manifest: Manifest, record: ResolvedView) -> None:
         """Keep what this came to, unless more counts than bytes, or they changed meanwhile."""
         wish, before = self._wish, self._before
+        read_anew()  # as whoever comes next will find them
         now = before and _situation(wish, self._places.state)
         if before is None or now is None or now.here != before.here:
             return
