@@ -3,9 +3,10 @@
 A script runs in a scratch directory, in a copy of its package. Around it lie copies of what the
 package needs (of the places that the lock gives it, with their commands), and nothing else. So what
 comes out follows from what the key says: the package and what it needs, by their hashes, the
-platform and the Node. What is below the package's own directory then is packed, and stands in the
-place of what the tarball gave, for every project of this user's. Whatever a script does elsewhere
-is not kept, and said where it lies beside packages.
+platform and the Node, and the settings and variables by which tools build. What is below the
+package's own directory then is packed, and stands in the place of what the tarball gave, for every
+project of this user's. Whatever a script does elsewhere is not kept, and said where it lies beside
+packages.
 
 Only a command that somebody gave runs scripts (`Wish.no_build`), of packages that the project
 allows (`resolver.node.allowed`).
@@ -36,7 +37,7 @@ from unionfs.formats.npm import packagejson
 from unionfs.formats.npm.reader import stem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
     from resolver.node.allowed import Allowed
@@ -67,9 +68,12 @@ class Scripted:
 
 
 def scripted(
-    lock: Lock, selection: Selection, allowed: Allowed, machine: Machine
+    lock: Lock, selection: Selection, allowed: Allowed, machine: Machine, settings: Sequence[str]
 ) -> dict[str, Scripted]:
-    """By place, those that the project allows; what one needs comes before it, if it can."""
+    """By place, those that the project allows; what one needs comes before it, if it can.
+
+    `settings` are what scripts make something else with (`resolver.node.scripts.build_settings`).
+    """
     keys = {choice.entry.location: choice.key for choice in selection.choices}
     wanted = [
         choice.entry
@@ -85,7 +89,7 @@ def scripted(
         needs = _needs(tree, entry.location, keys)
         places = (entry.location, *needs)
         said = sorted(f"{one in run}{_wired(tree, one, keys)}" for one in places)
-        words = (FORMAT, machine.os, machine.cpu, machine.libc, machine.node, *said)
+        words = (FORMAT, machine.os, machine.cpu, machine.libc, machine.node, *said, *settings)
         digest = hashlib.sha256("\0".join((str(keys[entry.location]), *words)).encode())
         key = f"built-{digest.hexdigest()}" if all(keys[one] for one in places) else None
         found[entry.location] = Scripted(entry=entry, needs=needs, key=key)

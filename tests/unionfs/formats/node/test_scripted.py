@@ -24,12 +24,14 @@ def entry(version: str = "1.0.0", **more: Any) -> dict[str, Any]:  # noqa: ANN40
     return {"version": version, "integrity": HASH, **more}
 
 
-def found(packages: dict[str, Any], *, machine: Machine = MACHINE) -> dict[str, Scripted]:
+def found(
+    packages: dict[str, Any], *, machine: Machine = MACHINE, settings: tuple[str, ...] = ()
+) -> dict[str, Scripted]:
     whole = {"": {"name": NODE}, **{f"node_modules/{key}": one for key, one in packages.items()}}
     text = json.dumps({"lockfileVersion": 3, "packages": whole}).encode()
     lock = read(Path("/project/package-lock.json"), text)
     said = allowed({"allowScripts": {"native": True, "tool": True}}, SETTINGS)
-    return scripted(lock, select(lock, machine, (), SETTINGS), said, machine)
+    return scripted(lock, select(lock, machine, (), SETTINGS), said, machine, settings)
 
 
 def key(packages: dict[str, Any], *, machine: Machine = MACHINE) -> str | None:
@@ -57,6 +59,7 @@ def test_what_the_key_says() -> None:
         {**WHOLE, "a": entry(name="b"), "b": entry(name="a")},
         {"native": NATIVE, "a": entry()},
     ]
+    assert found(WHOLE, settings=("CFLAGS=-O9",))["node_modules/native"].key != same
     machines = [replace(MACHINE, **{name: "arm64"}) for name in ("cpu", "libc", "node")]
     keys = [key(one) for one in others] + [key(WHOLE, machine=one) for one in machines]
     assert len({same, *keys}) == len(keys) + 1
