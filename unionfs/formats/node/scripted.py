@@ -58,12 +58,15 @@ _BUILD = "build-"  # what `unionfs.publishing.assemble` sweeps
 class Scripted:
     """A place whose scripts are to be run. `needs` are the places of all that it needs, sorted.
 
+    `unseen` are the project's own directories that it needs, by name: they are not beside it.
+
     `key`: under what a store remembers what became of it; None where that follows from more than a
     lock says (a directory), and they are run whenever a view is made.
     """
 
     entry: Entry
     needs: tuple[str, ...]
+    unseen: tuple[str, ...]
     key: str | None
 
 
@@ -92,7 +95,14 @@ def scripted(
         words = (FORMAT, machine.os, machine.cpu, machine.libc, machine.node, *said, *settings)
         digest = hashlib.sha256("\0".join((str(keys[entry.location]), *words)).encode())
         key = f"built-{digest.hexdigest()}" if all(keys[one] for one in places) else None
-        found[entry.location] = Scripted(entry=entry, needs=needs, key=key)
+        own = {
+            edge.name
+            for place in places
+            for edge in tree.edges(place)
+            if edge.to is not None and tree.entries[edge.to].link
+        }
+        unseen = tuple(sorted(own))
+        found[entry.location] = Scripted(entry=entry, needs=needs, unseen=unseen, key=key)
     return dict(sorted(found.items(), key=lambda item: (len(item[1].needs), item[0])))
 
 
@@ -175,6 +185,11 @@ class Running:
             await run_scripts(directory, scripts, title=entry.title, offline=self.offline)
             if others := sorted(_beside(here) - before):
                 said.append(f"What {entry.title} wrote to {', '.join(others)} is not kept.")
+            if one.unseen:
+                named = ", ".join(one.unseen)
+                said.append(
+                    f"{entry.title} was not given {named}, of the project's own directories."
+                )
             ran[entry.title] = None
             meta = Meta(
                 kind="distribution", name=entry.package, version=entry.version,

@@ -27,7 +27,11 @@ def entry(version: str = "1.0.0", **more: Any) -> dict[str, Any]:  # noqa: ANN40
 def found(
     packages: dict[str, Any], *, machine: Machine = MACHINE, settings: tuple[str, ...] = ()
 ) -> dict[str, Scripted]:
-    whole = {"": {"name": NODE}, **{f"node_modules/{key}": one for key, one in packages.items()}}
+    placed = {
+        key if key.startswith("packages/") else f"node_modules/{key}": one
+        for key, one in packages.items()
+    }
+    whole = {"": {"name": NODE}, **placed}
     text = json.dumps({"lockfileVersion": 3, "packages": whole}).encode()
     lock = read(Path("/project/package-lock.json"), text)
     said = allowed({"allowScripts": {"native": True, "tool": True}}, SETTINGS)
@@ -75,3 +79,11 @@ def test_what_one_needs_comes_first() -> None:
     # A circle has an order, too.
     tool["dependencies"] = {"native": "*"}
     assert len(found({"native": native, "tool": tool})) == 2
+
+
+def test_what_it_needs_of_the_projects_own() -> None:
+    link = {"resolved": "packages/b", "link": True}
+    packages = {"native": NATIVE, "a": entry(), "b": link, "packages/b": {"version": "1.0.0"}}
+    one = found(packages)["node_modules/native"]
+    assert (one.needs, one.unseen) == (("node_modules/a",), ("b",))
+    assert found(WHOLE)["node_modules/native"].unseen == ()
