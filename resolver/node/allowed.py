@@ -83,12 +83,12 @@ class Allowed:
     def _means(self, key: str, entry: Entry) -> bool:
         if _is_address(key):
             return _is_at(entry.resolved, key)
-        versions, who = _versions(key), self._who(entry)
+        versions, who = _versions(key), self.who(entry)
         if versions is None or who is None or who[0] != versions[0]:
             return False
         return not versions[1] or any(satisfies(who[1], one) for one in versions[1])
 
-    def _who(self, entry: Entry) -> tuple[str, str] | None:
+    def who(self, entry: Entry) -> tuple[str, str] | None:
         """Name and version in a registry of the user's; None for what comes from elsewhere."""
         if not entry.resolved:
             return entry.package, entry.version

@@ -176,7 +176,7 @@ def test_what_tools_build_with_counts(workshop: Workshop, monkeypatch: pytest.Mo
 
 
 def test_scripts_that_fail(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    stocked(workshop, monkeypatch)
+    _, marks = stocked(workshop, monkeypatch)
     publish = workshop.registry.publish
     publish("broken", "1.0.0", scripts={"install": "echo no compiler >&2; exit 7"})
     project = workshop.project("bad", dependencies={"broken": "*"}, allowScripts={"broken": True})
@@ -190,6 +190,17 @@ def test_scripts_that_fail(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) 
     )
     said = workshop.pkgview("up", cwd=lax)
     assert "It is optional, and stays as it was published." in said
+    # One that has another one's hash in the lock is not who was allowed.
+    for name in ("broken", "other"):
+        publish(name, "1.0.1", scripts={"install": "echo ran >> $MARKS"})
+    packages, tarballs = workshop.registry.packages, workshop.registry.tarballs
+    tarballs["/broken/-/broken-1.0.1.tgz"] = tarballs["/other/-/other-1.0.1.tgz"]
+    there = packages["other"]["1.0.1"]["dist"]["integrity"]
+    packages["broken"]["1.0.1"]["dist"]["integrity"] = there
+    liar = workshop.project("liar", dependencies={"broken": "1.0.1"}, allowScripts={"broken": True})
+    said = workshop.pkgview("up", cwd=liar)
+    assert "broken 1.0.1 were not run: its package.json says that it is 'other 1.0.1'" in said
+    assert not marks.exists()
     assert (lax / "node_modules/broken/index.js").is_file()
 
 

@@ -68,8 +68,8 @@ def test_a_lock_speaks_for_its_own_project(stocked: Workshop) -> None:
     (clone / "packages/shop").symlink_to("../../shop")
     (clone / "packages/home").symlink_to("../..")
     (clone / "packages/inside").symlink_to("../other")
-    for name in ("other", "packages/plain"):
-        (clone / name).mkdir()
+    for name in ("other", "packages/plain", ".."):
+        stocked.write(clone / name, {"dependencies": {"a": "1.0.0"}})
     plain = clone / "packages/plain/node_modules"
     said = stocked.pkgview("up", "--frozen", cwd=clone)
     for name in ("shop", "home", "inside"):

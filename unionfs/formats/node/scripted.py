@@ -60,6 +60,8 @@ class Scripted:
 
     `unseen` are the project's own directories that it needs, by name: they are not beside it.
 
+    `who` it is in a registry, name and version, by which it was allowed; None: by its address.
+
     `key`: under what a store remembers what became of it; None where that follows from more than a
     lock says (a directory), and they are run whenever a view is made.
     """
@@ -67,6 +69,7 @@ class Scripted:
     entry: Entry
     needs: tuple[str, ...]
     unseen: tuple[str, ...]
+    who: tuple[str, str] | None
     key: str | None
 
 
@@ -102,7 +105,9 @@ def scripted(
             if edge.to is not None and tree.entries[edge.to].link
         }
         unseen = tuple(sorted(own))
-        found[entry.location] = Scripted(entry=entry, needs=needs, unseen=unseen, key=key)
+        found[entry.location] = Scripted(
+            entry=entry, needs=needs, unseen=unseen, who=allowed.who(entry), key=key
+        )
     return dict(sorted(found.items(), key=lambda item: (len(item[1].needs), item[0])))
 
 
@@ -177,8 +182,15 @@ class Running:
             lay = partial(self._lay_out, here, one, archives)
             ours = await trio.to_thread.run_sync(lay)
             directory = here / in_view(entry.location)
-            scripts = _scripts(directory)
+            found = _manifest(directory)
+            scripts = install_scripts(found.data, has_gyp=(directory / GYP).is_file())
             if not scripts:
+                return archives[entry.location]
+            if _is_another(one, found):
+                said.append(
+                    f"The install scripts of {entry.title} were not run: its package.json says "
+                    f"that it is {f'{found.name} {found.version}'!a}."
+                )
                 return archives[entry.location]
             self.told(entry.package)
             before = _beside(here)
@@ -245,12 +257,23 @@ async def _turn(places: Places) -> AsyncIterator[None]:
         os.close(descriptor)
 
 
-def _scripts(directory: Path) -> dict[str, str]:
+def _manifest(directory: Path) -> packagejson.PackageJson:
     try:
-        data = packagejson.parse((directory / "package.json").read_bytes()).data
+        return packagejson.parse((directory / "package.json").read_bytes())
     except (OSError, ValueError):
-        return {}
-    return install_scripts(data, has_gyp=(directory / GYP).is_file())
+        return packagejson.PackageJson()
+
+
+def _is_another(one: Scripted, found: packagejson.PackageJson) -> bool:
+    """Whether it is not who was allowed: a lock may give a hash to another one's address.
+
+    Registries leave what is after `+` out of a version.
+    """
+    if one.who is None:
+        return False
+    name, version = one.who
+    itself = found.name, found.version.partition("+")[0]
+    return itself != (name, version.partition("+")[0])
 
 
 def _beside(here: Path) -> set[str]:
