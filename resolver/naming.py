@@ -123,6 +123,14 @@ def trust_record(
     ).encode()
 
 
+def directory_names(directory: str, identity: tuple[int, int, int]) -> tuple[str, str]:
+    """What tells a project's directory: its place (`project_key`), and which one it is.
+
+    The second is 40 bits of a SHA-256, and the same wherever it is moved.
+    """
+    return project_key(directory), sha256(identity_text(identity).encode()).hexdigest()[:10]
+
+
 def nothing_at(state: str) -> str:
     """The directory in the state that stands for a project which lists nothing."""
     return f"{os.path.realpath(state)}/nothing"

@@ -224,6 +224,11 @@ def parents(path: str) -> Iterator[str]:
         path = parent
 
 
+def is_in_tree(root: str, path: str) -> bool:
+    """Whether a path is below `root` (resolved), and no link is on the way there or at its end."""
+    return path.startswith(f"{root.rstrip('/')}/") and os.path.realpath(path) == path
+
+
 def is_private_group(path: str, gid: int, uid: int) -> bool:
     """Whether the group is `uid`'s or root's own, has nobody else in it, and no list adds more.
 

@@ -32,9 +32,15 @@ if TYPE_CHECKING:
 
 _NAMED = re.compile(r"((?:@[^/@\s]+/)?[^/@:\s]+)(?:@([^/:]*))?")
 _EXACT = re.compile(r"[v=\s]*\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?\s*")
+_PART = r"[^/@?#;%\\\s]+"
 _TARBALL = re.compile(
-    r"https?://[^/]+/(?:[^@]*/)?((?:@[^/@]+/)?([^/@]+))/-/([^/@]+)\.(?:tgz|tar\.gz)"
+    rf"https?://[^/?#\\]+/((?:[^@?#;%\\\s]*/)?)((?:@{_PART}/)?({_PART}))/-/({_PART})\.(?:tgz|tar\.gz)"
 )
+"""Of the path alone, and of one that all servers read alike: what comes after `?` or `;`, or is
+escaped twice, makes another address to some."""
+_STEPS = {".", "..", "-"}
+"""What no registry's own path has: `-` is before a tarball's name."""
+
 _GITHUB = re.compile(r"(?:github:)?([A-Za-z0-9-]+/[\w.-]+)(#[0-9a-f]+)?")
 
 _LISTS = (
@@ -77,22 +83,24 @@ class Allowed:
     def _means(self, key: str, entry: Entry) -> bool:
         if _is_address(key):
             return _is_at(entry.resolved, key)
-        versions, who = _versions(key), self._who(entry)
+        versions, who = _versions(key), self.who(entry)
         if versions is None or who is None or who[0] != versions[0]:
             return False
         return not versions[1] or any(satisfies(who[1], one) for one in versions[1])
 
-    def _who(self, entry: Entry) -> tuple[str, str] | None:
+    def who(self, entry: Entry) -> tuple[str, str] | None:
         """Name and version in a registry of the user's; None for what comes from elsewhere."""
         if not entry.resolved:
             return entry.package, entry.version
         found = _TARBALL.fullmatch(unquote(entry.resolved.partition("#")[0]))
-        if found is None or not found[3].startswith(f"{found[2]}-"):
+        if found is None or not found[4].startswith(f"{found[3]}-"):
             return None
-        places = {canonical(self.settings.registry_of(found[1])), canonical(REGISTRY)}
+        if not _STEPS.isdisjoint(found[1].split("/")):
+            return None
+        places = {canonical(self.settings.registry_of(found[2])), canonical(REGISTRY)}
         if not belongs(entry.resolved, places):
             return None
-        return found[1], found[3].removeprefix(f"{found[2]}-")
+        return found[2], found[4].removeprefix(f"{found[3]}-")
 
 
 def allowed(manifest: Mapping[str, Any], settings: Settings) -> Allowed:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from resolver.errors import PkgviewError
 from resolver.fetch.addresses import masked
 from resolver.node.npm import npm, plain_environ
+from resolver.node.npmrc import settings
+from resolver.node.start import script_variables
 from resolver.running.session import run_session
 
 if TYPE_CHECKING:
@@ -21,6 +23,20 @@ if TYPE_CHECKING:
 
 EVENTS: Final = ("preinstall", "install", "postinstall")
 GYP: Final = "binding.gyp"
+
+_SETTINGS = frozenset({
+    "abi", "arch", "build-from-source", "compile", "debug", "devdir", "dist-url", "disturl",
+    "fallback-to-build", "force-process-config", "libc", "local-prebuilds", "make", "msvs-version",
+    "node-gyp", "node-options", "nodedir", "platform", "prebuild", "python", "release", "runtime",
+    "script-shell", "tag-prefix", "tarball", "target", "target-arch", "target-libc",
+    "target-platform", "toolset", "update-binary",
+})  # fmt: skip
+"""Of node-gyp, prebuild-install, node-gyp-build and node-pre-gyp."""
+
+_SUFFIXES = (
+    "-binary-host", "-binary-host-mirror", "-binary-site", "-local-prebuilds", "-mirror",
+)  # fmt: skip
+"""The same for one package: what is before is its name."""
 
 _SHOWN = 20
 _SAID = {
@@ -43,6 +59,24 @@ def install_scripts(data: Mapping[str, Any], *, has_gyp: bool) -> dict[str, str]
     if has_gyp and data.get("gypfile") is not False and not found.keys() & set(EVENTS[:2]):
         found["install"] = "node-gyp rebuild"
     return {one: found[one] for one in EVENTS if found.get(one)}
+
+
+def build_settings(environ: Mapping[str, str]) -> list[str]:
+    """`NAME=value` of what scripts make something else with, sorted: variables, npm's settings.
+
+    Of those that a project does not say. A script may read any; those count that node-gyp, and
+    what fetches a built file instead, read for whatever package.
+    """
+    found = {
+        name.lower().replace("_", "-"): value
+        for name, value in settings(None, environ).values.items()
+    }
+    said = (
+        f"{name}={masked(value)}"
+        for name, value in found.items()
+        if value and (name in _SETTINGS or name.endswith(_SUFFIXES))
+    )
+    return sorted((*said, *script_variables(environ)))
 
 
 async def run_scripts(

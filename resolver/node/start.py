@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 
+from resolver.buildenv import build_variables
 from resolver.inputs import read_input
 from resolver.naming import sha256
 from resolver.onpath import is_shims, may_run
@@ -60,6 +61,9 @@ def may_be(directory: str) -> bool:
         return False
     data = read_input(manifest)
     return b"\\" in data or b"\0" in data or any(word in data for word in _LISTS)
+
+
+_OF_GYP = ("NODE_GYP_FORCE_PYTHON", "PYTHON")
 
 
 def is_surely(directory: str) -> bool:
@@ -132,8 +136,15 @@ def _state(path: str) -> str:
     return f"{found.st_size} {found.st_mtime_ns}"
 
 
+def script_variables(environ: Mapping[str, str]) -> list[str]:
+    """`NAME=value` of those that change what an install script makes, npm's settings aside."""
+    found = [one for one in build_variables(environ) if not one.startswith("UV_")]
+    return found + [f"{name}={environ[name]}" for name in _OF_GYP if environ.get(name)]
+
+
 def _settings(root: str, environ: Mapping[str, str]) -> Iterator[bytes]:
-    """All settings of npm's, and what the variables stand for that they name."""
+    """All settings of npm's, what they name of the environment, and `script_variables`."""
+    yield from map(os.fsencode, script_variables(environ))
     for name in sorted(environ):
         if name == "NODE_ENV" or name.lower().startswith(PREFIX):
             yield os.fsencode(f"{name}={environ[name]}")

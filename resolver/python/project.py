@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import os
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,6 +211,11 @@ def settings_at(directory: Path) -> PythonProject | None:
     if not around and not relative_indexes(os.environ):
         return None
     return PythonProject(root=place, origin=Origin.NOTHING, inputs=around, around=around)
+
+
+def owner_of_settings(here: PythonProject) -> PythonProject:
+    """Whom to ask of what `settings_at` found: what stands for the directory that has the files."""
+    return replace(here, root=here.around[-1].parent) if here.around else here
 
 
 def project_without_lock(directory: Path) -> PythonProject | None:

@@ -15,10 +15,13 @@ from resolver.node.clone import further_in, pattern_in
 from resolver.node.start import MANIFEST, is_surely
 from resolver.node.start import may_be as may_be  # noqa: PLC0414 - others have it from here
 from resolver.node.start import situation as situation  # noqa: PLC0414 - the same
-from resolver.ownership import faults, parents
+from resolver.ownership import faults, is_in_tree, parents
 from unionfs.kinds import MEMBERS, NODE, UP, link_of, links, shown_of
 
 TYPE_CHECKING = False
+VARIABLE = "PKGVIEW_NODE_VIEW"
+"""What names the view that `pkgview run` has for Node."""
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -96,6 +99,19 @@ def clone(found: remembered.Situation, state: str, environ: Mapping[str, str]) -
     return Clone(found, entry, pattern, lines or remembered.further(state, root, NODE))
 
 
+def environment(commands: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """With the directory of a project's commands on PATH, and its view by name.
+
+    By the name it is seen that it is in use, whatever the link leads to by then.
+    """
+    path = os.pathsep.join((commands, environ.get("PATH", os.defpath)))
+    try:
+        named = os.readlink(os.path.dirname(commands)).split("/views/")[-1].partition("/")[0]
+    except OSError:
+        named = ""  # npm's own
+    return {**environ, "PATH": path, **({VARIABLE: named} if named else {})}
+
+
 def is_linked(root: str, view: str, places: dict[str, str]) -> bool:
     """Whether all links of the project lead to that view, as they should."""
     return all(
@@ -107,10 +123,21 @@ def is_linked(root: str, view: str, places: dict[str, str]) -> bool:
 def links_of(root: str, view: str, places: dict[str, str]) -> dict[str, str]:
     """Where a link has to be, and what of `views` it shows (`unionfs.publishing.members`)."""
     manifest = read_input(f"{places['state']}/manifests/{view}.json")
-    links = _links(root, manifest)
-    return {
-        path: f"{view}/{shown}" for path, shown in links if os.path.isdir(os.path.dirname(path))
-    }
+    found = {}
+    for path, shown in _links(root, manifest):
+        directory = os.path.dirname(path)
+        if os.path.isdir(directory):
+            if directory != root and not _is_members(root, directory, places):
+                raise ValueError(path)  # who makes members' links has something to say of it
+            found[path] = f"{view}/{shown}"
+    return found
+
+
+def _is_members(root: str, directory: str, places: dict[str, str]) -> bool:
+    """Whether it is in the project's tree, and in no other project there."""
+    between = (directory, *parents(directory))
+    between = between[: between.index(root)] if root in between else ()
+    return is_in_tree(root, directory) and not any(has_view(one, places) for one in between)
 
 
 def _links(root: str, manifest: bytes) -> Iterator[tuple[str, str]]:

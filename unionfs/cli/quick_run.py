@@ -237,8 +237,7 @@ def _with_nodes(asked: Arguments, places: dict[str, str]) -> dict[str, str] | No
         return None
     if not _has_nodes_view(root, places):
         return None
-    path = os.pathsep.join((f"{root}/{link_of(NODE)}/.bin", os.environ.get("PATH", os.defpath)))
-    environ = {**os.environ, "PATH": path}
+    environ = quick_node.environment(f"{root}/{link_of(NODE)}/.bin", os.environ)
     if alone:
         command.replace_by(asked.command, environ)
     return environ

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ONE_PROJECT = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX", "PKGVIEW_PROJECT",
-               "PKGVIEW_VIEW")  # fmt: skip
+               "PKGVIEW_VIEW", "PKGVIEW_NODE_VIEW")  # fmt: skip
 """Variables of whoever happened to start the daemon, which serves all projects."""
 
 

@@ -2,6 +2,9 @@
 
 npm puts what only one member can use below that one's own directory. Where something else is there
 already it stays, and that is said: a member's node_modules may be what some tool has made there.
+
+Nothing is made, moved or taken away outside of the project's own tree, wherever a link of it leads,
+nor in what is another project there: what a lock says counts for its own project only.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from resolver.errors import PkgviewError
+from resolver.ownership import is_in_tree, parents
 from resolver.project import resolved
-from unionfs.kinds import MEMBERS, UP, link_of, links
+from unionfs.kinds import MEMBERS, NODE, UP, link_of, links
 from unionfs.publishing import link, mountable
 from unionfs.publishing.ignored import hide
 from unionfs.view.catalog import read_manifest
@@ -26,10 +30,14 @@ if TYPE_CHECKING:
 
 
 class Linked(NamedTuple):
-    """What came of it: where others' files were left alone, or set aside to."""
+    """What came of it: where others' files were left alone, or set aside to.
+
+    `outside`: where nothing may be made, since it lies elsewhere.
+    """
 
     left: tuple[Path, ...] = ()
     aside: tuple[Path, ...] = ()
+    outside: tuple[Path, ...] = ()
 
 
 def member_links(root: Path, manifest: Manifest) -> dict[Path, str]:
@@ -61,13 +69,16 @@ def link_members(
     """
     wanted = member_links(root, manifest)
     if before is not None:
-        _unlink({path for path in member_links(root, before) if path not in wanted}, places)
+        _unlink(root, {path for path in member_links(root, before) if path not in wanted}, places)
     as_directories = mountable.is_mountable(root / link_of(manifest.kind))
-    left, aside = [], []
+    left, aside, outside = [], [], []
     for path, shown in wanted.items():
         if not path.parent.is_dir():
             continue
-        if os.path.lexists(path) and not link.is_ours(path, places) and not force:
+        if not is_in_tree(os.fspath(root), os.fspath(path.parent)):
+            outside.append(path)
+            continue
+        if not force and (link.is_foreign(path, places) or _is_of_another(root, path, places)):
             left.append(path)
             continue
         new = not os.path.lexists(path)
@@ -79,14 +90,28 @@ def link_members(
             hide(os.fspath(path))
         if put is not None:
             aside.append(put)
-    return Linked(tuple(left), tuple(aside))
+    return Linked(tuple(left), tuple(aside), tuple(outside))
+
+
+def _is_of_another(root: Path, path: Path, places: Places) -> bool:
+    """Whether it is in a project that is known by itself, below this one."""
+    for directory in parents(os.fspath(path)):
+        if directory == os.fspath(root):
+            break
+        if resolved.load(places.state / "projects", directory).view_for(None, NODE) is not None:
+            return True
+    return False
 
 
 def mounts_of(root: Path, manifest: Manifest) -> tuple[Bind, ...]:
     """What is to be mounted for a project's commands, where there are directories for it."""
     paths = (root / link_of(manifest.kind), *member_links(root, manifest))
-    return tuple(one for path in paths if mountable.is_mountable(path)
-                 for one in mountable.binds(path))  # fmt: skip
+    return tuple(
+        one
+        for path in paths
+        if is_in_tree(os.fspath(root), os.fspath(path.parent)) and mountable.is_mountable(path)
+        for one in mountable.binds(path)
+    )
 
 
 def unlink_members(root: Path, places: Places) -> list[Path]:
@@ -95,12 +120,17 @@ def unlink_members(root: Path, places: Places) -> list[Path]:
     found: dict[Path, str] = {}
     for manifest in _manifests(places, record):
         found |= member_links(root, manifest)
-    return _unlink(found, places)
+    return _unlink(root, found, places)
 
 
-def _unlink(paths: Mapping[Path, str] | set[Path], places: Places) -> list[Path]:
+def _unlink(root: Path, paths: Mapping[Path, str] | set[Path], places: Places) -> list[Path]:
     return [
-        path for path in sorted(paths) if link.is_ours(path, places) and link.unlink(path, places)
+        path
+        for path in sorted(paths)
+        if is_in_tree(os.fspath(root), os.fspath(path.parent))
+        and not _is_of_another(root, path, places)
+        and link.is_ours(path, places)
+        and link.unlink(path, places)
     ]
 
 

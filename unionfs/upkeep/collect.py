@@ -38,6 +38,7 @@ from resolver.python.uv.note import forget_gone
 from unionfs.archive.meta import digest_of_name
 from unionfs.bytecode.compiling import WITHIN
 from unionfs.control import daemons
+from unionfs.kinds import NODE
 from unionfs.publishing.assemble import BUILD
 from unionfs.publishing.default import default_view
 from unionfs.publishing.publish import tell, tell_needs
@@ -52,6 +53,7 @@ from unionfs.upkeep.inuse import survey
 from unionfs.upkeep.pins import pinned
 from unionfs.upkeep.references import manifest_ids, read_references
 from unionfs.upkeep.watches import named_by
+from unionfs.upkeep.writable import owners, remove_written, written_by
 from unionfs.view.catalog import manifest_path
 from unionfs.view.registry import Registry, registry_path
 from unionfs.view.used import last_use, used_path
@@ -59,6 +61,7 @@ from unionfs.view.used import last_use, used_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from resolver.manifest import Manifest
     from resolver.places import Places
     from unionfs.upkeep.inuse import Survey
     from unionfs.upkeep.references import References
@@ -199,7 +202,13 @@ def _needed_views(
         found.add(default)
     left = set()
     for view in manifest_ids(places):
-        if view in seen.named or (view not in found and _may_be_used(places, view, seen, gone)):
+        if view in seen.named or (
+            view not in found
+            and (
+                _may_be_used(places, view, seen, gone)
+                or _may_node_use(places, view, needs.manifests.get(view), seen)
+            )
+        ):
             found.add(view)
         elif view not in found:
             left.add(view)
@@ -216,6 +225,23 @@ def _may_be_used(places: Places, view: ViewId, seen: Survey, gone: Mapping[ViewI
     return last.within(ON_ITS_WAY) or any(
         last.may_follow(program.started) and program.came_through([os.fspath(places.mount)])
         for program in since
+    )
+
+
+def _may_node_use(places: Places, view: ViewId, manifest: Manifest | None, seen: Survey) -> bool:
+    """Whether a program of Node's may read from it: in its project, or where nothing tells.
+
+    Of a project that it is in, it may use each view, whenever it was started: the link need not
+    have been moved when the record was.
+    """
+    if not seen.nodes or manifest is None or manifest.kind != NODE:
+        return False
+    whose = owners(written_by(places, Store(places.store), manifest) or "")
+    last = last_use(places, view)
+    return any(
+        one.may_use(whose)
+        and ((whose and one.directories is not None) or last.may_follow(one.started))
+        for one in seen.nodes
     )
 
 
@@ -248,6 +274,14 @@ def _within(
 
 def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
     """Remove what can be; what others own in a shared store stays."""
+    if found.views:
+        known = read_references(places).manifests
+        remove_written(
+            places,
+            store,
+            gone=[known[view] for view in found.views if view in known],
+            kept=[manifest for view, manifest in known.items() if view not in found.views],
+        )
     for view in found.views:
         manifest_path(places, view).unlink(missing_ok=True)
         used_path(places, view).unlink(missing_ok=True)

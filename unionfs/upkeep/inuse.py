@@ -6,7 +6,8 @@ or watch (`unionfs.upkeep.watches`), their arguments and environments. An **inte
 pinned itself holds its view by a descriptor (`unionfs.environment.pin`), so it names it, too. And
 there are interpreters that say nothing: without `site`, or with all descriptors closed, or inside
 of another program. Of such a one is known when it was started and through which environment, so
-what was a project's view *then* may be what it uses.
+what was a project's view *then* may be what it uses. Programs of Node's never say anything: what
+their project has had may be what they use (`unionfs.upkeep.nodes`).
 
 What /proc does not show, in other namespaces or for want of rights, **the kernel** knows: whoever
 works in a view, has a file of it open or mapped, or pinned itself, holds the view's directory
@@ -39,7 +40,9 @@ from unionfs.control.endpoint import (
     opened_anywhere,
 )
 from unionfs.mounting import mountpoints, mounts
+from unionfs.upkeep import nodes
 from unionfs.upkeep.began import began, itself
+from unionfs.upkeep.nodes import NodeProgram
 from unionfs.upkeep.proc import has_ended, link, open_files, pinned, read, shown
 from unionfs.upkeep.started import environments
 from unionfs.upkeep.watches import watched
@@ -92,7 +95,7 @@ class Survey:
     """What programs have.
 
     `named`: digits, 32 of views and others, 12 of archives in `packages/`. `programs`: who says
-    nothing. `watched`: inodes under a watch, ours and others.
+    nothing. `watched`: inodes under a watch, ours and others. `nodes`: programs of Node's.
 
     `daemons`: where those are reached that can ask the kernel.
     """
@@ -100,6 +103,7 @@ class Survey:
     named: frozenset[str]
     programs: tuple[Program, ...]
     watched: frozenset[NodeId] = frozenset()
+    nodes: tuple[NodeProgram, ...] = ()
     daemons: tuple[Endpoint, ...] = ()
 
     def held(self, views: Collection[ViewId]) -> set[ViewId]:
@@ -130,7 +134,8 @@ NOTHING = Survey(named=frozenset(), programs=())
 def survey(places: Places) -> Survey:
     """Look once. `PkgviewError` where a daemon runs and does not say who is bound."""
     here = look_around()
-    named, programs, nodes = set(here.named), list(here.programs), set(here.watched)
+    named, programs, inodes = set(here.named), list(here.programs), set(here.watched)
+    of_node = list(here.nodes)
     daemons = tuple(_endpoints(places))
     for endpoint in daemons:
         said = _ask(endpoint, "ps")
@@ -141,11 +146,13 @@ def survey(places: Places) -> Survey:
         if there is not None:
             named.update(there["named"])
             programs += [_from_json(one) for one in there["programs"]]
-            nodes.update(map(NodeId, there.get("watched", ())))
+            of_node += nodes.from_json(there)
+            inodes.update(map(NodeId, there.get("watched", ())))
     return Survey(
         named=frozenset(named),
         programs=tuple(programs),
-        watched=frozenset(nodes),
+        watched=frozenset(inodes),
+        nodes=tuple(of_node),
         daemons=daemons,
     )
 
@@ -154,14 +161,24 @@ def look_around() -> Survey:
     """What the /proc of this process shows."""
     named: set[str] = set()
     programs: list[Program] = []
-    nodes: set[NodeId] = set()
+    of_node: list[NodeProgram] = []
+    inodes: set[NodeId] = set()
     seen: set[str] = set()
     let_in = any(mount.ours and mount.shared for mount in mounts.table())
     own = link("/proc/self")  # os.getpid() is another one where /proc is of a namespace above
     for name in os.listdir("/proc"):
         if name.isdecimal() and name != own:
-            programs += _look(int(name), named, nodes, seen, let_in=let_in)
-    return Survey(named=frozenset(named), programs=tuple(programs), watched=frozenset(nodes))
+            for one in _look(int(name), named, inodes, seen, let_in=let_in):
+                if isinstance(one, NodeProgram):
+                    of_node.append(one)
+                else:
+                    programs.append(one)
+    return Survey(
+        named=frozenset(named),
+        programs=tuple(programs),
+        watched=frozenset(inodes),
+        nodes=tuple(of_node),
+    )
 
 
 def pid_namespace() -> str:
@@ -174,6 +191,7 @@ def as_json(seen: Survey) -> dict[str, Any]:
     return {
         "named": sorted(seen.named),
         "watched": sorted(seen.watched),
+        "nodes": nodes.as_json(seen.nodes),
         "programs": [
             [one.pid, one.started, one.itself, None if one.places is None else sorted(one.places)]
             for one in seen.programs
@@ -236,8 +254,8 @@ def _names(places: Places) -> set[str]:
 
 
 def _look(
-    pid: int, named: set[str], nodes: set[NodeId], seen: set[str], *, let_in: bool
-) -> Iterator[Program]:
+    pid: int, named: set[str], inodes: set[NodeId], seen: set[str], *, let_in: bool
+) -> Iterator[Program | NodeProgram]:
     try:
         foreign = os.stat(f"/proc/{pid}").st_uid != os.geteuid()  # noqa: PTH116 - thousands of them
     except OSError:
@@ -256,10 +274,13 @@ def _look(
         named.update(_ids(os.fsencode(text)))
     for content in (cmdline, environ, maps):
         named.update(_ids(content))
-    nodes.update(watched(base, files))
+    inodes.update(watched(base, files))
     # A kernel's thread has nothing; and nobody else, not even root, may enter a user's mount.
     if not (cmdline or maps) or OURS.search(cmdline) or (foreign and not let_in):
         return
+    yield from nodes.looked(
+        pid, stat, base, exe=exe, cwd=cwd, cmdline=cmdline, environ=environ, maps=maps
+    )
     if pinned(base, files):
         return
     program = _silent(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,14 @@ from resolver.errors import PkgviewError
 from resolver.naming import project_key
 from resolver.project import resolved, trust
 from unionfs.formats.python import packages
-from unionfs.kinds import WRITABLE, links
+from unionfs.kinds import links
 from unionfs.publishing import link
 from unionfs.publishing.members import unlink_members
 from unionfs.store.local import Store
 from unionfs.upkeep.collect import forget_lock
 from unionfs.upkeep.references import read_references
 from unionfs.upkeep.usage import usage
+from unionfs.upkeep.writable import forget_written
 from unionfs.view.opened import load_manifest
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def forget(places: Places, root: str) -> list[str] | None:
         except PkgviewError as error:
             stuck = error
     removed += map(str, unlink_members(Path(root), places))
-    shutil.rmtree(places.cache / WRITABLE / project_key(root), ignore_errors=True)
+    forget_written(places, project_key(root))
     known = resolved.forget(places.state / "projects", root)
     forget_lock(places, project_key(root))
     agreed = trust.forget(root, places.state)

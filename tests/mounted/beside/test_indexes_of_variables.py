@@ -157,17 +157,30 @@ def test_settings_of_a_directory_without_a_project(row: str, beside: Beside, oth
     if "x" in files:
         environ = {**NONE, "UV_FIND_LINKS": "links", "UV_OFFLINE": "1"}
     place = directory / below
+    words = ("run", "--no-project", "--with", "demo", *SHOW)
+    asked = len(other.asked)
+    if "{other}" in str(files) or "find-links" in str(files):
+        # Who asks for no project has not said yes to what is chosen here.
+        refused = beside.site.pkgview(*words, cwd=place, environ=environ, code=1)
+        assert f"you have not allowed {directory} to" in refused.stderr
+        assert len(other.asked) == asked
+        beside.site.pkgview("trust", cwd=directory)
+        listed = beside.site.pkgview("trust", "--list", cwd=directory).stdout
+        assert f"{directory}: trusted" in listed
+        assert "  may " in listed
     for options in (("--no-project",), ()) if "project" not in row else (("--no-project",),):
         ours = added(beside, place, *options, environ=environ)
         assert ours == added(beside, place, *options, environ=environ, by="uv") == expected
     # An edit counts at once, and nobody else's directory gets it.
     if row == "uv.toml":
         (directory / "uv.toml").write_text(f'index-url = "{beside.index.url}"\n')
+        refused = beside.site.pkgview(*words, cwd=place, environ=NONE, code=1)
+        assert f"you have not allowed {directory} to" in refused.stderr
+        beside.site.pkgview("trust", cwd=directory)
         assert added(beside, place, environ=NONE) == "main 2.0"
         elsewhere = beside.site.project("elsewhere")
         assert added(beside, elsewhere, environ={"UV_DEFAULT_INDEX": other.url}) == "other 3.0"
         (directory / "uv.toml").chmod(0o666)
-        words = ("run", "--no-project", "--with", "demo", *SHOW)
         refused = beside.site.pkgview(*words, cwd=place, code=1)
         assert "everybody may write to" in refused.stderr
         beside.site.pkgview(words[0], "--trust", *words[1:], cwd=place)

@@ -154,8 +154,29 @@ def test_what_is_allowed_is_run_once(workshop: Workshop, monkeypatch: pytest.Mon
     assert marks.read_text() == "ran\n"
 
 
+def test_what_tools_build_with_counts(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of the user's, and variables: else the first one's would be everybody's."""
+    project, marks = stocked(workshop, monkeypatch)
+    allow(project, allowScripts={"script": True})
+    workshop.pkgview("up", cwd=project)
+    clone = workshop.home / "clone"
+    shutil.copytree(project, clone, ignore=shutil.ignore_patterns("node_modules"))
+    for name, value in (("CFLAGS", "-O9"), ("npm_config_build_from_source", "true")):
+        with pytest.MonkeyPatch.context() as context:
+            context.setenv(name, value)
+            assert "Ran the install scripts of script 1.0.0." in workshop.pkgview("up", cwd=clone)
+            assert "Nothing to do" in workshop.pkgview("up", cwd=clone)
+    (Path.home() / ".npmrc").write_text("build_from_source=true\n")
+    for one in (clone, project):
+        assert "Ran the" not in workshop.pkgview("up", cwd=one)
+    (Path.home() / ".npmrc").unlink()
+    monkeypatch.setenv("UV_NO_BINARY", "1")
+    assert "Ran the" not in workshop.pkgview("up", cwd=clone)
+    assert marks.read_text() == 3 * "ran\n"
+
+
 def test_scripts_that_fail(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    stocked(workshop, monkeypatch)
+    _, marks = stocked(workshop, monkeypatch)
     publish = workshop.registry.publish
     publish("broken", "1.0.0", scripts={"install": "echo no compiler >&2; exit 7"})
     project = workshop.project("bad", dependencies={"broken": "*"}, allowScripts={"broken": True})
@@ -169,6 +190,17 @@ def test_scripts_that_fail(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) 
     )
     said = workshop.pkgview("up", cwd=lax)
     assert "It is optional, and stays as it was published." in said
+    # One that has another one's hash in the lock is not who was allowed.
+    for name in ("broken", "other"):
+        publish(name, "1.0.1", scripts={"install": "echo ran >> $MARKS"})
+    packages, tarballs = workshop.registry.packages, workshop.registry.tarballs
+    tarballs["/broken/-/broken-1.0.1.tgz"] = tarballs["/other/-/other-1.0.1.tgz"]
+    there = packages["other"]["1.0.1"]["dist"]["integrity"]
+    packages["broken"]["1.0.1"]["dist"]["integrity"] = there
+    liar = workshop.project("liar", dependencies={"broken": "1.0.1"}, allowScripts={"broken": True})
+    said = workshop.pkgview("up", cwd=liar)
+    assert "broken 1.0.1 were not run: its package.json says that it is 'other 1.0.1'" in said
+    assert not marks.exists()
     assert (lax / "node_modules/broken/index.js").is_file()
 
 

@@ -55,8 +55,23 @@ def test_who_it_is_the_address_says() -> None:
     assert of(said, entry("https://evil.example/a.tgz")) is None
     assert of(said, entry("git+ssh://git@github.com/x/a.git#" + 40 * "1")) is None
     assert of({"allowScripts": {"evil": True}}, entry(f"{REGISTRY}evil/-/evil-1.0.0.tgz")) is True
+    for other in (
+        "evil/-/evil-1.0.0.tgz?/a/-/a-1.0.0.tgz",
+        "evil/-/evil-1.0.0.tgz%3F/a/-/a-1.0.0.tgz",
+        "evil/-/evil-1.0.0.tgz;/a/-/a-1.0.0.tgz",
+        "evil/-/evil-1.0.0.tgz#/a/-/a-1.0.0.tgz",
+        "evil/-/evil-1.0.0.tgz/a/-/a-1.0.0.tgz",
+        "evil/-/evil-1.0.0.tgz%253F/a/-/a-1.0.0.tgz",
+        "a/-/a-1.0.0.tgz?evil",
+        "a/../evil/a/-/a-1.0.0.tgz",
+    ):
+        assert of(said, entry(f"{REGISTRY}{other}")) is None, other
+    # A server never sees what is after `#`.
+    assert of(said, entry(f"{REGISTRY}a/-/a-1.0.0.tgz#1234")) is True
     scoped = entry(f"{REGISTRY}@s/a/-/a-1.0.0.tgz", "@s/a")
     assert of({"allowScripts": {"@s/a@1.0.0": True}}, scoped) is True
+    escaped = entry(f"{REGISTRY}@s%2fa/-/a-1.0.0.tgz", "@s/a")
+    assert of({"allowScripts": {"@s/a@1.0.0": True}}, escaped) is True
     assert of({"allowScripts": {"a": True}}, scoped) is None
     assert of(said, entry(f"{REGISTRY}a/-/b-1.0.0.tgz")) is None
 

@@ -13,7 +13,12 @@ from resolver.caller.commandline import Runs, parse_command
 from resolver.errors import PkgviewError
 from resolver.naming import nothing_at
 from resolver.places import Places
-from resolver.python.project import PythonProject, project_of_script, settings_at
+from resolver.python.project import (
+    PythonProject,
+    owner_of_settings,
+    project_of_script,
+    settings_at,
+)
 from resolver.python.requirements import normalised
 from resolver.python.target import python_of
 from unionfs.cli import console
@@ -68,6 +73,7 @@ from unionfs.formats.python.wish import PythonWish
 from unionfs.kinds import PYTHON as PYTHON_KIND
 from unionfs.kinds import link_of
 from unionfs.publishing import link
+from unionfs.publishing.allowed import check_choices
 from unionfs.publishing.repeat import last_shown, repeated
 from unionfs.publishing.tools import commands_of
 from unionfs.publishing.up import Made, whole_manifest
@@ -371,6 +377,8 @@ def _settings_here(places: Places, project: PythonProject, *, trust: bool) -> Py
     here = settings_at(Path.cwd())
     if here is not None:
         refuse_untrusted(here, trust=trust)
+        if not trust:  # who asks for no project says yes to none
+            check_choices(owner_of_settings(here), places.state)
     return here
 
 

@@ -13,6 +13,7 @@ from resolver.naming import is_nobodys
 from resolver.places import Places
 from resolver.project import trust as trusting
 from resolver.project.project import trust_faults
+from resolver.python.project import Origin, PythonProject, owner_of_settings, settings_at
 from unionfs.cli import console
 from unionfs.cli.asked import (
     DIRECTORY,
@@ -22,6 +23,7 @@ from unionfs.cli.asked import (
     json_of,
     projects_at,
 )
+from unionfs.formats.python.kind import KIND
 from unionfs.store.ordered import PROJECT
 from unionfs.upkeep.projects import forget_built
 
@@ -79,7 +81,7 @@ def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None
         return
     project = _project_at(directory)
     uid = os.geteuid()
-    choices = choices_of(project) | _of_store(project)
+    choices = _choices_of(project) | _of_store(project)
     given = trusting.allow(project, uid, places.state, choices)
     have_all_looked_at(places)
     root = str(project.root)
@@ -93,8 +95,23 @@ def trust(directory: Path, *, revoke: bool, listed: bool, as_json: bool) -> None
 
 
 def _project_at(directory: Path) -> Project:
-    """Of any kind; where there are several, the first: a yes is one to all of them."""
-    return projects_at(directory)[0][1]
+    """Of any kind; where there are several, the first: a yes is one to all of them.
+
+    Where there is none, what stands for a directory that has settings of uv (`run --with` there).
+    """
+    try:
+        return projects_at(directory)[0][1]
+    except PkgviewError:
+        here = settings_at(directory) if directory.is_dir() else None
+        if here is None or not here.around:
+            raise
+        return owner_of_settings(here)
+
+
+def _choices_of(project: Project) -> frozenset[str]:
+    if isinstance(project, PythonProject) and project.origin is Origin.NOTHING:
+        return KIND.choices(project, users=frozenset())
+    return choices_of(project)
 
 
 def _is_covered(directory: Path, places: Places) -> bool:

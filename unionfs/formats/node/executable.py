@@ -11,6 +11,8 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from resolver.ownership import is_in_tree
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,7 +30,7 @@ def make_executable(project: NodeProject, lock: Lock, kept: Mapping[str, Entry])
         for place in lock.entries[member].bins.values() if member in lock.entries else ():
             path = os.path.normpath(f"{root}/{member}/{place}")
             inside = path.startswith(f"{os.path.normpath(f'{root}/{member}')}/")
-            if inside and path.startswith(f"{root}/") and os.path.realpath(path) == path:
+            if inside and is_in_tree(root, path):
                 with suppress(OSError):
                     _add_bits(path)
 

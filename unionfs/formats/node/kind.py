@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from unionfs.formats.node.scripted import Scripted
     from unionfs.store.ordered import Stores
 
+_ALLOWING = {"allowScripts", "pnpm", "trustedDependencies"}
+"""Keys of package.json that may allow install scripts (`resolver.node.allowed`)."""
+
 _NAMED = 8
 """Packages that a remark names."""
 
@@ -57,9 +61,11 @@ class NodeMaking:
         self._settings = npm_settings(wish.project.root)
         asked = wish.omit
         self._omitted = self._settings.omitted if asked is None else frozenset(asked)
+        self._built_with = self._counted_for_scripts()
         self._scripts = (
             self._settings.values.get("allow-scripts", ""),
             self._settings.says("ignore-scripts"),
+            *self._built_with,
         )
         self.fingerprint: str | None = wish.fingerprint(self._machine, self._omitted, self._scripts)
         self.remark = ""
@@ -73,6 +79,15 @@ class NodeMaking:
         self._scripted: dict[str, Scripted] = {}
         self._said_always = ""
         self._pattern: Pattern | None = None
+
+    def _counted_for_scripts(self) -> list[str]:
+        """What install scripts are run with, where any may be allowed."""
+        allows = _ALLOWING & self._wish.project.manifest.keys()
+        if not allows and "allow-scripts" not in self._settings.values:
+            return []
+        from resolver.node.scripts import build_settings  # noqa: PLC0415 - mostly none
+
+        return build_settings(os.environ)
 
     def settings(self) -> FetchSettings:
         """Npm's."""
@@ -127,7 +142,9 @@ class NodeMaking:
         if policy.asked_for and not policy.never:
             from unionfs.formats.node.scripted import scripted  # noqa: PLC0415 - mostly none
 
-            self._scripted = scripted(found.lock, self._selection, policy, self._machine)
+            self._scripted = scripted(
+                found.lock, self._selection, policy, self._machine, self._built_with
+            )
         less = sorted(set(self._forgone.values()))
         scripts = said_of_scripts(wish.project, self._selection, policy)
         engines = said_of_engines(self._selection, self._machine, self._settings)

@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resolver.naming import project_key
+from resolver.naming import directory_names
+from resolver.ownership import identity
 from unionfs.formats.node.layout import WRITABLE
 from unionfs.kinds import WRITABLE as DIRECTORY
 from unionfs.store.generated import GeneratedFile, add_generated
@@ -38,5 +39,8 @@ def placed_layer(store: Store, places: Places, root: str, links: Mapping[str, st
 
 
 def writable_of(places: Places, root: str) -> Path:
-    """The directory of a project's own that tools may write into."""
-    return places.cache / DIRECTORY / project_key(root)
+    """The directory of a project's own that tools may write into.
+
+    What lies there runs in the project: so another directory in its place has another one.
+    """
+    return places.cache / DIRECTORY / ".".join(directory_names(root, identity(root)))

@@ -3,9 +3,10 @@
 A script runs in a scratch directory, in a copy of its package. Around it lie copies of what the
 package needs (of the places that the lock gives it, with their commands), and nothing else. So what
 comes out follows from what the key says: the package and what it needs, by their hashes, the
-platform and the Node. What is below the package's own directory then is packed, and stands in the
-place of what the tarball gave, for every project of this user's. Whatever a script does elsewhere
-is not kept, and said where it lies beside packages.
+platform and the Node, and the settings and variables by which tools build. What is below the
+package's own directory then is packed, and stands in the place of what the tarball gave, for every
+project of this user's. Whatever a script does elsewhere is not kept, and said where it lies beside
+packages.
 
 Only a command that somebody gave runs scripts (`Wish.no_build`), of packages that the project
 allows (`resolver.node.allowed`).
@@ -36,7 +37,7 @@ from unionfs.formats.npm import packagejson
 from unionfs.formats.npm.reader import stem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
     from resolver.node.allowed import Allowed
@@ -57,22 +58,30 @@ _BUILD = "build-"  # what `unionfs.publishing.assemble` sweeps
 class Scripted:
     """A place whose scripts are to be run. `needs` are the places of all that it needs, sorted.
 
+    `unseen` are the project's own directories that it needs, by name: they are not beside it.
+
+    `who` it is in a registry, name and version, by which it was allowed; None: by its address.
+
     `key`: under what a store remembers what became of it; None where that follows from more than a
     lock says (a directory), and they are run whenever a view is made.
     """
 
     entry: Entry
     needs: tuple[str, ...]
+    unseen: tuple[str, ...]
+    who: tuple[str, str] | None
     key: str | None
 
 
 def scripted(
-    lock: Lock, selection: Selection, allowed: Allowed, machine: Machine
+    lock: Lock, selection: Selection, allowed: Allowed, machine: Machine, settings: Sequence[str]
 ) -> dict[str, Scripted]:
     """By place, those that the project allows; what one needs comes before it, if it can.
 
     Whether they have scripts their files say: a lock does not know of what is for node-gyp, which
     is built where there is a binding.gyp.
+
+    `settings` are what scripts make something else with (`resolver.node.scripts.build_settings`).
     """
     keys = {choice.entry.location: choice.key for choice in selection.choices}
     wanted = [choice.entry for choice in selection.choices if allowed.of(choice.entry)]
@@ -85,10 +94,19 @@ def scripted(
         needs = _needs(tree, entry.location, keys)
         places = (entry.location, *needs)
         said = sorted(f"{one in run}{_wired(tree, one, keys)}" for one in places)
-        words = (FORMAT, machine.os, machine.cpu, machine.libc, machine.node, *said)
+        words = (FORMAT, machine.os, machine.cpu, machine.libc, machine.node, *said, *settings)
         digest = hashlib.sha256("\0".join((str(keys[entry.location]), *words)).encode())
         key = f"built-{digest.hexdigest()}" if all(keys[one] for one in places) else None
-        found[entry.location] = Scripted(entry=entry, needs=needs, key=key)
+        own = {
+            edge.name
+            for place in places
+            for edge in tree.edges(place)
+            if edge.to is not None and tree.entries[edge.to].link
+        }
+        unseen = tuple(sorted(own))
+        found[entry.location] = Scripted(
+            entry=entry, needs=needs, unseen=unseen, who=allowed.who(entry), key=key
+        )
     return dict(sorted(found.items(), key=lambda item: (len(item[1].needs), item[0])))
 
 
@@ -158,16 +176,28 @@ class Running:
             lay = partial(self._lay_out, here, one, archives)
             ours = await trio.to_thread.run_sync(lay)
             directory = here / in_view(entry.location)
-            scripts = _scripts(directory)
+            found = _manifest(directory)
+            scripts = install_scripts(found.data, has_gyp=(directory / GYP).is_file())
             if not scripts:
                 if one.key is not None:
                     self.store.record_source(one.key, archives[entry.location])
+                return archives[entry.location]
+            if _is_another(one, found):
+                said.append(
+                    f"The install scripts of {entry.title} were not run: its package.json says "
+                    f"that it is {f'{found.name} {found.version}'!a}."
+                )
                 return archives[entry.location]
             self.told(entry.package)
             before = _beside(here)
             await run_scripts(directory, scripts, title=entry.title, offline=self.offline)
             if others := sorted(_beside(here) - before):
                 said.append(f"What {entry.title} wrote to {', '.join(others)} is not kept.")
+            if one.unseen:
+                named = ", ".join(one.unseen)
+                said.append(
+                    f"{entry.title} was not given {named}, of the project's own directories."
+                )
             ran[entry.title] = None
             meta = Meta(
                 kind="distribution", name=entry.package, version=entry.version,
@@ -223,12 +253,23 @@ async def _turn(places: Places) -> AsyncIterator[None]:
         os.close(descriptor)
 
 
-def _scripts(directory: Path) -> dict[str, str]:
+def _manifest(directory: Path) -> packagejson.PackageJson:
     try:
-        data = packagejson.parse((directory / "package.json").read_bytes()).data
+        return packagejson.parse((directory / "package.json").read_bytes())
     except (OSError, ValueError):
-        return {}
-    return install_scripts(data, has_gyp=(directory / GYP).is_file())
+        return packagejson.PackageJson()
+
+
+def _is_another(one: Scripted, found: packagejson.PackageJson) -> bool:
+    """Whether it is not who was allowed: a lock may give a hash to another one's address.
+
+    Registries leave what is after `+` out of a version.
+    """
+    if one.who is None:
+        return False
+    name, version = one.who
+    itself = found.name, found.version.partition("+")[0]
+    return itself != (name, version.partition("+")[0])
 
 
 def _beside(here: Path) -> set[str]:

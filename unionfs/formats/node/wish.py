@@ -26,11 +26,11 @@ class NodeWish(Wish):
     omit: tuple[str, ...] | None = None
 
     def fingerprint(
-        self, machine: Machine, omitted: frozenset[str], scripts: tuple[str, bool] = ("", False)
+        self, machine: Machine, omitted: frozenset[str], scripts: tuple[object, ...] = ("", False)
     ) -> str:
         """Equal as long as the same view would come out, newer releases aside.
 
-        `scripts`: what npm's settings say of install scripts.
+        `scripts`: what npm's settings say of install scripts, and what these are run with.
         """
         return fingerprint(
             self.project,

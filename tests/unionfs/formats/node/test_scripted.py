@@ -24,12 +24,18 @@ def entry(version: str = "1.0.0", **more: Any) -> dict[str, Any]:  # noqa: ANN40
     return {"version": version, "integrity": HASH, **more}
 
 
-def found(packages: dict[str, Any], *, machine: Machine = MACHINE) -> dict[str, Scripted]:
-    whole = {"": {"name": NODE}, **{f"node_modules/{key}": one for key, one in packages.items()}}
+def found(
+    packages: dict[str, Any], *, machine: Machine = MACHINE, settings: tuple[str, ...] = ()
+) -> dict[str, Scripted]:
+    placed = {
+        key if key.startswith("packages/") else f"node_modules/{key}": one
+        for key, one in packages.items()
+    }
+    whole = {"": {"name": NODE}, **placed}
     text = json.dumps({"lockfileVersion": 3, "packages": whole}).encode()
     lock = read(Path("/project/package-lock.json"), text)
     said = allowed({"allowScripts": {"native": True, "tool": True}}, SETTINGS)
-    return scripted(lock, select(lock, machine, (), SETTINGS), said, machine)
+    return scripted(lock, select(lock, machine, (), SETTINGS), said, machine, settings)
 
 
 def key(packages: dict[str, Any], *, machine: Machine = MACHINE) -> str | None:
@@ -57,6 +63,7 @@ def test_what_the_key_says() -> None:
         {**WHOLE, "a": entry(name="b"), "b": entry(name="a")},
         {"native": NATIVE, "a": entry()},
     ]
+    assert found(WHOLE, settings=("CFLAGS=-O9",))["node_modules/native"].key != same
     machines = [replace(MACHINE, **{name: "arm64"}) for name in ("cpu", "libc", "node")]
     keys = [key(one) for one in others] + [key(WHOLE, machine=one) for one in machines]
     assert len({same, *keys}) == len(keys) + 1
@@ -72,3 +79,11 @@ def test_what_one_needs_comes_first() -> None:
     # A circle has an order, too.
     tool["dependencies"] = {"native": "*"}
     assert len(found({"native": native, "tool": tool})) == 2
+
+
+def test_what_it_needs_of_the_projects_own() -> None:
+    link = {"resolved": "packages/b", "link": True}
+    packages = {"native": NATIVE, "a": entry(), "b": link, "packages/b": {"version": "1.0.0"}}
+    one = found(packages)["node_modules/native"]
+    assert (one.needs, one.unseen) == (("node_modules/a",), ("b",))
+    assert found(WHOLE)["node_modules/native"].unseen == ()

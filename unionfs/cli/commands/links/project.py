@@ -89,3 +89,8 @@ def link_project(  # noqa: PLR0913 - all but the first four by name
             f"{other} is not pkgview's and stays as it is, so what the lock has for it is not "
             "seen there: `pkgview up --force` sets it aside."
         )
+    for other in further.outside:
+        console.note(
+            f"{other} is not made: a link leads out of the project, or to another place in it, so "
+            "what the lock has for it is not seen there."
+        )

@@ -16,7 +16,7 @@ import click
 from resolver.errors import PkgviewError
 from resolver.node.project import NodeProject, project_at
 from resolver.project import resolved
-from unionfs.cli import console, quick
+from unionfs.cli import console, quick, quick_node
 from unionfs.cli.asked import find_projects, projects_at, refuse_untrusted
 from unionfs.cli.commands.links.project import make_mountable
 from unionfs.cli.commands.making import ensured, mount_now
@@ -145,5 +145,5 @@ def _with(wish: NodeWish, *, offline: bool, frozen: bool, locked: bool) -> NodeW
 
 
 def first_on_path(directory: str) -> None:
-    """Put it first on PATH, for what this process becomes."""
-    os.environ["PATH"] = os.pathsep.join((directory, os.environ.get("PATH", os.defpath)))
+    """Put it first on PATH, for what this process becomes, and name the view."""
+    os.environ.update(quick_node.environment(directory, os.environ))
