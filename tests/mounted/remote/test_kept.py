@@ -7,6 +7,7 @@ import json
 import os
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -99,24 +100,21 @@ def test_what_was_whole_and_comes_back_in_part_is_fetched(
     remote: Remote, *, registered: bool
 ) -> None:
     """A server may have the former file open; and the archive's number may be the same or not."""
-    name, site = large_and_small(remote)
+    name = remote.archive("a", {"a/large.bin": noise(1 << 20, 1), "a/small.py": b"x = 1\n"})
+    own = Store(remote.places.store)
+    own.take(Path(remote.there(name).path), name)
+    site = remote.publish(name)
     mount(os.environ)
-    content = read(site / "large.bin")
-    path = remote.places.store / "archives" / name
-    until(path.exists)
-    drop_caches(site / "large.bin")
-    assert read(site / "large.bin") == content
-    path.unlink()
-    manifest = remote.places.state / "manifests" / f"{site.parent.parent.name}.json"
+    assert read(site / "a/small.py") == remote.files["a/small.py"]
+    own.path(name).unlink()
+    view = ViewId(site.parent.name)
     if not registered:
-        manifest.unlink()
+        (remote.places.state / "manifests" / f"{view}.json").unlink()
         with closing(Registry.of(remote.places)) as registry:
             registry.forget(archives=[], views=[], projects=[])
-        survey(remote.places).gone([ViewId(manifest.stem)], [])
-    assert remote.publish(name) == site.parent
-    drop_caches(site / "large.bin")
-    assert read(site / "large.bin") == content
-    assert read(site / "small.py") == remote.files["a/small.py"]
+        survey(remote.places).gone([view], [])
+    assert remote.publish(name) == site
+    assert read(site / "a/large.bin") == remote.files["a/large.bin"]
 
 
 def test_verify_and_gc(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
