@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from unionfs.store.local import Store
     from unionfs.view.nodeid import ArchiveNo, NodeId, Packing, ViewNo
     from unionfs.view.registry import Registry
-    from unionfs.view.sharing import Registered
+    from unionfs.view.sharing import Registered, Where
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class Catalog:
         """One that the kernel may be told of."""
         found = self._members.get(known.number)
         if found is None:
-            archive = self.store.open(known.name)
+            archive = self.store.open(known.archive)
             told = self.told.get(Sort.ARCHIVES, known.number)
             time = known.time if told is None else told.time
             found = Member(known.number, archive, time, known.shared, self.packing)
@@ -228,7 +228,7 @@ class Catalog:
 
     def _is_stored(self, number: ArchiveNo) -> bool:
         known = self.registry.archive(number)
-        return known is not None and self.store.has(known.name)
+        return known is not None and self.store.has(known.archive)
 
     def packages(self) -> list[tuple[bytes, ArchiveNo]]:
         """`<name>-<version>-<hash>` of every registered archive that is in the store."""
@@ -359,29 +359,30 @@ class Catalog:
             return None
         except OSError as error:
             raise LayerError(f"view {view}: cannot read its manifest: {error}") from error
-        names = [layer.archive for layer in manifest.layers]
-        registered = self._registered(names)
+        layers = [layer.archive for layer in manifest.layers]
+        where = list(zip(layers, manifest.places, strict=True))
+        registered = self._registered(where)
         return View(
             number,
             manifest,
-            [self._member_named(view, name, registered) for name in names],
-            lambda name: self._member_named(view, name, self._registered([name])),
+            [self._member_at(view, one, registered) for one in where],
+            lambda name: self._member_at(view, (name, ""), self._registered([(name, "")])),
             time=self.packing.time(time),
             packing=self.packing,
         )
 
-    def _registered(self, names: Collection[str]) -> Mapping[str, Registered]:
-        found = self.registry.registered(names)
+    def _registered(self, where: Collection[Where]) -> Mapping[Where, Registered]:
+        found = self.registry.registered_at(where)
         self._tell_archives(found.values())
         return found
 
-    def _member_named(
-        self, view: ViewId, name: str, registered: Mapping[str, Registered]
+    def _member_at(
+        self, view: ViewId, where: Where, registered: Mapping[Where, Registered]
     ) -> Member:
         """One of a view's archives."""
-        if name not in registered:
-            raise LayerError(f"view {view}: its archive {name} is not registered")
-        return self._member(registered[name])
+        if where not in registered:
+            raise LayerError(f"view {view}: its archive {where[0]} is not registered")
+        return self._member(registered[where])
 
 
 def _listed(directory: str) -> list[str]:

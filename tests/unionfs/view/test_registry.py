@@ -336,7 +336,7 @@ def test_who_went_back_sees_what_comes_next(
             packed(store, *(file(name, data) for name, data in tree.items()), file("v", b"%d" % n))
             for n, tree in enumerate(trees)
         ]
-        had: set[str] = set()
+        had: set[tuple[str, str]] = set()
         made: dict[str, tuple[bytes, int]] = {}
         for number, step in enumerate(steps):
             clock = 1_700_000_000 + 2 * number
@@ -344,9 +344,9 @@ def test_who_went_back_sees_what_comes_next(
             archive, tree = versions[step % len(trees)], trees[step % len(trees)]
             if registry.archive_number(archive.name) is not None:
                 made.clear()
-            registry.register_archives([archive], store.open, moved=had ^ {archive.name})
-            had = {archive.name}
-            found = registry.registered(had)[archive.name]
+            registry.register_archives([archive], store.open, moved=had ^ {(archive.name, "")})
+            had = {(archive.name, "")}
+            found = registry.registered_at(had)[archive.name, ""]
             for name, data in tree.items():
                 known = found.shared.get(archive.find(name.encode()) or EntryNo(0))
                 moment = (known.time if known else found.time) // SECOND
@@ -365,13 +365,13 @@ def test_what_came_before_a_version_that_is_back_goes_no_further(
         for n in range(4)
     )
     for archive, moved in ((a, {a}), (b, {a, b}), (c, set()), (a, {c, a}), (d, {a, d})):
-        names = {one.name for one in moved}
+        names = {(one.name, "") for one in moved}
         registry.register_archives([archive], store.open, moved=names)
     assert len({node_of(registry, one, "all") for one in (a, b, c, d)}) == 1
     assert node_of(registry, c, "later") == node_of(registry, b, "later")
     assert node_of(registry, d, "later") not in {node_of(registry, one, "later") for one in (a, b)}
     e = packed(store, file("all", b"0"), file("later", b"1"), file("v", b"4"))
-    registry.register_archives([e], store.open, moved={d.name, e.name})
+    registry.register_archives([e], store.open, moved={(d.name, ""), (e.name, "")})
     assert node_of(registry, e, "later") == node_of(registry, d, "later")
     assert registry._again.between("distribution demo") != []
     registry.forget(archives=[], views=[], projects=[])
