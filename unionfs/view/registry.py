@@ -146,8 +146,7 @@ class Registry:
         (`unionfs.view.moments`). `moved`: those that somebody has from now on, or had until now
         (`unionfs.view.again`). `where`: all of that view; what of it is `unplaced` is given, too.
         """
-        listed = list(archives)
-        given = {archive.name: archive for archive in listed}
+        given = {one.name: one for one in (listed := list(archives))}
         known = self.registered(given)
         new = self.unplaced(where)
         there = self.registered_at([one for one in moved if one not in new]) if moved else {}
@@ -245,9 +244,10 @@ class Registry:
 
     def registered_at(self, where: Collection[Where]) -> dict[Where, Registered]:
         """The same, each for the place where it is."""
-        known = self.registered({name for one in where for name in (one[0], name_at(*one))})
-        found = {one: known.get(name_at(*one)) or known.get(one[0]) for one in where}
-        return {one: it for one, it in found.items() if it is not None}
+        placed = {name_at(*one) for one in where if one[1]}
+        known = self.registered(placed.union(name for name, _ in where))
+        found = ((one, known.get(name_at(*one)) or known.get(one[0])) for one in where)
+        return {one: it for one, it in found if it is not None}
 
     def copies(self, number: ArchiveNo) -> dict[EntryNo, list[tuple[ArchiveNo, EntryNo]]]:
         """Where else the members of an archive lie that others are known by."""
