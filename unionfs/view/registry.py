@@ -146,7 +146,8 @@ class Registry:
         (`unionfs.view.moments`). `moved`: those that somebody has from now on, or had until now
         (`unionfs.view.again`). `where`: all of that view; what of it is `unplaced` is given, too.
         """
-        given = {one.name: one for one in (listed := list(archives))}
+        listed = list(archives)
+        given = {one.name: one for one in listed}
         known = self.registered(given)
         new = self.unplaced(where)
         there = self.registered_at([one for one in moved if one not in new]) if moved else {}
@@ -155,8 +156,7 @@ class Registry:
             again = self._again.unnoted(names) if moved else []
         if again or new or len(known) < len(given):
             with self._asked(), self._transaction():
-                if moved:
-                    self._again.note(names)
+                self._again.note(names)
                 # What follows an earlier version comes first: it has no other choice of a time.
                 new = self._placed.unknown(new)
                 places = dict(reversed(new))
