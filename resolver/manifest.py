@@ -78,6 +78,17 @@ class Manifest:
         return tuple(name for layer in self.layers for name in layer.archives)
 
     @property
+    def places(self) -> list[str]:
+        """Where in the view each layer is by itself, as packages of Node's are; "" for others."""
+        users: dict[Grafts, int] = {}
+        for layer in self.layers:
+            users[layer.grafts] = users.get(layer.grafts, 0) + 1
+        return [
+            layer.grafts[0][1] if len(layer.grafts) == 1 == users[layer.grafts] else ""
+            for layer in self.layers
+        ]
+
+    @property
     def distributions(self) -> int:
         """How many there are, each version by itself, at however many places."""
         return len({(layer.name, layer.version) for layer in self.layers if layer.name})

@@ -183,6 +183,20 @@ def test_a_view_that_is_gone_is_not_there_and_comes_back_whole(stocked: Site) ->
         stocked.run(directory / ".venv/bin/python", "-c", "import alpha", cwd=directory).stderr
         == ""
     )
+    # Also where nobody looked in between: the numbers are those that the next server knows.
+    (module,) = directory.glob(".venv/lib/python*/site-packages/alpha.py")
+    package = next((stocked.places.mount / "packages").glob("alpha-*"))
+    before = module.stat().st_ino, package.stat().st_ino
+    shutil.rmtree(directory)
+    assert taken(lambda: gc(stocked))["views"] == [view]
+    directory = project(stocked, "one", "alpha")
+    assert stocked.up(directory)["view"] == view
+    now = module.stat().st_ino, package.stat().st_ino
+    assert [one != other for one, other in zip(before, now, strict=True)] == [True, True]
+    stocked.pkgview("upgrade", cwd=directory)
+    assert (module.stat().st_ino, package.stat().st_ino) == now
+    assert module.read_text()
+    assert [path.name for path in package.iterdir()]
 
 
 def test_what_killed_processes_left_goes(stocked: Site) -> None:

@@ -21,6 +21,9 @@ beside them: npm believes its lock of what is there only as long as no directory
 
 _STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
 _ARCHIVE_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._+!-]*)\.([0-9a-f]{64})\.tar\.zst")
+_PACKAGE = re.compile(
+    r"(?P<name>[^-]+)-(?P<version>[^-]+)(?:-.*)?\.(?P<digest>[0-9a-f]{64})\.tar\.zst"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +65,11 @@ def digest_of_name(name: str) -> bytes | None:
     """The digest that an archive's file name promises; None if it is no archive's name."""
     match = _ARCHIVE_NAME.fullmatch(name) if len(name) <= NAME_LIMIT else None
     return bytes.fromhex(match[2]) if match else None
+
+
+def short_name(name: str) -> bytes | None:
+    """What it is called in `packages`: `<name>-<version>-<hash>`; None for a notice."""
+    match = _PACKAGE.fullmatch(name)
+    if match is None:
+        return None
+    return f"{match['name']}-{match['version']}-{match['digest'][:12]}".encode()

@@ -146,6 +146,10 @@ class Archive:
         """The file that it is read from, absolute."""
         return self._file[0]
 
+    def is_there(self) -> bool:
+        """Whether there is a file where it is read from; it may have been collected."""
+        return os.path.exists(self.path)  # noqa: PTH110 - of each layer that is opened
+
     @property
     def whole(self) -> bool:
         """Whether all of it is here, as far as is known: partial archives become whole."""

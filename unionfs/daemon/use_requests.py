@@ -1,4 +1,4 @@
-"""What the daemon answers to whoever wants to know which views are in use: held, survey.
+"""What the daemon answers to whoever collects: which views are in use (held, survey); gone.
 
 It alone can ask the kernel about its mount, and it may see processes that the asker does not, who
 may be in a pid namespace below.
@@ -16,7 +16,7 @@ import trio
 
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
-from unionfs.kernel.holding import is_held
+from unionfs.kernel.holding import forget_name, is_held
 from unionfs.kernel.session import descriptors_of
 from unionfs.view import nodeid
 from unionfs.view.attributes import Attributes
@@ -24,7 +24,7 @@ from unionfs.view.catalog import VIEW_ID
 from unionfs.view.nodeid import Fixed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from unionfs.control.request import Request
     from unionfs.view.filesystem import Filesystem
@@ -42,7 +42,7 @@ class UseRequests:
     @property
     def table(self) -> Mapping[str, Callable[[Request], Awaitable[Any]]]:
         """Name -> operation."""
-        return {"held": self.held, "survey": self.survey}
+        return {"held": self.held, "survey": self.survey, "gone": self.gone}
 
     async def held(self, request: Request) -> dict[str, Any]:
         """Those of the `views` that somebody holds, and where they are mounted.
@@ -64,6 +64,22 @@ class UseRequests:
         held = await trio.to_thread.run_sync(_held, device, nodes, abandon_on_cancel=True)
         return {"views": held, "mountpoint": os.fspath(self._filesystem.catalog.places.mount)}
 
+    async def gone(self, request: Request) -> dict[str, Any]:
+        """Have the kernel forget `views` and `packages` that were removed, by their names.
+
+        Somebody may have looked one up since it was asked who holds it. Should it come back, it is
+        under another number.
+        """
+        names = [
+            (nodeid.fixed(parent), name.encode())
+            for key, parent in (("views", Fixed.VIEWS), ("packages", Fixed.PACKAGES))
+            for name in request.arguments.get(key, ())
+            if isinstance(name, str) and "\0" not in name
+        ]
+        (device,) = descriptors_of("/dev/fuse")
+        await trio.to_thread.run_sync(_forget, device, names, abandon_on_cancel=True)
+        return {}
+
     async def survey(self, request: Request) -> dict[str, Any]:
         """Which views the /proc of this process speaks of; `inuse.as_json`.
 
@@ -78,3 +94,8 @@ class UseRequests:
 
 def _held(device: int, nodes: Mapping[ViewId, NodeId]) -> list[ViewId]:
     return [view for view, node in nodes.items() if is_held(device, _VIEWS, view.encode(), node)]
+
+
+def _forget(device: int, names: Sequence[tuple[NodeId, bytes]]) -> None:
+    for parent, name in names:
+        forget_name(device, parent, name)

@@ -51,9 +51,14 @@ def is_held(descriptor: int, parent: NodeId, name: bytes, node: NodeId) -> bool:
 
     `OSError` where the kernel does not say.
     """
+    forget_name(descriptor, parent, name)
+    return _notified(descriptor, _INVAL_INODE, _INODE_OUT.pack(node, -1, 0))
+
+
+def forget_name(descriptor: int, parent: NodeId, name: bytes) -> None:
+    """Have a name in `parent` looked up when it is used next; `OSError` as above."""
     entry = _ENTRY_OUT.pack(parent, len(name), 0) + name + b"\0"
     _notified(descriptor, _INVAL_ENTRY, entry)
-    return _notified(descriptor, _INVAL_INODE, _INODE_OUT.pack(node, -1, 0))
 
 
 def _notified(descriptor: int, code: int, payload: bytes) -> bool:

@@ -7,14 +7,13 @@ written next, and only then the view gets its number. A view that has a number h
 from __future__ import annotations
 
 import os
-from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from resolver.atomic import write_atomically
 from resolver.errors import PkgviewError
-from resolver.manifest import ViewId
-from resolver.naming import archives_in, manifest_digest
+from resolver.manifest import Manifest, ViewId
+from resolver.naming import manifest_digest
 from unionfs.archive.layer import LayerError
 from unionfs.bytecode.companion import KIND, check
 from unionfs.store.claims import Claims, is_told
@@ -28,10 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from resolver.manifest import Grafts, LayerSpec, Manifest
+    from resolver.manifest import Grafts, LayerSpec
     from resolver.places import Places
     from unionfs.archive.reader import Archive
     from unionfs.view.registry import Registry
+    from unionfs.view.sharing import Where
 
 
 def publish(
@@ -39,14 +39,16 @@ def publish(
     manifest: Manifest,
     store: Store,
     registry: Registry,
-    had: Collection[str] = (),
+    had: Collection[Where] = (),
 ) -> ViewId:
     """Make the view known; doing it again changes nothing, and writes a damaged manifest anew.
 
     To be called with the store held (`Store.held`) since it was known that all archives are there.
-    `had`: the archives that whom it is for has had until now.
+    `had`: what `standing` gives of the views that whom it is for has had until now.
     """
     seen = set(registry.registered(manifest.archives))
+    now = standing(manifest)
+    seen -= {name for name, _ in registry.unplaced(now)}
     unknown: list[Archive] = []
     for layer in manifest.layers:
         if layer.archive not in seen:
@@ -54,8 +56,7 @@ def publish(
         if layer.bytecode and layer.bytecode not in seen:
             unknown.append(_companion(store, layer))
         seen.update(layer.archives)  # it may be at several places
-    moved = {*had} ^ {*manifest.archives}
-    registry.register_archives(unknown, store.open, _grafts(manifest), moved)
+    registry.register_archives(unknown, store.open, _grafts(manifest), {*had} ^ {*now}, now)
     _must_fit(manifest, registry)
     tell(places, manifest.archives)
     _know(places, manifest.id, manifest.to_bytes(), registry)
@@ -81,9 +82,10 @@ def publish_alike(
     data = data.replace(before, after)
     archive = _source(store, layer.archive)
     grafts = {layer.archive: layer.grafts}
-    registry.register_archives([archive], store.open, grafts, archives_in(data))
-    tell(places, [layer.archive])
     view = ViewId(manifest_digest(data))
+    now = standing(Manifest.from_bytes(data, expected=view))
+    registry.register_archives([archive], store.open, grafts, now, now)
+    tell(places, [layer.archive])
     _know(places, view, data, registry)
     return view
 
@@ -97,16 +99,22 @@ def _know(places: Places, view: ViewId, data: bytes, registry: Registry) -> None
     registry.register_view(view)
 
 
+def standing(manifest: Manifest) -> list[Where]:
+    """The archives of a view, each with the place where it is by itself, if it is anywhere."""
+    layers = zip(manifest.layers, manifest.places, strict=True)
+    compiled = ((layer.bytecode, "") for layer in manifest.layers if layer.bytecode)
+    return [*((layer.archive, place) for layer, place in layers), *compiled]
+
+
 def _grafts(manifest: Manifest) -> dict[str, Grafts]:
     """Where each archive's directories go, by its name, for the times that they get.
 
     One that has its place to itself meets no other distribution's files: so does a package of a
     kind where each is in a directory of its own.
     """
-    users = Counter(layer.grafts for layer in manifest.layers)
     return {
-        name: () if users[layer.grafts] == 1 and len(layer.grafts) == 1 else layer.grafts
-        for layer in manifest.layers
+        name: () if place else layer.grafts
+        for layer, place in zip(manifest.layers, manifest.places, strict=True)
         for name in layer.archives
     }
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from resolver.project.resolved import ResolvedView
     from unionfs.formats.kind import Kind, Making, Wish
     from unionfs.publishing.assemble import Progress
+    from unionfs.view.sharing import Where
 
 ATTEMPTS = 5
 """How often archives are made again that `pkgview gc` took just then."""
@@ -209,16 +210,18 @@ async def _layers(  # noqa: PLR0913, PLR0917 - what it is made with, and of
     return await making.completed(store, layers, progress.building)
 
 
-def _had(places: Places, root: str) -> set[str]:
-    """The archives of all views that the project has had until now."""
-    found: set[str] = set()
+def _had(places: Places, root: str) -> set[Where]:
+    """The archives of all views that the project has had until now, and where they are there."""
+    from unionfs.publishing.publish import standing  # noqa: PLC0415 - as below
+
+    found: set[Where] = set()
     for one in resolved.load(places.state / "projects", root).views:
         with suppress(OSError, PkgviewError):
-            found.update(read_manifest(places, one.view).archives)
+            found.update(standing(read_manifest(places, one.view)))
     return found
 
 
-def _published(places: Places, manifest: Manifest, store: Stores, had: set[str]) -> ViewId:
+def _published(places: Places, manifest: Manifest, store: Stores, had: set[Where]) -> ViewId:
     from unionfs.publishing.publish import publish  # noqa: PLC0415 - as above
 
     registry = Registry.of(places)

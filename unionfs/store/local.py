@@ -140,17 +140,25 @@ class Store:
         yield self.path(name)
 
     def open(self, name: str) -> Archive:
-        """The archive, the same object for as long as anybody holds it.
+        """The archive, the same object for as long as anybody holds it and its file is there.
 
+        A file that is gone may have come back as another one: elsewhere, or as a partial archive.
         `LayerError` if it is missing or damaged.
         """
         with self._lock:
             archive = self._open.get(name)
-        if archive is None:
+        if archive is not None and archive.is_there():
+            return archive
+        try:
             fresh = self._opened(name)
-            with self._lock:
-                archive = self._open.setdefault(name, fresh)
-        return archive
+        except LayerError:
+            if archive is None:
+                raise
+            return archive
+        with self._lock:
+            if self._open.get(name) is archive:
+                self._open[name] = fresh
+            return self._open.setdefault(name, fresh)
 
     def _opened(self, name: str) -> Archive:
         """The first that can be opened; what is wrong with the first, if none can."""

@@ -35,7 +35,7 @@ from resolver.project import standing, trust
 from resolver.project.resolved import FORGOTTEN
 from resolver.python.locks.chosen import CACHES
 from resolver.python.uv.note import forget_gone
-from unionfs.archive.meta import digest_of_name
+from unionfs.archive.meta import digest_of_name, short_name
 from unionfs.bytecode.compiling import WITHIN
 from unionfs.control import daemons
 from unionfs.kinds import NODE
@@ -187,6 +187,8 @@ def collect(places: Places, limits: Limits, *, patience: float = 60.0) -> Plan |
             return None
         found = plan(places, seen, limits)
         done = _carried_out(places, store, found)
+    names = filter(None, map(short_name, done.archives))
+    seen.gone(done.views, [name.decode() for name in names])
     _sweep(places, store)
     trust.forget_gone(places.state)
     return done

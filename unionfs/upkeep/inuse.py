@@ -63,8 +63,8 @@ OURS = re.compile(rb"\0-m\0unionfs\.")
 PATIENCE = 10.0
 """Seconds that a daemon may take to say who is bound."""
 
-ASKED_AT_ONCE = 512
-"""Views that a daemon is asked about in one request, which may have 64 KiB."""
+ASKED_AT_ONCE, GONE_AT_ONCE = 512, 128
+"""Views that a daemon is asked about in one request, which may have 64 KiB; longer names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +126,16 @@ class Survey:
                     with suppress(OSError):
                         os.stat(os.path.join(said["mountpoint"], "views", view))  # noqa: PTH116, PTH118 - strings
         return found
+
+    def gone(self, views: Collection[ViewId], packages: Collection[str]) -> None:
+        """Have the kernel forget names that were removed, as far as daemons can be told."""
+        names = [*(("views", view) for view in views), *(("packages", one) for one in packages)]
+        for first in range(0, len(names), GONE_AT_ONCE):
+            some = names[first : first + GONE_AT_ONCE]
+            told = {key: [name for sort, name in some if sort == key] for key, _ in some}
+            for endpoint in self.daemons:
+                with suppress(PkgviewError):  # one of before, which knows no such request
+                    _ask(endpoint, "gone", **told)
 
 
 NOTHING = Survey(named=frozenset(), programs=())

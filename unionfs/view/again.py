@@ -7,7 +7,12 @@ A, so these are younger than what B brought: all that C has and A had not has to
 the last of their distribution at that time; of those that stay nothing is noted, since B would not
 be shared any more while anybody has A.
 
-Earlier versions of the registry go on with it, so its format stays: it is a table beside theirs.
+And it is noted for which place of a view an archive has its number, where it is there by itself, as
+a package of Node's is (`Placed`): it has another number, and time, for each. A package goes from
+one place to another, in an upgrade, and what is made of the files at that place is younger than the
+archive; and two places in a view are two files, also where they are one version's.
+
+Earlier versions of the registry go on with it, so its format stays: these are tables beside theirs.
 """
 
 from __future__ import annotations
@@ -15,11 +20,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from unionfs.view.sharing import REGISTERED, Registered, archive_of, name_at
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
     from unionfs.view.nodeid import ArchiveNo
+    from unionfs.view.sharing import Where
 
 _THERE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'again'"
 
@@ -60,8 +68,61 @@ class Again:
 
     def forget_gone(self) -> None:
         """Remove what is noted of archives that are not registered any more."""
-        if self._is_there():
-            self._db.execute("DELETE FROM again WHERE number NOT IN (SELECT number FROM archives)")
+        for table in ("again", "places") if self._is_there() else ("places",):
+            self._db.execute(
+                f"DELETE FROM {table} WHERE number NOT IN (SELECT number FROM archives)"  # noqa: S608 - our own words
+            )
 
     def _is_there(self) -> bool:
         return self._db.execute(_THERE).fetchone() is not None
+
+
+class Placed:
+    """For which places the archives of one registry have numbers.
+
+    An archive's own name is that of the number for its first place.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def unknown(self, where: Iterable[Where]) -> list[Where]:
+        """Those of the archives, each with a place, that have no number for it."""
+        asked = list(dict.fromkeys(one for one in where if one[1]))
+        names = [name for one in asked for name in (one[0], name_at(*one))]
+        found = self._db.execute(
+            "SELECT name, place FROM places JOIN archives USING (number) "
+            "WHERE name IN (SELECT value FROM json_each(?))",
+            (json.dumps(names),),
+        )
+        known = {(archive_of(name), place) for name, place in found}
+        return [one for one in asked if one not in known]
+
+    def note(self, number: int, place: str) -> None:
+        """An archive's number is the one for that place."""
+        self._db.execute("INSERT INTO places VALUES (?, ?)", (number, place))
+
+    def new_name(self, archive: str, place: str) -> str | None:
+        """Under which name an archive gets a number for a place; None where it has one.
+
+        What was registered before places were noted has its number for the first that is asked for.
+        """
+        row = self._db.execute(
+            "SELECT number, place FROM archives LEFT JOIN places USING (number) WHERE name = ?",
+            (archive,),
+        ).fetchone()
+        if row is None:
+            return archive
+        number, first = row
+        if place and first is None:
+            self.note(number, place)
+        return None if not place or first in {None, place} else name_at(archive, place)
+
+    def last(self, distribution: str, place: str) -> Registered | None:
+        """What was registered last of a distribution, for a place if there is one."""
+        at = "JOIN places USING (number) WHERE place = ? AND" if place else "WHERE"
+        row = self._db.execute(
+            f"{REGISTERED} {at} distribution = ? ORDER BY number DESC LIMIT 1",
+            (place, distribution) if place else (distribution,),
+        ).fetchone()
+        return None if row is None else Registered.of(row)

@@ -7,8 +7,8 @@ long as the mount lives (`unionfs.view.told`): they must go on meaning what they
 kernel was told about them, even if somebody replaces the registry under a live mount. What is not
 found, or damaged, is looked for again each time: it may have been mended. Only an archive that was
 collected is not, as long as other archives have what is asked for. A view is there as long as its
-manifest is, which goes first when it is collected; whoever still has a number of it is told that
-there is no such thing.
+manifest is, which goes first when it is collected, and its number leaves the registry; should it be
+made again it has a new manifest and another number, and so may its archives.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from unionfs.archive.layer import LayerError
+from unionfs.archive.meta import short_name
 from unionfs.view.kept import Kept
 from unionfs.view.manifests import manifest_path as manifest_path  # noqa: PLC0414 - others have it from here
 from unionfs.view.manifests import read_manifest as read_manifest  # noqa: PLC0414 - the same
 from unionfs.view.nodeid import PACKING, NodeKind
 from unionfs.view.projects import Projects
 from unionfs.view.told import Meaning, Sort, Telling, Told, what_is
-from unionfs.view.tree import Member, View
+from unionfs.view.tree import NAME_BYTES, Member, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -39,29 +40,24 @@ if TYPE_CHECKING:
     from unionfs.store.local import Store
     from unionfs.view.nodeid import ArchiveNo, NodeId, Packing, ViewNo
     from unionfs.view.registry import Registry
-    from unionfs.view.sharing import Registered
+    from unionfs.view.sharing import Registered, Where
 
 logger = logging.getLogger(__name__)
 
 VIEW_ID = re.compile(r"[0-9a-f]{32}")
-_ARCHIVE = re.compile(
-    r"(?P<name>[^-]+)-(?P<version>[^-]+)(?:-.*)?\.(?P<digest>[0-9a-f]{64})\.tar\.zst"
-)
 
 
 ROOM_FOR_VIEWS = 48 << 20
-"""Bytes of opened views with their archives, as `_size_of_view` counts: what several share counts
+"""Bytes of opened views with their archives, as `View.size` counts: what several share counts
 for each. A view of 114 distributions with 20,254 files has 2.5 MB, and takes 20 ms to open."""
 
 ROOM_FOR_ARCHIVES = 16 << 20
 """The same of archives that are asked for by themselves: files by their node ids, `packages`."""
 
-ARCHIVE_BYTES, RUN_BYTES, LAYER_BYTES, NAME_BYTES = 2700, 250, 2048, 200
-"""What opening takes beside tables of contents, measured with tracemalloc: an archive, a run of
-members that it shares; a layer of a view, a name in a directory that several share."""
-
 
 _Copies = dict["EntryNo", list[tuple["ArchiveNo", "EntryNo"]]]
+_Which = tuple[int, int]
+"""Which file a manifest is: its inode, and when that was changed last."""
 
 
 class Catalog:
@@ -91,7 +87,7 @@ class Catalog:
         self._gone: Kept[ArchiveNo, _Copies] = Kept(ROOM_FOR_ARCHIVES)
         self._views: Kept[ViewNo, View] = Kept(ROOM_FOR_VIEWS)
         self._looked_into: set[ViewNo] = set()
-        self._numbers: dict[ViewId, ViewNo] = {}
+        self._numbers: dict[ViewId, tuple[ViewNo, _Which]] = {}
         self.told = told or Told()
         self.projects = Projects(places, registry, self.told)
         self.opened: Callable[[ViewId, Manifest], None] = lambda *_: None
@@ -153,11 +149,11 @@ class Catalog:
         """One that the kernel may be told of."""
         found = self._members.get(known.number)
         if found is None:
-            archive = self.store.open(known.name)
+            archive = self.store.open(known.archive)
             told = self.told.get(Sort.ARCHIVES, known.number)
             time = known.time if told is None else told.time
             found = Member(known.number, archive, time, known.shared, self.packing)
-            self._members.put(known.number, found, _size_of(found))
+            self._members.put(known.number, found, found.size)
         return found
 
     def archive_time(self, number: ArchiveNo) -> int:
@@ -218,16 +214,28 @@ class Catalog:
             self._gone.put(number, copies, NAME_BYTES * len(copies))
         yield from copies.get(entry, ())
 
+    def lost(self, node: NodeId) -> bool:
+        """Let go of the open archive of a node if its file is gone; whether it was.
+
+        It may be in another place by now, or have come back as a partial one.
+        """
+        number, _ = self.packing.archive_parts(node)
+        member = self._members.get(number)
+        if member is None or member.archive.is_there():
+            return False
+        self._members.drop(number)
+        return True
+
     def _is_stored(self, number: ArchiveNo) -> bool:
         known = self.registry.archive(number)
-        return known is not None and self.store.has(known.name)
+        return known is not None and self.store.has(known.archive)
 
     def packages(self) -> list[tuple[bytes, ArchiveNo]]:
         """`<name>-<version>-<hash>` of every registered archive that is in the store."""
         there = set(self.store.names())
         found = []
         for number, name, time in self.registry.archives():
-            short = _short(name) if name in there else None
+            short = short_name(name) if name in there else None
             if short is not None:
                 found.append((short, number, name, time))
         given = {int(number): Meaning(what_is(name), time) for _, number, name, time in found}
@@ -242,7 +250,7 @@ class Catalog:
         """The archive of that short name; None where there is none."""
         digest = short.rpartition(b"-")[2].decode("ascii", "replace")
         for number, name, _ in self.registry.archives():
-            if digest in name and _short(name) == short and self.store.has(name):
+            if digest in name and short_name(name) == short and self.store.has(name):
                 return None if self._archive(number) is None else number
         return None
 
@@ -253,20 +261,29 @@ class Catalog:
 
         The view itself is not opened: that waits until somebody looks into it.
         """
-        number = self._numbers.get(view)
-        if number is None:
-            if not VIEW_ID.fullmatch(view):
-                return None
-            number = self.registry.view_number(view)
-            known = None if number is None else self.registry.view(number)
-            if number is None or known is None:
-                return None
-            self._remember(number, *known)
-        if not os.access(f"{self._manifests}/{view}.json", os.F_OK):
-            # Collected. Should it be made again it gets another number.
-            del self._numbers[view]
+        number, known_by = self._numbers.get(view, (None, None))
+        if number is None and not VIEW_ID.fullmatch(view):
             return None
+        which = self._which(view)
+        if which is not None and which == known_by:
+            return number
+        # New, or collected, and perhaps made again: then it has another number.
+        self._numbers.pop(view, None)
+        number = None if which is None else self.registry.view_number(view)
+        known = None if number is None else self.registry.view(number)
+        if which is None or number is None or known is None:
+            return None
+        self._remember(number, *known)
+        self._numbers[view] = number, which
         return number
+
+    def _which(self, view: ViewId) -> _Which | None:
+        """Which file a view's manifest is; None where there is none."""
+        try:
+            status = os.stat(f"{self._manifests}/{view}.json")  # noqa: PTH116 - with each look
+        except OSError:
+            return None
+        return status.st_ino, status.st_ctime_ns
 
     def view_time(self, number: ViewNo) -> int:
         """The time of a view's directories; `IndexError` for a number that was never given."""
@@ -296,8 +313,7 @@ class Catalog:
             found = self._load(number, view, time)
             if found is None:
                 return None
-            self._numbers[view] = number
-            self._views.put(number, found, _size_of_view(found))
+            self._views.put(number, found, found.size)
             if number not in self._looked_into:
                 self._looked_into.add(number)
                 self.opened(view, found.manifest)
@@ -310,15 +326,20 @@ class Catalog:
 
     def views(self) -> list[tuple[ViewNo, ViewId]]:
         """All views that there are, in the order of their numbers."""
-        found, there = [], set(_listed(self._manifests))
+        # Looked at before the numbers are: they are of these manifests, or of later ones.
+        names = (ViewId(name.removesuffix(".json")) for name in _listed(self._manifests))
+        there = {view: self._which(view) for view in names}
+        found = []
         for number, view, time in self.registry.views():
-            if f"{view}.json" not in there:
+            which = there.get(view)
+            if which is None:
                 continue
             try:
                 self._remember(number, view, time)
             except LayerError as error:
                 logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
             else:
+                self._numbers[view] = number, which
                 found.append((number, view))
         return found
 
@@ -330,7 +351,6 @@ class Catalog:
             )
         what = bytes.fromhex(view)
         self.told.tell(Sort.VIEWS, [Telling(number, what, time, f"view {view}")])
-        self._numbers[view] = number
 
     def _load(self, number: ViewNo, view: ViewId, time: int) -> View | None:
         try:
@@ -339,29 +359,30 @@ class Catalog:
             return None
         except OSError as error:
             raise LayerError(f"view {view}: cannot read its manifest: {error}") from error
-        names = [layer.archive for layer in manifest.layers]
-        registered = self._registered(names)
+        layers = [layer.archive for layer in manifest.layers]
+        where = list(zip(layers, manifest.places, strict=True))
+        registered = self._registered(where)
         return View(
             number,
             manifest,
-            [self._member_named(view, name, registered) for name in names],
-            lambda name: self._member_named(view, name, self._registered([name])),
+            [self._member_at(view, one, registered) for one in where],
+            lambda name: self._member_at(view, (name, ""), self._registered([(name, "")])),
             time=self.packing.time(time),
             packing=self.packing,
         )
 
-    def _registered(self, names: Collection[str]) -> Mapping[str, Registered]:
-        found = self.registry.registered(names)
+    def _registered(self, where: Collection[Where]) -> Mapping[Where, Registered]:
+        found = self.registry.registered_at(where)
         self._tell_archives(found.values())
         return found
 
-    def _member_named(
-        self, view: ViewId, name: str, registered: Mapping[str, Registered]
+    def _member_at(
+        self, view: ViewId, where: Where, registered: Mapping[Where, Registered]
     ) -> Member:
         """One of a view's archives."""
-        if name not in registered:
-            raise LayerError(f"view {view}: its archive {name} is not registered")
-        return self._member(registered[name])
+        if where not in registered:
+            raise LayerError(f"view {view}: its archive {where[0]} is not registered")
+        return self._member(registered[where])
 
 
 def _listed(directory: str) -> list[str]:
@@ -369,22 +390,3 @@ def _listed(directory: str) -> list[str]:
         return os.listdir(directory)
     except FileNotFoundError:
         return []
-
-
-def _size_of(member: Member) -> int:
-    return ARCHIVE_BYTES + member.archive.contents.size + RUN_BYTES * len(member.shared)
-
-
-def _size_of_view(view: View) -> int:
-    """With its companions, which are opened later and are about as large as what they compile."""
-    own = LAYER_BYTES * len(view.members) + NAME_BYTES * view.union.merged_names
-    specs = zip(view.manifest.layers, view.members, strict=True)
-    return own + sum(_size_of(member) * (2 if spec.bytecode else 1) for spec, member in specs)
-
-
-def _short(archive: str) -> bytes | None:
-    """`<name>-<version>-<hash>`; None for what is no package (a notice)."""
-    match = _ARCHIVE.fullmatch(archive)
-    if match is None:
-        return None
-    return f"{match['name']}-{match['version']}-{match['digest'][:12]}".encode()

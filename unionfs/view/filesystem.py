@@ -269,7 +269,8 @@ class Filesystem:
         False if there is nothing more that could be done: `again`, and nothing was fetched anew.
         """
         at_hand = self.catalog.holder_at_hand(node)
-        if self._fetch is None or (at_hand is not None and at_hand[0].whole):
+        whole = at_hand is not None and at_hand[0].whole
+        if self._fetch is None or (whole and not (again and self.catalog.lost(node))):
             return not again
         fault: LayerError | None = None
         for archive, entry in self._holders(node):

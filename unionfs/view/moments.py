@@ -30,7 +30,7 @@ from unionfs.archive.layer import ROOT, Kind, LayerError
 from unionfs.archive.meta import NEWEST
 from unionfs.view.nodeid import DAY, EARLIEST
 from unionfs.view.schema import SECOND, STEP, now
-from unionfs.view.sharing import NOTHING, Shared
+from unionfs.view.sharing import NOTHING, Shared, archive_of, distribution_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -53,6 +53,11 @@ BEYOND: Final = 4_102_444_800 * SECOND
 (`unionfs.archive.meta.NEWEST`). Nothing else follows them."""
 
 _NEWEST: Final = f"skeleton {NEWEST}"
+
+_LATEST: Final = "SELECT coalesce(max(time), 0) FROM archives WHERE distribution = ?"
+_LATEST_AT: Final = (
+    "SELECT coalesce(max(time), 0) FROM places JOIN archives USING (number) WHERE place = ?"
+)
 
 _MOST_KEPT: Final = 2 * BACK
 """Seconds of which it is remembered what stands where."""
@@ -88,23 +93,25 @@ class Moments:
     def of(
         self,
         archive: Archive,
-        distribution: str,
         shared: Shared,
         open_archive: OpenArchive,
         grafts: Grafts | None = None,
+        place: str = "",
     ) -> int:
         """The time of an archive: nanoseconds since the Epoch, in whole steps, nobody else's.
 
         It is that of what is not `shared` with earlier ones. `grafts`: where its top directories
-        go; None: nobody knows, and all are taken for one.
+        go; None: nobody knows, and all are taken for one. `place`: where it is by itself; then it
+        follows what was there before, whichever distribution that was.
         """
+        distribution = distribution_of(archive)
         if distribution == _NEWEST:
             return _beyond(self._db, distribution)
         # Earlier versions of the registry go on with it, so its format stays.
         self._db.execute("CREATE INDEX IF NOT EXISTS archives_by_time ON archives(time)")
+        query = _LATEST_AT if place else _LATEST
         (latest,) = self._db.execute(
-            "SELECT coalesce(max(time), 0) FROM archives WHERE distribution = ? AND time < ?",
-            (distribution, now() + AHEAD),
+            f"{query} AND time < ?", (place or distribution, now() + AHEAD)
         ).fetchone()
         moment = max(now(), (latest // SECOND + 1) * SECOND)
         first = moment // SECOND
@@ -146,7 +153,7 @@ class Moments:
             if name not in second.names:
                 try:
                     shared = Shared.from_json(text) if text else NOTHING
-                    taken = second.takes(open_archive(name), shared, open_archive)
+                    taken = second.takes(open_archive(archive_of(name)), shared, open_archive)
                 except LayerError:
                     taken = False
                 second.unknown = second.unknown or not taken

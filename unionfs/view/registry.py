@@ -34,11 +34,20 @@ from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from unionfs.archive.layer import ROOT, EntryNo, LayerError
 from unionfs.view import schema
-from unionfs.view.again import Again
-from unionfs.view.forgetting import forget_archives
+from unionfs.view.again import Again, Placed
+from unionfs.view.forgetting import copies, forget_archives
 from unionfs.view.moments import Moments, time_of_view
-from unionfs.view.nodeid import BEFORE, ArchiveNo, ProjectNo, ViewNo
-from unionfs.view.sharing import NOTHING, Known, Registered, Shared, passed_on
+from unionfs.view.nodeid import ArchiveNo, ProjectNo, ViewNo
+from unionfs.view.sharing import (
+    NOTHING,
+    REGISTERED,
+    Known,
+    Registered,
+    Shared,
+    distribution_of,
+    name_at,
+    passed_on,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -48,6 +57,7 @@ if TYPE_CHECKING:
     from resolver.places import Places
     from unionfs.archive.reader import Archive
     from unionfs.view.moments import OpenArchive
+    from unionfs.view.sharing import Where
 
 BUSY_TIMEOUT = 30.0
 """Seconds to wait for another process that is registering; it takes a few tenths at most."""
@@ -91,8 +101,9 @@ class Registry:
         self._db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
         self._moments = Moments(self._db)
         self._again = Again(self._db)
+        self._placed = Placed(self._db)
         try:
-            if schema.version(self._db, self.path) != schema.VERSION:
+            if not schema.is_up_to_date(self._db, self.path):
                 with self._transaction():
                     schema.bring_up_to_date(self._db, self.path)
         except BaseException:
@@ -125,58 +136,73 @@ class Registry:
         archives: Iterable[Archive],
         open_archive: OpenArchive,
         grafts: Mapping[str, Grafts] | None = None,
-        moved: Collection[str] = (),
+        moved: Collection[Where] = (),
+        where: Collection[Where] = (),
     ) -> list[ArchiveNo]:
         """The number of each, a new one for those that have none; all of them or, failing, none.
 
         They cost one transaction, and so one wait for the disk. `open_archive` gives registered
         ones by name, or `LayerError`. `grafts`: of each by its name, in the view that it is for
         (`unionfs.view.moments`). `moved`: those that somebody has from now on, or had until now
-        (`unionfs.view.again`).
+        (`unionfs.view.again`). `where`: all of that view; what of it is `unplaced` is given, too.
         """
-        given = list(archives)
-        known = self.registered(archive.name for archive in given)
+        listed = list(archives)
+        given = {one.name: one for one in listed}
+        known = self.registered(given)
+        new = self.unplaced(where)
+        there = self.registered_at([one for one in moved if one not in new]) if moved else {}
+        names = {one.name for one in there.values()}
         with self._asked():
-            again = self._again.unnoted(moved) if moved else []
-        if not again and all(archive.name in known for archive in given):
-            return [known[archive.name].number for archive in given]
-        where = grafts or {}
-        with self._asked(), self._transaction():
-            if moved:
-                self._again.note(moved)
-            # What follows an earlier version comes first: it has no other choice of a time.
-            for one in sorted(given, key=self._is_first):
-                self._register(one, open_archive, where.get(one.name))
-        found = self.registered(archive.name for archive in given)
-        return [found[archive.name].number for archive in given]
+            again = self._again.unnoted(names) if moved else []
+        if again or new or len(known) < len(given):
+            with self._asked(), self._transaction():
+                self._again.note(names)
+                # What follows an earlier version comes first: it has no other choice of a time.
+                new = self._placed.unknown(new)
+                places = dict(reversed(new))
+                for one in sorted(given.values(), key=self._is_first):
+                    its = (grafts or {}).get(one.name)
+                    self._register(one, open_archive, its, places.get(one.name, ""))
+                for name, place in self._placed.unknown(new):
+                    self._register(given[name], open_archive, (), place)
+            known = self.registered(given)
+        return [known[archive.name].number for archive in listed]
+
+    def unplaced(self, where: Collection[Where]) -> list[Where]:
+        """Those of the archives that have no number for the place where they are."""
+        with self._asked():
+            return self._placed.unknown(where)
 
     def _is_first(self, archive: Archive) -> bool:
-        query = "SELECT 1 FROM archives WHERE distribution = ? LIMIT 1"
-        return self._db.execute(query, (_distribution(archive),)).fetchone() is None
+        return self._placed.last(distribution_of(archive), "") is None
 
-    def _register(self, archive: Archive, open_archive: OpenArchive, grafts: Grafts | None) -> None:
-        """Give one archive its number; inside a transaction."""
-        query = "SELECT 1 FROM archives WHERE name = ?"
-        if self._db.execute(query, (archive.name,)).fetchone() is not None:
+    def _register(
+        self, archive: Archive, open_archive: OpenArchive, grafts: Grafts | None, place: str = ""
+    ) -> None:
+        """Give one archive its number, or that for a place; inside a transaction."""
+        name = self._placed.new_name(archive.name, place)
+        if name is None:
             return
-        distribution = _distribution(archive)
-        shared = self._shared(archive, distribution, open_archive)
-        moment = self._moments.of(archive, distribution, shared, open_archive, grafts)
+        distribution = distribution_of(archive)
+        shared = self._shared(archive, distribution, open_archive, place)
+        moment = self._moments.of(archive, shared, open_archive, grafts, place)
         cursor = self._db.execute(
             "INSERT INTO archives(name, time, distribution, entries, shared) "
             "VALUES (?, ?, ?, ?, ?)",
-            (archive.name, moment, distribution, len(archive), shared.to_json()),
+            (name, moment, distribution, len(archive), shared.to_json()),
         )
-        self._within(cursor.lastrowid, "archives")
+        number = self._within(cursor.lastrowid, "archives")
+        if place:
+            self._placed.note(number, place)
 
-    def _shared(self, archive: Archive, distribution: str, open_archive: OpenArchive) -> Shared:
-        """What a new archive has in common with its distribution's last; inside a transaction."""
-        query = f"{_REGISTERED} WHERE distribution = ? ORDER BY number DESC LIMIT 1"
-        if (row := self._db.execute(query, (distribution,)).fetchone()) is None:
+    def _shared(
+        self, archive: Archive, distribution: str, open_archive: OpenArchive, place: str
+    ) -> Shared:
+        """What a new one has in common with its distribution's last there; in a transaction."""
+        if (last := self._placed.last(distribution, place)) is None:
             return NOTHING
-        last = _registered(row)
         try:
-            other = open_archive(last.name)
+            other = open_archive(last.archive)
         except LayerError:
             return NOTHING  # collected, or damaged: nobody knows what it had
         by = Known(last.number, ROOT, last.time)
@@ -190,8 +216,8 @@ class Registry:
     def archive(self, number: ArchiveNo) -> Registered | None:
         """The archive of that number."""
         with self._asked():
-            row = self._db.execute(f"{_REGISTERED} WHERE number = ?", (number,)).fetchone()
-        return None if row is None else _registered(row)
+            row = self._db.execute(f"{REGISTERED} WHERE number = ?", (number,)).fetchone()
+        return None if row is None else Registered.of(row)
 
     def archives(
         self, numbers: Collection[ArchiveNo] | None = None
@@ -211,32 +237,22 @@ class Registry:
         """
         with self._asked():
             rows = self._db.execute(
-                f"{_REGISTERED} WHERE name IN (SELECT value FROM json_each(?))",  # noqa: S608 - our own words
+                f"{REGISTERED} WHERE name IN (SELECT value FROM json_each(?))",  # noqa: S608 - our own words
                 (json.dumps(list(names)),),
             ).fetchall()
-        return {one.name: one for one in map(_registered, rows)}
+        return {one.name: one for one in map(Registered.of, rows)}
+
+    def registered_at(self, where: Collection[Where]) -> dict[Where, Registered]:
+        """The same, each for the place where it is."""
+        placed = {name_at(*one) for one in where if one[1]}
+        known = self.registered(placed.union(name for name, _ in where))
+        found = ((one, known.get(name_at(*one)) or known.get(one[0])) for one in where)
+        return {one: it for one, it in found if it is not None}
 
     def copies(self, number: ArchiveNo) -> dict[EntryNo, list[tuple[ArchiveNo, EntryNo]]]:
         """Where else the members of an archive lie that others are known by."""
-        found: dict[EntryNo, list[tuple[ArchiveNo, EntryNo]]] = {}
-        first = BEFORE.in_archive(number, EntryNo(0))
         with self._asked():
-            others = self._db.execute(
-                "SELECT number, shared FROM archives WHERE shared <> '' AND distribution = "
-                "(SELECT distribution FROM archives WHERE number = ?) ORDER BY number",
-                (number,),
-            ).fetchall()
-            aliases = self._db.execute(
-                "SELECT node, archive, entry FROM aliases WHERE node BETWEEN ? AND ? "
-                "ORDER BY archive, entry",
-                (first, first + BEFORE.most_entries - 1),
-            ).fetchall()
-        for other, shared in others:
-            for entry, its_entry in Shared.from_json(shared).known_by(number):
-                found.setdefault(entry, []).append((other, its_entry))
-        for node, other, its_entry in aliases:
-            found.setdefault(BEFORE.archive_parts(node)[1], []).append((other, its_entry))
-        return found
+            return copies(self._db, number)
 
     # Views and projects
 
@@ -382,17 +398,3 @@ class Registry:
 
 def _which(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-
-
-def _distribution(archive: Archive) -> str:
-    return f"{archive.meta.kind} {archive.meta.name}"
-
-
-_REGISTERED = "SELECT number, name, time, entries, shared FROM archives"
-
-
-def _registered(row: tuple[ArchiveNo, str, int, int, str]) -> Registered:
-    number, name, moment, entries, shared = row
-    return Registered(
-        number, name, moment, entries, Shared.from_json(shared) if shared else NOTHING
-    )

@@ -57,6 +57,14 @@ _SINCE = (
     "ALTER TABLE views ADD COLUMN time INTEGER NOT NULL DEFAULT 0",
 )
 
+_BESIDE = (
+    "CREATE TABLE IF NOT EXISTS places(number INTEGER PRIMARY KEY, place TEXT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS places_by_place ON places(place)",
+)
+"""Beside the tables of this format, for which earlier versions of pkgview do not look."""
+
+_PLACES_THERE = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = 'places_by_place'"
+
 
 def now() -> int:
     """Nanoseconds since the Epoch, in whole `STEP`s; where the clock is far out, what all read."""
@@ -74,9 +82,16 @@ def version(db: sqlite3.Connection, path: Path) -> int:
     return found
 
 
+def is_up_to_date(db: sqlite3.Connection, path: Path) -> bool:
+    """Whether there is nothing to do for `bring_up_to_date`."""
+    return version(db, path) == VERSION and db.execute(_PLACES_THERE).fetchone() is not None
+
+
 def bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
     """Inside a transaction, so another process may have been first."""
     found = version(db, path)
+    for statement in _BESIDE:
+        db.execute(statement)
     if found == VERSION:
         return
     if not found:

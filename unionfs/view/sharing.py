@@ -11,7 +11,9 @@ versions, and ends at the first that has something else at that path, or nothing
 bytes again later has them anew, and newer than all that was there in between: `make` and `cp -u`
 need that. So do those who went back to an earlier version: what had come since goes no further
 (`unionfs.view.again`). Nothing at a path counts as something else, because it may be at another
-place of the archive that leads to the same in a view (`purelib`, `platlib`).
+place of the archive that leads to the same in a view (`purelib`, `platlib`). An archive that is by
+itself at places of a view, as a package of Node's is, is compared with what was registered last for
+that place, and with nothing that is elsewhere.
 
 It is found by comparing tables of contents, once, when an archive is new, and is kept as *runs*: of
 what an archive shares most lies together, in the same order as in the earlier one.
@@ -21,7 +23,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from unionfs.archive.layer import ROOT, EntryNo, Kind
 
@@ -115,11 +117,15 @@ class Shared:
 
 NOTHING = Shared()
 
+Where = tuple[str, str]
+"""An archive's name, and the place of a view where it is by itself; "": it has no such place."""
+
 
 class Registered(NamedTuple):
     """An archive that has a number, since `time` (nanoseconds, Epoch).
 
-    `entries` is 0 for one that an earlier version registered.
+    `name` is the archive's, or what `name_at` gives. `entries` is 0 for one that an earlier version
+    registered.
     """
 
     number: ArchiveNo
@@ -127,6 +133,35 @@ class Registered(NamedTuple):
     time: int
     entries: int
     shared: Shared
+
+    @classmethod
+    def of(cls, row: tuple[ArchiveNo, str, int, int, str]) -> Registered:
+        """What `REGISTERED` gives."""
+        number, name, moment, entries, shared = row
+        return cls(number, name, moment, entries, Shared.from_json(shared) if shared else NOTHING)
+
+    @property
+    def archive(self) -> str:
+        """The archive's own name."""
+        return archive_of(self.name)
+
+
+REGISTERED: Final = "SELECT number, name, time, entries, shared FROM archives"
+
+
+def distribution_of(archive: Archive) -> str:
+    """What an archive is a version of."""
+    return f"{archive.meta.kind} {archive.meta.name}"
+
+
+def name_at(archive: str, place: str) -> str:
+    """What an archive is called in the registry at another place than its first one."""
+    return f"{archive} {place}"
+
+
+def archive_of(name: str) -> str:
+    """The archive that is meant by a name in the registry; no archive's own has a space."""
+    return name.partition(" ")[0]
 
 
 def _after(known: Known, steps: int) -> Known:

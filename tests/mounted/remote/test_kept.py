@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
+from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import unionfs.upkeep.collect
+from resolver.manifest import ViewId
 from tests.mounted.conftest import _mount as mount
 from tests.mounted.conftest import forked
 from tests.mounted.remote.conftest import noise, until
@@ -22,6 +25,8 @@ from unionfs.archive.pack import Member
 from unionfs.store.local import Store
 from unionfs.store.partial import Partials
 from unionfs.upkeep.collect import Limits, collect
+from unionfs.upkeep.inuse import survey
+from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
     from tests.mounted.remote.conftest import Remote
@@ -88,6 +93,28 @@ def test_what_is_damaged_on_the_disk_is_fetched_again(remote: Remote) -> None:
     with pytest.raises(LayerError, match="frames"):
         partials.open(name, FrameCache(0))
     marks.write_bytes(content)
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_what_was_whole_and_comes_back_in_part_is_fetched(
+    remote: Remote, *, registered: bool
+) -> None:
+    """A server may have the former file open; and the archive's number may be the same or not."""
+    name = remote.archive("a", {"a/large.bin": noise(1 << 20, 1), "a/small.py": b"x = 1\n"})
+    own = Store(remote.places.store)
+    own.take(Path(remote.there(name).path), name)
+    site = remote.publish(name)
+    mount(os.environ)
+    assert read(site / "a/small.py") == remote.files["a/small.py"]
+    own.path(name).unlink()
+    view = ViewId(site.parent.name)
+    if not registered:
+        (remote.places.state / "manifests" / f"{view}.json").unlink()
+        with closing(Registry.of(remote.places)) as registry:
+            registry.forget(archives=[], views=[], projects=[])
+        survey(remote.places).gone([view], [])
+    assert remote.publish(name) == site
+    assert read(site / "a/large.bin") == remote.files["a/large.bin"]
 
 
 def test_verify_and_gc(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:

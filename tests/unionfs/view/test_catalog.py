@@ -221,6 +221,30 @@ def test_an_opened_view_needs_neither_manifest_nor_registry(catalog: Catalog, st
     assert catalog.view(view) is None
 
 
+def test_a_view_that_is_made_again_has_the_numbers_that_are_registered(
+    catalog: Catalog, store: Store
+) -> None:
+    """Whether or not anybody looked while it was gone, at it or at what has its former number."""
+    name = archive(store, a="1")
+    view = published(catalog, store, name)
+    old = catalog.view(view)
+    assert old is not None
+    for look in (lambda: None, catalog.views, partial(catalog.view_numbered, old.number)):
+        before = catalog.view(view)
+        manifest_path(catalog.places, view).unlink()
+        catalog.registry.forget(archives=[], views=[], projects=[])
+        catalog._views.drop(old.number)
+        published(catalog, store, name)
+        look()
+        new = catalog.view(view)
+        assert before is not None
+        assert new is not None
+        assert catalog.registry.view_number(view) == new.number > before.number
+        assert catalog.registry.archive_number(name) == new.members[0].number
+        assert new.members[0].number > before.members[0].number
+        assert catalog.views() == [(new.number, view)]
+
+
 def begin_again(catalog: Catalog, *, like_before: bool) -> None:
     """Another registry in place of the one in use, which hands out the same numbers or others."""
     path = catalog.registry.path

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -154,6 +155,38 @@ def test_what_is_forgotten_is_unknown_and_its_number_not_given_again(
     assert registry.register_project("p8-0123456789") > projects[-1]
     assert registry.register_archive(archives[4], store.open) > numbers[-1]
     assert registry.archives()[-1][2] > max(times)
+
+
+def test_an_archive_has_a_number_for_each_place_of_its_own(
+    registry: Registry, store: Store, path: Path
+) -> None:
+    one, two, before = (
+        packed(store, file("a", b"same"), file("b", data), name=name)
+        for data, name in ((b"1", "demo"), (b"2", "demo"), (b"3", "other"))
+    )
+    registry.register_archive(before, store.open)
+    for new, where in (([one], ("x", "y")), ([two], ("y",)), ([before], ("z",))):
+        asked = [(new[0].name, place) for place in where]
+        registry.register_archives(new, store.open, where=asked)
+        assert registry.unplaced(asked) == []
+    places = [(one.name, "x"), (one.name, "y"), (two.name, "y"), (before.name, "z")]
+    there = registry.registered_at(places)
+    assert [there[place].archive for place in places] == [name for name, _ in places]
+    numbers = [there[place].number for place in places]
+    assert len({*numbers}) == len(places)
+    assert (numbers[0], numbers[3]) == (
+        registry.archive_number(one.name), registry.archive_number(before.name),
+    )  # fmt: skip
+    # A version shares with the one before it at its own place, and is later than that.
+    known = there[places[2]].shared.get(two.find(b"a") or EntryNo(0))
+    assert (known.archive if known else None) == numbers[1]
+    assert there[places[2]].time > there[places[1]].time
+    assert there[places[2]].shared.get(two.find(b"b") or EntryNo(0)) is None
+    registry.forget(archives=[two.name], views=[], projects=[])
+    assert [number for number, *_ in registry.archives()] == numbers[1:3]
+    registry.forget(archives=[], views=[], projects=[])
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT * FROM places").fetchall() == []
 
 
 def test_what_others_are_known_by_is_not_forgotten(registry: Registry, store: Store) -> None:
@@ -336,7 +369,7 @@ def test_who_went_back_sees_what_comes_next(
             packed(store, *(file(name, data) for name, data in tree.items()), file("v", b"%d" % n))
             for n, tree in enumerate(trees)
         ]
-        had: set[str] = set()
+        had: set[tuple[str, str]] = set()
         made: dict[str, tuple[bytes, int]] = {}
         for number, step in enumerate(steps):
             clock = 1_700_000_000 + 2 * number
@@ -344,9 +377,9 @@ def test_who_went_back_sees_what_comes_next(
             archive, tree = versions[step % len(trees)], trees[step % len(trees)]
             if registry.archive_number(archive.name) is not None:
                 made.clear()
-            registry.register_archives([archive], store.open, moved=had ^ {archive.name})
-            had = {archive.name}
-            found = registry.registered(had)[archive.name]
+            registry.register_archives([archive], store.open, moved=had ^ {(archive.name, "")})
+            had = {(archive.name, "")}
+            found = registry.registered_at(had)[archive.name, ""]
             for name, data in tree.items():
                 known = found.shared.get(archive.find(name.encode()) or EntryNo(0))
                 moment = (known.time if known else found.time) // SECOND
@@ -365,13 +398,13 @@ def test_what_came_before_a_version_that_is_back_goes_no_further(
         for n in range(4)
     )
     for archive, moved in ((a, {a}), (b, {a, b}), (c, set()), (a, {c, a}), (d, {a, d})):
-        names = {one.name for one in moved}
+        names = {(one.name, "") for one in moved}
         registry.register_archives([archive], store.open, moved=names)
     assert len({node_of(registry, one, "all") for one in (a, b, c, d)}) == 1
     assert node_of(registry, c, "later") == node_of(registry, b, "later")
     assert node_of(registry, d, "later") not in {node_of(registry, one, "later") for one in (a, b)}
     e = packed(store, file("all", b"0"), file("later", b"1"), file("v", b"4"))
-    registry.register_archives([e], store.open, moved={d.name, e.name})
+    registry.register_archives([e], store.open, moved={(d.name, ""), (e.name, "")})
     assert node_of(registry, e, "later") == node_of(registry, d, "later")
     assert registry._again.between("distribution demo") != []
     registry.forget(archives=[], views=[], projects=[])
