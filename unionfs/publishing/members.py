@@ -105,13 +105,11 @@ def _is_of_another(root: Path, path: Path, places: Places) -> bool:
 
 def mounts_of(root: Path, manifest: Manifest) -> tuple[Bind, ...]:
     """What is to be mounted for a project's commands, where there are directories for it."""
-    paths = (root / link_of(manifest.kind), *member_links(root, manifest))
-    return tuple(
-        one
-        for path in paths
-        if is_in_tree(os.fspath(root), os.fspath(path.parent)) and mountable.is_mountable(path)
-        for one in mountable.binds(path)
-    )
+    top = os.fspath(root)
+    ours = (path for path in member_links(root, manifest) if is_in_tree(top, str(path.parent)))
+    paths = (root / link_of(manifest.kind), *ours)
+    return tuple(one for path in paths if mountable.is_mountable(path)
+                 for one in mountable.binds(path))  # fmt: skip
 
 
 def unlink_members(root: Path, places: Places) -> list[Path]:
