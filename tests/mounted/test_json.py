@@ -61,6 +61,7 @@ store list
 store remove {home}/team
 store export {home}/archives.tar
 store import {home}/archives.tar
+export --tar {home}/exported.tar
 gc --dry-run
 enable
 enable --shell bash

@@ -27,8 +27,11 @@ _TYPES = {Kind.FILE: b"0", Kind.SYMLINK: b"2", Kind.DIRECTORY: b"5"}
 _PAX_TYPE = b"x"
 
 
-def tar_header(path: bytes, entry: Entry, target: bytes = b"") -> bytes:
-    """All blocks that precede a member's content in the tar stream."""
+def tar_header(path: bytes, entry: Entry, target: bytes = b"", mtime: int = MTIME) -> bytes:
+    """All blocks that precede a member's content in the tar stream.
+
+    An archive's have all one time; `mtime`, in seconds, is for what is exported.
+    """
     name = path + b"/" if entry.kind is Kind.DIRECTORY else path
     mode = {Kind.DIRECTORY: 0o755, Kind.SYMLINK: 0o777}.get(
         entry.kind, 0o755 if entry.executable else 0o644
@@ -53,6 +56,7 @@ def tar_header(path: bytes, entry: Entry, target: bytes = b"") -> bytes:
         size=size,
         link=link,
         prefix=prefix,
+        mtime=mtime,
     )
     return _pax(records) + header if records else header
 
@@ -89,6 +93,7 @@ def _header(  # noqa: PLR0913 - the fields of the block
     size: int = 0,
     link: bytes = b"",
     prefix: bytes = b"",
+    mtime: int = MTIME,
 ) -> bytes:
     """One ustar header block (POSIX pax(1), "ustar Interchange Format")."""
     block = b"".join(
@@ -98,7 +103,7 @@ def _header(  # noqa: PLR0913 - the fields of the block
             b"%07o\0" % 0,
             b"%07o\0" % 0,
             b"%011o\0" % size,
-            b"%011o\0" % MTIME,
+            b"%011o\0" % mtime,
             b" " * 8,  # counts as spaces in its own checksum
             type_flag,
             link.ljust(100, b"\0"),

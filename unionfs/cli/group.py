@@ -47,6 +47,7 @@ COMMANDS = {
     "forget": ("projects:forget", "Have a project no more, though it is there."),
     "store": ("store.store:store", "Show the archives that are kept, verify, add stores."),
     "push": ("store.push:push", "Send a project's view to a registry."),
+    "export": ("store.export:export", "Write a view for places without pkgview."),
     "pull": ("store.pull:pull", "Fetch all of a view that a remote store has."),
     "gc": ("gc:gc", "Remove archives and views that nothing needs."),
     "mount": ("mount:mount", "Mount, unless it is mounted; mend a stale mount."),

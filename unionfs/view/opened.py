@@ -78,8 +78,12 @@ def open_view(places: Places, view: ViewId) -> OpenedView:
             f"{view!r} is no view's id: that is 32 hexadecimal digits",
             remedy="`pkgview view` shows the view of a project.",
         )
-    manifest = load_manifest(places, view)
-    store = Stores(places)
+    return open_manifest(places, load_manifest(places, view))
+
+
+def open_manifest(places: Places, manifest: Manifest) -> OpenedView:
+    """The same of a manifest, whether a view of it was published or not."""
+    view, store = manifest.id, Stores(places)
     try:
         archives = tuple(store.open(layer.archive) for layer in manifest.layers)
         union = union_of(manifest, archives, store.open)

@@ -165,5 +165,18 @@ def fill_placeholder(script: bytes) -> bytes:
     return _SHELL + _AS_COMMENT + rest
 
 
+def with_interpreter(script: bytes, python: bytes) -> bytes | None:
+    """A script as an installer writes it, which names its interpreter; None if it is not ours."""
+    if not script.startswith(_SHELL):
+        return None
+    rest = script[len(_SHELL) :]
+    for line in (_AS_STRING, _AS_COMMENT):
+        before, found, after = rest.partition(line)
+        # It is the second line, or the third after a coding declaration.
+        if found and before.count(b"\n") == bool(before) and before[-1:] in {b"", b"\n"}:
+            return b"#!" + python + b"\n" + before + after
+    return None
+
+
 def _are_identifiers(*dotted: str) -> bool:
     return all(part.isidentifier() for name in dotted for part in name.split("."))

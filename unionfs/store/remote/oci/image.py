@@ -50,7 +50,9 @@ DOCKER: Final = {
 }
 """Docker's names for the same things, which OCI's replace."""
 
-_LARGEST_CONFIG: Final = 1 << 20
+LARGEST_CONFIG: Final = 1 << 20
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Of an image that names none."""
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 _SITE: Final = """\
@@ -74,9 +76,14 @@ class Base:
     config: Mapping[str, Any]
 
 
+def machine() -> tuple[str, str]:
+    """The system and the processor of this machine, as images name them."""
+    return "linux", _MACHINES.get(platform.machine(), platform.machine())
+
+
 async def read_base(registry: Registry, reference: str) -> Base:
     """An image for this machine's kind of processor. `RemoteError` for what is none."""
-    wanted = ("linux", _MACHINES.get(platform.machine(), platform.machine()))
+    wanted = machine()
     what = f"{reference} is no image for {'/'.join(wanted)}"
     for _ in range(2):
         text = await registry.manifest(reference, accepted=(MANIFEST, INDEX, *DOCKER))
@@ -89,9 +96,9 @@ async def read_base(registry: Registry, reference: str) -> Base:
                     if (one["platform"]["os"], one["platform"]["architecture"]) == wanted
                 )
                 continue
-            layers = tuple(map(_layer, fields["layers"]))
-            found = _layer(fields["config"])
-            config = json.loads(await registry.blob(found.digest, found.size, _LARGEST_CONFIG))
+            layers = tuple(map(layer_of, fields["layers"]))
+            found = layer_of(fields["config"])
+            config = json.loads(await registry.blob(found.digest, found.size, LARGEST_CONFIG))
             if len(config["rootfs"]["diff_ids"]) == len(layers):
                 return Base(registry=registry, layers=layers, config=config)
         except (ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
@@ -113,8 +120,15 @@ async def push_image(
         *(Layer(media=LAYER, digest=one.address, size=one.size) for one, _ in reversed(archives)),
         Layer(media=f"{LAYER.removesuffix('zstd')}gzip", digest=last.digest, size=last.size),
     )
-    config = configured(base.config, [*ids, last_id])
+    config = configured(base.config, [*ids, last_id], "/scripts", {"PYTHONPATH": "/pkgview"})
     await registry.put_blob(Source(digest=digest_of(config), size=len(config), data=config))
+    text = manifest_of(config, layers)
+    for reference in references:
+        await registry.put_manifest(reference, text)
+
+
+def manifest_of(config: bytes, layers: Sequence[Layer]) -> bytes:
+    """An image's manifest."""
     fields = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -124,17 +138,20 @@ async def push_image(
             for layer in layers
         ],
     }
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode("ascii")
-    for reference in references:
-        await registry.put_manifest(reference, text)
+    return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
-def configured(base: Mapping[str, Any], diff_ids: Sequence[str]) -> bytes:
+def configured(
+    base: Mapping[str, Any],
+    diff_ids: Sequence[str],
+    programs: str,
+    variables: Mapping[str, str],
+) -> bytes:
     """The base image's configuration with further layers, and where the view's things are."""
     inner = dict(base.get("config") or {})
     env = dict(one.partition("=")[::2] for one in inner.get("Env") or [])
-    path = env.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    env |= {"PATH": f"/scripts:{path}", "PYTHONPATH": "/pkgview"}
+    path = env.get("PATH") or PATH
+    env |= {"PATH": f"{programs}:{path}", **variables}
     inner["Env"] = [f"{name}={value}" for name, value in env.items()]
     rootfs = {"type": "layers", "diff_ids": [*base["rootfs"]["diff_ids"], *diff_ids]}
     fields = {key: value for key, value in base.items() if key != "history"}
@@ -182,7 +199,8 @@ async def _bring(registry: Registry, base: Registry, layer: Layer) -> None:
         await registry.put_blob(Source(digest=layer.digest, size=layer.size, data=Path(file.name)))
 
 
-def _layer(fields: Any) -> Layer:  # noqa: ANN401 - from a registry
+def layer_of(fields: Any) -> Layer:  # noqa: ANN401 - from a registry
+    """A descriptor, with OCI's name for what it is; `LookupError`, `TypeError` for what is none."""
     media, digest, size = str(fields["mediaType"]), str(fields["digest"]), fields["size"]
     if type(size) is not int or not 0 <= size <= LARGEST_FILE:
         raise TypeError("a layer has no size")

@@ -1,0 +1,1 @@
+"""Views for places without pkgview: directories, tar files, images. docs/export.md."""
