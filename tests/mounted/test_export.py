@@ -12,17 +12,18 @@ import sys
 import tarfile
 import tempfile
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import zstandard
 
-from tests.mounted.conftest import an_index, a_shop
+from tests.mounted.conftest import a_shop, an_index
 from tests.mounted.test_containers import LIMITS, make_rootfs
 from tests.mounted.test_environment_equal import (
     Sides,
-    named,
+    has_other_lines,
     only_in_view,
     only_uvs,
     other_activation,
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.fuse
 
-MODULE = b"import sys\nVALUE = 'first'\ndef main(): print(VALUE, *sys.argv[1:])\ndef fail(): 1 / 0\n"
+MODULE = (
+    b"import sys\nVALUE = 'first'\ndef main(): print(VALUE, *sys.argv[1:])\ndef fail(): 1 / 0\n"
+)
 DOCUMENTED = b'#!python\n"""What it does."""\nfrom __future__ import annotations\nprint(__doc__)\n'
 
 
@@ -181,7 +184,7 @@ def of_image(archive: Path, into: Path) -> tuple[dict[str, Any], Path]:
             zstandard.ZstdDecompressor().stream_reader(file) as plain,
             tarfile.open(fileobj=plain, mode="r|") as tar,
         ):
-            tar.extractall(root, filter="fully_trusted")
+            tar.extractall(root, filter="fully_trusted")  # noqa: S202 - our own
     return manifest, root
 
 
@@ -300,16 +303,17 @@ def test_what_is_edited_stays_where_it_is(shop: Site, tmp_path: Path) -> None:
     ended = shop.pkgview("export", "--venv", tmp_path / "venv", cwd=directory)
     assert f"mine is editable: it stays in {(directory / 'mine').as_uri()}." in ended.stderr
     assert run(tmp_path / "venv/bin/python", "-c", "import mine") == "mine\n"
-    assert not [path for path in (tmp_path / "venv").rglob("uv_cache.json")]
+    assert not list((tmp_path / "venv").rglob("uv_cache.json"))
 
 
-BACK = '''
+BACK = """
 import os, zipfile
 def build_editable(directory, config_settings=None, metadata_directory=None):
     files = {
         "mine.pth": os.getcwd() + "\\n",
         "mine-1.0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: mine\\nVersion: 1.0\\n",
-        "mine-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+        "mine-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\n"
+        "Tag: py3-none-any\\n",
     }
     files["mine-1.0.dist-info/RECORD"] = "".join(f"{name},,\\n" for name in files)
     name = "mine-1.0-py3-none-any.whl"
@@ -318,7 +322,7 @@ def build_editable(directory, config_settings=None, metadata_directory=None):
             file.writestr(inside, text)
     return name
 build_wheel = build_editable
-'''
+"""
 
 
 @pytest.fixture
@@ -351,13 +355,21 @@ def test_an_image_that_runs(
     run("skopeo", "copy", f"oci-archive:{archive}", f"dir:{short}/copied")
 
     def in_container(image: str) -> None:
-        host = ("-v", "/usr:/usr:ro", *LIMITS)
+        prefix = sys.base_prefix
+        host = ("-v", "/usr:/usr:ro", "-v", f"{prefix}:{prefix}:ro", *LIMITS)
         assert run(*podman, "run", "--rm", *host, image, "say-alpha", "x") == "first x\n"
         say = "import sys, beta, alpha; print(sys.prefix, alpha.__file__)"
         said = run(*podman, "run", "--rm", *host, image, "python", "-c", say)
         assert said.startswith("/opt/venv /opt/venv/lib/python3.")
 
     in_container(run(*podman, "pull", "-q", f"oci-archive:{archive}").strip())
+    # A Dockerfile, as docs/export.md has it.
+    exported(shop, "--tar", short / "env.tar", *python, cwd=project)
+    (short / "Dockerfile").write_text(
+        "FROM localhost/base\nADD env.tar /opt/venv/\nENV PATH=/opt/venv/bin:/usr/bin:/bin\n"
+    )
+    context = ("--isolation", "chroot", "-f", short / "Dockerfile", short)
+    in_container(run(*podman, "build", "-q", *context).strip())
     with servers.registry(tmp_path) as host:
         at = f"{host}/team/app:1"
         said = exported(shop, "--oci", f"oci://{at}", "--base", base, *python, cwd=project)
@@ -365,9 +377,7 @@ def test_an_image_that_runs(
         in_container(at)
         # The same upon one that a registry has, and there is nothing to send.
         under = f"{host}/base/python:3"
-        run(
-            "skopeo", "copy", "--dest-tls-verify=false", f"oci-archive:{base}", f"docker://{under}"
-        )
+        run("skopeo", "copy", "--dest-tls-verify=false", f"oci-archive:{base}", f"docker://{under}")
         again = exported(
             shop, "--oci", f"oci://{host}/team/other:1", "--base", f"oci://{under}", *python,
             cwd=project,
@@ -378,6 +388,13 @@ def test_an_image_that_runs(
         assert f"sha256:{again['digest']}" == digest
         assert len(said["digest"]) == 64
     shutil.rmtree(short / "images", ignore_errors=True)
+
+
+def path_of_its_own(sides: Sides, path: str) -> None:
+    """A script's first line names the environment that it is in, and all else is equal."""
+    mine, uvs = sides.both(path)
+    assert mine.splitlines()[0] == b"#!" + os.fsencode(sides.view / "bin/python")
+    assert mine.replace(os.fsencode(sides.view), os.fsencode(sides.uvs), 1) == uvs
 
 
 DIFFERENCES: dict[str, Callable[[Sides, str], None]] = {
@@ -391,9 +408,45 @@ DIFFERENCES: dict[str, Callable[[Sides, str], None]] = {
     "bin/activate.xsh": only_uvs,
     "bin/activate_this.py": only_uvs,
     "bin/*.bat": only_uvs,
+    "bin/*": path_of_its_own,
+    "site-packages/*.dist-info/RECORD": has_other_lines,
     "bin/pipX.Y": only_uvs,
     ".gitignore": only_uvs,
     ".lock": only_uvs,
     "CACHEDIR.TAG": only_uvs,
     ".pkgview-export": only_in_view,
 }
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_it_is_what_uv_makes(large: Large, by_uv: Path) -> None:
+    """As `test_environment_equal` has it of the view: less differs here."""
+    at = large.home / "exported"
+    large.pkgview("export", "--venv", at, "--no-bytecode", cwd=large.directory)
+    sides = Sides(view=at, uvs=by_uv, ours=tree(at), theirs=tree(by_uv))
+    version = large.packages(at).parent.name.removeprefix("python")
+    met = set()
+    for path in sides.paths():
+        short = path.removeprefix(f"lib/python{version}/") if "/site-packages/" in path else path
+        short = short.replace(f"pip{version}", "pipX.Y")
+        fitting = [one for one in DIFFERENCES if fnmatchcase(short, one)]
+        assert fitting, f"{path}: {sides.ours.get(path)}, {sides.theirs.get(path)}"
+        difference = max(fitting, key=len)
+        DIFFERENCES[difference](sides, path)
+        met.add(difference)
+    assert met == DIFFERENCES.keys()
+    record_is_true(at)
+    with_bytecode = large.home / "exported-with-bytecode"
+    large.pkgview("export", "--venv", with_bytecode, cwd=large.directory)
+    more = tree(with_bytecode).keys() - sides.ours.keys()
+    assert {Path(path).name == "__pycache__" or path.endswith(".pyc") for path in more} == {True}
+    assert len(more) > 3000
+    say = "import numpy, pandas, sqlalchemy; print(numpy.__version__)"
+    assert run(with_bytecode / "bin/python", "-c", say) == "2.4.6\n"
+    # Python takes it: nothing is written anew.
+    compiled = list(with_bytecode.rglob("*.pyc"))
+    for each in compiled:
+        os.utime(each, (1, 1))
+    run(with_bytecode / "bin/python", "-c", say)
+    assert {each.stat().st_mtime for each in compiled} == {1}

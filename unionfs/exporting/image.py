@@ -89,9 +89,7 @@ async def push(made: Image, base: Below, registry: Registry, tag: str, scratch: 
     await registry.put_manifest(tag, made.manifest)
 
 
-async def write_archive(  # noqa: PLR0913, PLR0917 - what, and where
-    made: Image, base: Below, out: Path, view: str, scratch: Path, time: int
-) -> str:
+async def write_archive(made: Image, base: Below, out: Path, scratch: Path, time: int) -> str:
     """An image layout (OCI image specification) as a tar file; its SHA-256."""
     paths = {layer.digest: await _file(made, base, layer, scratch) for layer in made.layers}
     manifest = {
@@ -105,7 +103,7 @@ async def write_archive(  # noqa: PLR0913, PLR0917 - what, and where
         _place(digest_of(made.config)): made.config,
     }
     empty = Entry(Kind.FILE, 0, executable=False)
-    items = [mark(view), *(Item(path, empty).with_content(text) for path, text in texts.items())]
+    items = [mark(), *(Item(path, empty).with_content(text) for path, text in texts.items())]
     items += [
         Item(
             _place(layer.digest),

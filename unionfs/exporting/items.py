@@ -86,9 +86,9 @@ def _item(opened: OpenedView, path: bytes, place: Place) -> Item:
     return Item(path, entry, place.layer, target, pieces, compiled)
 
 
-def mark(view: str) -> Item:
-    """The file that says what this is."""
-    text = f"The view {view}, as `pkgview export` wrote it.\n".encode()
+def mark() -> Item:
+    """The file that says what this is: the same in all, as equal exports are equal bytes."""
+    text = b"`pkgview export` made this, and with --force replaces it.\n"
     return Item(MARK, Entry(Kind.FILE, 0, executable=False)).with_content(text)
 
 

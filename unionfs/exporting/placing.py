@@ -84,7 +84,7 @@ def new_directory(at: Path, *, force: bool) -> Iterator[Path]:
             _take_name(made, at, force=force)
         finally:
             os.close(descriptor)
-            shutil.rmtree(made, ignore_errors=True)  # what was there before, where it was replaced
+            _remove(made)
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def new_file(at: Path, *, force: bool) -> Iterator[Path]:
             _take_name(made, at, force=force)
         finally:
             os.close(descriptor)
-            made.unlink(missing_ok=True)
+            _remove(made)
 
 
 @contextmanager
@@ -114,7 +114,13 @@ def scratch(at: Path) -> Iterator[Path]:
             yield made
         finally:
             os.close(descriptor)
-            shutil.rmtree(made, ignore_errors=True)
+            _remove(made)
+
+
+def _remove(made: Path) -> None:
+    """What was not finished, or what was there before and was replaced; nothing if it is gone."""
+    with suppress(OSError):
+        made.unlink() if made.is_file() else shutil.rmtree(made)
 
 
 def _claim_directory(parent: Path) -> tuple[Path, int]:
@@ -137,8 +143,7 @@ def _take_name(made: Path, at: Path, *, force: bool) -> None:
         old = made.with_name(f"{made.name}-old")
         at.rename(old)
         made.rename(at)
-        with suppress(OSError):
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
+        _remove(old)
     else:
         made.rename(at)
 

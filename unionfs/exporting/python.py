@@ -27,7 +27,7 @@ from resolver.python.target import python_of
 from unionfs.archive.layer import Kind
 from unionfs.exporting.items import items_below
 from unionfs.formats.wheel import record
-from unionfs.formats.wheel.scripts import with_interpreter
+from unionfs.formats.wheel.scripts import SHELL, with_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -136,7 +136,9 @@ def _scripts(opened: OpenedView, top: str, python: bytes | None) -> Mapping[byte
     found = {}
     for item in items_below(opened, top) if python else ():
         if item.entry.kind is Kind.FILE and opened.manifest.layers[item.layer].name:
-            text = with_interpreter(item.content(), python or b"")
+            # Programs may be large, and are no scripts of ours.
+            ours = next(item.pieces(), b"").startswith(SHELL)
+            text = with_interpreter(item.content(), python or b"") if ours else None
             if text is not None:
                 found[os.fsencode(top) + b"/" + item.path] = text
     return found

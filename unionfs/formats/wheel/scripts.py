@@ -50,7 +50,8 @@ _FIND_AND_EXEC = (
 )
 _AS_STRING = b"''':';" + _FIND_AND_EXEC + b" #'''\n"
 _AS_COMMENT = b"\f# 2>/dev/null;" + _FIND_AND_EXEC + b"\n"
-_SHELL = b"#!/bin/sh\n"
+SHELL: Final = b"#!/bin/sh\n"
+"""How each of them begins."""
 _CODING = re.compile(rb"[ \t]*#.*?coding[:=][ \t]*[-\w.]+")
 """PEP 263, but for a form feed before the "#", which is no white space to a shell."""
 
@@ -97,7 +98,7 @@ class EntryPoint:
         body = _BODY.format(
             module=self.module, first=self.attribute.partition(".")[0], attribute=self.attribute
         )
-        return _SHELL + b"# -*- coding: utf-8 -*-\n" + _AS_STRING + body.encode()
+        return SHELL + b"# -*- coding: utf-8 -*-\n" + _AS_STRING + body.encode()
 
 
 def entry_points(text: str) -> tuple[EntryPoint, ...]:
@@ -161,15 +162,15 @@ def fill_placeholder(script: bytes) -> bytes:
     _, _, rest = script.partition(b"\n")
     second, newline, body = rest.partition(b"\n")
     if _CODING.match(second):
-        return _SHELL + second + (newline or b"\n") + _AS_COMMENT + body
-    return _SHELL + _AS_COMMENT + rest
+        return SHELL + second + (newline or b"\n") + _AS_COMMENT + body
+    return SHELL + _AS_COMMENT + rest
 
 
 def with_interpreter(script: bytes, python: bytes) -> bytes | None:
     """A script as an installer writes it, which names its interpreter; None if it is not ours."""
-    if not script.startswith(_SHELL):
+    if not script.startswith(SHELL):
         return None
-    rest = script[len(_SHELL) :]
+    rest = script[len(SHELL) :]
     for line in (_AS_STRING, _AS_COMMENT):
         before, found, after = rest.partition(line)
         # It is the second line, or the third after a coding declaration.

@@ -197,11 +197,11 @@ def _write(opened: OpenedView, wanted: _Export, *, quiet: bool) -> list[str]:
             if wanted.form == "flat"
             else environments.environment(opened, wanted.at, wanted.interpreter)
         )
-    first, path = mark(opened.id), Path(wanted.to)
+    first, path = mark(), Path(wanted.to)
     with Display(quiet=quiet) as display:
         shown = _shown(found, display)
         if wanted.form == "oci":
-            _write_image(opened.id, shown, wanted)
+            _write_image(shown, wanted)
         elif wanted.form == "tar":
             done = Written()
             with (
@@ -227,7 +227,7 @@ def _shown(found: Iterable[Item], display: Display) -> Iterator[Item]:
         yield item
 
 
-def _write_image(view: str, found: Iterable[Item], wanted: _Export) -> None:
+def _write_image(found: Iterable[Item], wanted: _Export) -> None:
     import trio  # noqa: PLC0415 - `-h` does without
 
     from unionfs.exporting import image  # noqa: PLC0415 - the same
@@ -256,9 +256,7 @@ def _write_image(view: str, found: Iterable[Item], wanted: _Export) -> None:
             wanted.files, wanted.size = made.files, made.size
             if target is None:
                 with new_file(place, force=wanted.force) as out:
-                    wanted.digest = await image.write_archive(
-                        made, below, out, view, directory, time
-                    )
+                    wanted.digest = await image.write_archive(made, below, out, directory, time)
                 return
             there = await stack.enter_async_context(
                 repository(target, insecure=wanted.insecure, beside=beside)
