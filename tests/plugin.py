@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 TOGETHER = {
     # `large` takes half a minute to make, so one process makes it for all who look at it.
-    f"tests/mounted/test_{name}.py": "large" for name in ("environment_equal", "shared", "tools")
+    f"tests/mounted/test_{name}.py": "large"
+    for name in ("environment_equal", "export", "shared", "tools")
 }  # fmt: skip
 """Modules that one process takes, and what they share."""
 

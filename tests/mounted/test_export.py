@@ -130,6 +130,13 @@ def test_an_environment_that_needs_no_pkgview(shop: Site, project: Path, tmp_pat
         assert run(at / "bin/say-alpha") == "other\n"
         activate = f". {at}/bin/activate && command -v python && echo $VIRTUAL_ENV"
         assert run("sh", "-c", activate).split() == [f"{at}/bin/python", str(at)]
+    # A first line cannot name this one.
+    blank = tmp_path / "with a blank"
+    exported(shop, "--venv", blank, cwd=project)
+    record_is_true(blank)
+    for name, says in (("say-alpha", "first\n"), ("documented", "What it does.\n")):
+        assert (blank / "bin" / name).read_bytes().startswith(b"#!/bin/sh\n")
+        assert run(blank / "bin" / name) == says
     uv = shop.uv("pip", "freeze", "-p", at, cwd=shop.home).stdout
     assert uv.split() == ["alpha==1.0", "beta==1.0"]
     shop.uv("pip", "uninstall", "-p", at, "beta", cwd=shop.home)

@@ -23,7 +23,7 @@ HABITS = {
     **dict.fromkeys(("uvx", "pipx", "x"), "pkgview tool run"),
     **{name: f"pkgview store {name}" for name in ("verify", "pin", "unpin", "du", "import")},
     **dict.fromkeys(("tool remove", "tool rm"), "pkgview tool uninstall"),
-    **{name: f"uv {name}" for name in ("init", "build", "publish", "export")},
+    **{name: f"uv {name}" for name in ("init", "build", "publish")},
     "pip tree": "pkgview tree",
     "pip compile": "pkgview lock",
     "tool add": "pkgview tool install",

@@ -121,8 +121,7 @@ class _Hashed:
 
 def below(items: Iterable[Item], top: bytes) -> list[Item]:
     """The same below a directory, with all that is above them."""
-    found = {top + b"/" + item.path: item for item in items}
-    made = {path: item._replace(path=path) for path, item in found.items()}
+    made = {(path := top + b"/" + item.path): item._replace(path=path) for item in items}
     for path in list(made):
         for above in parents(path):
             made.setdefault(above, Item(above, DIRECTORY))

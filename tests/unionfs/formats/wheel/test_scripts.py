@@ -18,6 +18,7 @@ from unionfs.formats.wheel.scripts import (
     has_placeholder,
     is_of_activation,
     name_faults,
+    with_interpreter,
 )
 
 if TYPE_CHECKING:
@@ -240,3 +241,19 @@ def test_names_of_the_environments_own_scripts(name: str) -> None:
 def test_names_that_scripts_may_have(name: str) -> None:
     assert not list(name_faults(name))
     assert not is_of_activation(name)
+
+
+def test_a_script_as_an_installer_writes_it() -> None:
+    python = b"/opt/venv/bin/python"
+    ours = EntryPoint(name="tool", module="shown", attribute="main").script()
+    told = with_interpreter(ours, python)
+    assert told is not None
+    lines = told.splitlines()
+    assert lines[:4] == [b"#!" + python, b"# -*- coding: utf-8 -*-", b"import sys", lines[3]]
+    assert lines[3] == b"from shown import main"
+    coded = DOCUMENTED.replace(b"\n", b"\n# coding: latin-1\n", 1)
+    for source in (DOCUMENTED, coded):
+        told = with_interpreter(fill_placeholder(source), python)
+        assert told == source.replace(b"#!python -E", b"#!" + python)
+    for other in (b"", b"#!/bin/sh\n", b"#!/bin/sh\necho\n", ours[1:], b"#!/bin/sh\n1\n2\n" + ours):
+        assert with_interpreter(other, python) is None

@@ -118,6 +118,8 @@ def export(  # noqa: PLR0913 - one parameter an option
     All are copies: nothing of them leads into the mount or a store. The same view gives the same
     bytes, twice and on every machine; SOURCE_DATE_EPOCH says which time files have. What is written
     appears whole or not at all.
+
+    A lock for other tools is what `pkgview lock` writes, or `uv export`.
     """
     from unionfs.exporting import items, placing  # noqa: PLC0415 - `-h` does without
     from unionfs.exporting import python as environments  # noqa: PLC0415 - the same
