@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import subprocess
 import sys
@@ -60,8 +61,8 @@ def server(
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needs: Callable[..., None]) -> Path:
     """Nothing of who runs the tests; keys of nobody in particular."""
     needs(modules=servers.S3_MODULES)
-    for name in ("PROFILE", "REGION", "DEFAULT_REGION", "CA_BUNDLE", "ENDPOINT_URL_S3"):
-        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    for name in [name for name in os.environ if name.startswith(("AWS_", "SSL_CERT_FILE"))]:
+        monkeypatch.delenv(name)
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -295,8 +296,11 @@ async def test_a_certificate_of_ones_own(tmp_path: Path, monkeypatch: pytest.Mon
         bucket()
 
 
-def test_plain_http_is_for_this_machine_and_who_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://minio.example.org:9000")
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"])
+def test_plain_http_is_for_this_machine_and_who_says_so(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "http://minio.example.org:9000")
     at = address("s3://team/env")
     with pytest.raises(PkgviewError, match="without TLS"):
         transport(at)

@@ -56,6 +56,7 @@ def settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
         or profile.get("region", ""),
         "endpoint": environ.get("AWS_ENDPOINT_URL_S3")
         or environ.get("AWS_ENDPOINT_URL")
+        or environ.get("AWS_ENDPOINT")
         or profile.get("endpoint_url", ""),
     }
     if not any(environ.get(one) for one in _ELSEWHERE):
