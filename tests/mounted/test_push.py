@@ -245,7 +245,9 @@ def test_stores_beyond_this_machine_are_listed(shop: Site) -> None:
         "oci://registry.example.org/team/env:main": "names a view",
         "http://example.org/env": "without TLS",
         "oci://registry.example.org/Team": "names no repository",
-        "s3://bucket/env:main": "no remote store's address",
+        "https://example.org/env:main": "names a view",
+        "s3://bucket/env:main": "names a view",
+        "s3://bucket:1/env": "no remote store's address",
         "oci://u:geheim@registry.example.org/team": "no user and password",
     }.items():
         ended = shop.pkgview("store", "add", refused, cwd=here, code=1)

@@ -14,12 +14,12 @@ import pytest
 import trio
 
 from resolver.errors import PkgviewError
+from resolver.fetch.client import Patience
 from tests.unionfs.store.remote import servers
 from tests.unionfs.store.remote.test_faults import (
     BLOB,
     BODY,
     ONCE,
-    TWICE,
     ranged,
     read,
     reply,
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from resolver.fetch.client import Patience
     from tests.unionfs.store.remote.test_faults import Asked, Reply
 
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "geheim-8fJ2"}
+PATIENT = Patience(attempts=2, first_wait=0.01, longest_wait=0.5, connect=5.0, stall=20.0)
 READS = ("s3:GetObject", "s3:ListBucket")
 
 
@@ -76,7 +76,7 @@ def there(server: servers.S3, monkeypatch: pytest.MonkeyPatch) -> servers.S3:
     return server
 
 
-def bucket(path: str = "env", patience: Patience = TWICE, name: str = "team") -> S3Transport:
+def bucket(path: str = "env", patience: Patience = PATIENT, name: str = "team") -> S3Transport:
     made = transport(address(f"s3://{name}/{path}"), patience=patience)
     assert isinstance(made, S3Transport)
     return made
@@ -259,7 +259,7 @@ async def test_who_waits_is_cancelled_at_once(monkeypatch: pytest.MonkeyPatch) -
             before = trio.current_time()
             with trio.move_on_after(0.05):
                 await remote.view("main")
-            assert trio.current_time() < before + 0.3
+            assert trio.current_time() < before + 1
 
 
 async def test_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
