@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import random
@@ -29,7 +30,7 @@ from unionfs.view.nodeid import Fixed, NodeId
 from unionfs.view.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from resolver.manifest import ViewId
@@ -50,8 +51,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def needs() -> Callable[..., None]:
     """Skip a test that starts programs which are not here; where CI=true they have to be."""
 
-    def check(*programs: str) -> None:
-        if missing := [program for program in programs if not shutil.which(program)]:
+    def check(*programs: str, modules: Collection[str] = ()) -> None:
+        missing = [program for program in programs if not shutil.which(program)]
+        missing += [module for module in modules if importlib.util.find_spec(module) is None]
+        if missing:
             said = f"there is no {' and no '.join(missing)} (scripts/bootstrap --dev, as root)"
             if os.environ.get("CI") == "true":
                 pytest.fail(said)

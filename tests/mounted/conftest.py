@@ -393,7 +393,9 @@ def a_shop(home: Path, index: Index) -> Iterator[Site]:
     environ = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PKGVIEW_", "XDG_", "PYTHON", "VIRTUAL_ENV", "PYTEST_", "PIP_"))
+        if not name.startswith(
+            ("AWS_", "PKGVIEW_", "XDG_", "PYTHON", "VIRTUAL_ENV", "PYTEST_", "PIP_")
+        )
         or name in CHOSEN
     } | {
         "PATH": os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if p != own),

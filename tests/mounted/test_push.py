@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tests.mounted.conftest import Index, Site
     from unionfs.store.remote.oci.repository import OciTransport
     from unionfs.store.remote.static.http import HttpTransport
+    from unionfs.store.remote.static.s3 import S3Transport
     from unionfs.store.remote.transport import Statement
 
 pytestmark = pytest.mark.fuse
@@ -79,7 +80,9 @@ def said(site: Site, *command: str | Path, cwd: Path) -> Any:  # noqa: ANN401 - 
     return json.loads(site.pkgview(*command, "--json", cwd=cwd).stdout)
 
 
-async def whole(remote: OciTransport | HttpTransport, reference: str, store: Store) -> View:
+async def whole(
+    remote: OciTransport | HttpTransport | S3Transport, reference: str, store: Store
+) -> View:
     """The view of that tag, every archive of which is there byte for byte, with its sources."""
     async with remote:
         statement = await remote.view(reference)
@@ -242,7 +245,9 @@ def test_stores_beyond_this_machine_are_listed(shop: Site) -> None:
         "oci://registry.example.org/team/env:main": "names a view",
         "http://example.org/env": "without TLS",
         "oci://registry.example.org/Team": "names no repository",
-        "s3://bucket/env": "does not speak S3",
+        "https://example.org/env:main": "names a view",
+        "s3://bucket/env:main": "names a view",
+        "s3://bucket:1/env": "no remote store's address",
         "oci://u:geheim@registry.example.org/team": "no user and password",
     }.items():
         ended = shop.pkgview("store", "add", refused, cwd=here, code=1)

@@ -39,7 +39,7 @@ from unionfs.publishing.up import ATTEMPTS, Made, whole_manifest
 from unionfs.store.ordered import Stores
 from unionfs.store.remote import seen
 from unionfs.store.remote import stores as remotes
-from unionfs.store.remote.addresses import address
+from unionfs.store.remote.addresses import address, tagged
 from unionfs.store.remote.believing import trust_by_command
 from unionfs.store.remote.statement import is_id, is_tag, time_text
 from unionfs.store.remote.transport import RemoteError
@@ -81,14 +81,8 @@ class Named:
 
 def named(text: str) -> tuple[Address, str]:
     """The store and the tag or id in `oci://HOST/REPOSITORY:TAG`, `https://HOST/PATH:TAG`."""
-    head, colon, tag = text.rpartition(":")
-    scheme, _, rest = text.partition("://")
-    if scheme.lower() == "oci":
-        at = address(text)
-        reference, at = at.tag, replace(at, tag="")
-    else:
-        with_tag = bool(colon) and "/" not in tag and "/" in rest.rpartition(":")[0]
-        at, reference = address(head if with_tag else text), tag if with_tag else ""
+    at = tagged(text)
+    reference, at = at.tag, replace(at, tag="")
     if not (is_tag(reference) or is_id(reference)):
         raise PkgviewError(
             f"{text} names no view", remedy=f"Name its tag, or its id: {at.url}:main."

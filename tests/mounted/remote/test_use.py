@@ -301,6 +301,51 @@ def test_a_web_server(team: Team, tmp_path: Path, needs: Callable[..., None]) ->
         assert site.up(project)["fetched"] == 0
 
 
+def test_a_bucket(team: Team, tmp_path: Path, needs: Callable[..., None]) -> None:
+    needs(modules=servers.S3_MODULES)
+    read, write = ("s3:GetObject", "s3:ListBucket"), ("s3:PutObject",)
+    with another(team, tmp_path) as (site, project), servers.s3(tmp_path / "s3") as server:
+        writer = replace(
+            team.site, environ={**team.site.environ, **server.user("w", *read, *write)}
+        )
+        keys = server.user("r", *read)
+        server.strict()
+        url = "s3://team/env"
+        signed = ["--sign", team.key]
+        done = said(writer, "push", team.project, f"{url}:main", *signed, cwd=tmp_path)
+        assert (done["store"], done["kept"]) == (f"{url}/", 0)
+        again = said(writer, "store", "copy", url, team.project, "--tag", "x", cwd=tmp_path)
+        assert (again["archives"], again["kept"]) == (0, done["archives"])
+        refused = writer.pkgview("store", "copy", team.url, team.project, cwd=tmp_path, code=1)
+        assert "`pkgview push`" in refused.stderr
+
+        # Who reads has a profile, and the server and the fetcher find it there.
+        aws = site.home / ".aws"
+        aws.mkdir()
+        (aws / "config").write_text(f"[default]\nendpoint_url = {server.url}\n")
+        (aws / "credentials").write_text(
+            f"[default]\naws_access_key_id = {keys['AWS_ACCESS_KEY_ID']}\n"
+            f"aws_secret_access_key = {keys['AWS_SECRET_ACCESS_KEY']}\n"
+        )
+        key = ["--key", f"{team.key}.pub"]
+        run = ["run", *key, f"{url}:main", "--", "python", "-c"]
+        assert "alpha.py" in site.pkgview(*run, SAY, cwd=project).stdout
+        here, whole = held(site, "alpha")
+        assert 0 < here < whole
+        refused = site.pkgview("run", *key, f"{url}:x", "--", "true", cwd=project, code=1)
+        assert "nobody has signed" in refused.stderr
+        site.pkgview("store", "add", url, *key, cwd=project)
+        assert site.up(project)["fetched"] == 0
+        site.pkgview(*run, "import large; print(len(open(large.__file__).read()))", cwd=project)
+        assert held(site, "alpha") != (here, whole)
+        site.pkgview("pull", *key, f"{url}:main", cwd=project)
+        assert held(site, "alpha") == (0, 0)
+        refused = site.pkgview("push", f"{url}:y", cwd=project, code=1)
+        assert "it refuses (403 AccessDenied)" in refused.stderr
+        listed = said(site, "store", "list", cwd=project)
+        assert [one["path"] for one in listed if one["rank"] == "remote"] == [f"{url}/"]
+
+
 def test_what_was_touched_first_is_fetched_first(team: Team, tmp_path: Path) -> None:
     (archive,) = (path for path in (team.site.places.store / "archives").glob("alpha-1.0-*"))
     end = Archive.open(archive, FrameCache(0)).contents.frame_count - 1

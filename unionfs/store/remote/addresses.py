@@ -2,6 +2,7 @@
 
     oci://HOST[:PORT]/REPOSITORY[:TAG]      a repository of an OCI registry
     https://HOST[:PORT]/PATH                a directory of ours on an HTTP server
+    s3://BUCKET/PREFIX                      the same in a bucket; which server has it is not said
 
 `http://` is for this machine itself, and where the user said `insecure`. An address has no user and
 no password in it: those are had from where they are kept (`unionfs.store.remote.web.credentials`).
@@ -10,7 +11,7 @@ no password in it: those are had from where they are kept (`unionfs.store.remote
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from resolver.errors import PkgviewError
@@ -20,13 +21,17 @@ LONGEST: Final = 1000
 """Characters of an address."""
 
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.IGNORECASE)
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 REPOSITORY: Final = re.compile(rf"{_PART}(?:/{_PART})*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """A remote store's. `path`: a repository, or what is below the host with "/" at both ends."""
+    """A remote store's. `path`: a repository, or what is below the host with "/" at both ends.
+
+    `host` of a bucket is its name.
+    """
 
     scheme: str
     host: str
@@ -44,9 +49,19 @@ def is_remote(text: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
 
 
+def tagged(text: str) -> Address:
+    """The same, and any scheme may have a tag: `https://HOST/PATH:TAG`, `s3://BUCKET/PATH:TAG`."""
+    head, colon, tag = text.rpartition(":")
+    scheme, _, rest = text.partition("://")
+    with_tag = bool(colon) and "/" not in tag and "/" in rest.rpartition(":")[0]
+    if scheme.lower() == "oci" or not with_tag:
+        return address(text)
+    return replace(address(head), tag=tag)
+
+
 def address(text: str) -> Address:
     """`PkgviewError` says what about it cannot be an address."""
-    form = "Write oci://HOST/REPOSITORY[:TAG], or https://HOST/PATH."
+    form = "Write oci://HOST/REPOSITORY[:TAG], https://HOST/PATH or s3://BUCKET/PATH."
     scheme, _, rest = text.partition("://")
     scheme = scheme.lower()
     # Said without what may be a password.
@@ -57,13 +72,8 @@ def address(text: str) -> Address:
             remedy="Anybody on this machine could read them in the list of processes. Use "
             "`docker login`, `podman login`, or ~/.netrc.",
         )
-    if scheme == "s3":
-        raise PkgviewError(
-            f"{text[:LONGEST]!a}: pkgview does not speak S3 itself",
-            remedy="Name the bucket's https:// address; fill it with `pkgview store copy --views` "
-            "and any tool that copies a directory there (docs/remote.md).",
-        )
-    fits = scheme in {"oci", "https", "http"} and len(text) <= LONGEST and _HOST.fullmatch(host)
+    place = {"oci": _HOST, "https": _HOST, "http": _HOST, "s3": _BUCKET}.get(scheme)
+    fits = place is not None and len(text) <= LONGEST and place.fullmatch(host)
     if not fits or not text.isascii() or not text.isprintable() or re.search(r"[\s?#\\]", text):
         raise PkgviewError(f"{text[:LONGEST]!a} is no remote store's address", remedy=form)
     host = host.lower()

@@ -13,7 +13,9 @@ from resolver.fetch.client import FetchSettings, Patience
 from unionfs.store.remote.addresses import Address, address
 from unionfs.store.remote.oci.registry import Registry
 from unionfs.store.remote.oci.repository import OciTransport
+from unionfs.store.remote.static import aws
 from unionfs.store.remote.static.http import HttpTransport
+from unionfs.store.remote.static.s3 import S3Transport
 from unionfs.store.remote.web import credentials
 from unionfs.store.remote.web.exchange import Exchange
 from unionfs.store.remote.web.guard import Guard
@@ -32,7 +34,7 @@ _HUB_HOST = "registry-1.docker.io"
 
 def transport(
     at: Address, *, insecure: bool = False, patience: Patience | None = None
-) -> OciTransport | HttpTransport:
+) -> OciTransport | HttpTransport | S3Transport:
     """A transport, to be used as an asynchronous context.
 
     `insecure`: HTTP without TLS is spoken there, too. `PkgviewError` for what is plain HTTP and
@@ -40,6 +42,8 @@ def transport(
     """
     if at.scheme == "oci":
         return repository(at, insecure=insecure, patience=patience)
+    if at.scheme == "s3":
+        return bucket(at, insecure=insecure, patience=patience)
     place = Place(named=at.url, scheme=at.scheme, host=at.host, insecure=insecure)
     if at.scheme == "http" and not place.plain:
         raise PkgviewError(
@@ -47,6 +51,14 @@ def transport(
             remedy="Use https://. Where you trust the whole of the network, say --insecure.",
         )
     return HttpTransport(at.url, _exchange(place, partial(_of_netrc, at.host), patience), at.path)
+
+
+def bucket(at: Address, *, insecure: bool = False, patience: Patience | None = None) -> S3Transport:
+    """The same for a bucket. `PkgviewError` where obstore is not installed, too."""
+    return S3Transport(
+        at.url, at.host, at.path.strip("/"), told=aws.settings(), insecure=insecure,
+        limit=CONNECTIONS, patience=patience or Patience(),
+    )  # fmt: skip
 
 
 def repository(
@@ -71,7 +83,7 @@ def _exchange(
     return Exchange(place, Guard(known), FetchSettings(), CONNECTIONS, patience or Patience())
 
 
-def configured(places: Places) -> list[OciTransport | HttpTransport]:
+def configured(places: Places) -> list[OciTransport | HttpTransport | S3Transport]:
     """A transport for each remote store of `config.toml`, in its order."""
     return [
         transport(address(one.url), insecure=one.insecure) for one in config.load(places).remotes

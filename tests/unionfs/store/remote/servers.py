@@ -1,4 +1,4 @@
-"""Real servers for stores: Debian's docker-registry and nginx, each in a directory of its own."""
+"""Real servers for stores: Debian's docker-registry and nginx, and moto's S3."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +85,71 @@ def registry(
     command = ["docker-registry", "serve", str(directory / "config.yml")]
     with running(command, port, directory / "log"):
         yield f"127.0.0.1:{port}"
+
+
+S3_MODULES = ("obstore", "moto", "flask_cors")
+"""What has to be installed for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3:
+    """A server that speaks S3, with one bucket."""
+
+    bucket: ClassVar = "team"
+    url: str
+
+    def asked(self, method: str, path: str, body: str = "", service: str = "s3") -> str:
+        """What it answers to one request that is signed by nobody, as long as it does."""
+        kind = "application/x-www-form-urlencoded" if service == "iam" else "text/plain"
+        scope = f"AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{service}/aws4_request"
+        request = urllib.request.Request(  # noqa: S310 - it is on this machine
+            f"{self.url}{path}", method=method, data=body.encode(),
+            headers={
+                "Authorization": f"{scope}, SignedHeaders=host, Signature=0", "Content-Type": kind,
+            },
+        )  # fmt: skip
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - the same
+            return str(answer.read(), "utf-8")
+
+    def user(self, name: str, *may: str) -> dict[str, str]:
+        """The variables of one who may do that with the bucket and what is in it."""
+        there = [f"arn:aws:s3:::{self.bucket}", f"arn:aws:s3:::{self.bucket}/*"]
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": list(may), "Resource": there}],
+        }
+        self._iam(Action="CreateUser", UserName=name)
+        made = self._iam(Action="CreateAccessKey", UserName=name)
+        if may:
+            self._iam(
+                Action="PutUserPolicy", UserName=name, PolicyName=name,
+                PolicyDocument=json.dumps(policy),
+            )  # fmt: skip
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": made.partition("<AccessKeyId>")[2].partition("<")[0],
+            "AWS_SECRET_ACCESS_KEY": made.partition("<SecretAccessKey>")[2].partition("<")[0],
+        }
+
+    def strict(self) -> None:
+        """Signatures and permissions count from now on."""
+        self.asked("POST", "/moto-api/reset-auth", "0")
+
+    def _iam(self, **what: str) -> str:
+        return self.asked("POST", "/", urlencode({**what, "Version": "2010-05-08"}), "iam")
+
+
+@contextmanager
+def s3(directory: Path, *more: str) -> Iterator[S3]:
+    """moto's, in a process of its own, with a bucket unless it speaks TLS (`more`)."""
+    directory.mkdir(exist_ok=True)
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port), *more]
+    with running(command, port, directory / "log"):
+        made = S3(url=f"http://127.0.0.1:{port}")
+        if not more:
+            made.asked("PUT", f"/{made.bucket}")
+        yield made
 
 
 class Relay:
@@ -182,6 +250,7 @@ def certificate(directory: Path) -> tuple[Path, Path]:
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
          "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-addext", "basicConstraints=critical,CA:FALSE",
          "-keyout", key, "-out", made],
         check=True, capture_output=True,
     )  # fmt: skip

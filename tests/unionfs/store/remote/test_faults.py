@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from unionfs.store.remote.oci.repository import OciTransport
     from unionfs.store.remote.static.http import HttpTransport
+    from unionfs.store.remote.static.s3 import S3Transport
 
 ONCE = Patience(attempts=1, first_wait=0.01, longest_wait=0.1, connect=1.0, stall=0.4)
 TWICE = Patience(attempts=2, first_wait=0.01, longest_wait=0.5, connect=1.0, stall=0.4)
@@ -122,7 +123,7 @@ def ranged(start: int, end: int, **headers: str) -> bytes:
 
 
 async def read(
-    remote: HttpTransport | OciTransport, start: int, end: int, blob: Blob = BLOB
+    remote: HttpTransport | OciTransport | S3Transport, start: int, end: int, blob: Blob = BLOB
 ) -> bytes:
     """What came, within five seconds; the failure has it as its note."""
     came = b""

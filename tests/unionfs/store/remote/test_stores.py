@@ -8,7 +8,7 @@ import pytest
 
 from resolver import config
 from resolver.errors import PkgviewError
-from unionfs.store.remote.addresses import address, is_remote
+from unionfs.store.remote.addresses import address, is_remote, tagged
 from unionfs.store.remote.stores import beside, configured, transport
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         ("oci://[::1]:5000/x", "oci://[::1]:5000/x", ""),
         ("OCI://docker.io/team/env", "oci://docker.io/team/env", ""),
         ("https://example.org", "https://example.org/", ""),
+        ("s3://my.bucket-1/a/b", "s3://my.bucket-1/a/b/", ""),
+        ("s3://bucket", "s3://bucket/", ""),
         ("https://example.org//a/b/", "https://example.org/a/b/", ""),
     ],
 )
@@ -32,11 +34,28 @@ def test_addresses(text: str, url: str, tag: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "url", "tag"),
+    [
+        ("oci://host/env:main", "oci://host/env", "main"),
+        ("https://host:80/env:main", "https://host:80/env/", "main"),
+        ("https://host:80/env", "https://host:80/env/", ""),
+        ("s3://bucket/env:main", "s3://bucket/env/", "main"),
+        ("s3://bucket/env/:main", "s3://bucket/env/", "main"),
+        ("s3://bucket/:main", "s3://bucket/", "main"),
+    ],
+)
+def test_addresses_with_a_tag(text: str, url: str, tag: str) -> None:
+    found = tagged(text)
+    assert (found.url, found.tag) == (url, tag)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "oci://host", "oci://host/", "oci:///x", "oci://host/Team", "oci://host/a//b",
         "oci://host/x:", "oci://host/x:-", "oci://host/x:archive-1", "oci://u:p@host/x",
-        "oci://ho st/x", "oci://host/x?y", "oci://host:port/x", "ftp://host/x", "s3://bucket/x",
+        "oci://ho st/x", "oci://host/x?y", "oci://host:port/x", "ftp://host/x", "s3://bucket:1/x",
+        "s3://b/x", "s3://[::1]/x", "s3://bucket/../x", "s3:///x",
         "https://host/a/../b", "https://host/x#y", "https://hö/x", "https://-x/", "https://",
         "oci://host/x\n", "https://host/" + "x" * 2000, "host/x", "",
     ],

@@ -22,6 +22,7 @@ from unionfs.cli.commands.store.push import (
     ALSO_PYTHON,
     PUSHED,
     SIGN,
+    is_insecure,
     parcel_of,
     refuse_no_tag,
     say,
@@ -32,7 +33,7 @@ from unionfs.cli.progress import Display
 from unionfs.publishing.publish import tell_needs
 from unionfs.store.local import Store
 from unionfs.store.ordered import Stores
-from unionfs.store.remote.addresses import address
+from unionfs.store.remote.addresses import address, is_remote
 from unionfs.upkeep import bundle
 from unionfs.view.catalog import VIEW_ID
 from unionfs.view.opened import load_manifest
@@ -40,6 +41,9 @@ from unionfs.view.opened import load_manifest
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from typing import BinaryIO
+
+    from unionfs.store.remote.static.directory import DirectoryTransport
+    from unionfs.store.remote.static.s3 import S3Transport
 
 _MOVED = "{archives, size, kept, sources}"
 _BUNDLE = "Name a file that `pkgview store export` wrote, or - for standard input."
@@ -55,20 +59,21 @@ Examples:
   pkgview store copy .pkgview .             what this project needs, beside its files
   pkgview store copy /mnt/team/pkgview      the whole store
   pkgview store copy --views /srv/www/env .     what a web server gives to others
+  pkgview store copy s3://bucket/env .          the same in a bucket
 """
 )
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIRECTORY|s3://BUCKET/PATH")
 @_PROJECTS
 @click.option("--views", is_flag=True, help="With the views, for a web server (docs/remote.md).")
 @click.option("--tag", metavar="TAG", default="", help="A name for the view, with --views.")
 @click.option(
-    "--url", metavar="ADDRESS", default="", help="The https:// address of it, with --tag."
+    "--url", metavar="ADDRESS", default="", help="What others call it, with --tag: https://…"
 )
 @ALSO_PYTHON
 @SIGN
 @json_of(f"{_MOVED}; with --views: {PUSHED}")
 def copy(  # noqa: PLR0913 - one parameter an option
-    directory: Path,
+    directory: str,
     projects: tuple[Path, ...],
     *,
     views: bool,
@@ -82,14 +87,22 @@ def copy(  # noqa: PLR0913 - one parameter an option
 
     Every archive is verified whole. What is there already stays; what is missing is made. With
     --views it is a store for `pkgview store add https://…`; a view's id may stand for a project.
-    Whoever signs what a tag means says of which store: --url.
+    Whoever signs what a tag means says of which store: --url. A bucket's always has the views.
     """
-    root = absolute(directory)
+    if is_remote(directory):
+        _copy_views(
+            _in_bucket(directory), projects, (tag, url or None), pythons, key, as_json=as_json
+        )
+        return
+    root = absolute(Path(directory))
     if views:
         if tag and key and not url:
             raise click.UsageError("a tag is signed for one store: name its address with --url")
         place = address(url).url if url else ""
-        _copy_views(root, projects, (tag, place), pythons, key, as_json=as_json)
+        from unionfs.store.remote.static.directory import DirectoryTransport  # noqa: PLC0415 - `-h` does without
+
+        there = DirectoryTransport(root)
+        _copy_views(there, projects, (tag, place), pythons, key, as_json=as_json)
         return
     if tag or url or pythons or key:
         raise click.UsageError("--tag, --url, --also-python and --sign are for --views")
@@ -100,16 +113,14 @@ def copy(  # noqa: PLR0913 - one parameter an option
 
 
 def _copy_views(  # noqa: PLR0913 - one parameter an option
-    root: Path,
+    there: DirectoryTransport | S3Transport,
     named: tuple[Path, ...],
-    called: tuple[str, str],
+    called: tuple[str, str | None],
     pythons: tuple[str, ...],
     key: str | None,
     *,
     as_json: bool,
 ) -> None:
-    from unionfs.store.remote.static.directory import DirectoryTransport  # noqa: PLC0415 - `-h` does without
-
     places = Places.from_environ()
     tag, place = called
     if not named or (tag and len(named) > 1):
@@ -124,8 +135,20 @@ def _copy_views(  # noqa: PLR0913 - one parameter an option
             found += views_of(places, one, tag, pythons=pythons)
     parcel = parcel_of(places, found, all_archives=False, quiet=as_json)
     with Display(quiet=as_json) as display:
-        done = send(DirectoryTransport(root), places, parcel, display, key, place)
-    say(done, found, str(root), as_json=as_json)
+        done = send(there, places, parcel, display, key, place)
+    say(done, found, there.url, as_json=as_json)
+
+
+def _in_bucket(named: str) -> S3Transport:
+    from unionfs.store.remote.stores import bucket  # noqa: PLC0415 - `-h` does without
+
+    at = address(named)
+    if at.scheme != "s3":
+        raise PkgviewError(
+            f"{named} is not written by `pkgview store copy`",
+            remedy="For a registry: `pkgview push`. For a web server name its directory.",
+        )
+    return bucket(at, insecure=is_insecure(Places.from_environ(), at.url))
 
 
 @click.command(

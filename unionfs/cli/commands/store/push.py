@@ -1,4 +1,4 @@
-"""`pkgview push`: a project's views, and all that they need, to a registry."""
+"""`pkgview push`: a project's views, and all that they need, to a registry or a bucket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from unionfs.cli.asked import KIND, QUIET, json_of, projects_at
 from unionfs.cli.commands.store.pull import fetched
 from unionfs.cli.progress import Display
 from unionfs.store.ordered import Stores
-from unionfs.store.remote.addresses import address
+from unionfs.store.remote.addresses import address, tagged
 from unionfs.view.opened import load_manifest, project_view
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from resolver.manifest import Manifest
     from unionfs.store.remote.oci.repository import OciTransport
     from unionfs.store.remote.static.directory import DirectoryTransport
+    from unionfs.store.remote.static.s3 import S3Transport
     from unionfs.upkeep.pushing import Parcel, Pushed
 
 PUSHED = "{store, archives, size, kept, statements, views: [{view, tag}]}"
@@ -53,9 +54,10 @@ ALSO_PYTHON = click.option(
 Examples:
   pkgview push oci://registry.example.org/team/env
   pkgview push ~/project oci://registry.example.org/team/env:main --also-python 3.12
+  pkgview push s3://bucket/env:main --sign ~/.ssh/id_ed25519
 """
 )
-@click.argument("words", nargs=-1, required=True, metavar="[DIRECTORY] oci://HOST/REPOSITORY[:TAG]")
+@click.argument("words", nargs=-1, required=True, metavar="[DIRECTORY] ADDRESS[:TAG]")
 @ALSO_PYTHON
 @KIND
 @click.option("--all-archives", is_flag=True, help="All archives of your own store, too.")
@@ -79,11 +81,14 @@ def push(  # noqa: PLR0913 - one parameter an option
     insecure: bool,
     as_json: bool,
 ) -> None:
-    """Send a project's view, and all that it needs, to a repository of an OCI registry.
+    """Send a project's view, and all that it needs, to an OCI registry or an S3 bucket.
+
+    ADDRESS is oci://HOST/REPOSITORY or s3://BUCKET/PATH.
 
     What is there is not sent again, so a push that broke off is gone on with by the next. The view
     can be asked for by its id, and by TAG; those of other kinds and Pythons by TAG-KIND-PYTHON.
-    Users and passwords are those of `docker login`, `podman login`, or ~/.netrc.
+    Users and passwords are those of `docker login`, `podman login`, or ~/.netrc; keys of a bucket
+    those of AWS_ACCESS_KEY_ID or ~/.aws.
     """
     from unionfs.store.remote import stores as remotes  # noqa: PLC0415 - `-h` does without
 
@@ -93,23 +98,31 @@ def push(  # noqa: PLR0913 - one parameter an option
     *directories, named = words
     if len(directories) > 1:
         raise click.UsageError("name one directory, and the repository last")
-    at = address(named)
+    at = tagged(named)
     if at.tag:
         refuse_no_tag(at.tag)
-    if at.scheme != "oci":
+    if at.scheme not in {"oci", "s3"}:
         raise PkgviewError(
             f"{named} is only read",
-            remedy="Name a registry: oci://HOST/REPOSITORY. For a web server, fill its directory "
-            "with `pkgview store copy --views`.",
+            remedy="Name a registry, oci://HOST/REPOSITORY, or a bucket, s3://BUCKET/PATH. For a "
+            "web server, fill its directory with `pkgview store copy --views`.",
         )
+    if base is not None and at.scheme != "oci":
+        raise click.UsageError("--image is for registries")
     places = Places.from_environ()
     directory = Path(directories[0] if directories else ".")
     views = views_of(places, directory, at.tag, kinds=kinds, pythons=pythons)
     parcel = parcel_of(places, views, all_archives=all_archives, quiet=as_json)
+    insecure = insecure or is_insecure(places, at.url)
+    if at.scheme == "s3":
+        bucket = remotes.bucket(at, insecure=insecure)
+        with Display(quiet=as_json) as display:
+            done = send(bucket, places, parcel, display, key)
+        say(done, views, at.url, as_json=as_json)
+        return
     beside = remotes.beside(places, at)
     if base is not None and base.host == at.host and base.path != at.path:
         beside = [base.path, *beside]
-    insecure = insecure or _is_insecure(places, at.url)
     remote = remotes.repository(at, insecure=insecure, beside=beside)
     with Display(quiet=as_json) as display:
         done = send(remote, places, parcel, display, key)
@@ -171,7 +184,7 @@ def parcel_of(
 
 
 def send(  # noqa: PLR0913, PLR0917 - what, whereto, and by whom
-    remote: OciTransport | DirectoryTransport,
+    remote: OciTransport | DirectoryTransport | S3Transport,
     places: Places,
     parcel: Parcel,
     display: Display,
@@ -253,7 +266,7 @@ def say(done: Pushed, views: Sequence[tuple[Manifest, str]], store: str, *, as_j
         console.answer(f"{store}:{tags[view] or view}")
 
 
-def _is_insecure(places: Places, url: str) -> bool:
+def is_insecure(places: Places, url: str) -> bool:
     """Whether the user said so when that store was added."""
     from resolver import config  # noqa: PLC0415 - `-h` does without
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from resolver import config
 from resolver.errors import PkgviewError
 from unionfs.cli import console
-from unionfs.store.remote.addresses import address
+from unionfs.store.remote.addresses import tagged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def add(
     from unionfs.store.remote.believing import key_line  # noqa: PLC0415 - only who adds one needs it
     from unionfs.store.remote.stores import transport  # noqa: PLC0415 - the same
 
-    at = address(text)
+    at = tagged(text)
     if at.tag:
         raise PkgviewError(
             f"{text} names a view, and a store has many",
