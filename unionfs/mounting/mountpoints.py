@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 def mountpoints(places: Places) -> set[str]:
-    """All of them, as they were named; the present one too."""
+    """All of them, as they were named; the present one too. What a crash left is no path."""
     try:
         lines = _path(places).read_bytes().splitlines()
     except OSError:
         lines = []
-    return {os.fspath(places.mount), *map(os.fsdecode, lines)}
+    paths = (line for line in lines if line.startswith(b"/") and b"\0" not in line)
+    return {os.fspath(places.mount), *map(os.fsdecode, paths)}
 
 
 def remember(places: Places) -> None:
