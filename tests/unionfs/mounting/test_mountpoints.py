@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resolver.places import Places
 from unionfs.mounting.mountpoints import mountpoints, remember
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_what_a_crash_left_is_no_mount_point(tmp_path: Path) -> None:
