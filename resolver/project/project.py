@@ -55,6 +55,16 @@ class Project:
         return ()
 
     @property
+    def is_live(self) -> bool:
+        """Whether there is anything that `live` tells of."""
+        return False
+
+    @property
+    def live(self) -> str:
+        """What counts of directories that it shows as they are, besides their files; "": none."""
+        return ""
+
+    @property
     def holding(self) -> set[Path]:
         """Directories in which another file could outrank those that count."""
         return {path.parent for path in self.inputs} | {self.directory}
@@ -86,6 +96,9 @@ def fingerprint(project: Project, *options: str) -> str:
         add(os.fsencode(path))
         with suppress(OSError):
             add(file_state(path).encode())
+    if live := project.live:
+        add(b"live")
+        add(live.encode())
     add(b"options")
     for option in options:
         add(option.encode("utf-8", "surrogateescape"))

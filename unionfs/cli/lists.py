@@ -1,11 +1,12 @@
-"""Which of a project's lists a command takes: `--extra`, `--group`, and what is short for many.
+"""What a command takes of a project's lists, and by hand: `--extra`, `--group`, `--layer`.
 
-uv's options of the same names; what they come to `resolver.python.declared.lists` says.
+The first are uv's options of the same names; what they come to `resolver.python.declared.lists` says.
 """
 
 from __future__ import annotations
 
 from functools import reduce, wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,9 +14,10 @@ import click
 from resolver.errors import PkgviewError
 from resolver.python.declared.files import declared
 from resolver.python.declared.lists import ALL, Names, offered
+from resolver.python.layers.listed import HandLayer, named_layer
 from resolver.python.project import PythonProject
 from resolver.python.requirements import normalised
-from unionfs.cli.completing import extras, groups, names_of
+from unionfs.cli.completing import extras, groups, names_of, paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,6 +52,22 @@ _OPTIONS = (
         help="Leave a group out; may be repeated.",
     ),
     click.option("--no-dev", is_flag=True, help="The same as `--no-group dev`."),
+)
+
+
+def _laid(_: click.Context, __: click.Parameter, named: tuple[str, ...]) -> tuple[HandLayer, ...]:
+    return tuple(named_layer(one, Path.cwd()) for one in named)
+
+
+LAYERS = click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    callback=_laid,
+    metavar="PATH",
+    shell_complete=paths,
+    help="Lay a directory, egg, wheel, Zip file or source tree in front of all packages, as it is, "
+    "for this run: nothing is resolved, nothing built; may be repeated.",
 )
 
 

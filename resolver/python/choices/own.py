@@ -31,6 +31,7 @@ from resolver.python.choices.settings import (
     toml,
     tree,
 )
+from resolver.python.layers.listed import What
 from resolver.python.project import Origin
 from resolver.python.requirements import logical_lines, requirement_files, requirement_text
 from resolver.toml import inline_block, table_of, texts_of
@@ -101,6 +102,9 @@ def own_choices(
         for path in requirement_files(project.root / Origin.REQUIREMENTS).files:
             _requirement_file(path, requirement_text(path), wanted, project.root)
     settings_around(project.directory, wanted)
+    for layer in project.settings.layers:
+        place = "a layer", layer.named, project.directory
+        (wanted.place if layer.what is What.FILE else wanted.directory)(*place)
     _refuse_named(project, wanted, Wanted(project, indexes, named))
     return frozenset(wanted.found) | python_choices(project)
 
