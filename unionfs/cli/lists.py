@@ -1,6 +1,6 @@
 """What a command takes of a project's lists, and by hand: `--extra`, `--group`, `--layer`.
 
-The first are uv's options of the same names; what they come to `resolver.python.declared.lists` says.
+The first two are as uv has them; what they come to `resolver.python.declared.lists` says.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
@@ -45,15 +46,18 @@ def names_in(directory: Path) -> list[str]:
 
     None that begin with a dot, and no `__pycache__`. What vanished meanwhile has none.
     """
+    return [name for name, _ in entries_in(directory)]
+
+
+def entries_in(directory: Path) -> list[tuple[str, bool]]:
+    """The same, each with whether it is a directory itself, and no link to one."""
     try:
         with os.scandir(directory) as entries:
-            found = []
-            for entry in entries:
-                if not entry.name.startswith(".") and entry.name != "__pycache__":
-                    found.append(entry.name)
-                if len(found) > MOST_NAMES:
-                    raise too_many(directory)
-            return sorted(found)
+            found = [
+                (entry.name, entry.is_dir(follow_symlinks=False))
+                for entry in islice(entries, MOST_NAMES + 1)
+                if not entry.name.startswith(".") and entry.name != "__pycache__"
+            ]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -61,6 +65,9 @@ def names_in(directory: Path) -> list[str]:
             f"{directory} cannot be read: {error.strerror}",
             remedy="Let its owner give you leave to read it, or take the layer out.",
         ) from error
+    if len(found) > MOST_NAMES:
+        raise too_many(directory)
+    return sorted(found)
 
 
 def top_of(layer: HandLayer) -> dict[str, Path]:
@@ -129,19 +136,18 @@ def _said(layer: HandLayer) -> Iterator[str]:
     except OSError:
         return
     left = MOST_NAMES
-    pending = list(top_of(layer).items())
+    pending = [(name, place, is_directory(place)) for name, place in top_of(layer).items()]
     while pending:
-        name, place = pending.pop()
-        kind = "directory" if is_directory(place) else "other"
-        yield f"{name} {kind}"
+        name, place, is_one = pending.pop()
+        yield f"{name} {is_one}"
         if name.endswith((".dist-info", ".egg-info")):
             yield from _content(place)
-        if kind == "directory":
-            below = names_in(place)
+        if is_one:
+            below = entries_in(place)
             left -= len(below)
             if left < 0:
                 raise too_many(layer.place)
-            pending += [(f"{name}/{one}", place / one) for one in below]
+            pending += [(f"{name}/{one}", place / one, inner) for one, inner in below]
     if layer.what is What.PROJECT:
         yield from _content(layer.place)
 

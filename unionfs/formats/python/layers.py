@@ -65,9 +65,12 @@ def laid(
     over = {one.key for hand in hands if hand.layer.over for one in hand.distributions}
     kept = [one for one in layers if canonicalize_name(one.name) not in over]
     said = [
-        f"{one.name} {one.version} is not the lock's, but a layer's."
+        f"{new.name} {new.version} ({hand.layer.named}) instead of {one.name} {one.version}."
         for one in layers
         if one not in kept
+        for hand in hands
+        for new in hand.distributions
+        if hand.layer.over and new.key == canonicalize_name(one.name)
     ]
     taken: set[str] = {canonicalize_name(one.name) for one in kept if one.name}
     making = _Making(store, python, hands, kept)
