@@ -74,10 +74,10 @@ class Project:
         return read_input(path)
 
 
-def fingerprint(project: Project, *options: str) -> str:
+def fingerprint(project: Project, *options: str, live: bool = True) -> str:
     """SHA-256 over every input's path and what counts of it, and over the options, in hexadecimal.
 
-    Also over when each local package file became what it is.
+    Also over when each local package file became what it is; and, if `live`, over `Project.live`.
 
     The inputs' paths count as they are seen from the project, so that a clone of it has the same; a
     package file is another one elsewhere.
@@ -96,9 +96,9 @@ def fingerprint(project: Project, *options: str) -> str:
         add(os.fsencode(path))
         with suppress(OSError):
             add(file_state(path).encode())
-    if live := project.live:
+    if live and project.is_live:
         add(b"live")
-        add(live.encode())
+        add(project.live.encode())
     add(b"options")
     for option in options:
         add(option.encode("utf-8", "surrogateescape"))

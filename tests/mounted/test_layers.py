@@ -147,13 +147,19 @@ def test_namespaces_merge_and_eggs_are_distributions(shop: Site, project: Path) 
     assert said(shop, project, "--", "old-style") == "old style\n"
     show = "import space.one, space.two, space.both; print(space.both.who)"
     assert said(shop, project, "--", "python", "-c", show) == "layer\n"
+    why = shop.pkgview("why", "space.two.deep", cwd=project).stdout
+    assert why.splitlines()[0].endswith("/space/two")
+    assert "given by  a layer by hand" in why
     assert "zipped 2.0" in shop.pkgview("why", "zipped", cwd=project).stdout
+    up = shop.pkgview("up", cwd=project)
+    assert up.stderr.startswith("Nothing to do")
     # Below `space` each name is a link: a new one is seen by the next program that starts.
     (lies / "space/new.py").write_text("")
     (lies / "space/two/deep.py").write_text("")
     python = shop.home / ".pkgview/bin/python"
     show = "import space.new, space.two.deep; print('seen')"
     assert shop.run(python, "-c", show, cwd=project).stdout == "seen\n"
+    assert "refreshed" not in shop.pkgview("up", cwd=project).stderr  # the lock is as it was
     # Behind is what the lock has not.
     text = (project / "pyproject.toml").read_text()
     (project / "pyproject.toml").write_text(text.replace("over = true\n", ""))
@@ -208,6 +214,10 @@ def test_hostile_layers_harm_nobody(shop: Site, project: Path) -> None:
     bad = shop.home / "bad.zip"
     with zipfile.ZipFile(bad, "w") as zipped:
         zipped.writestr("../../evil.py", "")
+    wheel = shop.home / "other-1-cp27-none-any.whl"
+    wheel.write_bytes(b"")
+    refused = shop.pkgview("run", "--layer", wheel, "--", "true", cwd=project, code=1)
+    assert "is for cp27 any" in refused.stderr
     refused = shop.pkgview("run", "--layer", bad, "--", "true", cwd=project, code=1)
     assert "is refused" in refused.stderr
     for nothing in ("nowhere", "/dev/null"):

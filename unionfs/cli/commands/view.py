@@ -111,7 +111,7 @@ def _show_provenance(places: Places, root: str, view: ViewId, *, as_json: bool) 
     console.table(
         [
             (
-                (layer.name or "(pkgview's own)") + (" bytecode" * (name == layer.bytecode)),
+                (layer.called or "(pkgview's own)") + (" bytecode" * (name == layer.bytecode)),
                 layer.version,
                 *_whose(known[name]),
             )

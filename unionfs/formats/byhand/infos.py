@@ -13,6 +13,7 @@ from installer.utils import parse_metadata_file
 from packaging.utils import canonicalize_name
 
 from resolver.errors import PkgviewError
+from resolver.manifest import BY_HAND
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
 from unionfs.formats.wheel import scripts
@@ -81,7 +82,7 @@ def meta_of(found: Iterable[Distribution], called: str, origin: str = "") -> Met
         return Meta(
             kind="distribution", name=one.name, version=one.version, stem=stem, origin=origin
         )
-    stem = _stem(f"layer_{called}")
+    stem = _stem(f"{BY_HAND}{called}")
     return Meta(kind="skeleton", name="", version="", stem=stem.replace("-", "_"), origin=origin)
 
 

@@ -211,7 +211,7 @@ class PythonMaking:
             return layers
         from unionfs.formats.python.layers import laid  # noqa: PLC0415 - hardly any has one
 
-        found = laid(store, self._interpreter.python, layers, by_hand)
+        found = laid(store, self._interpreter, layers, by_hand)
         self.remark = " ".join(filter(None, (self.remark, found.said)))
         return found.layers
 

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from resolver.errors import PkgviewError
 from resolver.python.editable import static_editable
+from resolver.python.fit.tags import refuse_others
 from resolver.python.layers.listed import HandLayer, What, refuse_missing
 from resolver.python.layers.trees import eggs_in
 from resolver.python.project import PythonProject, project_at
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from resolver.manifest import LayerSpec
+    from resolver.python.interpreter import Interpreter
     from resolver.python.target import Python
     from unionfs.store.local import Store
+
+WHEEL = ".whl"
 
 _PACKED = "layer-1"
 """Raised where the same file shall be packed anew."""
@@ -56,11 +60,16 @@ class _Hand:
 
 
 def laid(
-    store: Store, python: Python, layers: Sequence[LayerSpec], by_hand: Sequence[HandLayer]
+    store: Store,
+    interpreter: Interpreter,
+    layers: Sequence[LayerSpec],
+    by_hand: Sequence[HandLayer],
 ) -> Laid:
     """Lay them over and behind the layers of a lock; `PkgviewError` where one cannot be had."""
     if not by_hand:
         return Laid(tuple(layers), "")
+    wheels = [one.place.name for one in by_hand if one.place.suffix == WHEEL]
+    refuse_others(wheels, interpreter)
     hands = [_hand(store, one) for layer in by_hand for one in _each(layer)]
     over = {one.key for hand in hands if hand.layer.over for one in hand.distributions}
     kept = [one for one in layers if canonicalize_name(one.name) not in over]
@@ -73,7 +82,7 @@ def laid(
         if hand.layer.over and new.key == canonicalize_name(one.name)
     ]
     taken: set[str] = {canonicalize_name(one.name) for one in kept if one.name}
-    making = _Making(store, python, hands, kept)
+    making = _Making(store, interpreter.python, hands, kept)
     front = [making.layer(hand, taken) for hand in hands if hand.layer.over]
     behind = [making.layer(hand, taken) for hand in hands if not hand.layer.over]
     return Laid((*filter(None, front), *kept, *filter(None, behind)), " ".join(said))
@@ -187,7 +196,7 @@ def _packed(store: Store, path: Path) -> str:
 
 
 def _add(store: Store, path: Path, origin: str) -> str:
-    if path.suffix == ".whl":
+    if path.suffix == WHEEL:
         with open_wheel(path, origin=origin) as wheel:
             return store.add(wheel.members(), wheel.meta)
     with Packed(path, origin) as packed:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from resolver.python.interpreter import Interpreter
 from resolver.python.layers.listed import HandLayer, What
 from resolver.python.layers.trees import state_of
 from resolver.python.target import Python, Schemes
@@ -30,6 +31,18 @@ PYTHON = Python(
     version="3.11",
     executable="/usr/bin/python3",
     schemes=Schemes(purelib="p", platlib="p", scripts="s", headers="h", data=""),
+)
+INTERPRETER = Interpreter(
+    executable=PYTHON.executable,
+    version=(3, 11, 0),
+    full="3.11.0",
+    implementation="cpython",
+    free_threaded=False,
+    python=PYTHON,
+    tags=("py3-none-any",),
+    environment={},
+    cache_tag="cpython-311",
+    magic="",
 )
 NAMES = ("a", "b", "c", "d.py")
 SEEDS = range(4)
@@ -128,7 +141,7 @@ def test_it_is_the_kernels_union(seed: int, tmp_path: Path) -> None:
         for turn in range(4):
             if state_of(hands) != state:  # else it is as it is, edited or not
                 state = state_of(hands)
-                made = laid(store, PYTHON, layers, hands).layers
+                made = laid(store, INTERPRETER, layers, hands).layers
             stack = [
                 Stacked(
                     layer=store.open(one.archive),
