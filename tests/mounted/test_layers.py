@@ -184,6 +184,9 @@ def test_layers_of_a_stranger_are_asked_about(shop: Site, project: Path) -> None
     assert "take a layer from ../outside" in refused.stderr
     shop.pkgview("trust", cwd=project)
     shop.run(python, "-c", "import own", cwd=project)
+    outside.chmod(0o777)  # others may say now what is there
+    refused = shop.pkgview("up", cwd=project, code=1)
+    assert str(outside) in refused.stderr
 
 
 def test_hostile_layers_harm_nobody(shop: Site, project: Path) -> None:
@@ -225,3 +228,18 @@ def test_hostile_layers_harm_nobody(shop: Site, project: Path) -> None:
         assert "is no file" in refused.stderr
     assert time.monotonic() - began < 60
     assert said(shop, project, "--", "python", "-c", SHOWN).startswith("1.0 1.0 ")
+
+
+def test_one_of_two_alternatives_is_preferred_for_a_run(shop: Site, index: Index) -> None:
+    for name in ("foo_a", "foo_b"):
+        index.wheel(name, files={"foo.py": f"who = {name!r}\n".encode()})
+    directory = shop.project("alternatives")
+    (directory / "requirements.txt").write_text("foo_a\nfoo_b\n")
+    shop.pkgview("up", cwd=directory)
+    show = ("--", "python", "-c", "import foo; print(foo.who)")
+    assert said(shop, directory, *show) == "foo_a\n"
+    assert said(shop, directory, "--prefer", "Foo.B", *show) == "foo_b\n"
+    assert said(shop, directory, "--prefer", "foo-b", "--prefer", "foo-a", *show) == "foo_b\n"
+    assert said(shop, directory, *show) == "foo_a\n"
+    refused = shop.pkgview("run", "--prefer", "foo-c", *show, cwd=directory, code=1)
+    assert "foo-c cannot be preferred" in refused.stderr

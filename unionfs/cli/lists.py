@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import reduce, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -17,7 +17,7 @@ from resolver.python.declared.lists import ALL, Names, offered
 from resolver.python.layers.listed import HandLayer, named_layer
 from resolver.python.project import PythonProject
 from resolver.python.requirements import normalised
-from unionfs.cli.completing import extras, groups, names_of, paths
+from unionfs.cli.completing import distributions, extras, groups, names_of, paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,16 +59,46 @@ def _laid(_: click.Context, __: click.Parameter, named: tuple[str, ...]) -> tupl
     return tuple(named_layer(one, Path.cwd()) for one in named)
 
 
-LAYERS = click.option(
-    "--layer",
-    "layers",
-    multiple=True,
-    callback=_laid,
-    metavar="PATH",
-    shell_complete=paths,
-    help="Lay a directory, egg, wheel, Zip file or source tree in front of all packages, as it is, "
-    "for this run: nothing is resolved, nothing built; may be repeated.",
-)
+class ByHand(NamedTuple):
+    """What is laid for one run, as `PythonWish` has it."""
+
+    layers: tuple[HandLayer, ...]
+    preferring: tuple[str, ...]
+
+
+def with_layers(command: Callable[..., None]) -> Callable[..., None]:
+    """`--layer` and `--prefer`, as one argument `by_hand` of the command."""
+
+    @wraps(command)
+    def packed(
+        *arguments: Any,  # noqa: ANN401 - the command's own
+        layers: tuple[HandLayer, ...],
+        preferring: tuple[str, ...],
+        **others: Any,  # noqa: ANN401 - the same
+    ) -> None:
+        names = tuple(map(normalised, preferring))
+        command(*arguments, by_hand=ByHand(layers, names), **others)
+
+    prefer = click.option(
+        "--prefer",
+        "preferring",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=names_of(distributions),
+        help="Where several distributions have the same file, this one's is seen, for this run; "
+        "may be repeated.",
+    )
+    layer = click.option(
+        "--layer",
+        "layers",
+        multiple=True,
+        callback=_laid,
+        metavar="PATH",
+        shell_complete=paths,
+        help="Lay a directory, egg, wheel, Zip file or source tree in front of all packages, as it "
+        "is, for this run: nothing is resolved, nothing built; may be repeated.",
+    )
+    return layer(prefer(packed))
 
 
 def with_lists(command: Callable[..., None]) -> Callable[..., None]:

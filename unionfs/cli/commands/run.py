@@ -65,7 +65,7 @@ from unionfs.cli.commands.store.pull import (
 )
 from unionfs.cli.completing import commands
 from unionfs.cli.inside import inside
-from unionfs.cli.lists import LAYERS, refuse_undefined, with_lists
+from unionfs.cli.lists import ByHand, refuse_undefined, with_layers, with_lists
 from unionfs.cli.projectless import kept_script, nothing
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND
@@ -82,7 +82,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from resolver.python.declared.lists import Names
-    from resolver.python.layers.listed import HandLayer
     from unionfs.namespaces.private import Bind
 
 
@@ -127,7 +126,7 @@ Examples:
 )
 @click.option("--no-project", is_flag=True, help="Without a project, though there is one here.")
 @with_for("run")
-@LAYERS
+@with_layers
 @PYTHON
 @PYTHON_FETCH
 @with_lists
@@ -149,7 +148,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     directory: Path | None,
     *,
     additions: tuple[str, ...],
-    layers: tuple[HandLayer, ...],
+    by_hand: ByHand,
     python: str | None,
     fetch_python: bool,
     lists: Names,
@@ -185,7 +184,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         raise click.UsageError("-m and -s go not together")
     if no_project and directory is not None:
         raise click.UsageError("name one of --project and --no-project")
-    added = bool(additions or layers)
+    added = bool(additions or any(by_hand))
     if no_sync and (added or any(lists) or python or isolated):
         raise click.UsageError("--no-sync takes the view as it is: nothing can be added to it")
     places = Places.from_environ()
@@ -226,7 +225,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         offline=offline,
         frozen=frozen,
         locked=locked,
-        layers=layers,
+        **by_hand._asdict(),
         kept=not (added or any(lists) or isolated),
         lists=lists,
     )

@@ -21,6 +21,7 @@ from resolver.python.declared.further import situation_of
 from resolver.python.declared.lists import Names, passed_over_remark
 from resolver.python.discovery import find_interpreter, find_or_fetch, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
+from resolver.python.requirements import normalised
 from resolver.python.target import KIND as NAME
 from resolver.python.target import python_of
 from resolver.python.uv.once import read_anew
@@ -199,6 +200,7 @@ class PythonMaking:
         said, self._said = self._said, []
         self.remark = " ".join(filter(None, (self.remark, *sorted(said))))
         with_pip = any(layer.name == "pip" for layer in layers)
+        _refuse_unknown(self._wish.preferring, layers)
         own = skeleton_layer(store, self._interpreter, with_pip=with_pip)
         laid = self._laid(store, layers)
         manifest = self._interpreter.python.manifest([own, *laid])
@@ -366,6 +368,15 @@ def _python(project: Project) -> PythonProject:
     return project
 
 
+def _refuse_unknown(preferred: Sequence[str], layers: Sequence[LayerSpec]) -> None:
+    there = {layer.name for layer in layers}
+    if lacking := [name for name in preferred if name not in map(normalised, there)]:
+        raise PkgviewError(
+            f"{', '.join(lacking)} cannot be preferred: no such distribution is in the view",
+            remedy="Name one that `pkgview list` shows.",
+        )
+
+
 def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
     needed = wish.project.needed_python(wish.named().groups)
     project = replace(wish.project, requires_python=needed, group_pythons={})
@@ -377,7 +388,7 @@ def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
 def _situation(wish: PythonWish, state: Path) -> remembered.Situation | None:
     if wish.no_build or wish.settings_of is not None:
         return None
-    if wish.layers or wish.project.is_live:
+    if wish.layers or wish.preferring or wish.project.is_live:
         return None  # names of directories count, too
     return situation_of(wish.project, *wish.lists, wish.requirements, state)
 
