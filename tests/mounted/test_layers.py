@@ -179,6 +179,10 @@ def test_layers_of_a_stranger_are_asked_about(shop: Site, project: Path) -> None
     python = shop.home / ".pkgview/bin/python"
     (project / "pyproject.toml").write_text(table.format("own"))
     shop.run(python, "-c", "import own", cwd=project)
+    (project / "own/led.py").symlink_to(outside / "own.py")
+    refused = shop.run(python, "-c", "import led", cwd=project, code=None)
+    assert "take a layer's part from own/led.py" in refused.stderr
+    (project / "own/led.py").unlink()
     (project / "pyproject.toml").write_text(table.format("../outside"))
     refused = shop.run(python, "-c", "import own", cwd=project, code=None)
     assert "take a layer from ../outside" in refused.stderr

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MOST = 5000
 """Places of one kind that are looked at; and files of one directory."""
 
-_PACKAGES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
+_PACKAGES = (".whl", ".egg", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
 
 _LISTS = (
     "dev-dependencies",
