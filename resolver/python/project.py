@@ -43,9 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _NO_FILES = RequirementFiles()
-
 _SETTINGS = frozenset(("prefer", "accept", "python", "extras", "groups", "layer"))
-"""What `[tool.pkgview]` may have."""
 
 
 class Origin(enum.StrEnum):
@@ -198,9 +196,8 @@ def project_of_script(path: Path) -> PythonProject | None:
     pin = pin_of(script.parent, None, script=True)
     around = (*settings_files(script.parent, *trees), *pin.beyond)
     beside = filter(looks.is_file, (Path(f"{script}.lock"), *pin.within, *_build_files(trees)))
-    local = places_of(
-        script.parent, table, _NO_FILES, around, settings.python or pin.asked, settings.layers
-    )
+    python = settings.python or pin.asked
+    local = places_of(script.parent, table, _NO_FILES, around, python, settings.layers)
     return PythonProject(
         root=script,
         origin=Origin.SCRIPT,
@@ -287,9 +284,8 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         inputs += [directory / name for name in BUILD_FILES[1:] if looks.is_file(directory / name)]
     around = (*settings_files(directory, *trees), *pin.beyond)
     inputs += member_files(around) if origin is Origin.PYPROJECT else ()
-    local = places_of(
-        directory, document, named, around, settings.python or pin.asked, settings.layers
-    )
+    python = settings.python or pin.asked
+    local = places_of(directory, document, named, around, python, settings.layers)
     return PythonProject(
         root=directory,
         origin=origin,
