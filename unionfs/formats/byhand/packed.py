@@ -37,15 +37,18 @@ _LEFT_OUT = re.compile(r"(?:.*/)?__pycache__(?:/.*)?|[^/]*\.pth|.*\.pyc", re.DOT
 class Packed:
     """An open one, found to be in order. Close it after the last stream of its members."""
 
-    def __init__(self, path: Path, origin: str) -> None:
-        """Raises `PkgviewError` where it is no Zip file to be trusted, or cannot be read."""
-        self._path = path
+    def __init__(self, path: Path, origin: str, named: str) -> None:
+        """`named` is how errors call it.
+
+        Raises `PkgviewError` where it is no Zip file to be trusted, or cannot be read.
+        """
+        self._path, self._named = path, named
         try:
             self._zip = ZipFile(path)
         except UnsoundZipError as error:
             raise self._refused(str(error)) from error
         except OSError as error:
-            raise PkgviewError(f"cannot read {path}: {error.strerror}") from error
+            raise PkgviewError(f"cannot read {named}: {error.strerror}") from error
         try:
             self.distributions = tuple(self._distributions())
             self.meta = meta_of(self.distributions, path.name, origin)
@@ -104,7 +107,7 @@ class Packed:
             ]
             called = self._path.name if top == "EGG-INFO" else top.rpartition(".")[0]
             metadata = next(filter(None, texts[:-1]), "")
-            yield distribution(top, metadata, texts[-1], called=called, of=str(self._path))
+            yield distribution(top, metadata, texts[-1], called=called, of=self._named)
 
     def _content(self, member: ZipMember) -> bytes:
         if member.size > TEXT_LIMIT:
@@ -117,6 +120,6 @@ class Packed:
 
     def _refused(self, why: str) -> PkgviewError:
         return PkgviewError(
-            f"{self._path} is refused: {why}",
+            f"{self._named} is refused: {why}",
             remedy="Make it anew with another tool, or unpack it and name the directory.",
         )

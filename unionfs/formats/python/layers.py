@@ -7,10 +7,12 @@ the place of the lock's of that name, and of what comes later by hand only the f
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from packaging.utils import canonicalize_name
 
@@ -26,6 +28,7 @@ from unionfs.formats.byhand.live import Tree, members, tree_of
 from unionfs.formats.byhand.packed import Packed
 from unionfs.formats.wheel.editable import editable_members
 from unionfs.formats.wheel.reader import open_wheel
+from unionfs.formats.zip.check import SIZE_LIMIT
 from unionfs.formats.zip.stream import ContentError
 
 if TYPE_CHECKING:
@@ -180,29 +183,57 @@ class _Making:
 
 
 def _packed(store: Store, path: Path) -> str:
-    """A wheel, an egg or another Zip file as an archive: its name."""
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise PkgviewError(f"cannot read {path}: {error.strerror}") from error
-    origin = f"sha256:{digest}"
-    key = f"{_PACKED}-{hashlib.sha256(f'{digest} {path.name}'.encode()).hexdigest()}"
-    archive = store.archive_of(key)
+    """A wheel, an egg or another Zip file as an archive: its name.
+
+    Packed from a copy: who can change the file meanwhile would else say what another file became.
+    """
+    archive = store.archive_of(_key(path, _digest(path)))
     if archive is None:
-        archive = _add(store, path, origin)
-        store.record_source(key, archive)
+        with tempfile.TemporaryDirectory(prefix="pkgview-layer-") as made:
+            copy = Path(made) / path.name
+            with copy.open("wb") as out:
+                digest = _digest(path, out)
+            archive = _add(store, copy, f"sha256:{digest}", str(path))
+        store.record_source(_key(path, digest), archive)
     return archive
 
 
-def _add(store: Store, path: Path, origin: str) -> str:
+def _key(path: Path, digest: str) -> str:
+    return f"{_PACKED}-{hashlib.sha256(os.fsencode(f'{digest} {path.name}')).hexdigest()}"
+
+
+def _digest(path: Path, out: BinaryIO | None = None) -> str:
+    """SHA-256 of a file in hexadecimal, copied to `out`; `PkgviewError` for what is none."""
+    digest = hashlib.sha256()
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - a FIFO would be waited for
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > SIZE_LIMIT:
+                raise PkgviewError(
+                    f"the layer {path} is no file of at most {SIZE_LIMIT} bytes",
+                    remedy="Take that layer out.",
+                )
+            left = status.st_size  # what is written to it meanwhile is not read
+            while left and (block := file.read(min(left, 1 << 20))):
+                left -= len(block)
+                digest.update(block)
+                if out is not None:
+                    out.write(block)
+    except OSError as error:
+        raise PkgviewError(
+            f"the layer {path} cannot be read: {error.strerror}", remedy="Take that layer out."
+        ) from error
+    return digest.hexdigest()
+
+
+def _add(store: Store, path: Path, origin: str, named: str) -> str:
     if path.suffix == WHEEL:
         with open_wheel(path, origin=origin) as wheel:
             return store.add(wheel.members(), wheel.meta)
-    with Packed(path, origin) as packed:
+    with Packed(path, origin, named) as packed:
         try:
             return store.add(packed.members(), packed.meta)
         except ContentError as error:
             raise PkgviewError(
-                f"{path} is refused: a member {error}", remedy="Make it anew, or take it out."
+                f"{named} is refused: a member {error}", remedy="Make it anew, or take it out."
             ) from error
