@@ -36,6 +36,9 @@ Grafts = tuple[tuple[str, str], ...]
 """Where an archive's top-level directories go in the view: (directory, path), "" for the view's
 root. Where two of them meet the earlier wins; a directory that is not listed is not shown."""
 
+BY_HAND = "layer_"
+"""How the archives are called of layers by hand that are no distribution."""
+
 FORMAT = 2
 _FORMAT_1 = 1
 
@@ -57,6 +60,11 @@ class LayerSpec:
 
     def __post_init__(self) -> None:
         check_grafts(self.grafts)
+
+    @property
+    def called(self) -> str:
+        """Its distribution; else whose it is, for people."""
+        return self.name or ("a layer by hand" if self.archive.startswith(BY_HAND) else "")
 
     @property
     def archives(self) -> tuple[str, ...]:

@@ -55,6 +55,16 @@ class Project:
         return ()
 
     @property
+    def is_live(self) -> bool:
+        """Whether there is anything that `live` tells of."""
+        return False
+
+    @property
+    def live(self) -> str:
+        """What counts of directories that it shows as they are, besides their files; "": none."""
+        return ""
+
+    @property
     def holding(self) -> set[Path]:
         """Directories in which another file could outrank those that count."""
         return {path.parent for path in self.inputs} | {self.directory}
@@ -64,10 +74,10 @@ class Project:
         return read_input(path)
 
 
-def fingerprint(project: Project, *options: str) -> str:
+def fingerprint(project: Project, *options: str, live: bool = True) -> str:
     """SHA-256 over every input's path and what counts of it, and over the options, in hexadecimal.
 
-    Also over when each local package file became what it is.
+    Also over when each local package file became what it is; and, if `live`, over `Project.live`.
 
     The inputs' paths count as they are seen from the project, so that a clone of it has the same; a
     package file is another one elsewhere.
@@ -86,6 +96,9 @@ def fingerprint(project: Project, *options: str) -> str:
         add(os.fsencode(path))
         with suppress(OSError):
             add(file_state(path).encode())
+    if live and project.is_live:
+        add(b"live")
+        add(project.live.encode())
     add(b"options")
     for option in options:
         add(option.encode("utf-8", "surrogateescape"))

@@ -21,8 +21,8 @@ from resolver.project.resolved import identity_text
 from resolver.python.build import BuiltFor, build_with_uv
 from resolver.python.directurl import of_directory
 from resolver.python.index import uv_environment
+from resolver.python.layers.trees import code_of
 from resolver.python.requirements import normalised
-from resolver.python.unbuilt import code_of
 from resolver.python.uv.cache import forget_editable
 from resolver.python.uv.cachekeys import made_of
 from resolver.python.uv.settings import build_settings

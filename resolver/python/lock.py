@@ -231,7 +231,7 @@ async def _in_state(
     if project.origin is Origin.PYPROJECT and other_lists(project.root):
         facts = (*facts, "lists 1")
     note = {
-        "fingerprint": fingerprint(project, *resolution.options, *facts),
+        "fingerprint": fingerprint(project, *resolution.options, *facts, live=False),
         # An index that was allowed to another directory at this place is not asked.
         "directory": identity_text(project.directory),
     }

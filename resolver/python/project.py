@@ -24,6 +24,8 @@ from resolver.inputs import read_input, read_text
 from resolver.local import BUILD_FILES
 from resolver.ownership import parents
 from resolver.project.project import Project
+from resolver.python.layers.listed import HandLayer, layers_in
+from resolver.python.layers.trees import state_of
 from resolver.python.local.places import member_files, places_of, source_trees
 from resolver.python.requirements import (
     RequirementFiles,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _NO_FILES = RequirementFiles()
+_SETTINGS = frozenset(("prefer", "accept", "python", "extras", "groups", "layer"))
 
 
 class Origin(enum.StrEnum):
@@ -64,6 +67,7 @@ class Settings:
     python: str | None = None
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] | None = None
+    layers: tuple[HandLayer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +148,16 @@ class PythonProject(Project):
         """`[tool.pkgview] prefer`."""
         return self.settings.prefer
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it has layers by hand."""
+        return bool(self.settings.layers)
+
+    @property
+    def live(self) -> str:
+        """Of its layers by hand."""
+        return state_of(self.settings.layers)
+
     def content(self, path: Path) -> bytes:
         """Of a script only its inline block: its code changes all the time, nothing follows."""
         data = read_input(path)
@@ -178,11 +192,12 @@ def project_of_script(path: Path) -> PythonProject | None:
     trees = tuple(
         source_trees(toml.table(toml.table(tool, "uv", place), "sources", place), script.parent)
     )
-    settings = _settings(tool, place)
+    settings = _settings(tool, script.parent, place)
     pin = pin_of(script.parent, None, script=True)
     around = (*settings_files(script.parent, *trees), *pin.beyond)
     beside = filter(looks.is_file, (Path(f"{script}.lock"), *pin.within, *_build_files(trees)))
-    local = places_of(script.parent, table, _NO_FILES, around, settings.python or pin.asked)
+    python = settings.python or pin.asked
+    local = places_of(script.parent, table, _NO_FILES, around, python, settings.layers)
     return PythonProject(
         root=script,
         origin=Origin.SCRIPT,
@@ -239,7 +254,7 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         return None
     project = toml.table(document, "project", place)
     uv = toml.table(tool := toml.table(document, "tool", place), "uv", place)
-    settings = _settings(tool, place)
+    settings = _settings(tool, directory, place)
     uv_lock = _uv_lock(directory, document)
     inputs: list[Path] = [pyproject] if document else []
     trees = tuple(source_trees(toml.table(uv, "sources", place), directory))
@@ -269,7 +284,8 @@ def project_at(path: str, *, own_lock: bool = True) -> PythonProject | None:
         inputs += [directory / name for name in BUILD_FILES[1:] if looks.is_file(directory / name)]
     around = (*settings_files(directory, *trees), *pin.beyond)
     inputs += member_files(around) if origin is Origin.PYPROJECT else ()
-    local = places_of(directory, document, named, around, settings.python or pin.asked)
+    python = settings.python or pin.asked
+    local = places_of(directory, document, named, around, python, settings.layers)
     return PythonProject(
         root=directory,
         origin=origin,
@@ -366,13 +382,13 @@ def _group_pythons(
     return {name: ", ".join(dict.fromkeys(all_of(name, set()))) for name in {*own, *listed}}
 
 
-def _settings(tool: Mapping[str, Any], place: str) -> Settings:
+def _settings(tool: Mapping[str, Any], directory: Path, place: str) -> Settings:
     table = toml.table(tool, "pkgview", place)
-    unknown = sorted(table.keys() - {"prefer", "accept", "python", "extras", "groups"})
+    unknown = sorted(table.keys() - _SETTINGS)
     if unknown:
         raise PkgviewError(
             f"{place}: [tool.pkgview] has no setting {unknown[0]!r}",
-            remedy="It knows `prefer`, `accept`, `python`, `extras` and `groups`.",
+            remedy="It knows `prefer`, `accept`, `python`, `extras`, `groups` and `layer`.",
         )
     return Settings(
         accept=releases(toml.listed(table, "accept", place), f"{place}: [tool.pkgview] accept"),
@@ -380,4 +396,5 @@ def _settings(tool: Mapping[str, Any], place: str) -> Settings:
         python=toml.text(table, "python", place),
         extras=tuple(map(normalised, toml.listed(table, "extras", place))),
         groups=tuple(toml.listed(table, "groups", place)) if "groups" in table else None,
+        layers=layers_in(table, directory, place),
     )

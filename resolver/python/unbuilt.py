@@ -27,6 +27,7 @@ from resolver.inputs import read_text
 from resolver.local import BUILD_FILES
 from resolver.ownership import faults
 from resolver.project import trust
+from resolver.python.layers.trees import code_of
 from resolver.python.project import Origin, of_workspace, project_at
 from resolver.python.requirements import logical_lines, requirement_files, requirement_text
 from resolver.python.uv.formats import formats_of
@@ -114,11 +115,6 @@ def as_files_say(directory: Path, project: PythonProject, state: Path) -> Python
         if against and (problem or trusted is None):
             raise PkgviewError(problem or against[0].said)
     return found
-
-
-def code_of(place: Path) -> Path:
-    """Where a project's modules are taken to lie: in `src/`, else beside pyproject.toml."""
-    return place / "src" if (place / "src").is_dir() else place
 
 
 def _static(place: Path) -> PythonProject:

@@ -1,21 +1,23 @@
-"""Which of a project's lists a command takes: `--extra`, `--group`, and what is short for many.
+"""What a command takes of a project's lists, and by hand: `--extra`, `--group`, `--layer`.
 
-uv's options of the same names; what they come to `resolver.python.declared.lists` says.
+The first two are as uv has them; what they come to `resolver.python.declared.lists` says.
 """
 
 from __future__ import annotations
 
 from functools import reduce, wraps
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from resolver.errors import PkgviewError
 from resolver.python.declared.files import declared
 from resolver.python.declared.lists import ALL, Names, offered
+from resolver.python.layers.listed import HandLayer, named_layer
 from resolver.python.project import PythonProject
 from resolver.python.requirements import normalised
-from unionfs.cli.completing import extras, groups, names_of
+from unionfs.cli.completing import distributions, extras, groups, names_of, paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,6 +53,52 @@ _OPTIONS = (
     ),
     click.option("--no-dev", is_flag=True, help="The same as `--no-group dev`."),
 )
+
+
+def _laid(_: click.Context, __: click.Parameter, named: tuple[str, ...]) -> tuple[HandLayer, ...]:
+    return tuple(named_layer(one, Path.cwd()) for one in named)
+
+
+class ByHand(NamedTuple):
+    """What is laid for one run, as `PythonWish` has it."""
+
+    layers: tuple[HandLayer, ...]
+    preferring: tuple[str, ...]
+
+
+def with_layers(command: Callable[..., None]) -> Callable[..., None]:
+    """`--layer` and `--prefer`, as one argument `by_hand` of the command."""
+
+    @wraps(command)
+    def packed(
+        *arguments: Any,  # noqa: ANN401 - the command's own
+        layers: tuple[HandLayer, ...],
+        preferring: tuple[str, ...],
+        **others: Any,  # noqa: ANN401 - the same
+    ) -> None:
+        names = tuple(map(normalised, preferring))
+        command(*arguments, by_hand=ByHand(layers, names), **others)
+
+    prefer = click.option(
+        "--prefer",
+        "preferring",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=names_of(distributions),
+        help="Where several distributions have the same file, this one's is seen, for this run; "
+        "may be repeated.",
+    )
+    layer = click.option(
+        "--layer",
+        "layers",
+        multiple=True,
+        callback=_laid,
+        metavar="PATH",
+        shell_complete=paths,
+        help="Lay a directory, egg, wheel, Zip file or source tree in front of all packages, as it "
+        "is, for this run: nothing is resolved, nothing built; may be repeated.",
+    )
+    return layer(prefer(packed))
 
 
 def with_lists(command: Callable[..., None]) -> Callable[..., None]:

@@ -61,6 +61,11 @@ class Wish:
     beside: bool = False
     decides: bool = False
 
+    @property
+    def prefer(self) -> tuple[str, ...]:
+        """As `Project.prefer`."""
+        return self.project.prefer
+
 
 class Making(Protocol):
     """One view in the making. For a view that is there already only `settled` is called.

@@ -151,7 +151,7 @@ def make_view(
     for attempt in count(1):
         with single_failure():
             layers = trio.run(_layers, places, making, wish, store, progress, said)
-        manifest = making.manifest(store, preferred(layers, wish.project.prefer))
+        manifest = making.manifest(store, preferred(layers, wish.prefer))
         check()
         with store.held():
             if attempt < ATTEMPTS and not all(map(store.has, manifest.archives)):

@@ -164,7 +164,8 @@ def find(  # noqa: PLR0913 - what to look for, in what, and where names mean wha
 
     A package's `__init__.py` says more than its directory, which others may share.
     """
-    for path in candidates(query, roots, mount, cwd, project):
+    paths = list(candidates(query, roots, mount, cwd, project))
+    for path in paths:
         if _MODULE.fullmatch(query):
             inner = origin(union, manifest, f"{path}/__init__.py")
             if inner is not None:
@@ -177,6 +178,20 @@ def find(  # noqa: PLR0913 - what to look for, in what, and where names mean wha
             compiled = extension_module(union, root, query)
             if compiled is not None:
                 return origin(union, manifest, compiled)
+    return next(filter(None, (_led_out(union, manifest, path) for path in paths)), None)
+
+
+def _led_out(union: Union, manifest: Manifest, path: str) -> Origin | None:
+    """Who gives the link on the way to a path by which it leads out of the view: a live layer."""
+    names = path.split("/")
+    for depth in range(1, len(names)):
+        real = followed(union, os.fsencode("/".join(names[:depth])))
+        place = None if real is None else union.resolve(real)
+        if real is None or place is None:
+            return None
+        if union.entry(place).kind is Kind.SYMLINK:
+            target = union.layers[place.layer].target(EntryNo(place.number))
+            return origin(union, manifest, os.fsdecode(real)) if target[:1] == b"/" else None
     return None
 
 

@@ -31,6 +31,8 @@ from resolver.python.choices.settings import (
     toml,
     tree,
 )
+from resolver.python.layers.listed import What
+from resolver.python.layers.trees import eggs_in, top_of
 from resolver.python.project import Origin
 from resolver.python.requirements import logical_lines, requirement_files, requirement_text
 from resolver.toml import inline_block, table_of, texts_of
@@ -38,6 +40,7 @@ from resolver.toml import inline_block, table_of, texts_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from resolver.python.layers.listed import HandLayer
     from resolver.python.project import PythonProject
 
 _HARMLESS_OPTIONS = frozenset(
@@ -101,6 +104,8 @@ def own_choices(
         for path in requirement_files(project.root / Origin.REQUIREMENTS).files:
             _requirement_file(path, requirement_text(path), wanted, project.root)
     settings_around(project.directory, wanted)
+    for layer in project.settings.layers:
+        _layer(layer, project.directory, wanted)
     _refuse_named(project, wanted, Wanted(project, indexes, named))
     return frozenset(wanted.found) | python_choices(project)
 
@@ -122,6 +127,18 @@ def python_choices(project: PythonProject) -> frozenset[str]:
     """The phrase for a Python that it names by its path, if it does."""
     asked = (project.settings.python, project.python_pin)
     return frozenset(phrase(f"run the Python at {one}") for one in asked if one and "/" in one)
+
+
+def _layer(layer: HandLayer, directory: Path, wanted: Wanted) -> None:
+    """A layer by hand, and where links of a project's own layer lead out of its tree."""
+    if layer.what is What.FILE:
+        wanted.place("a layer", layer.named, directory)
+        return
+    wanted.directory("a layer", layer.named, directory)
+    for place in (*(egg.place for egg in eggs_in(layer)), *top_of(layer).values()):
+        real = Path(os.path.realpath(place))
+        if place.is_symlink() and not wanted.is_own(real if real.is_dir() else real.parent):
+            wanted.place("a layer's part", f"{layer.named}/{place.name}", directory)
 
 
 def _parsed(project: PythonProject, path: Path, text: str, wanted: Wanted) -> dict[str, Any]:

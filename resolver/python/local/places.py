@@ -16,20 +16,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from resolver import looks
+from resolver.python.layers.listed import directories_of, files_of
 from resolver.python.requirements import local_places
 from resolver.python.uv.around import settings_in
 from resolver.python.uv.workspace import members
 from resolver.toml import every_text, table_of, texts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from resolver.python.layers.listed import HandLayer
     from resolver.python.requirements import RequirementFiles
 
 MOST = 5000
 """Places of one kind that are looked at; and files of one directory."""
 
-_PACKAGES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
+_PACKAGES = (".whl", ".egg", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
 
 _LISTS = (
     "dev-dependencies",
@@ -48,23 +50,25 @@ class Places(NamedTuple):
     places: tuple[Path, ...]
 
 
-def places_of(
+def places_of(  # noqa: PLR0913, PLR0917 - all that may name one
     directory: Path,
     document: Mapping[str, Any],
     named: RequirementFiles,
     settings: Iterable[Path],
     python: str | None,
+    layers: Sequence[HandLayer] = (),
 ) -> Places:
     """Those that are there. `document` is a pyproject.toml, or a script's block.
 
-    `settings` are the files that uv takes settings from, `python` is what is said of a Python.
+    `settings` are the files that uv takes settings from, `python` is what is said of a Python,
+    `layers` are those by hand.
     """
     project = table_of(document, "project")
     lines = [*texts_of(project.get("dependencies")), *texts_of(document.get("dependencies"))]
     lines += texts_of(project.get("optional-dependencies"))
     lines += texts_of(document.get("dependency-groups"))
-    archives = [*named.archives, *_listed(lines, directory)]
-    links = list(named.places)
+    archives = [*named.archives, *_listed(lines, directory), *files_of(layers)]
+    links = [*named.places, *directories_of(layers)]
     tables = [(table_of(document, "tool", "uv"), directory)]
     tables += [(settings_in(path), path.parent) for path in settings]
     for table, base in tables:

@@ -65,7 +65,7 @@ from unionfs.cli.commands.store.pull import (
 )
 from unionfs.cli.completing import commands
 from unionfs.cli.inside import inside
-from unionfs.cli.lists import refuse_undefined, with_lists
+from unionfs.cli.lists import ByHand, refuse_undefined, with_layers, with_lists
 from unionfs.cli.projectless import kept_script, nothing
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND
@@ -126,6 +126,7 @@ Examples:
 )
 @click.option("--no-project", is_flag=True, help="Without a project, though there is one here.")
 @with_for("run")
+@with_layers
 @PYTHON
 @PYTHON_FETCH
 @with_lists
@@ -147,6 +148,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     directory: Path | None,
     *,
     additions: tuple[str, ...],
+    by_hand: ByHand,
     python: str | None,
     fetch_python: bool,
     lists: Names,
@@ -182,13 +184,14 @@ def run(  # noqa: PLR0913 - one parameter an option
         raise click.UsageError("-m and -s go not together")
     if no_project and directory is not None:
         raise click.UsageError("name one of --project and --no-project")
-    if no_sync and (additions or any(lists) or python or isolated):
+    added = bool(additions or any(by_hand))
+    if no_sync and (added or any(lists) or python or isolated):
         raise click.UsageError("--no-sync takes the view as it is: nothing can be added to it")
     places = Places.from_environ()
     by_name = {"trust": trust, "keys": keys, "allow_older": allow_older, "offline": offline}
     _become_by_address(
         places, command, {**by_name, "python": python}, lazy, module=module, script=script,
-        further=(directory, additions, *lists, no_project, isolated, no_sync),
+        further=(directory, added, *lists, no_project, isolated, no_sync),
     )  # fmt: skip
     words = command_line(command, module=module, script=script)
     said = b"" if module or command[0] != "-" else block_on_stdin()
@@ -204,13 +207,13 @@ def run(  # noqa: PLR0913 - one parameter an option
         if there.commands:
             first_on_path(there.commands)
         if alone and not runs_python(words):
-            if additions or any(lists) or python:
+            if added or any(lists) or python:
                 raise click.UsageError("--with, --python and their like are for Python's projects")
             replace_by(inside(mounts, words), os.environ)
     if no_project:
         project = nothing(places)
     else:
-        project = _project(places, directory, words, said, adding=bool(additions), trust=trust)
+        project = _project(places, directory, words, said, adding=added, trust=trust)
     refuse_undefined(project, lists.groups)
     wish = PythonWish(
         project=project,
@@ -222,7 +225,8 @@ def run(  # noqa: PLR0913 - one parameter an option
         offline=offline,
         frozen=frozen,
         locked=locked,
-        kept=not (additions or any(lists) or isolated),
+        **by_hand._asdict(),
+        kept=not (added or any(lists) or isolated),
         lists=lists,
     )
     if no_sync:
@@ -277,7 +281,8 @@ def become(  # noqa: PLR0913 - what it becomes, and of what
     made, _ = ensured(places, KIND, wish, quiet=False)
     fetched(places, [made.manifest], lazy)
     mount_now(places)
-    path = _link_at(wish.project)
+    root = wish.project.root
+    path = root / link_of(KIND.name) if root == wish.project.directory else None  # a script
     if follows and wish.kept and path is not None and link.is_ours(path, places):
         try:
             link.link(path, places, made.view, force=False)
@@ -398,8 +403,3 @@ def _script(words: Sequence[str]) -> Path | None:
     told = parse_command([os.fsencode(word) for word in words])
     path = Path(os.fsdecode(told.value))
     return path if told.kind is Runs.SCRIPT and path.exists() else None
-
-
-def _link_at(project: PythonProject) -> Path | None:
-    """Where its link would be; a script has none."""
-    return project.root / link_of(KIND.name) if project.root == project.directory else None

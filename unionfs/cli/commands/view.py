@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from resolver.manifest import BY_HAND
 from resolver.places import Places
 from unionfs.archive.layer import EntryNo, Kind
 from unionfs.cli import console
@@ -80,7 +81,7 @@ def view(
     console.table(
         [
             (
-                layer["name"] or "(pkgview's own)",
+                layer["name"] or _unnamed(layer["archive"]),
                 layer["version"],
                 str(layer["files"]),
                 console.size(layer["size"]),
@@ -97,6 +98,10 @@ def view(
         )
 
 
+def _unnamed(archive: str) -> str:
+    return "(by hand)" if archive.startswith(BY_HAND) else "(pkgview's own)"
+
+
 def _show_provenance(places: Places, root: str, view: ViewId, *, as_json: bool) -> None:
     manifest = load_manifest(places, view)
     known = provenance(Stores(places), set(manifest.archives))
@@ -111,7 +116,7 @@ def _show_provenance(places: Places, root: str, view: ViewId, *, as_json: bool) 
     console.table(
         [
             (
-                (layer.name or "(pkgview's own)") + (" bytecode" * (name == layer.bytecode)),
+                (layer.name or _unnamed(layer.archive)) + (" bytecode" * (name == layer.bytecode)),
                 layer.version,
                 *_whose(known[name]),
             )

@@ -127,7 +127,7 @@ def _of_node(
 
 def _said(provider: Provider) -> str:
     layer = provider.layer
-    name = f"{layer.name} {layer.version}" if layer.name else "pkgview itself"
+    name = f"{layer.called} {layer.version}".strip() or "pkgview itself"
     return f"{name} ({provider.archive})"
 
 

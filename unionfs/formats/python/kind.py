@@ -21,6 +21,7 @@ from resolver.python.declared.further import situation_of
 from resolver.python.declared.lists import Names, passed_over_remark
 from resolver.python.discovery import find_interpreter, find_or_fetch, is_first
 from resolver.python.project import Origin, PythonProject, project_at, project_of_script
+from resolver.python.requirements import normalised
 from resolver.python.target import KIND as NAME
 from resolver.python.target import python_of
 from resolver.python.uv.once import read_anew
@@ -56,10 +57,10 @@ class PythonMaking:
         self._before = _situation(wish, places.state)
         self._interpreter = _interpreter(wish, places.state)
         self.variant = self._interpreter.python.version
-        self.fingerprint = None if wish.requirements else wish.fingerprint(self._interpreter)
+        self.fingerprint = None if wish.is_for_once else wish.fingerprint(self._interpreter)
         # What `up` would have made, where that comes out alike though nothing was built.
         as_by_up = replace(wish, no_build=False) if wish.no_build else wish
-        self._built = None if wish.requirements else as_by_up.fingerprint(self._interpreter)
+        self._built = None if wish.is_for_once else as_by_up.fingerprint(self._interpreter)
         self._unbuilt = False
         self._inputs = ""
         self._found: Found | None = None
@@ -134,7 +135,7 @@ class PythonMaking:
         read_anew()
         self._wish = wish = replace(self._wish, project=project)
         self._before = _situation(wish, self._places.state)
-        self.fingerprint = None if wish.requirements else wish.fingerprint(self._interpreter)
+        self.fingerprint = None if wish.is_for_once else wish.fingerprint(self._interpreter)
         self._built = self.fingerprint  # who only looks has no lock made anew
         self._inputs = fingerprint(project)
         kind = _Python()
@@ -199,9 +200,22 @@ class PythonMaking:
         said, self._said = self._said, []
         self.remark = " ".join(filter(None, (self.remark, *sorted(said))))
         with_pip = any(layer.name == "pip" for layer in layers)
+        _refuse_unknown(self._wish.preferring, layers)
         own = skeleton_layer(store, self._interpreter, with_pip=with_pip)
-        manifest = self._interpreter.python.manifest([own, *layers])
+        laid = self._laid(store, layers)
+        manifest = self._interpreter.python.manifest([own, *laid])
         return with_companions(manifest, self._interpreter, store.archive_of)
+
+    def _laid(self, store: Stores, layers: Sequence[LayerSpec]) -> Sequence[LayerSpec]:
+        """With the layers by hand, those of this run foremost."""
+        by_hand = (*self._wish.layers, *self._wish.project.settings.layers)
+        if not by_hand:
+            return layers
+        from unionfs.formats.python.layers import laid  # noqa: PLC0415 - hardly any has one
+
+        found = laid(store, self._interpreter, layers, by_hand)
+        self.remark = " ".join(filter(None, (self.remark, found.said)))
+        return found.layers
 
     def record(self, manifest: Manifest) -> ResolvedView:
         """With what was asked for besides, which is meant to stay."""
@@ -354,6 +368,15 @@ def _python(project: Project) -> PythonProject:
     return project
 
 
+def _refuse_unknown(preferred: Sequence[str], layers: Sequence[LayerSpec]) -> None:
+    there = {layer.name for layer in layers}
+    if lacking := [name for name in preferred if name not in map(normalised, there)]:
+        raise PkgviewError(
+            f"{', '.join(lacking)} cannot be preferred: no such distribution is in the view",
+            remedy="Name one that `pkgview list` shows.",
+        )
+
+
 def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
     needed = wish.project.needed_python(wish.named().groups)
     project = replace(wish.project, requires_python=needed, group_pythons={})
@@ -365,6 +388,8 @@ def _interpreter(wish: PythonWish, state: Path) -> Interpreter:
 def _situation(wish: PythonWish, state: Path) -> remembered.Situation | None:
     if wish.no_build or wish.settings_of is not None:
         return None
+    if wish.layers or wish.preferring or wish.project.is_live:
+        return None  # names of directories count, too
     return situation_of(wish.project, *wish.lists, wish.requirements, state)
 
 

@@ -16,6 +16,7 @@ from unionfs.formats.kind import Wish
 
 if TYPE_CHECKING:
     from resolver.python.interpreter import Interpreter
+    from resolver.python.layers.listed import HandLayer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,8 @@ class PythonWish(Wish):
     before, `passed_over` is what the project does not define (now). `fetch_python`: uv fetches one
     that lacks. With `no_build` the project itself is taken as its files say, and what
     would have to be built is an error. `settings_of` has the settings of uv for what is added where
-    no project counts (`settings_at`).
+    no project counts (`settings_at`). `layers` are laid in front for this one run, and those
+    distributions are preferred that are in `preferring`.
     """
 
     project: PythonProject
@@ -39,6 +41,18 @@ class PythonWish(Wish):
     requirements: tuple[str, ...] = ()
     fetch_python: bool = False
     settings_of: PythonProject | None = None
+    layers: tuple[HandLayer, ...] = ()
+    preferring: tuple[str, ...] = ()
+
+    @property
+    def is_for_once(self) -> bool:
+        """Whether something is added that no later command would know of."""
+        return bool(self.requirements or self.layers or self.preferring)
+
+    @property
+    def prefer(self) -> tuple[str, ...]:
+        """First what is preferred for this run."""
+        return (*self.preferring, *self.project.prefer)
 
     @property
     def settled_by(self) -> PythonProject:

@@ -1,0 +1,1 @@
+"""What is laid by hand, as the members of archives."""
