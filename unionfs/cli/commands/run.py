@@ -52,6 +52,7 @@ from unionfs.cli.command import (
     runs_python,
 )
 from unionfs.cli.commands.bind import bind_self
+from unionfs.cli.commands.debian.beside import DEBS, become_without, overlays
 from unionfs.cli.commands.making import Mounting, ensured, mount_now
 from unionfs.cli.commands.node.beside import commands_of as commands_of_node
 from unionfs.cli.commands.node.beside import first_on_path, node_project
@@ -82,7 +83,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from resolver.python.declared.lists import Names
-    from unionfs.namespaces.private import Bind
 
 
 def _change_directory(_: click.Context, __: click.Parameter, named: str | None) -> None:
@@ -104,6 +104,7 @@ Examples:
   pkgview run -- python app.py
   pkgview run --project ~/project -- pytest -q
   pkgview run --with rich -- python -m rich
+  pkgview run --deb graphviz -- dot -Tsvg graph.dot
   pkgview run --with ../lib -m pytest        with what is in ../lib, instead of the locked one
   pkgview run oci://registry.example.org/team/env:main -- python -m mypackage
 """,
@@ -126,6 +127,7 @@ Examples:
 )
 @click.option("--no-project", is_flag=True, help="Without a project, though there is one here.")
 @with_for("run")
+@DEBS
 @PYTHON
 @PYTHON_FETCH
 @with_lists
@@ -147,6 +149,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     directory: Path | None,
     *,
     additions: tuple[str, ...],
+    debs: tuple[str, ...],
     python: str | None,
     fetch_python: bool,
     lists: Names,
@@ -188,11 +191,11 @@ def run(  # noqa: PLR0913 - one parameter an option
     by_name = {"trust": trust, "keys": keys, "allow_older": allow_older, "offline": offline}
     _become_by_address(
         places, command, {**by_name, "python": python}, lazy, module=module, script=script,
-        further=(directory, additions, *lists, no_project, isolated, no_sync),
+        further=(directory, additions, debs, *lists, no_project, isolated, no_sync),
     )  # fmt: skip
     words = command_line(command, module=module, script=script)
     said = b"" if module or command[0] != "-" else block_on_stdin()
-    mounts: tuple[Bind, ...] = ()
+    mounts = overlays(places, debs, offline=offline)
     node = None if no_project or isolated else node_project(directory, needed=mount_modules)
     if node is not None:
         alone = not find_projects(directory or Path(), [PYTHON_KIND])
@@ -200,13 +203,15 @@ def run(  # noqa: PLR0913 - one parameter an option
             places, node, offline=offline, frozen=frozen, locked=locked, trust=trust,
             mounted=mount_modules,
         )  # fmt: skip
-        mounts = there.mounts
+        mounts += there.mounts
         if there.commands:
             first_on_path(there.commands)
         if alone and not runs_python(words):
             if additions or any(lists) or python:
                 raise click.UsageError("--with, --python and their like are for Python's projects")
             replace_by(inside(mounts, words), os.environ)
+    asked = not debs or additions or any(lists) or python
+    become_without(directory, mounts, words, no_project=no_project, for_python=bool(asked))
     if no_project:
         project = nothing(places)
     else:
