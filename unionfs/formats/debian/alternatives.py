@@ -1,9 +1,9 @@
 """The links that `update-alternatives` would have made, read from what packages' scripts say.
 
 No script is run. Read are calls of `update-alternatives --install` whose words are all written
-out; a call with variables in it is named. The links lead to the alternative itself, not by way of
-/etc/alternatives, which may be the machine's. What the machine has an alternative for stays as
-it is.
+out, or come from a `for` loop over such words; a package with others is named. The links lead to
+the alternative itself, not by way of /etc/alternatives, which may be the machine's. What the
+machine has an alternative for stays as it is.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ TOP = "view"
 ADMINISTERED = "/etc/alternatives"
 
 _CALL = re.compile(r"update-alternatives\s[^;&|]*?--install\s+([^;&|\n]*)")
+_LOOP = re.compile(
+    r"^[ \t]*for (\w+) in ([^$`;\n]*?)\s*(?:;|\n)\s*do\b(.*?)^[ \t]*done\b",
+    re.MULTILINE | re.DOTALL,
+)
+_INNER = re.compile(r"^[ \t]*for \w+ in ", re.MULTILINE)
+_TURNS = 100
 _UNMERGED = re.compile(r"/(bin|sbin|lib|lib32|lib64|libx32)/")
 _PLAIN = re.compile(r"(/[A-Za-z0-9@+_:.-]+)+")
 _PRIORITY = re.compile(r"-?[0-9]{1,9}")
@@ -85,7 +91,7 @@ def alternatives(packages: Iterable[tuple[str, Archive]]) -> Generated:
 def calls(script: str) -> tuple[list[Alternative], bool]:
     """The calls that can be read, and whether there are others."""
     found, unread = [], False
-    for match in _CALL.finditer(script.replace("\\\n", " ")):
+    for match in _CALL.finditer(_LOOP.sub(_unrolled, script.replace("\\\n", " "))):
         try:
             words = shlex.split(match[1], comments=True)
         except ValueError:
@@ -96,6 +102,16 @@ def calls(script: str) -> tuple[list[Alternative], bool]:
         else:
             found.append(one)
     return found, unread
+
+
+def _unrolled(loop: re.Match[str]) -> str:
+    """What a loop does, one turn after the other; a loop of many, or around another, as it is."""
+    variable, words, body = loop.groups()
+    turns = words.split()
+    if len(turns) > _TURNS or _INNER.search(body):
+        return loop[0]
+    use = re.compile(rf"\$(?:{variable}\b|\{{{variable}\}})")
+    return "\n".join(use.sub(lambda _, word=word: word, body) for word in turns)
 
 
 def merged(path: str) -> str:

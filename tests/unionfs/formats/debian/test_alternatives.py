@@ -56,6 +56,15 @@ def test_calls() -> None:
         assert calls(f"update-alternatives --install {words}") == ([], True)
 
 
+def test_loops() -> None:
+    call = "update-alternatives --install /usr/bin/$p $p /usr/bin/${p}-6 1"
+    script = f"for p in a \\\n  b; do\n  {call}\ndone\n"
+    found = [Alternative(1, (Link(f"/usr/bin/{p}", p, f"/usr/bin/{p}-6"),)) for p in "ab"]
+    assert calls(script) == (found, False)
+    assert calls(f"for q in x y; do\n{script}done\n") == ([], True)
+    assert calls(script.replace("a ", "$(ls) ")) == ([], True)
+
+
 def test_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ADMINISTERED", str(tmp_path))
     editor = "update-alternatives --install /usr/bin/editor editor /bin/{0} {1}\n"
