@@ -67,7 +67,7 @@ from unionfs.cli.commands.store.pull import (
 from unionfs.cli.completing import commands
 from unionfs.cli.inside import inside
 from unionfs.cli.lists import refuse_undefined, with_lists
-from unionfs.cli.projectless import kept_script, nothing
+from unionfs.cli.projectless import kept_script, nothing, say_foreign
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND
 from unionfs.formats.python.wish import PythonWish
@@ -104,7 +104,6 @@ Examples:
   pkgview run -- python app.py
   pkgview run --project ~/project -- pytest -q
   pkgview run --with rich -- python -m rich
-  pkgview run --deb graphviz -- dot -Tsvg graph.dot
   pkgview run --with ../lib -m pytest        with what is in ../lib, instead of the locked one
   pkgview run oci://registry.example.org/team/env:main -- python -m mypackage
 """,
@@ -371,7 +370,7 @@ def _project(  # noqa: PLR0913 - what decides it
             raise missing(words[0])
         return trusted_project_at(Path(), trust=trust)  # which says what there is not
     if not adding:
-        _say_foreign(Path() if said or script is None else script.resolve().parent)
+        say_foreign(Path() if said or script is None else script.resolve().parent)
     return nothing(places)
 
 
@@ -385,15 +384,6 @@ def _settings_here(places: Places, project: PythonProject, *, trust: bool) -> Py
         if not trust:  # who asks for no project says yes to none
             check_choices(owner_of_settings(here), places.state)
     return here
-
-
-def _say_foreign(directory: Path) -> None:
-    """Say that what looks like a project gives no packages: the program may miss them."""
-    from resolver.python.foreign import foreign  # noqa: PLC0415 - only where there is no project
-
-    other = foreign(directory)
-    if other is not None:
-        console.note(f"Without a project's packages: {other.said}. {other.remedy}")
 
 
 def _script(words: Sequence[str]) -> Path | None:
