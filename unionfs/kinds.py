@@ -22,6 +22,9 @@ KINDS = {
 """Name -> the module whose `KIND` it is (`unionfs.formats.kind.Kind`); what a project's link to its
 view is called; and the files of which any makes a directory a project of that kind, or may."""
 
+SETS = {"debian": "unionfs.formats.debian.kind"}
+"""The same of kinds of which no directory is a project: their views are what a command names."""
+
 PYTHON = "python"
 NODE = "node"
 

@@ -35,9 +35,9 @@ from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import EntryNo, Kind, LayerError
 from unionfs.archive.reader import Archive
 from unionfs.formats.node import layout
-from unionfs.formats.npm import tar
-from unionfs.formats.npm.fault import UnsoundTarballError
 from unionfs.formats.npm.files import Files
+from unionfs.formats.tar import entries as tar
+from unionfs.formats.tar.fault import UnsoundTarballError
 from unionfs.formats.wheel import record
 from unionfs.formats.zip.check import ZipFile
 from unionfs.formats.zip.fault import UnsoundZipError

@@ -33,6 +33,8 @@ from unionfs.archive.meta import Meta, archive_name
 from unionfs.archive.pack import Member, pack
 from unionfs.archive.table import FRAME_SIZE, digest_of_contents
 from unionfs.archive.tar import END_OF_STREAM, padding, tar_header
+from unionfs.formats.deb.fault import DebRefused
+from unionfs.formats.deb.reader import open_deb
 from unionfs.kernel.gains import Gain
 from unionfs.kernel.protocol import Protocol
 from unionfs.store.remote import sshsig
@@ -76,6 +78,12 @@ def npm(data: bytes) -> None:
         if blocks[at + 148 : at + 156] == b" " * 8:
             blocks[at + 148 : at + 156] = b"%06o\0 " % sum(blocks[at : at + 512])
     oracles.npm_stream(bytes(blocks))
+
+
+def deb(data: bytes) -> None:
+    """A .deb: refused, or it can be packed."""
+    with held(data) as path, suppress(DebRefused), open_deb(path, filename="x") as opened:
+        pack(opened.members(), opened.meta, io.BytesIO())
 
 
 def lock(data: bytes) -> None:
@@ -314,6 +322,7 @@ def signature(data: bytes) -> None:
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     "archive": archive,
     "contents": contents,
+    "deb": deb,
     "lock": lock,
     "npm": npm,
     "protocol": protocol,

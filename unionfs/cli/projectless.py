@@ -10,6 +10,7 @@ from resolver.atomic import make_private, write_atomically
 from resolver.errors import PkgviewError
 from resolver.naming import nothing_at, said_scripts, sha256
 from resolver.python.project import project_at
+from unionfs.cli import console
 
 if TYPE_CHECKING:
     from resolver.places import Places
@@ -37,3 +38,12 @@ def nothing(places: Places) -> PythonProject:
             f"{directory} is no project any more", remedy="Remove that directory, and try again."
         )
     return found
+
+
+def say_foreign(directory: Path) -> None:
+    """Say that what looks like a project gives no packages: the program may miss them."""
+    from resolver.python.foreign import foreign  # noqa: PLC0415 - only where there is no project
+
+    other = foreign(directory)
+    if other is not None:
+        console.note(f"Without a project's packages: {other.said}. {other.remedy}")

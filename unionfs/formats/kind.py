@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from resolver.errors import PkgviewError
 from resolver.ownership import parents
-from unionfs.kinds import KINDS, counts_beside
+from unionfs.kinds import KINDS, SETS, counts_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -188,7 +188,7 @@ def described(manifest: Manifest) -> str:
 
 def kind_named(name: str) -> Kind:
     """The kind of that name, imported; `KeyError` where there is none."""
-    return cast("Kind", import_module(KINDS[name][0]).KIND)
+    return cast("Kind", import_module(SETS.get(name) or KINDS[name][0]).KIND)
 
 
 def kinds_at(directory: str) -> list[str]:

@@ -57,11 +57,33 @@ class Bind:
         _mount(self.source, self.target, _MS_BIND | _MS_REC)
 
 
+class Overlay:
+    """A directory that is laid over another one, which is there: both are seen, and read only.
+
+    What both have is seen as in `source`, but for directories, which are merged (overlayfs).
+    """
+
+    __slots__ = ("source", "target")
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source = source
+        self.target = target
+
+    def mount(self) -> None:
+        """Without what is mounted below either."""
+        lower = ":".join(map(_escaped, (self.source, self.target)))
+        _mount("overlay", self.target, 0, b"overlay", b"lowerdir=" + os.fsencode(lower))
+
+
+MOUNTS: dict[str, type[Bind | Overlay]] = {"bind": Bind, "overlay": Overlay}
+"""What can be mounted, by a word for it."""
+
+
 class NamespaceError(PkgviewError):
     """The kernel gives this user no namespace."""
 
 
-def enter(mounts: Iterable[Bind]) -> None:
+def enter(mounts: Iterable[Bind | Overlay]) -> None:
     """See these mounts from now on, one upon the other; `PkgviewError` where that cannot be.
 
     Where it fails half-way this process is to end.
@@ -127,8 +149,15 @@ def _setting(path: str) -> str:
         return ""  # this kernel has none
 
 
-def _mount(source: str, target: str, flags: int) -> None:
-    _call("mount", os.fsencode(source), os.fsencode(target), None, ctypes.c_ulong(flags), None)
+def _escaped(path: str) -> str:
+    """As overlayfs reads paths: it takes a colon for the end of one, a comma for that of all."""
+    return "".join(f"\\{one}" if one in "\\:," else one for one in path)
+
+
+def _mount(
+    source: str, target: str, flags: int, kind: bytes | None = None, data: bytes | None = None
+) -> None:
+    _call("mount", os.fsencode(source), os.fsencode(target), kind, ctypes.c_ulong(flags), data)
 
 
 def _call(name: str, *arguments: object) -> None:

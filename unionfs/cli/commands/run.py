@@ -52,6 +52,7 @@ from unionfs.cli.command import (
     runs_python,
 )
 from unionfs.cli.commands.bind import bind_self
+from unionfs.cli.commands.debian.beside import DEBS, become_without, overlays
 from unionfs.cli.commands.making import Mounting, ensured, mount_now
 from unionfs.cli.commands.node.beside import commands_of as commands_of_node
 from unionfs.cli.commands.node.beside import first_on_path, node_project
@@ -66,7 +67,7 @@ from unionfs.cli.commands.store.pull import (
 from unionfs.cli.completing import commands
 from unionfs.cli.inside import inside
 from unionfs.cli.lists import ByHand, refuse_undefined, with_layers, with_lists
-from unionfs.cli.projectless import kept_script, nothing
+from unionfs.cli.projectless import kept_script, nothing, say_foreign
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.python.kind import KIND
 from unionfs.formats.python.wish import PythonWish
@@ -82,7 +83,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from resolver.python.declared.lists import Names
-    from unionfs.namespaces.private import Bind
 
 
 def _change_directory(_: click.Context, __: click.Parameter, named: str | None) -> None:
@@ -127,6 +127,7 @@ Examples:
 @click.option("--no-project", is_flag=True, help="Without a project, though there is one here.")
 @with_for("run")
 @with_layers
+@DEBS
 @PYTHON
 @PYTHON_FETCH
 @with_lists
@@ -149,6 +150,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     *,
     additions: tuple[str, ...],
     by_hand: ByHand,
+    debs: tuple[str, ...],
     python: str | None,
     fetch_python: bool,
     lists: Names,
@@ -191,11 +193,11 @@ def run(  # noqa: PLR0913 - one parameter an option
     by_name = {"trust": trust, "keys": keys, "allow_older": allow_older, "offline": offline}
     _become_by_address(
         places, command, {**by_name, "python": python}, lazy, module=module, script=script,
-        further=(directory, added, *lists, no_project, isolated, no_sync),
+        further=(directory, added, debs, *lists, no_project, isolated, no_sync),
     )  # fmt: skip
     words = command_line(command, module=module, script=script)
     said = b"" if module or command[0] != "-" else block_on_stdin()
-    mounts: tuple[Bind, ...] = ()
+    mounts = overlays(places, debs, offline=offline)
     node = None if no_project or isolated else node_project(directory, needed=mount_modules)
     if node is not None:
         alone = not find_projects(directory or Path(), [PYTHON_KIND])
@@ -203,13 +205,15 @@ def run(  # noqa: PLR0913 - one parameter an option
             places, node, offline=offline, frozen=frozen, locked=locked, trust=trust,
             mounted=mount_modules,
         )  # fmt: skip
-        mounts = there.mounts
+        mounts += there.mounts
         if there.commands:
             first_on_path(there.commands)
         if alone and not runs_python(words):
             if added or any(lists) or python:
                 raise click.UsageError("--with, --python and their like are for Python's projects")
             replace_by(inside(mounts, words), os.environ)
+    asked = not debs or added or any(lists) or python
+    become_without(directory, mounts, words, no_project=no_project, for_python=bool(asked))
     if no_project:
         project = nothing(places)
     else:
@@ -371,7 +375,7 @@ def _project(  # noqa: PLR0913 - what decides it
             raise missing(words[0])
         return trusted_project_at(Path(), trust=trust)  # which says what there is not
     if not adding:
-        _say_foreign(Path() if said or script is None else script.resolve().parent)
+        say_foreign(Path() if said or script is None else script.resolve().parent)
     return nothing(places)
 
 
@@ -385,15 +389,6 @@ def _settings_here(places: Places, project: PythonProject, *, trust: bool) -> Py
         if not trust:  # who asks for no project says yes to none
             check_choices(owner_of_settings(here), places.state)
     return here
-
-
-def _say_foreign(directory: Path) -> None:
-    """Say that what looks like a project gives no packages: the program may miss them."""
-    from resolver.python.foreign import foreign  # noqa: PLC0415 - only where there is no project
-
-    other = foreign(directory)
-    if other is not None:
-        console.note(f"Without a project's packages: {other.said}. {other.remedy}")
 
 
 def _script(words: Sequence[str]) -> Path | None:

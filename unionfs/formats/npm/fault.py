@@ -1,4 +1,4 @@
-"""Faults of a tarball: an exception inside this folder, and the one that a user sees."""
+"""What a user sees of a tarball's faults."""
 
 from __future__ import annotations
 
@@ -6,14 +6,6 @@ from resolver.errors import PkgviewError
 from resolver.naming import spelled
 
 _FAULTS_SHOWN = 5
-
-
-class UnsoundTarballError(Exception):
-    """A file is no tarball to be trusted: one clause a fault, without the file's name."""
-
-    def __init__(self, *faults: str) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = faults
 
 
 class TarballRefused(PkgviewError):  # noqa: N818 - what happened to it, as the user reads it

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from unionfs.formats.npm import paths, tar
-from unionfs.formats.npm.fault import UnsoundTarballError
+from unionfs.formats.npm import paths
+from unionfs.formats.tar import entries as tar
+from unionfs.formats.tar.fault import UnsoundTarballError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,7 +57,7 @@ class Files(dict[str, File]):
 
     def _place(self, entry: tar.Entry, top: str, path: str) -> None:
         if entry.kind is not tar.FILE:
-            self.links += entry.kind is tar.LINK
+            self.links += entry.kind is not tar.DIRECTORY
             return
         if not path:
             self.beside += 1

@@ -8,7 +8,7 @@ Which module knows what:
 
     integrity    what a lock says of the file's bytes
     unpacked     the file's bytes, unpacked
-    tar          the entries, which have one reading only
+    formats/tar  the entries, which have one reading only
     paths        where a path leads
     files        which file is there in the end
     packagejson  names, versions and commands
@@ -17,34 +17,34 @@ Which module knows what:
 
 from __future__ import annotations
 
-import io
 import re
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
+from typing import TYPE_CHECKING, Final, Self
 
 from resolver.errors import PkgviewError
 from resolver.naming import spelled
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
-from unionfs.formats.npm import packagejson, tar
-from unionfs.formats.npm.fault import TarballRefused, UnsoundTarballError
+from unionfs.formats.npm import packagejson
+from unionfs.formats.npm.fault import TarballRefused
 from unionfs.formats.npm.files import File, Files
 from unionfs.formats.npm.integrity import Integrity
 from unionfs.formats.npm.packagejson import PackageJson
 from unionfs.formats.npm.unpacked import unpacked
+from unionfs.formats.tar.content import stream
+from unionfs.formats.tar.entries import entries
+from unionfs.formats.tar.fault import UnsoundTarballError
+from unionfs.formats.tar.unpacked import close
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from _typeshed import WriteableBuffer
-
-    from unionfs.formats.npm.unpacked import Unpacked
+    from unionfs.formats.tar.unpacked import Unpacked
 
 TOP: Final = "package"
 """The one top-level directory of an archive: a view grafts it wherever the package goes."""
 
-_HELD = 1024 * 1024
 _MANIFEST = "package.json"
 _BUNDLED = re.compile(r"(?:node_modules/(?:@[^/]+/)?[^/@][^/]*/)+package\.json")
 _LINE = re.compile(rb"#![^\n]+\r\n")
@@ -81,7 +81,7 @@ def open_tarball(  # noqa: PLR0913 - all but the path by name
         try:
             return Tarball(data, filename=filename, name=name, version=version, origin=origin)
         except BaseException:
-            _close(data)
+            close(data)
             raise
     except UnsoundTarballError as error:
         raise TarballRefused(filename, *error.faults) from error
@@ -110,7 +110,7 @@ class Tarball:
     ) -> None:
         self.filename = filename
         self._data = data
-        self._files = Files(tar.entries(data))
+        self._files = Files(entries(data))
         if not self._files:
             raise UnsoundTarballError("it has no files")
         self._odd: list[str] = []
@@ -145,7 +145,7 @@ class Tarball:
                 path=top + path.encode(),
                 executable=executable,
                 size=size,
-                open=partial(_stream, data if content is None else content, start, size),
+                open=partial(stream, data if content is None else content, start, size),
             )
 
     def read(self, path: str) -> bytes | None:
@@ -160,7 +160,7 @@ class Tarball:
     def close(self) -> None:
         """Give up what was unpacked; doing it again does nothing."""
         data, self._data = self._data, b""
-        _close(data)
+        close(data)
 
     def __enter__(self) -> Self:
         return self
@@ -210,36 +210,3 @@ def stem(name: str, version: str) -> str:
     """The human part of an archive's file name: `@types/node` 20.1.0 is `types+node-20.1.0`."""
     plain = _NOT_IN_STEM.sub("_", f"{name.removeprefix('@').replace('/', '+')}-{version}")
     return plain if plain[0].isalnum() else f"x{plain}"
-
-
-def _close(data: Unpacked) -> None:
-    if not isinstance(data, bytes):
-        data.close()
-
-
-def _stream(data: Unpacked, start: int, size: int) -> BinaryIO:
-    if size <= _HELD:
-        return io.BytesIO(data[start : start + size])
-    return cast("BinaryIO", _Part(data, start, size))
-
-
-class _Part(io.RawIOBase):
-    """A large file's bytes, which are not copied as a whole."""
-
-    def __init__(self, data: Unpacked, start: int, size: int) -> None:
-        super().__init__()
-        self._data = data
-        self._next = start
-        self._end = start + size
-
-    def readable(self) -> bool:
-        """True: it can be read, and not seeked."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill the buffer, but for the end."""
-        view = memoryview(buffer).cast("B")
-        block = self._data[self._next : min(self._end, self._next + len(view))]
-        view[: len(block)] = block
-        self._next += len(block)
-        return len(block)

@@ -1,52 +1,39 @@
 """A tarball's bytes: read once, hashed, and unpacked as a whole within bounds.
 
-Nearly all packages unpack to less than a megabyte, which is done in one call. What is larger than
-`MEMORY_LIMIT` goes to a temporary file without a name, which is then mapped.
+Nearly all packages unpack to less than a megabyte, which is done in one call.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
-import tempfile
-import zlib
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from resolver.errors import PkgviewError
-from unionfs.formats.npm.fault import UnsoundTarballError
+from unionfs.formats.tar.fault import UnsoundTarballError
+from unionfs.formats.tar.unpacked import CHUNK, GZIP, RATIO_FLOOR, Unpacking, gunzip
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from unionfs.formats.npm.integrity import Integrity
-
-CHUNK: Final = 1024 * 1024
-
-MEMORY_LIMIT: Final = 32 * 2**20
-"""Most bytes of a tarball that are held in memory, unpacked."""
+    from unionfs.formats.tar.unpacked import Unpacked
 
 SIZE_LIMIT: Final = 4 * 2**30
 """Most bytes unpacked. The largest packages have about 0.5 GiB."""
 
 RATIO_LIMIT: Final = 200
-RATIO_FLOOR: Final = 64 * 2**20
 """More than `RATIO_FLOOR` bytes unpacked may not be more than `RATIO_LIMIT` times as many as the
 file has. Packages reach 3 to 10; deflate can do 1,032, and npm stops at 1,000."""
 
 MEMBER_LIMIT: Final = 4096
 """Most gzip members, each of which costs time; bgzip makes one of 64 KiB."""
 
-_GZIP = b"\x1f\x8b"
 _OTHERS = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
     b"PK\3\4": "a Zip file",
 }
-_EITHER = zlib.MAX_WBITS | 16
-
-Unpacked = bytes | mmap.mmap
 
 
 def unpacked(path: Path, integrity: Integrity | None) -> Unpacked:
@@ -70,26 +57,18 @@ class _Reading:
 
     def __init__(self, file: BinaryIO, size: int, integrity: Integrity | None) -> None:
         self._file = file
-        self._limit = min(SIZE_LIMIT, max(RATIO_FLOOR, RATIO_LIMIT * size))
+        self._unpacking = Unpacking(min(SIZE_LIMIT, max(RATIO_FLOOR, RATIO_LIMIT * size)))
         self._integrity = integrity
         self._hash = integrity.hasher() if integrity is not None else None
-        self._parts: list[bytes] = []
-        self._spilled: BinaryIO | None = None
-        self._count = 0
 
     def result(self) -> Unpacked:
         """All of it, after the hash was found right."""
-        try:
+        with self._unpacking as unpacking:
             self._read()
-            if self._spilled is None:
-                return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            return mmap.mmap(self._spilled.fileno(), 0, access=mmap.ACCESS_READ)
-        finally:
-            if self._spilled is not None:
-                self._spilled.close()
+            return unpacking.result()
 
     def _read(self) -> None:
-        """Unpack to `_parts`; a fault of the hash is said before any other."""
+        """Unpack; a fault of the hash is said before any other."""
         wrong: UnsoundTarballError | None = None
         try:
             self._unpack()
@@ -115,34 +94,19 @@ class _Reading:
         for magic, name in _OTHERS.items():
             if chunk.startswith(magic):
                 raise UnsoundTarballError(f"it is {name}, not a tar file or one that is gzipped")
-        if not chunk.startswith(_GZIP):
+        if not chunk.startswith(GZIP):
             while chunk:
-                self._take(chunk)
+                self._unpacking.take(chunk)
                 chunk = self._chunk()
             return
         for _ in range(MEMBER_LIMIT):
-            chunk = self._member(chunk)
+            chunk = gunzip(chunk, self._chunk, self._unpacking.take)
             if not chunk:
                 return
-            if not chunk.startswith(_GZIP[: len(chunk)]):
+            if not chunk.startswith(GZIP[: len(chunk)]):
                 self._padding(chunk)
                 return
         raise UnsoundTarballError(f"it has more than {MEMBER_LIMIT} gzip members")
-
-    def _member(self, chunk: bytes) -> bytes:
-        """One member of a gzip file, from `chunk` on; what was read behind it."""
-        inflate = zlib.decompressobj(_EITHER)
-        while True:
-            try:
-                block = inflate.decompress(chunk, CHUNK)
-            except zlib.error as error:
-                raise UnsoundTarballError("its gzip stream is damaged") from error
-            self._take(block)
-            if inflate.eof:
-                return inflate.unused_data or self._chunk()
-            chunk = inflate.unconsumed_tail or self._chunk()
-            if not chunk and not block:
-                raise UnsoundTarballError("its gzip stream ends early")
 
     def _padding(self, chunk: bytes) -> None:
         """Zeros may follow, as tapes have them."""
@@ -150,28 +114,3 @@ class _Reading:
             if chunk.strip(b"\0"):
                 raise UnsoundTarballError("it has data behind its gzip stream")
             chunk = self._chunk()
-
-    def _take(self, block: bytes) -> None:
-        self._count += len(block)
-        if self._count > self._limit:
-            raise UnsoundTarballError(
-                f"it would have more than {self._limit} bytes unpacked: that is taken for a "
-                "decompression bomb"
-            )
-        if block:
-            self._parts.append(block)
-        if self._count > MEMORY_LIMIT:
-            self._spill()
-
-    def _spill(self) -> None:
-        try:
-            if self._spilled is None:
-                self._spilled = tempfile.TemporaryFile()  # noqa: SIM115 - `result` closes it
-            self._spilled.writelines(self._parts)
-            self._spilled.flush()
-        except OSError as error:
-            raise PkgviewError(
-                f"a package cannot be unpacked in {tempfile.gettempdir()}: {error.strerror}",
-                remedy="Make room there, or set TMPDIR to a directory that has some.",
-            ) from error
-        self._parts = []

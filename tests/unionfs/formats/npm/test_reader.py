@@ -35,10 +35,12 @@ from unionfs.archive.framecache import FrameCache
 from unionfs.archive.layer import Kind
 from unionfs.archive.pack import pack
 from unionfs.archive.reader import Archive
-from unionfs.formats.npm import files, packagejson, unpacked
+from unionfs.formats.npm import files, packagejson
+from unionfs.formats.npm import unpacked as npm_unpacked
 from unionfs.formats.npm.fault import TarballRefused
 from unionfs.formats.npm.integrity import Integrity
 from unionfs.formats.npm.reader import open_tarball, stem
+from unionfs.formats.tar import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,7 +144,10 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "an unknown type": (of(file("a", kind=b"Z")), "is of the unknown type 'Z'"),
     "a type that is no letter": (of(file("a", kind=b"\xff")), "is of the unknown type"),
     "a link with content": (of(file("a", kind=b"2", target=b"b")), "is a link with content"),
-    "a hard link with content": (of(file("a", kind=b"1", target=b"b")), "is a link with content"),
+    "a hard link with content": (
+        of(file("a", kind=b"1", target=b"b")),
+        "is a hard link with content",
+    ),
     "a link to nowhere": (of(file("a", b"", kind=b"2")), "is a link to nowhere"),
     "a file with a target": (of(file("a", target=b"b")), "has a link's target and is no link"),
     "a directory with content": (of(file("a/", kind=b"5")), "is a directory with content"),
@@ -267,7 +272,7 @@ def test_there_are_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     deep = write(tmp_path / "b.tgz", *(file(f"{one}/b/c/d/e/f") for one in range(5)))
     with pytest.raises(TarballRefused, match="more than 21 directories"):
         open_tarball(deep)
-    monkeypatch.setattr(unpacked, "SIZE_LIMIT", 2**10)
+    monkeypatch.setattr(npm_unpacked, "SIZE_LIMIT", 2**10)
     with pytest.raises(TarballRefused, match="more than 1024 bytes unpacked"):
         open_tarball(path)
 

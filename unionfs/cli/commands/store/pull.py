@@ -158,5 +158,5 @@ def not_for_addresses(*given: object) -> None:
     if any(given):
         raise PkgviewError(
             "a view of a remote store is taken as it is: nothing can be added to it",
-            remedy="Leave --project, --with, --extra, --group, --isolated, --no-sync out.",
+            remedy="Leave --project, --with, --deb, --extra, --group, --isolated, --no-sync out.",
         )

@@ -24,12 +24,12 @@ import re
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from unionfs.formats.npm.fault import UnsoundTarballError
+from unionfs.formats.tar.fault import UnsoundTarballError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from unionfs.formats.npm.unpacked import Unpacked
+    from unionfs.formats.tar.unpacked import Unpacked
 
 BLOCK: Final = 512
 
@@ -39,6 +39,7 @@ EXTENSION_LIMIT: Final = 1024 * 1024
 FILE: Final = "file"
 DIRECTORY: Final = "directory"
 LINK: Final = "link"
+HARD_LINK: Final = "hard link"
 
 _HEADER = struct.Struct("<100s8s8s8s12s12s8sc100s8s80x155s12x")
 _OCTAL = re.compile(rb" *([0-7]*) *(?:\0.*)?", re.DOTALL)
@@ -55,7 +56,7 @@ _DEVICES = ((329, 337), (337, 345))
 _TIMES = ((476, 488), (488, 500))
 _FIRST = tuple(start for start, _ in _NUMBERS + _DEVICES + _TIMES)
 
-_KINDS = {b"0": FILE, b"\0": FILE, b"7": FILE, b"5": DIRECTORY, b"1": LINK, b"2": LINK}
+_KINDS = {b"0": FILE, b"\0": FILE, b"7": FILE, b"5": DIRECTORY, b"1": HARD_LINK, b"2": LINK}
 _REFUSED = {
     b"3": "a device",
     b"4": "a device",
@@ -69,9 +70,10 @@ _REFUSED = {
 
 
 class Entry(NamedTuple):
-    """One entry: `kind` is `FILE`, `DIRECTORY` or `LINK`; `path` as it is written.
+    """One entry: `kind` is `FILE`, `DIRECTORY`, `LINK` or `HARD_LINK`; `path` as it is written.
 
     `mode` is its permissions, of a file; its content is `size` bytes from `start` in the stream.
+    `target` is where a link leads, as it is written.
     """
 
     kind: str
@@ -79,6 +81,7 @@ class Entry(NamedTuple):
     mode: int
     start: int
     size: int
+    target: bytes = b""
 
 
 def entries(data: Unpacked) -> Iterator[Entry]:
@@ -184,15 +187,23 @@ def _entry(
         raise UnsoundTarballError(f"{shown(path)} is {wrong}")
     if what is FILE and kind != b"7" and path.endswith(b"/"):
         what = DIRECTORY
-    if what is LINK and not _text(target):
-        raise UnsoundTarballError(f"{shown(path)} is a link to nowhere")
-    if what is not LINK and (target.strip(b"\0") or b"linkpath" in extensions):
-        raise UnsoundTarballError(f"{shown(path)} has a link's target and is no link")
+    leads = _target(what, path, target, extensions)
     if what is not FILE:
         if size:
             raise UnsoundTarballError(f"{shown(path)} is a {what} with content")
-        return Entry(what, path, 0, start, 0)
+        return Entry(what, path, 0, start, 0, leads)
     return Entry(FILE, path, _number(mode, "mode", start - BLOCK), start, size)
+
+
+def _target(what: str, path: bytes, target: bytes, extensions: dict[bytes, bytes]) -> bytes:
+    """Where a link leads; b"" for what is none."""
+    if what in {LINK, HARD_LINK}:
+        if not (leads := _text(target)):
+            raise UnsoundTarballError(f"{shown(path)} is a link to nowhere")
+        return extensions.get(b"linkpath", leads)
+    if target.strip(b"\0") or b"linkpath" in extensions:
+        raise UnsoundTarballError(f"{shown(path)} has a link's target and is no link")
+    return b""
 
 
 def _path(name: bytes, magic: bytes, prefix: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""Debian's packages, beside a command."""

@@ -1,0 +1,1 @@
+"""Debian packages: a .deb, read as hostile input, as the members of an archive."""
