@@ -96,15 +96,12 @@ class DownloadSettings:
 
 
 def uv_environment(
-    place: Path | None = None,
-    environ: Mapping[str, str] | None = None,
-    *,
-    indexes: bool = True,
+    place: Path | None = None, environ: Mapping[str, str] | None = None, *, indexes: bool = True
 ) -> dict[str, str]:
     """The variables to add for uv: pip's settings, where uv has none of its own.
 
-    `place`: a project's directory, or a script (`resolver.python.uv.settings`).
-    Unless `indexes`, those are left out that change what is resolved: a `uv.lock` is for uv's own.
+    `place`: a project's directory, or a script (`resolver.python.uv.settings`). Unless `indexes`,
+    those are left out that change what is resolved: a `uv.lock` is for uv's own.
     """
     if environ is None:
         return dict(once(("added", place, indexes), lambda: _added(place, os.environ, indexes)))

@@ -95,13 +95,11 @@ async def lock(  # noqa: PLR0913 - the command line's options, by keyword
     """The project's lock, made or made anew where that is needed.
 
     `extras` and `groups` are added to the project's default ones; a group with "-" before its name
-    is left out, unless it is named after that. `frozen` never resolves: a
-    missing or outdated lock is an error. `no_build` runs no project's code: where a resolution
-    would have to build an sdist for its metadata, it fails. `decides`: one that was made from other
-    indexes is outdated. Where a lock in the state is made anew,
-    the versions of the lock `preferred` are kept where they will do; None: those of the one that is
-    there. A lock of the project's own is not compared with its files
-    (`resolver.python.outdated.refresh` does that).
+    is left out, unless it is named after that. `frozen` never resolves: an outdated lock is an
+    error. `no_build` runs no project's code: what would need that fails. `decides`: a lock that was
+    made from other indexes is outdated. Where one in the state is made anew, the versions of the
+    lock `preferred` are kept where they will do; None: those of the one that is there. A project's
+    own lock is not compared with its files (`resolver.python.outdated.refresh` does that).
     """
     resolution = Resolution(
         project=project,
