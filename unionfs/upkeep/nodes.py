@@ -17,6 +17,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 from resolver.naming import directory_names
 from resolver.ownership import identity, parents
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 _NODE = re.compile(r"(node|nodejs|bun|deno)[\d.]*( \(deleted\))?")
 _MAPPED = re.compile(rb"/libnode[-.\d]*\.so[.\d]*( \(deleted\))?$", re.MULTILINE)
 _AS_NODE = b"ELECTRON_RUN_AS_NODE"
-_VARIABLES = (b"PWD", b"INIT_CWD", b"npm_config_local_prefix", b"npm_package_json")
-_COMMANDS = "/node_modules/.bin"
 _NPM = "npm "
 """What npm's title begins with; it goes nowhere else."""
 
@@ -43,6 +42,14 @@ _VALUED = frozenset({
 """Options of node's before the script that may have their value as the next word."""
 
 _CODE: Final = frozenset({"-e", "--eval", "-p", "--print", "-pe", "-i", "--interactive"})
+
+_FILE_URL = re.compile(r"file:(//[^/]*)?(?=/)")
+_BETWEEN = re.compile(r"""[\s:;,=|&<>()\[\]{}'"`]+""")
+_QUOTED = re.compile(r"""(['"`])(.*?)\1""")
+_MOST_PATHS = 5_000
+"""Of one program; one that names more may use any view."""
+_MOST_LINKS = 40
+"""That one path leads through, as for the kernel."""
 
 _OF_A_VIEW = re.compile(r"/views/[0-9a-f]{32}(/|$)")
 
@@ -106,16 +113,26 @@ def directories(
             return None
     elif not os.path.isfile(f"{root}{_in(cwd, script)}"):  # noqa: PTH113 - thousands of them
         return None
-    named = [os.fsdecode(variables[name]) for name in _VARIABLES if variables.get(name)]
-    named += [
-        path
-        for path in os.fsdecode(variables.get(b"PATH", b"")).split(":")
-        if path.endswith(_COMMANDS)
-    ]
-    named += [_in(cwd, path) for word in words[1:] if "/" in (path := word.rpartition("=")[2])]
-    if script is not None:
-        named.append(_in(cwd, script))
-    return frozenset(_names(root, [cwd, *(path for path in named if path.startswith("/"))]))
+    named = {cwd} if script is None else {cwd, _in(cwd, script)}
+    for text in (*words[1:], *map(os.fsdecode, variables.values())):
+        named.update(_in(cwd, path) for path in _paths(text))
+        if len(named) > _MOST_PATHS:
+            return None
+    return frozenset(_names(root, named))
+
+
+def _paths(text: str) -> Iterator[str]:
+    """All that may be a path in an argument or a variable's value; much of it is none."""
+    if "/" not in text:
+        return
+    plain = _FILE_URL.sub("", text)
+    quoted = (found[2] for found in _QUOTED.finditer(plain))
+    found = {plain, plain.partition("=")[2], *plain.split(":"), *_BETWEEN.split(plain), *quoted}
+    for path in found:
+        if "/" in path and "\0" not in path:
+            yield path
+            if "%" in path:
+                yield unquote(path).replace("\0", "")
 
 
 def _is_untitled(first: str, exe: str) -> bool:
@@ -148,7 +165,7 @@ def _names(root: str, places: Iterable[str]) -> Iterator[str]:
     """Of each place and all above, as the process sees them; and where links there lead to."""
     seen: set[str] = set()
     for place in places:
-        for path in {place, _real(root, place)}:
+        for path in _ways(root, place):
             for directory in (path, *parents(path)):
                 # What is in a view says which by itself.
                 if directory in seen or _OF_A_VIEW.search(directory):
@@ -159,12 +176,32 @@ def _names(root: str, places: Iterable[str]) -> Iterator[str]:
                         yield from directory_names(directory, identity(f"{root}{directory}"))
 
 
-def _real(root: str, path: str) -> str:
-    """Where a path leads; itself in another root, whose links are others."""
-    with suppress(OSError):
-        if os.path.samefile(root, "/"):  # noqa: PTH121 - strings
-            return os.path.realpath(path)
-    return path
+def _ways(root: str, place: str) -> Iterator[str]:
+    """A path, and what it becomes as its links are followed: each may name another project."""
+    yield place
+    done, links = "", 0
+    rest = place.split("/")[::-1]
+    while rest:
+        part = rest.pop()
+        if part in {"", "."}:
+            continue
+        if part == "..":
+            done = done.rpartition("/")[0]
+            continue
+        try:
+            target = os.readlink(f"{root}{done}/{part}")
+        except OSError:
+            done = f"{done}/{part}"
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            return
+        if target.startswith("/"):
+            done = ""
+        rest += target.split("/")[::-1]
+        yield os.path.normpath("/".join(("", done, *rest[::-1])).replace("//", "/"))
+    if links:
+        yield done or "/"
 
 
 def as_json(programs: Iterable[NodeProgram]) -> list[list[object]]:

@@ -52,6 +52,7 @@ def stocked(workshop: Workshop) -> Workshop:
     for version in ("1.0.0", "2.0.0"):
         own = f"module.exports = '{version}'\n"
         files = {"index.js": "exports.later = () => require('./later')\n", "later.js": own}
+        files["server.js"] = SERVER.replace("require('a')", "require('./index.js')")
         workshop.registry.publish("a", version, files)
     return workshop
 
@@ -157,13 +158,24 @@ def test_a_program_keeps_its_view(
         (one / "server.js").write_text(SERVER)
         stocked.pkgview("up", cwd=one)
         views[one] = Path(os.readlink(one / "node_modules")).parent.name
-    server, home = project / "server.js", stocked.home
+    server, home, modules = project / "server.js", stocked.home, project / "node_modules"
+    away, before, tool = home / "away.js", project / "a b.js", home / "tool"
+    away.write_text(SERVER.replace("require('a')", "globalThis.found || require('a')"))
+    before.write_text("globalThis.found = require('a')\n")
+    data = f"data:text/javascript,import '{before.as_uri()}'"
+    tool.symlink_to(modules / "a/server.js")
     pkgview = Path(sys.executable).with_name("pkgview")
     # What tells where it runs, and what does not: then it may be anywhere.
     telling = [
         started("node", "server.js", cwd=project),
         started("env", "-i", shutil.which("node"), server, "/", cwd=home),
         started("env", f"PWD={project}", "node", "-e", SERVER, cwd=project),
+        # They have gone elsewhere, and name it.
+        started("env", f"NODE_PATH=/nowhere:{modules}", "node", away, "/", cwd=home),
+        started("env", f'NODE_OPTIONS=--require "{before}"', "node", away, "/", cwd=home),
+        started("node", f"--import={before.as_uri()}", away, "/", cwd=home),
+        started("node", "--import", data, away, cwd=home),
+        started("node", tool, "/", cwd=home),
     ]
     silent = [
         started("node", "server.js", "/", cwd=project),
