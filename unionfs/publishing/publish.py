@@ -46,8 +46,8 @@ def publish(
     To be called with the store held (`Store.held`) since it was known that all archives are there.
     `had`: what `standing` gives of the views that whom it is for has had until now.
     """
-    seen = set(registry.registered(manifest.archives))
     now = standing(manifest)
+    seen = {name for name, _ in registry.registered_at(now)}
     seen -= {name for name, _ in registry.unplaced(now)}
     unknown: list[Archive] = []
     for layer in manifest.layers:
@@ -166,11 +166,10 @@ def _others_own(places: Places) -> list[Path]:
 def _must_fit(manifest: Manifest, registry: Registry) -> None:
     from unionfs.view.tree import room  # noqa: PLC0415 - a clone of Node's needs it not
 
-    known = registry.registered(layer.archive for layer in manifest.layers)
-    places = sum(
-        room(known[layer.archive].entries, compiled=bool(layer.bytecode))
-        for layer in manifest.layers
-    )
+    layers = zip(manifest.layers, manifest.places, strict=True)
+    by_place = [((layer.archive, place), bool(layer.bytecode)) for layer, place in layers]
+    known = registry.registered_at([where for where, _ in by_place])
+    places = sum(room(known[where].entries, compiled=compiled) for where, compiled in by_place)
     if places > PACKING.most_places:
         raise PkgviewError(
             f"a view of {len(manifest.layers)} distributions with so many files is too large: "

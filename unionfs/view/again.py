@@ -20,12 +20,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from unionfs.view.sharing import REGISTERED, Registered, archive_of, name_at
+from unionfs.view.sharing import REGISTERED, Registered, archive_of, distribution_of, name_at
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
+    from unionfs.archive.reader import Archive
     from unionfs.view.nodeid import ArchiveNo
     from unionfs.view.sharing import Where
 
@@ -106,6 +107,7 @@ class Placed:
         """Under which name an archive gets a number for a place; None where it has one.
 
         What was registered before places were noted has its number for the first that is asked for.
+        What was registered without one since then, while it had some, has it for none.
         """
         row = self._db.execute(
             "SELECT number, place FROM archives LEFT JOIN places USING (number) WHERE name = ?",
@@ -115,14 +117,29 @@ class Placed:
             return archive
         number, first = row
         if place and first is None:
+            if self._is_placed(archive):
+                return name_at(archive, place)
             self.note(number, place)
         return None if not place or first in {None, place} else name_at(archive, place)
 
     def last(self, distribution: str, place: str) -> Registered | None:
-        """What was registered last of a distribution, for a place if there is one."""
-        at = "JOIN places USING (number) WHERE place = ? AND" if place else "WHERE"
+        """What was registered last of a distribution for a place, or for none."""
         row = self._db.execute(
-            f"{REGISTERED} {at} distribution = ? ORDER BY number DESC LIMIT 1",
-            (place, distribution) if place else (distribution,),
+            f"{REGISTERED} LEFT JOIN places USING (number) "
+            "WHERE distribution = ? AND coalesce(place, '') = ? ORDER BY number DESC LIMIT 1",
+            (distribution, place),
         ).fetchone()
         return None if row is None else Registered.of(row)
+
+    def is_first(self, archive: Archive) -> bool:
+        """Whether nothing of its distribution is registered."""
+        query = "SELECT 1 FROM archives WHERE distribution = ? LIMIT 1"
+        return self._db.execute(query, (distribution_of(archive),)).fetchone() is None
+
+    def _is_placed(self, archive: str) -> bool:
+        """Whether an archive has a number for another place than its first one."""
+        found = self._db.execute(
+            "SELECT 1 FROM archives WHERE name > ? AND name < ? LIMIT 1",
+            (f"{archive} ", f"{archive}!"),
+        )
+        return found.fetchone() is not None

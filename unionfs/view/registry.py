@@ -148,8 +148,9 @@ class Registry:
         """
         listed = list(archives)
         given = {one.name: one for one in listed}
-        known = self.registered(given)
-        new = self.unplaced(where)
+        at = dict(sorted(where, key=lambda one: not one[1]))
+        asked = {name: (name, at.get(name, "")) for name in given}
+        known, new = self.registered_at(asked.values()), self.unplaced(where)
         there = self.registered_at([one for one in moved if one not in new]) if moved else {}
         names = {one.name for one in there.values()}
         with self._asked():
@@ -160,21 +161,20 @@ class Registry:
                 # What follows an earlier version comes first: it has no other choice of a time.
                 new = self._placed.unknown(new)
                 places = dict(reversed(new))
-                for one in sorted(given.values(), key=self._is_first):
-                    its = (grafts or {}).get(one.name)
-                    self._register(one, open_archive, its, places.get(one.name, ""))
+                for one in sorted(given.values(), key=self._placed.is_first):
+                    # What has its place has its number, maybe not by its own name any more.
+                    if (place := places.get(one.name, "")) or not at.get(one.name):
+                        its = (grafts or {}).get(one.name)
+                        self._register(one, open_archive, its, place)
                 for name, place in self._placed.unknown(new):
                     self._register(given[name], open_archive, (), place)
-            known = self.registered(given)
-        return [known[archive.name].number for archive in listed]
+            known = self.registered_at(asked.values())
+        return [known[asked[archive.name]].number for archive in listed]
 
     def unplaced(self, where: Collection[Where]) -> list[Where]:
         """Those of the archives that have no number for the place where they are."""
         with self._asked():
             return self._placed.unknown(where)
-
-    def _is_first(self, archive: Archive) -> bool:
-        return self._placed.last(distribution_of(archive), "") is None
 
     def _register(
         self, archive: Archive, open_archive: OpenArchive, grafts: Grafts | None, place: str = ""

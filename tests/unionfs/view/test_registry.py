@@ -184,6 +184,24 @@ def test_an_archive_has_a_number_for_each_place_of_its_own(
     assert there[places[2]].shared.get(two.find(b"b") or EntryNo(0)) is None
     registry.forget(archives=[two.name], views=[], projects=[])
     assert [number for number, *_ in registry.archives()] == numbers[1:3]
+    # Its own name is free again: it never is that of a number without a place.
+    for together in ("y",), ("x", "y"):
+        asked = [(one.name, place) for place in together]
+        assert registry.register_archives([one], store.open, where=asked)
+        there = registry.registered_at(asked)
+        assert there[one.name, "y"].number == numbers[1]
+        assert (registry.archive_number(one.name) is None) == (together == ("y",))
+    later = there[one.name, "x"]
+    assert (later.name, later.shared.to_json()) == (one.name, "")
+    assert later.number > numbers[2]
+    # As an earlier version registered it: nothing shares with that, and no place has it.
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM places WHERE number = ?", (later.number,))
+    asked = [(one.name, "w"), (one.name, "x")]
+    registry.register_archives([one], store.open, where=asked)
+    apart = {known.number for known in registry.registered_at(asked).values()}
+    assert len(apart) == 2
+    assert not apart & {later.number, *numbers}
     registry.forget(archives=[], views=[], projects=[])
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT * FROM places").fetchall() == []
