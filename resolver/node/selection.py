@@ -81,13 +81,19 @@ def select(  # noqa: PLR0913, PLR0917 - what decides
     return Selection(kept=kept, choices=tuple(chosen))
 
 
+def local_path(entry: Entry, directory: Path) -> Path | None:
+    """Where on this machine an entry's package is; `directory` is the lock's."""
+    if not entry.resolved.startswith("file:"):
+        return None
+    return Path(os.path.normpath(directory / unquote(entry.resolved.removeprefix("file:"))))
+
+
 def _choice(entry: Entry, directory: Path, settings: Settings) -> Choice:
     resolved = entry.resolved or _usual(entry, settings)
     scheme = resolved.partition(":")[0]
     if scheme in {"http", "https"}:
         return _fetched(entry, settings.address(resolved, entry.package))
-    if scheme == "file":
-        path = Path(os.path.normpath(directory / unquote(resolved.removeprefix("file:"))))
+    if (path := local_path(entry, directory)) is not None:
         if path.is_dir():
             return Choice(entry=entry, key=None, packed=str(path))
         return _fetched(entry, str(path))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 KIND = "node"
-FORMAT = "2"
+FORMAT = "3"
 """Raised where the same bytes shall become another view."""
 
 MANIFEST = "package.json"

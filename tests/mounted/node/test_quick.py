@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.mounted.node.conftest import tree
+from tests.mounted.node.conftest import tarball, tree
 from tests.mounted.test_run import MODULES as OF_RUN
 from tests.mounted.test_run import is_quick
 
@@ -170,18 +170,41 @@ def test_a_second_clone(workshop: Workshop) -> None:
     workshop.pkgview("store", "verify", cwd=project)
 
 
-def test_a_clone_of_what_no_bytes_tell(workshop: Workshop) -> None:
-    """A directory that is packed is looked at each time, and settings that a clone brings count."""
+def test_what_no_bytes_tell(workshop: Workshop) -> None:
+    """What is packed is looked at each time, in a clone, too; and what the lock has no hash of."""
     workshop.registry.publish("inner", "1.0.0")
-    project = workshop.project(dependencies={"inner": "1.0.0", "near": "file:near"})
-    workshop.write(project / "near", {})
-    (project / "near/index.js").write_text("module.exports = 1\n")
+    project = workshop.project(
+        dependencies={"inner": "1.0.0", "near": "file:near", "packed": "file:packed.tgz"}
+    )
     (project / ".npmrc").write_text("install-links=true\n")
+
+    def change(directory: Path, to: int) -> None:
+        workshop.write(directory / "near", {})
+        (directory / "near/index.js").write_text(f"module.exports = {to}\n")
+        files = {"index.js": f"module.exports = {to}\n"}
+        (directory / "packed.tgz").write_bytes(
+            tarball({"name": "packed", "version": "1.0.0"}, files)
+        )
+
+    def now(directory: Path) -> str:
+        return workshop.run(
+            "node", "-p", "require('near') + ' ' + require('packed')", cwd=directory
+        )
+
+    change(project, 1)
+    workshop.pkgview("up", cwd=project)
+    lock = project / "package-lock.json"
+    said = json.loads(lock.read_text())
+    said["packages"]["node_modules/packed"].pop("integrity", None)  # not each npm notes one
+    lock.write_text(json.dumps(said))
     workshop.pkgview("up", cwd=project)
     clone = cloned(project, "clone")
-    (clone / "near/index.js").write_text("module.exports = 2\n")
-    workshop.pkgview("up", cwd=clone)
-    assert workshop.run("node", "-p", "require('near')", cwd=clone) == "2\n"
+    for to, command in enumerate((["up"], ["up"], ["up", "--frozen"], ["run", "true"]), 2):
+        change(clone, to)
+        workshop.pkgview(*command, cwd=clone)
+        assert now(clone) == f"{to} {to}\n"
+    assert now(project) == "1 1\n"
+    assert "Nothing to do" in workshop.pkgview("up", cwd=project)
 
 
 def test_beside_python(workshop: Workshop) -> None:

@@ -18,6 +18,7 @@ from resolver.node.clone import Pattern, further_text
 from resolver.node.further import situation_of
 from resolver.node.lock import commands
 from resolver.node.project import MANIFEST, read_manifest
+from resolver.node.unpinned import unpinned
 from resolver.project import resolved, trust
 from unionfs.formats.kind import described
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 def situation(wish: NodeWish, state: Path) -> remembered.Situation | None:
     """What a start finds that looks at bytes alone; None where that is not for it."""
     if wish.no_build or wish.beside or not wish.kept or wish.project.mounted:
+        return None
+    if unpinned(wish.project) != []:
         return None
     return situation_of(wish.project, state, wish.omit or ())
 

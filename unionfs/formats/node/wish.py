@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from resolver.node.start import FORMAT
+from resolver.node.unpinned import unpinned_state
 from resolver.project.project import fingerprint
 from unionfs.formats.kind import Wish
 
@@ -42,6 +43,7 @@ class NodeWish(Wish):
             *sorted(omitted),
             *map(str, scripts),
             *(["mounted"] if self.project.mounted else []),
+            *unpinned_state(self.project),
         )
 
 
