@@ -98,7 +98,8 @@ class Survey:
     """What programs have.
 
     `named`: digits, 32 of views and others, 12 of archives in `packages/`; and what standing paths
-    are called. `programs`: who says nothing. `watched`: inodes under a watch, ours and others. `nodes`: programs of Node's.
+    are called. `programs`: who says nothing. `watched`: inodes under a watch, ours and others.
+    `nodes`: programs of Node's.
 
     `daemons`: where those are reached that can ask the kernel.
     """
