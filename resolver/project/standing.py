@@ -8,6 +8,9 @@
 (`unionfs.environment.pin`); here it is only said whose a view is. What two projects have is the
 first one's: then both have one path for it.
 
+What such a program has started goes by such a path without a lock: whoever looks at processes finds
+it in their arguments and environments (`named`), be it this state's or another's.
+
 The name is short on purpose. A compiler that may name a header by its real path does so if that is
 shorter, and the real one is another with each view.
 """
@@ -16,14 +19,22 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
 _DIGITS = 10
+
+_NAMED = re.compile(rb"/at/([0-9a-f]{10}\.[0-9]+)(?![0-9])")
+_BEFORE = re.compile(rb"""[\0\n:;,="' ]""")
+"""What there may be before a path, in arguments and variables."""
+
+_LONGEST = 4096  # PATH_MAX
+_NAME = re.compile(r"[0-9a-f]{10}\.[0-9]+")
 
 
 def tell(state: Path, key: str, views: Iterable[str]) -> None:
@@ -53,6 +64,24 @@ def forget_gone(state: Path, views: Collection[str]) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             lock.with_suffix("").unlink(missing_ok=True)
             lock.unlink()
+
+
+def named(text: bytes) -> set[tuple[str, str]]:
+    """Each standing path in a text: the directory that `at` seems to be in, and its name there."""
+    return {
+        (
+            os.fsdecode(_BEFORE.split(text[max(0, at.start() - _LONGEST) : at.start()])[-1]),
+            at[1].decode(),
+        )
+        for at in _NAMED.finditer(text)
+    }
+
+
+def led_to(state: Path, names: Iterable[str]) -> Iterator[str]:
+    """Where those of the names lead that are standing paths of this state."""
+    for name in filter(_NAME.fullmatch, names):
+        with suppress(OSError):
+            yield os.readlink(state / "at" / name)
 
 
 def _listed(directory: Path) -> list[Path]:

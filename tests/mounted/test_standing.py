@@ -7,9 +7,12 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from unionfs.upkeep import collect
+from unionfs.upkeep.inuse import survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,8 +49,24 @@ if __name__ == "__main__":
 """
 
 
-def wants(directory: Path, beta: str) -> None:
+HANDS_ON = f"""
+import os, sys
+python = sys._base_executable
+environ = {{**os.environ, "PYTHONPATH": os.pathsep.join(sys.path[1:])}}
+os.execve(python, [python, "-c", {RUNNING.replace("ALSO", "")!r}], environ)
+"""
+"""A program that becomes one which is none of the view's, but has its modules."""
+
+TELLS = """
+import alpha, os
+script = 'echo "$0"/alpha.py; read go; head -n 1 "$0"/beta.py'
+os.execv("/bin/sh", ["sh", "-c", script, os.path.dirname(alpha.__file__)])
+"""
+
+
+def up_with(shop: Site, directory: Path, beta: str) -> dict[str, Any]:
     (directory / "requirements.txt").write_text(f"alpha==1.0\nbeta=={beta}\n")
+    return shop.up(directory)
 
 
 @contextmanager
@@ -72,13 +91,22 @@ def said_then(program: subprocess.Popen[str]) -> list[str]:
     return said.splitlines()
 
 
-def test_a_distribution_that_stays_keeps_its_path(shop: Site, index: Index) -> None:
+def stays_while(shop: Site, view: str, program: subprocess.Popen[str]) -> None:
+    """What a program has handed on keeps the view, though that program has become another one."""
+    assert view in survey(shop.places).named
+    assert collect.collect(shop.places, collect.Limits()) is not None
+    assert "version = '4.0'" in said_then(program)[0]
+    assert view not in survey(shop.places).named
+
+
+def test_a_distribution_that_stays_keeps_its_path(
+    shop: Site, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
     index.wheel("alpha")
     for version in ("1.0", "2.0", "3.0", "4.0"):
         index.wheel("beta", version)
     directory = shop.project("web")
-    wants(directory, "1.0")
-    first = shop.up(directory)
+    first = up_with(shop, directory, "1.0")
 
     def path(*start: str | Path, cwd: Path = directory) -> str:
         command = start or (directory / ".venv/bin/python",)
@@ -109,13 +137,11 @@ def test_a_distribution_that_stays_keeps_its_path(shop: Site, index: Index) -> N
     ):
         assert said_first(program) == said_first(careless) == here
         assert said_first(parent) == "begun"
-        wants(directory, "2.0")
-        second = shop.up(directory)
+        second = up_with(shop, directory, "2.0")
         other = path()
         assert other != here
         assert os.path.realpath(other).startswith(f"{second['path']}/")
-        wants(directory, "3.0")
-        third = shop.up(directory)
+        third = up_with(shop, directory, "3.0")
         assert path() == other  # since nobody uses it now
         site = Path(here).parent
         old = [f"1.0 version = '1.0' {site}/beta.py"]
@@ -125,14 +151,24 @@ def test_a_distribution_that_stays_keeps_its_path(shop: Site, index: Index) -> N
         forked, spawned, served = said_then(parent)
         assert forked == f"1.0 {site}"
         assert spawned == served == forked
-    assert path() == here
-    assert os.path.realpath(here).startswith(f"{third['path']}/")
+    assert path() == other  # which leads there
+    assert os.path.realpath(other).startswith(f"{third['path']}/")
+
+    monkeypatch.setattr(collect, "ON_ITS_WAY", 0.0)
+    for source in (TELLS, HANDS_ON):
+        fourth = up_with(shop, directory, "4.0")["view"]
+        assert path() == here  # nobody goes by it now
+        with running(shop, directory, source) as program:
+            assert said_first(program) == here
+            last = up_with(shop, directory, "1.0")["path"]
+            assert path() == other
+            stays_while(shop, fourth, program)
 
     # Where the state is not to be had, a program has its view's own path.
     for environ in ({"XDG_STATE_HOME": "/nowhere"}, {"XDG_STATE_HOME": "", "HOME": "/nowhere"}):
         command = (directory / ".venv/bin/python", "-c", SAY)
         said = shop.run(*command, cwd=directory, environ=environ).stdout
-        assert said.startswith(f"{third['path']}/")
+        assert said.startswith(f"{last}/")
 
 
 KERNEL = b"""

@@ -33,10 +33,14 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 STANDING = 8
 """Most views of one project that have a standing path at a time."""
+
+PATIENCE = 100
+"""How often it is asked, each 2 ms, whether another program has moved such a path."""
 
 HIGH = 64
 """Where a descriptor is in nobody's way: the first numbers are what others expect to get."""
@@ -117,8 +121,7 @@ def _stood(root: str) -> "tuple[str, object]":
     user = os.geteuid()
     if os.stat(at).st_uid != user or (user == 0 and _is_others(mount)):
         return root, root
-    for number in range(1, STANDING + 1):
-        path = f"{at}/{project}.{number}"
+    for path in _tried([f"{at}/{project}.{number}" for number in range(1, STANDING + 1)], root):
         lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if _leads(path, root, lock):
@@ -128,28 +131,103 @@ def _stood(root: str) -> "tuple[str, object]":
     return root, root
 
 
+def _tried(paths: "list[str]", root: str) -> "Iterator[str]":
+    """Those that lead to `root`, so that no other is moved where one does; then all."""
+    yield from (path for path in paths if _target(path) == root)
+    yield from paths
+
+
+def _target(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
 def _leads(path: str, root: str, lock: int) -> bool:
     """Whether the link at `path` leads to `root`; from now on it does as long as it is locked."""
     import fcntl
 
-    for what in (fcntl.LOCK_SH, fcntl.LOCK_EX):
+    if _target(path) != root:
         try:
-            fcntl.flock(lock, what | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            continue
-        if os.path.islink(path) and os.readlink(path) == root:
-            fcntl.flock(lock, fcntl.LOCK_SH)
+            pass
+        else:
+            if _target(path) != root and not _moved(path, root):
+                return False
+    for _ in range(PATIENCE):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:  # somebody moves it now
+            import time
+
+            time.sleep(0.002)
+        else:
             # Another one may have had it between the two locks.
-            return os.readlink(path) == root
-        if what == fcntl.LOCK_EX:
-            new = path + ".new"
-            if os.path.lexists(new):
-                os.unlink(new)
-            os.symlink(root, new)
-            os.replace(new, path)
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            return os.readlink(path) == root
+            return _target(path) == root
     return False
+
+
+def _moved(path: str, root: str) -> bool:
+    """Point a link to `root` that nobody locks; False if a process may still go by it."""
+    if os.path.lexists(path) and _is_named(path):
+        return False
+    new = path + ".new"
+    if os.path.lexists(new):
+        os.unlink(new)
+    os.symlink(root, new)
+    os.replace(new, path)
+    return True
+
+
+def _is_named(path: str) -> bool:
+    """Whether a process has the path among its arguments or in its environment.
+
+    A program that has ended may have started it so: by its `sys.path`, or beside a `__file__`.
+    """
+    name = os.fsencode(path[path.rindex("/at/") :])
+    since = os.lstat(path).st_mtime
+    seen: set[str] = set()
+    # Again, for what has been started meanwhile by one that has ended since.
+    while new := {pid for pid in os.listdir("/proc") if pid.isdecimal()} - seen:
+        if any(_names(f"/proc/{pid}", name, since) for pid in new):
+            return True
+        seen |= new
+    return False
+
+
+def _names(process: str, name: bytes, since: float) -> bool:
+    """Whether a process names it. If it cannot be read: whether it is the user's, and younger.
+
+    Older than the link (seconds since 1970), it names at most what that led to before. Without this
+    a user's `systemd`, which has a capability more, would be in the way for as long as he works.
+    """
+    is_own = False
+    try:
+        is_own = os.stat(process).st_uid == os.geteuid()
+        for file in ("/cmdline", "/environ"):
+            with open(process + file, "rb", 0) as opened:
+                if name in (opened.read() or b""):
+                    return True
+    except PermissionError:
+        return is_own and _began(process) >= since
+    except OSError:  # it has ended
+        pass
+    return False
+
+
+def _began(process: str) -> float:
+    """When a process began, seconds since 1970, or a little later; proc_pid_stat(5)."""
+    import time
+
+    try:
+        with open(process + "/stat", "rb", 0) as opened:
+            ticks = int((opened.read() or b"").rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return booted + (ticks + 1) / os.sysconf("SC_CLK_TCK")
 
 
 def _locked(lock: int) -> object:

@@ -3,7 +3,9 @@
 Five witnesses. **Daemons** know who is bound to which view. **/proc** names views: in mounts (a
 container that one is bound into), open files, working directories, programs, what they have mapped
 or watch (`unionfs.upkeep.watches`), their arguments and environments. An **interpreter** that
-pinned itself holds its view by a descriptor (`unionfs.environment.pin`), so it names it, too. And
+pinned itself holds its view by a descriptor (`unionfs.environment.pin`), so it names it, too; what
+it has started may name the path by which it goes, which leads to the view
+(`resolver.project.standing`). And
 there are interpreters that say nothing: without `site`, or with all descriptors closed, or inside
 of another program. Of such a one is known when it was started and through which environment, so
 what was a project's view *then* may be what it uses. Programs of Node's never say anything: what
@@ -30,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from resolver.boot import since_boot
 from resolver.caller.procfs import Absence, Stat, read_stat
 from resolver.errors import PkgviewError
+from resolver.project import standing
 from unionfs.control import client
 from unionfs.control.daemons import written_down
 from unionfs.control.endpoint import (
@@ -94,8 +97,9 @@ class Program:
 class Survey:
     """What programs have.
 
-    `named`: digits, 32 of views and others, 12 of archives in `packages/`. `programs`: who says
-    nothing. `watched`: inodes under a watch, ours and others. `nodes`: programs of Node's.
+    `named`: digits, 32 of views and others, 12 of archives in `packages/`; and what standing paths
+    are called. `programs`: who says nothing. `watched`: inodes under a watch, ours and others.
+    `nodes`: programs of Node's.
 
     `daemons`: where those are reached that can ask the kernel.
     """
@@ -158,6 +162,8 @@ def survey(places: Places) -> Survey:
             programs += [_from_json(one) for one in there["programs"]]
             of_node += nodes.from_json(there)
             inodes.update(map(NodeId, there.get("watched", ())))
+    for path in standing.led_to(places.state, tuple(named)):
+        named.update(_ids(os.fsencode(path)))
     return Survey(
         named=frozenset(named),
         programs=tuple(programs),
@@ -284,6 +290,7 @@ def _look(
         named.update(_ids(os.fsencode(text)))
     for content in (cmdline, environ, maps):
         named.update(_ids(content))
+        named.update(_by_standing_paths(base, content))
     inodes.update(watched(base, files))
     # A kernel's thread has nothing; and nobody else, not even root, may enter a user's mount.
     if not (cmdline or maps) or OURS.search(cmdline) or (foreign and not let_in):
@@ -321,3 +328,10 @@ def _silent(  # noqa: PLR0913 - what /proc says of one process
 
 def _ids(text: bytes) -> set[str]:
     return {(found[1] or found[0]).decode() for found in _ID.finditer(text)}
+
+
+def _by_standing_paths(base: str, text: bytes) -> Iterator[str]:
+    """What standing paths there are called, and what they lead to as the process sees them."""
+    for directory, name in standing.named(text):
+        yield name
+        yield from _ids(os.fsencode(link(f"{base}/root{directory}/at/{name}")))

@@ -7,8 +7,8 @@ tell if it is not there any more, or became what it is after the program began, 
 has been a view's and is another environment now: so a link on the way there, and X itself, have to
 be older. The same is asked of what PATH has before it, and of the variables that name an
 environment. (Not of PYTHONPATH: Python does not ask where a link there leads, so what it names is
-the view that there is now.) What the program has mapped besides says nothing: a view's may have
-mapped a system's modules, too.
+the view that there is now; a standing path says which by itself.) What the program has mapped
+besides says nothing: a view's may have mapped a system's modules, too.
 
 The paths are looked at as the process sees them, which may be in a container.
 """

@@ -35,3 +35,18 @@ def test_where_nothing_can_be_written_nothing_is_said(tmp_path: Path) -> None:
     (tmp_path / "at").write_text("in the way")
     standing.tell(tmp_path, "web-0123456789", ("a" * 32,))
     standing.forget_gone(tmp_path / "none", ())
+
+
+def test_a_path_is_found_wherever_it_is_named(tmp_path: Path) -> None:
+    text = (
+        b"python\0--data=/s/at/0123456789.1/lib/x:/t/at/0123456789.12\0PATH=/u v/at/abcdefabcd.2"
+        b"\0/at/0123456789\0/at/0123456789a.1\0" + b"/long" * 10**6
+    )
+    assert standing.named(text) == {
+        ("/s", "0123456789.1"), ("/t", "0123456789.12"), ("v", "abcdefabcd.2"),
+    }  # fmt: skip
+    (tmp_path / "at").mkdir()
+    (tmp_path / "at/0123456789.1").symlink_to("/mount/views/x")
+    (tmp_path / "at/of").symlink_to("/elsewhere")
+    names = ("0123456789.1", "abcdefabcd.2", "of", "../at/0123456789.1")
+    assert list(standing.led_to(tmp_path, names)) == ["/mount/views/x"]
