@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from resolver.atomic import claim_file
+from resolver.atomic import claim_file, make_private
 from unionfs.publishing import mountable
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def beside(path: Path, places: Places) -> Iterator[Path]:
 
     What has it at the end is removed, if it is a link, or a directory in the place of one.
     """
+    make_private(notes_of(places))
     _sweep(notes_of(places))
     note, descriptor = claim_file(os.fspath(notes_of(places)), _NOTE)
     new = path.with_name(f"{path.name}.pkgview-{os.urandom(8).hex()}")

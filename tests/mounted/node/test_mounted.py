@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.fuse
 
 WRITABLE = (".cache", ".vite", ".vite-temp", ".vitest", ".prisma")
+MAIN = "import sys, unionfs.cli; sys.exit(unionfs.cli.main())"
 REAL = "console.log(require('fs').realpathSync(process.argv[1]))"
 
 
@@ -66,6 +67,8 @@ def test_mounted(workshop: Workshop) -> None:
     assert node(workshop, project, "node_modules/.bin/outer", inside=True) == (
         f"{modules}/inner/index.js"
     )
+    named = workshop.pkgview("run", "-q", "--", "printenv", "PKGVIEW_NODE_VIEW", cwd=project)
+    assert named.strip() == Path(view).parent.name
     inner = node(workshop, project, "-e", REAL, f"{member}/inner/index.js", inside=True)
     assert inner == f"{member}/inner/index.js"
     walk = "node_modules packages/member/node_modules"
@@ -99,9 +102,8 @@ def test_an_ordinary_user(workshop: Workshop, ordinary: dict[str, Any]) -> None:
     options["env"] |= {"npm_config_registry": workshop.registry.url}
 
     def run(*words: str) -> str:
-        main = "import sys, unionfs.cli; sys.exit(unionfs.cli.main())"
         done = subprocess.run(
-            ["/usr/bin/python3", "-c", main, *words],
+            ["/usr/bin/python3", "-c", MAIN, *words],
             capture_output=True, text=True, check=False, timeout=120, **options,
         )  # fmt: skip
         if "No module named" in done.stderr:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +14,7 @@ import pytest
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from unionfs.mounting import mountpoints
-from unionfs.publishing import link
+from unionfs.publishing import link, temporary
 
 if TYPE_CHECKING:
     from resolver.places import Places
@@ -123,7 +126,8 @@ def test_what_a_killed_process_left_goes(project: Path, places: Places) -> None:
     killed = (
         "import os, signal, sys; from pathlib import Path\n"
         "from resolver.places import Places; from unionfs.publishing import temporary\n"
-        "places = Places(*map(Path, sys.argv[2:]))\n"
+        "from dataclasses import fields\n"
+        "places = Places(**dict(zip((f.name for f in fields(Places)), map(Path, sys.argv[2:]))))\n"
         "with temporary.beside(Path(sys.argv[1]), places) as new:\n"
         "    new.symlink_to('/left'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
