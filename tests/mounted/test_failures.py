@@ -714,7 +714,7 @@ def test_nobody_reads_the_answer(shop: Site, index: Index) -> None:
     moved = shop.run(PKGVIEW, "up", "--no-mount", cwd=directory, environ=elsewhere)
     assert f"Linked {directory}/.venv" in moved.stderr
     assert "leads nowhere" in moved.stderr
-    for command in ("view", "store"):
+    for command in ("view", "store", "list"):
         said = shop.run("sh", "-c", f"{PKGVIEW} {command} | head -1", cwd=directory)
         assert said.stderr == ""
         assert said.stdout.count("\n") == 1
