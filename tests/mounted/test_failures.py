@@ -714,7 +714,7 @@ def test_nobody_reads_the_answer(shop: Site, index: Index) -> None:
     moved = shop.run(PKGVIEW, "up", "--no-mount", cwd=directory, environ=elsewhere)
     assert f"Linked {directory}/.venv" in moved.stderr
     assert "leads nowhere" in moved.stderr
-    for command in ("view", "store", "list"):
+    for command in ("view", "store"):
         said = shop.run("sh", "-c", f"{PKGVIEW} {command} | head -1", cwd=directory)
         assert said.stderr == ""
         assert said.stdout.count("\n") == 1
@@ -725,3 +725,7 @@ def test_nobody_reads_the_answer(shop: Site, index: Index) -> None:
         (directory / ".venv").unlink()
     said = shop.run("sh", "-c", f"{PKGVIEW} up --no-mount 2>&- >&-", cwd=directory)
     assert (directory / ".venv").is_symlink()
+    shop.pkgview("list", cwd=directory)  # it mounts
+    for environ in ({}, {"PKGVIEW_FORKSERVER": "0"}):
+        said = shop.run("sh", "-c", f"{PKGVIEW} list >&-", cwd=directory, environ=environ, code=1)
+        explained(said, "standard output")
