@@ -98,7 +98,7 @@ def _answer(
     mounts: tuple[Bind, ...] = ()
     if mountable.is_mountable(path):
         manifest = load_manifest(places, project_view(places, project, kind=NODE))
-        mounts = mounts_of(project.root, manifest)
+        mounts = mounts_of(project.root, places, manifest)
     command = inside(mounts, [npm(), *words, *(["--json"] if as_json else [])])
     environ = _environ(places, settings="outdated" in words[:1], offline=offline)
     run = partial(run_session, command, cwd=project.root, environ=environ)
