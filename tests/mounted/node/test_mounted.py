@@ -188,7 +188,7 @@ def test_npm_in_its_place(workshop: Workshop) -> None:
     said = workshop.pkgview("up", cwd=project, status=1)
     assert f"{modules} was a link to the view, and " in said
     said = workshop.pkgview("up", "--force", cwd=project)
-    assert f"What was at node_modules is now at {modules}.before-pkgview" in said
+    assert f"What was at node_modules is now at {modules}.before-pkgview/node_modules" in said
     assert (modules / ".cache/kept").read_text() == "kept"
     # What somebody put there besides is left where it is.
     (modules / ".own").mkdir()
