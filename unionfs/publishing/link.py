@@ -47,11 +47,7 @@ def refuse_foreign(
     """
     if not is_foreign(path, places):
         return
-    if mountable.is_mounted(path):
-        raise PkgviewError(
-            f"{path} is mounted for the command that this is a part of, and stays what it is there",
-            remedy="Run it outside, in another terminal.",
-        )
+    _refuse_mounted(path)
     if force:
         return
     raise PkgviewError(
@@ -61,6 +57,14 @@ def refuse_foreign(
         remedy="`pkgview up --force` sets it aside and links the view in its place; with "
         "`pkgview up --no-link` it stays.",
     )
+
+
+def _refuse_mounted(path: Path) -> None:
+    if mountable.is_mounted(path):
+        raise PkgviewError(
+            f"{path} is mounted for the command that this is a part of, and stays what it is there",
+            remedy="Run it outside, in another terminal.",
+        )
 
 
 def link(
@@ -179,6 +183,7 @@ def unlink(path: Path, places: Places) -> bool:
     if not os.path.lexists(path):
         return False
     if not is_ours(path, places):
+        _refuse_mounted(path)
         raise PkgviewError(
             f"{path} is not a link to a view, so it is left alone",
             remedy="Remove it yourself if it is not needed any more.",

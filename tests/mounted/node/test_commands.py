@@ -157,7 +157,7 @@ def test_add_and_remove(workshop: Workshop) -> None:
     (project / ".npmrc").write_text("omit=optional\n")
     assert "Without" not in workshop.pkgview("up", cwd=project)
     (project / ".npmrc").unlink()
-    said = workshop.pkgview("add", "more", "--dev", cwd=project)
+    said = workshop.pkgview("add", "more", "-D", cwd=project)
     assert " + more 1.2.0" in said
     assert "Without" not in said
     manifest = json.loads((project / "package.json").read_text())
@@ -175,6 +175,9 @@ def test_add_and_remove(workshop: Workshop) -> None:
     workshop.pkgview("add", "../lib", cwd=project)
     assert workshop.run("node", "-p", "require('lib')", cwd=project) == "lib\n"
     files = {path: path.read_bytes() for path in project.glob("package*.json")}
+    gone = workshop.pkgview("add", "../nothere", cwd=project, status=1)
+    assert f"{workshop.home}/nothere is no package" in gone
+    assert "name a requirement" in workshop.pkgview("add", "more", "", cwd=project, status=2)
     assert "npm: E404" in workshop.pkgview("add", "nowhere-to-be-had", cwd=project, status=1)
     workshop.registry.publish("broken", "1.0.0")
     path = "/broken/-/broken-1.0.0.tgz"
@@ -275,6 +278,7 @@ def test_what_is_no_project_of_npms(workshop: Workshop) -> None:
     (other / "pnpm-lock.yaml").write_text("lockfileVersion: '9.0'\n")
     said = workshop.pkgview("up", cwd=other, status=1)
     assert "pnpm-lock.yaml is a lock of pnpm's" in said
+    assert said == workshop.pkgview("add", "first", cwd=other, status=1)
     (other / "requirements.txt").write_text("")
     said = workshop.pkgview("add", "--kind", "node", "first", cwd=other, status=1)
     assert "pnpm-lock.yaml is a lock of pnpm's" in said
