@@ -229,6 +229,15 @@ def is_in_tree(root: str, path: str) -> bool:
     return path.startswith(f"{root.rstrip('/')}/") and os.path.realpath(path) == path
 
 
+def is_root_known() -> bool:
+    """Whether root's files can be told from strangers': not so in a user namespace without root."""
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as lines:
+            return any(line.split()[0] == "0" for line in lines)
+    except OSError:
+        return True
+
+
 def is_private_group(path: str, gid: int, uid: int) -> bool:
     """Whether the group is `uid`'s or root's own, has nobody else in it, and no list adds more.
 

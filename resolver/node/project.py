@@ -19,7 +19,7 @@ from resolver.inputs import read_input
 from resolver.node.lock import NAMES, no_json
 from resolver.node.npmrc import NAME as NPMRC
 from resolver.node.start import MANIFEST as MANIFEST  # noqa: PLC0414 - others have it from here
-from resolver.node.start import NEW, OTHERS
+from resolver.node.start import OTHERS
 from resolver.ownership import parents
 from resolver.project.project import Project
 
@@ -62,7 +62,6 @@ class NodeProject(Project):
         Then there is a directory in the place of the link (`unionfs.publishing.mountable`).
         """
         modules = self.root / "node_modules"
-        begun = modules.with_name(f"{modules.name}{NEW}")
         own = self.manifest.get("pkgview")
         said = own.get("mount-modules", False) if isinstance(own, dict) else False
         if not isinstance(said, bool):
@@ -70,9 +69,7 @@ class NodeProject(Project):
                 f"{self.root / MANIFEST}: pkgview.mount-modules is {said!a}",
                 remedy="Write true or false.",
             )
-        return said or any(
-            not one.is_symlink() and (one / ".pkgview").is_symlink() for one in (modules, begun)
-        )
+        return said or (not modules.is_symlink() and (modules / ".pkgview").is_symlink())
 
     @property
     def writable(self) -> tuple[str, ...]:

@@ -31,9 +31,6 @@ MANIFEST = "package.json"
 LOCKS = ("npm-shrinkwrap.json", "package-lock.json")
 """npm's locks, the one that counts first."""
 
-NEW = ".pkgview-directory"
-"""What the name of a directory ends with that is to be node_modules."""
-
 OTHERS = {
     "pnpm-lock.yaml": "pnpm",
     "yarn.lock": "Yarn",
@@ -89,7 +86,7 @@ def situation(
     read.
     """
     node = first_node(environ)
-    if node is None or "node_modules" in root.split("/") or _is_begun(root):
+    if node is None or "node_modules" in root.split("/"):
         return None
     chosen, content = sha256(OF_ALL.encode()), sha256(OF_ALL.encode())
 
@@ -172,8 +169,3 @@ def settings_files(environ: Mapping[str, str]) -> Iterator[str]:
         yield f"{own['prefix']}/etc/npmrc"
     else:
         yield from ("/usr/etc/npmrc", "/usr/local/etc/npmrc", "/etc/npmrc")
-
-
-def _is_begun(root: str) -> bool:
-    """Whether a directory is to be node_modules, and whoever made it has not come further."""
-    return os.path.lexists(f"{root}/node_modules{NEW}")

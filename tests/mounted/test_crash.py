@@ -65,7 +65,8 @@ def temporaries(site: Site, *, orphaned: bool = True) -> list[str]:
                 here.parts[0] == "tmp"
                 or "tmp-" in name
                 or name.startswith(("fetch-", "build-"))
-                or name.endswith((".part", ".pkgview-new"))
+                or name.endswith(".part")
+                or ".pkgview-" in name
             ):
                 found.append(str(here))
     return found

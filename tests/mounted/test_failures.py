@@ -725,3 +725,7 @@ def test_nobody_reads_the_answer(shop: Site, index: Index) -> None:
         (directory / ".venv").unlink()
     said = shop.run("sh", "-c", f"{PKGVIEW} up --no-mount 2>&- >&-", cwd=directory)
     assert (directory / ".venv").is_symlink()
+    shop.pkgview("list", cwd=directory)  # it mounts
+    for environ in ({}, {"PKGVIEW_FORKSERVER": "0"}):
+        said = shop.run("sh", "-c", f"{PKGVIEW} list >&-", cwd=directory, environ=environ, code=1)
+        explained(said, "standard output")

@@ -13,7 +13,7 @@ import click
 
 from resolver.errors import PkgviewError
 from resolver.naming import shell_word
-from resolver.ownership import accept
+from resolver.ownership import accept, is_root_known
 from resolver.places import Places
 from resolver.project import trust as trusting
 from resolver.python.added.listed import requirements_in
@@ -328,6 +328,12 @@ def refuse_untrusted(project: Project, *, trust: bool) -> None:
     why = _problem(project)
     if why is not None:
         what = "the script" if project.root != project.directory else "the project"
+        if not is_root_known():
+            raise PkgviewError(
+                f"{what} {project.root} is not used: whose files are root's cannot be seen in the "
+                "user namespace that this is a part of, as of a command that a view is mounted for",
+                remedy="Run it outside, in another terminal.",
+            )
         raise PkgviewError(
             f"{what} {project.root} is not used, because it is not yours alone: {why}",
             remedy="What it lists may run code as you. If you trust everybody who may write there, "

@@ -105,10 +105,11 @@ def environment(commands: str, environ: Mapping[str, str]) -> dict[str, str]:
     By the name it is seen that it is in use, whatever the link leads to by then.
     """
     path = os.pathsep.join((commands, environ.get("PATH", os.defpath)))
-    try:
-        named = os.readlink(os.path.dirname(commands)).split("/views/")[-1].partition("/")[0]
-    except OSError:
-        named = ""  # npm's own
+    modules, named = os.path.dirname(commands), ""
+    for link in (modules, f"{modules}/.pkgview"):  # neither is one in npm's own
+        if os.path.islink(link):
+            named = os.readlink(link).split("/views/")[-1].partition("/")[0]
+            break
     return {**environ, "PATH": path, **({VARIABLE: named} if named else {})}
 
 

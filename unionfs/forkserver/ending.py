@@ -32,7 +32,7 @@ def end_with(work: Callable[[], object]) -> NoReturn:
         sys.excepthook(*sys.exc_info())
     finally:
         atexit._run_exitfuncs()  # noqa: SLF001 - as multiprocessing ends what it forked
-        for stream in (sys.stdout, sys.stderr):
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None: it was never open
             try:
                 stream.flush()
             except (OSError, ValueError):  # nobody reads any more; it was closed

@@ -8,20 +8,24 @@ insist, and then it is set aside, not removed.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from resolver.atomic import Alone
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from unionfs.kinds import NODE, link_of, shown_of
 from unionfs.mounting import mountpoints
-from unionfs.publishing import mountable
+from unionfs.publishing import mountable, temporary
 from unionfs.publishing.ignored import hide, show
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from resolver.places import Places
+
+
+NONE: Final = ViewId("none")
+"""Where a link leads that has no view yet."""
 
 
 class LinkError(PkgviewError):
@@ -89,10 +93,10 @@ def link(
         try:
             if mountable.is_mountable(path):
                 mountable.add_names(path, leads)
-                _point(mountable.link_in(path), leads)
+                _point(mountable.link_in(path), leads, places)
                 mountable.drop_names(path, leads)
             else:
-                _point(path, leads)
+                _point(path, leads, places)
         except BaseException:
             if aside is not None and not os.path.lexists(path):
                 _put_back(aside, path)
@@ -122,9 +126,11 @@ def make_mountable(
             aside = _set_aside(path)
         mountpoints.remember(places)
         show = shown_of(path.name) if shown is None else shown
-        leads = os.readlink(path) if path.is_symlink() else target(places, ViewId("none"), show)
-        mountable.make(path, leads)
-        mountable.add_names(path, leads)
+        leads = os.readlink(path) if path.is_symlink() else target(places, NONE, show)
+        with Alone(temporary.notes_of(places)), temporary.beside(path, places) as new:
+            if not mountable.is_mountable(path):  # another process may have been first
+                mountable.make(new, leads)
+                temporary.exchange(new, path)
     except OSError as error:
         raise LinkError(
             f"cannot make the directory {path}: {error.strerror}",
@@ -133,30 +139,13 @@ def make_mountable(
     return aside
 
 
-def _point(path: Path, wanted: str) -> None:
-    """Make or move the link in one step, by way of one temporary name, so that nothing piles up.
-
-    Whose link the name holds when it is moved does not matter: once ours was made, the next move,
-    by whoever, puts it in place. Where the name is taken, a process that died may have left it: it
-    is moved out of the way. Taken once more, it was made since, by a process that is at it now;
-    with its link in place all is as if ours had come just before. So nobody tries a third time.
-    """
-    temporary = path.with_name(f"{path.name}.pkgview-new")
-    for _ in range(2):
-        try:
-            if os.readlink(path) == wanted:
-                return
-        except FileNotFoundError:
-            pass
-        try:
-            os.symlink(wanted, temporary)  # noqa: PTH211 - beside readlink, which is a string's
-            made = True
-        except FileExistsError:
-            made = False
-        with suppress(FileNotFoundError):
-            temporary.replace(path)
-        if made:
-            return
+def _point(path: Path, wanted: str, places: Places) -> None:
+    """Make or move the link in one step; of several processes that do so the last one's stays."""
+    if path.is_symlink() and os.readlink(path) == wanted:
+        return
+    with temporary.beside(path, places) as new:
+        os.symlink(wanted, new)  # noqa: PTH211 - beside readlink, which is a string's
+        new.replace(path)
 
 
 def is_linked(path: Path, places: Places, view: ViewId) -> bool:

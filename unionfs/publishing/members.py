@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from resolver.errors import PkgviewError
 from resolver.ownership import is_in_tree, parents
 from resolver.project import resolved
-from unionfs.kinds import MEMBERS, NODE, UP, link_of, links
+from unionfs.formats.node.placed import writable_of
+from unionfs.kinds import MEMBERS, NODE, UP, link_of, links, shown_of
 from unionfs.publishing import link, mountable
 from unionfs.publishing.ignored import hide
 from unionfs.view.catalog import read_manifest
@@ -103,13 +104,29 @@ def _is_of_another(root: Path, path: Path, places: Places) -> bool:
     return False
 
 
-def mounts_of(root: Path, manifest: Manifest) -> tuple[Bind, ...]:
-    """What is to be mounted for a project's commands, where there are directories for it."""
-    top = os.fspath(root)
-    ours = (path for path in member_links(root, manifest) if is_in_tree(top, str(path.parent)))
-    paths = (root / link_of(manifest.kind), *ours)
-    return tuple(one for path in paths if mountable.is_mountable(path)
-                 for one in mountable.binds(path))  # fmt: skip
+def mounts_of(root: Path, places: Places, manifest: Manifest) -> tuple[Bind, ...]:
+    """What is to be mounted for a project's commands, where there are directories of ours for it.
+
+    Where a link in one of them leads has no say in what is mounted there.
+    """
+    name = link_of(manifest.kind)
+    shown_at = {root / name: shown_of(name)} | {
+        path: shown
+        for path, shown in member_links(root, manifest).items()
+        if is_in_tree(os.fspath(root), os.fspath(path.parent))
+        and not _is_of_another(root, path, places)
+    }
+    written = writable_of(places, os.fspath(root))
+    return tuple(
+        one
+        for path, shown in shown_at.items()
+        if mountable.is_mountable(path) and link.is_ours(path, places)
+        for one in mountable.binds(
+            path,
+            link.target(places, manifest.id, shown),
+            written / shown.removeprefix(f"{mountable.OWN}/"),
+        )
+    )
 
 
 def unlink_members(root: Path, places: Places) -> list[Path]:

@@ -5,6 +5,9 @@ in it `.pkgview` is that link, and each name that the view has leads through it.
 the mount finds the same packages at the same real paths, and one rename still moves all of them to
 another view: names that come are made before it, those that go are taken away after it.
 
+A repository can hold such a directory, too. So a link in it counts only where it leads exactly
+where ours do, and nothing is mounted from where one leads.
+
 A view for that has empty directories where others have links for tools to write into, for mounts,
 too; here these are links.
 """
@@ -15,7 +18,6 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from resolver.node.start import NEW
 from unionfs.mounting import mounts
 from unionfs.namespaces.private import Bind
 
@@ -53,33 +55,27 @@ def is_pure(path: Path) -> bool:
 
 
 def make(path: Path, target: str) -> None:
-    """Have such a directory, which leads to `target`, in place of a link, or where nothing is.
-
-    No system call puts a directory in a link's place. A process that is killed in between leaves
-    the new one beside it, which is as good as said (`NodeProject.mounted`), and is used then. Of
-    several that do it at once one makes it, and the others find it.
-    """
-    new = path.with_name(f"{path.name}{NEW}")
-    try:
-        new.mkdir(exist_ok=True)
-        with suppress(FileExistsError):
-            (new / OWN).symlink_to(target)
-        path.unlink(missing_ok=True)
-        new.rename(path)
-    except OSError:
-        if not is_mountable(path):
-            raise
-        with suppress(OSError):
-            (new / OWN).unlink()
-            new.rmdir()
+    """Make such a directory, which leads to `target`, where nothing is."""
+    path.mkdir()
+    (path / OWN).symlink_to(target)
+    add_names(path, target)
 
 
 def add_names(path: Path, target: str) -> None:
-    """Have those that what is at `target` has; nothing where that is not mounted."""
+    """Have those that what is at `target` has; nothing where that is not mounted.
+
+    A link of such a name that leads elsewhere is replaced. What is no link stays.
+    """
     for name, leads in _names(target).items():
-        if not os.path.lexists(path / name):
-            with suppress(FileExistsError):
-                (path / name).symlink_to(leads)
+        here = path / name
+        if name == OWN or (not here.is_symlink() and os.path.lexists(here)):
+            continue
+        with suppress(FileNotFoundError):
+            if os.readlink(here) == leads:
+                continue
+            here.unlink()
+        with suppress(FileExistsError):
+            here.symlink_to(leads)
 
 
 def drop_names(path: Path, target: str) -> None:
@@ -101,15 +97,22 @@ def remove(path: Path) -> None:
         path.rmdir()
 
 
-def binds(path: Path) -> Iterator[Bind]:
-    """What is to be mounted, the view first, then what tools write into."""
-    target = os.readlink(path / OWN)
+def binds(path: Path, target: str, written: Path) -> Iterator[Bind]:
+    """What is to be mounted on such a directory.
+
+    That is what is at `target`, of a view; upon it the directories below `written`, of those that
+    the view has for tools to write into.
+    """
     yield Bind(target, str(path))
-    for name, leads in _names(target).items():
-        if leads.startswith(f"{OWN}/..") and not (path / OWN / name).is_symlink():
-            written = (path / name).resolve()
-            if written.is_dir():
-                yield Bind(str(written), str(path / name))
+    try:
+        with os.scandir(target) as found:
+            names = [one.name for one in found if one.is_dir(follow_symlinks=False)]
+    except OSError:
+        return
+    for name in names:
+        source = written / name
+        if name != OWN and not _is_package(name) and source.is_dir() and not source.is_symlink():
+            yield Bind(str(source), str(path / name))
 
 
 def _names(target: str) -> dict[str, str]:
@@ -136,7 +139,11 @@ def _is_package(name: str) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
+    """Whether it is a link that we make. What begins with a dot may be what tools write into."""
     try:
-        return os.readlink(path).startswith(f"{OWN}/")
+        leads = os.readlink(path)
+        return leads == f"{OWN}/{path.name}" or (
+            not _is_package(path.name) and leads.startswith(f"{OWN}/")
+        )
     except OSError:
         return False

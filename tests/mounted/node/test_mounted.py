@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.fuse
 
 WRITABLE = (".cache", ".vite", ".vite-temp", ".vitest", ".prisma")
+MAIN = "import sys, unionfs.cli; sys.exit(unionfs.cli.main())"
 REAL = "console.log(require('fs').realpathSync(process.argv[1]))"
 
 
@@ -66,6 +67,8 @@ def test_mounted(workshop: Workshop) -> None:
     assert node(workshop, project, "node_modules/.bin/outer", inside=True) == (
         f"{modules}/inner/index.js"
     )
+    named = workshop.pkgview("run", "-q", "--", "printenv", "PKGVIEW_NODE_VIEW", cwd=project)
+    assert named.strip() == Path(view).parent.name
     inner = node(workshop, project, "-e", REAL, f"{member}/inner/index.js", inside=True)
     assert inner == f"{member}/inner/index.js"
     walk = "node_modules packages/member/node_modules"
@@ -99,9 +102,8 @@ def test_an_ordinary_user(workshop: Workshop, ordinary: dict[str, Any]) -> None:
     options["env"] |= {"npm_config_registry": workshop.registry.url}
 
     def run(*words: str) -> str:
-        main = "import sys, unionfs.cli; sys.exit(unionfs.cli.main())"
         done = subprocess.run(
-            ["/usr/bin/python3", "-c", main, *words],
+            ["/usr/bin/python3", "-c", MAIN, *words],
             capture_output=True, text=True, check=False, timeout=120, **options,
         )  # fmt: skip
         if "No module named" in done.stderr:
@@ -163,14 +165,12 @@ def test_within(workshop: Workshop) -> None:
     assert not os.path.lexists(member)
     workshop.pkgview("up", cwd=project)
     assert modules.is_symlink()
-    # Several at once, the first of which was killed half-way.
-    begun = project / "node_modules.pkgview-directory"
-    begun.mkdir()
-    (begun / ".pkgview").symlink_to(os.readlink(modules))
-    modules.unlink()
-    together = [subprocess.Popen(["pkgview", "up", "-q"], cwd=project) for _ in range(4)]
+    # Several at once.
+    together = [
+        subprocess.Popen(["pkgview", "up", "-q", "--mount-modules"], cwd=project) for _ in range(4)
+    ]
     assert [one.wait() for one in together] == [0] * 4
-    assert not begun.exists()
+    assert not list(project.glob("node_modules?*"))
     assert node(workshop, project, "-p", "require('more')", inside=True) == "more@1.0.0"
 
 

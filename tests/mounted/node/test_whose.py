@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from unionfs.kinds import MEMBERS
 from unionfs.upkeep import collect
 from unionfs.upkeep.inuse import NOTHING, Survey, survey
 
@@ -89,6 +90,54 @@ def test_a_lock_speaks_for_its_own_project(stocked: Workshop) -> None:
     stocked.pkgview("up", "--frozen", "--force", cwd=clone)
     now = {path for path in kept if os.readlink(path) != kept[path]}
     assert now == {below / "node_modules"}
+
+
+def test_a_clone_with_directories_like_ours(stocked: Workshop) -> None:
+    """Whatever it brings of such names, nothing is written, mounted or removed where it leads."""
+    home = stocked.home
+    (home / "papers").mkdir(parents=True)
+    (home / "papers/thesis").write_text("")
+    clone = locked(
+        stocked, "brought", "m", workspaces=["packages/*"], pkgview={"mount-modules": True}
+    )
+    stocked.write(clone / "packages/m", {"dependencies": {"a": "1.0.0"}})
+    modules, member = clone / "node_modules", clone / "packages/m/node_modules"
+    for end in ("directory", "new"):
+        (clone / f"node_modules.pkgview-{end}").symlink_to("../papers")
+    # With a member's of its own that is not ours, and one that pretends to be.
+    view = str(stocked.places.mount / f"views/none/{MEMBERS}/packages/m/node_modules")
+    for leads in ("../../../../papers", view):
+        member.mkdir(parents=True)
+        (member / ".pkgview").symlink_to(leads)
+        (member / "a").symlink_to(".pkgview/../../../../papers")
+        (member / ".cache").symlink_to("../../../../papers")
+        said = stocked.pkgview("up", "--frozen", cwd=clone)
+        assert f"{member} is not pkgview's and stays as it is" in said
+        line = f"grep -c ' {member} ' /proc/self/mountinfo; ls node_modules/a; rm -r {member}"
+        said = stocked.pkgview("run", "-q", "--frozen", "--", "sh", "-c", line, cwd=clone)
+        assert said.split() == ["0", "index.js", "later.js", "package.json"]
+        assert os.listdir(home / "papers") == ["thesis"]
+    # What only tools' names are of is made ours.
+    member.mkdir()
+    (member / ".pkgview").symlink_to(view)
+    (member / ".cache").symlink_to("../../../../papers")
+    (member / ".vite").symlink_to(".pkgview/../../../papers")
+    stocked.pkgview("up", "--frozen", cwd=clone)
+    own = stocked.places.cache.resolve() / "writable"
+    line = f"rm -rf {member}/.cache {member}/.vite; touch {member}/.cache/x; echo done"
+    for inside in (False, True):
+        assert (member / ".cache").resolve().is_relative_to(own)
+        words = ("sh", "-c", f"({line}) 2> /dev/null")
+        if inside:
+            stocked.pkgview("run", "-q", "--frozen", "--", *words, cwd=clone)
+        assert os.listdir(home / "papers") == ["thesis"]
+    assert os.readlink(clone / "node_modules.pkgview-directory") == "../papers"
+    assert not modules.is_symlink()
+    # A first one that is refused leaves nothing.
+    stocked.pkgview("down", cwd=clone)
+    (clone / "package-lock.json").write_text("{")
+    stocked.pkgview("up", "--frozen", cwd=clone, status=1)
+    assert not os.path.lexists(modules)
 
 
 def test_another_directory_in_a_projects_place(

@@ -68,6 +68,17 @@ def test_who_sees_it(user: int, places: tuple[Path, Path]) -> None:
     assert list((source / "below").iterdir()) == []
 
 
+def test_whether_root_is_known(needs: Callable[..., None]) -> None:
+    """Where it is not, its files look like a stranger's, and nothing can be said of a project."""
+    needs("unshare")
+    code = "from resolver.ownership import is_root_known; print(is_root_known())"
+    found = [
+        subprocess.check_output([*around, sys.executable, "-c", code], text=True).strip()
+        for around in ((), ("unshare", "-Ur"), ("unshare", "-U"))
+    ]
+    assert found == ["True", "True", "False"]
+
+
 def said(mounts: list[Bind], *words: str, around: tuple[str, ...] = ()) -> tuple[int, str]:
     done = subprocess.run(
         [*around, *inside(mounts, words)], capture_output=True, text=True, check=False

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +14,7 @@ import pytest
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
 from unionfs.mounting import mountpoints
-from unionfs.publishing import link
+from unionfs.publishing import link, temporary
 
 if TYPE_CHECKING:
     from resolver.places import Places
@@ -114,11 +117,29 @@ def test_force_twice_keeps_both(project: Path, places: Places) -> None:
     assert kept == ["one", "two"]
 
 
-def test_what_a_killed_process_left_is_used_up(project: Path, places: Places) -> None:
-    (project / ".venv.pkgview-new").symlink_to(f"/elsewhere/views/{OTHER}")
+def test_what_a_killed_process_left_goes(project: Path, places: Places) -> None:
+    """By its note, not by its name, which may be a repository's."""
+    links = [f".venv{end}" for end in (".pkgview-new", ".pkgview-0123456789abcdef")]
+    for name in links:
+        (project / name).symlink_to("/elsewhere")
+    (project / ".venv.pkgview-directory").mkdir()
+    killed = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from resolver.places import Places; from unionfs.publishing import temporary\n"
+        "from dataclasses import fields\n"
+        "places = Places(**dict(zip((f.name for f in fields(Places)), map(Path, sys.argv[2:]))))\n"
+        "with temporary.beside(Path(sys.argv[1]), places) as new:\n"
+        "    new.symlink_to('/left'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    where = [str(getattr(places, one.name)) for one in fields(places)]
+    words = [sys.executable, "-c", killed, str(project / ".venv"), *where]
+    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+    kept = {*links, ".venv.pkgview-directory"}
+    assert len({*os.listdir(project)} - kept) == 1
     link.link(project / ".venv", places, VIEW, force=False)
     assert link.is_linked(project / ".venv", places, VIEW)
-    assert os.listdir(project) == [".venv"]
+    assert {*os.listdir(project)} == {".venv", *kept}
+    assert os.listdir(temporary.notes_of(places)) == []
 
 
 def test_many_at_once_all_succeed(project: Path, places: Places) -> None:
@@ -139,24 +160,6 @@ def test_many_at_once_all_succeed(project: Path, places: Places) -> None:
         thread.join()
     assert not failures
     assert any(link.is_linked(project / ".venv", places, view) for view in views)
-    assert set(os.listdir(project)) <= {".venv", ".venv.pkgview-new"}
-
-
-def test_one_that_another_always_forestalls_succeeds(
-    project: Path, places: Places, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = os.symlink
-    turns: list[str] = []
-
-    def forestalled(target: str, name: str) -> None:
-        turns.append(target)
-        made(f"/elsewhere/views/{OTHER}", name)
-        made(target, name)
-
-    monkeypatch.setattr(os, "symlink", forestalled)
-    link.link(project / ".venv", places, VIEW, force=False)
-    assert len(turns) == 2
-    assert os.readlink(project / ".venv") == f"/elsewhere/views/{OTHER}"
     assert os.listdir(project) == [".venv"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,7 +33,7 @@ from unionfs.cli.asked import (
 from unionfs.cli.asked import (
     PYTHON as PYTHON_OPTION,
 )
-from unionfs.cli.commands.links.project import link_at, link_project, linkable, make_mountable
+from unionfs.cli.commands.links.project import link_at, link_project, linkable, mountable_at
 from unionfs.cli.commands.making import (
     compiled_view,
     ensured,
@@ -170,10 +170,14 @@ def up(  # noqa: PLR0913 - one parameter an option
     left_out: list[str] = []
 
     def one_of(kind: Kind, project: Project) -> Done:
-        if not no_link:
-            make_mountable(places, project, asked=mount_modules, force=force)
-        wish = _wish(places, kind, replace(asked, project=project), chosen, left_out)
-        made, shown = ensured(places, kind, wish, quiet=as_json, listed=True)
+        linked = (
+            nullcontext()
+            if no_link
+            else mountable_at(places, project, asked=mount_modules, force=force)
+        )
+        with linked:
+            wish = _wish(places, kind, replace(asked, project=project), chosen, left_out)
+            made, shown = ensured(places, kind, wish, quiet=as_json, listed=True)
         if compiled and kind.name == PYTHON:
             made, shown = compiled_view(places, made, shown, quiet=as_json)
         fetched(places, [made.manifest], lazy, quiet=as_json)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from resolver.errors import PkgviewError
 from resolver.node.project import NodeProject
 from resolver.project import resolved
 from unionfs.cli import console, quick, quick_node
@@ -13,7 +15,7 @@ from unionfs.publishing.ignored import hide
 from unionfs.publishing.members import link_members
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from resolver.places import Places
@@ -51,23 +53,41 @@ def linkable(
     return kept
 
 
-def make_mountable(
+@contextmanager
+def mountable_at(
     places: Places, project: Project, *, asked: bool = False, force: bool = False
-) -> None:
+) -> Iterator[None]:
     """Have a directory in the link's place where a project of Node's wants one, or it is `asked`.
 
-    Says so where it is new.
+    For making the view, which is another one for that. Says so where it is new; gone again if there
+    comes no view.
     """
     if not isinstance(project, NodeProject) or not (asked or project.mounted):
+        yield
         return
     path = project.root / link_of(NODE)
     new = not mountable.is_mountable(path)
     aside = link.make_mountable(path, places, force=force)
     if aside is not None:
         console.note(f"What was at {path.name} is now at {aside}.")
-    if new:
-        hidden = hide(str(path))
-        console.note(f"Made {path}{hidden}: `pkgview run` and `shell` mount the view there.")
+    try:
+        yield
+    except BaseException:
+        if new and link.is_linked(path, places, link.NONE):
+            new = False
+            with suppress(PkgviewError, OSError):
+                link.unlink(path, places)
+                if aside is not None:
+                    aside.rename(path)
+        raise
+    finally:
+        if new:
+            _say_made(path)
+
+
+def _say_made(path: Path) -> None:
+    hidden = hide(str(path))
+    console.note(f"Made {path}{hidden}: `pkgview run` and `shell` mount the view there.")
 
 
 def link_project(  # noqa: PLR0913 - all but the first four by name

@@ -18,7 +18,7 @@ from resolver.node.project import NodeProject, project_at
 from resolver.project import resolved
 from unionfs.cli import console, quick, quick_node
 from unionfs.cli.asked import find_projects, projects_at, refuse_untrusted
-from unionfs.cli.commands.links.project import make_mountable
+from unionfs.cli.commands.links.project import mountable_at
 from unionfs.cli.commands.making import ensured, mount_now
 from unionfs.daemon.launch import check_mountable
 from unionfs.formats.node.kind import KIND
@@ -120,11 +120,10 @@ def commands_of(  # noqa: PLR0913 - what is asked of it
         )
         return There(f"{path}/.bin")
     check_mountable(places)
-    make_mountable(places, project, asked=mounted)
     wish = NodeWish(project=project) if last is None else again(project, last)
-    made, _ = ensured(
-        places, KIND, _with(wish, offline=offline, frozen=frozen, locked=locked), quiet=False
-    )
+    wish = _with(wish, offline=offline, frozen=frozen, locked=locked)
+    with mountable_at(places, project, asked=mounted):
+        made, _ = ensured(places, KIND, wish, quiet=False)
     mount_now(places)
     new = not os.path.lexists(path)
     try:
@@ -135,7 +134,7 @@ def commands_of(  # noqa: PLR0913 - what is asked of it
         return There(str(places.mount / "views" / made.view / path.name / ".bin"))
     if new:
         quick.say_linked(str(path))
-    return There(f"{path}/.bin", mounts_of(project.root, made.manifest))
+    return There(f"{path}/.bin", mounts_of(project.root, places, made.manifest))
 
 
 def _with(wish: NodeWish, *, offline: bool, frozen: bool, locked: bool) -> NodeWish:

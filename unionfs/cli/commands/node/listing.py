@@ -98,7 +98,7 @@ def _answer(
     mounts: tuple[Bind, ...] = ()
     if mountable.is_mountable(path):
         manifest = load_manifest(places, project_view(places, project, kind=NODE))
-        mounts = mounts_of(project.root, manifest)
+        mounts = mounts_of(project.root, places, manifest)
     program = npm(f"cannot list the packages of {project.root}")
     command = inside(mounts, [program, *words, *(["--json"] if as_json else [])])
     environ = _environ(places, settings="outdated" in words[:1], offline=offline)
