@@ -15,6 +15,7 @@ let any package pass for another. What comes bundled in another is never run, as
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from resolver.node.semver import satisfies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from resolver.node.lock import Entry
     from resolver.node.npmrc import Settings
@@ -103,10 +105,11 @@ class Allowed:
         return found[2], found[4].removeprefix(f"{found[3]}-")
 
 
-def allowed(manifest: Mapping[str, Any], settings: Settings) -> Allowed:
-    """Of the project with that package.json."""
+def allowed(manifest: Mapping[str, Any], settings: Settings, root: Path) -> Allowed:
+    """Of the project at `root`, with that package.json."""
+    said = _said(manifest, settings)
     return Allowed(
-        entries=dict(_said(manifest, settings)), settings=settings,
+        entries={_as_in_lock(key, root): value for key, value in said.items()}, settings=settings,
         never=settings.says("ignore-scripts"),
     )  # fmt: skip
 
@@ -123,6 +126,13 @@ def _said(manifest: Mapping[str, Any], settings: Settings) -> dict[str, bool]:
     for name, value in _LISTS:
         found |= dict.fromkeys(_texts(pnpm.get(name)), value)
     return found
+
+
+def _as_in_lock(key: str, root: Path) -> str:
+    """A file's key as the lock names it, from the root. `npm approve-scripts` has it whole."""
+    if not key.startswith("file:"):
+        return key
+    return f"file:{os.path.relpath(root / key.removeprefix('file:'), root)}"
 
 
 def _texts(value: Any) -> list[str]:  # noqa: ANN401 - from a file

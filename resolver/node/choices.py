@@ -34,7 +34,8 @@ def own_choices(project: NodeProject) -> frozenset[str]:
     found = set(_of_settings(settings)) if settings.is_file() else set()
     plain = npmrc.settings(project.root)
     found |= {
-        f"run the install scripts of {one}" for one in allowed(project.manifest, plain).asked_for
+        f"run the install scripts of {one}"
+        for one in allowed(project.manifest, plain, project.root).asked_for
     }
     if project.lock is not None:
         found |= set(_of_lock(project.lock))

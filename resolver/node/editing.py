@@ -6,6 +6,7 @@ It is done in a copy (`resolver.node.scratch`); who asked writes the files.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
@@ -18,7 +19,6 @@ from resolver.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from resolver.node.project import NodeProject
     from resolver.places import Places
@@ -40,6 +40,8 @@ async def edit(  # noqa: PLR0913 - what is asked for, by name
     """
     if removed:
         _refuse_unlisted(project, inside, names)
+    else:
+        _refuse_no_packages(names)
     with scratch(places.cache / "builds", COPIES) as within:
         root = copies.copy(project, within, [project.root / one for one in names if one[:1] == "/"])
         words = ["uninstall" if removed else "install", "--package-lock-only", "--ignore-scripts"]
@@ -69,6 +71,15 @@ def _refuse_unlisted(project: NodeProject, inside: str, names: Sequence[str]) ->
             f"{path} does not list {', '.join(missing)}",
             remedy="`pkgview why NAME` says who needs it.",
         )
+
+
+def _refuse_no_packages(names: Sequence[str]) -> None:
+    for one in names:
+        if one[:1] == "/" and not (Path(one).is_file() or Path(one, MANIFEST).is_file()):
+            raise PkgviewError(
+                f"{os.path.normpath(one)} is no package",
+                remedy=f"Name a directory with a {MANIFEST} in it, or a tarball.",
+            )
 
 
 def _relative(path: str, root: Path) -> str:

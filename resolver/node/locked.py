@@ -89,7 +89,7 @@ async def current_lock(
     doubt = None if asked.frozen else next(_doubts(project, own, settings), None)
     if doubt is None:
         return Found(lock=own, project=project)
-    text, lock = await _by_npm(project, asked, places)
+    text, lock = await _by_npm(project, asked, places, own, doubt)
     if _places(lock) == _places(own):
         return Found(lock=own, project=project)
     if asked.locked:
@@ -101,7 +101,7 @@ async def current_lock(
 
 
 async def _made(project: NodeProject, before: Lock | None, asked: Asked, places: Places) -> Found:
-    text, lock = await _by_npm(project, asked, places)
+    text, lock = await _by_npm(project, asked, places, before)
     known = {*_versions(before), *_versions(lock)}
     missing = [] if asked.beside else [one for one in asked.upgrade_packages if one not in known]
     if missing:
@@ -125,18 +125,26 @@ def _written(project: NodeProject, before: Lock | None, text: bytes, lock: Lock)
     return Found(lock=lock, project=found, said=said, renewed=renewed)
 
 
-async def _by_npm(project: NodeProject, asked: Asked, places: Places) -> tuple[bytes, Lock]:
-    """The lock that npm makes now, and its text; nothing is written into the project."""
+async def _by_npm(
+    project: NodeProject, asked: Asked, places: Places, own: Lock | None, doubt: str = ""
+) -> tuple[bytes, Lock]:
+    """The lock that npm makes now, and its text; nothing is written into the project.
+
+    `own`: the one that is there; `doubt`: what is wrong with it.
+    """
     name = project.lock.name if project.lock else LOCK
     doing = f"cannot lock {project.root}"
+    why = f"The lock that is there does not do: {doubt}." if doubt else ""
     with scratch(places.cache / "builds", COPIES) as within:
         root = copies.copy(project, within)
+        if own is not None and (unfit := set(_unfit(project, own))):
+            copies.take_out(root / name, unfit)
         words = ["--package-lock-only", "--ignore-scripts"]
         if asked.upgrade or asked.upgrade_packages:
             command = ["update", *words, "--", *asked.upgrade_packages]
         else:
             command = ["install", *words]
-        await run_npm(command, cwd=root, doing=doing, offline=asked.offline)
+        await run_npm(command, cwd=root, doing=doing, why=why, offline=asked.offline)
         text = read_input(root / name)
         if bytes(within) in text:
             raise PkgviewError(
@@ -227,6 +235,22 @@ def _of_one(project: NodeProject, tree: Tree, inside: str, *, peers: bool) -> It
             yield f"its {name} is not known to be {spec}, which {where} lists"
     if gone := sorted(entry.dependencies.keys() - wanted.keys()):
         yield f"it has {gone[0]}, which {where} does not list"
+
+
+def _unfit(project: NodeProject, lock: Lock) -> Iterator[str]:
+    """Places in members' own node_modules of what they have in another range now.
+
+    npm leaves these as they are, since it compares what a lock has with the root's list only.
+    """
+    tree = Tree(lock)
+    for inside in project.members:
+        manifest = read_manifest(project.root / inside / MANIFEST)
+        for name, (spec, _) in dependencies(manifest, root=True).items():
+            found = tree.found(inside, name)
+            if found is None or found != f"{inside}/node_modules/{name}":
+                continue
+            if meets(tree.entries, found, spec) is False:
+                yield found
 
 
 def _places(lock: Lock) -> dict[str, tuple[object, ...]]:

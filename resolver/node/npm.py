@@ -48,18 +48,21 @@ _REMEDIES = (
     (r"\bE404\b|\bETARGET\b", "Check the name and the range, and which registry is set."),
     (r"\bENOTFOUND\b|\bECONN|\bETIMEDOUT\b|\bEAI_AGAIN\b", "Check the network and the registry."),
     (r"SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|CERT_", "Name the certificates in npm's `cafile`."),
+    (r"env: .?node.?: No such file|node: not found", "Install Node: npm runs on it."),
     (r"\bENOSPC\b", "Make room on that disk and run the command again."),
 )
 
 
-def npm() -> str:
-    """Its path; `PkgviewError` where there is none."""
+def npm(doing: str, *, otherwise: str = "") -> str:
+    """Its path; `PkgviewError` where there is none.
+
+    `doing`: what cannot be done without it, "cannot …"; `otherwise`: what does without.
+    """
     found = shutil.which("npm")
     if found is None:
         raise PkgviewError(
-            "npm is needed here, and is not on PATH",
-            remedy="Install Node with npm. Where package-lock.json is there and up to date, none "
-            "is needed.",
+            f"{doing}: npm does that, and is not on PATH",
+            remedy=" ".join(filter(None, ("Install Node with npm.", otherwise))),
         )
     return os.path.abspath(found)  # noqa: PTH100 - not the file that it leads to
 
@@ -69,14 +72,19 @@ async def run_npm(
     *,
     cwd: Path,
     doing: str,
+    why: str = "",
     offline: bool = False,
 ) -> str:
-    """What `npm ARGUMENTS` prints; `PkgviewError` in npm's words. May be cancelled."""
+    """What `npm ARGUMENTS` prints; `PkgviewError` in npm's words. May be cancelled.
+
+    `why` it is needed, said where it is missing.
+    """
+    program = npm(doing, otherwise=why)
     environ = plain_environ()
     lower = {name.lower() for name in _SAID}
     environ = {name: value for name, value in environ.items() if name.lower() not in lower}
     environ |= _SAID | ({"npm_config_offline": "true"} if offline else {})
-    code, stdout, stderr = await run_session([npm(), *arguments], cwd=cwd, environ=environ)
+    code, stdout, stderr = await run_session([program, *arguments], cwd=cwd, environ=environ)
     if code:
         raise _explained(stderr or stdout, code, doing, cwd)
     return stdout

@@ -7,6 +7,7 @@ names programs, or places of npm's own, is a stranger's to say and is left out.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from resolver.node.lock import NAMES
 from resolver.node.project import MANIFEST, SORTS, read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -56,6 +57,17 @@ def copy(project: NodeProject, within: Path, more: Sequence[Path] = ()) -> Path:
     if settings.is_file():
         (root / npmrc.NAME).write_text("".join(_counting(settings)))
     return root
+
+
+def take_out(lock: Path, places: Collection[str]) -> None:
+    """Take what a copied lock has at these places out of it, and what lies below."""
+    data = json.loads(read_input(lock).decode("utf-8-sig"))
+    data["packages"] = {
+        place: entry
+        for place, entry in data["packages"].items()
+        if not any(f"{place}/".startswith(f"{one}/") for one in places)
+    }
+    lock.write_text(json.dumps(data, indent=2))
 
 
 def _at(within: Path, path: Path) -> Path:

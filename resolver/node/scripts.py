@@ -93,8 +93,12 @@ async def run_scripts(
         manifest.write_text(json.dumps(data))
         lent_bytes = manifest.read_bytes()
     # `npm run install` runs what is before and after it, too.
+    program = npm(
+        f"cannot run the install scripts of {title}",
+        otherwise="Without them: set the package to false in allowScripts of package.json.",
+    )
     for event in ["install"] if "install" in scripts else scripts:
-        command = [npm(), "run", event]
+        command = [program, "run", event]
         environ = plain_environ() | _SAID | ({"npm_config_offline": "true"} if offline else {})
         code, stdout, stderr = await run_session(command, cwd=directory, environ=environ)
         if code:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import shutil
 import stat
 from contextlib import contextmanager
@@ -46,6 +47,13 @@ def preflight() -> None:
             remedy="Mount from a shell outside the sandbox; in a container, allow it with "
             "`--cap-add SYS_ADMIN --device /dev/fuse` and without `no-new-privileges`.",
         )
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError as error:
+        raise PkgviewError(
+            f"user {os.geteuid()} has no name, and fusermount3 mounts for users with one only",
+            remedy="Run it as a user whom /etc/passwd lists (`id`), or have this one listed there.",
+        ) from error
 
 
 def _own_status() -> dict[str, str]:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 from resolver.atomic import Alone
 from resolver.errors import PkgviewError
 from resolver.manifest import ViewId
-from unionfs.kinds import shown_of
+from unionfs.kinds import NODE, link_of, shown_of
 from unionfs.mounting import mountpoints
 from unionfs.publishing import mountable, temporary
-from unionfs.publishing.ignored import show
+from unionfs.publishing.ignored import hide, show
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,11 +51,7 @@ def refuse_foreign(
     """
     if not is_foreign(path, places):
         return
-    if mountable.is_mounted(path):
-        raise PkgviewError(
-            f"{path} is mounted for the command that this is a part of, and stays what it is there",
-            remedy="Run it outside, in another terminal.",
-        )
+    _refuse_mounted(path)
     if force:
         return
     raise PkgviewError(
@@ -65,6 +61,14 @@ def refuse_foreign(
         remedy="`pkgview up --force` sets it aside and links the view in its place; with "
         "`pkgview up --no-link` it stays.",
     )
+
+
+def _refuse_mounted(path: Path) -> None:
+    if mountable.is_mounted(path):
+        raise PkgviewError(
+            f"{path} is mounted for the command that this is a part of, and stays what it is there",
+            remedy="Run it outside, in another terminal.",
+        )
 
 
 def link(
@@ -83,8 +87,7 @@ def link(
     try:
         refuse_foreign(path, places, force=force)
         if is_foreign(path, places):
-            aside = _free_name(path)
-            path.rename(aside)
+            aside = _set_aside(path)
         mountpoints.remember(places)
         leads = target(places, view, shown_of(path.name) if shown is None else shown)
         try:
@@ -96,7 +99,7 @@ def link(
                 _point(path, leads, places)
         except BaseException:
             if aside is not None and not os.path.lexists(path):
-                aside.rename(path)
+                _put_back(aside, path)
             raise
     except OSError as error:
         raise LinkError(
@@ -120,8 +123,7 @@ def make_mountable(
     try:
         aside = None
         if is_foreign(path, places):
-            aside = _free_name(path)
-            path.rename(aside)
+            aside = _set_aside(path)
         mountpoints.remember(places)
         show = shown_of(path.name) if shown is None else shown
         leads = os.readlink(path) if path.is_symlink() else target(places, NONE, show)
@@ -170,6 +172,7 @@ def unlink(path: Path, places: Places) -> bool:
     if not os.path.lexists(path):
         return False
     if not is_ours(path, places):
+        _refuse_mounted(path)
         raise PkgviewError(
             f"{path} is not a link to a view, so it is left alone",
             remedy="Remove it yourself if it is not needed any more.",
@@ -211,11 +214,32 @@ def _leads_into(leads: str, mount: str) -> bool:
     return inside != leads and view not in {"", ".", ".."} and ".." not in shown.split("/")
 
 
-def _free_name(path: Path) -> Path:
-    """`.venv.before-pkgview`, or the first numbered one that is free."""
+def _set_aside(path: Path) -> Path:
+    """Move it to `.venv.before-pkgview`, or the first numbered name that is free; returns where to.
+
+    `node_modules` goes below that, under its own name: by that alone test runners, compilers,
+    linters and git pass over what is in it.
+    """
     number = 0
-    while True:
-        aside = path.with_name(f"{path.name}.before-pkgview" + (f".{number}" if number else ""))
-        if not os.path.lexists(aside):
-            return aside
+    while os.path.lexists(
+        aside := path.with_name(f"{path.name}.before-pkgview" + (f".{number}" if number else ""))
+    ):
         number += 1
+    if path.name == link_of(NODE):
+        aside.mkdir()
+        aside /= path.name
+    try:
+        path.rename(aside)
+    except OSError:
+        if aside.name == path.name:
+            aside.parent.rmdir()
+        raise
+    if aside.name == path.name:
+        hide(os.fspath(aside))
+    return aside
+
+
+def _put_back(aside: Path, path: Path) -> None:
+    aside.rename(path)
+    if aside.name == path.name:
+        aside.parent.rmdir()

@@ -220,3 +220,14 @@ def tree(top: Path) -> dict[str, tuple[object, ...]]:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 found[inside] = ("file", stat.S_IMODE(status.st_mode), digest)
     return found
+
+
+def without_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """PATH with Node, and no npm."""
+    directory = tmp_path / "path"
+    directory.mkdir()
+    for name in ("node", "fusermount3", "git"):
+        for place in os.environ["PATH"].split(os.pathsep):
+            if (Path(place) / name).exists() and not (directory / name).is_symlink():
+                (directory / name).symlink_to(Path(place) / name)
+    monkeypatch.setenv("PATH", os.fspath(directory))

@@ -30,6 +30,8 @@ def small(workshop: Workshop, name: str = "project") -> Path:
 def test_what_is_npms_own_is_never_lost(workshop: Workshop) -> None:
     project = small(workshop)
     modules = project / "node_modules"
+    aside = project / "node_modules.before-pkgview/node_modules"
+    workshop.run("git", "init", "-q", cwd=project)
     workshop.run("npm", "install", cwd=project)
     said = workshop.pkgview("up", cwd=project, status=1)
     assert f"{modules} is there already and is not pkgview's" in said
@@ -38,9 +40,12 @@ def test_what_is_npms_own_is_never_lost(workshop: Workshop) -> None:
     workshop.pkgview("up", "--no-link", cwd=project)
     assert not modules.is_symlink()
     said = workshop.pkgview("up", "--force", cwd=project)
-    assert f"What was at node_modules is now at {modules}.before-pkgview." in said
+    assert f"What was at node_modules is now at {aside}." in said
     assert modules.is_symlink()
-    assert (project / "node_modules.before-pkgview/inner/index.js").is_file()
+    assert (aside / "inner/index.js").is_file()
+    assert workshop.run("git", "status", "--porcelain", cwd=project).split() == [
+        "??", "package-lock.json", "??", "package.json",
+    ]  # fmt: skip
 
     # npm ci does nothing; npm install puts its own in the link's place, and removes it if it fails.
     target = os.readlink(modules)
@@ -56,10 +61,12 @@ def test_what_is_npms_own_is_never_lost(workshop: Workshop) -> None:
     said = workshop.pkgview("run", "--", "outer", cwd=project)
     assert said.endswith("run\n")
     assert "is not pkgview's any more: its own commands are used" in said
-    workshop.pkgview("up", "--force", cwd=project)
+    said = workshop.pkgview("up", "--force", cwd=project)
+    assert f"is now at {modules}.before-pkgview.1/node_modules." in said
     workshop.run("npm", "install", "nowhere-to-be-had", cwd=project, status=1)
     workshop.pkgview("up", cwd=project)
     assert modules.is_symlink()
+    assert f"{aside.parent} is what was there before" in workshop.pkgview("forget", cwd=project)
 
 
 def test_why_and_lists(
@@ -150,7 +157,7 @@ def test_add_and_remove(workshop: Workshop) -> None:
     (project / ".npmrc").write_text("omit=optional\n")
     assert "Without" not in workshop.pkgview("up", cwd=project)
     (project / ".npmrc").unlink()
-    said = workshop.pkgview("add", "more", "--dev", cwd=project)
+    said = workshop.pkgview("add", "more", "-D", cwd=project)
     assert " + more 1.2.0" in said
     assert "Without" not in said
     manifest = json.loads((project / "package.json").read_text())
@@ -168,6 +175,9 @@ def test_add_and_remove(workshop: Workshop) -> None:
     workshop.pkgview("add", "../lib", cwd=project)
     assert workshop.run("node", "-p", "require('lib')", cwd=project) == "lib\n"
     files = {path: path.read_bytes() for path in project.glob("package*.json")}
+    gone = workshop.pkgview("add", "../nothere", cwd=project, status=1)
+    assert f"{workshop.home}/nothere is no package" in gone
+    assert "name a requirement" in workshop.pkgview("add", "more", "", cwd=project, status=2)
     assert "npm: E404" in workshop.pkgview("add", "nowhere-to-be-had", cwd=project, status=1)
     workshop.registry.publish("broken", "1.0.0")
     path = "/broken/-/broken-1.0.0.tgz"
@@ -268,6 +278,7 @@ def test_what_is_no_project_of_npms(workshop: Workshop) -> None:
     (other / "pnpm-lock.yaml").write_text("lockfileVersion: '9.0'\n")
     said = workshop.pkgview("up", cwd=other, status=1)
     assert "pnpm-lock.yaml is a lock of pnpm's" in said
+    assert said == workshop.pkgview("add", "first", cwd=other, status=1)
     (other / "requirements.txt").write_text("")
     said = workshop.pkgview("add", "--kind", "node", "first", cwd=other, status=1)
     assert "pnpm-lock.yaml is a lock of pnpm's" in said

@@ -133,6 +133,9 @@ def test_within(workshop: Workshop) -> None:
     assert "EROFS" in said
     said = workshop.pkgview("run", "--", "pkgview", "up", "--force", cwd=project, status=1)
     assert f"{modules} is mounted for the command that this is a part of" in said
+    assert said == workshop.pkgview("run", "--", "pkgview", "down", cwd=project, status=1)
+    contrary = workshop.pkgview("up", "--no-link", "--mount-modules", cwd=project, status=2)
+    assert "name one of --no-link and --mount-modules" in contrary
     assert "not pkgview's" not in workshop.pkgview("run", "--", "pkgview", "projects", cwd=project)
     assert workshop.pkgview("run", "-q", "--", "pkgview", "run", "outer", cwd=project) == (
         f"{modules}/inner/index.js\n"
@@ -188,7 +191,7 @@ def test_npm_in_its_place(workshop: Workshop) -> None:
     said = workshop.pkgview("up", cwd=project, status=1)
     assert f"{modules} was a link to the view, and " in said
     said = workshop.pkgview("up", "--force", cwd=project)
-    assert f"What was at node_modules is now at {modules}.before-pkgview" in said
+    assert f"What was at node_modules is now at {modules}.before-pkgview/node_modules" in said
     assert (modules / ".cache/kept").read_text() == "kept"
     # What somebody put there besides is left where it is.
     (modules / ".own").mkdir()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.mounted.node.conftest import tarball, without_npm
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -77,7 +79,7 @@ def test_none_is_run_by_accident(workshop: Workshop, monkeypatch: pytest.MonkeyP
     assert not (project / "node_modules/script/made.txt").exists()
 
 
-def test_scripts_of_members_are_named(workshop: Workshop) -> None:
+def test_scripts_of_members_and_files(workshop: Workshop, tmp_path: Path) -> None:
     project = workshop.project(workspaces=["member", "other"])
     workshop.write(project / "other", {"scripts": {"test": "touch RAN"}})
     workshop.write(project / "member", {"scripts": {"postinstall": "touch RAN"}})
@@ -87,6 +89,18 @@ def test_scripts_of_members_are_named(workshop: Workshop) -> None:
     assert not (project / "member/RAN").exists()
     workshop.run(*run.split(), cwd=project)
     assert (project / "member/RAN").exists()
+    # A package from a file is allowed by the key that npm writes, and needs npm for its script.
+    project = workshop.project("other", dependencies={"filed": "file:filed.tgz"})
+    filed = {"name": "filed", "version": "1.0.0", "scripts": {"install": "touch ran"}}
+    (project / "filed.tgz").write_bytes(tarball(filed, {}))
+    workshop.pkgview("up", cwd=project)
+    allow(project, allowScripts={f"file:{project}/filed.tgz": True})
+    with pytest.MonkeyPatch.context() as patched:
+        without_npm(patched, tmp_path)
+        said = workshop.pkgview("up", cwd=project, status=1)
+    assert "cannot run the install scripts of filed 1.0.0: npm does that" in said
+    assert "Ran the install scripts of filed 1.0.0." in workshop.pkgview("up", cwd=project)
+    assert (project / "node_modules/filed/ran").exists()
 
 
 def test_what_is_allowed_is_run_once(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:

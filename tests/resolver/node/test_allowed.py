@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from resolver.node.allowed import allowed
 from resolver.node.lock import Entry
 from resolver.node.npmrc import REGISTRY, Settings
 
+ROOT = Path("/home/ada/shop")
 SETTINGS = Settings(registries={"": "https://registry.example/npm/"})
 
 
@@ -22,7 +24,7 @@ def entry(resolved: str = "", name: str = "a", version: str = "1.0.0", **more: A
 
 
 def of(said: dict[str, Any], what: Entry, settings: Settings = SETTINGS) -> bool | None:
-    return allowed(said, settings).of(what)
+    return allowed(said, settings, ROOT).of(what)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +91,11 @@ def test_addresses() -> None:
     for key in ("github:x/b", "x/a#222", "git+ssh://git@github.com/x/a", "a"):
         assert of({"allowScripts": {key: True}}, git) is None, key
     tarball = entry("file:a.tgz")
-    assert of({"allowScripts": {"file:a.tgz": True}}, tarball) is True
-    assert of({"allowScripts": {"file:b.tgz": True}}, tarball) is None
+    # `npm approve-scripts` writes the whole path.
+    for key in ("file:a.tgz", "file:./a.tgz", f"file:{ROOT}/a.tgz"):
+        assert of({"allowScripts": {key: True}}, tarball) is True, key
+    for key in ("file:b.tgz", "file:/a.tgz", f"file:{ROOT}/b/a.tgz", "a"):
+        assert of({"allowScripts": {key: True}}, tarball) is None, key
 
 
 def test_who_says_it() -> None:
@@ -121,4 +126,4 @@ def test_what_says_nothing() -> None:
     said = {
         "allowScripts": {"a@^1": True, "b@latest": True, "c": True, "d@1.0.0": True, "x/y": True}
     }
-    assert allowed(said, SETTINGS).passed_over == ["a@^1", "b@latest"]
+    assert allowed(said, SETTINGS, ROOT).passed_over == ["a@^1", "b@latest"]

@@ -95,7 +95,8 @@ def test_a_device_that_cannot_be_opened_is_explained(
         ({"CapEff": "0"}, None, 1000, "fusermount3 is not installed"),
         ({"CapEff": "00000000a80425fb"}, None, 0, "no CAP_SYS_ADMIN"),
         ({"CapEff": "0", "NoNewPrivs": "1"}, "/bin/fusermount3", 1000, "no_new_privs"),
-        ({"CapEff": "0", "NoNewPrivs": "0"}, "/bin/fusermount3", 1000, ""),
+        ({"CapEff": "0", "NoNewPrivs": "0"}, "/bin/fusermount3", 65534, ""),
+        ({"CapEff": "0"}, "/bin/fusermount3", 4_000_000_000, "has no name"),
         ({"CapEff": "000001fffeffffff"}, None, 0, ""),
     ],
 )

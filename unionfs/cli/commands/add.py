@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _HERE = Path()
 
 _SHARED = (
-    click.option("--dev", is_flag=True, help="The dependency group dev: `--group dev`."),
+    click.option("--dev", "-D", is_flag=True, help="The dependency group dev: `--group dev`."),
     click.option(
         "--group",
         metavar="NAME",
@@ -127,7 +127,7 @@ def add(
     Edits pyproject.toml, as `uv add` does, or requirements.txt; of Node's projects package.json, as
     npm does. If anything fails, every file is as before.
     """
-    if not requirements and not editables:
+    if not (requirements or editables) or not all(map(str.strip, requirements)):
         raise click.UsageError("name a requirement, or a directory with --editable", context)
     asked = Edit(
         requirements=tuple(map(_from_here, requirements)),

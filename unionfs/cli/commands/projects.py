@@ -119,7 +119,7 @@ def forget(directories: tuple[Path, ...], *, as_json: bool) -> None:
         if not as_json:
             for link in removed:
                 console.note(f"Removed {link}.")
-            for aside in sorted(Path(root).glob(".venv.before-pkgview*")):
+            for aside in sorted(Path(root).glob("*.before-pkgview*")):
                 console.note(f"{aside} is what was there before: rename it, or remove it.")
             console.note(f"Forgot {root}. `pkgview gc` removes what only it needed.")
     have_all_looked_at(places)

@@ -184,8 +184,8 @@ def run(  # noqa: PLR0913 - one parameter an option
     refuse_contrary(frozen=frozen, locked=locked)
     if module and script:
         raise click.UsageError("-m and -s go not together")
-    if no_project and directory is not None:
-        raise click.UsageError("name one of --project and --no-project")
+    if no_project and (directory is not None or mount_modules):
+        raise click.UsageError("--no-project goes not with --project and --mount-modules")
     added = bool(additions or any(by_hand))
     if no_sync and (added or any(lists) or python or isolated):
         raise click.UsageError("--no-sync takes the view as it is: nothing can be added to it")

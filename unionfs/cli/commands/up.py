@@ -152,6 +152,8 @@ def up(  # noqa: PLR0913 - one parameter an option
     failed: list[PkgviewError] = []
     projects = trusted_projects_at(directory, kinds, failed, trust=trust)
     _refuse_others(projects, pythons=bool(python or any(lists)), nodes=bool(omit) or mount_modules)
+    if no_link and mount_modules:
+        raise click.UsageError("name one of --no-link and --mount-modules")
     if not no_link:
         projects = linkable(places, projects, named=bool(kinds), force=force)
     _check_mount(places, no_mount=no_mount)

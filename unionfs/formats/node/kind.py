@@ -214,7 +214,8 @@ class NodeMaking:
     def _allowed(self) -> Allowed:
         from resolver.node.allowed import allowed  # noqa: PLC0415 - as above
 
-        return allowed(self._wish.project.manifest, self._settings)
+        project = self._wish.project
+        return allowed(project.manifest, self._settings, project.root)
 
     def further(self, archives: Sequence[str]) -> Sequence[str]:
         """Nothing belongs to an archive of Node's."""

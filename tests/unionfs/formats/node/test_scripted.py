@@ -34,7 +34,7 @@ def found(
     whole = {"": {"name": NODE}, **placed}
     text = json.dumps({"lockfileVersion": 3, "packages": whole}).encode()
     lock = read(Path("/project/package-lock.json"), text)
-    said = allowed({"allowScripts": {"native": True, "tool": True}}, SETTINGS)
+    said = allowed({"allowScripts": {"native": True, "tool": True}}, SETTINGS, Path("/p"))
     return scripted(lock, select(lock, machine, (), SETTINGS), said, machine, settings)
 
 

@@ -76,8 +76,8 @@ def node_to_edit(directory: Path, kind: str | None) -> NodeProject | None:
         )
     if not found and kind != PYTHON:
         begun = project_at(Path(os.path.realpath(directory)), begun=True)
-        if begun is None and kind == NODE:
-            projects_at(directory, [NODE])  # says why
+        if begun is None:
+            projects_at(directory, [kind] if kind else [])  # says why
         return begun
     return next((one for _, one in found if isinstance(one, NodeProject)), None)
 

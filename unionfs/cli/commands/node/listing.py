@@ -99,7 +99,8 @@ def _answer(
     if mountable.is_mountable(path):
         manifest = load_manifest(places, project_view(places, project, kind=NODE))
         mounts = mounts_of(project.root, places, manifest)
-    command = inside(mounts, [npm(), *words, *(["--json"] if as_json else [])])
+    program = npm(f"cannot list the packages of {project.root}")
+    command = inside(mounts, [program, *words, *(["--json"] if as_json else [])])
     environ = _environ(places, settings="outdated" in words[:1], offline=offline)
     run = partial(run_session, command, cwd=project.root, environ=environ)
     code, stdout, stderr = trio.run(run)
