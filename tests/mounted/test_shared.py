@@ -141,7 +141,8 @@ def test_ten_projects_add_nothing_to_the_store(
     assert len(used) == len([path for path in before if path.startswith("archives/")])
     (rich,) = (name for name in used if name.startswith("rich-"))
     (six,) = (name for name in used if name.startswith("six-"))
-    assert (used[rich], used[six]) == (1 + len(ten), 2)
+    assert used[rich] >= 1 + len(ten)  # others of these tests have views, too
+    assert used[six] >= 2
 
 
 def test_the_store_is_whole_and_a_third_of_the_environment(large: Large, by_uv: Path) -> None:

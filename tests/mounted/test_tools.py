@@ -500,7 +500,7 @@ import jedi, sys
 project = jedi.Project(sys.argv[1], environment_path=sys.argv[1] + "/.venv")
 script = jedi.Script("import flask\\nflask.Flask", project=project)
 (name,) = script.goto(2, 8, follow_imports=True)
-print(name.full_name, name.module_path)
+print(name.full_name, name.module_path.resolve())
 print(*[one.path for one in jedi.find_virtualenvs(paths=[sys.argv[1]], safe=False)])
 """
 

@@ -92,6 +92,8 @@ class World:
                 continue
             if name.startswith("home/.local/state/pkgview/used/"):
                 continue  # a moment
+            if name.startswith("home/.cache/pkgview/uv"):
+                continue  # uv's, of a project that says what it builds with
             if name.startswith((
                 "home/.local/share/pkgview/store/users/", "home/.local/state/pkgview/id",
             )):  # fmt: skip

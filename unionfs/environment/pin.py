@@ -125,10 +125,32 @@ def _stood(root: str) -> "tuple[str, object]":
         lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if _leads(path, root, lock):
-                return path, _locked(lock)
+                return _shown(at) + path[len(at) :], _locked(lock)
         finally:
             os.close(lock)
     return root, root
+
+
+def _shown(at: str) -> str:
+    """The directory of standing paths by a name that is not below `~/.local`.
+
+    What lies there programs take for what `pip install --user` has put there: JupyterLab 4 then
+    looks for its pages beside that. So the cache directory has a link, made by who misses it.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if not cache.startswith("/"):
+        if "HOME" not in os.environ:
+            return at
+        cache = os.environ["HOME"] + "/.cache"
+    shown = cache + "/pkgview/at"
+    if _target(shown) != at:
+        os.makedirs(cache + "/pkgview", 0o700, exist_ok=True)
+        try:
+            os.symlink(at, shown)
+        except FileExistsError:
+            if _target(shown) != at:  # another state's; or another program has just made it
+                raise
+    return shown
 
 
 def _tried(paths: "list[str]", root: str) -> "Iterator[str]":

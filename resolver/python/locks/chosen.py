@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from resolver.atomic import make_private
 from resolver.places import Places
 from resolver.project.resolved import identity_text
 from resolver.python.declared.indexes import named_indexes
@@ -99,7 +100,9 @@ class Chosen:
         if not said or truth(os.environ.get("UV_NO_CACHE")):
             return {}
         name = hashlib.sha256(os.fsencode("\0".join(said))).hexdigest()[:32]
-        directory = Places.from_environ().cache / CACHES / name
+        cache = Places.from_environ().cache
+        make_private(cache)
+        directory = cache / CACHES / name
         directory.mkdir(parents=True, exist_ok=True)
         os.utime(directory)
         return {"UV_CACHE_DIR": os.fspath(directory)}
