@@ -33,8 +33,8 @@ from unionfs.archive.meta import Meta, archive_name
 from unionfs.archive.pack import Member, pack
 from unionfs.archive.table import FRAME_SIZE, digest_of_contents
 from unionfs.archive.tar import END_OF_STREAM, padding, tar_header
-from unionfs.formats.deb.fault import DebRefused
 from unionfs.formats.deb.reader import open_deb
+from unionfs.formats.tar.fault import PackageRefused
 from unionfs.kernel.gains import Gain
 from unionfs.kernel.protocol import Protocol
 from unionfs.store.remote import sshsig
@@ -82,7 +82,7 @@ def npm(data: bytes) -> None:
 
 def deb(data: bytes) -> None:
     """A .deb: refused, or it can be packed."""
-    with held(data) as path, suppress(DebRefused), open_deb(path, filename="x") as opened:
+    with held(data) as path, suppress(PackageRefused), open_deb(path, filename="x") as opened:
         pack(opened.members(), opened.meta, io.BytesIO())
 
 

@@ -22,18 +22,16 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
-from resolver.errors import PkgviewError
 from resolver.naming import spelled
 from unionfs.archive.layer import Kind
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
 from unionfs.formats.deb import ar, control
-from unionfs.formats.deb.fault import DebRefused
 from unionfs.formats.deb.files import Items
 from unionfs.formats.deb.unpacked import CONTROL_LIMIT, unpacked
 from unionfs.formats.tar.content import stream
 from unionfs.formats.tar.entries import entries
-from unionfs.formats.tar.fault import UnsoundTarballError
+from unionfs.formats.tar.fault import UnsoundTarballError, refusing
 from unionfs.formats.tar.unpacked import close
 
 if TYPE_CHECKING:
@@ -64,19 +62,13 @@ def open_deb(
     version and architecture that it has to say itself, and `origin` what the archive will say it
     was made from ("sha256:<hex>").
 
-    Raises `DebRefused`; `PkgviewError` where the file cannot be read.
+    Raises `PackageRefused`; `PkgviewError` where the file cannot be read.
     """
-    filename = path.name if filename is None else filename
-    try:
-        with open(path, "rb", opener=_opener) as file:
-            return _opened(file, expected, origin)
-    except UnsoundTarballError as error:
-        raise DebRefused(filename, *error.faults) from error
-    except OSError as error:
-        raise PkgviewError(
-            f"cannot read {path}: {error.strerror}",
-            remedy="Look at that file and its disk, then run the command again.",
-        ) from error
+    with (
+        refusing(path, path.name if filename is None else filename),
+        open(path, "rb", opener=_opener) as file,
+    ):
+        return _opened(file, expected, origin)
 
 
 def _opener(path: str, flags: int) -> int:

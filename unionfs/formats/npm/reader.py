@@ -21,19 +21,17 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
-from resolver.errors import PkgviewError
 from resolver.naming import spelled
 from unionfs.archive.meta import Meta
 from unionfs.archive.pack import Member
 from unionfs.formats.npm import packagejson
-from unionfs.formats.npm.fault import TarballRefused
 from unionfs.formats.npm.files import File, Files
 from unionfs.formats.npm.integrity import Integrity
 from unionfs.formats.npm.packagejson import PackageJson
 from unionfs.formats.npm.unpacked import unpacked
 from unionfs.formats.tar.content import stream
 from unionfs.formats.tar.entries import entries
-from unionfs.formats.tar.fault import UnsoundTarballError
+from unionfs.formats.tar.fault import PackageRefused, UnsoundTarballError, refusing
 from unionfs.formats.tar.unpacked import close
 
 if TYPE_CHECKING:
@@ -69,27 +67,20 @@ def open_tarball(  # noqa: PLR0913 - all but the path by name
     have the strongest hash; None: nothing is checked. `origin` is what the archive will say it was
     made from ("sha256:<hex>").
 
-    Raises `TarballRefused`; `PkgviewError` where the file cannot be read.
+    Raises `PackageRefused`; `PkgviewError` where the file cannot be read.
     """
     filename = path.name if filename is None else filename
     try:
         wanted = Integrity.parse(integrity) if integrity is not None else None
     except ValueError as error:
-        raise TarballRefused(filename, f"what the lock says of it, {error}") from error
-    try:
+        raise PackageRefused(filename, f"what the lock says of it, {error}") from error
+    with refusing(path, filename):
         data = unpacked(path, wanted)
         try:
             return Tarball(data, filename=filename, name=name, version=version, origin=origin)
         except BaseException:
             close(data)
             raise
-    except UnsoundTarballError as error:
-        raise TarballRefused(filename, *error.faults) from error
-    except OSError as error:
-        raise PkgviewError(
-            f"cannot read {path}: {error.strerror}",
-            remedy="Look at that file and its disk, then run the command again.",
-        ) from error
 
 
 class Tarball:

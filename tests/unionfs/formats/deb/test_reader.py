@@ -24,9 +24,9 @@ from tests.unionfs.formats.deb.debs import (
 from tests.unionfs.formats.npm.tarballs import BLOCK, header, part, pax, record, stream
 from unionfs.archive.layer import Kind
 from unionfs.formats.deb import files, unpacked
-from unionfs.formats.deb.fault import DebRefused
 from unionfs.formats.deb.reader import open_deb
 from unionfs.formats.tar import unpacked as tar_unpacked
+from unionfs.formats.tar.fault import PackageRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,7 +166,7 @@ HOSTILE = {
 @pytest.mark.parametrize("which", HOSTILE)
 def test_a_hostile_package_is_refused(which: str, tmp_path: Path) -> None:
     content, reason = HOSTILE[which]
-    with pytest.raises(DebRefused, match=re.escape(reason)) as caught:
+    with pytest.raises(PackageRefused, match=re.escape(reason)) as caught:
         open_deb(write(tmp_path / "demo.deb", content))
     assert caught.value.what.startswith("the package demo.deb is refused: ")
 
@@ -219,13 +219,13 @@ def test_what_is_read(packing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             assert found["usr/lib/x.so"].target == b"../share/x"
             assert found["usr/lib/blas.so"].target == b"/etc/alternatives/blas.so"
             assert opened.odd == ("set-user-id and set-group-id are dropped of usr/bin/sudo",)
-    with pytest.raises(DebRefused, match=r"is demo 1:1\.0-1 all, and should be x 1 all"):
+    with pytest.raises(PackageRefused, match=r"is demo 1:1\.0-1 all, and should be x 1 all"):
         open_deb(path, expected=("x", "1", "all"))
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DebRefused, match="no regular file"):
+    with pytest.raises(PackageRefused, match="no regular file"):
         open_deb(tmp_path / "pipe")
     with pytest.raises(PkgviewError, match="No such file"):
         open_deb(tmp_path / "missing.deb")
@@ -234,8 +234,8 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 def test_there_are_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.deb", deb(*(part(str(one), b"x") for one in range(20))))
     monkeypatch.setattr(files, "ENTRY_LIMIT", 19)
-    with pytest.raises(DebRefused, match="more than 19 entries"):
+    with pytest.raises(PackageRefused, match="more than 19 entries"):
         open_deb(path)
     monkeypatch.setattr(unpacked.unpacked, "__defaults__", (2**10,))
-    with pytest.raises(DebRefused, match="more than 1024 bytes unpacked"):
+    with pytest.raises(PackageRefused, match="more than 1024 bytes unpacked"):
         open_deb(path)

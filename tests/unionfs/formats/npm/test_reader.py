@@ -37,10 +37,10 @@ from unionfs.archive.pack import pack
 from unionfs.archive.reader import Archive
 from unionfs.formats.npm import files, packagejson
 from unionfs.formats.npm import unpacked as npm_unpacked
-from unionfs.formats.npm.fault import TarballRefused
 from unionfs.formats.npm.integrity import Integrity
 from unionfs.formats.npm.reader import open_tarball, stem
 from unionfs.formats.tar import unpacked
+from unionfs.formats.tar.fault import PackageRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,7 +237,7 @@ def test_a_hostile_tarball_is_refused(name: str, tmp_path: Path) -> None:
     data, words = HOSTILE[name]
     path = tmp_path / "demo-1.0.0.tgz"
     path.write_bytes(data)
-    with pytest.raises(TarballRefused) as caught:
+    with pytest.raises(PackageRefused) as caught:
         open_tarball(path)
     assert words in str(caught.value)
     assert "demo-1.0.0.tgz" in caught.value.what
@@ -247,14 +247,14 @@ def test_a_hostile_tarball_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_all_faults_of_the_paths_are_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tgz", file("../a"), part("/b"), file("c"), file("c/d"))
-    with pytest.raises(TarballRefused) as caught:
+    with pytest.raises(PackageRefused) as caught:
         open_tarball(path)
     assert len(caught.value.faults) == 3
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(TarballRefused, match="no regular file"):
+    with pytest.raises(PackageRefused, match="no regular file"):
         open_tarball(tmp_path / "pipe")
     with pytest.raises(PkgviewError, match="No such file"):
         open_tarball(tmp_path / "missing.tgz")
@@ -263,17 +263,17 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
 def test_there_are_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.tgz", *(file(str(number)) for number in range(20)))
     monkeypatch.setattr(files, "ENTRY_LIMIT", 20)
-    with pytest.raises(TarballRefused, match="more than 20 entries"):
+    with pytest.raises(PackageRefused, match="more than 20 entries"):
         open_tarball(path)
     monkeypatch.setattr(packagejson, "SIZE_LIMIT", 10)
     monkeypatch.setattr(files, "ENTRY_LIMIT", 21)
-    with pytest.raises(TarballRefused, match="more than 10 bytes"):
+    with pytest.raises(PackageRefused, match="more than 10 bytes"):
         open_tarball(path)
     deep = write(tmp_path / "b.tgz", *(file(f"{one}/b/c/d/e/f") for one in range(5)))
-    with pytest.raises(TarballRefused, match="more than 21 directories"):
+    with pytest.raises(PackageRefused, match="more than 21 directories"):
         open_tarball(deep)
     monkeypatch.setattr(npm_unpacked, "SIZE_LIMIT", 2**10)
-    with pytest.raises(TarballRefused, match="more than 1024 bytes unpacked"):
+    with pytest.raises(PackageRefused, match="more than 1024 bytes unpacked"):
         open_tarball(path)
 
 
@@ -290,22 +290,22 @@ def test_the_file_has_the_hash_that_the_lock_says(algorithm: str, tmp_path: Path
     right, wrong = said(algorithm, path.read_bytes()), said(algorithm, b"")
     for good in (right, f" {right}?opt {wrong}\n", f"{wrong} {right}", f"junk {right} md5-AAAA"):
         assert "a" in contents(path, integrity=good)
-    with pytest.raises(TarballRefused, match=f"its {algorithm} is .*, the lock says"):
+    with pytest.raises(PackageRefused, match=f"its {algorithm} is .*, the lock says"):
         open_tarball(path, integrity=wrong)
     # Damage is not said of what is another file.
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(TarballRefused, match=f"its {algorithm} is"):
+    with pytest.raises(PackageRefused, match=f"its {algorithm} is"):
         open_tarball(path, integrity=right)
 
 
 def test_only_the_strongest_hash_counts(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tgz")
     data = path.read_bytes()
-    with pytest.raises(TarballRefused, match="its sha512 is"):
+    with pytest.raises(PackageRefused, match="its sha512 is"):
         open_tarball(path, integrity=f"{said('sha1', data)} {said('sha512', b'')}")
     assert contents(path, integrity=f"{said('sha1', b'')} {said('sha512', data)}")
     for nothing in ("", "sha512-", "sha512-AAAA", "md5-1B2M2Y8AsgTpgAmY7PhCfg==", "sha512-ü"):
-        with pytest.raises(TarballRefused, match="has no hash of sha512"):
+        with pytest.raises(PackageRefused, match="has no hash of sha512"):
             open_tarball(path, integrity=nothing)
 
 
