@@ -3,6 +3,7 @@
     <state>/at/of/<view>              -> <project>: whose view it is
     <state>/at/<project>.<number>     -> <mount>/views/<view>
     <state>/at/<project>.<number>.lock   held by the programs that go by it
+    <cache>/at                        -> <state>/at: by which programs name them
 
 `<project>` are the last digits of its key. The links that lead to views belong to the programs
 (`unionfs.environment.pin`); here it is only said whose a view is. What two projects have is the

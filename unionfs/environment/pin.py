@@ -2,9 +2,9 @@
 
 An interpreter may reach its view through links: a project's `.venv`, which the next
 `pkgview up` points elsewhere, or the mount's magic link `current`, which the kernel asks the
-daemon about on every walk. Once, at start, this module replaces such paths by those of the view
-itself, `<mount>/views/<id>/…`. From then on no import walks a link, and the program keeps
-the view it began with.
+daemon about on every walk. Once, at start, this module replaces such paths by one that leads to the
+view for as long as the program runs: its standing path (`resolver.project.standing`), or where
+there is none the view's own, `<mount>/views/<id>/…`. So the program keeps the view it began with.
 
 It also *holds* the view, as any program holds a directory that it uses: by an open descriptor.
 So the kernel knows that somebody uses it, whatever the program does to its working directory,
