@@ -13,6 +13,7 @@ without a limit (`Patience`), and who has it is said.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds after which something without a usable lock has no owner any more."""
+
+NO_REPLACE, EXCHANGE = 1, 2
+"""How to rename: never over what is there; both take the other's name (linux/fs.h)."""
+
+_AT_FDCWD = -100
+"""fcntl.h"""
 
 
 def make_private(directory: Name) -> None:
@@ -77,6 +84,24 @@ def write_atomically(path: Name, data: bytes, *, lasting: bool = True) -> None:
             f"cannot write {path}: {error.strerror}",
             remedy="Make room there, or make it writable, and run the command again.",
         ) from error
+
+
+def renamed(old: Name, new: Name, flags: int) -> bool:
+    """Rename as renameat2(2) does with `EXCHANGE` or `NO_REPLACE`; False where that is not known.
+
+    That is the file system's, the kernel's or the C library's (before glibc 2.28) to know.
+    """
+    import ctypes  # noqa: PLC0415 - few rename so, and it takes longer than all else here
+
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    if not call(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags):
+        return True
+    number = ctypes.get_errno()
+    if number in {errno.ENOSYS, errno.EINVAL}:
+        return False
+    raise OSError(number, os.strerror(number), os.fspath(new))
 
 
 SAID_AFTER = 2.0

@@ -8,7 +8,6 @@ the name, and beside it what the next export removes.
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import shutil
 import stat
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import zstandard
 
-from resolver.atomic import claim_file, is_locked, sweep
+from resolver.atomic import EXCHANGE, NO_REPLACE, claim_file, is_locked, renamed, sweep
 from resolver.errors import PkgviewError
 from unionfs.exporting.items import MARK
 
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
 
 TEMPORARY: Final = ".pkgview-export-"
 
-_NO_REPLACE: Final = 1
-_EXCHANGE: Final = 2
-_AT_FDCWD: Final = -100
-_NO_SUCH_CALL: Final = frozenset({errno.EINVAL, errno.ENOSYS})
 _C = ctypes.CDLL(None, use_errno=True)
 
 
@@ -136,7 +131,7 @@ def _claim_directory(parent: Path) -> tuple[Path, int]:
 def _take_name(made: Path, at: Path, *, force: bool) -> None:
     refuse_existing(at, force=force)  # again: it may be new
     replaced = os.path.lexists(at)
-    if _renamed(made, at, _EXCHANGE if replaced else _NO_REPLACE):
+    if renamed(made, at, EXCHANGE if replaced else NO_REPLACE):
         return
     # A file system that knows no such rename: two steps, between which there is none.
     if replaced:
@@ -146,17 +141,6 @@ def _take_name(made: Path, at: Path, *, force: bool) -> None:
         _remove(old)
     else:
         made.rename(at)
-
-
-def _renamed(made: Path, at: Path, flags: int) -> bool:
-    """By renameat2(2); False where the file system does not know it."""
-    names = os.fsencode(made), os.fsencode(at)
-    if not _C.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], flags):
-        return True
-    number = ctypes.get_errno()
-    if number in _NO_SUCH_CALL:
-        return False
-    raise OSError(number, os.strerror(number), str(at))
 
 
 def _sync(descriptor: int) -> None:

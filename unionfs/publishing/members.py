@@ -94,6 +94,12 @@ def link_members(
     return Linked(tuple(left), tuple(aside), tuple(outside))
 
 
+def _is_of_this(root: Path, path: Path, places: Places) -> bool:
+    """Whether it is in the project's own tree, and in no other project there."""
+    inside = is_in_tree(os.fspath(root), os.fspath(path.parent))
+    return inside and not _is_of_another(root, path, places)
+
+
 def _is_of_another(root: Path, path: Path, places: Places) -> bool:
     """Whether it is in a project that is known by itself, below this one."""
     for directory in parents(os.fspath(path)):
@@ -113,8 +119,7 @@ def mounts_of(root: Path, places: Places, manifest: Manifest) -> tuple[Bind, ...
     shown_at = {root / name: shown_of(name)} | {
         path: shown
         for path, shown in member_links(root, manifest).items()
-        if is_in_tree(os.fspath(root), os.fspath(path.parent))
-        and not _is_of_another(root, path, places)
+        if _is_of_this(root, path, places)
     }
     written = writable_of(places, os.fspath(root))
     return tuple(
@@ -142,8 +147,7 @@ def _unlink(root: Path, paths: Mapping[Path, str] | set[Path], places: Places) -
     return [
         path
         for path in sorted(paths)
-        if is_in_tree(os.fspath(root), os.fspath(path.parent))
-        and not _is_of_another(root, path, places)
+        if _is_of_this(root, path, places)
         and link.is_ours(path, places)
         and link.unlink(path, places)
     ]

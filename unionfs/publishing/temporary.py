@@ -7,15 +7,13 @@ has the name; the next one that needs such a name finds the note, whose lock is 
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import fcntl
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from resolver.atomic import claim_file, make_private
+from resolver.atomic import EXCHANGE, claim_file, make_private, renamed
 from unionfs.publishing import mountable
 
 if TYPE_CHECKING:
@@ -24,10 +22,6 @@ if TYPE_CHECKING:
     from resolver.places import Places
 
 _NOTE: Final = "of-"
-
-# linux/fs.h, fcntl.h
-_EXCHANGE: Final = 2
-_AT_FDCWD: Final = -100
 
 
 def notes_of(places: Places) -> Path:
@@ -59,14 +53,8 @@ def beside(path: Path, places: Places) -> Iterator[Path]:
 def exchange(new: Path, path: Path) -> None:
     """Let `new` take the place of `path`, whose own then has the other name, if there is any."""
     if os.path.lexists(path):
-        library = ctypes.CDLL(None, use_errno=True)
-        names = os.fsencode(new), os.fsencode(path)
-        call = getattr(library, "renameat2", None)  # not before glibc 2.28
-        if call and not call(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _EXCHANGE):
+        if renamed(new, path, EXCHANGE):
             return
-        number = ctypes.get_errno() if call else errno.ENOSYS
-        if number not in {errno.ENOSYS, errno.EINVAL}:
-            raise OSError(number, os.strerror(number))
         path.unlink()  # the file system does not know it: for a moment there is neither
     new.rename(path)
 
