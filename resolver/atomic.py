@@ -13,7 +13,6 @@ without a limit (`Patience`), and who has it is said.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import stat
@@ -92,6 +91,7 @@ def renamed(old: Name, new: Name, flags: int) -> bool:
     That is the file system's, the kernel's or the C library's (before glibc 2.28) to know.
     """
     import ctypes  # noqa: PLC0415 - few rename so, and it takes longer than all else here
+    import errno  # noqa: PLC0415 - the same
 
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
