@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from scripts.bench.first import ALONE, FEW, MANY, PROGRAM
@@ -107,10 +108,13 @@ class Verdict:
         return f"out of reach: {self.target.bound[1]} gives {self.best:.3g}{self.target.unit}"
 
 
-def _beside(name: str, part: str, what: str, limit: float, over: str = "ext4") -> Target:
-    return Target(
-        name=name, value=Of(part, what, "devfuse"), over=Of(part, what, over), limit=limit
-    )
+def _beside(  # noqa: PLR0913 - a table's columns
+    name: str, part: str, what: str, limit: float, over: str = "ext4", *, ours: str = "devfuse"
+) -> Target:
+    return Target(name=name, value=Of(part, what, ours), over=Of(part, what, over), limit=limit)
+
+
+_beside_uv = partial(_beside, over="uv", ours="pkgview")
 
 
 def _times(  # noqa: PLR0913 - a table's columns
@@ -156,17 +160,9 @@ TARGETS = (
         over=Of("disk", "ten projects", "uv"),
         limit=40, unit="%", scale=0.01,
     ),
-    Target(
-        name="ten wheels become archives, beside `uv pip install`",
-        value=Of("packing", "ten wheels", "pkgview"),
-        over=Of("packing", "ten wheels", "uv"),
-        limit=1.5,
-    ),
+    _beside_uv("ten wheels become archives, beside `uv pip install`", "packing", "ten wheels", 1.5),
     *(
-        Target(
-            name=name, limit=limit,
-            value=Of("large-wheels", what, "pkgview"), over=Of("large-wheels", what, "uv"),
-        )
+        _beside_uv(name, "large-wheels", what, limit)
         for name, what, limit in (
             ("a wheel of a gigabyte becomes an archive, beside `uv pip install`", ONE, 1.5),
             ("from local wheels to a view, a gigabyte among them, beside uv", ALL, 1.5),
@@ -204,10 +200,7 @@ TARGETS = (
     _absolute("`pkgview up` with nothing to do", "nothing", "500 distributions, nothing to do",
               150, "ms", 1e-3),
     *(
-        Target(
-            name=name, limit=limit,
-            value=Of("first", what, "pkgview"), over=Of("first", what, "uv"),
-        )
+        _beside_uv(name, "first", what, limit)
         for name, what, limit in (
             ("`pkgview up` of a new project, 1 distribution, beside uv", ALONE, 0.8),
             ("the same, 17 distributions", FEW, 0.8),
@@ -215,14 +208,8 @@ TARGETS = (
             ("the first program of a new project, beside `uv run`", PROGRAM, 1),
         )
     ),
-    Target(
-        name="`pkgview run` with nothing to do, beside `uv run --no-sync`",
-        value=Of("start", PLAIN, "pkgview"), over=Of("start", PLAIN, "uv"), limit=1.3,
-    ),
-    Target(
-        name="`pkgview run --with` again, beside uv's",
-        value=Of("start", ADDED, "pkgview"), over=Of("start", ADDED, "uv"), limit=1,
-    ),
+    _beside_uv("`pkgview run` with nothing to do, beside `uv run --no-sync`", "start", PLAIN, 1.3),
+    _beside_uv("`pkgview run --with` again, beside uv's", "start", ADDED, 1),
     *(
         _times(f"`pkgview up`, {what}, faster than {whose}", "node", what, limit, theirs=theirs)
         for what, limits in ((MISSING, (20, 5)), (CLONE, (50, 15)))
@@ -239,11 +226,8 @@ TARGETS = (
         for theirs, limit in (("npm", 25), ("pnpm", 60))
     ),
     *(
-        Target(
-            name=f"`{tool}` on a view, {state}, beside npm's tree",
-            value=Of("node-tools", f"{tool}, {state}", "pkgview"),
-            over=Of("node-tools", f"{tool}, {state}", "npm"), limit=limit,
-        )
+        _beside(f"`{tool}` on a view, {state}, beside npm's tree", "node-tools",
+                f"{tool}, {state}", limit, "npm", ours="pkgview")
         for tool in TOOLS for state, limit in (("warm", 1.05), ("cold", 1.2))
     ),
 )  # fmt: skip
