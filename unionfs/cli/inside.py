@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-    from unionfs.namespaces.private import Bind, Overlay
+    from unionfs.namespaces.private import Mount
 
 _START = "import sys; sys.path.insert(0, {!r}); from unionfs.cli.inside import main; main()"
 
 
-def inside(mounts: Sequence[Bind | Overlay], words: Sequence[str]) -> list[str]:
+def inside(mounts: Sequence[Mount], words: Sequence[str]) -> list[str]:
     """The command that becomes the command of these words, where it sees the mounts."""
     if not mounts:
         return list(words)

@@ -43,8 +43,8 @@ _FORBIDDING = (
 _REFUSED = frozenset({errno.EPERM, errno.EACCES, errno.ENOSPC, errno.EINVAL, errno.ENOSYS})
 
 
-class Bind:
-    """A directory that is to be seen at another one, which is there."""
+class Mount:
+    """A directory that is to be seen at another one; both are there."""
 
     __slots__ = ("source", "target")
 
@@ -53,21 +53,27 @@ class Bind:
         self.target = target
 
     def mount(self) -> None:
+        """Have it seen, in this mount namespace."""
+        raise NotImplementedError
+
+
+class Bind(Mount):
+    """In the other one's place."""
+
+    __slots__ = ()
+
+    def mount(self) -> None:
         """With what is mounted below it."""
         _mount(self.source, self.target, _MS_BIND | _MS_REC)
 
 
-class Overlay:
-    """A directory that is laid over another one, which is there: both are seen, and read only.
+class Overlay(Mount):
+    """Laid over the other one: both are seen, and read only.
 
     What both have is seen as in `source`, but for directories, which are merged (overlayfs).
     """
 
-    __slots__ = ("source", "target")
-
-    def __init__(self, source: str, target: str) -> None:
-        self.source = source
-        self.target = target
+    __slots__ = ()
 
     def mount(self) -> None:
         """Without what is mounted below either."""
@@ -75,7 +81,7 @@ class Overlay:
         _mount("overlay", self.target, 0, b"overlay", b"lowerdir=" + os.fsencode(lower))
 
 
-MOUNTS: dict[str, type[Bind | Overlay]] = {"bind": Bind, "overlay": Overlay}
+MOUNTS: dict[str, type[Mount]] = {"bind": Bind, "overlay": Overlay}
 """What can be mounted, by a word for it."""
 
 
@@ -83,7 +89,7 @@ class NamespaceError(PkgviewError):
     """The kernel gives this user no namespace."""
 
 
-def enter(mounts: Iterable[Bind | Overlay]) -> None:
+def enter(mounts: Iterable[Mount]) -> None:
     """See these mounts from now on, one upon the other; `PkgviewError` where that cannot be.
 
     Where it fails half-way this process is to end.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from resolver.places import Places
-    from unionfs.namespaces.private import Bind
+    from unionfs.namespaces.private import Mount
 
 DEBS = click.option(
     "--deb",
@@ -38,7 +38,7 @@ LAID_OVER = ("usr", "etc", "opt")
 """Directories of the machine that what is in the packages is laid over."""
 
 
-def overlays(places: Places, names: Sequence[str], *, offline: bool) -> tuple[Bind | Overlay, ...]:
+def overlays(places: Places, names: Sequence[str], *, offline: bool) -> tuple[Mount, ...]:
     """What a command has to see for these packages, which are made and mounted if need be."""
     if not names:
         return ()
@@ -54,7 +54,7 @@ def overlays(places: Places, names: Sequence[str], *, offline: bool) -> tuple[Bi
 
 def become_without(
     directory: Path | None,
-    mounts: Sequence[Bind | Overlay],
+    mounts: Sequence[Mount],
     words: Sequence[str],
     *,
     no_project: bool,
