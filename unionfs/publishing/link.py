@@ -99,7 +99,7 @@ def link(
                 _point(path, leads, places)
         except BaseException:
             if aside is not None and not os.path.lexists(path):
-                _put_back(aside, path)
+                put_back(aside, path)
             raise
     except OSError as error:
         raise LinkError(
@@ -239,7 +239,8 @@ def _set_aside(path: Path) -> Path:
     return aside
 
 
-def _put_back(aside: Path, path: Path) -> None:
+def put_back(aside: Path, path: Path) -> None:
+    """Have what was set aside at its place again, and nothing left of where it was."""
     aside.rename(path)
     if aside.name == path.name:
         aside.parent.rmdir()

@@ -139,6 +139,13 @@ def test_a_clone_with_directories_like_ours(stocked: Workshop) -> None:
     (clone / "package-lock.json").write_text("{")
     stocked.pkgview("up", "--frozen", cwd=clone, status=1)
     assert not os.path.lexists(modules)
+    # And what it had set aside is where it was, with nothing beside it.
+    modules.mkdir()
+    (modules / "own.js").write_text("")
+    beside = set(os.listdir(clone))
+    stocked.pkgview("up", "--frozen", "--force", cwd=clone, status=1)
+    assert os.listdir(modules) == ["own.js"]
+    assert set(os.listdir(clone)) == beside
 
 
 def test_another_directory_in_a_projects_place(

@@ -78,7 +78,7 @@ def mountable_at(
             with suppress(PkgviewError, OSError):
                 link.unlink(path, places)
                 if aside is not None:
-                    aside.rename(path)
+                    link.put_back(aside, path)
         raise
     finally:
         if new:
