@@ -31,7 +31,7 @@ from unionfs.bytecode.compiling import Means, compile_missing
 from unionfs.control.job import begin, write
 from unionfs.kinds import PYTHON, link_of
 from unionfs.publishing import link
-from unionfs.publishing.publish import publish, standing
+from unionfs.publishing.publish import placed, publish
 from unionfs.store.ordered import Stores
 from unionfs.view.opened import load_manifest
 from unionfs.view.registry import Registry
@@ -66,7 +66,7 @@ def precompile(
             return view, manifest
         registry = Registry.of(places)
         try:
-            new = publish(places, complete, store, registry, standing(manifest))
+            new = publish(places, complete, store, registry, placed(manifest))
         finally:
             registry.close()
         _replace(places, view, new)

@@ -44,9 +44,9 @@ def publish(
     """Make the view known; doing it again changes nothing, and writes a damaged manifest anew.
 
     To be called with the store held (`Store.held`) since it was known that all archives are there.
-    `had`: what `standing` gives of the views that whom it is for has had until now.
+    `had`: what `placed` gives of the views that whom it is for has had until now.
     """
-    now = standing(manifest)
+    now = placed(manifest)
     seen = {name for name, _ in registry.registered_at(now)}
     seen -= {name for name, _ in registry.unplaced(now)}
     unknown: list[Archive] = []
@@ -83,7 +83,7 @@ def publish_alike(
     archive = _source(store, layer.archive)
     grafts = {layer.archive: layer.grafts}
     view = ViewId(manifest_digest(data))
-    now = standing(Manifest.from_bytes(data, expected=view))
+    now = placed(Manifest.from_bytes(data, expected=view))
     registry.register_archives([archive], store.open, grafts, now, now)
     tell(places, [layer.archive])
     _know(places, view, data, registry)
@@ -99,7 +99,7 @@ def _know(places: Places, view: ViewId, data: bytes, registry: Registry) -> None
     registry.register_view(view)
 
 
-def standing(manifest: Manifest) -> list[Where]:
+def placed(manifest: Manifest) -> list[Where]:
     """The archives of a view, each with the place where it is by itself, if it is anywhere."""
     layers = zip(manifest.layers, manifest.places, strict=True)
     compiled = ((layer.bytecode, "") for layer in manifest.layers if layer.bytecode)

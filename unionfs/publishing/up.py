@@ -212,12 +212,12 @@ async def _layers(  # noqa: PLR0913, PLR0917 - what it is made with, and of
 
 def _had(places: Places, root: str) -> set[Where]:
     """The archives of all views that the project has had until now, and where they are there."""
-    from unionfs.publishing.publish import standing  # noqa: PLC0415 - as below
+    from unionfs.publishing.publish import placed  # noqa: PLC0415 - as below
 
     found: set[Where] = set()
     for one in resolved.load(places.state / "projects", root).views:
         with suppress(OSError, PkgviewError):
-            found.update(standing(read_manifest(places, one.view)))
+            found.update(placed(read_manifest(places, one.view)))
     return found
 
 
