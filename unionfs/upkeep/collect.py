@@ -53,7 +53,7 @@ from unionfs.upkeep.inuse import survey
 from unionfs.upkeep.pins import pinned
 from unionfs.upkeep.references import manifest_ids, read_references
 from unionfs.upkeep.watches import named_by
-from unionfs.upkeep.writable import owners, remove_written, written_by
+from unionfs.upkeep.writable import only_written, owners, remove_written, written_by
 from unionfs.view.catalog import manifest_path
 from unionfs.view.registry import Registry, registry_path
 from unionfs.view.used import last_use, used_path
@@ -98,7 +98,8 @@ class Plan:
 
     `kept` and `needed` are the bytes of all archives that stay, and of those that something needs;
     `own` are those that something of this state does. `silent` are the states whose words counted
-    no more: the user, and the time when each last told.
+    no more: the user, and the time when each last told. `written` are directories of Node's that
+    only views lead to which go (`unionfs.upkeep.writable`).
     """
 
     views: tuple[ViewId, ...]
@@ -108,6 +109,7 @@ class Plan:
     needed: int
     own: frozenset[str]
     silent: tuple[tuple[int, float], ...] = ()
+    written: tuple[str, ...] = ()
 
     @property
     def freed(self) -> int:
@@ -166,6 +168,12 @@ def plan(places: Places, seen: Survey, limits: Limits) -> Plan:
         needed=sum(size for name, size in sizes.items() if name in needed),
         own=frozenset(names),
         silent=claims.silent(),
+        written=only_written(
+            places,
+            store,
+            gone=[needs.manifests[view] for view in views if view in needs.manifests],
+            kept=[manifest for view, manifest in needs.manifests.items() if view not in views],
+        ),
     )
 
 
@@ -276,14 +284,7 @@ def _within(
 
 def _carried_out(places: Places, store: Store, found: Plan) -> Plan:
     """Remove what can be; what others own in a shared store stays."""
-    if found.views:
-        known = read_references(places).manifests
-        remove_written(
-            places,
-            store,
-            gone=[known[view] for view in found.views if view in known],
-            kept=[manifest for view, manifest in known.items() if view not in found.views],
-        )
+    remove_written(places, found.written)
     for view in found.views:
         manifest_path(places, view).unlink(missing_ok=True)
         used_path(places, view).unlink(missing_ok=True)

@@ -63,14 +63,19 @@ def owners(name: str) -> frozenset[str]:
     return frozenset(filter(None, found.groups())) if found is not None else frozenset()
 
 
-def remove_written(
+def only_written(
     places: Places, store: Store, gone: Iterable[Manifest], kept: Iterable[Manifest]
-) -> None:
-    """Remove those that only views led to which go now."""
+) -> tuple[str, ...]:
+    """The names of those that only views lead to which are `gone`."""
     names = {written_by(places, store, one) for one in gone} - {None}
     if names:
         names -= {written_by(places, store, one) for one in kept}
-    for name in filter(None, names):
+    return tuple(sorted(filter(None, names)))
+
+
+def remove_written(places: Places, names: Iterable[str]) -> None:
+    """Remove these."""
+    for name in names:
         shutil.rmtree(places.cache / DIRECTORY / name, ignore_errors=True)
 
 
