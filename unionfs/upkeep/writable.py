@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolver.errors import PkgviewError
-from unionfs.archive.layer import ROOT, LayerError
+from unionfs.archive.layer import LayerError
 from unionfs.formats.node.layout import WRITABLE
 from unionfs.formats.node.placed import GRAFTS, OWN
 from unionfs.kinds import NODE
@@ -46,13 +46,9 @@ def written_by(places: Places, store: Store, manifest: Manifest) -> str | None:
 
 def _target(store: Store, archive: str) -> str:
     try:
-        layer, number = store.open(archive), ROOT
-        for name in (OWN, *WRITABLE.split("/")):
-            found = layer.lookup(number, os.fsencode(name))
-            if found is None:
-                return ""
-            number = found
-        return os.fsdecode(layer.target(number))
+        opened = store.open(archive)
+        number = opened.find(os.fsencode(f"{OWN}/{WRITABLE}"))
+        return "" if number is None else os.fsdecode(opened.target(number))
     except (OSError, LayerError, PkgviewError):
         return ""  # it is gone, or damaged
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from resolver.manifest import LayerSpec
 from resolver.node.hidden import bins, hidden_lock
-from unionfs.archive.layer import ROOT
 from unionfs.formats.node.layout import MODULES, OWN, WRITABLE, in_view, modules_of
 from unionfs.formats.node.placed import GRAFTS, placed_layer
 from unionfs.formats.node.placed import OWN as TOP_OF_OWN
@@ -135,13 +134,7 @@ class _Making:
         archive = self._archives.get(in_view(place))
         if archive is None:
             return False
-        layer, number = self._store.open(archive), ROOT
-        for name in (TOP, *path.split("/")):
-            found = layer.lookup(number, os.fsencode(name))
-            if found is None:
-                return False
-            number = found
-        return True
+        return self._store.open(archive).find(os.fsencode(f"{TOP}/{path}")) is not None
 
 
 def _within(parent: str) -> str:

@@ -14,7 +14,7 @@ here all are one zstd frame (RFC 8878), whose content is, all numbers little-end
     frames      the content of each, one after the other
 
 It proves nothing: tables are compared with the archive's name, frames with the tables. A frame is
-compressed again as it was for the archive (`Filling.put_content`).
+compressed again as it was for the archive (`Filling.fill`).
 """
 
 from __future__ import annotations
