@@ -45,14 +45,21 @@ def make_wheel(directory: Path, name: str, count: int) -> None:
     files[f"{info}/WHEEL"] = (
         "Wheel-Version: 1.0\nGenerator: bench\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     )
-    rows = []
-    for path, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
-        rows.append(f"{path},sha256={digest.decode()},{len(text)}\n")
+    rows = [row_of(path, text) for path, text in files.items()]
     files[f"{info}/RECORD"] = "".join([*rows, f"{info}/RECORD,,\n"])
     with zipfile.ZipFile(directory / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
         for path, text in files.items():
             wheel.writestr(path, text)
+
+
+def row(name: str, digest: bytes, size: int) -> str:
+    """A file's line in RECORD, by its SHA-256."""
+    return f"{name},sha256={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()},{size}\n"
+
+
+def row_of(name: str, text: str) -> str:
+    """The same of a short one, in ASCII."""
+    return row(name, hashlib.sha256(text.encode()).digest(), len(text))
 
 
 def project(work: Work, size: int, files: int) -> Path:

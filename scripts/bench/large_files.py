@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import mmap
@@ -15,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from resolver.places import Places
+from scripts.bench.large import row, row_of
 from scripts.bench.measure import Sheet, turns
 from scripts.bench.pagecache import forget, read_from_disk, resident
 from scripts.bench.rivals import BASE, OURS
@@ -63,9 +63,9 @@ def project(work: Work, size: int) -> Path:
                 "Wheel-Version: 1.0\nGenerator: bench\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
             ),
         }
-        rows = [_row(_NAME, whole.digest(), size)]
+        rows = [row(_NAME, whole.digest(), size)]
         for name, text in texts.items():
-            rows.append(_row(name, hashlib.sha256(text.encode()).digest(), len(text)))
+            rows.append(row_of(name, text))
         texts[f"{_INFO}/RECORD"] = "".join([*rows, f"{_INFO}/RECORD,,\n"])
         with zipfile.ZipFile(path / "large_file-1.0-py3-none-any.whl", "w") as wheel:
             wheel.write(path / _NAME, _NAME)
@@ -75,10 +75,6 @@ def project(work: Work, size: int) -> Path:
         (path / "requirements.txt").write_text(wanted, "utf-8")
 
     return work.once(f"large-file-{size}", "1", make)
-
-
-def _row(name: str, digest: bytes, size: int) -> str:
-    return f"{name},sha256={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()},{size}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

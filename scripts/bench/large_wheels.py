@@ -7,7 +7,6 @@ as kernels of graphics processors, is chance.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import random
 import shutil
@@ -16,7 +15,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from scripts.bench.disk import pylock, taken
-from scripts.bench.large import make_wheel
+from scripts.bench.large import make_wheel, row, row_of
 from scripts.bench.measure import Sheet, turns
 from scripts.bench.packing import PACK
 from scripts.bench.work import PKGVIEW, PYTHON, UV
@@ -82,20 +81,16 @@ def fat_wheel(path: Path, half: int) -> None:
                 for block in _blocks(half, kind):
                     whole.update(block)
                     member.write(block)
-            rows.append(_row(f"{_NAME}/{name}", whole.digest(), half))
+            rows.append(row(f"{_NAME}/{name}", whole.digest(), half))
         for name, text in {
             f"{_NAME}/__init__.py": "",
             f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {_NAME}\nVersion: 1.0\n",
             f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: bench\nRoot-Is-Purelib: false\n"
             "Tag: py3-none-any\n",
         }.items():
-            rows.append(_row(name, hashlib.sha256(text.encode()).digest(), len(text)))
+            rows.append(row_of(name, text))
             wheel.writestr(name, text)
         wheel.writestr(f"{info}/RECORD", "".join([*rows, f"{info}/RECORD,,\n"]))
-
-
-def _row(name: str, digest: bytes, size: int) -> str:
-    return f"{name},sha256={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()},{size}\n"
 
 
 def project(work: Work, *, quick: bool) -> Path:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from resolver.project.changes import Change
     from resolver.project.package import Package
     from resolver.project.project import Project
-    from resolver.python.index import DownloadSettings
     from resolver.python.interpreter import Interpreter
     from resolver.python.lockfile import Lock
     from resolver.python.outdated.refresh import Found
@@ -391,8 +390,3 @@ def _situation(wish: PythonWish, state: Path) -> remembered.Situation | None:
     if wish.layers or wish.preferring or wish.project.is_live:
         return None  # names of directories count, too
     return situation_of(wish.project, *wish.lists, wish.requirements, state)
-
-
-def _proxy(found: DownloadSettings) -> str | None:
-    """The one for all addresses; of two the one for https, which nearly all of them are."""
-    return next(filter(None, map(found.proxies.get, ("all", "https", "http"))), None)
