@@ -169,9 +169,7 @@ class FrameCache:
         with self._lock:
             before = self.size
             while _MARK in self._frames:
-                gone, dropped = self._frames.popitem(last=False)
-                self._unasked.discard(gone)
-                self.size -= len(dropped)
+                self._drop_oldest()
             if self._frames:
                 self._frames[_MARK] = b""
             return before - self.size
@@ -210,6 +208,9 @@ class FrameCache:
         self._frames[key] = content
         self.size += len(content)
         while self.size > self._capacity:
-            gone, dropped = self._frames.popitem(last=False)
-            self._unasked.discard(gone)
-            self.size -= len(dropped)
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        gone, dropped = self._frames.popitem(last=False)
+        self._unasked.discard(gone)
+        self.size -= len(dropped)
